@@ -1,0 +1,92 @@
+"""`python -m barlow_jax <program> ...`: parse, resolve, dispatch."""
+
+import argparse
+from collections.abc import Sequence
+import contextlib
+import importlib
+import json
+import pathlib
+import sys
+from typing import Any
+
+from barlow_jax import __version__, cli, files
+
+PROGRAMS = {
+    "pretrain": "pretrain an encoder without labels; goes on from the workdir's newest checkpoint",
+    "probe": "linear probe of the newest checkpoint's encoder",
+    "knn": "weighted k-NN on the newest checkpoint's encoder",
+    "evaluate": "probe and k-NN beside the untrained encoder and raw pixels, in one table",
+}
+EPILOG = """\
+--config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
+The last line on standard output is one JSON object with the results, which also lands in
+WORKDIR/results/PROGRAM.json; everything else goes to standard error.
+Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args, overrides, problems = parse(argv)
+    try:
+        # Whatever a library prints, standard output carries the one line of results.
+        with contextlib.redirect_stdout(sys.stderr):
+            config, facts, more = cli.resolve(args, overrides)
+            problems += more
+            if problems:
+                print(cli.format_problems(problems), file=sys.stderr)
+                return 2
+            if args.dry_run:
+                name, results = "", cli.dry_run(config, facts)
+            else:
+                name = args.program + ("" if args.features == "pretrained" else f"-{args.features}")
+                program = importlib.import_module(f"barlow_jax.programs.{args.program}")
+                results = program.run(config, pathlib.Path(args.workdir), args)
+        finish(results, args.workdir, name)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        return 130
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[str, str]], list[str]]:
+    """The flags, the `--config.x=y` pairs, and what was wrong with them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m barlow_jax",
+        description="Self-supervised image encoders by redundancy reduction, in JAX.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
+    for name, summary in PROGRAMS.items():
+        sub = programs.add_parser(name, help=summary, description=summary, epilog=EPILOG, allow_abbrev=False,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        sub.add_argument("--config", metavar="FILE", help="config file; default: the one of the workdir")
+        sub.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
+        sub.add_argument("--dry_run", action="store_true", help="print config, parameters and plan; do nothing")
+        sub.set_defaults(features="pretrained")
+        if name in ("probe", "knn"):
+            which = sub.add_mutually_exclusive_group()
+            which.add_argument("--untrained", dest="features", action="store_const", const="untrained",
+                               help="of the encoder before training: the honest baseline")  # fmt: skip
+            which.add_argument("--pixels", dest="features", action="store_const", const="pixels",
+                               help="of the image itself, without an encoder")  # fmt: skip
+    args, rest = parser.parse_known_args(argv)
+    return args, *cli.split_overrides(rest)
+
+
+def finish(results: dict[str, Any], workdir: str | None, name: str) -> None:
+    """Writes the results of process 0 where they belong, then prints them."""
+    import jax
+
+    if jax.process_index() == 0:
+        if name:
+            files.write_json(pathlib.Path(workdir) / "results" / f"{name}.json", results)
+        print(json.dumps(results), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""From a command line to a config that can run, or to every reason why it cannot."""
+
+import argparse
+from collections.abc import Sequence
+import json
+import pathlib
+import sys
+from typing import Any
+
+from barlow_jax import configdict
+from barlow_jax.config import Config
+from barlow_jax.data import catalog
+from barlow_jax.validate import Facts, validate
+
+# Keys that may change while a run goes on: they change what is watched, kept and measured, not what
+# is learned.
+_FREE = (
+    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.",
+    "eval_batch_size", "distributed", "data.threads", "data.prefetch", "data.data_dir",
+)  # fmt: skip
+
+
+def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """`--config.x=y` and `--config.x y` as pairs; anything else is a problem."""
+    pairs, problems, rest = [], [], list(tokens)
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("--config."):
+            problems.append(f"{token}: unknown argument; see --help")
+            continue
+        key, equals, value = token.removeprefix("--config.").partition("=")
+        if equals:
+            pairs.append((key, value))
+        elif rest and not rest[0].startswith("--"):
+            pairs.append((key, rest.pop(0)))
+        else:
+            problems.append(f"{token}: needs a value, as in {token}=...")
+    return pairs, problems
+
+
+def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
+    """Config file or workdir, overrides, types, then what the data set and the devices say."""
+    tree, problems = _load(args)
+    problems += configdict.apply_overrides(tree, overrides)
+    config, more = configdict.from_tree(tree)
+    problems += more
+    problems += _workdir_problems(args, config)
+    data = config.data
+    num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    problems += more
+    facts = Facts(_count_devices(config, problems), num_images)
+    return config, facts, problems + validate(config, facts)
+
+
+def format_problems(problems: Sequence[str]) -> str:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n".join([f"error: {count}", *(f"  {problem}" for problem in dict.fromkeys(problems))])
+
+
+def dry_run(config: Config, facts: Facts) -> dict[str, Any]:
+    """Prints the resolved config, the parameter table and the plan of the run; returns them."""
+    from clu import parameter_overview
+
+    from barlow_jax.programs import pretrain
+
+    resolved = configdict.to_config_dict(config).to_dict()
+    described = pretrain.describe(config, facts.num_images.get(config.data.train_split))
+    for key, value in configdict.flatten(resolved).items():
+        print(f"config.{key} = {value}", file=sys.stderr)
+    table = parameter_overview.get_parameter_overview(described["params"], include_stats=False)
+    print(table, file=sys.stderr)
+    print("\n".join(f"{key}: {value}" for key, value in described["plan"].items()), file=sys.stderr)
+    return {"config": resolved, "plan": described["plan"]}
+
+
+def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The nested dict that the run starts from: of --config, else of the workdir."""
+    if args.config:
+        config_dict, problems = configdict.load_config_file(args.config)
+        return config_dict.to_dict(), problems
+    if args.workdir:
+        saved = _saved(args.workdir)
+        if saved is not None:
+            return saved, []
+        problem = f"--workdir: {args.workdir} holds no run (there is no config.json); pass --config to start one"
+    else:
+        problem = "--config: is missing; pass a config file, such as configs/digits.py"
+    return configdict.default_config().to_dict(), [problem]
+
+
+def _saved(workdir: str) -> dict[str, Any] | None:
+    path = pathlib.Path(workdir) / "config.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _workdir_problems(args: argparse.Namespace, config: Config) -> list[str]:
+    if not args.workdir:
+        return [] if args.dry_run else ["--workdir: is missing; say where checkpoints and results go"]
+    path = pathlib.Path(args.workdir)
+    if path.exists() and not path.is_dir():
+        return [f"--workdir: {path} is not a folder"]
+    saved = _saved(args.workdir)
+    if args.program != "pretrain" or saved is None:
+        return []
+    then, now = (configdict.flatten(tree) for tree in (saved, configdict.to_config_dict(config).to_dict()))
+    return [
+        f"--workdir: {path} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
+        "use another workdir or the same config"
+        for key, value in now.items()
+        if not key.startswith(_FREE) and json.dumps(then.get(key)) != json.dumps(value)
+    ]
+
+
+def _count_devices(config: Config, problems: Sequence[str]) -> int | None:
+    """Devices of all processes. Joining a pod is slow, and waits until the rest is right."""
+    import jax
+
+    if config.distributed:
+        if problems:
+            return None
+        jax.distributed.initialize()
+    return jax.device_count()

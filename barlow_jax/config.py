@@ -1,0 +1,121 @@
+"""Every knob of a run, typed, with its unit and its default. The defaults are the ImageNet recipe.
+
+Barlow Twins (Zbontar et al. 2021), 1000 epochs, as in the official code where paper and code differ.
+"""
+
+import dataclasses
+from typing import Literal
+
+from barlow_jax.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    name: str = "imagenet2012"  # "digits", "folder", or any image data set that TFDS knows
+    data_dir: str | None = None  # TFDS's data_dir; for "folder" the root of <split>/<class>/<image>
+    train_split: str = "train"
+    eval_split: str = "validation"
+    image_size: int = 224  # pixels a side that the network sees
+    eval_resize: int = 256  # pixels of the shorter side before the central crop of image_size
+    threads: int = 0  # of tf.data on this host; 0 = one per core
+    prefetch: int = 2  # batches made ahead
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    encoder: Literal[
+        "resnet8", "resnet10", "resnet18", "resnet34",
+        "resnet50", "resnet101", "resnet152", "resnet200",
+    ] = "resnet50"  # fmt: skip
+    width: int = 64  # channels of the first stage: 64 is x1, 128 x2, 256 x4
+    stem: Literal["imagenet", "cifar"] = "imagenet"  # 7x7/2 + max-pool, or 3x3/1
+    projector: tuple[int, ...] = (8192, 8192, 8192)  # widths; the last one is the embedding's D
+    projector_batch_norm: bool = True  # after each hidden layer
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the computation; parameters are float32
+    batch_norm_momentum: float = 0.9  # of the running averages (torch's 0.1)
+    batch_norm_epsilon: float = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    name: Literal["barlow_twins"] = "barlow_twins"
+    off_diagonal_weight: float = 0.0051  # lambda (the paper rounds to 5e-3)
+    scale: float = 1.0  # factor of the whole loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+    name: Literal["lars", "sgd", "adamw"] = "lars"
+    learning_rate: float = 0.2  # peak, per 256 images
+    bias_learning_rate: float | None = 0.0048  # of biases and BatchNorm; none = learning_rate
+    momentum: float = 0.9  # lars and sgd; beta 1 of adamw
+    weight_decay: float = 1e-6  # never on biases and BatchNorm
+    trust_coefficient: float = 0.001  # lars
+    trust_clip: bool = False  # lars: the layer's rate is never above the plain one
+    warmup_epochs: float = 10.0  # linear from 0
+    final_scale: float = 0.001  # of the peak, where the half cosine ends
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    num_epochs: float = 1000.0  # length of the schedule
+    batch_size: int = 2048  # images a step, over all devices
+    max_steps: int | None = None  # stop here; the schedule stays that of num_epochs
+    log_every_steps: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    every_epochs: float = 1.0  # and always at the end
+    keep_newest: int = 2
+    keep_every_epochs: float | None = 100.0  # of these all are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+    """The k-NN accuracy that is measured while training goes on."""
+
+    every_epochs: float = 10.0  # 0 = never
+    k: int = 20
+    max_images: int = 10_000  # of each split
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """Linear probe on the frozen encoder. Defaults: the paper's protocol for ImageNet."""
+
+    num_epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 0.3  # at any batch size; half a cosine to 0
+    momentum: float = 0.9
+    weight_decay: float = 1e-6  # weight and bias
+    augment: bool = True  # crop and flip anew each epoch; else features are computed once
+    standardize: bool = False  # features to mean 0 and deviation 1 over the training images
+    min_steps: int = 0  # more epochs where a small label subset would give fewer steps
+    label_fractions: tuple[float, ...] = (1.0,)  # of the training labels, each class alike
+    subset_draws: int = 1  # fractions below 1 are the mean over so many fixed subsets
+
+
+@dataclasses.dataclass(frozen=True)
+class Knn:
+    k: tuple[int, ...] = (20, 200)
+    temperature: float = 0.07
+    label_fractions: tuple[float, ...] = (1.0,)
+    subset_draws: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seed: int = 0  # of the initialisation, the data order and the augmentations
+    eval_batch_size: int = 1024
+    distributed: bool = False  # several hosts: start jax.distributed by detection (TPU, GKE, Slurm)
+    data: Data = Data()
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
+    network: Network = Network()
+    objective: Objective = Objective()
+    optim: Optim = Optim()
+    train: Train = Train()
+    checkpoint: Checkpoint = Checkpoint()
+    monitor: Monitor = Monitor()
+    probe: Probe = Probe()
+    knn: Knn = Knn()

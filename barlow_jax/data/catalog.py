@@ -1,0 +1,71 @@
+"""What a data set holds, said without importing TensorFlow: for checks before anything slow starts."""
+
+import difflib
+import pathlib
+from typing import Any
+
+from barlow_jax import config as config_lib
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+    """Images by split, where they are known before preparing the data set; and problems."""
+    try:
+        if data.name == "folder":
+            return _count_folder(data, splits)
+        builder = tfds_builder(data)
+    except LookupError as error:
+        return {}, [error.args[0]]
+    known = builder.info.splits
+    if not known:  # not prepared yet, and sizes are not published with the data set
+        return {}, []
+    counts, problems = {}, []
+    for split in splits:
+        try:
+            counts[split] = known[split].num_examples
+        except (KeyError, ValueError):
+            problems.append(f"config.data: {data.name} has no split {split!r}; it has {', '.join(known)}")
+    return counts, problems
+
+
+def tfds_builder(data: config_lib.Data) -> Any:
+    """The TFDS builder of a data set; LookupError, with what to do, where there is none."""
+    import tensorflow_datasets as tfds
+
+    if data.name == "digits":
+        from barlow_jax.data.digits import Digits
+
+        return Digits(data_dir=data.data_dir)
+    try:
+        return tfds.builder(data.name, data_dir=data.data_dir)
+    except tfds.core.DatasetNotFoundError:
+        names = ["digits", "folder", *tfds.list_builders()]
+        near = difflib.get_close_matches(data.name, names, 1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise LookupError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None
+    except ValueError as error:  # an unknown builder config: "imagenet2012_subset/2pct"
+        raise LookupError(f"config.data.name: {data.name}: {str(error).splitlines()[0]}") from None
+
+
+def _count_folder(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+    from etils import epath
+
+    if not data.data_dir:
+        return {}, ["config.data.data_dir: a folder data set needs the path of <split>/<class>/<image>"]
+    root = epath.Path(data.data_dir)
+    if not root.is_dir():
+        return {}, [f"config.data.data_dir: there is no folder {root}"]
+    counts, problems = {}, []
+    for split in splits:
+        if not (root / split).is_dir():
+            there = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "no folder at all"
+            problems.append(f"config.data: {root} has no folder {split!r}; it has {there}")
+            continue
+        classes = [path for path in (root / split).iterdir() if path.is_dir()]
+        counts[split] = sum(_is_image(image.name) for c in classes for image in c.iterdir())
+    return counts, problems
+
+
+def _is_image(name: str) -> bool:
+    return pathlib.PurePath(name).suffix.lower() in IMAGE_SUFFIXES

@@ -1,0 +1,135 @@
+"""Data sets as random access by index: whatever TFDS prepared (TFRecord or ArrayRecord), and folders.
+
+Reading by index is what makes the order of the data a function of (seed, step), on any number of
+hosts and from any step, without a shuffle buffer.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import os
+import struct
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from barlow_jax import config as config_lib
+from barlow_jax.data import catalog
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split. `fetch` and `parse` are made of TensorFlow ops and run inside tf.data."""
+
+    num_examples: int
+    num_classes: int | None  # None where there are no labels
+    fetch: Callable[[tf.Tensor], tf.Tensor]  # [n] int64 indices to [n] records, in one go
+    parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # one record to (encoded image, label)
+
+
+def open_split(data: config_lib.Data, split: str) -> Source:
+    """Opens a split, preparing the data set first where TFDS can."""
+    if data.name == "folder":
+        return _open_folder(data, split)
+    builder = catalog.tfds_builder(data)
+    if not builder.data_path.exists():
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
+        # ArrayRecord reads by index; TFDS's default, TFRecord, has to be scanned first.
+        builder.download_and_prepare(file_format="array_record")
+        builder = catalog.tfds_builder(data)
+    return _open_tfds(builder, split)
+
+
+def _open_folder(data: config_lib.Data, split: str) -> Source:
+    builder = tfds.ImageFolder(data.data_dir)
+    examples = builder._split_examples[split]  # noqa: SLF001  its as_dataset() reads every file in order
+    paths = tf.constant([example.image_path for example in examples])
+    labels = tf.constant([builder.info.features["label"].str2int(e.label) for e in examples], tf.int32)
+
+    def parse(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
+
+    return Source(len(examples), builder.info.features["label"].num_classes, lambda index: index, parse)
+
+
+def _open_tfds(builder: Any, split: str) -> Source:
+    features = builder.info.features
+    image_key, label_key = _keys(builder)
+    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        records = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+        read, num_examples = records.__getitems__, len(records)
+    elif builder.info.file_format == tfds.core.FileFormat.TFRECORD:
+        records = TFRecords(builder.info.splits[split].file_instructions)
+        read, num_examples = records.read, len(records)
+    else:
+        raise ValueError(
+            f"{builder.data_path} is stored as {builder.info.file_format.value}, which cannot be read by "
+            "index; convert it with `tfds convert_format --dataset_dir=... --out_file_format=array_record`"
+        )
+
+    def fetch(index: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(
+            tf.numpy_function(lambda i: np.array(read(i.tolist()), object), [index], tf.string), [None]
+        )
+
+    def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        example = features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
+        label = example[label_key] if label_key else -1
+        return example[image_key], tf.cast(label, tf.int32)
+
+    return Source(num_examples, features[label_key].num_classes if label_key else None, fetch, parse)
+
+
+def _keys(builder: Any) -> tuple[str, str | None]:
+    """The names of the image and of the class label in a TFDS data set."""
+    features = builder.info.features
+    images = [name for name, kind in features.items() if isinstance(kind, tfds.features.Image)]
+    labels = [name for name, kind in features.items() if isinstance(kind, tfds.features.ClassLabel)]
+    preferred = builder.info.supervised_keys or ("image", "label")
+    images.sort(key=lambda name: name not in preferred)
+    labels.sort(key=lambda name: name not in preferred)
+    if not images:
+        raise ValueError(f"{builder.name} has no image; its features are {', '.join(features)}")
+    return images[0], labels[0] if labels else None
+
+
+class TFRecords:
+    """Random access to TFRecord files on a local disk: their record offsets, and pread.
+
+    A record is its length (8 bytes, little-endian), a checksum (4), the data, and a checksum (4).
+    """
+
+    def __init__(self, instructions: Sequence[Any]):
+        self._files, spans = [], []
+        for number, part in enumerate(instructions):
+            path = os.fspath(part.filename)
+            if not os.path.exists(path):
+                raise FileNotFoundError(
+                    f"{path} is not a file on this host; TFRecords are read from a local disk: copy them there"
+                )
+            self._files.append(os.open(path, os.O_RDONLY))
+            take = None if part.take == -1 else part.skip + part.take
+            spans += [(number, *span) for span in _spans(self._files[-1])[part.skip : take]]
+        self._spans = np.array(spans, np.int64).reshape(-1, 3)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        spans = self._spans[np.asarray(indices)]
+        return [os.pread(self._files[number], length, offset) for number, offset, length in spans.tolist()]
+
+
+def _spans(file: int) -> list[tuple[int, int]]:
+    """(offset, length) of the data of each record of a file."""
+    spans, offset, end = [], 0, os.fstat(file).st_size
+    while offset < end:
+        (length,) = struct.unpack("<Q", os.pread(file, 8, offset))
+        spans.append((offset + 12, length))
+        offset += length + 16
+    return spans

@@ -1,0 +1,64 @@
+"""From an encoded image to the views of a recipe, and to the evaluation crop."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from barlow_jax.data import host_ops
+from barlow_jax.recipe import View
+
+# Uniforms that each op may use, its probability's included.
+_UNIFORMS = 32
+
+
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """JPEG, PNG, GIF or BMP bytes to `[height, width, 3]` float32 levels, bit for bit as PIL has them."""
+
+    def jpeg() -> tf.Tensor:
+        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def other() -> tf.Tensor:
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+    image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+    return tf.cast(tf.ensure_shape(image, [None, None, 3]), tf.float32)
+
+
+def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Tensor:
+    """`[size, size, 3]` uint8; `normalize` is the accelerator's.
+
+    Args:
+      image: `[height, width, 3]` float32 levels.
+      view: the ops and their order.
+      size: pixels a side.
+      seed: `[2]` int64; the same seed gives the same view.
+    """
+    draws = tf.random.stateless_uniform((len(view.order), _UNIFORMS), seed)
+    for row, name in zip(tf.unstack(draws), view.order, strict=True):
+        if name == "crop":
+            image = host_ops.crop(image, row, view.crop, size)
+        elif name != "normalize":
+            image = _maybe(getattr(host_ops, name), image, row, getattr(view, name))
+    return tf.ensure_shape(tf.cast(image, tf.uint8), [size, size, 3])
+
+
+def _maybe(apply: Callable, image: tf.Tensor, u: tf.Tensor, op) -> tf.Tensor:
+    """The op with its probability; no op at all where that is 0."""
+    if op.probability == 0:
+        return image
+    if op.probability == 1:
+        return apply(image, u[1:], op)
+    return tf.cond(u[0] < op.probability, lambda: apply(image, u[1:], op), lambda: image)
+
+
+def evaluation_crop(image: tf.Tensor, *, resize: int, size: int) -> tf.Tensor:
+    """Shorter side to `resize` (bilinear, antialiased), then the central `[size, size, 3]`, uint8."""
+    shape = tf.shape(image)[:2]
+    shorter = tf.reduce_min(shape)
+    image = tf.cond(
+        shorter == resize, lambda: image, lambda: host_ops.resize(image, shape * resize // shorter, "bilinear")
+    )
+    # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
+    top, left = tf.unstack(tf.cast(tf.round((tf.shape(image)[:2] - size) / 2), tf.int32))
+    part = tf.slice(image, (top, left, 0), (size, size, 3))
+    return tf.ensure_shape(tf.cast(part, tf.uint8), [size, size, 3])

@@ -1,0 +1,1 @@
+"""What the encoder has learned: one feature extractor, and classifiers on its table."""

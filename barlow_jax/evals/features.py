@@ -1,0 +1,53 @@
+"""The one extractor: frozen features of a split as a table."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+
+from barlow_jax.augment.views import normalize
+from barlow_jax.mesh import Layout
+from barlow_jax.networks.network import Network
+from barlow_jax.recipe import Normalize
+from barlow_jax.types import Batch, FeatureTable
+
+# [B, height, width, 3] uint8 placed images to [B, H] features on every device.
+Encode = Callable[[jax.Array], jax.Array]
+
+
+def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> Callable:
+    """`(params, batch_stats, images) -> [B, H]`, jitted, the result on every device and host."""
+    return jax.jit(
+        lambda params, stats, images: network.encode(params, stats, normalize(images, normalization)),
+        in_shardings=(layout.replicated, layout.replicated, layout.batch),
+        out_shardings=layout.replicated,
+    )
+
+
+def make_pixels(layout: Layout) -> Encode:
+    """The baseline without an encoder: the image itself, `[B, height * width * 3]` in 0..1."""
+    return jax.jit(
+        lambda images: images.reshape(images.shape[0], -1) / 255.0,
+        in_shardings=layout.batch,
+        out_shardings=layout.replicated,
+    )
+
+
+def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> FeatureTable:
+    """Features and labels of all examples; padding is dropped here, and nowhere else."""
+    tables = [encode_batch(encode, batch, layout) for batch in batches]
+    return FeatureTable(
+        np.concatenate([table.features for table in tables]),
+        np.concatenate([table.labels for table in tables]),
+    )
+
+
+def encode_batch(encode: Encode, batch: Batch, layout: Layout) -> FeatureTable:
+    """The table of one batch of this process's rows."""
+    placed = layout.place(batch)
+    (images,) = placed.views.values()
+    features, labels, index = jax.device_get(
+        (encode(images), layout.replicate(placed.labels), layout.replicate(placed.index))
+    )
+    real = index >= 0
+    return FeatureTable(features[real].astype(np.float32), labels[real])

@@ -1,0 +1,105 @@
+"""The linear probe: a classifier on frozen features by SGD, as the paper's protocol has it.
+
+Weight N(0, 0.01), bias 0, cross-entropy, SGD with heavy-ball momentum, weight decay on both, half a
+cosine from the learning rate to 0 that moves once an epoch.
+"""
+
+from collections.abc import Callable, Iterable
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from barlow_jax import config as config_lib
+from barlow_jax.types import FeatureTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaler:
+    """Features minus `mean` over `deviation`, each `[H]`."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray, *, active: bool) -> "Scaler":
+        if not active:
+            return cls(np.zeros(features.shape[1:]), np.ones(features.shape[1:]))
+        # A dead feature stays 0 instead of becoming the noise of its rounding.
+        deviation = features.std(axis=0)
+        return cls(features.mean(axis=0), np.where(deviation < 1e-6, 1.0, deviation))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        return ((features - self.mean) / self.deviation).astype(np.float32)
+
+
+def probe_accuracy(
+    epoch_batches: Callable[[int], Iterable[FeatureTable]],
+    test: FeatureTable,
+    *,
+    config: config_lib.Probe,
+    num_train: int,
+    num_classes: int,
+    seed: int,
+) -> dict[str, float]:
+    """Trains the probe and returns top-1 and top-5 accuracy in 0..1.
+
+    Args:
+      epoch_batches: of an epoch (from 0), the batches `[<= batch_size, H]` of all training rows.
+      test: rows to classify.
+      config: the protocol.
+      num_train: training rows in an epoch.
+      num_classes: outputs of the classifier.
+      seed: of the initial weights.
+    """
+    steps_per_epoch = math.ceil(num_train / config.batch_size)
+    num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
+    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum))
+    step = jax.jit(_make_step(optimizer), donate_argnums=(0, 1))
+    weight = 0.01 * jax.random.normal(jax.random.key(seed), (test.features.shape[1], num_classes))
+    head = {"weight": weight, "bias": jnp.zeros(num_classes)}
+    state = optimizer.init(head)
+    for epoch in range(num_epochs):
+        rate = config.learning_rate * (1 + math.cos(math.pi * epoch / num_epochs)) / 2
+        for batch in epoch_batches(epoch):
+            head, state = step(head, state, *_pad(batch, config.batch_size), rate)
+    logits = np.asarray(test.features @ np.asarray(head["weight"]) + np.asarray(head["bias"]))
+    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    hits = top5 == test.labels[:, np.newaxis]
+    return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
+
+
+def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Callable[[int], Iterable[FeatureTable]]:
+    """Batches of a table for `probe_accuracy`, in a fresh order each epoch."""
+
+    def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
+        order = np.random.default_rng((seed, epoch)).permutation(len(table.labels))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            yield FeatureTable(table.features[rows], table.labels[rows])
+
+    return epoch_batches
+
+
+def _make_step(optimizer: optax.GradientTransformation) -> Callable[..., tuple[Any, Any]]:
+    def step(head, state, features, labels, real, rate):
+        def loss(head):
+            logits = jnp.matmul(features, head["weight"], precision="highest") + head["bias"]
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return jnp.sum(losses * real) / jnp.sum(real)
+
+        updates, state = optimizer.update(jax.grad(loss)(head), state, head)
+        return jax.tree.map(lambda p, u: p - rate * u, head, updates), state
+
+    return step
+
+
+def _pad(batch: FeatureTable, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, labels and a mask of `size` rows: the epoch's last batch compiles to the same step."""
+    missing = size - len(batch.labels)
+    real = np.arange(size) < len(batch.labels)
+    return np.pad(batch.features, ((0, missing), (0, 0))), np.pad(batch.labels, (0, missing)), real

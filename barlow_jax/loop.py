@@ -1,0 +1,41 @@
+"""The one training loop. What happens beside the step is hooks."""
+
+from collections.abc import Callable, Sequence
+
+from barlow_jax.feed import Feed
+from barlow_jax.types import Batch, Metrics, TrainState
+
+# Called after every step with the number of updates done, the new state and the step's metrics.
+Hook = Callable[[int, TrainState, Metrics], None]
+
+
+def fit(
+    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    state: TrainState,
+    feed: Feed,
+    *,
+    num_steps: int,
+    hooks: Sequence[Hook] = (),
+) -> TrainState:
+    """Runs `step` until `num_steps` updates are done, from wherever `state` is.
+
+    Hooks run in order and must be done with `state` when they return: the next step takes its memory.
+    """
+    running = None
+    for done in range(int(state.step) + 1, num_steps + 1):
+        batch = feed.next(running)
+        state, metrics = step(state, batch)
+        running = metrics["loss"]
+        for hook in hooks:
+            hook(done, state, metrics)
+    return state
+
+
+def every(num_steps: int, hook: Hook, *, last: int | None = None) -> Hook:
+    """The hook at multiples of `num_steps`, and at step `last`."""
+
+    def sometimes(done: int, state: TrainState, metrics: Metrics) -> None:
+        if done % num_steps == 0 or done == last:
+            hook(done, state, metrics)
+
+    return sometimes

@@ -1,0 +1,51 @@
+"""Devices, and what lies where on them. The only file that says Mesh or PartitionSpec."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+
+from barlow_jax.types import Batch
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """One `data` axis over the given devices, or over all devices of all processes.
+
+    The axis is Auto: the step is written for global arrays, and the compiler places the collectives.
+    """
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where arrays live: batches split by rows over `data`, everything else on every device."""
+
+    mesh: Mesh
+
+    @property
+    def batch(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec("data"))
+
+    @property
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def place(self, batch: Batch) -> Batch:
+        """This process's rows, `[B / processes, ...]` host arrays, as its part of the global batch."""
+        return jax.tree.map(
+            lambda rows: jax.make_array_from_process_local_data(self.batch, np.asarray(rows)), batch
+        )
+
+    def replicate(self, array: jax.Array) -> jax.Array:
+        """All of a global array on every device, so that every host can read it."""
+        return jax.jit(lambda x: x, out_shardings=self.replicated)(array)
+
+    def abstract(self, tree: Any) -> Any:
+        """Shapes and dtypes of a state with this layout's shardings: what a restore is asked for."""
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated), tree
+        )

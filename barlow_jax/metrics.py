@@ -1,0 +1,104 @@
+"""Where metrics go: `metrics.jsonl`, TensorBoard, and one line for the person who watches."""
+
+from collections.abc import Callable
+import json
+import pathlib
+import sys
+import time
+
+import jax
+import tqdm
+
+from barlow_jax import files
+from barlow_jax.types import Metrics, TrainState
+
+
+class MetricsWriter:
+    """Appends rows `{"step": ..., name: number}`; on process 0 only, a no-op on the others."""
+
+    def __init__(self, workdir: pathlib.Path, *, first_step: int):
+        """Rows after `first_step` are those of a run that was cut off, and are dropped."""
+        self._active = jax.process_index() == 0
+        if not self._active:
+            return
+        from clu import metric_writers  # imports TensorFlow
+
+        path = workdir / "metrics.jsonl"
+        rows = path.read_text().splitlines() if path.exists() else []
+        kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= first_step]
+        files.write_text(path, "".join(f"{row}\n" for row in kept))
+        self._jsonl = path.open("a")
+        self._tensorboard = metric_writers.SummaryWriter(str(workdir / "tensorboard"))
+
+    def write(self, step: int, row: dict[str, float]) -> None:
+        if not self._active:
+            return
+        self._jsonl.write(json.dumps({"step": step, **row}) + "\n")
+        self._jsonl.flush()
+        self._tensorboard.write_scalars(step, row)
+
+    def close(self) -> None:
+        if self._active:
+            self._jsonl.close()
+            self._tensorboard.close()
+
+
+class Progress:
+    """A hook: every `log_every_steps` it fetches the metrics, writes them, and shows where the run is.
+
+    A progress bar on a terminal, a plain line elsewhere. Rates are over the time since the last line.
+    """
+
+    def __init__(
+        self,
+        writer: MetricsWriter,
+        *,
+        first_step: int,
+        num_steps: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        waited: Callable[[], float],
+        rates: Callable[[int], dict[str, float]],
+    ):
+        """Args:
+        writer: gets each row.
+        first_step: updates done before this start.
+        num_steps: updates when the run is done.
+        batch_size: images a step.
+        steps_per_epoch: for the epoch in the row.
+        waited: seconds that the devices have waited for data so far.
+        rates: learning rates of a step.
+        """
+        self._writer, self._waited, self._rates = writer, waited, rates
+        self._num_steps, self._batch_size = num_steps, batch_size
+        self._steps_per_epoch = steps_per_epoch
+        self._last = (first_step, time.monotonic(), 0.0)
+        terminal = sys.stderr.isatty()
+        show = jax.process_index() == 0
+        self._bar = tqdm.tqdm(
+            total=num_steps, initial=first_step, unit="step", file=sys.stderr, disable=not (show and terminal)
+        )
+        self._plain = show and not terminal
+
+    def __call__(self, done: int, state: TrainState, metrics: Metrics) -> None:
+        del state
+        row = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        now, (step, since, waited) = time.monotonic(), self._last
+        self._last = (done, now, self._waited())
+        seconds = max(now - since, 1e-9)
+        row |= self._rates(done - 1)
+        row["epoch"] = done / self._steps_per_epoch
+        row["images_per_second"] = (done - step) * self._batch_size / seconds
+        row["data_wait_share"] = (self._last[2] - waited) / seconds
+        self._writer.write(done, row)
+        rate = f"loss {row['loss']:.4g}  {row['images_per_second']:.0f} images/s"
+        line = f"{rate}  waiting for data {row['data_wait_share']:.0%}"
+        self._bar.set_postfix_str(line, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if self._plain:
+            left = (self._num_steps - done) * seconds / max(done - step, 1)
+            clock = tqdm.tqdm.format_interval(left)
+            print(f"step {done}/{self._num_steps}  {line}  {clock} left", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        self._bar.close()

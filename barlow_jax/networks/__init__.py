@@ -1,0 +1,1 @@
+"""Encoders and heads in flax.nnx, and the functional Network around them."""

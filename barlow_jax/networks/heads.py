@@ -1,0 +1,39 @@
+"""What sits on the encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+# torch's default for Linear: uniform within 1 / sqrt(fan-in).
+torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class Projector(nnx.Module):
+    """Linear, BatchNorm, ReLU for each hidden width, then a bare Linear; no biases (Barlow Twins, 2.2)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        *,
+        batch_norm: bool = True,
+        dtype: jnp.dtype = jnp.float32,
+        norm: Any = nnx.BatchNorm,
+        rngs: nnx.Rngs,
+    ):
+        sizes = [inputs, *widths]
+        self.layers = nnx.List(
+            nnx.Linear(i, o, use_bias=False, kernel_init=torch_linear, dtype=dtype, rngs=rngs)
+            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.norms = nnx.List(norm(w, rngs=rngs) if batch_norm else None for w in widths[:-1])
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """`[B, H]` representations to `[B, D]` embeddings."""
+        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+            x = layer(x)
+            x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
+        return self.layers[-1](x)

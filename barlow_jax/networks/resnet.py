@@ -1,0 +1,136 @@
+"""ResNets (He et al. 2015) with torchvision's exact geometry: v1.5, explicit padding, zero-initialised ends.
+
+Images are `[B, height, width, 3]`, normalised; the output is the pooled representation `[B, H]`.
+"""
+
+from functools import partial
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+# He et al. 2015: normal with variance 2 / fan-out, not truncated, as torchvision has it.
+_he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, **kwargs: Any) -> nnx.Conv:
+    """A convolution with torch's symmetric padding; XLA's SAME pads one side more at stride 2."""
+    pad = (kernel // 2, kernel // 2)
+    return nnx.Conv(
+        inputs, outputs, (kernel, kernel), (stride, stride), padding=(pad, pad),
+        use_bias=False, kernel_init=_he_normal, **kwargs,
+    )  # fmt: skip
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions; ResNet-18 and -34."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+        self.conv1, self.norm1 = conv(inputs, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
+        self.conv2 = conv(width, width, 3, rngs=rngs)
+        self.norm2 = norm(width, scale_init=nnx.initializers.zeros, rngs=rngs)
+        self.shortcut = _shortcut(inputs, width, stride, conv=conv, norm=norm, rngs=rngs)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = nnx.relu(self.norm1(self.conv1(x), use_running_average=not train))
+        y = self.norm2(self.conv2(y), use_running_average=not train)
+        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
+
+
+class BottleneckBlock(nnx.Module):
+    """1x1, 3x3 (with the stride: v1.5) and 1x1; ResNet-50 and up."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+        outputs = width * self.expansion
+        self.conv1, self.norm1 = conv(inputs, width, 1, rngs=rngs), norm(width, rngs=rngs)
+        self.conv2, self.norm2 = conv(width, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
+        self.conv3 = conv(width, outputs, 1, rngs=rngs)
+        self.norm3 = norm(outputs, scale_init=nnx.initializers.zeros, rngs=rngs)
+        self.shortcut = _shortcut(inputs, outputs, stride, conv=conv, norm=norm, rngs=rngs)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = nnx.relu(self.norm1(self.conv1(x), use_running_average=not train))
+        y = nnx.relu(self.norm2(self.conv2(y), use_running_average=not train))
+        y = self.norm3(self.conv3(y), use_running_average=not train)
+        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
+
+
+class Shortcut(nnx.Module):
+    """The 1x1 projection where a block changes the shape."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+        self.conv, self.norm = conv(inputs, outputs, 1, stride, rngs=rngs), norm(outputs, rngs=rngs)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return self.norm(self.conv(x), use_running_average=not train)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int, **kwargs: Any) -> Shortcut | None:
+    return Shortcut(inputs, outputs, stride, **kwargs) if stride != 1 or inputs != outputs else None
+
+
+# Blocks a stage. 8 and 10 are small ones for a CPU; the others are torchvision's.
+ENCODERS = {
+    "resnet8": (BasicBlock, (1, 1, 1)),
+    "resnet10": (BasicBlock, (1, 1, 1, 1)),
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (BottleneckBlock, (3, 4, 6, 3)),
+    "resnet101": (BottleneckBlock, (3, 4, 23, 3)),
+    "resnet152": (BottleneckBlock, (3, 8, 36, 3)),
+    "resnet200": (BottleneckBlock, (3, 24, 36, 3)),
+}
+
+
+class ResNet(nnx.Module):
+    """Stem, stages of doubling width and halving resolution, global average pool."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        width: int = 64,
+        stem: str = "imagenet",
+        dtype: jnp.dtype = jnp.float32,
+        norm: Any = nnx.BatchNorm,
+        rngs: nnx.Rngs,
+    ):
+        """Args:
+        name: a key of ENCODERS.
+        width: channels of the first stage; 64, 128, 256 are the papers' x1, x2, x4.
+        stem: "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1).
+        dtype: of the convolutions; parameters and statistics are float32.
+        norm: makes a BatchNorm from a number of channels.
+        """
+        block, blocks = ENCODERS[name]
+        parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
+        self.pool = stem == "imagenet"
+        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.conv = parts["conv"](3, width, kernel, stride, rngs=rngs)
+        self.norm = norm(width, rngs=rngs)
+        channels, stages = width, []
+        for stage, count in enumerate(blocks):
+            outputs, layers = width * 2**stage, []
+            for index in range(count):
+                stride = 2 if stage > 0 and index == 0 else 1
+                layers.append(block(channels, outputs, stride, **parts, rngs=rngs))
+                channels = outputs * block.expansion
+            stages.append(nnx.List(layers))
+        self.stages = nnx.List(stages)
+        self.num_features = channels
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """`[B, height, width, 3]` normalised images to `[B, H]` in the dtype of the computation."""
+        x = nnx.relu(self.norm(self.conv(x), use_running_average=not train))
+        if self.pool:
+            x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for stage in self.stages:
+            for block in stage:
+                x = block(x, train=train)
+        # The mean over positions in float32: bfloat16 has 8 bits, and the probe reads this.
+        return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

@@ -1,0 +1,114 @@
+"""Barlow Twins (Zbontar et al. 2021): the cross-correlation of two views' embeddings is the identity.
+
+Equation 1 with the normalisation of the official code (BatchNorm without scale and shift, eps 1e-5):
+
+    A = (z_a - mean) / sqrt(var + eps)      B likewise, each view over its own batch
+    C = A^T B / N
+    L = sum_i (1 - C_ii)^2  +  lambda * sum_i sum_{j != i} C_ij^2
+
+A plain sum, not divided by D. All of it is float32 at the highest matmul precision.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from barlow_jax import config as config_lib
+from barlow_jax.types import Metrics, Objective, Outputs
+
+
+class Terms(NamedTuple):
+    """What the loss is made of, and what tells whether it is healthy. All scalars."""
+
+    invariance: jax.Array  # sum_i (1 - C_ii)^2
+    redundancy: jax.Array  # sum_i sum_{j != i} C_ij^2
+    diagonal_mean: jax.Array  # of C; 1 when both views agree
+    embedding_std_min: jax.Array  # smallest standard deviation of a feature, before standardising
+    embedding_std_mean: jax.Array
+
+
+def standardize(z: jax.Array, epsilon: float = 1e-5) -> tuple[jax.Array, jax.Array]:
+    """`[N, D]` to mean 0 and (biased) variance 1 over the batch, float32; and the deviations `[D]`."""
+    centred = z.astype(jnp.float32)
+    centred -= jnp.mean(centred, axis=0)
+    variance = jnp.mean(jnp.square(centred), axis=0)
+    return centred * jax.lax.rsqrt(variance + epsilon), jnp.sqrt(variance)
+
+
+def cross_correlation(z_a: jax.Array, z_b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """C, `[D, D]`, of two batches of embeddings `[N, D]`."""
+    _check_shapes(z_a, z_b)
+    (a, _), (b, _) = standardize(z_a, epsilon), standardize(z_b, epsilon)
+    return jnp.matmul(a.T, b, precision="highest") / z_a.shape[0]
+
+
+def barlow_twins_terms(z_a: jax.Array, z_b: jax.Array, *, epsilon: float = 1e-5) -> Terms:
+    """Both terms of equation 1, unweighted, of two batches of embeddings `[N, D]`."""
+    correlation = cross_correlation(z_a, z_b, epsilon)
+    diagonal = jnp.diagonal(correlation)
+    # The diagonal is masked out rather than subtracted: near the identity the difference would cancel.
+    off_diagonal = jnp.where(jnp.eye(diagonal.size, dtype=bool), 0.0, correlation)
+    deviations = jnp.stack([standardize(jax.lax.stop_gradient(z))[1] for z in (z_a, z_b)])
+    return Terms(
+        invariance=jnp.sum(jnp.square(1.0 - diagonal)),
+        redundancy=jnp.sum(jnp.square(off_diagonal)),
+        diagonal_mean=jnp.mean(diagonal),
+        embedding_std_min=jnp.min(deviations),
+        embedding_std_mean=jnp.mean(deviations),
+    )
+
+
+def barlow_twins_loss(z_a: jax.Array, z_b: jax.Array, *, off_diagonal_weight: float) -> jax.Array:
+    """The Barlow Twins loss of two views' embeddings; equation 1 of the paper.
+
+    Works on its own, outside any mesh; under jit with rows sharded over devices it is the loss of the
+    global batch.
+
+    Args:
+      z_a: `[N, D]` embeddings of one view, any float dtype, N >= 2.
+      z_b: `[N, D]` embeddings of the other view, row by row of the same images.
+      off_diagonal_weight: lambda; 0.0051 in the official code.
+
+    Returns:
+      A float32 scalar, 0 where C is the identity.
+
+    Raises:
+      ValueError: the shapes differ, are not `[N, D]`, or N is 1 (batch statistics need two).
+
+    >>> import jax.numpy as jnp
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> print(f"{barlow_twins_loss(z, z, off_diagonal_weight=0.0051):.4f}")
+    0.0000
+    """
+    terms = barlow_twins_terms(z_a, z_b)
+    return terms.invariance + off_diagonal_weight * terms.redundancy
+
+
+def make(config: config_lib.Objective) -> Objective:
+    """The objective over views a and b, with metrics that can be compared between widths."""
+
+    def loss(outputs: Mapping[str, Outputs]) -> tuple[jax.Array, Metrics]:
+        z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
+        terms = barlow_twins_terms(z_a, z_b)
+        width = z_a.shape[1]
+        value = config.scale * (terms.invariance + config.off_diagonal_weight * terms.redundancy)
+        return value, {
+            "loss": value,
+            "invariance": terms.invariance / width,
+            "redundancy": terms.redundancy / width,
+            "diagonal_mean": terms.diagonal_mean,
+            "off_diagonal_rms": jnp.sqrt(terms.redundancy / max(1, width * (width - 1))),
+            "embedding_std_min": terms.embedding_std_min,
+            "embedding_std_mean": terms.embedding_std_mean,
+        }
+
+    return Objective(loss)
+
+
+def _check_shapes(z_a: jax.Array, z_b: jax.Array) -> None:
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        raise ValueError(f"expected two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}")
+    if z_a.shape[0] < 2:
+        raise ValueError(f"batch statistics need 2 rows or more, got {z_a.shape} and {z_b.shape}")

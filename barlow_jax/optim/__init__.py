@@ -1,0 +1,47 @@
+"""Optimizers: the official LARS and its schedule, composed from optax; AdamW and SGD beside it."""
+
+import optax
+
+from barlow_jax import config as config_lib
+from barlow_jax.optim import param_groups
+from barlow_jax.optim.lars import lars
+from barlow_jax.optim.schedules import warmup_cosine
+
+
+def learning_rates(config: config_lib.Config, steps_per_epoch: int) -> dict[str, optax.Schedule]:
+    """The rate of each parameter group as a function of the step; peaks grow with batch_size / 256."""
+    optim, train = config.optim, config.train
+    bias_rate = optim.learning_rate if optim.bias_learning_rate is None else optim.bias_learning_rate
+    return {
+        group: warmup_cosine(
+            peak=rate * train.batch_size / 256,
+            warmup_steps=round(optim.warmup_epochs * steps_per_epoch),
+            num_steps=round(train.num_epochs * steps_per_epoch),
+            final_scale=optim.final_scale,
+        )
+        for group, rate in ((param_groups.WEIGHTS, optim.learning_rate), (param_groups.BIASES, bias_rate))
+    }
+
+
+def make(config: config_lib.Optim, rates: dict[str, optax.Schedule]) -> optax.GradientTransformation:
+    """The optimizer of a config, with one learning rate for each parameter group."""
+    if config.name == "lars":
+        return lars(
+            rates,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            trust_coefficient=config.trust_coefficient,
+            trust_clip=config.trust_clip,
+        )
+    if config.name == "sgd":
+        return optax.chain(
+            optax.masked(optax.add_decayed_weights(config.weight_decay), param_groups.is_weight),
+            optax.trace(config.momentum),
+            param_groups.scale_by_learning_rates(rates),
+        )
+    return optax.chain(
+        optax.scale_by_adam(b1=config.momentum),
+        optax.masked(optax.add_decayed_weights(config.weight_decay), param_groups.is_weight),
+        param_groups.scale_by_learning_rates(rates),
+    )
+

@@ -1,0 +1,23 @@
+"""Two groups of parameters: weights (more than one dimension), and biases with BatchNorm (one)."""
+
+from typing import Any
+
+import jax
+import optax
+
+WEIGHTS, BIASES = "weights", "biases"
+
+
+def group(params: Any) -> Any:
+    """The tree of group names of a tree of parameters."""
+    return jax.tree.map(lambda p: BIASES if p.ndim == 1 else WEIGHTS, params)
+
+
+def is_weight(params: Any) -> Any:
+    """The tree of masks: True where weight decay and LARS adaptation apply."""
+    return jax.tree.map(lambda p: p.ndim != 1, params)
+
+
+def scale_by_learning_rates(rates: dict[str, optax.Schedule]) -> optax.GradientTransformation:
+    """Each group times minus its own learning rate."""
+    return optax.partition({name: optax.scale_by_learning_rate(rate) for name, rate in rates.items()}, group)

@@ -1,0 +1,103 @@
+"""What every program needs of a config: the mesh, the network, the data, the encoder at rest."""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+from functools import partial
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from barlow_jax import objectives, optim
+from barlow_jax.augment.views import augment
+from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.config import Config
+from barlow_jax.data import pipeline, sources
+from barlow_jax.evals import features
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.networks.network import Network
+from barlow_jax.order import Order
+from barlow_jax.step import init_state
+from barlow_jax.types import Batch, FeatureTable, TrainState
+
+# Whose features: those of the newest checkpoint, of the encoder before training, or the image itself.
+PRETRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A config on the devices of this machine."""
+
+    config: Config
+    layout: Layout
+    network: Network
+    share: pipeline.Share
+
+    @classmethod
+    def of(cls, config: Config) -> "Experiment":
+        return cls(
+            config,
+            Layout(make_mesh()),
+            Network(config.network),
+            pipeline.Share(jax.process_index(), jax.process_count()),
+        )
+
+    def order(self, num_images: int) -> Order:
+        return Order(self.config.seed, num_images, self.config.train.batch_size)
+
+    def num_steps(self, order: Order) -> int:
+        """Updates of the whole schedule, cut at `train.max_steps`."""
+        steps = round(self.config.train.num_epochs * order.steps_per_epoch)
+        return min(steps, self.config.train.max_steps or steps)
+
+    def step_parts(self, order: Order) -> dict[str, Any]:
+        """What `step.compile_step` puts together."""
+        rates = optim.learning_rates(self.config, order.steps_per_epoch)
+        return {
+            "network": self.network,
+            "objective": objectives.make(self.config.objective),
+            "optimizer": optim.make(self.config.optim, rates),
+            "augment": partial(augment, recipe=self.config.recipe),
+        }
+
+    def init(self, order: Order) -> Callable[[jax.Array], TrainState]:
+        """The jitted `key -> TrainState`, laid out on the mesh."""
+        optimizer = self.step_parts(order)["optimizer"]
+        return jax.jit(
+            partial(init_state, network=self.network, optimizer=optimizer),
+            out_shardings=self.layout.replicated,
+        )
+
+    def eval_batches(self, source: sources.Source, examples: np.ndarray | None = None) -> Iterator[Batch]:
+        batch_size = self.config.eval_batch_size
+        return pipeline.eval_batches(
+            source, self.config.data, batch_size=batch_size, share=self.share, examples=examples
+        )
+
+    def encoder(self, workdir: pathlib.Path, kind: str) -> tuple[features.Encode, int]:
+        """The frozen encoder and the step it is from; -1 for pixels, which have none."""
+        if kind == PIXELS:
+            return features.make_pixels(self.layout), -1
+        params, batch_stats, step = self._encoder_state(workdir, kind)
+        normalize = self.config.recipe.views["a"].normalize
+        return partial(features.make_encoder(self.network, self.layout, normalize), params, batch_stats), step
+
+    def table(self, encode: features.Encode, split: str) -> FeatureTable:
+        """Features of all examples of a split."""
+        source = sources.open_split(self.config.data, split)
+        return features.extract(encode, self.eval_batches(source), self.layout)
+
+    def _encoder_state(self, workdir: pathlib.Path, kind: str) -> tuple[Any, Any, int]:
+        key = jax.random.key(self.config.seed)
+        if kind == UNTRAINED:
+            params, batch_stats = jax.jit(self.network.init, out_shardings=self.layout.replicated)(key)
+            return params, batch_stats, 0
+        init = self.init(self.order(self.config.train.batch_size))  # its shapes know no data set
+        with open_checkpoints(workdir) as checkpoints:
+            if not checkpoints.steps:
+                raise FileNotFoundError(
+                    f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first, or pass --untrained"
+                )
+            step = checkpoints.steps[-1]
+            return *checkpoints.restore_encoder(abstract_state(init), self.layout, step), step

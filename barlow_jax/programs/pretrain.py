@@ -1,0 +1,147 @@
+"""Pretrains an encoder without labels; goes on where the workdir's newest checkpoint is."""
+
+import argparse
+import contextlib
+from functools import partial
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from barlow_jax import configdict, files, optim
+from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.config import Config
+from barlow_jax.data import pipeline, sources
+from barlow_jax.evals import features
+from barlow_jax.evals.knn import knn_accuracy
+from barlow_jax.feed import Feed
+from barlow_jax.loop import Hook, every, fit
+from barlow_jax.metrics import MetricsWriter, Progress
+from barlow_jax.order import Order
+from barlow_jax.programs.experiment import Experiment
+from barlow_jax.step import compile_step
+from barlow_jax.types import Metrics, TrainState
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    del args
+    started = time.monotonic()
+    experiment = Experiment.of(config)
+    source = sources.open_split(config.data, config.data.train_split)
+    order = experiment.order(source.num_examples)
+    if jax.process_index() == 0:
+        files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+
+    num_steps = experiment.num_steps(order)
+    steps = partial(_steps, order)
+    keep = config.checkpoint.keep_every_epochs
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(
+            open_checkpoints(
+                workdir,
+                keep_newest=config.checkpoint.keep_newest,
+                keep_every_steps=steps(keep) if keep else None,
+            )
+        )
+        state, first_step = _start(experiment, order, checkpoints)
+        batches = pipeline.train_batches(
+            source, config.data, config.recipe.views, order,
+            first_step=first_step, num_steps=num_steps, share=experiment.share,
+        )  # fmt: skip
+        feed = Feed(batches, experiment.layout.place)
+        stack.callback(feed.close)
+        writer = MetricsWriter(workdir, first_step=first_step)
+        stack.callback(writer.close)
+        rates = optim.learning_rates(config, order.steps_per_epoch)
+        progress = Progress(
+            writer,
+            first_step=first_step,
+            num_steps=num_steps,
+            batch_size=order.batch_size,
+            steps_per_epoch=order.steps_per_epoch,
+            waited=lambda: feed.waited,
+            rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
+        )
+        stack.callback(progress.close)
+        latest: dict[str, float] = {}
+        hooks = [every(config.train.log_every_steps, progress, last=num_steps)]
+        if config.monitor.every_epochs:
+            monitor = _monitor(experiment, source, writer, latest)
+            hooks.append(every(steps(config.monitor.every_epochs), monitor, last=num_steps))
+        hooks.append(
+            every(steps(config.checkpoint.every_epochs), lambda done, s, m: checkpoints.save(s), last=num_steps)
+        )
+        hooks.append(lambda done, s, m: latest.update(loss=m["loss"]))
+        state = fit(
+            compile_step(experiment.layout, **experiment.step_parts(order)), state, feed,
+            num_steps=num_steps, hooks=hooks,
+        )  # fmt: skip
+    return {
+        "step": num_steps,
+        "first_step": first_step,
+        "epochs": num_steps / order.steps_per_epoch,
+        "seconds": time.monotonic() - started,
+        **{name: float(value) for name, value in latest.items()},
+    }
+
+
+def describe(config: Config, num_images: int | None) -> dict[str, Any]:
+    """The plan of the run, from shapes alone: what `--dry_run` prints."""
+    experiment = Experiment.of(config)
+    order = experiment.order(num_images or config.train.batch_size)
+    params = abstract_state(experiment.init(order)).params
+    rates = optim.learning_rates(config, order.steps_per_epoch)
+    plan = {
+        "images": num_images if num_images else "known once the data set is prepared",
+        "steps_per_epoch": order.steps_per_epoch,
+        "steps": experiment.num_steps(order),
+        "batch_size": order.batch_size,
+        "devices": jax.device_count(),
+        "batch_size_per_device": order.batch_size // jax.device_count(),
+        "peak_learning_rates": {
+            name: float(rate(round(config.optim.warmup_epochs * order.steps_per_epoch)))
+            for name, rate in rates.items()
+        },
+        "parameters": {name: sum(p.size for p in jax.tree.leaves(part)) for name, part in params.items()},
+    }
+    return {"plan": plan, "params": params}
+
+
+def _steps(order: Order, epochs: float) -> int:
+    return max(1, round(epochs * order.steps_per_epoch))
+
+
+def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainState, int]:
+    """The newest checkpoint's state, or a fresh one."""
+    init = experiment.init(order)
+    if not checkpoints.steps:
+        return init(jax.random.key(experiment.config.seed)), 0
+    step = checkpoints.steps[-1]
+    print(f"going on from the checkpoint of step {step}", file=sys.stderr)
+    return checkpoints.restore(abstract_state(init), experiment.layout, step), step
+
+
+def _monitor(experiment: Experiment, train: sources.Source, writer: MetricsWriter, latest: dict) -> Hook:
+    """k-NN accuracy of the encoder as it is, on fixed images of both splits."""
+    config = experiment.config.monitor
+    test = sources.open_split(experiment.config.data, experiment.config.data.eval_split)
+    normalize = experiment.config.recipe.views["a"].normalize
+    encoder = features.make_encoder(experiment.network, experiment.layout, normalize)
+
+    def table(source: sources.Source, state: TrainState):
+        chosen = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
+        batches = experiment.eval_batches(source, np.sort(chosen))
+        return features.extract(partial(encoder, state.params, state.batch_stats), batches, experiment.layout)
+
+    def monitor(done: int, state: TrainState, metrics: Metrics) -> None:
+        del metrics
+        accuracy = knn_accuracy(table(train, state), table(test, state), ks=(config.k,))[config.k]
+        latest["knn_top1"] = accuracy
+        writer.write(done, {"knn_top1": accuracy})
+        if jax.process_index() == 0:
+            print(f"step {done}  k-NN (k {config.k}) top-1 {accuracy:.2%}", file=sys.stderr)
+
+    return monitor

@@ -1,0 +1,83 @@
+"""Linear probe of the newest checkpoint's encoder, frozen."""
+
+import argparse
+from collections.abc import Callable, Iterable
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from barlow_jax.config import Config
+from barlow_jax.data import pipeline, sources
+from barlow_jax.evals import features, linear
+from barlow_jax.evals.subsets import label_subset
+from barlow_jax.order import Order
+from barlow_jax.programs.experiment import Experiment
+from barlow_jax.recipe import probe_view
+from barlow_jax.types import FeatureTable
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    experiment = Experiment.of(config)
+    encode, step = experiment.encoder(workdir, args.features)
+    train = experiment.table(encode, config.data.train_split)
+    test = experiment.table(encode, config.data.eval_split)
+    return {"features": args.features, "step": step, **probe(experiment, encode, train, test)}
+
+
+def probe(
+    experiment: Experiment, encode: features.Encode, train: FeatureTable, test: FeatureTable
+) -> dict[str, Any]:
+    """Accuracies in percent by the fraction of the training labels that the probe sees."""
+    config = experiment.config.probe
+    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+    # Over all training images: a deviation needs no labels, and 1 % of the rows would estimate it badly.
+    scale = linear.Scaler.of(train.features, active=config.standardize)
+    results = {}
+    for fraction in config.label_fractions:
+        draws = []
+        for draw in range(config.subset_draws if fraction < 1 else 1):
+            rows = label_subset(train.labels, fraction, seed=draw)
+            draws.append(
+                linear.probe_accuracy(
+                    _epochs(experiment, encode, train, rows, scale),
+                    FeatureTable(scale(test.features), test.labels),
+                    config=config,
+                    num_train=len(rows),
+                    num_classes=num_classes,
+                    seed=draw,
+                )
+            )
+        results[f"{fraction:g}"] = {
+            name: 100 * float(np.mean([draw[name] for draw in draws])) for name in ("top1", "top5")
+        }
+    return {"linear": results}
+
+
+def _epochs(
+    experiment: Experiment,
+    encode: features.Encode,
+    train: FeatureTable,
+    rows: np.ndarray,
+    scale: linear.Scaler,
+) -> Callable[[int], Iterable[FeatureTable]]:
+    """Batches of features by epoch: of the evaluation crop, or of a new random crop each time."""
+    config, seed = experiment.config, experiment.config.seed
+    if not config.probe.augment:
+        chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
+        return linear.table_batches(chosen, config.probe.batch_size, seed)
+    source = sources.open_split(config.data, config.data.train_split)
+    views = {"probe": probe_view(config.recipe.views["a"].normalize)}
+    order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
+
+    def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
+        first_step = epoch * order.steps_per_epoch
+        batches = pipeline.train_batches(
+            source, config.data, views, order, examples=rows,
+            first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
+        )  # fmt: skip
+        for batch in batches:
+            table = features.encode_batch(encode, batch, experiment.layout)
+            yield FeatureTable(scale(table.features), table.labels)
+
+    return epoch_batches

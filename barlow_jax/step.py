@@ -1,0 +1,59 @@
+"""The one train step: written for the global batch, without a collective or an axis name."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from barlow_jax.mesh import Layout
+from barlow_jax.networks.network import Network
+from barlow_jax.types import Batch, Metrics, Objective, TrainState
+
+Augment = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
+
+
+def init_state(key: jax.Array, *, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    params, batch_stats = network.init(key)
+    return TrainState(jnp.zeros([], jnp.int32), params, batch_stats, optimizer.init(params))
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    network: Network,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    augment: Augment,
+) -> tuple[TrainState, Metrics]:
+    """One update from one global batch.
+
+    Each view goes through the network by itself, the running statistics passed on from one to the
+    next, as in the official code: two BatchNorm passes and two updates of the averages a step.
+    """
+    views = augment(batch.views)
+
+    def loss(params):
+        batch_stats, outputs = state.batch_stats, {}
+        for name, images in views.items():
+            outputs[name], batch_stats = network.apply(params, batch_stats, images)
+        value, metrics = objective.loss(outputs)
+        return value, (batch_stats, metrics)
+
+    gradients, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics["gradient_norm"] = optax.global_norm(gradients)
+    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+
+def compile_step(layout: Layout, **parts) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The jitted step on a mesh; it takes over the memory of the state it is given."""
+    return jax.jit(
+        lambda state, batch: train_step(state, batch, **parts),
+        in_shardings=(layout.replicated, layout.batch),
+        out_shardings=(layout.replicated, layout.replicated),
+        donate_argnums=0,
+    )

@@ -1,0 +1,49 @@
+"""The nouns that everybody shares. B batch, H representation, D embedding, N rows of a table."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array
+Metrics = dict[str, Array]
+
+
+class Batch(NamedTuple):
+    """What a step sees; host arrays before the mesh places them, global arrays after."""
+
+    views: Mapping[str, Array]  # each [B, height, width, 3] uint8 levels
+    labels: Array  # [B] int32; -1 where the data set has none
+    index: Array  # [B] int32 place in the data set; -1 for padding of an evaluation batch
+
+
+class Outputs(NamedTuple):
+    """What the network says of one view."""
+
+    representation: Array  # [B, H] pooled output of the encoder, float32
+    embedding: Array  # [B, D] output of the projector, in the dtype of the computation
+
+
+class TrainState(NamedTuple):
+    """All that a run carries from step to step; what a checkpoint holds."""
+
+    step: Array  # [] int32, updates done
+    params: Any  # nested dict of float32 arrays, {"encoder": ..., "projector": ...}
+    batch_stats: Any  # the same shape of tree: running means and variances
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A method: a pure loss, written for the global batch."""
+
+    loss: Callable[[Mapping[str, Outputs]], tuple[Array, Metrics]]
+
+
+class FeatureTable(NamedTuple):
+    """Frozen features of a split, in the order of the data set, padding dropped."""
+
+    features: np.ndarray  # [N, H] float32
+    labels: np.ndarray  # [N] int32

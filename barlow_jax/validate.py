@@ -1,0 +1,152 @@
+"""What cannot work is said before anything slow starts, all of it at once."""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import math
+
+from barlow_jax.config import Config
+from barlow_jax.recipe import OPS, View
+
+# Halvings of the image before the pooled output: (stem, stages) of each encoder.
+_STEM_STRIDE = {"imagenet": 4, "cifar": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the machine and the data set say; None and absent where it is not known."""
+
+    num_devices: int | None = None
+    num_images: Mapping[str, int] = dataclasses.field(default_factory=dict)  # by split
+
+
+def validate(config: Config, facts: Facts) -> list[str]:
+    """Every problem of a config, one sentence each; empty when the run can start."""
+    checks = (_ranges(config), _recipe(config), _shapes(config), _sizes(config, facts))
+    return [problem for check in checks for problem in check]
+
+
+def _ranges(config: Config) -> Iterator[str]:
+    positive = {
+        "train.num_epochs": config.train.num_epochs,
+        "train.log_every_steps": config.train.log_every_steps,
+        "eval_batch_size": config.eval_batch_size,
+        "network.width": config.network.width,
+        "network.batch_norm_epsilon": config.network.batch_norm_epsilon,
+        "optim.learning_rate": config.optim.learning_rate,
+        "optim.trust_coefficient": config.optim.trust_coefficient,
+        "objective.scale": config.objective.scale,
+        "checkpoint.every_epochs": config.checkpoint.every_epochs,
+        "checkpoint.keep_newest": config.checkpoint.keep_newest,
+        "monitor.k": config.monitor.k,
+        "monitor.max_images": config.monitor.max_images,
+        "probe.num_epochs": config.probe.num_epochs,
+        "probe.batch_size": config.probe.batch_size,
+        "probe.learning_rate": config.probe.learning_rate,
+        "probe.subset_draws": config.probe.subset_draws,
+        "knn.temperature": config.knn.temperature,
+        "knn.subset_draws": config.knn.subset_draws,
+        "data.image_size": config.data.image_size,
+        "data.prefetch": config.data.prefetch,
+    }
+    optional = {
+        "train.max_steps": config.train.max_steps,
+        "optim.bias_learning_rate": config.optim.bias_learning_rate,
+        "checkpoint.keep_every_epochs": config.checkpoint.keep_every_epochs,
+    }
+    positive |= {key: value for key, value in optional.items() if value is not None}
+    not_negative = {
+        "seed": config.seed,
+        "data.threads": config.data.threads,
+        "objective.off_diagonal_weight": config.objective.off_diagonal_weight,
+        "optim.weight_decay": config.optim.weight_decay,
+        "optim.warmup_epochs": config.optim.warmup_epochs,
+        "monitor.every_epochs": config.monitor.every_epochs,
+        "probe.weight_decay": config.probe.weight_decay,
+        "probe.min_steps": config.probe.min_steps,
+    }
+    fractions = {
+        "optim.final_scale": config.optim.final_scale,
+        "network.batch_norm_momentum": config.network.batch_norm_momentum,
+    }
+    below_one = {"optim.momentum": config.optim.momentum, "probe.momentum": config.probe.momentum}
+    yield from (f"config.{k}: must be above 0, got {v}" for k, v in positive.items() if not 0 < v < math.inf)
+    yield from (f"config.{k}: must not be negative, got {v}" for k, v in not_negative.items() if not v >= 0)
+    yield from (f"config.{k}: must lie in 0..1, got {v}" for k, v in fractions.items() if not 0 <= v <= 1)
+    yield from (f"config.{k}: must lie in 0..1, 1 excluded, got {v}" for k, v in below_one.items() if not 0 <= v < 1)
+    for name, values in (("probe", config.probe.label_fractions), ("knn", config.knn.label_fractions)):
+        if not values or not all(0 < value <= 1 for value in values):
+            yield f"config.{name}.label_fractions: needs numbers above 0 and up to 1, got {values}"
+    if not config.knn.k or min(config.knn.k) < 1:
+        yield f"config.knn.k: needs one or more numbers from 1, got {config.knn.k}"
+    if config.optim.warmup_epochs > config.train.num_epochs:
+        yield (
+            f"config.optim.warmup_epochs: {config.optim.warmup_epochs} is longer than the run of "
+            f"config.train.num_epochs = {config.train.num_epochs}"
+        )
+
+
+def _recipe(config: Config) -> Iterator[str]:
+    if set(config.recipe.views) != {"a", "b"}:
+        yield f"config.recipe.views: {config.objective.name} needs views a and b, got {sorted(config.recipe.views)}"
+    for name, view in config.recipe.views.items():
+        yield from (f"config.recipe.views.{name}.{problem}" for problem in _view(view))
+
+
+def _view(view: View) -> Iterator[str]:
+    if sorted(view.order) != sorted(OPS):
+        yield f"order: must name each op once ({', '.join(OPS)}), got {', '.join(view.order)}"
+    elif view.order[-1] != "normalize":
+        yield f"order: normalize must be last, got {', '.join(view.order)}"
+    for op in OPS:
+        probability = getattr(getattr(view, op), "probability", 0.0)
+        if not 0 <= probability <= 1:
+            yield f"{op}.probability: must lie in 0..1, got {probability}"
+    crop, jitter, blur = view.crop, view.jitter, view.blur
+    if not 0 < crop.min_area <= crop.max_area <= 1:
+        yield f"crop: needs 0 < min_area <= max_area <= 1, got {crop.min_area} and {crop.max_area}"
+    if not 0 < crop.min_aspect <= crop.max_aspect:
+        yield f"crop: needs 0 < min_aspect <= max_aspect, got {crop.min_aspect} and {crop.max_aspect}"
+    if min(jitter.brightness, jitter.contrast, jitter.saturation) < 0 or not 0 <= jitter.hue <= 0.5:
+        yield "jitter: brightness, contrast and saturation must not be negative, hue must lie in 0..0.5"
+    if not 0 <= blur.min_sigma <= blur.max_sigma:
+        yield f"blur: needs 0 <= min_sigma <= max_sigma, got {blur.min_sigma} and {blur.max_sigma}"
+    if not 0 <= view.solarize.threshold <= 256:
+        yield f"solarize.threshold: must lie in 0..256, got {view.solarize.threshold}"
+    if len(view.normalize.mean) != 3 or len(view.normalize.std) != 3 or min(view.normalize.std) <= 0:
+        yield "normalize: mean and std need three numbers each, std above 0"
+
+
+def _shapes(config: Config) -> Iterator[str]:
+    stages = 3 if config.network.encoder == "resnet8" else 4
+    smallest = _STEM_STRIDE[config.network.stem] * 2 ** (stages - 1)
+    if config.data.image_size < smallest:
+        yield (
+            f"config.data.image_size: {config.network.encoder} with the {config.network.stem} stem halves "
+            f"the image down to a {smallest}th and needs {smallest} pixels or more, got {config.data.image_size}"
+        )
+    if config.data.image_size > config.data.eval_resize:
+        yield (
+            f"config.data.image_size: the crop of {config.data.image_size} pixels is larger than the image, "
+            f"which is resized to config.data.eval_resize = {config.data.eval_resize}"
+        )
+    if not config.network.projector or min(config.network.projector) < 1:
+        yield f"config.network.projector: needs one or more widths from 1, got {config.network.projector}"
+
+
+def _sizes(config: Config, facts: Facts) -> Iterator[str]:
+    batch_size, devices = config.train.batch_size, facts.num_devices
+    if batch_size < 2:
+        yield f"config.train.batch_size: batch statistics need 2 images or more, got {batch_size}"
+    for key, size in (("train.batch_size", batch_size), ("eval_batch_size", config.eval_batch_size)):
+        if devices and size % devices:
+            up = -(-size // devices) * devices
+            yield f"config.{key}: {size} is not divisible by the {devices} devices; the next that is: {up}"
+    images = facts.num_images.get(config.data.train_split)
+    if images is not None and 2 <= images < batch_size:
+        yield (
+            f"config.train.batch_size: split {config.data.train_split!r} of {config.data.name} has {images} "
+            f"images, fewer than one batch of {batch_size}"
+        )
+    for split, count in facts.num_images.items():
+        if count < 2:
+            yield f"config.data: split {split!r} of {config.data.name} holds {count} images; 2 are needed"

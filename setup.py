@@ -1,0 +1,36 @@
+"""Installs barlow_jax; `pip install -e '.[test]'` for development."""
+
+import setuptools
+
+setuptools.setup(
+    name="barlow_jax",
+    version="0.1.0",
+    description="Self-supervised image encoders by redundancy reduction (Barlow Twins), in JAX, for TPU pods",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
+    install_requires=[
+        "clu>=0.0.12,<0.1",
+        "flax>=0.12.8,<0.13",
+        "jax>=0.10.2,<0.12",
+        "ml-collections>=1.1,<2",
+        "numpy>=2.0",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "scikit-learn>=1.5",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10,<4.10",
+        "tqdm>=4.66",
+        # Not named by those that import them: clu's writers, and TFDS when it prepares a data set.
+        "tensorboard>=2.20",
+        "importlib_resources>=6",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]>=0.10.2,<0.12"],
+        "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "pillow>=11"],
+    },
+    entry_points={"console_scripts": ["barlow-jax=barlow_jax.__main__:main"]},
+)
