@@ -103,17 +103,18 @@ def luma(image: tf.Tensor) -> tf.Tensor:
 
 def shift_hue(image: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     """Adds to H in PIL's 8-bit HSV, where 256 levels are one turn."""
-    value, least = tf.reduce_max(image, -1), tf.reduce_min(image, -1)
-    spread = value - least
-    red, green, blue = tf.unstack(image, axis=-1)
+    value = tf.reduce_max(image, -1)
+    spread = value - tf.reduce_min(image, -1)
     safe = tf.where(spread == 0, 1.0, spread)
-    sector = tf.where(
-        red == value,
-        (green - blue) / safe,
-        tf.where(green == value, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
-    )
-    hue = tf.where(spread == 0, 0.0, tf.floor(tf.math.floormod(sector / 6.0 + 1.0, 1.0) * 255.0))
-    saturation = tf.where(spread == 0, 0.0, tf.floor(spread / tf.maximum(value, 1.0) * 255.0))
+    # Levels are cut off, not rounded, and many colors sit exactly on one: float64 and float32 where
+    # Pillow has them, or a level is lost.
+    below = tf.cast((value[..., tf.newaxis] - image) / safe[..., tf.newaxis], tf.float64)
+    red, green, blue = tf.unstack(below, axis=-1)
+    sector = tf.where(red == 0, blue - green, tf.where(green == 0, 2.0 + red - blue, 4.0 + green - red))
+    turn = tf.math.floormod(_through_float32(sector) / 6.0 + 1.0, 1.0)
+    hue = tf.where(spread == 0, 0.0, tf.cast(tf.floor(_through_float32(turn) * 255.0), tf.float32))
+    ratio = tf.cast(spread / tf.maximum(value, 1.0), tf.float64)
+    saturation = tf.cast(tf.floor(ratio * 255.0), tf.float32)
     # The shift is cut to a whole level towards zero, then wraps.
     hue = tf.math.floormod(hue + tf.cast(tf.cast(turns * 255.0, tf.int32), tf.float32), 256.0)
     position = hue * 6.0 / 255.0
@@ -129,50 +130,52 @@ def shift_hue(image: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     return tf.gather(levels, tf.gather(table, case), axis=-1, batch_dims=2)
 
 
+def _through_float32(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.cast(x, tf.float32), tf.float64)
+
+
 def grayscale(image: tf.Tensor, u: tf.Tensor, op: recipe.Grayscale) -> tf.Tensor:
     del u, op
     return tf.repeat(luma(image), 3, axis=-1)
 
 
 def blur(image: tf.Tensor, u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
-    """PIL's GaussianBlur: three extended box passes an axis, here as one kernel an axis.
+    """PIL's GaussianBlur: three extended box passes an axis, rounded to levels after each pass."""
+    box = box_kernel(_between(u[0], op.min_sigma, op.max_sigma), op.max_sigma)
+    image = tf.cast(image, tf.float64)
+    for axis in (1, 0):
+        for _ in range(3):
+            image = tf.floor(_convolve(image, box, axis) + 0.5)
+    return tf.cast(image, tf.float32)
 
-    PIL rounds after each pass and repeats the border each time; the one kernel is within 3 levels.
+
+def box_kernel(sigma: tf.Tensor, max_sigma: float) -> tf.Tensor:
+    """Weights `[2 r + 1]` of a box with fractional ends and variance sigma^2 / 3 (Gwosdek et al. 2011).
+
+    float64 in units of 2^-24, as Pillow's fixed point has them: many sums end in exactly one half.
+    r is the largest that `max_sigma` needs, so that the shape does not depend on the draw.
     """
-    kernel = blur_kernel(_between(u[0], op.min_sigma, op.max_sigma), op.max_sigma)
-    reach = kernel.shape[0] // 2
-    x = tf.transpose(image, (2, 0, 1))[..., tf.newaxis]  # channels as a batch: [3, height, width, 1]
-    for axis, shape in ((1, (-1, 1, 1, 1)), (2, (1, -1, 1, 1))):
-        length = tf.shape(x)[axis]
-        places = tf.clip_by_value(tf.range(-reach, length + reach), 0, length - 1)
-        x = tf.nn.conv2d(tf.gather(x, places, axis=axis), tf.reshape(kernel, shape), 1, "VALID")
-        x = tf.floor(x + 0.5)
-    return tf.transpose(x[..., 0], (1, 2, 0))
+    reach = int(math.sqrt(4.0 * max_sigma**2 + 1.0) - 1.0) // 2 + 1
+    variance = tf.square(sigma) / 3.0
+    whole = tf.floor((tf.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0)
+    # What the two ends must weigh, against 1 inside, for the variance to come out exactly.
+    end = (2 * whole + 1) * (whole * (whole + 1) - 3.0 * variance) / (6.0 * (variance - tf.square(whole + 1)))
+    one = 2.0**24
+    inside = tf.cast(tf.floor(one / (2 * (whole + end) + 1)), tf.float64)
+    whole = tf.cast(whole, tf.float64)
+    outside = tf.floor((one - (2 * whole + 1) * inside) / 2)
+    places = tf.abs(tf.range(-reach, reach + 1, dtype=tf.float64))
+    box = tf.where(places <= whole, inside, tf.where(places == whole + 1, outside, 0.0))
+    return tf.ensure_shape(box / one, [2 * reach + 1])
 
 
-def blur_kernel(sigma: tf.Tensor, max_sigma: float) -> tf.Tensor:
-    """The weights `[2 r + 1]` of three box passes with variance sigma^2 / 3 each (Gwosdek et al. 2011)."""
-    box_reach = int(_box_radius(max_sigma)) + 1
-    radius = (tf.sqrt(4.0 * tf.square(sigma) + 1.0) - 1.0) / 2.0
-    whole = tf.floor(radius)
-    # PIL's edge weight: the variance of the box with fractional ends is exactly sigma^2 / 3.
-    edge = ((2 * whole + 1) * (whole * (whole + 1) - tf.square(sigma))) / (
-        6.0 * (tf.square(sigma) / 3.0 - tf.square(whole + 1))
-    )
-    places = tf.abs(tf.range(-box_reach, box_reach + 1, dtype=tf.float32))
-    box = tf.where(places <= whole, 1.0, tf.where(places <= whole + 1, edge, 0.0))
-    box /= tf.reduce_sum(box)
-    kernel = box
-    for _ in range(2):
-        wide = tf.pad(kernel, [[2 * box_reach, 2 * box_reach]])
-        kernel = tf.reshape(
-            tf.nn.conv1d(tf.reshape(wide, (1, -1, 1)), tf.reshape(box, (-1, 1, 1)), 1, "VALID"), [-1]
-        )
-    return tf.ensure_shape(kernel, [6 * box_reach + 1])
-
-
-def _box_radius(sigma: float) -> float:
-    return (math.sqrt(4.0 * sigma**2 + 1.0) - 1.0) / 2.0
+def _convolve(image: tf.Tensor, kernel: tf.Tensor, axis: int) -> tf.Tensor:
+    """Along one axis of `[height, width, 3]`, the border repeated."""
+    reach, length = kernel.shape[0] // 2, tf.shape(image)[axis]
+    ends = [tf.repeat(tf.gather(image, [place], axis=axis), reach, axis=axis) for place in (0, length - 1)]
+    wide = tf.concat([ends[0], image, ends[1]], axis)
+    parts = [tf.gather(wide, tf.range(k, k + length), axis=axis) for k in range(kernel.shape[0])]
+    return tf.add_n([weight * part for weight, part in zip(tf.unstack(kernel), parts, strict=True)])
 
 
 def solarize(image: tf.Tensor, u: tf.Tensor, op: recipe.Solarize) -> tf.Tensor:

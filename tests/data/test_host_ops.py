@@ -1,0 +1,165 @@
+"""Each op against Pillow's, on a real photograph and on noise. Levels are 0..255."""
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+import pytest
+from sklearn.datasets import load_sample_image
+import tensorflow as tf
+
+from barlow_jax import recipe
+from barlow_jax.data import host_ops
+
+
+@pytest.fixture
+def photograph():
+    return load_sample_image("china.jpg")[100:260, 200:400]
+
+
+@pytest.fixture(params=["photograph", "noise"])
+def image(request, photograph):
+    if request.param == "photograph":
+        return photograph
+    return np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+
+
+def _levels(tensor):
+    values = tensor.numpy()
+    np.testing.assert_array_equal(values, np.round(values))
+    assert values.min() >= 0 and values.max() <= 255
+    return values.astype(int)
+
+
+def _difference(ours, pillow):
+    return np.abs(_levels(ours) - np.asarray(pillow).astype(int))
+
+
+def _as_tensor(image):
+    return tf.constant(image, tf.float32)
+
+
+def test_luma_is_pillows_l(image):
+    assert _difference(host_ops.luma(_as_tensor(image))[..., 0], Image.fromarray(image).convert("L")).max() == 0
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.37, 0.6, 1.0, 1.4, 1.93])
+@pytest.mark.parametrize("part", ["Brightness", "Contrast", "Color"])
+def test_each_part_of_the_jitter_is_pillows(image, part, factor):
+    pillow = getattr(ImageEnhance, part)(Image.fromarray(image)).enhance(factor)
+    x = _as_tensor(image)
+    start = {
+        "Brightness": lambda: tf.zeros_like(x),
+        "Contrast": lambda: tf.floor(tf.reduce_mean(host_ops.luma(x)) + 0.5),
+        "Color": lambda: host_ops.luma(x),
+    }[part]()
+    difference = _difference(host_ops.blend(start, x, tf.constant(factor)), pillow)
+    # Pillow multiplies in float32 as well, but in another order: one level where a product is whole.
+    assert difference.max() <= 1
+    assert np.mean(difference > 0) <= 0.002
+
+
+@pytest.mark.parametrize("turns", [-0.5, -0.1, -0.03, 0.0, 0.02, 0.1, 0.5])
+def test_hue_shift_is_pillows_hsv(image, turns):
+    hue, saturation, value = Image.fromarray(image).convert("HSV").split()
+    shifted = (np.asarray(hue).astype(int) + int(turns * 255)) % 256
+    parts = (Image.fromarray(shifted.astype(np.uint8)), saturation, value)
+    difference = _difference(
+        host_ops.shift_hue(_as_tensor(image), tf.constant(turns)), Image.merge("HSV", parts).convert("RGB")
+    )
+    assert difference.max() <= 6
+    assert np.mean(difference > 0) <= 0.001
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 1.5, 2.0])
+def test_blur_is_pillows_gaussian_blur(image, sigma):
+    op = recipe.Blur(min_sigma=sigma, max_sigma=sigma)
+    pillow = Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma))
+    difference = _difference(host_ops.blur(_as_tensor(image), tf.constant([0.0]), op), pillow)
+    assert difference.max() == 0
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 1.3, 2.0])
+def test_three_boxes_have_the_variance_of_sigma(sigma):
+    box = host_ops.box_kernel(tf.constant(sigma), 2.0).numpy()
+    places = np.arange(len(box)) - len(box) // 2
+    assert len(box) == 5
+    np.testing.assert_allclose(box.sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(3 * (box * places**2).sum(), sigma**2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 128, 255, 256])
+def test_solarize_is_pillows(image, threshold):
+    ours = host_ops.solarize(_as_tensor(image), None, recipe.Solarize(1.0, threshold))
+    assert _difference(ours, ImageOps.solarize(Image.fromarray(image), threshold)).max() == 0
+
+
+def test_flip_is_pillows_mirror(image):
+    ours = host_ops.flip(_as_tensor(image), None, recipe.Flip())
+    assert _difference(ours, ImageOps.mirror(Image.fromarray(image))).max() == 0
+
+
+def test_grayscale_is_l_three_times(image):
+    ours = host_ops.grayscale(_as_tensor(image), None, recipe.Grayscale())
+    pillow = Image.fromarray(image).convert("L").convert("RGB")
+    assert _difference(ours, pillow).max() == 0
+
+
+@pytest.mark.parametrize(("method", "pillow_method"), [("bicubic", Image.BICUBIC), ("bilinear", Image.BILINEAR)])
+@pytest.mark.parametrize("size", [24, 100])
+def test_resize_is_pillows_antialiased_one(photograph, method, pillow_method, size):
+    image = photograph
+    ours = host_ops.resize(_as_tensor(image), (size, size), method)
+    difference = _difference(ours, Image.fromarray(image).resize((size, size), pillow_method))
+    assert difference.max() <= 7
+    assert difference.mean() <= 0.3
+
+
+@pytest.mark.parametrize("u", [0.0, 0.2, 0.5, 0.99])
+def test_rotation_is_pillows_bilinear_one(photograph, u):
+    op = recipe.Rotate(1.0, max_degrees=30)
+    degrees = -30 + 60 * u
+    pillow = Image.fromarray(photograph).rotate(degrees, Image.BILINEAR)
+    # Inside alone: Pillow cuts the outermost half pixel off, where ours blends it with black.
+    mask = np.pad(np.full((156, 196), 255, np.uint8), 2)
+    inside = np.asarray(Image.fromarray(mask).rotate(degrees, Image.BILINEAR)) == 255
+    difference = _difference(host_ops.rotate(_as_tensor(photograph), tf.constant([u]), op), pillow)
+    assert difference[inside].max() <= 1
+    assert inside.mean() > 0.6
+
+
+def test_crop_box_follows_the_law_of_random_resized_crop():
+    op = recipe.Crop()
+    draws = np.random.default_rng(0).random((4000, 22)).astype(np.float32)
+    boxes = tf.map_fn(
+        lambda u: tf.stack(host_ops.crop_box(tf.constant([400, 500, 3]), u, op)),
+        tf.constant(draws),
+        fn_output_signature=tf.int32,
+    ).numpy()
+    top, left, height, width = boxes.T
+    assert np.all((top >= 0) & (left >= 0) & (top + height <= 400) & (left + width <= 500))
+    area, aspect = height * width / (400 * 500), width / height
+    assert 0.079 < area.min() and area.max() <= 1 and 0.74 < aspect.min() and aspect.max() < 1.35
+    # Draws that do not fit are drawn again, which thins out the large ones; the small ones stay uniform.
+    small = np.sort(area[area < 0.4])
+    uniform = np.linspace(0.08, 0.4, len(small))
+    assert np.abs(small - uniform).max() < 0.02
+    assert abs(np.log(aspect[area < 0.4]).mean()) < 0.02
+
+
+def test_crop_falls_back_to_the_largest_central_box_where_no_draw_fits():
+    u = tf.constant([0.99, 0.5] * 10 + [0.5, 0.5])
+    top, left, height, width = host_ops.crop_box(tf.constant([10, 200, 3]), u, recipe.Crop())
+    assert (int(height), int(width)) == (10, 13) and (int(top), int(left)) == (0, 93)
+
+
+def test_jitter_applies_its_parts_in_the_order_of_its_uniforms(image):
+    op = recipe.Jitter()
+    factors = (0.9, 0.1, 0.8, 0.3)
+    ranks = (0.4, 0.1, 0.3, 0.2)  # contrast, hue, saturation, brightness
+    ours = host_ops.jitter(_as_tensor(image), tf.constant([*factors, *ranks]), op)
+    x = host_ops.blend(
+        tf.floor(tf.reduce_mean(host_ops.luma(_as_tensor(image))) + 0.5), _as_tensor(image), tf.constant(0.68)
+    )
+    x = host_ops.shift_hue(x, tf.constant(-0.04))
+    x = host_ops.blend(host_ops.luma(x), x, tf.constant(1.12))
+    x = host_ops.blend(tf.zeros_like(x), x, tf.constant(1.32))
+    assert np.abs(_levels(ours) - _levels(x)).max() <= 1
