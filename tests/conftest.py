@@ -2,8 +2,8 @@
 
 import os
 
-# Before anything imports jax.
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+# Before anything imports jax. Programs here run for milliseconds: LLVM need not spend seconds on them.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
@@ -13,9 +13,11 @@ from barlow_jax.configdict import default_config, from_tree
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _tfds_folder(tmp_path_factory):
-    """The digits are prepared afresh, and nothing is left in the home folder."""
+def _folders(tmp_path_factory):
+    """The digits are prepared afresh, and a program that two tests compile is compiled once."""
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture

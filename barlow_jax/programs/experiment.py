@@ -64,10 +64,7 @@ class Experiment:
     def init(self, order: Order) -> Callable[[jax.Array], TrainState]:
         """The jitted `key -> TrainState`, laid out on the mesh."""
         optimizer = self.step_parts(order)["optimizer"]
-        return jax.jit(
-            partial(init_state, network=self.network, optimizer=optimizer),
-            out_shardings=self.layout.replicated,
-        )
+        return self._run_once(partial(init_state, network=self.network, optimizer=optimizer))
 
     def eval_batches(self, source: sources.Source, examples: np.ndarray | None = None) -> Iterator[Batch]:
         batch_size = self.config.eval_batch_size
@@ -91,8 +88,7 @@ class Experiment:
     def _encoder_state(self, workdir: pathlib.Path, kind: str) -> tuple[Any, Any, int]:
         key = jax.random.key(self.config.seed)
         if kind == UNTRAINED:
-            params, batch_stats = jax.jit(self.network.init, out_shardings=self.layout.replicated)(key)
-            return params, batch_stats, 0
+            return *self._run_once(self.network.init)(key), 0
         init = self.init(self.order(self.config.train.batch_size))  # its shapes know no data set
         with open_checkpoints(workdir) as checkpoints:
             if not checkpoints.steps:
@@ -101,3 +97,8 @@ class Experiment:
                 )
             step = checkpoints.steps[-1]
             return *checkpoints.restore_encoder(abstract_state(init), self.layout, step), step
+
+    def _run_once(self, function: Callable) -> Callable:
+        """Jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
+        fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        return jax.jit(function, out_shardings=self.layout.replicated, compiler_options=fast)

@@ -1,0 +1,32 @@
+import math
+
+import numpy as np
+import pytest
+
+from barlow_jax import optim
+from barlow_jax.optim.schedules import warmup_cosine
+
+
+def _official(step, peak, warmup, total, final=0.001):
+    """The paper's curve: linear, then half a cosine between the peak and `final` of it."""
+    if step < warmup:
+        return peak * step / warmup
+    share = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    return peak * (share + final * (1 - share))
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 10])
+def test_every_step_is_on_the_official_curve(warmup):
+    rate = warmup_cosine(peak=1.6, warmup_steps=warmup, num_steps=100, final_scale=0.001)
+    actual = [float(rate(step)) for step in range(101)]
+    np.testing.assert_allclose(actual, [_official(s, 1.6, warmup, 100) for s in range(101)], rtol=1e-5, atol=1e-8)
+
+
+def test_the_imagenet_recipe_peaks_at_the_papers_rates():
+    from barlow_jax.config import Config
+
+    rates = optim.learning_rates(Config(), steps_per_epoch=625)
+    assert float(rates["weights"](0)) == 0
+    np.testing.assert_allclose(rates["weights"](6250), 1.6, rtol=1e-6)
+    np.testing.assert_allclose(rates["biases"](6250), 0.0384, rtol=1e-6)
+    np.testing.assert_allclose(rates["weights"](625_000), 0.0016, rtol=1e-3)

@@ -1,0 +1,100 @@
+import dataclasses
+import json
+
+import pytest
+
+from barlow_jax import configdict
+from barlow_jax.config import Config
+
+
+def _overridden(*pairs):
+    tree = configdict.default_config().to_dict()
+    problems = configdict.apply_overrides(tree, pairs)
+    config, more = configdict.from_tree(tree)
+    return config, problems + more
+
+
+def test_the_defaults_survive_the_way_through_configdict_and_json():
+    tree = json.loads(json.dumps(configdict.default_config().to_dict()))
+    config, problems = configdict.from_tree(tree)
+    assert config == Config() and not problems
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("optim.learning_rate", "0.3", 0.3),
+        ("optim.learning_rate", "1", 1.0),
+        ("optim.bias_learning_rate", "none", None),
+        ("train.batch_size", "512", 512),
+        ("train.max_steps", "2", 2),
+        ("network.projector", "(64, 128)", (64, 128)),
+        ("network.projector", "64,128", (64, 128)),
+        ("probe.augment", "false", False),
+        ("data.data_dir", "/data", "/data"),
+        ("network.dtype", "float32", "float32"),
+        ("recipe.views.b.blur.probability", "0.5", 0.5),
+        ("recipe.views.a.normalize.mean", "0.5,0.5,0.5", (0.5, 0.5, 0.5)),
+    ],
+)
+def test_an_override_is_read_as_its_fields_type(key, text, value):
+    config, problems = _overridden((key, text))
+    assert not problems
+    assert configdict.flatten(dataclasses.asdict(config))[key] == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("train.batch_size", "12.5", "config.train.batch_size: expected an integer, got '12.5'"),
+        ("train.batch_size", "true", "config.train.batch_size: expected an integer, got 'true'"),
+        ("optim.learning_rate", "fast", "config.optim.learning_rate: expected a number, got 'fast'"),
+        ("probe.augment", "maybe", "config.probe.augment: expected true or false, got 'maybe'"),
+        ("optim.name", "adam", "config.optim.name: expected one of lars, sgd, adamw, got 'adam'"),
+        ("network.projector", "64,x", "config.network.projector: expected a list of such: an integer, got '64,x'"),
+        ("train.max_steps", "many", "config.train.max_steps: expected an integer or none, got 'many'"),
+        ("optm.learning_rate", "1", "config.optm.learning_rate: there is no such key; did you mean config.optim.learning_rate?"),
+    ],
+)  # fmt: skip
+def test_a_wrong_override_is_one_sentence_with_the_remedy(key, text, message):
+    config, problems = _overridden((key, text))
+    assert problems == [message]
+    assert config == Config(), "what is wrong changes nothing, so that the other checks make sense"
+
+
+def test_all_wrong_overrides_are_named_at_once():
+    _, problems = _overridden(("optm.name", "sgd"), ("train.batch_size", "x"), ("nothing", "1"))
+    assert len(problems) == 3
+
+
+def test_a_config_file_with_a_typo_is_named_with_its_line(tmp_path):
+    path = tmp_path / "typo.py"
+    path.write_text(
+        "from barlow_jax.configdict import default_config\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        "    config.optim.learning_rat = 0.3\n"
+        "    return config\n"
+    )
+    _, problems = configdict.load_config_file(str(path))
+    assert len(problems) == 1
+    assert f"{path}, line 4" in problems[0] and "learning_rate" in problems[0]
+
+
+def test_a_missing_config_file_names_its_nearest_neighbour(tmp_path):
+    (tmp_path / "digits.py").write_text("")
+    _, problems = configdict.load_config_file(str(tmp_path / "digit.py"))
+    assert problems == [f"--config: there is no file {tmp_path}/digit.py; did you mean {tmp_path}/digits.py?"]
+
+
+def test_a_saved_config_of_another_version_is_checked_like_any_other():
+    tree = configdict.default_config().to_dict()
+    tree["optim"]["beta"] = 1
+    tree["train"]["batch_size"] = "many"
+    tree["network"] = 3
+    _, problems = configdict.from_tree(tree)
+    assert sorted(problems) == [
+        "config.network: expected a group of keys, got 3",
+        "config.optim.beta: there is no such key",
+        "config.train.batch_size: expected an integer, got 'many'",
+    ]

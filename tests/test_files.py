@@ -1,0 +1,26 @@
+import json
+
+import pytest
+
+from barlow_jax import files
+
+
+def test_json_is_written_whole_and_replaces_what_was_there(tmp_path):
+    path = tmp_path / "results" / "probe.json"
+    files.write_json(path, {"top1": 1})
+    files.write_json(path, {"top1": 2})
+    assert json.loads(path.read_text()) == {"top1": 2}
+    assert [p.name for p in path.parent.iterdir()] == ["probe.json"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
+    path = tmp_path / "probe.json"
+    files.write_text(path, "old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_text(path, "new")
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,70 @@
+"""Imports go down only, and TensorFlow stays in its wing."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
+FLOORS = {
+    0: ("config", "recipe", "configdict", "validate", "order", "files"),
+    1: ("types", "mesh", "networks", "objectives", "optim", "augment", "data"),
+    2: ("step", "feed", "loop", "checkpoint", "metrics"),
+    3: ("evals",),
+    4: ("programs",),
+    5: ("cli", "__main__"),
+}
+ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def _room(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def _imported_rooms(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module] if node.module != "barlow_jax" else []
+            names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "barlow_jax"]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "barlow_jax" and len(parts) > 1 and parts[1] in ROOMS:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+    room = _room(path)
+    assert room in ROOMS, f"{room} has no floor: add it to the house"
+    for other in _imported_rooms(path):
+        assert ROOMS[other] <= ROOMS[room], f"{room} (floor {ROOMS[room]}) imports {other} (floor {ROOMS[other]})"
+        assert other != "data" or room == "data" or ROOMS[room] >= 4, "only programs and the entry see the data"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_the_data_wing_imports_tensorflow(path):
+    if _room(path) == "data":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not any(name.split(".")[0].startswith("tensorflow") for name in names)
+
+
+def test_everything_but_data_and_programs_imports_without_tensorflow():
+    rooms = [path for path in MODULES if _room(path) not in ("data", "programs", "__main__")]
+    names = [".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts) for p in rooms]
+    code = "\n".join([f"import {name.removesuffix('.__init__')}" for name in names])
+    code += "\nimport sys; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+def test_no_file_is_longer_than_three_hundred_lines():
+    long = {str(p): n for p in MODULES if (n := len(p.read_text().splitlines())) > 300}
+    assert not long

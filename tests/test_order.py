@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from barlow_jax.order import Order
+
+
+def test_an_epoch_is_a_permutation_without_its_remainder():
+    order = Order(seed=3, num_examples=103, batch_size=10)
+    assert order.steps_per_epoch == 10
+    seen = np.concatenate([order.batch(step)[0] for step in range(10)])
+    assert len(set(seen.tolist())) == 100 and seen.max() < 103
+
+
+def test_a_step_depends_on_seed_and_step_alone():
+    forward = [Order(1, 50, 5).batch(step)[0] for step in range(40)]
+    backward = [Order(1, 50, 5).batch(step)[0] for step in reversed(range(40))][::-1]
+    np.testing.assert_array_equal(forward, backward)
+
+
+@pytest.mark.parametrize("other", [Order(2, 50, 50).batch(0)[0], Order(1, 50, 50).batch(1)[0]])
+def test_seeds_and_epochs_shuffle_differently(other):
+    assert np.any(Order(1, 50, 50).batch(0)[0] != other)
+
+
+def test_positions_count_every_image_once():
+    order = Order(seed=0, num_examples=25, batch_size=10)
+    positions = np.concatenate([order.batch(step)[1] for step in range(7)])
+    np.testing.assert_array_equal(positions, np.arange(70))

@@ -1,0 +1,125 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from barlow_jax import objectives, optim
+from barlow_jax.augment.views import augment
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.networks.network import Network
+from barlow_jax.objectives.barlow_twins import barlow_twins_loss
+from barlow_jax.step import compile_step, init_state
+from barlow_jax.types import Batch
+
+
+def _parts(config):
+    rates = optim.learning_rates(config, steps_per_epoch=4)
+    return {
+        "network": Network(config.network),
+        "objective": objectives.make(config.objective),
+        "optimizer": optim.make(config.optim, rates),
+        "augment": partial(augment, recipe=config.recipe),
+    }
+
+
+def _batch(config, seed=0):
+    rng, rows, size = np.random.default_rng(seed), config.train.batch_size, config.data.image_size
+    views = {name: rng.integers(0, 256, (rows, size, size, 3), dtype=np.uint8) for name in "ab"}
+    return Batch(views, np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32))
+
+
+def _start(config, devices=None):
+    layout, parts = Layout(make_mesh(devices)), _parts(config)
+    init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
+    return layout, parts, jax.jit(init, out_shardings=layout.replicated)(jax.random.key(0))
+
+
+def _run(config, devices, num_steps=1):
+    layout, parts, state = _start(config, devices)
+    step, history = compile_step(layout, **parts), []
+    for number in range(num_steps):
+        state, metrics = step(state, layout.place(_batch(config, number)))
+        history.append(jax.device_get(metrics))
+    return jax.device_get(state), history
+
+
+def _relative(one, other):
+    squares = [(np.sum((a - b) ** 2), np.sum(b**2)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)]
+    return np.sqrt(sum(d for d, _ in squares) / sum(n for _, n in squares))
+
+
+@pytest.mark.parametrize("encoder", ["resnet8", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_one_device_and_eight_give_the_same_loss_and_gradients(small_config, typed, encoder):
+    """Plain SGD at rate 1 from step 0, so that the difference of the parameters is the gradient."""
+    small_config.network.encoder = encoder
+    small_config.train.batch_size = 64
+    small_config.optim.name = "sgd"
+    small_config.optim.learning_rate = 4.0
+    small_config.optim.bias_learning_rate = None
+    small_config.optim.warmup_epochs = small_config.optim.weight_decay = 0.0
+    config = typed(small_config)
+    start = jax.device_get(_start(config)[-1].params)
+    (one, m1), (eight, m8) = (_run(config, jax.devices()[:n]) for n in (1, 8))
+    np.testing.assert_allclose(m8[0]["loss"], m1[0]["loss"], rtol=1e-5)
+    gradients = [jax.tree.map(np.subtract, start, state.params) for state in (eight, one)]
+    assert _relative(*gradients) < 1e-5
+    assert _relative(eight.batch_stats, one.batch_stats) < 1e-5
+
+
+def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config, typed, devices):
+    config = typed(small_config)
+    _, parts, state = _start(config, jax.devices()[:1])
+    views = parts["augment"](_batch(config).views)
+
+    def loss(params):
+        z = [parts["network"].apply(params, state.batch_stats, views[name])[0].embedding for name in "ab"]
+        return barlow_twins_loss(*z, off_diagonal_weight=config.objective.off_diagonal_weight)
+
+    value, gradients = jax.jit(jax.value_and_grad(loss))(state.params)
+    norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradients)))
+    _, (metrics,) = _run(config, devices)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
+    np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-4)
+
+
+def test_each_view_updates_the_running_averages_by_itself(small_config, typed):
+    config = typed(small_config)
+    _, parts, start = _start(config, jax.devices()[:1])
+    views, stats = parts["augment"](_batch(config).views), start.batch_stats
+    for name in "ab":
+        _, stats = jax.jit(parts["network"].apply)(start.params, stats, views[name])
+    state, _ = _run(config, jax.devices()[:1])
+    assert _relative(state.batch_stats, jax.device_get(stats)) < 1e-6
+
+
+def test_the_loss_goes_down_on_one_batch(small_config, typed):
+    small_config.optim.name = "adamw"
+    small_config.optim.learning_rate = 0.02
+    small_config.optim.warmup_epochs = 0.0
+    small_config.train.num_epochs = 20.0
+    config = typed(small_config)
+    layout, parts, state = _start(config, jax.devices()[:1])
+    step, batch, losses = compile_step(layout, **parts), layout.place(_batch(config)), []
+    for _ in range(40):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.7 * losses[0]
+    assert int(state.step) == 40
+
+
+def test_a_step_on_the_same_topology_repeats_bit_for_bit(small_config, typed, devices):
+    config = typed(small_config)
+    (one, m1), (two, m2) = (_run(config, devices, num_steps=3) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, (one, m1), (two, m2))
+
+
+def test_bfloat16_computation_stays_near_float32(small_config, typed):
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        small_config.network.dtype = dtype
+        state, (metrics,) = _run(typed(small_config), jax.devices()[:1])
+        losses.append(metrics["loss"])
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)

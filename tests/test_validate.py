@@ -1,0 +1,55 @@
+import pytest
+
+from barlow_jax.configdict import apply_overrides, default_config, from_tree
+from barlow_jax.validate import Facts, validate
+
+
+def _problems(facts, **overrides):
+    tree = default_config().to_dict()
+    pairs = [(key.replace("__", "."), str(value)) for key, value in overrides.items()]
+    assert not apply_overrides(tree, pairs)
+    return validate(from_tree(tree)[0], facts)
+
+
+def test_the_defaults_are_right():
+    assert not _problems(Facts(64, {"train": 1_281_167, "validation": 50_000}))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"train__batch_size": 100}, "config.train.batch_size: 100 is not divisible by the 8 devices; the next that is: 104"),
+        ({"eval_batch_size": 9}, "config.eval_batch_size: 9 is not divisible by the 8 devices"),
+        ({"train__batch_size": 8000}, "has 5000 images, fewer than one batch of 8000"),
+        ({"data__image_size": 300}, "the crop of 300 pixels is larger than the image"),
+        ({"data__image_size": 16}, "needs 32 pixels or more, got 16"),
+        ({"train__num_epochs": 0, "optim__warmup_epochs": 0}, "config.train.num_epochs: must be above 0"),
+        ({"train__num_epochs": 5}, "config.optim.warmup_epochs: 10.0 is longer than the run"),
+        ({"optim__learning_rate": -0.1}, "config.optim.learning_rate: must be above 0"),
+        ({"optim__weight_decay": -1}, "config.optim.weight_decay: must not be negative"),
+        ({"optim__momentum": 1}, "config.optim.momentum: must lie in 0..1, 1 excluded"),
+        ({"network__projector": ""}, "config.network.projector: needs one or more widths"),
+        ({"knn__k": "0"}, "config.knn.k: needs one or more numbers from 1"),
+        ({"probe__label_fractions": "0,1"}, "config.probe.label_fractions: needs numbers above 0"),
+        ({"recipe__views__a__flip__probability": 1.5}, "config.recipe.views.a.flip.probability: must lie in 0..1"),
+        ({"recipe__views__b__crop__min_area": 0}, "config.recipe.views.b.crop: needs 0 < min_area <= max_area <= 1"),
+        ({"recipe__views__a__blur__min_sigma": 3}, "config.recipe.views.a.blur: needs 0 <= min_sigma <= max_sigma"),
+        ({"recipe__views__a__jitter__hue": 0.7}, "config.recipe.views.a.jitter"),
+        ({"recipe__views__a__order": "crop,flip"}, "config.recipe.views.a.order: must name each op once"),
+        ({"recipe__views__a__order": "normalize,crop,rotate,flip,jitter,grayscale,blur,solarize"}, "normalize must be last"),
+        ({"recipe__views__a__normalize__std": "1,1,0"}, "config.recipe.views.a.normalize"),
+        ({"recipe__views__a__solarize__threshold": 300}, "solarize.threshold: must lie in 0..256"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_one_sentence(overrides, words):
+    (problem,) = _problems(Facts(8, {"train": 5000}), **overrides)
+    assert words in problem
+
+
+def test_every_problem_is_listed():
+    overrides = {"train__batch_size": 1, "data__image_size": 999, "optim__learning_rate": 0}
+    assert len(_problems(Facts(8, {"train": 5000}), **overrides)) == 4
+
+
+def test_unknown_facts_are_no_problem():
+    assert not _problems(Facts(None, {}))
