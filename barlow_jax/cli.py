@@ -82,7 +82,9 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         saved = _saved(args.workdir)
         if saved is not None:
             return saved, []
-        problem = f"--workdir: {args.workdir} holds no run (there is no config.json); pass --config to start one"
+        problem = (
+            f"--workdir: {args.workdir} holds no run (there is no config.json); pass --config to start one"
+        )
     else:
         problem = "--config: is missing; pass a config file, such as configs/digits.py"
     return configdict.default_config().to_dict(), [problem]

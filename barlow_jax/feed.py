@@ -53,7 +53,7 @@ class Feed:
                 if not self._put(jax.block_until_ready(place(batch))):
                     return
             self._put(RuntimeError("the data ended before the run did"))
-        except BaseException as error:  # noqa: BLE001  the reader raises it
+        except BaseException as error:  # the reader raises it
             self._put(error)
 
     def _put(self, item: Any) -> bool:

@@ -72,7 +72,9 @@ def _ranges(config: Config) -> Iterator[str]:
     yield from (f"config.{k}: must be above 0, got {v}" for k, v in positive.items() if not 0 < v < math.inf)
     yield from (f"config.{k}: must not be negative, got {v}" for k, v in not_negative.items() if not v >= 0)
     yield from (f"config.{k}: must lie in 0..1, got {v}" for k, v in fractions.items() if not 0 <= v <= 1)
-    yield from (f"config.{k}: must lie in 0..1, 1 excluded, got {v}" for k, v in below_one.items() if not 0 <= v < 1)
+    yield from (
+        f"config.{k}: must lie in 0..1, 1 excluded, got {v}" for k, v in below_one.items() if not 0 <= v < 1
+    )
     for name, values in (("probe", config.probe.label_fractions), ("knn", config.knn.label_fractions)):
         if not values or not all(0 < value <= 1 for value in values):
             yield f"config.{name}.label_fractions: needs numbers above 0 and up to 1, got {values}"

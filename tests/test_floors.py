@@ -43,8 +43,12 @@ def test_imports_go_down(path):
     room = _room(path)
     assert room in ROOMS, f"{room} has no floor: add it to the house"
     for other in _imported_rooms(path):
-        assert ROOMS[other] <= ROOMS[room], f"{room} (floor {ROOMS[room]}) imports {other} (floor {ROOMS[other]})"
-        assert other != "data" or room == "data" or ROOMS[room] >= 4, "only programs and the entry see the data"
+        assert ROOMS[other] <= ROOMS[room], (
+            f"{room} (floor {ROOMS[room]}) imports {other} (floor {ROOMS[other]})"
+        )
+        assert other != "data" or room == "data" or ROOMS[room] >= 4, (
+            "only programs and the entry see the data"
+        )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -46,7 +46,9 @@ def _run(config, devices, num_steps=1):
 
 
 def _relative(one, other):
-    squares = [(np.sum((a - b) ** 2), np.sum(b**2)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)]
+    squares = [
+        (np.sum((a - b) ** 2), np.sum(b**2)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)
+    ]
     return np.sqrt(sum(d for d, _ in squares) / sum(n for _, n in squares))
 
 

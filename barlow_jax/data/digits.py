@@ -7,7 +7,7 @@ here as 0..255. Four fifths of each class train, the rest tests.
 import numpy as np
 import tensorflow_datasets as tfds
 
-NUM_IMAGES = {"train": 1437, "test": 360}
+from barlow_jax.data.catalog import NUM_DIGITS
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -36,7 +36,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         digits = load_digits()
         split = train_test_split(
             np.arange(len(digits.target)),
-            test_size=NUM_IMAGES["test"],
+            test_size=NUM_DIGITS["test"],
             stratify=digits.target,
             random_state=0,
         )

@@ -45,7 +45,8 @@ def open_split(data: config_lib.Data, split: str) -> Source:
 
 def _open_folder(data: config_lib.Data, split: str) -> Source:
     builder = tfds.ImageFolder(data.data_dir)
-    examples = builder._split_examples[split]  # noqa: SLF001  its as_dataset() reads every file in order
+    # Private, but there is no other way: its as_dataset() reads every file, in order.
+    examples = builder._split_examples[split]
     paths = tf.constant([example.image_path for example in examples])
     labels = tf.constant([builder.info.features["label"].str2int(e.label) for e in examples], tf.int32)
 
@@ -59,9 +60,7 @@ def _open_tfds(builder: Any, split: str) -> Source:
     features = builder.info.features
     image_key, label_key = _keys(builder)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        records = builder.as_data_source(
-            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-        )
+        records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         read, num_examples = records.__getitems__, len(records)
     elif builder.info.file_format == tfds.core.FileFormat.TFRECORD:
         records = TFRecords(builder.info.splits[split].file_instructions)

@@ -56,7 +56,9 @@ def evaluation_crop(image: tf.Tensor, *, resize: int, size: int) -> tf.Tensor:
     shape = tf.shape(image)[:2]
     shorter = tf.reduce_min(shape)
     image = tf.cond(
-        shorter == resize, lambda: image, lambda: host_ops.resize(image, shape * resize // shorter, "bilinear")
+        shorter == resize,
+        lambda: image,
+        lambda: host_ops.resize(image, shape * resize // shorter, "bilinear"),
     )
     # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
     top, left = tf.unstack(tf.cast(tf.round((tf.shape(image)[:2] - size) / 2), tf.int32))

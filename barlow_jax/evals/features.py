@@ -43,7 +43,11 @@ def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> Feature
 
 
 def encode_batch(encode: Encode, batch: Batch, layout: Layout) -> FeatureTable:
-    """The table of one batch of this process's rows."""
+    """The table of one batch of this process's rows, of any number."""
+    missing = -len(batch.index) % jax.local_device_count()
+    if missing:
+        batch = jax.tree.map(lambda rows: np.concatenate([rows, np.repeat(rows[:1], missing, 0)]), batch)
+        batch.index[-missing:] = -1
     placed = layout.place(batch)
     (images,) = placed.views.values()
     features, labels, index = jax.device_get(

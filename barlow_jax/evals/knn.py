@@ -46,7 +46,9 @@ def _vote(bank, labels, queries, *, limits, temperature, num_classes) -> jax.Arr
     weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
     classes = labels[index]
     rows = jnp.arange(len(queries))[:, jnp.newaxis]
-    scores = [jnp.zeros((len(queries), num_classes)).at[rows, classes[:, :k]].add(weights[:, :k]) for k in limits]
+    scores = [
+        jnp.zeros((len(queries), num_classes)).at[rows, classes[:, :k]].add(weights[:, :k]) for k in limits
+    ]
     return jnp.stack([jnp.argmax(score, axis=1) for score in scores])
 
 

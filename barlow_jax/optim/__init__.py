@@ -44,4 +44,3 @@ def make(config: config_lib.Optim, rates: dict[str, optax.Schedule]) -> optax.Gr
         optax.masked(optax.add_decayed_weights(config.weight_decay), param_groups.is_weight),
         param_groups.scale_by_learning_rates(rates),
     )
-

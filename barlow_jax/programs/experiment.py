@@ -11,7 +11,7 @@ import numpy as np
 
 from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.checkpoint import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.evals import features
@@ -89,14 +89,14 @@ class Experiment:
         key = jax.random.key(self.config.seed)
         if kind == UNTRAINED:
             return *self._run_once(self.network.init)(key), 0
+        newest = newest_step(workdir)
+        if newest is None:
+            raise FileNotFoundError(
+                f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first, or pass --untrained"
+            )
         init = self.init(self.order(self.config.train.batch_size))  # its shapes know no data set
         with open_checkpoints(workdir) as checkpoints:
-            if not checkpoints.steps:
-                raise FileNotFoundError(
-                    f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first, or pass --untrained"
-                )
-            step = checkpoints.steps[-1]
-            return *checkpoints.restore_encoder(abstract_state(init), self.layout, step), step
+            return *checkpoints.restore_encoder(abstract_state(init), self.layout, newest), newest
 
     def _run_once(self, function: Callable) -> Callable:
         """Jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""

@@ -29,9 +29,7 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> dict[str, An
         for draw in range(config.knn.subset_draws if fraction < 1 else 1):
             rows = label_subset(train.labels, fraction, seed=draw)
             chosen = FeatureTable(train.features[rows], train.labels[rows])
-            draws.append(
-                knn_accuracy(chosen, test, ks=config.knn.k, temperature=config.knn.temperature)
-            )
+            draws.append(knn_accuracy(chosen, test, ks=config.knn.k, temperature=config.knn.temperature))
         results[f"{fraction:g}"] = {
             f"k{k}": 100 * float(np.mean([draw[k] for draw in draws])) for k in config.knn.k
         }

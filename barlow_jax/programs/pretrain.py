@@ -72,7 +72,9 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             monitor = _monitor(experiment, source, writer, latest)
             hooks.append(every(steps(config.monitor.every_epochs), monitor, last=num_steps))
         hooks.append(
-            every(steps(config.checkpoint.every_epochs), lambda done, s, m: checkpoints.save(s), last=num_steps)
+            every(
+                steps(config.checkpoint.every_epochs), lambda done, s, m: checkpoints.save(s), last=num_steps
+            )
         )
         hooks.append(lambda done, s, m: latest.update(loss=m["loss"]))
         state = fit(

@@ -34,4 +34,6 @@ def test_embedding_is_linear_norm_relu_linear():
 def test_a_single_layer_is_a_bare_matrix():
     projector = Projector(6, (3,), rngs=nnx.Rngs(0))
     x = np.ones((2, 6), np.float32)
-    np.testing.assert_allclose(projector(x, train=True), x @ np.asarray(projector.layers[0].kernel[...]), rtol=1e-6)
+    np.testing.assert_allclose(
+        projector(x, train=True), x @ np.asarray(projector.layers[0].kernel[...]), rtol=1e-6
+    )

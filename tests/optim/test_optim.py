@@ -23,8 +23,13 @@ def _run(config, params, gradients):
 
 def _start():
     rng = np.random.default_rng(0)
-    params = {"kernel": rng.normal(size=(3, 4)).astype(np.float32), "bias": rng.normal(size=4).astype(np.float32)}
-    return params, [{k: rng.normal(size=v.shape).astype(np.float32) for k, v in params.items()} for _ in range(5)]
+    params = {
+        "kernel": rng.normal(size=(3, 4)).astype(np.float32),
+        "bias": rng.normal(size=4).astype(np.float32),
+    }
+    return params, [
+        {k: rng.normal(size=v.shape).astype(np.float32) for k, v in params.items()} for _ in range(5)
+    ]
 
 
 def test_sgd_decays_weights_alone_and_applies_the_rate_after_the_momentum():

@@ -19,7 +19,9 @@ def _official(step, peak, warmup, total, final=0.001):
 def test_every_step_is_on_the_official_curve(warmup):
     rate = warmup_cosine(peak=1.6, warmup_steps=warmup, num_steps=100, final_scale=0.001)
     actual = [float(rate(step)) for step in range(101)]
-    np.testing.assert_allclose(actual, [_official(s, 1.6, warmup, 100) for s in range(101)], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(
+        actual, [_official(s, 1.6, warmup, 100) for s in range(101)], rtol=1e-5, atol=1e-8
+    )
 
 
 def test_the_imagenet_recipe_peaks_at_the_papers_rates():

@@ -1,0 +1,29 @@
+"""Barlow Twins on CIFAR-10 with a small ResNet: something to see in 20 minutes on two CPU cores.
+
+Expected and measured: see README, "CIFAR-10". Hardware: two CPU cores, no accelerator.
+
+    python -m barlow_jax pretrain --config configs/cifar10_cpu.py --workdir runs/cifar10_cpu
+    python -m barlow_jax evaluate --workdir runs/cifar10_cpu
+"""
+
+import pathlib
+import runpy
+
+
+def get_config():
+    config = runpy.run_path(pathlib.Path(__file__).with_name("cifar10.py"))["get_config"]()
+    config.network.encoder = "resnet8"
+    config.network.width = 16
+    config.network.projector = (512, 512)
+    config.network.dtype = "float32"  # two cores have no bfloat16
+
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 2e-3
+    config.optim.warmup_epochs = 0.5
+    config.train.num_epochs = 10.0
+    config.checkpoint.every_epochs = 1.0
+    config.checkpoint.keep_every_epochs = None
+    config.monitor.every_epochs = 2.0
+    config.monitor.max_images = 10_000
+    config.probe.num_epochs = 20
+    return config

@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# Sourced by the other scripts: makes .venv in the repository with the package and the given extras.
+# PYTHON names the interpreter (3.11 or newer), VENV another folder for the environment.
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${VENV:-$repository/.venv}
+
+# Prints a command, and runs it unless this is a dry run.
+run() {
+  printf '+ %s\n' "$*" >&2
+  if [[ ${dry_run:-} != yes ]]; then "$@"; fi
+}
+
+# The first Python that is new enough.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  printf 'error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11\n' >&2
+  return 1
+}
+
+# make_environment EXTRA: the package in editable form, with an extra ("" for none).
+make_environment() {
+  local python
+  python=$(find_python) || return
+  cd "$repository" || return
+  if [[ ! -x $venv/bin/python ]]; then
+    run "$python" -m venv "$venv"
+  fi
+  run "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".${1:+[$1]}"
+}

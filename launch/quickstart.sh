@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# From nothing to a probed encoder: environment, install, pretraining on real handwritten digits, table.
+# Usage: bash launch/quickstart.sh [--dry-run] [--config.seed=1 and other overrides]
+set -euo pipefail
+
+dry_run=no
+if [[ ${1:-} == --dry-run ]]; then
+  dry_run=yes
+  shift
+fi
+# shellcheck source=launch/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+make_environment ""
+workdir=${WORKDIR:-runs/digits}
+run "$venv/bin/python" -m barlow_jax pretrain --config configs/digits.py --workdir "$workdir" "$@"
+run "$venv/bin/python" -m barlow_jax evaluate --workdir "$workdir"

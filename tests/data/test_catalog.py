@@ -1,0 +1,57 @@
+import pytest
+
+from barlow_jax.config import Data
+from barlow_jax.data.catalog import count_images
+from barlow_jax.data.digits import Digits
+
+SPLITS = ("train", "test")
+
+
+def test_digits_are_counted_before_they_are_prepared(tmp_path):
+    assert count_images(Data(name="digits", data_dir=str(tmp_path)), SPLITS) == (
+        {"train": 1437, "test": 360},
+        [],
+    )
+
+
+def test_a_folder_is_counted_without_tensorflow(tmp_path):
+    for name in (
+        "train/cat/1.jpg",
+        "train/cat/2.JPEG",
+        "train/dog/3.png",
+        "test/cat/4.jpg",
+        "test/cat/notes.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    counts, problems = count_images(Data(name="folder", data_dir=str(tmp_path)), SPLITS)
+    assert counts == {"train": 3, "test": 1} and not problems
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"name": "cifar01"}, "TFDS has no data set 'cifar01'; did you mean 'cifar10'?"),
+        ({"name": "imagenet2012_subset/2pct"}, "config.data.name: imagenet2012_subset/2pct"),
+        ({"name": "folder"}, "config.data.data_dir: a folder data set needs the path"),
+        ({"name": "folder", "data_dir": "/nowhere"}, "config.data.data_dir: there is no folder /nowhere"),
+    ],
+)
+def test_what_is_not_there_is_named_with_the_remedy(data, words):
+    _, problems = count_images(Data(**data), ("train", "validation"))
+    assert len(problems) == 1 and words in problems[0]
+
+
+def test_a_missing_split_folder_names_those_that_are_there(tmp_path):
+    (tmp_path / "training").mkdir()
+    _, problems = count_images(Data(name="folder", data_dir=str(tmp_path)), ("train",))
+    assert problems == [f"config.data: {tmp_path} has no folder 'train'; it has training"]
+
+
+def test_a_split_that_a_prepared_data_set_lacks_is_named(tmp_path):
+    Digits(data_dir=str(tmp_path)).download_and_prepare(file_format="array_record")
+    data = Data(name="digits", data_dir=str(tmp_path))
+    assert count_images(data, SPLITS) == ({"train": 1437, "test": 360}, [])
+    assert count_images(data, ("train[:10%]",)) == ({"train[:10%]": 144}, [])
+    _, problems = count_images(data, ("train", "validation"))
+    assert len(problems) == 1 and "digits has no split 'validation'; it has" in problems[0]

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from barlow_jax.config import Data
+from barlow_jax.data import pipeline, sources
+from barlow_jax.data.pipeline import Share
+from barlow_jax.order import Order
+from barlow_jax.recipe import Blur, Jitter, Solarize, View
+
+# Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.
+VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0), solarize=Solarize(0.2)) for name in "ab"}
+WHOLE = Share()
+DATA = Data(name="digits", image_size=8, eval_resize=8)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return sources.open_split(DATA, "test")
+
+
+def _train(source, first_step=0, num_steps=3, share=WHOLE, seed=0, **kwargs):
+    order = Order(seed, kwargs.pop("num_examples", source.num_examples), 24)
+    return list(
+        pipeline.train_batches(
+            source,
+            DATA,
+            VIEWS,
+            order,
+            first_step=first_step,
+            num_steps=num_steps,
+            share=share,
+            **kwargs,
+        )
+    )
+
+
+def _assert_same(one, other):
+    np.testing.assert_array_equal(one.index, other.index)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    for name in "ab":
+        np.testing.assert_array_equal(one.views[name], other.views[name])
+
+
+def test_a_batch_holds_two_views_of_the_images_of_its_index(source):
+    (batch, *_) = _train(source)
+    assert batch.views["a"].shape == batch.views["b"].shape == (24, 8, 8, 3)
+    assert batch.views["a"].dtype == np.uint8
+    np.testing.assert_array_equal(batch.index, Order(0, 360, 24).batch(0)[0])
+    assert np.any(batch.views["a"] != batch.views["b"])
+
+
+def test_the_same_seed_and_step_give_the_same_batch_from_any_start(source):
+    batches = _train(source, num_steps=4)
+    for step in (0, 2, 3):
+        _assert_same(_train(source, first_step=step, num_steps=step + 1)[0], batches[step])
+
+
+def test_an_image_is_augmented_afresh_each_time(source):
+    first, again = _train(source, num_steps=1), _train(source, first_step=15, num_steps=30)
+    twins = [(b, row) for b in again for row in np.flatnonzero(b.index == first[0].index[0])]
+    assert len(twins) == 1
+    assert np.any(twins[0][0].views["a"][twins[0][1]] != first[0].views["a"][0])
+
+
+def test_another_seed_gives_other_images(source):
+    assert np.any(_train(source, seed=1)[0].index != _train(source)[0].index)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_the_global_batch_does_not_depend_on_the_number_of_processes(source, processes):
+    whole = _train(source)
+    parts = [_train(source, share=Share(p, processes)) for p in range(processes)]
+    for step, batch in enumerate(whole):
+        rows = [part[step] for part in parts]
+        together = type(batch)(
+            {name: np.concatenate([row.views[name] for row in rows]) for name in "ab"},
+            *(np.concatenate([getattr(row, key) for row in rows]) for key in ("labels", "index")),
+        )
+        _assert_same(together, batch)
+
+
+def test_a_subset_of_the_examples_is_all_that_is_seen(source):
+    chosen = np.arange(100, 150)
+    batches = _train(source, num_examples=50, examples=chosen, num_steps=2)
+    assert set(np.concatenate([b.index for b in batches])) <= set(chosen)
+
+
+def test_evaluation_sees_every_example_once_and_marks_the_padding(source):
+    batches = list(pipeline.eval_batches(source, DATA, batch_size=100, share=Share()))
+    index = np.concatenate([batch.index for batch in batches])
+    assert len(index) == 400
+    np.testing.assert_array_equal(index[index >= 0], np.arange(360))
+    assert set(batches[0].views) == {"eval"}
+
+
+def test_evaluation_of_some_examples_keeps_their_order(source):
+    chosen = np.array([5, 300, 2])
+    batches = pipeline.eval_batches(source, DATA, batch_size=2, share=Share(), examples=chosen)
+    assert np.concatenate([batch.index for batch in batches]).tolist() == [5, 300, 2, -1]
+
+
+def test_a_batch_that_does_not_divide_over_the_processes_is_an_error(source):
+    with pytest.raises(ValueError, match="does not divide over 5 processes"):
+        _train(source, share=Share(0, 5))

@@ -1,0 +1,106 @@
+import dataclasses
+import io
+
+import numpy as np
+from PIL import Image
+import pytest
+from sklearn.datasets import load_sample_image
+import tensorflow as tf
+
+from barlow_jax import recipe
+from barlow_jax.data import views
+
+PHOTOGRAPH = load_sample_image("flower.jpg")[:200, :300]
+
+
+def _encoded(image, file_format, **kwargs):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, file_format, **kwargs)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("file_format", "kwargs"), [("JPEG", {"quality": 90}), ("PNG", {}), ("BMP", {})])
+def test_decoding_is_pillows_bit_for_bit(file_format, kwargs):
+    encoded = _encoded(PHOTOGRAPH, file_format, **kwargs)
+    np.testing.assert_array_equal(
+        views.decode(tf.constant(encoded)), np.asarray(Image.open(io.BytesIO(encoded)))
+    )
+
+
+def test_a_grey_image_becomes_three_channels():
+    assert views.decode(tf.constant(_encoded(PHOTOGRAPH[..., 0], "JPEG"))).shape == (200, 300, 3)
+
+
+def _view(view, seed=0, size=32):
+    return views.make_view(
+        tf.constant(PHOTOGRAPH, tf.float32), view, size, tf.constant([seed, 5], tf.int64)
+    ).numpy()
+
+
+@pytest.mark.parametrize("view", recipe.Recipe().views.values(), ids=["a", "b"])
+def test_a_view_is_a_function_of_its_seed(view):
+    one = _view(view, 1)
+    assert one.dtype == np.uint8 and one.shape == (32, 32, 3)
+    np.testing.assert_array_equal(one, _view(view, 1))
+    assert np.any(one != _view(view, 2))
+
+
+def _only(op):
+    """A view that crops the whole image and applies one op."""
+    off = {name: dataclasses.replace(getattr(recipe.View(), name), probability=0.0)
+           for name in ("rotate", "flip", "jitter", "grayscale", "blur", "solarize")}  # fmt: skip
+    crop = recipe.Crop(min_area=1.0, min_aspect=1.5, max_aspect=1.5)
+    return recipe.View(crop=crop, **(off | op))
+
+
+@pytest.mark.parametrize("name", ["rotate", "flip", "jitter", "grayscale", "blur", "solarize"])
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.5, 1.0])
+def test_an_op_is_applied_with_its_probability(name, probability):
+    op = dataclasses.replace(getattr(recipe.View(), name), probability=probability)
+    plain, view = _view(_only({})), _only({name: op})
+    image = tf.constant(PHOTOGRAPH, tf.float32)
+    make = tf.function(lambda seed: views.make_view(image, view, 32, seed))
+    changed = np.mean([np.any(make(tf.constant([seed, 7], tf.int64)) != plain) for seed in range(300)])
+    assert abs(changed - probability) < 0.09  # three deviations of 300 throws
+
+
+def test_ops_are_applied_in_the_order_of_the_view():
+    """Solarize and grayscale do not commute."""
+    ops = {"solarize": recipe.Solarize(1.0), "grayscale": recipe.Grayscale(1.0)}
+    early, late = (
+        _view(dataclasses.replace(_only(ops), order=order))
+        for order in (
+            ("crop", "rotate", "flip", "jitter", "blur", "solarize", "grayscale", "normalize"),
+            ("crop", "rotate", "flip", "jitter", "blur", "grayscale", "solarize", "normalize"),
+        )
+    )
+    assert np.any(early != late)
+    for view in (early, late):
+        np.testing.assert_array_equal(view[..., 0], view[..., 1])
+
+
+def test_color_may_come_before_the_crop():
+    view = dataclasses.replace(
+        recipe.View(),
+        order=("jitter", "grayscale", "crop", "rotate", "flip", "blur", "solarize", "normalize"),
+    )
+    assert _view(view).shape == (32, 32, 3)
+
+
+def test_the_two_rows_of_the_paper_differ_in_blur_and_solarize_alone():
+    a, b = recipe.Recipe().views.values()
+    assert (a.blur.probability, b.blur.probability) == (1.0, 0.1)
+    assert (a.solarize.probability, b.solarize.probability) == (0.0, 0.2)
+    assert dataclasses.replace(b, blur=a.blur, solarize=a.solarize) == a
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (64, 64)])
+def test_evaluation_crop_is_torchvisions_resize_and_center_crop(height, width):
+    image = np.asarray(Image.fromarray(PHOTOGRAPH).resize((width, height)))
+    ours = views.evaluation_crop(tf.constant(image, tf.float32), resize=64, size=56).numpy()
+    # The shorter side becomes 64, the other one keeps the ratio, cut off to whole pixels.
+    sides = (64, 64 * width // height) if height <= width else (64 * height // width, 64)
+    resized = Image.fromarray(image).resize(sides[::-1], Image.BILINEAR)
+    top, left = round((sides[0] - 56) / 2), round((sides[1] - 56) / 2)
+    expected = np.asarray(resized)[top : top + 56, left : left + 56].astype(int)
+    assert np.abs(ours - expected).max() <= 7 and np.abs(ours - expected).mean() <= 0.3

@@ -1,0 +1,43 @@
+"""The launch scripts, without running what they run."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "launch").glob("*.sh"))
+SHELLCHECK = shutil.which("shellcheck", path=str(pathlib.Path(sys.executable).parent))
+
+
+def _dry_run(script, *args):
+    result = subprocess.run(
+        ["bash", ROOT / "launch" / script, "--dry-run", *args],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    return [line.removeprefix("+ ") for line in result.stderr.splitlines()]
+
+
+def test_quickstart_pretrains_and_evaluates_and_passes_overrides_on():
+    *_, pretrain, evaluate = _dry_run("quickstart.sh", "--config.seed=3")
+    assert pretrain.endswith(
+        "-m barlow_jax pretrain --config configs/digits.py --workdir runs/digits --config.seed=3"
+    )
+    assert evaluate.endswith("-m barlow_jax evaluate --workdir runs/digits")
+
+
+def test_test_script_installs_the_test_extra_and_runs_pytest():
+    *_, install, pytest_line = _dry_run("test.sh", "-k", "lars")
+    assert install.endswith("-e .[test]") and pytest_line.endswith("-m pytest -q -n 2 -k lars")
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda p: p.name)
+def test_shellcheck_finds_nothing(script):
+    assert SHELLCHECK, "shellcheck comes with the test extra"
+    result = subprocess.run([SHELLCHECK, "-x", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert not result.stdout

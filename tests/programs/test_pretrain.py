@@ -1,0 +1,102 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from barlow_jax import configdict
+from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.programs.experiment import Experiment
+
+
+def _state(workdir, step):
+    """The checkpoint of a step, as host arrays."""
+    tree = json.loads((workdir / "config.json").read_text())
+    experiment = Experiment.of(configdict.from_tree(tree)[0])
+    init = experiment.init(experiment.order(1437))
+    with open_checkpoints(workdir) as checkpoints:
+        return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
+
+
+def _rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
+    results = json.loads((workdir / "results" / "pretrain.json").read_text())
+    assert results["step"] == 22 and results["first_step"] == 0 and results["epochs"] == 2
+    assert np.isfinite(results["loss"]) and 0.1 < results["knn_top1"] <= 1
+    rows = _rows(workdir)
+    trained = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in trained] == list(range(2, 23, 2))
+    names = {"invariance", "redundancy", "diagonal_mean", "off_diagonal_rms", "embedding_std_min",
+             "embedding_std_mean", "images_per_second", "data_wait_share", "epoch", "gradient_norm",
+             "learning_rate_weights", "learning_rate_biases"}  # fmt: skip
+    assert names <= set(trained[0])
+    assert [row["step"] for row in rows if "knn_top1" in row] == [11, 22]
+    assert list((workdir / "tensorboard").glob("events.*"))
+    with open_checkpoints(workdir) as checkpoints:
+        assert checkpoints.steps == [18, 22]
+    assert {path.name for path in workdir.iterdir()} == {
+        "checkpoints", "config.json", "metrics.jsonl", "results", "tensorboard",
+    }  # fmt: skip
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, config_file, program):
+    program("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
+    results, said = program("pretrain", "--config", config_file, "--workdir", tmp_path)
+    assert results["first_step"] == 9 and results["step"] == 22
+    assert "going on from the checkpoint of step 9" in said
+    jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 22), _state(workdir, 22))
+    measured = ("images_per_second", "data_wait_share")
+    one, other = (
+        {
+            row["step"]: {k: v for k, v in row.items() if k not in measured}
+            for row in _rows(w)
+            if "loss" in row
+        }
+        for w in (tmp_path, workdir)
+    )
+    assert {step: one[step] for step in other} == other
+
+
+def test_a_finished_run_is_left_as_it_is(workdir, program):
+    before = _rows(workdir)
+    results, _ = program("pretrain", "--workdir", workdir)
+    assert results["first_step"] == results["step"] == 22
+    assert _rows(workdir) == before
+
+
+def test_another_config_on_the_workdir_is_refused_with_the_difference(workdir, config_file, program):
+    before = (workdir / "config.json").read_text()
+    _, said = program(
+        "pretrain", "--config", config_file, "--workdir", workdir, "--config.optim.learning_rate=0.3", code=2
+    )
+    assert "holds a run with config.optim.learning_rate = 0.2, this one has 0.3" in said
+    assert (workdir / "config.json").read_text() == before
+
+
+def test_what_is_only_watched_may_change(workdir, config_file, program):
+    program("pretrain", "--config", config_file, "--workdir", workdir, "--config.train.log_every_steps=5")
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(name, tmp_path, config_file, program):
+    results, said = program(
+        "pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--dry_run",
+        f"--config.recipe.views.{name}.flip.probability=0.25",
+    )  # fmt: skip
+    assert f"config.recipe.views.{name}.flip.probability = 0.25" in said
+    assert "encoder/conv/kernel" in said and "Total: " in said
+    assert results["plan"]["batch_size_per_device"] == 16
+    assert not list(tmp_path.iterdir())
+
+
+def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("barlow_jax.programs.pretrain.fit", interrupted)
+    _, said = program("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
+    assert "the same command goes on from the newest checkpoint" in said
+    assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()

@@ -1,0 +1,103 @@
+"""What a person gets who types something wrong: every reason at once, exit code 2, nothing started."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from barlow_jax.__main__ import main
+
+DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
+
+
+def _refused(capsys, *argv):
+    assert main(list(argv)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err
+    return err
+
+
+def test_all_problems_are_in_one_message(capsys, tmp_path):
+    said = _refused(
+        capsys, "pretrain", "--config", DIGITS, "--workdir", str(tmp_path / "run"), "--workdri", "--config.seed",
+        "--config.optm.learning_rate=1", "--config.train.batch_size=3001", "--config.network.width=wide",
+        "--config.data.image_size=99",
+    )  # fmt: skip
+    assert said.splitlines()[0] == "error: 7 problems"
+    for words in (
+        "--workdri: unknown argument",
+        "--config.seed: needs a value",
+        "did you mean config.optim.learning_rate?",
+        "config.network.width: expected an integer, got 'wide'",
+        "3001 is not divisible by the 8 devices",
+        "split 'train' of digits has 1437 images, fewer than one batch of 3001",
+        "the crop of 99 pixels is larger than the image",
+    ):
+        assert words in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (
+            ["pretrain", "--workdir", "/nowhere/run"],
+            "/nowhere/run holds no run (there is no config.json); pass --config",
+        ),
+        (["probe"], "--workdir: is missing"),
+        (["pretrain", "--config", DIGITS], "--workdir: is missing"),
+        (["pretrain", "--config", "configs/digit.py", "--workdir", "x"], "there is no file configs/digit.py"),
+        (["pretrain", "--config", DIGITS, "--workdir", DIGITS], "is not a folder"),
+        (["pretrain", "--config", DIGITS, "--workdir", "x", "extra"], "extra: unknown argument"),
+        (
+            ["pretrain", "--config", DIGITS, "--workdir", "x", "--config.data.name=didgits"],
+            "did you mean 'digits'?",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(capsys, argv, words):
+    assert words in _refused(capsys, *argv)
+
+
+@pytest.mark.parametrize("argv", [["--config.seed=1"], ["--config.seed", "1"]])
+def test_an_override_is_written_with_or_without_an_equals_sign(capsys, argv):
+    assert main(["pretrain", "--config", DIGITS, "--dry_run", *argv]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["seed"] == 1
+
+
+def _python(code, *args):
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=False)
+
+
+def test_a_wrong_config_is_refused_before_tensorflow_is_imported(tmp_path):
+    code = (
+        "import sys; from barlow_jax.__main__ import main; code = main(sys.argv[1:]); "
+        "slow = {'tensorflow', 'flax', 'orbax'} & set(sys.modules); assert not slow, slow; sys.exit(code)"
+    )
+    result = _python(
+        code, "pretrain", "--config", DIGITS, "--workdir", str(tmp_path / "x"), "--config.train.x=1"
+    )
+    assert result.returncode == 2 and result.stderr.startswith("error: 1 problem\n"), result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["pretrain", "--help"], ["--version"]])
+def test_help_is_there_at_once(argv):
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "barlow_jax", *argv],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert " jax\n" not in result.stderr and "tensorflow" not in result.stderr
+    if argv == ["--help"]:
+        assert all(f"    {name} " in result.stdout for name in ("pretrain", "probe", "knn", "evaluate"))
+
+
+def test_no_program_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as error:
+        main([])
+    assert error.value.code == 2
+    assert "PROGRAM" in capsys.readouterr().err

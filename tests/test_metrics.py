@@ -1,0 +1,43 @@
+import json
+
+from barlow_jax.metrics import MetricsWriter, Progress
+
+
+def _rows(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_rows_are_json_lines_and_tensorboard_events(tmp_path):
+    writer = MetricsWriter(tmp_path, first_step=0)
+    writer.write(5, {"loss": 1.5})
+    writer.close()
+    assert _rows(tmp_path) == [{"step": 5, "loss": 1.5}]
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_rows_after_the_checkpoint_and_half_rows_are_dropped_on_going_on(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"step": 10}\n{"step": 15}\n{"step": 2')
+    writer = MetricsWriter(tmp_path, first_step=10)
+    writer.write(15, {"loss": 2.0})
+    writer.close()
+    assert [row["step"] for row in _rows(tmp_path)] == [5, 10, 15]
+
+
+def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monkeypatch):
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    writer = MetricsWriter(tmp_path, first_step=0)
+    progress = Progress(
+        writer, first_step=0, num_steps=100, batch_size=256, steps_per_epoch=20,
+        waited=lambda: 2.5, rates=lambda step: {"learning_rate_weights": step / 10},
+    )  # fmt: skip
+    monkeypatch.undo()
+    monkeypatch.setattr("barlow_jax.metrics.time.monotonic", lambda: 110.0)
+    progress(50, None, {"loss": 3.0})
+    progress.close()
+    writer.close()
+    (row,) = _rows(tmp_path)
+    assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_share"] == 0.25
+    assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.9
+    line = capsys.readouterr().err
+    assert "step 50/100  loss 3  1280 images/s  waiting for data 25%  00:10 left" in line
