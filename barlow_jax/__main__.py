@@ -1,15 +1,17 @@
 """`python -m barlow_jax <program> ...`: parse, resolve, dispatch."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import importlib
 import json
+import os
 import pathlib
 import sys
 from typing import Any
 
 from barlow_jax import __version__, cli, files
+from barlow_jax.errors import UserError
 
 PROGRAMS = {
     "pretrain": "pretrain an encoder without labels; goes on from the workdir's newest checkpoint",
@@ -28,8 +30,7 @@ Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 int
 def main(argv: Sequence[str] | None = None) -> int:
     args, overrides, problems = parse(argv)
     try:
-        # Whatever a library prints, standard output carries the one line of results.
-        with contextlib.redirect_stdout(sys.stderr):
+        with everything_to_stderr():
             config, facts, more = cli.resolve(args, overrides)
             problems += more
             if problems:
@@ -45,9 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
         return 130
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a disk, a network: no traceback of ours explains it
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -78,6 +82,20 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
                                help="of the image itself, without an encoder")  # fmt: skip
     args, rest = parser.parse_known_args(argv)
     return args, *cli.split_overrides(rest)
+
+
+@contextlib.contextmanager
+def everything_to_stderr() -> Iterator[None]:
+    """Whatever a library prints, from Python or from C++, standard output is left to the results."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def finish(results: dict[str, Any], workdir: str | None, name: str) -> None:

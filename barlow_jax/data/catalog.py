@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from barlow_jax import config as config_lib
+from barlow_jax.errors import UserError
 
 NUM_DIGITS = {"train": 1437, "test": 360}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -16,8 +17,8 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
         if data.name == "folder":
             return _count_folder(data, splits)
         builder = tfds_builder(data)
-    except LookupError as error:
-        return {}, [error.args[0]]
+    except UserError as error:
+        return {}, [str(error)]
     known = builder.info.splits
     if not known:  # not prepared yet, and sizes are not published with the data set
         sizes = NUM_DIGITS if data.name == "digits" else {}
@@ -32,7 +33,7 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
 
 
 def tfds_builder(data: config_lib.Data) -> Any:
-    """The TFDS builder of a data set; LookupError, with what to do, where there is none."""
+    """The TFDS builder of a data set; UserError, with what to do, where there is none."""
     import tensorflow_datasets as tfds
 
     if data.name == "digits":
@@ -45,9 +46,9 @@ def tfds_builder(data: config_lib.Data) -> Any:
         names = ["digits", "folder", *tfds.list_builders()]
         near = difflib.get_close_matches(data.name, names, 1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise LookupError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None
+        raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None
     except ValueError as error:  # an unknown builder config: "imagenet2012_subset/2pct"
-        raise LookupError(f"config.data.name: {data.name}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"config.data.name: {data.name}: {str(error).splitlines()[0]}") from None
 
 
 def _count_folder(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:

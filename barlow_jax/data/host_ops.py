@@ -117,17 +117,10 @@ def shift_hue(image: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     saturation = tf.cast(tf.floor(ratio * 255.0), tf.float32)
     # The shift is cut to a whole level towards zero, then wraps.
     hue = tf.math.floormod(hue + tf.cast(tf.cast(turns * 255.0, tf.int32), tf.float32), 256.0)
-    position = hue * 6.0 / 255.0
-    base = tf.floor(position)
-    fraction, saturation = position - base, saturation / 255.0
-    low = tf.floor(value * (1.0 - saturation) + 0.5)
-    falling = tf.floor(value * (1.0 - saturation * fraction) + 0.5)
-    rising = tf.floor(value * (1.0 - saturation * (1.0 - fraction)) + 0.5)
-    case = tf.cast(tf.math.floormod(base, 6.0), tf.int32)
-    levels = tf.stack([value, low, falling, rising], axis=-1)
-    # Which of them is red, green and blue in each of the six sectors of the hue circle.
-    table = tf.constant([[0, 3, 1], [2, 0, 1], [1, 0, 3], [1, 2, 0], [3, 1, 0], [0, 1, 2]])
-    return tf.gather(levels, tf.gather(table, case), axis=-1, batch_dims=2)
+    # Each channel is value (1 - saturation w), where w of the hue circle's six sectors goes 0, 0, up, 1, 1, down.
+    place = tf.math.floormod(hue[..., tf.newaxis] * 6.0 / 255.0 + tf.constant([5.0, 3.0, 1.0]), 6.0)
+    weight = tf.clip_by_value(tf.minimum(place, 4.0 - place), 0.0, 1.0)
+    return tf.floor(value[..., tf.newaxis] * (1.0 - saturation[..., tf.newaxis] / 255.0 * weight) + 0.5)
 
 
 def _through_float32(x: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from barlow_jax import config as config_lib
 from barlow_jax.data import catalog
+from barlow_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,14 @@ def open_split(data: config_lib.Data, split: str) -> Source:
     if not builder.data_path.exists():
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()
-        # ArrayRecord reads by index; TFDS's default, TFRecord, has to be scanned first.
-        builder.download_and_prepare(file_format="array_record")
+        # ArrayRecord reads by index; TFDS's default, TFRecord, has to be scanned first. Another process
+        # on this disk may be faster, and its files are the same.
+        try:
+            builder.download_and_prepare(file_format="array_record")
+        except FileExistsError:
+            pass
+        except AssertionError as error:  # archives that their licence wants downloaded by hand
+            raise UserError(str(error)) from None
         builder = catalog.tfds_builder(data)
     return _open_tfds(builder, split)
 
@@ -66,7 +73,7 @@ def _open_tfds(builder: Any, split: str) -> Source:
         records = TFRecords(builder.info.splits[split].file_instructions)
         read, num_examples = records.read, len(records)
     else:
-        raise ValueError(
+        raise UserError(
             f"{builder.data_path} is stored as {builder.info.file_format.value}, which cannot be read by "
             "index; convert it with `tfds convert_format --dataset_dir=... --out_file_format=array_record`"
         )
@@ -93,7 +100,7 @@ def _keys(builder: Any) -> tuple[str, str | None]:
     images.sort(key=lambda name: name not in preferred)
     labels.sort(key=lambda name: name not in preferred)
     if not images:
-        raise ValueError(f"{builder.name} has no image; its features are {', '.join(features)}")
+        raise UserError(f"{builder.name} has no image; its features are {', '.join(features)}")
     return images[0], labels[0] if labels else None
 
 
@@ -108,7 +115,7 @@ class TFRecords:
         for number, part in enumerate(instructions):
             path = os.fspath(part.filename)
             if not os.path.exists(path):
-                raise FileNotFoundError(
+                raise UserError(
                     f"{path} is not a file on this host; TFRecords are read from a local disk: copy them there"
                 )
             self._files.append(os.open(path, os.O_RDONLY))

@@ -14,6 +14,7 @@ from barlow_jax.augment.views import augment
 from barlow_jax.checkpoint import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
+from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
@@ -91,7 +92,7 @@ class Experiment:
             return *self._run_once(self.network.init)(key), 0
         newest = newest_step(workdir)
         if newest is None:
-            raise FileNotFoundError(
+            raise UserError(
                 f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first, or pass --untrained"
             )
         init = self.init(self.order(self.config.train.batch_size))  # its shapes know no data set

@@ -8,6 +8,7 @@ import tensorflow as tf
 from barlow_jax.config import Data
 from barlow_jax.data import sources
 from barlow_jax.data.digits import Digits
+from barlow_jax.errors import UserError
 
 
 def _examples(source, index):
@@ -64,5 +65,5 @@ def test_a_folder_is_read_by_index(tmp_path):
 def test_a_file_format_that_cannot_be_read_by_index_names_the_conversion(tmp_path):
     builder = Digits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format="parquet")
-    with pytest.raises(ValueError, match="tfds convert_format"):
+    with pytest.raises(UserError, match="tfds convert_format"):
         sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "train")
