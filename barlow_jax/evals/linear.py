@@ -6,8 +6,8 @@ cosine from the learning rate to 0 that moves once an epoch.
 
 from collections.abc import Callable, Iterable
 import dataclasses
+import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,8 +58,7 @@ def probe_accuracy(
     """
     steps_per_epoch = math.ceil(num_train / config.batch_size)
     num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
-    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.trace(config.momentum))
-    step = jax.jit(_make_step(optimizer), donate_argnums=(0, 1))
+    optimizer, step = _compile(config.momentum, config.weight_decay)
     weight = 0.01 * jax.random.normal(jax.random.key(seed), (test.features.shape[1], num_classes))
     head = {"weight": weight, "bias": jnp.zeros(num_classes)}
     state = optimizer.init(head)
@@ -85,7 +84,11 @@ def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Callable[[
     return epoch_batches
 
 
-def _make_step(optimizer: optax.GradientTransformation) -> Callable[..., tuple[Any, Any]]:
+@functools.cache
+def _compile(momentum: float, weight_decay: float) -> tuple[optax.GradientTransformation, Callable]:
+    """The optimizer and its jitted step; once for all the probes of a program."""
+    optimizer = optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(momentum))
+
     def step(head, state, features, labels, real, rate):
         def loss(head):
             logits = jnp.matmul(features, head["weight"], precision="highest") + head["bias"]
@@ -95,7 +98,7 @@ def _make_step(optimizer: optax.GradientTransformation) -> Callable[..., tuple[A
         updates, state = optimizer.update(jax.grad(loss)(head), state, head)
         return jax.tree.map(lambda p, u: p - rate * u, head, updates), state
 
-    return step
+    return optimizer, jax.jit(step, donate_argnums=(0, 1))
 
 
 def _pad(batch: FeatureTable, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,6 +31,6 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> dict[str, An
             chosen = FeatureTable(train.features[rows], train.labels[rows])
             draws.append(knn_accuracy(chosen, test, ks=config.knn.k, temperature=config.knn.temperature))
         results[f"{fraction:g}"] = {
-            f"k{k}": 100 * float(np.mean([draw[k] for draw in draws])) for k in config.knn.k
+            f"k{k}": round(100 * float(np.mean([draw[k] for draw in draws])), 2) for k in config.knn.k
         }
     return {"knn": results}

@@ -49,7 +49,7 @@ def probe(
                 )
             )
         results[f"{fraction:g}"] = {
-            name: 100 * float(np.mean([draw[name] for draw in draws])) for name in ("top1", "top5")
+            name: round(100 * float(np.mean([draw[name] for draw in draws])), 2) for name in ("top1", "top5")
         }
     return {"linear": results}
 
