@@ -10,6 +10,7 @@ from typing import Any
 from barlow_jax import configdict
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
+from barlow_jax.errors import UserError
 from barlow_jax.validate import Facts, validate
 
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
@@ -40,11 +41,14 @@ def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[
 
 def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
     """Config file or workdir, overrides, types, then what the data set and the devices say."""
-    tree, problems = _load(args)
-    problems += configdict.apply_overrides(tree, overrides)
+    tree, unread = _load(args)
+    problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
-    problems += more
-    problems += _workdir_problems(args, config)
+    problems += more + _workdir_problems(args.workdir, needed=not args.dry_run)
+    if unread:  # these are the defaults, and whether they fit this machine is nobody's question
+        return config, Facts(), problems
+    if args.program == "pretrain" and args.workdir:
+        problems += _differences(args.workdir, config)
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more
@@ -92,21 +96,30 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def _saved(workdir: str) -> dict[str, Any] | None:
     path = pathlib.Path(workdir) / "config.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
 
 
-def _workdir_problems(args: argparse.Namespace, config: Config) -> list[str]:
-    if not args.workdir:
-        return [] if args.dry_run else ["--workdir: is missing; say where checkpoints and results go"]
-    path = pathlib.Path(args.workdir)
-    if path.exists() and not path.is_dir():
-        return [f"--workdir: {path} is not a folder"]
-    saved = _saved(args.workdir)
-    if args.program != "pretrain" or saved is None:
+def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:
+    if not workdir:
+        return ["--workdir: is missing; say where checkpoints and results go"] if needed else []
+    if "://" in workdir:
+        return [f"--workdir: {workdir} is not a path; mount the bucket (gcsfuse) and pass the mounted folder"]
+    if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
+        return [f"--workdir: {workdir} is not a folder"]
+    return []
+
+
+def _differences(workdir: str, config: Config) -> list[str]:
+    """Keys that the workdir's run has otherwise, and that would make it another run."""
+    saved = _saved(workdir)
+    if saved is None:
         return []
     then, now = (configdict.flatten(tree) for tree in (saved, configdict.to_config_dict(config).to_dict()))
     return [
-        f"--workdir: {path} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
+        f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
         "use another workdir or the same config"
         for key, value in now.items()
         if not key.startswith(_FREE) and json.dumps(then.get(key)) != json.dumps(value)

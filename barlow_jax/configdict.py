@@ -41,7 +41,10 @@ def load_config_file(path: str) -> tuple[ml_collections.ConfigDict, list[str]]:
         spec = importlib.util.spec_from_file_location("barlow_jax_config_file", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.get_config(), []
+        config = module.get_config()
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise TypeError(f"get_config() must return a ConfigDict, not {type(config).__name__}")
+        return config, []
     except Exception as error:  # whatever a user's file raises is the user's to read, with its line
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
         where = f"{path}, line {lines[-1]}" if lines else path

@@ -14,10 +14,14 @@ from barlow_jax.types import Metrics, TrainState
 
 
 class MetricsWriter:
-    """Appends rows `{"step": ..., name: number}`; on process 0 only, a no-op on the others."""
+    """Appends rows `{"step": ..., name: number}`; files are process 0's alone.
+
+    `latest` holds the newest value of every name.
+    """
 
     def __init__(self, workdir: pathlib.Path, *, first_step: int):
         """Rows after `first_step` are those of a run that was cut off, and are dropped."""
+        self.latest: dict[str, float] = {}
         self._active = jax.process_index() == 0
         if not self._active:
             return
@@ -31,6 +35,7 @@ class MetricsWriter:
         self._tensorboard = metric_writers.SummaryWriter(str(workdir / "tensorboard"))
 
     def write(self, step: int, row: dict[str, float]) -> None:
+        self.latest |= row
         if not self._active:
             return
         self._jsonl.write(json.dumps({"step": step, **row}) + "\n")

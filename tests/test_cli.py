@@ -50,6 +50,7 @@ def test_all_problems_are_in_one_message(capsys, tmp_path):
         (["pretrain", "--config", DIGITS], "--workdir: is missing"),
         (["pretrain", "--config", "configs/digit.py", "--workdir", "x"], "there is no file configs/digit.py"),
         (["pretrain", "--config", DIGITS, "--workdir", DIGITS], "is not a folder"),
+        (["pretrain", "--config", DIGITS, "--workdir", "gs://bucket/run"], "mount the bucket"),
         (["pretrain", "--config", DIGITS, "--workdir", "x", "extra"], "extra: unknown argument"),
         (
             ["pretrain", "--config", DIGITS, "--workdir", "x", "--config.data.name=didgits"],
@@ -101,3 +102,16 @@ def test_no_program_is_a_usage_error(capsys):
         main([])
     assert error.value.code == 2
     assert "PROGRAM" in capsys.readouterr().err
+
+
+def test_a_config_that_cannot_be_read_brings_no_other_complaint(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    said = _refused(capsys, "pretrain", "--config", "configs/digit.py", "--workdir", str(tmp_path))
+    assert said.startswith("error: 1 problem\n")
+
+
+def test_a_workdir_with_a_broken_config_is_named(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    assert "config.json is not what `pretrain` wrote there" in _refused(
+        capsys, "knn", "--workdir", str(tmp_path)
+    )

@@ -81,6 +81,13 @@ def test_a_config_file_with_a_typo_is_named_with_its_line(tmp_path):
     assert f"{path}, line 4" in problems[0] and "learning_rate" in problems[0]
 
 
+def test_a_config_file_must_return_a_configdict(tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text("def get_config():\n    pass\n")
+    _, problems = configdict.load_config_file(str(path))
+    assert problems == [f"{path}: TypeError: get_config() must return a ConfigDict, not NoneType"]
+
+
 def test_a_missing_config_file_names_its_nearest_neighbour(tmp_path):
     (tmp_path / "digits.py").write_text("")
     _, problems = configdict.load_config_file(str(tmp_path / "digit.py"))

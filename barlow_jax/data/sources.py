@@ -19,6 +19,8 @@ from barlow_jax import config as config_lib
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 
+tf.config.set_visible_devices([], "GPU")  # they are JAX's; TensorFlow would take their memory
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:

@@ -45,7 +45,12 @@ class Experiment:
         )
 
     def order(self, num_images: int) -> Order:
-        return Order(self.config.seed, num_images, self.config.train.batch_size)
+        batch_size = self.config.train.batch_size
+        if num_images < batch_size:  # known to validate() only where the data set was prepared before
+            raise UserError(
+                f"config.train.batch_size: {num_images} images are fewer than one batch of {batch_size}"
+            )
+        return Order(self.config.seed, num_images, batch_size)
 
     def num_steps(self, order: Order) -> int:
         """Updates of the whole schedule, cut at `train.max_steps`."""
@@ -78,8 +83,11 @@ class Experiment:
         if kind == PIXELS:
             return features.make_pixels(self.layout), -1
         params, batch_stats, step = self._encoder_state(workdir, kind)
-        normalize = self.config.recipe.views["a"].normalize
-        return partial(features.make_encoder(self.network, self.layout, normalize), params, batch_stats), step
+        return partial(self.jitted_encoder(), params, batch_stats), step
+
+    def jitted_encoder(self) -> Callable[..., jax.Array]:
+        """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""
+        return features.make_encoder(self.network, self.layout, self.config.recipe.views["a"].normalize)
 
     def table(self, encode: features.Encode, split: str) -> FeatureTable:
         """Features of all examples of a split."""

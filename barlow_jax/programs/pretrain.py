@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import tqdm
 
 from barlow_jax import configdict, files, optim
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
@@ -23,7 +24,7 @@ from barlow_jax.metrics import MetricsWriter, Progress
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.step import compile_step
-from barlow_jax.types import Metrics, TrainState
+from barlow_jax.types import FeatureTable, Metrics, TrainState
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -32,19 +33,15 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     experiment = Experiment.of(config)
     source = sources.open_split(config.data, config.data.train_split)
     order = experiment.order(source.num_examples)
+    num_steps = experiment.num_steps(order)
     if jax.process_index() == 0:
         files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+    keep = config.checkpoint
+    keep_every_steps = _steps(order, keep.keep_every_epochs) if keep.keep_every_epochs else None
 
-    num_steps = experiment.num_steps(order)
-    steps = partial(_steps, order)
-    keep = config.checkpoint.keep_every_epochs
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(
-            open_checkpoints(
-                workdir,
-                keep_newest=config.checkpoint.keep_newest,
-                keep_every_steps=steps(keep) if keep else None,
-            )
+            open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
         )
         state, first_step = _start(experiment, order, checkpoints)
         batches = pipeline.train_batches(
@@ -55,38 +52,22 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         stack.callback(feed.close)
         writer = MetricsWriter(workdir, first_step=first_step)
         stack.callback(writer.close)
-        rates = optim.learning_rates(config, order.steps_per_epoch)
-        progress = Progress(
-            writer,
-            first_step=first_step,
-            num_steps=num_steps,
-            batch_size=order.batch_size,
-            steps_per_epoch=order.steps_per_epoch,
-            waited=lambda: feed.waited,
-            rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
-        )
+        progress = _progress(experiment, order, writer, feed, first_step)
         stack.callback(progress.close)
-        latest: dict[str, float] = {}
         hooks = [every(config.train.log_every_steps, progress, last=num_steps)]
         if config.monitor.every_epochs:
-            monitor = _monitor(experiment, source, writer, latest)
-            hooks.append(every(steps(config.monitor.every_epochs), monitor, last=num_steps))
-        hooks.append(
-            every(
-                steps(config.checkpoint.every_epochs), lambda done, s, m: checkpoints.save(s), last=num_steps
-            )
-        )
-        hooks.append(lambda done, s, m: latest.update(loss=m["loss"]))
-        state = fit(
-            compile_step(experiment.layout, **experiment.step_parts(order)), state, feed,
-            num_steps=num_steps, hooks=hooks,
-        )  # fmt: skip
+            monitor = _monitor(experiment, source, writer)
+            hooks.append(every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps))
+        save_every = _steps(order, config.checkpoint.every_epochs)
+        hooks.append(every(save_every, lambda done, state, metrics: checkpoints.save(state), last=num_steps))
+        step = compile_step(experiment.layout, **experiment.step_parts(order))
+        fit(step, state, feed, num_steps=num_steps, hooks=hooks)
     return {
         "step": num_steps,
         "first_step": first_step,
         "epochs": num_steps / order.steps_per_epoch,
-        "seconds": time.monotonic() - started,
-        **{name: float(value) for name, value in latest.items()},
+        "seconds": round(time.monotonic() - started, 1),
+        **{name: writer.latest[name] for name in ("loss", "knn_top1") if name in writer.latest},
     }
 
 
@@ -126,14 +107,28 @@ def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainStat
     return checkpoints.restore(abstract_state(init), experiment.layout, step), step
 
 
-def _monitor(experiment: Experiment, train: sources.Source, writer: MetricsWriter, latest: dict) -> Hook:
+def _progress(
+    experiment: Experiment, order: Order, writer: MetricsWriter, feed: Feed, first_step: int
+) -> Progress:
+    rates = optim.learning_rates(experiment.config, order.steps_per_epoch)
+    return Progress(
+        writer,
+        first_step=first_step,
+        num_steps=experiment.num_steps(order),
+        batch_size=order.batch_size,
+        steps_per_epoch=order.steps_per_epoch,
+        waited=lambda: feed.waited,
+        rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
+    )
+
+
+def _monitor(experiment: Experiment, train: sources.Source, writer: MetricsWriter) -> Hook:
     """k-NN accuracy of the encoder as it is, on fixed images of both splits."""
     config = experiment.config.monitor
     test = sources.open_split(experiment.config.data, experiment.config.data.eval_split)
-    normalize = experiment.config.recipe.views["a"].normalize
-    encoder = features.make_encoder(experiment.network, experiment.layout, normalize)
+    encoder = experiment.jitted_encoder()
 
-    def table(source: sources.Source, state: TrainState):
+    def table(source: sources.Source, state: TrainState) -> FeatureTable:
         chosen = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
         batches = experiment.eval_batches(source, np.sort(chosen))
         return features.extract(partial(encoder, state.params, state.batch_stats), batches, experiment.layout)
@@ -141,9 +136,8 @@ def _monitor(experiment: Experiment, train: sources.Source, writer: MetricsWrite
     def monitor(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics
         accuracy = knn_accuracy(table(train, state), table(test, state), ks=(config.k,))[config.k]
-        latest["knn_top1"] = accuracy
         writer.write(done, {"knn_top1": accuracy})
         if jax.process_index() == 0:
-            print(f"step {done}  k-NN (k {config.k}) top-1 {accuracy:.2%}", file=sys.stderr)
+            tqdm.tqdm.write(f"step {done}  k-NN (k {config.k}) top-1 {accuracy:.2%}", file=sys.stderr)
 
     return monitor
