@@ -57,9 +57,7 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[tuple[str, str]]) 
     known = list(flatten(tree))
     for key, text in overrides:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
-            hint = f"; did you mean config.{near[0]}?" if near else ""
-            problems.append(f"config.{key}: there is no such key{hint}")
+            problems.append(f"config.{key}: there is no such key; {_hint(key, known)}")
             continue
         *parents, leaf = key.split(".")
         node = functools.reduce(lambda inner, name: inner[name], parents, tree)
@@ -86,6 +84,19 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def _hint(key: str, known: Sequence[str]) -> str:
+    """The key that was probably meant, or those that there are."""
+    group, _, leaf = key.rpartition(".")
+    leaves = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
+    near = [k for name, k in leaves.items() if "".join(word[0] for word in name.split("_")) == leaf]  # lr
+    near += [leaves[name] for name in difflib.get_close_matches(leaf, leaves, 1)]
+    near += [k for k in known if k.rpartition(".")[2] == leaf]  # the right name in another group
+    near += [] if leaves else difflib.get_close_matches(key, known, 1)
+    return (
+        f"did you mean config.{near[0]}?" if near else f"{group or 'config'} has {', '.join(leaves or known)}"
+    )
 
 
 def _member(kind: Any, name: str) -> Any:

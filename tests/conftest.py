@@ -1,6 +1,7 @@
 """Every test sees eight CPU devices and a data folder of its own."""
 
 import os
+import pathlib
 
 # Before anything imports jax. Programs here run for milliseconds: LLVM need not spend seconds on them.
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
@@ -9,7 +10,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import pytest
 
-from barlow_jax.configdict import default_config, from_tree
+from barlow_jax.configdict import from_tree, load_config_file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,26 +21,16 @@ def _folders(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+@pytest.fixture(scope="session")
+def config_file():
+    return str(pathlib.Path(__file__).with_name("small_config.py"))
+
+
 @pytest.fixture
-def small_config():
-    """A ConfigDict of digits and a network so small that a step takes milliseconds."""
-    config = default_config()
-    config.data.name = "digits"
-    config.data.eval_split = "test"
-    config.data.image_size = config.data.eval_resize = 8
-    config.network.encoder = "resnet8"
-    config.network.width = 4
-    config.network.stem = "cifar"
-    config.network.projector = (16, 16)
-    config.network.dtype = "float32"
-    config.train.batch_size = 128
-    config.train.num_epochs = 2.0
-    config.train.log_every_steps = 2
-    config.optim.warmup_epochs = 0.5
-    config.eval_batch_size = 512
-    config.monitor.every_epochs = 1.0
-    config.probe.num_epochs = 2
-    config.probe.augment = False
+def small_config(config_file):
+    """The ConfigDict of that file."""
+    config, problems = load_config_file(config_file)
+    assert not problems
     return config
 
 
