@@ -44,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 results = program.run(config, pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the newest checkpoint", file=sys.stderr)
+        print(
+            "interrupted; run the same command again (pretrain goes on from its newest checkpoint)",
+            file=sys.stderr,
+        )
         return 130
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,11 +18,19 @@ FOLDER = "checkpoints"
 class Checkpoints:
     """The checkpoints below a workdir, one folder a step."""
 
-    def __init__(self, workdir: str, *, keep_newest: int = 1, keep_every_steps: int | None = None):
+    def __init__(
+        self,
+        workdir: str,
+        *,
+        keep_newest: int = 1,
+        keep_every_steps: int | None = None,
+        read_only: bool = False,
+    ):
         """Args:
         workdir: of the run; checkpoints are in its folder `checkpoints`.
         keep_newest: how many of the newest stay.
         keep_every_steps: multiples of this stay for good.
+        read_only: leaves everything as it is, so that a run that is still going on can be looked at.
         """
         policies = [checkpoint_managers.LatestN(keep_newest)]
         if keep_every_steps:
@@ -33,8 +41,10 @@ class Checkpoints:
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 # pretrain decides when; the manager would otherwise skip saves by its own interval.
                 save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
-                cleanup_tmp_directories=True,
-                enable_async_checkpointing=True,
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
+                save_interval_steps=0 if read_only else 1,
+                read_only=read_only,
             ),
         )
 
@@ -86,7 +96,7 @@ def newest_step(workdir: str) -> int | None:
     """The newest checkpoint's step, or None; looks, and makes no folder."""
     if not (pathlib.Path(workdir) / FOLDER).is_dir():
         return None
-    with open_checkpoints(workdir) as checkpoints:
+    with open_checkpoints(workdir, read_only=True) as checkpoints:
         return checkpoints.steps[-1] if checkpoints.steps else None
 
 

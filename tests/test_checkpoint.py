@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.checkpoint import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
@@ -51,6 +51,23 @@ def test_the_newest_and_the_periodic_ones_stay(tmp_path, state):
             checkpoints.save(_at(state, step))
     with open_checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps == [4, 8, 9]
+
+
+def test_looking_at_a_run_that_goes_on_disturbs_nothing(tmp_path, state):
+    with open_checkpoints(tmp_path, keep_newest=3) as running:
+        for step in (1, 2, 3):
+            running.save(_at(state, step))
+    (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir()  # a save under way
+    before = sorted(tmp_path.rglob("*"))
+    with open_checkpoints(tmp_path, read_only=True) as looking:
+        assert looking.steps == [1, 2, 3]
+        looking.restore_encoder(abstract_state(INIT), Layout(make_mesh()), 2)
+    assert newest_step(tmp_path) == 3
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_looking_for_a_checkpoint_makes_no_folder(tmp_path):
+    assert newest_step(tmp_path) is None and not list(tmp_path.iterdir())
 
 
 def test_saving_a_step_twice_is_harmless(tmp_path, state):

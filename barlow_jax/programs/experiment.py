@@ -104,7 +104,7 @@ class Experiment:
                 f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first, or pass --untrained"
             )
         init = self.init(self.order(self.config.train.batch_size))  # its shapes know no data set
-        with open_checkpoints(workdir) as checkpoints:
+        with open_checkpoints(workdir, read_only=True) as checkpoints:
             return *checkpoints.restore_encoder(abstract_state(init), self.layout, newest), newest
 
     def _run_once(self, function: Callable) -> Callable:

@@ -98,5 +98,5 @@ def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program
 
     monkeypatch.setattr("barlow_jax.programs.pretrain.fit", interrupted)
     _, said = program("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
-    assert "the same command goes on from the newest checkpoint" in said
+    assert "run the same command again" in said
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()
