@@ -14,6 +14,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
     install_requires=[
+        "absl-py>=2.1",
         "clu>=0.0.12,<0.1",
         "flax>=0.12.8,<0.13",
         "jax>=0.10.2,<0.12",
@@ -22,7 +23,9 @@ setuptools.setup(
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "scikit-learn>=1.5",
-        "tensorflow>=2.21,<2.22",
+        # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.
+        "tensorflow-cpu>=2.21,<2.22; platform_system == 'Linux' and platform_machine == 'x86_64'",
+        "tensorflow>=2.21,<2.22; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.10,<4.10",
         "tqdm>=4.66",
         # Not named by those that import them: clu's writers, and TFDS when it prepares a data set.

@@ -5,6 +5,7 @@ import contextlib
 import pathlib
 from typing import Any
 
+from absl import logging
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -35,18 +36,20 @@ class Checkpoints:
         policies = [checkpoint_managers.LatestN(keep_newest)]
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
-        self._manager = ocp.CheckpointManager(
-            pathlib.Path(workdir).absolute() / FOLDER,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                # pretrain decides when; the manager would otherwise skip saves by its own interval.
-                save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
-                save_interval_steps=0 if read_only else 1,
-                read_only=read_only,
-            ),
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            # pretrain decides when; the manager would otherwise skip saves by its own interval.
+            save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            save_interval_steps=0 if read_only else 1,
+            read_only=read_only,
         )
+        verbosity = logging.get_verbosity()
+        if read_only:  # Orbax would warn that it is
+            logging.set_verbosity(logging.ERROR)
+        self._manager = ocp.CheckpointManager(pathlib.Path(workdir).absolute() / FOLDER, options=options)
+        logging.set_verbosity(verbosity)
 
     @property
     def steps(self) -> Sequence[int]:
