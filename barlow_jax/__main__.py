@@ -14,10 +14,10 @@ from barlow_jax import __version__, cli, files
 from barlow_jax.errors import UserError
 
 PROGRAMS = {
-    "pretrain": "pretrain an encoder without labels; goes on from the workdir's newest checkpoint",
+    "pretrain": "pretrain an encoder; goes on from the newest checkpoint",
     "probe": "linear probe of the newest checkpoint's encoder",
     "knn": "weighted k-NN on the newest checkpoint's encoder",
-    "evaluate": "probe and k-NN beside the untrained encoder and raw pixels, in one table",
+    "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
 }
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
