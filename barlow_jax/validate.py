@@ -7,7 +7,7 @@ import math
 from barlow_jax.config import Config
 from barlow_jax.recipe import OPS, View
 
-# Halvings of the image before the pooled output: (stem, stages) of each encoder.
+# Pixels of the image to one of the stem's output; each stage after the first halves that again.
 _STEM_STRIDE = {"imagenet": 4, "cifar": 1}
 
 

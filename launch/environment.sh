@@ -2,13 +2,20 @@
 # Sourced by the other scripts: makes .venv in the repository with the package and the given extras.
 # PYTHON names the interpreter (3.11 or newer), VENV another folder for the environment.
 
+# A first argument --dry-run is taken off the caller's: commands are printed and not run.
+dry_run=no
+if [[ ${1:-} == --dry-run ]]; then
+  dry_run=yes
+  shift
+fi
+
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${VENV:-$repository/.venv}
 
 # Prints a command, and runs it unless this is a dry run.
 run() {
   printf '+ %s\n' "$*" >&2
-  if [[ ${dry_run:-} != yes ]]; then "$@"; fi
+  if [[ $dry_run != yes ]]; then "$@"; fi
 }
 
 # The first Python that is new enough.

@@ -3,11 +3,6 @@
 # Usage: bash launch/quickstart.sh [--dry-run] [--config.seed=1 and other overrides]
 set -euo pipefail
 
-dry_run=no
-if [[ ${1:-} == --dry-run ]]; then
-  dry_run=yes
-  shift
-fi
 # shellcheck source=launch/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

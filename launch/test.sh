@@ -2,11 +2,6 @@
 # Environment, install, the whole test suite. Arguments go to pytest: bash launch/test.sh -k lars
 set -euo pipefail
 
-dry_run=no
-if [[ ${1:-} == --dry-run ]]; then
-  dry_run=yes
-  shift
-fi
 # shellcheck source=launch/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

@@ -96,8 +96,7 @@ def blend(start: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 def luma(image: tf.Tensor) -> tf.Tensor:
     """PIL's L, `[height, width, 1]`: ITU-R 601 in 16-bit fixed point, rounded."""
-    weights = tf.constant([[19595], [38470], [7471]], tf.int32)
-    products = tf.reduce_sum(tf.cast(image, tf.int32) * weights[:, 0], axis=-1, keepdims=True)
+    products = tf.reduce_sum(tf.cast(image, tf.int32) * [19595, 38470, 7471], axis=-1, keepdims=True)
     return tf.cast(tf.bitwise.right_shift(products + 32768, 16), tf.float32)
 
 

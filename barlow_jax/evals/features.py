@@ -50,8 +50,8 @@ def encode_batch(encode: Encode, batch: Batch, layout: Layout) -> FeatureTable:
         batch.index[-missing:] = -1
     placed = layout.place(batch)
     (images,) = placed.views.values()
-    features, labels, index = jax.device_get(
-        (encode(images), layout.replicate(placed.labels), layout.replicate(placed.index))
+    features, (labels, index) = jax.device_get(
+        (encode(images), layout.replicate((placed.labels, placed.index)))
     )
     real = index >= 0
     return FeatureTable(features[real].astype(np.float32), labels[real])

@@ -1,5 +1,7 @@
 """Fixed, class-balanced subsets of the training labels."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 
 
@@ -19,3 +21,27 @@ def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
         for label in np.unique(labels)
     ]
     return np.sort(np.concatenate(chosen))
+
+
+def accuracy_by_fraction(
+    labels: np.ndarray,
+    fractions: Sequence[float],
+    subset_draws: int,
+    measure: Callable[[np.ndarray, int], Mapping[str, float]],
+) -> dict[str, dict[str, float]]:
+    """What `measure(rows, draw)` gives, in percent, by fraction; below 1 the mean over fixed subsets.
+
+    Args:
+      labels: `[N]` class of each training example.
+      fractions: of the labels, each in 0..1.
+      subset_draws: how many subsets a fraction below 1 is the mean of.
+      measure: accuracies in 0..1 with the given rows of the training examples.
+    """
+    results = {}
+    for fraction in fractions:
+        draws = range(subset_draws if fraction < 1 else 1)
+        scores = [measure(label_subset(labels, fraction, seed=draw), draw) for draw in draws]
+        results[f"{fraction:g}"] = {
+            name: round(100 * float(np.mean([score[name] for score in scores])), 2) for name in scores[0]
+        }
+    return results

@@ -17,8 +17,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     results: dict[str, Any] = {}
     for kind in (PIXELS, UNTRAINED, PRETRAINED):
         encode, step = experiment.encoder(workdir, kind)
-        train = experiment.table(encode, config.data.train_split)
-        test = experiment.table(encode, config.data.eval_split)
+        train, test = experiment.tables(encode)
         results[kind] = {"step": step, **probe(experiment, encode, train, test), **knn(config, train, test)}
     print(format_table(results), file=sys.stderr)
     return results

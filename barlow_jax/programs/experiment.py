@@ -89,10 +89,12 @@ class Experiment:
         """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""
         return features.make_encoder(self.network, self.layout, self.config.recipe.views["a"].normalize)
 
-    def table(self, encode: features.Encode, split: str) -> FeatureTable:
-        """Features of all examples of a split."""
-        source = sources.open_split(self.config.data, split)
-        return features.extract(encode, self.eval_batches(source), self.layout)
+    def tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
+        """Features of all examples of the training and of the evaluation split."""
+        splits = (self.config.data.train_split, self.config.data.eval_split)
+        opened = (sources.open_split(self.config.data, split) for split in splits)
+        train, test = (features.extract(encode, self.eval_batches(s), self.layout) for s in opened)
+        return train, test
 
     def _encoder_state(self, workdir: pathlib.Path, kind: str) -> tuple[Any, Any, int]:
         key = jax.random.key(self.config.seed)

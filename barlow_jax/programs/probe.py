@@ -10,7 +10,7 @@ import numpy as np
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.evals import features, linear
-from barlow_jax.evals.subsets import label_subset
+from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.recipe import probe_view
@@ -20,8 +20,7 @@ from barlow_jax.types import FeatureTable
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     experiment = Experiment.of(config)
     encode, step = experiment.encoder(workdir, args.features)
-    train = experiment.table(encode, config.data.train_split)
-    test = experiment.table(encode, config.data.eval_split)
+    train, test = experiment.tables(encode)
     return {"features": args.features, "step": step, **probe(experiment, encode, train, test)}
 
 
@@ -33,25 +32,21 @@ def probe(
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     # Over all training images: a deviation needs no labels, and 1 % of the rows would estimate it badly.
     scale = linear.Scaler.of(train.features, active=config.standardize)
-    results = {}
-    for fraction in config.label_fractions:
-        draws = []
-        for draw in range(config.subset_draws if fraction < 1 else 1):
-            rows = label_subset(train.labels, fraction, seed=draw)
-            draws.append(
-                linear.probe_accuracy(
-                    _epochs(experiment, encode, train, rows, scale),
-                    FeatureTable(scale(test.features), test.labels),
-                    config=config,
-                    num_train=len(rows),
-                    num_classes=num_classes,
-                    seed=draw,
-                )
-            )
-        results[f"{fraction:g}"] = {
-            name: round(100 * float(np.mean([draw[name] for draw in draws])), 2) for name in ("top1", "top5")
-        }
-    return {"linear": results}
+    test = FeatureTable(scale(test.features), test.labels)
+
+    def measure(rows: np.ndarray, draw: int) -> dict[str, float]:
+        return linear.probe_accuracy(
+            _epochs(experiment, encode, train, rows, scale),
+            test,
+            config=config,
+            num_train=len(rows),
+            num_classes=num_classes,
+            seed=draw,
+        )
+
+    return {
+        "linear": accuracy_by_fraction(train.labels, config.label_fractions, config.subset_draws, measure)
+    }
 
 
 def _epochs(
