@@ -41,6 +41,8 @@ class Objective:
     name: Literal["barlow_twins"] = "barlow_twins"
     off_diagonal_weight: float = 0.0051  # lambda (the paper rounds to 5e-3)
     scale: float = 1.0  # factor of the whole loss
+    form: Literal["auto", "direct", "gram"] = "auto"  # D x D or two N x N matrices; auto: the cheaper
+    operand_dtype: Literal["float32", "bfloat16"] = "float32"  # that the loss's large products read
 
 
 @dataclasses.dataclass(frozen=True)

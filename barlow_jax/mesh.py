@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from barlow_jax.types import Batch
+from barlow_jax.types import Batch, Reshard
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -33,6 +34,12 @@ class Layout:
     @property
     def replicated(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def reshard(self) -> Reshard:
+        """Embeddings `[N, D]` from rows to features, for the loss."""
+        by_features = NamedSharding(self.mesh, PartitionSpec(None, "data"))
+        return Reshard(partial(jax.lax.with_sharding_constraint, shardings=by_features), self.mesh.size)
 
     def place(self, batch: Batch) -> Batch:
         """This process's rows, `[B / processes, ...]` host arrays, as its part of the global batch."""

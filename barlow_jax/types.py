@@ -42,6 +42,14 @@ class Objective:
     loss: Callable[[Mapping[str, Outputs]], tuple[Array, Metrics]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Reshard:
+    """What a mesh hands to a loss: `[N, D]` laid out by rows to the same laid out by features."""
+
+    by_features: Callable[[Array], Array]
+    num_devices: int  # P, over which the features are split
+
+
 class FeatureTable(NamedTuple):
     """Frozen features of a split, in the order of the data set, padding dropped."""
 

@@ -2,10 +2,11 @@
 
 from barlow_jax import config as config_lib
 from barlow_jax.objectives import barlow_twins
-from barlow_jax.types import Objective
+from barlow_jax.types import Objective, Reshard
 
 _MAKERS = {"barlow_twins": barlow_twins.make}
 
 
-def make(config: config_lib.Objective) -> Objective:
-    return _MAKERS[config.name](config)
+def make(config: config_lib.Objective, reshard: Reshard | None = None) -> Objective:
+    """The method of a config; `reshard` is how the mesh, if there is one, lays embeddings out by features."""
+    return _MAKERS[config.name](config, reshard)

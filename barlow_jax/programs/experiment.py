@@ -62,7 +62,7 @@ class Experiment:
         rates = optim.learning_rates(self.config, order.steps_per_epoch)
         return {
             "network": self.network,
-            "objective": objectives.make(self.config.objective),
+            "objective": objectives.make(self.config.objective, self.layout.reshard),
             "optimizer": optim.make(self.config.optim, rates),
             "augment": partial(augment, recipe=self.config.recipe),
         }
