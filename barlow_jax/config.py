@@ -67,6 +67,14 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class Mesh:
+    slices: int | None = None  # groups of devices joined by a slower network; none: what the devices say
+    # Projector weights on every chip, or split by output features over the chips of a slice; auto: what
+    # sends fewer bytes (mesh.choose_projector).
+    projector: Literal["auto", "replicated", "sharded"] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
 class Checkpoint:
     every_epochs: float = 1.0  # and always at the end
     keep_newest: int = 2
@@ -117,6 +125,7 @@ class Config:
     objective: Objective = Objective()
     optim: Optim = Optim()
     train: Train = Train()
+    mesh: Mesh = Mesh()
     checkpoint: Checkpoint = Checkpoint()
     monitor: Monitor = Monitor()
     probe: Probe = Probe()

@@ -1,45 +1,116 @@
-"""Devices, and what lies where on them. The only file that says Mesh or PartitionSpec."""
+"""Devices, and what lies where on them. The only file that says Mesh or PartitionSpec.
 
-from collections.abc import Sequence
+The mesh is `(slice, data)`: chips of one slice talk over their interconnect, slices over the data centre
+network. Rows of a batch are split over all chips. A sharded projector splits its output features over the
+chips of a slice and is repeated on each slice, so that what crosses between slices is 1/P of its gradient.
+"""
+
+from collections.abc import Callable, Sequence
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from barlow_jax.types import Batch, Reshard
+from barlow_jax.types import Batch, FeatureParallel, Reshard
+
+_ROWS = ("slice", "data")
+# The part of the state that a sharded projector owns; the optimizer's copies of it have it in their path.
+_PROJECTOR = "projector"
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """One `data` axis over the given devices, or over all devices of all processes.
+def make_mesh(devices: Sequence[jax.Device] | None = None, slices: int | None = None) -> Mesh:
+    """Axes `slice` and `data` over the given devices, or over all devices of all processes.
 
-    The axis is Auto: the step is written for global arrays, and the compiler places the collectives.
+    The axes are Auto: the step is written for global arrays, and the compiler places the collectives.
+
+    Args:
+      devices: equally many of each slice.
+      slices: None asks the devices; a number takes equal parts of them, in their order.
     """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
+    groups: dict[int, list[jax.Device]] = {}
+    for place, device in enumerate(devices):
+        group = getattr(device, "slice_index", 0) if slices is None else place * slices // len(devices)
+        groups.setdefault(group, []).append(device)
+    # Neighbours on the axis are neighbours in the torus, where a slice is one.
+    grid = [mesh_utils.create_device_mesh((len(group),), group) for group in groups.values()]
+    return Mesh(np.stack(grid), _ROWS, axis_types=(AxisType.Auto,) * 2)
+
+
+def choose_projector(
+    sizes: Sequence[int], batch_size: int, num_devices: int, bytes_per_activation: int
+) -> Literal["replicated", "sharded"]:
+    """Which projector sends fewer bytes a step; `sizes` are H and the width of each layer.
+
+    A replicated one sums its gradient over the chips: 4 bytes a weight, twice on the wire. A sharded one,
+    for each of two views, gathers every layer's input and sums that input's gradient, which most
+    topologies do as an all-reduce, twice on the wire. Widths that the chips of a slice do not divide, and
+    one chip, leave it replicated.
+
+    Args:
+      sizes: `(H, width, ..., D)`.
+      batch_size: images a step, over all devices.
+      num_devices: of one slice.
+      bytes_per_activation: 2 for bfloat16.
+    """
+    if num_devices == 1 or any(width % num_devices for width in sizes[1:]):
+        return "replicated"
+    weights = sum(inputs * outputs for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True))
+    activations = 2 * batch_size * sum(sizes[:-1]) * bytes_per_activation
+    return "sharded" if 3 * activations < 2 * 4 * weights else "replicated"
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where arrays live: batches split by rows over `data`, everything else on every device."""
+    """Where arrays live: batches split by rows over all chips, the state on every chip.
+
+    With projector "sharded" its weights, their gradients and their optimizer state are split by output
+    features over `data` instead.
+    """
 
     mesh: Mesh
+    projector: Literal["replicated", "sharded"] = "replicated"
 
     @property
     def batch(self) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec("data"))
+        return self._sharding(_ROWS)
 
     @property
     def replicated(self) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec())
+        return self._sharding()
 
     @property
     def reshard(self) -> Reshard:
         """Embeddings `[N, D]` from rows to features, for the loss."""
-        by_features = NamedSharding(self.mesh, PartitionSpec(None, "data"))
-        return Reshard(partial(jax.lax.with_sharding_constraint, shardings=by_features), self.mesh.size)
+        by_features = self._constraint(None, _ROWS)
+        return Reshard(by_features, self.mesh.size)
+
+    @property
+    def feature_parallel(self) -> FeatureParallel | None:
+        """For the projector; None where it is replicated."""
+        if self.projector == "replicated":
+            return None
+        whole, by_features = self._constraint("slice"), self._constraint("slice", "data")
+        return FeatureParallel(
+            gather_rows=_gather(whole, self._constraint(_ROWS)),
+            gather_features=_gather(whole, by_features),
+            by_features=by_features,
+        )
+
+    def state(self, tree: Any) -> Any:
+        """The shardings of a state or a part of it, from its shapes."""
+
+        def sharding(path: Any, leaf: Any) -> NamedSharding:
+            owned = self.projector == "sharded" and any(_name(key) == _PROJECTOR for key in path)
+            return (
+                self._sharding(*(None,) * (leaf.ndim - 1), "data") if owned and leaf.ndim else self.replicated
+            )
+
+        return jax.tree.map_with_path(sharding, tree)
 
     def place(self, batch: Batch) -> Batch:
         """This process's rows, `[B / processes, ...]` host arrays, as its part of the global batch."""
@@ -54,8 +125,30 @@ class Layout:
     def abstract(self, tree: Any) -> Any:
         """Shapes and dtypes of a state with this layout's shardings: what a restore is asked for."""
         return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated), tree
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            tree,
+            self.state(tree),
         )
+
+    def _sharding(self, *axes: Any) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def _constraint(self, *axes: Any) -> Callable[[jax.Array], jax.Array]:
+        return partial(jax.lax.with_sharding_constraint, shardings=self._sharding(*axes))
+
+
+def _gather(whole: Callable, split: Callable) -> Callable[[jax.Array], jax.Array]:
+    """Lays an array out whole, and its gradient split, as the array was.
+
+    Plain autodiff would want the gradient whole too: an all-reduce, where a reduce-scatter does.
+    """
+    gather = jax.custom_vjp(whole)
+    gather.defvjp(lambda x: (whole(x), None), lambda _, gradient: (split(gradient),))
+    return gather
+
+
+def _name(key: Any) -> Any:
+    return getattr(key, "key", getattr(key, "name", None))
 
 
 def _identity(tree: Any) -> Any:  # one function, not a lambda a call: jit compiles it once

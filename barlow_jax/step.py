@@ -1,6 +1,7 @@
 """The one train step: written for the global batch, without a collective or an axis name."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -51,9 +52,11 @@ def train_step(
 
 def compile_step(layout: Layout, **parts) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The jitted step on a mesh; it takes over the memory of the state it is given."""
+    init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
+    state = layout.state(jax.eval_shape(init, jax.random.key(0)))
     return jax.jit(
-        lambda state, batch: train_step(state, batch, **parts),
-        in_shardings=(layout.replicated, layout.batch),
-        out_shardings=(layout.replicated, layout.replicated),
+        partial(train_step, **parts),
+        in_shardings=(state, layout.batch),
+        out_shardings=(state, layout.replicated),
         donate_argnums=0,
     )

@@ -44,10 +44,24 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class Reshard:
-    """What a mesh hands to a loss: `[N, D]` laid out by rows to the same laid out by features."""
+    """What a mesh hands to those that are written for global arrays: where their arrays should lie.
 
-    by_features: Callable[[Array], Array]
-    num_devices: int  # P, over which the features are split
+    Each maps an array to the same array laid out otherwise; the compiler places the collectives.
+    """
+
+    by_features: Callable[[Array], Array]  # [N, D] embeddings: all rows of D / P features a device
+    num_devices: int  # P
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureParallel:
+    """The same for a projector whose output features are split over the devices of a slice."""
+
+    gather_rows: Callable[[Array], Array]  # [B, H], rows split, to every device; its gradient back to rows
+    gather_features: Callable[[Array], Array]  # the same of what is split by features
+    by_features: Callable[
+        [Array], Array
+    ]  # [B, D] products of gathered activations and a share of the weights
 
 
 class FeatureTable(NamedTuple):

@@ -21,7 +21,7 @@ class Facts:
 
 def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
-    checks = (_ranges(config), _recipe(config), _shapes(config), _sizes(config, facts))
+    checks = (_ranges(config), _recipe(config), _shapes(config), _mesh(config, facts), _sizes(config, facts))
     return [problem for check in checks for problem in check]
 
 
@@ -133,6 +133,22 @@ def _shapes(config: Config) -> Iterator[str]:
         )
     if not config.network.projector or min(config.network.projector) < 1:
         yield f"config.network.projector: needs one or more widths from 1, got {config.network.projector}"
+
+
+def _mesh(config: Config, facts: Facts) -> Iterator[str]:
+    devices, slices = facts.num_devices, 1 if config.mesh.slices is None else config.mesh.slices
+    if slices < 1:
+        yield f"config.mesh.slices: must be 1 or more, got {slices}"
+    elif devices and devices % slices:
+        yield f"config.mesh.slices: {devices} devices are not divisible into {slices} slices"
+    elif devices and config.mesh.projector == "sharded":
+        each = devices // slices
+        for width in dict.fromkeys(config.network.projector):
+            if width % each:
+                yield (
+                    f"config.mesh.projector: the width {width} is not divisible by the {each} devices of a slice; "
+                    "use replicated, or another config.network.projector"
+                )
 
 
 def _sizes(config: Config, facts: Facts) -> Iterator[str]:

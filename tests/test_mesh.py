@@ -1,7 +1,9 @@
 import jax
 import numpy as np
+import optax
+import pytest
 
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.types import Batch
 
 
@@ -18,7 +20,47 @@ def test_a_placed_batch_is_split_by_rows(devices):
 
 
 def test_all_devices_are_the_default_mesh():
-    assert make_mesh().devices.tolist() == jax.devices() and make_mesh().axis_names == ("data",)
+    mesh = make_mesh()
+    assert mesh.devices.tolist() == [jax.devices()] and mesh.axis_names == ("slice", "data")
+
+
+def test_slices_are_groups_of_neighbours():
+    first, second = make_mesh(slices=2).devices.tolist()
+    assert first == jax.devices()[:4] and second == jax.devices()[4:]
+
+
+def test_a_sharded_projector_holds_its_share_of_weights_and_optimizer_state():
+    state = {"params": {"encoder": {"kernel": np.zeros((4, 8))}, "projector": {"kernel": np.zeros((4, 8))}}}
+    optimizer = optax.chain(optax.trace(0.9), optax.scale_by_schedule(lambda step: 0.1))
+    state["opt_state"] = optimizer.init(state["params"])
+    layout = Layout(make_mesh(slices=2), "sharded")
+    placed = jax.device_put(state, layout.state(state))
+
+    def shard(leaf):
+        return leaf.addressable_shards[0].data.shape
+
+    trace = placed["opt_state"][0].trace
+    for tree in (placed["params"], trace):
+        assert shard(tree["projector"]["kernel"]) == (4, 2), "four devices a slice, and a copy on each slice"
+        assert shard(tree["encoder"]["kernel"]) == (4, 8)
+
+
+IMAGENET = (2048, 8192, 8192, 8192)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "devices", "choice"),
+    [
+        (IMAGENET, 2048, 64, "sharded"),
+        (IMAGENET, 4096, 64, "sharded"),
+        (IMAGENET, 8192, 256, "replicated"),
+        (IMAGENET, 2048, 1, "replicated"),
+        (IMAGENET, 2048, 48, "replicated"),
+        ((64, 16, 16), 128, 8, "replicated"),
+    ],
+)
+def test_auto_picks_the_projector_by_what_it_sends(sizes, batch_size, devices, choice):
+    assert choose_projector(sizes, batch_size, devices, bytes_per_activation=2) == choice
 
 
 def test_replicated_arrays_are_whole_everywhere():

@@ -14,11 +14,11 @@ from barlow_jax.step import compile_step, init_state
 from barlow_jax.types import Batch
 
 
-def _parts(config):
+def _parts(config, layout):
     rates = optim.learning_rates(config, steps_per_epoch=4)
     return {
-        "network": Network(config.network),
-        "objective": objectives.make(config.objective),
+        "network": Network(config.network, layout.feature_parallel),
+        "objective": objectives.make(config.objective, layout.reshard),
         "optimizer": optim.make(config.optim, rates),
         "augment": partial(augment, recipe=config.recipe),
     }
@@ -30,14 +30,16 @@ def _batch(config, seed=0):
     return Batch(views, np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32))
 
 
-def _start(config, devices=None):
-    layout, parts = Layout(make_mesh(devices)), _parts(config)
+def _start(config, devices=None, layout=None):
+    layout = layout or Layout(make_mesh(devices))
+    parts = _parts(config, layout)
     init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
-    return layout, parts, jax.jit(init, out_shardings=layout.replicated)(jax.random.key(0))
+    shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
+    return layout, parts, jax.jit(init, out_shardings=shardings)(jax.random.key(0))
 
 
-def _run(config, devices, num_steps=1):
-    layout, parts, state = _start(config, devices)
+def _run(config, devices=None, num_steps=1, layout=None):
+    layout, parts, state = _start(config, devices, layout)
     step, history = compile_step(layout, **parts), []
     for number in range(num_steps):
         state, metrics = step(state, layout.place(_batch(config, number)))
@@ -68,6 +70,22 @@ def test_one_device_and_eight_give_the_same_loss_and_gradients(small_config, typ
     gradients = [jax.tree.map(np.subtract, start, state.params) for state in (eight, one)]
     assert _relative(*gradients) < 1e-5
     assert _relative(eight.batch_stats, one.batch_stats) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["direct", "gram"])
+@pytest.mark.parametrize("slices", [1, 2])
+def test_a_sharded_projector_gives_the_numbers_of_a_replicated_one(small_config, typed, form, slices):
+    small_config.train.batch_size = 64
+    small_config.optim.warmup_epochs = 0.0
+    small_config.objective.form = form
+    config = typed(small_config)
+    mesh = make_mesh(slices=slices)
+    (sharded, m1), (whole, m2) = (
+        _run(config, num_steps=3, layout=Layout(mesh, projector)) for projector in ("sharded", "replicated")
+    )
+    np.testing.assert_allclose([m["loss"] for m in m1], [m["loss"] for m in m2], rtol=1e-5)
+    assert _relative(sharded.params, whole.params) < 1e-5
+    assert _relative(sharded.opt_state, whole.opt_state) < 1e-5
 
 
 def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config, typed, devices):

@@ -38,6 +38,9 @@ def test_the_defaults_are_right():
         ({"recipe__views__a__order": "crop,flip"}, "config.recipe.views.a.order: must name each op once"),
         ({"recipe__views__a__order": "normalize,crop,rotate,flip,jitter,grayscale,blur,solarize"}, "normalize must be last"),
         ({"recipe__views__a__normalize__std": "1,1,0"}, "config.recipe.views.a.normalize"),
+        ({"mesh__slices": 3}, "config.mesh.slices: 8 devices are not divisible into 3 slices"),
+        ({"mesh__slices": 0}, "config.mesh.slices: must be 1 or more, got 0"),
+        ({"mesh__projector": "sharded", "network__projector": "64,12"}, "the width 12 is not divisible by the 8 devices"),
         ({"recipe__views__a__solarize__threshold": 300}, "solarize.threshold: must lie in 0..256"),
     ],
 )  # fmt: skip

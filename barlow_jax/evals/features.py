@@ -19,7 +19,7 @@ def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> 
     """`(params, batch_stats, images) -> [B, H]`, jitted, the result on every device and host."""
     return jax.jit(
         lambda params, stats, images: network.encode(params, stats, normalize(images, normalization)),
-        in_shardings=(layout.replicated, layout.replicated, layout.batch),
+        in_shardings=(None, None, layout.batch),  # the state stays as it is laid out
         out_shardings=layout.replicated,
     )
 

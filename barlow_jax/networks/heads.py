@@ -7,6 +7,8 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from barlow_jax.types import FeatureParallel
+
 # torch's default for Linear: uniform within 1 / sqrt(fan-in).
 torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -22,8 +24,19 @@ class Projector(nnx.Module):
         batch_norm: bool = True,
         dtype: jnp.dtype = jnp.float32,
         norm: Any = nnx.BatchNorm,
+        parallel: FeatureParallel | None = None,
         rngs: nnx.Rngs,
     ):
+        """Args:
+        inputs: H, width of the representation.
+        widths: of each layer; the last one is D.
+        batch_norm: after each hidden layer.
+        dtype: of the computation; parameters are float32.
+        norm: makes a BatchNorm from a width.
+        parallel: splits each layer's output features over devices: its BatchNorm sees the whole batch
+          without asking another one, and what crosses the wire are activations instead of gradients.
+        """
+        self.dtype, self.parallel = dtype, parallel
         sizes = [inputs, *widths]
         self.layers = nnx.List(
             nnx.Linear(i, o, use_bias=False, kernel_init=torch_linear, dtype=dtype, rngs=rngs)
@@ -33,7 +46,13 @@ class Projector(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """`[B, H]` representations to `[B, D]` embeddings."""
-        for layer, norm in zip(self.layers[:-1], self.norms, strict=True):
+        x = x.astype(self.dtype)  # before anything crosses a wire: bfloat16 is half as much
+        for index, (layer, norm) in enumerate(zip(self.layers, (*self.norms, None), strict=True)):
+            if self.parallel:
+                x = (self.parallel.gather_features if index else self.parallel.gather_rows)(x)
             x = layer(x)
-            x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
-        return self.layers[-1](x)
+            if self.parallel:
+                x = self.parallel.by_features(x)
+            if layer is not self.layers[-1]:
+                x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
+        return x

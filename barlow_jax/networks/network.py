@@ -11,14 +11,14 @@ import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
 from barlow_jax.networks.heads import Projector
-from barlow_jax.networks.resnet import ResNet
-from barlow_jax.types import Outputs
+from barlow_jax.networks.resnet import ResNet, num_features
+from barlow_jax.types import FeatureParallel, Outputs
 
 
 class Siamese(nnx.Module):
     """The encoder and its projector; both branches of the twins are this one."""
 
-    def __init__(self, config: config_lib.Network, rngs: nnx.Rngs):
+    def __init__(self, config: config_lib.Network, rngs: nnx.Rngs, parallel: FeatureParallel | None = None):
         dtype = jnp.dtype(config.dtype)
         norm = partial(
             nnx.BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
@@ -27,12 +27,13 @@ class Siamese(nnx.Module):
             config.encoder, width=config.width, stem=config.stem, dtype=dtype, norm=norm, rngs=rngs
         )
         self.projector = Projector(
-            self.encoder.num_features,
+            num_features(config.encoder, config.width),
             config.projector,
             batch_norm=config.projector_batch_norm,
             dtype=dtype,
             # E[x^2] - E[x]^2 cancels where a feature's mean is large against its deviation.
             norm=partial(norm, use_fast_variance=False),
+            parallel=parallel,
             rngs=rngs,
         )
 
@@ -42,10 +43,11 @@ class Network:
     """`init` makes the arrays, the others use them; nothing is kept in between."""
 
     config: config_lib.Network
+    parallel: FeatureParallel | None = None  # of the projector, where the mesh shards it
 
     @functools.cached_property
     def _graph(self) -> Any:
-        return nnx.graphdef(nnx.eval_shape(lambda: Siamese(self.config, nnx.Rngs(0))))
+        return nnx.graphdef(nnx.eval_shape(lambda: Siamese(self.config, nnx.Rngs(0), self.parallel)))
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Parameters and running statistics as nested dicts of float32 arrays."""

@@ -87,6 +87,12 @@ ENCODERS = {
 }
 
 
+def num_features(name: str, width: int = 64) -> int:
+    """H, the width of the pooled representation."""
+    block, blocks = ENCODERS[name]
+    return width * 2 ** (len(blocks) - 1) * block.expansion
+
+
 class ResNet(nnx.Module):
     """Stem, stages of doubling width and halving resolution, global average pool."""
 
@@ -122,7 +128,6 @@ class ResNet(nnx.Module):
                 channels = outputs * block.expansion
             stages.append(nnx.List(layers))
         self.stages = nnx.List(stages)
-        self.num_features = channels
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """`[B, height, width, 3]` normalised images to `[B, H]` in the dtype of the computation."""

@@ -1,12 +1,13 @@
 """What every program needs of a config: the mesh, the network, the data, the encoder at rest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from functools import partial
 import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax import objectives, optim
@@ -16,8 +17,9 @@ from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.networks.network import Network
+from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order
 from barlow_jax.step import init_state
 from barlow_jax.types import Batch, FeatureTable, TrainState
@@ -36,13 +38,21 @@ class Experiment:
     share: pipeline.Share
 
     @classmethod
-    def of(cls, config: Config) -> "Experiment":
-        return cls(
-            config,
-            Layout(make_mesh()),
-            Network(config.network),
-            pipeline.Share(jax.process_index(), jax.process_count()),
-        )
+    def of(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
+        """On the given devices, or on all of all processes."""
+        mesh = make_mesh(devices, config.mesh.slices)
+        projector = config.mesh.projector
+        if projector == "auto":
+            network = config.network
+            projector = choose_projector(
+                (num_features(network.encoder, network.width), *network.projector),
+                config.train.batch_size,
+                mesh.shape["data"],
+                jnp.dtype(network.dtype).itemsize,
+            )
+        layout = Layout(mesh, projector)
+        share = pipeline.Share(jax.process_index(), jax.process_count())
+        return cls(config, layout, Network(config.network, layout.feature_parallel), share)
 
     def order(self, num_images: int) -> Order:
         batch_size = self.config.train.batch_size
@@ -109,7 +119,8 @@ class Experiment:
         with open_checkpoints(workdir, read_only=True) as checkpoints:
             return *checkpoints.restore_encoder(abstract_state(init), self.layout, newest), newest
 
-    def _run_once(self, function: Callable) -> Callable:
-        """Jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
+    def _run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+        """`key -> state`, jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
         fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        return jax.jit(function, out_shardings=self.layout.replicated, compiler_options=fast)
+        shardings = self.layout.state(jax.eval_shape(function, jax.random.key(0)))
+        return jax.jit(function, out_shardings=shardings, compiler_options=fast)
