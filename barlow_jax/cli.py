@@ -17,7 +17,8 @@ from barlow_jax.validate import Facts, validate
 # is learned.
 _FREE = (
     "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.",
-    "eval_batch_size", "distributed", "data.threads", "data.prefetch", "data.data_dir",
+    "eval_batch_size", "distributed", "data.threads", "data.prefetch", "data.data_dir", "mesh.",
+    "network.remat",
 )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Network:
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the computation; parameters are float32
     batch_norm_momentum: float = 0.9  # of the running averages (torch's 0.1)
     batch_norm_epsilon: float = 1e-5
+    remat: bool = False  # recompute the activations of each block in the backward pass: memory for time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Optim:
 class Train:
     num_epochs: float = 1000.0  # length of the schedule
     batch_size: int = 2048  # images a step, over all devices
+    microbatches: int = 1  # that a batch goes through the network in; the loss is that of the batch
     max_steps: int | None = None  # stop here; the schedule stays that of num_epochs
     log_every_steps: int = 50
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from barlow_jax import gradients as gradients_of
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch, Metrics, Objective, TrainState
@@ -28,22 +29,20 @@ def train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     augment: Augment,
+    microbatches: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """One update from one global batch.
+    """One update from one global batch, which may go through the network in equal microbatches.
 
     Each view goes through the network by itself, the running statistics passed on from one to the
     next, as in the official code: two BatchNorm passes and two updates of the averages a step.
     """
-    views = augment(batch.views)
 
-    def loss(params):
-        batch_stats, outputs = state.batch_stats, {}
-        for name, images in views.items():
-            outputs[name], batch_stats = network.apply(params, batch_stats, images)
-        value, metrics = objective.loss(outputs)
-        return value, (batch_stats, metrics)
+    def apply(params, batch_stats, name, images):
+        return network.apply(params, batch_stats, augment({name: images})[name])
 
-    gradients, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(state.params)
+    of_parts = partial(gradients_of.of_microbatches, microbatches=microbatches)
+    compute = gradients_of.of_batch if microbatches == 1 else of_parts
+    gradients, batch_stats, metrics = compute(state.params, state.batch_stats, batch.views, apply, objective)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(gradients)

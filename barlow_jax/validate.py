@@ -28,6 +28,7 @@ def validate(config: Config, facts: Facts) -> list[str]:
 def _ranges(config: Config) -> Iterator[str]:
     positive = {
         "train.num_epochs": config.train.num_epochs,
+        "train.microbatches": config.train.microbatches,
         "train.log_every_steps": config.train.log_every_steps,
         "eval_batch_size": config.eval_batch_size,
         "network.width": config.network.width,
@@ -152,7 +153,15 @@ def _mesh(config: Config, facts: Facts) -> Iterator[str]:
 
 
 def _sizes(config: Config, facts: Facts) -> Iterator[str]:
-    batch_size, devices = config.train.batch_size, facts.num_devices
+    batch_size, devices, microbatches = config.train.batch_size, facts.num_devices, config.train.microbatches
+    pieces = (devices or 1) * microbatches
+    if microbatches > 1 and batch_size % pieces == 0 and batch_size // microbatches < 2:
+        yield f"config.train.microbatches: batch statistics need 2 images or more in each, got {microbatches}"
+    if microbatches > 1 and batch_size % pieces:
+        yield (
+            f"config.train.batch_size: {batch_size} is not divisible into {microbatches} microbatches on "
+            f"{devices or 'any number of'} devices; the next that is: {-(-batch_size // pieces) * pieces}"
+        )
     if batch_size < 2:
         yield f"config.train.batch_size: batch statistics need 2 images or more, got {batch_size}"
     for key, size in (("train.batch_size", batch_size), ("eval_batch_size", config.eval_batch_size)):

@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: ("config", "recipe", "configdict", "validate", "order", "files", "errors"),
     1: ("types", "mesh", "networks", "objectives", "optim", "augment", "data"),
-    2: ("step", "feed", "loop", "checkpoint", "metrics"),
+    2: ("step", "gradients", "feed", "loop", "checkpoint", "metrics"),
     3: ("evals",),
     4: ("programs",),
     5: ("cli", "__main__"),

@@ -24,7 +24,13 @@ class Siamese(nnx.Module):
             nnx.BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
         )
         self.encoder = ResNet(
-            config.encoder, width=config.width, stem=config.stem, dtype=dtype, norm=norm, rngs=rngs
+            config.encoder,
+            width=config.width,
+            stem=config.stem,
+            dtype=dtype,
+            norm=norm,
+            remat=config.remat,
+            rngs=rngs,
         )
         self.projector = Projector(
             num_features(config.encoder, config.width),

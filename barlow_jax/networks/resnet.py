@@ -74,6 +74,10 @@ def _shortcut(inputs: int, outputs: int, stride: int, **kwargs: Any) -> Shortcut
     return Shortcut(inputs, outputs, stride, **kwargs) if stride != 1 or inputs != outputs else None
 
 
+def _apply_block(block: nnx.Module, x: jax.Array, train: bool) -> jax.Array:
+    return block(x, train=train)
+
+
 # Blocks a stage. 8 and 10 are small ones for a CPU; the others are torchvision's.
 ENCODERS = {
     "resnet8": (BasicBlock, (1, 1, 1)),
@@ -104,6 +108,7 @@ class ResNet(nnx.Module):
         stem: str = "imagenet",
         dtype: jnp.dtype = jnp.float32,
         norm: Any = nnx.BatchNorm,
+        remat: bool = False,
         rngs: nnx.Rngs,
     ):
         """Args:
@@ -112,10 +117,11 @@ class ResNet(nnx.Module):
         stem: "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1).
         dtype: of the convolutions; parameters and statistics are float32.
         norm: makes a BatchNorm from a number of channels.
+        remat: keeps the input of each block alone for the backward pass, and computes the rest again.
         """
         block, blocks = ENCODERS[name]
         parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
-        self.pool = stem == "imagenet"
+        self.pool, self.remat = stem == "imagenet", remat
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
         self.conv = parts["conv"](3, width, kernel, stride, rngs=rngs)
         self.norm = norm(width, rngs=rngs)
@@ -134,8 +140,9 @@ class ResNet(nnx.Module):
         x = nnx.relu(self.norm(self.conv(x), use_running_average=not train))
         if self.pool:
             x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        apply = nnx.remat(_apply_block, static_argnums=2) if self.remat else _apply_block
         for stage in self.stages:
             for block in stage:
-                x = block(x, train=train)
+                x = apply(block, x, train)
         # The mean over positions in float32: bfloat16 has 8 bits, and the probe reads this.
         return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

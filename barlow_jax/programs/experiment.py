@@ -75,6 +75,7 @@ class Experiment:
             "objective": objectives.make(self.config.objective, self.layout.reshard),
             "optimizer": optim.make(self.config.optim, rates),
             "augment": partial(augment, recipe=self.config.recipe),
+            "microbatches": self.config.train.microbatches,
         }
 
     def init(self, order: Order) -> Callable[[jax.Array], TrainState]:

@@ -1,0 +1,119 @@
+"""Microbatches against plain autodiff of the loss of all embeddings, and what they save."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from barlow_jax import gradients, objectives
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.networks.network import Network
+from barlow_jax.types import Outputs
+
+ROWS, PIECES = 64, 4
+
+
+@pytest.fixture
+def parts(small_config, typed):
+    config = typed(small_config)
+    network = Network(config.network)
+    params, stats = jax.jit(network.init)(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    views = {name: rng.normal(size=(ROWS, 8, 8, 3)).astype(np.float32) for name in "ab"}
+
+    def apply(params, stats, name, images):
+        return network.apply(params, stats, images)
+
+    return params, stats, views, apply, objectives.make(config.objective)
+
+
+def _oracle(params, stats, views, apply, objective):
+    """One graph over all microbatches, nothing clever: every fourth row at a time."""
+
+    def loss(params):
+        outputs = {}
+        for name, images in views.items():
+            embeddings, current = [None] * ROWS, stats if not outputs else stats_of[-1]
+            for piece in range(PIECES):
+                rows = range(piece, ROWS, PIECES)
+                out, current = apply(params, current, name, images[piece::PIECES])
+                for row, embedding in zip(rows, out.embedding, strict=True):
+                    embeddings[row] = embedding
+            stats_of.append(current)
+            outputs[name] = Outputs(jnp.zeros([ROWS, 1]), jnp.stack(embeddings))
+        value, metrics = objective.loss(outputs)
+        return value, (stats_of[-1], metrics)
+
+    stats_of = []
+    found, (stats, metrics) = jax.grad(loss, has_aux=True)(params)
+    return found, stats, metrics
+
+
+def _distance(one, other):
+    pairs = list(zip(*map(jax.tree.leaves, (one, other)), strict=True))
+    return np.sqrt(sum(np.sum((a - b) ** 2) for a, b in pairs) / sum(np.sum(b**2) for _, b in pairs))
+
+
+def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices):
+    params, stats, views, *rest = parts
+    layout = Layout(make_mesh(devices))
+    placed = jax.device_put(views, layout.batch)
+    compute = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, *rest, microbatches=PIECES))
+    found = jax.device_get(compute(params, stats, placed))
+    expected = jax.device_get(jax.jit(lambda p, s, v: _oracle(p, s, v, *rest))(params, stats, views))
+    assert _distance(found[0], expected[0]) < 1e-5
+    assert _distance(found[1], expected[1]) < 1e-5
+    np.testing.assert_allclose(found[2]["loss"], expected[2]["loss"], rtol=1e-5)
+
+
+def test_one_microbatch_is_the_whole_batch(parts):
+    params, stats, views, *rest = parts
+    one = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, *rest, microbatches=1))
+    whole = jax.jit(lambda p, s, v: gradients.of_batch(p, s, v, *rest))
+    (g1, s1, m1), (g2, s2, m2) = (jax.device_get(f(params, stats, views)) for f in (one, whole))
+    assert _distance(g1, g2) < 1e-5 and _distance(s1, s2) < 1e-6
+    np.testing.assert_allclose(m1["loss"], m2["loss"], rtol=1e-6)
+
+
+@pytest.fixture
+def remat_apply(small_config, typed):
+    small_config.network.remat = True
+    network = Network(typed(small_config).network)
+    return lambda params, stats, name, images: network.apply(params, stats, images)
+
+
+def test_microbatches_save_memory(parts):
+    params, stats, views, apply, objective = parts
+
+    def temporaries(compute, **kwargs):
+        compute = partial(compute, apply=apply, objective=objective, **kwargs)
+        return jax.jit(compute).lower(params, stats, views).compile().memory_analysis().temp_size_in_bytes
+
+    whole = temporaries(gradients.of_batch)
+    assert temporaries(gradients.of_microbatches, microbatches=16) < whole / 4
+
+
+def test_remat_keeps_less_for_the_backward_pass(parts, remat_apply):
+    params, stats, views, apply, _ = parts
+
+    def kept(apply):
+        def forward(params):
+            return apply(params, stats, "a", views["a"])[0]
+
+        _, pull = jax.eval_shape(lambda params: jax.vjp(forward, params), params)
+        return sum(residual.size for residual in jax.tree.leaves(pull))
+
+    assert kept(remat_apply) < kept(apply) / 2
+
+
+def test_remat_changes_no_number(parts, remat_apply):
+    params, stats, views, apply, objective = parts
+    plain, remat = (
+        jax.device_get(
+            jax.jit(partial(gradients.of_batch, apply=f, objective=objective))(params, stats, views)
+        )
+        for f in (apply, remat_apply)
+    )
+    assert _distance(remat[0], plain[0]) < 1e-6 and _distance(remat[1], plain[1]) < 1e-6
