@@ -8,7 +8,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-SCRIPTS = sorted((ROOT / "launch").glob("*.sh"))
+SCRIPTS = sorted((ROOT / "launch").rglob("*.sh"))
 SHELLCHECK = shutil.which("shellcheck", path=str(pathlib.Path(sys.executable).parent))
 
 
@@ -36,7 +36,9 @@ def test_test_script_installs_the_test_extra_and_runs_pytest():
     assert install.endswith("-e .[test]") and pytest_line.endswith("-m pytest -q -n 2 -k lars")
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci" / "run"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "script", [*SCRIPTS, *(ROOT / "tests").rglob("*.sh"), ROOT / ".ci" / "run"], ids=lambda p: p.name
+)
 def test_shellcheck_finds_nothing(script):
     assert SHELLCHECK, "shellcheck comes with the test extra"
     result = subprocess.run([SHELLCHECK, "-x", script], capture_output=True, text=True, cwd=ROOT, check=False)
