@@ -107,7 +107,7 @@ case $command in
   setup) setup_hosts ;;
   run) start_hosts "$@" ;;
   status) queue describe '--format=value(state.state)' && each_host status ;;
-  logs) WORKER=${WORKER:-0} each_host logs ;;
+  logs) worker=${WORKER:-0} each_host logs ;;
   ssh) open_shell "$@" ;;
   stop) each_host stop ;;
   delete) delete ;;

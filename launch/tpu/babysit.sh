@@ -88,7 +88,7 @@ end_hosts() {
   each_host end || true
   look || true
   case $outcome in 2 | 130) ;; *) outcome=$first ;; esac
-  WORKER=0 each_host last_words || true
+  worker=0 each_host last_words || true
 }
 
 # One look at all hosts: sets outcome and checkpoint. One host that has failed decides.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # One host's share; tpu.sh calls it there, from the commit that it sent.
 #   setup BUCKET MOUNT [CACHE_DIR]  packages, the bucket, the environment
-#   start ARG...                   python -m barlow_jax ARG..., which goes on when the caller leaves
-#   status                         one line: status HOST CHECKPOINT running | exited CODE | died | idle
+#   start ARG...                    python -m barlow_jax ARG..., which goes on when the caller leaves
+#   status                          one line: status HOST CHECKPOINT running | exited CODE | died | idle
 #   stop | end | logs | last_words
 set -euo pipefail
 
@@ -54,6 +54,7 @@ install_gcsfuse() {
 mount_bucket() {
   local bucket=$1 mount=$2 cache=${3:-}
   if have mountpoint "$mount"; then return; fi
+  have fusermount -uz "$mount" || true # what is left of a mount whose process died
   run sudo mkdir -p "$mount"
   run sudo chown "$(id -u):$(id -g)" "$mount"
   set -- --implicit-dirs --metadata-cache-ttl-secs=0 --metadata-cache-negative-ttl-secs=0

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # Sourced by tpu.sh: commands on the hosts of the slice.
 
-# on_hosts WORD...: the words are the same words over there, whatever is in them.
+# [worker=3] on_hosts WORD...: the words are the same words over there, whatever is in them.
 on_hosts() {
   local line
   line=$(quote "$@")
   run gcloud compute tpus tpu-vm ssh "$NAME" --project="$PROJECT" --zone="$ZONE" \
-    --worker="${WORKER:-all}" --quiet --command="$line"
+    --worker="${worker:-all}" --quiet --command="$line"
 }
 
 # each_host VERB ARG...: a verb of host.sh, as setup sent it last.
@@ -40,6 +40,6 @@ open_shell() {
   if (($# == 0)); then
     run gcloud compute tpus tpu-vm ssh "$NAME" --project="$PROJECT" --zone="$ZONE" --worker="${WORKER:-0}"
   else
-    on_hosts bash -c "$*"
+    worker=${WORKER:-all} on_hosts bash -c "$*"
   fi
 }

@@ -6,9 +6,6 @@ command lines that come through ssh are really run by bash. The file is copied t
 
 import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -74,6 +71,9 @@ def hosts():
 
 
 def clear_hosts():
+    import shutil
+    import signal
+
     for host in hosts():
         try:
             with open(f"{host}/barlow_jax/run/pid") as file:
@@ -115,6 +115,9 @@ def tpu_vm(now, verb, *args):
         print("ERROR: cannot connect", file=sys.stderr)
         return 255
     chosen = hosts() if flags["--worker"] == "all" else [hosts()[int(flags["--worker"])]]
+    import shutil  # only here: most calls are looks at the state, and a start of Python is what they cost
+    import subprocess
+
     if verb == "scp":
         for host in chosen:
             shutil.copy(args[0], f"{host}/{args[1].partition(':')[2]}")

@@ -1,6 +1,7 @@
 """The launch scripts, without running what they run."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,16 @@ def test_quickstart_pretrains_and_evaluates_and_passes_overrides_on():
 def test_test_script_installs_the_test_extra_and_runs_pytest():
     *_, install, pytest_line = _dry_run("test.sh", "-k", "lars")
     assert install.endswith("-e .[test]") and pytest_line.endswith("-m pytest -q -n 2 -k lars")
+
+
+def test_the_page_names_scripts_and_commands_that_are_there():
+    page = (ROOT / "launch" / "README.md").read_text()
+    named = set(re.findall(r"bash (launch/\S+\.sh)", page))
+    assert named and all((ROOT / name).is_file() for name in named)
+    for script, command in re.findall(r"(tpu|gke)\.sh (?:--dry-run )?(\w+)", page):
+        path = {"tpu": "tpu.sh", "gke": "gke/gke.sh"}[script]
+        usage = subprocess.run(["bash", ROOT / "launch" / path], capture_output=True, text=True, check=True)
+        assert re.search(rf"^  {command}\b", usage.stdout, re.MULTILINE), command
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,13 @@ def test_a_network_that_is_away_for_a_while_changes_nothing(cloud, pretrain):
     assert cloud.steps() == ["create", *ROUND, "end", *ROUND, "delete"]
 
 
+def test_one_host_is_named_for_a_look_and_never_for_a_run(cloud, pretrain):
+    for command in (["logs"], ["ssh", "uptime"]):
+        assert "--worker=1 " in cloud.launch("tpu.sh", "--dry-run", *command, WORKER="1")
+    said = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain, WORKER="1")
+    assert "--worker=all" in said and "--worker=1" not in said
+
+
 @pytest.mark.parametrize("state", ["FAILED", "SUSPENDED"])
 def test_wait_ends_with_a_reason(cloud, state):
     cloud.plan({"states": ["WAITING_FOR_RESOURCES", state]})
