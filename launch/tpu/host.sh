@@ -87,7 +87,16 @@ start() {
   printf '%s\n' "$line" >"$files/command"
   workdir_of "$@" >"$files/workdir"
   setsid nohup bash "${BASH_SOURCE[0]}" supervise "$@" </dev/null >>"$files/log" 2>&1 &
-  say "$(hostname): started"
+  # Until it stands on its own feet, the end of this connection would end it as well.
+  for _ in {1..600}; do
+    if [[ -s $files/pid ]]; then
+      say "$(hostname): started"
+      return
+    fi
+    sleep 0.05
+  done
+  say "error: $(hostname): did not start:" && tail -n 20 "$files/log" >&2
+  return 1
 }
 
 # Runs the program and keeps its exit code and its log.

@@ -4,6 +4,7 @@
 command lines that come through ssh are really run by bash. The file is copied to where the cloud is.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -95,6 +96,12 @@ def plan_run(now):
             )
 
 
+def hang_up(group):
+    """What the end of a connection does to the processes that it left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, 1)
+
+
 def tpu_vm(now, verb, *args):
     flags = dict(arg.split("=", 1) for arg in args if arg.startswith("--") and "=" in arg)
     command = flags.get("--command", "")
@@ -126,8 +133,12 @@ def tpu_vm(now, verb, *args):
     for host in chosen:
         path = f"{host}/bin:{FOLDER}/host_bin:{os.environ['PATH']}"
         environment = {"HOME": host, "PATH": path, "CLOUD": FOLDER}
-        processes.append(subprocess.Popen(["bash", "-c", command], cwd=host, env=environment))
+        processes.append(
+            subprocess.Popen(["bash", "-c", command], cwd=host, env=environment, start_new_session=True)
+        )
     codes = [process.wait() for process in processes]
+    for process in processes:
+        hang_up(process.pid)
     return next((code for code in codes if code), 0)
 
 
