@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes .venv in the repository with the package and the given extras.
+# Sourced by the other scripts: --dry-run, and .venv in the repository with the package and the given extras.
 # PYTHON names the interpreter (3.11 or newer), VENV another folder for the environment.
 
 # A first argument --dry-run is taken off the caller's: commands are printed and not run.
@@ -9,13 +9,30 @@ if [[ ${1:-} == --dry-run ]]; then
   shift
 fi
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=${VENV:-$repository/.venv}
+
+is_dry_run() { [[ $dry_run == yes ]]; }
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The words of a command as one line that a shell reads back as the same words.
+quote() {
+  local word line=""
+  for word in "$@"; do
+    case $word in
+      *\'*) printf -v word '%q' "$word" ;;
+      "" | *[!][A-Za-z0-9_./:=@%+,-]*) word="'$word'" ;;
+    esac
+    line+="${line:+ }$word"
+  done
+  printf '%s\n' "$line"
+}
 
 # Prints a command, and runs it unless this is a dry run.
 run() {
-  printf '+ %s\n' "$*" >&2
-  if [[ $dry_run != yes ]]; then "$@"; fi
+  say "+ $(quote "$@")"
+  is_dry_run || "$@"
 }
 
 # The first Python that is new enough.
@@ -27,7 +44,7 @@ find_python() {
       return
     fi
   done
-  printf 'error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11\n' >&2
+  say "error: Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11"
   return 1
 }
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Prepares a TFDS data set as ArrayRecord files and copies it into a bucket, as gs://BUCKET/tfds.
+# Usage: bash launch/prepare_data.sh [--dry-run] NAME [--manual_dir=DIR]
+#   NAME          like imagenet2012, cifar10 or imagenette/320px-v2
+#   --manual_dir  with archives that a licence wants downloaded by hand (DATA_DIR/downloads/manual)
+# Settings: BUCKET; DATA_DIR, where it is prepared (~/tfds): a disk with room for the archives and twice
+# the data, or a mounted bucket, and then BUCKET= (empty) copies nothing.
+set -euo pipefail
+
+# shellcheck source=launch/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=launch/settings.sh
+source "$repository/launch/settings.sh"
+
+name=${1:-}
+data_dir=${DATA_DIR:-$HOME/tfds}
+manual_dir=$data_dir/downloads/manual
+case ${2:-} in
+  --manual_dir=*) manual_dir=${2#--manual_dir=} ;;
+  "") ;;
+  *) problem "$2: there is no such argument; --manual_dir=DIR is the only one" ;;
+esac
+case $name in
+  "" | -*) problem "the data set's name is missing: bash launch/prepare_data.sh imagenet2012" ;;
+  imagenet2012 | imagenet2012:* | imagenet2012_subset*)
+    for archive in ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar; do
+      [[ -e $manual_dir/$archive ]] || problem "$manual_dir/$archive is missing: its licence wants you" \
+        "to download it yourself, from https://image-net.org; --manual_dir names another folder"
+    done
+    ;;
+esac
+[[ -n ${BUCKET+set} ]] || problem "BUCKET is not set: the bucket to copy to; BUCKET= for none"
+settings_are_right
+plain_bucket
+
+make_environment ""
+run "$venv/bin/python" launch/prepare_data.py "$name" "$data_dir" "$manual_dir"
+folder=${name%%[/:]*} # NAME may be folder/config:version
+if [[ -n $BUCKET ]]; then
+  run gcloud storage rsync --recursive "$data_dir/$folder" "gs://$BUCKET/tfds/$folder"
+fi

@@ -1,0 +1,182 @@
+"""tpu.sh from the first request to the last deletion, before a cloud that is played."""
+
+import json
+
+import pytest
+
+ROUND = ["scp", "setup", "start"]
+
+
+@pytest.fixture
+def pretrain(cloud):
+    return ["pretrain", "--config", "configs/x.py", "--workdir", f"{cloud.mount}/run"]
+
+
+def test_babysit_takes_a_run_from_nothing_to_its_end(cloud, pretrain):
+    states = ["ACCEPTED", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]
+    cloud.plan({"states": states, "runs": [{"code": 0, "checkpoint": 7}]})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain, SPOT="yes", SERVICE_ACCOUNT="me@x")
+    assert cloud.steps() == ["create", *ROUND, "delete"]
+    assert all(f"slice is {state}" in said for state in states)
+    assert "the run is done" in said and "slice is deleted" in said and "checkpoint 7" in said
+    where = ["--project=project", "--zone=zone"]
+    created = next(args for args in cloud.calls("gcloud") if args[3] == "create")
+    assert created == ["compute", "tpus", "queued-resources", "create", "slice", *where, "--node-id=slice",
+                       "--accelerator-type=v5litepod-16", "--runtime-version=v2-alpha-tpuv5-lite", "--spot",
+                       "--service-account=me@x", "--quiet"]  # fmt: skip
+    deleted = next(args for args in cloud.calls("gcloud") if args[3] == "delete")
+    assert deleted[3:] == ["delete", "slice", *where, "--force", "--quiet"]
+    assert len(cloud.runs()) == 2  # hosts
+    logs = [path.read_text() for path in cloud.mount.glob("run/logs/*.log")]
+    assert len(logs) == 2 and all("last words" in log and "exit code 0" in log for log in logs)
+
+
+def test_arguments_arrive_as_they_were_typed(cloud, pretrain):
+    words = ["--config.x=two words", 'say "hi"', "it's", "$HOME `id` \\n & ; *", "", "line\nline", "ünï"]
+    cloud.plan({"runs": [{"code": 0}]})
+    cloud.launch("tpu.sh", "babysit", *pretrain, *words)
+    assert cloud.runs() == [["-m", "barlow_jax", *pretrain, *words]] * 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"states": ["PROVISIONING", "SUSPENDED"]},
+        {"states": ["FAILED"]},
+        {"runs": [{"code": "forever"}], "preempted_at_look": 3},
+        {"runs": [{"code": "forever"}], "deaf_at_looks": list(range(3, 99))},
+    ],
+    ids=["suspended in the queue", "failed", "preempted in the middle", "hosts that do not answer"],
+)
+def test_a_slice_that_is_lost_is_deleted_and_created_again(cloud, pretrain, first):
+    cloud.plan(first, {"runs": [{"code": 0}]})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain)
+    began = ROUND if "runs" in first else []
+    assert cloud.steps() == ["create", *began, "delete", "create", *ROUND, "delete"]
+    assert "restart 1 of 10" in said and "the run is done" in said
+
+
+@pytest.mark.parametrize("code", [1, 134, 143])
+def test_a_run_that_failed_is_started_again_on_the_same_slice(cloud, pretrain, code):
+    # The other host waits for the one that is gone, and has to be stopped.
+    cloud.plan({"runs": [[{"code": "forever"}, {"code": code}], {"code": 0}]})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain)
+    assert cloud.steps() == ["create", *ROUND, "end", *ROUND, "delete"]
+    assert f"exit code {code}" in said and "the program's last words" in said
+
+
+def test_a_wrong_config_ends_it_at_once(cloud, pretrain):
+    cloud.plan({"runs": [[{"code": 2}, {"code": 134, "after": 0}]]})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain, code=2)
+    assert cloud.steps() == ["create", *ROUND, "end", "delete"]
+    assert "the config or the command line is wrong" in said and "last words" in said
+
+
+def test_it_gives_up_after_restarts_that_bring_no_checkpoint(cloud, pretrain):
+    # The second run saves one, which makes its restart the first again.
+    cloud.plan({"runs": [{"code": 1}, {"code": 1, "checkpoint": 5}, {"code": 1}, {"code": 0}]})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain, MAX_RESTARTS="1", code=1)
+    assert cloud.steps().count("start") == 3 and cloud.steps()[-1] == "delete"
+    assert "giving up: the program failed (exit code 1), and 1 restarts" in said
+
+
+def test_a_slice_that_is_refused_at_once_is_not_asked_for_again(cloud, pretrain):
+    cloud.plan({"refused": "ERROR: RESOURCE_EXHAUSTED: quota"})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain, code=1)
+    assert "RESOURCE_EXHAUSTED" in said and "was not created" in said
+    assert cloud.steps() == ["create"]
+
+
+def test_keep_leaves_the_slice_and_says_so(cloud, pretrain):
+    cloud.plan({"runs": [{"code": 0}]})
+    said = cloud.launch("tpu.sh", "babysit", *pretrain, KEEP="yes")
+    assert "delete" not in cloud.steps() and "is kept, and on the bill" in said
+
+
+def test_babysit_joins_a_run_that_goes_on_and_stop_ends_both(cloud, pretrain):
+    cloud.plan({"runs": [{"code": "forever"}]})
+    cloud.launch("tpu.sh", "create")
+    cloud.launch("tpu.sh", "setup")
+    cloud.launch("tpu.sh", "run", *pretrain)
+    assert "is running already" in cloud.launch("tpu.sh", "run", *pretrain)
+    said = cloud.launch("tpu.sh", "run", *pretrain, "--config.seed=1", code=75)
+    assert "is running another command: pretrain" in said
+    said = cloud.launch("tpu.sh", "babysit", *pretrain, "--config.seed=1", code=1)
+    assert "nothing was changed" in said and "delete" not in cloud.steps()
+    assert len(cloud.runs()) == 2
+    status = cloud.launch("tpu.sh", "status")
+    assert "ACTIVE" in status and "status host-0 0 running" in status and "status host-1 0 running" in status
+    cloud.launch("tpu.sh", "stop")
+    assert "status host-1 0 exited 130" in cloud.launch("tpu.sh", "status")
+    assert {path.read_text() for path in cloud.folder.glob("hosts/*/platforms")} == {"tpu,cpu"}
+
+
+def test_a_network_that_is_away_for_a_while_changes_nothing(cloud, pretrain):
+    states = ["PROVISIONING", *["NO NETWORK"] * 9, "PROVISIONING", "NO NETWORK", "ACTIVE"]
+    runs = [[{"code": "forever"}, {"code": 1}], {"code": 0}]
+    cloud.plan({"states": states, "runs": runs, "deaf_at_looks": [1, 2]})
+    cloud.launch("tpu.sh", "babysit", *pretrain)
+    assert cloud.steps() == ["create", *ROUND, "end", *ROUND, "delete"]
+
+
+def test_one_host_is_named_for_a_look_and_never_for_a_run(cloud, pretrain):
+    for command in (["logs"], ["ssh", "uptime"]):
+        assert "--worker=1 " in cloud.launch("tpu.sh", "--dry-run", *command, WORKER="1")
+    said = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain, WORKER="1")
+    assert "--worker=all" in said and "--worker=1" not in said
+
+
+@pytest.mark.parametrize("state", ["FAILED", "SUSPENDED"])
+def test_wait_ends_with_a_reason(cloud, state):
+    cloud.plan({"states": ["WAITING_FOR_RESOURCES", state]})
+    cloud.launch("tpu.sh", "create")
+    assert "error: the" in cloud.launch("tpu.sh", "wait", code=1)
+
+
+def test_a_mount_that_fails_ends_the_setup(cloud):
+    cloud.plan({})
+    cloud.launch("tpu.sh", "create")
+    cloud.mount.write_text("not a folder")
+    assert "mkdir" in cloud.launch("tpu.sh", "setup", code=1)
+
+
+def test_what_is_not_committed_is_not_sent_in_silence(cloud):
+    (cloud.repo / "configs.py").write_text("")
+    said = cloud.launch("tpu.sh", "setup", code=2)
+    assert "configs.py" in said and "REF=HEAD" in said
+    assert "no commit nowhere" in cloud.launch("tpu.sh", "setup", REF="nowhere", code=2)
+    assert cloud.commit in cloud.launch("tpu.sh", "--dry-run", "setup", REF="HEAD")
+
+
+def test_all_missing_settings_are_named_at_once(cloud):
+    none = dict.fromkeys(["NAME", "PROJECT", "ZONE", "ACCELERATOR", "BUCKET"])
+    said = cloud.launch("tpu.sh", "babysit", "pretrain", "--workdir=/tmp/x", SPOT="maybe", POLL="1m",
+                        **none, code=2)  # fmt: skip
+    assert all(f"{name} is not set" in said for name in none)
+    assert "SPOT is 'maybe'" in said and "POLL is '1m'" in said and "--workdir is '/tmp/x'" in said
+    assert "RUNTIME_VERSION" in cloud.launch("tpu.sh", "create", ACCELERATOR="tpu9-8", code=2)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "image"),
+    [("v4-64", "tpu-ubuntu2204-base"), ("v5p-64", "v2-alpha-tpuv5"), ("v6e-64", "v2-alpha-tpuv6e")],
+)
+def test_the_image_fits_the_accelerator(cloud, accelerator, image):
+    said = cloud.launch("tpu.sh", "--dry-run", "create", ACCELERATOR=accelerator)
+    assert f"--runtime-version={image} " in said
+
+
+@pytest.mark.parametrize("command", ["create", "wait", "setup", "run", "status", "stop", "delete", "babysit"])
+def test_a_dry_run_calls_nothing(cloud, pretrain, command):
+    args = pretrain if command in ("run", "babysit") else []
+    said = cloud.launch("tpu.sh", "--dry-run", command, *args)
+    assert "+ gcloud compute tpus" in said
+    assert not (cloud.folder / "calls.jsonl").exists() or not cloud.calls("gcloud")
+
+
+def test_a_dry_run_of_babysit_is_every_step_in_order(cloud, pretrain):
+    said = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain)
+    marks = ["queued-resources create", "describe", "tpu-vm scp", "host.sh setup", "gcsfuse --implicit",
+             "host.sh start", "host.sh status", "queued-resources delete"]  # fmt: skip
+    places = [said.index(mark) for mark in marks]
+    assert places == sorted(places), json.dumps(said)
