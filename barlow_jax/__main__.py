@@ -10,7 +10,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__, cli, files
+from barlow_jax import __version__, cli, files, processes
 from barlow_jax.errors import UserError
 
 PROGRAMS = {
@@ -23,11 +23,16 @@ EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
 The last line on standard output is one JSON object with the results, which also lands in
 WORKDIR/results/PROGRAM.json; everything else goes to standard error.
-Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 interrupted,
+134 another process of the run died, or the processes did not find each other: run all of them again.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    return processes.conclude(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args, overrides, problems = parse(argv)
     try:
         with everything_to_stderr():
@@ -76,6 +81,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
         sub.add_argument(
             "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
         )
+        processes.add_flags(sub)
         sub.set_defaults(features="pretrained")
         if name in ("probe", "knn"):
             which = sub.add_mutually_exclusive_group()

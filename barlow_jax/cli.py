@@ -7,7 +7,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import configdict
+from barlow_jax import configdict, processes
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
@@ -17,7 +17,7 @@ from barlow_jax.validate import Facts, validate
 # is learned.
 _FREE = (
     "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.",
-    "eval_batch_size", "distributed", "data.threads", "data.prefetch", "data.data_dir", "mesh.",
+    "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir", "mesh.",
     "network.remat",
 )  # fmt: skip
 
@@ -46,6 +46,8 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
     problems += more + _workdir_problems(args.workdir, needed=not args.dry_run)
+    place, more = processes.place_of(args)
+    problems += more
     if unread:  # these are the defaults, and whether they fit this machine is nobody's question
         return config, Facts(), problems
     if args.program == "pretrain" and args.workdir:
@@ -53,7 +55,11 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more
-    facts = Facts(_count_devices(config, problems), num_images)
+    # Joining is slow, and waits until the rest is right.
+    joins = not (args.dry_run or problems or validate(config, Facts(None, num_images)))
+    if joins:
+        processes.join(config.distributed, place)
+    facts = Facts(_count_devices(joined=joins or args.dry_run), num_images)
     return config, facts, problems + validate(config, facts)
 
 
@@ -127,12 +133,9 @@ def _differences(workdir: str, config: Config) -> list[str]:
     ]
 
 
-def _count_devices(config: Config, problems: Sequence[str]) -> int | None:
-    """Devices of all processes. Joining a pod is slow, and waits until the rest is right."""
+def _count_devices(*, joined: bool) -> int | None:
+    """Devices of all processes; None where that would mean to wait for them without having joined them."""
     import jax
 
-    if config.distributed:
-        if problems:
-            return None
-        jax.distributed.initialize()
-    return jax.device_count()
+    waits = not joined and "tpu" in (jax.config.jax_platforms or "")  # libtpu, for the hosts of its slice
+    return None if waits else jax.device_count()

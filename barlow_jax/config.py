@@ -117,10 +117,19 @@ class Knn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Distributed:
+    """Several processes, one a host. Where no cluster tells who they are, --coordinator and its like do."""
+
+    detect: bool = True  # join those of a TPU slice, a GKE job or a Slurm step, where there is one
+    initialization_timeout_s: int = 300  # that processes wait for each other at the start
+    heartbeat_timeout_s: int = 100  # who is silent for so long is dead, and the others end too
+    shutdown_timeout_s: int = 300  # that a process which is done waits for the others
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     seed: int = 0  # of the initialisation, the data order and the augmentations
     eval_batch_size: int = 1024
-    distributed: bool = False  # several hosts: start jax.distributed by detection (TPU, GKE, Slurm)
     data: Data = Data()
     recipe: Recipe = dataclasses.field(default_factory=Recipe)
     network: Network = Network()
@@ -132,3 +141,4 @@ class Config:
     monitor: Monitor = Monitor()
     probe: Probe = Probe()
     knn: Knn = Knn()
+    distributed: Distributed = Distributed()

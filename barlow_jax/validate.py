@@ -48,6 +48,9 @@ def _ranges(config: Config) -> Iterator[str]:
         "knn.subset_draws": config.knn.subset_draws,
         "data.image_size": config.data.image_size,
         "data.prefetch": config.data.prefetch,
+        "distributed.initialization_timeout_s": config.distributed.initialization_timeout_s,
+        "distributed.heartbeat_timeout_s": config.distributed.heartbeat_timeout_s,
+        "distributed.shutdown_timeout_s": config.distributed.shutdown_timeout_s,
     }
     optional = {
         "train.max_steps": config.train.max_steps,

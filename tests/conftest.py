@@ -10,6 +10,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import pytest
 
+from barlow_jax import processes
 from barlow_jax.configdict import from_tree, load_config_file
 
 
@@ -19,6 +20,14 @@ def _folders(tmp_path_factory):
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _alone():
+    """A test that calls `main` has used jax before, and it is too late to look for other processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "join", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,54 +1,258 @@
-"""Several processes, as Slurm would start them: the same run as one process on as many devices."""
+"""Several processes: how they find each other, that they give what one gives, and how they end."""
 
+import argparse
 import json
 import os
 import pathlib
+import signal
+import socket
 import subprocess
 import sys
+import time
+import types
 
 import numpy as np
+import pytest
 
-CONFIG = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
+from barlow_jax import __main__, processes
+
+CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
+HEARTBEAT_S = 4
+IMPATIENT = [f"--config.distributed.heartbeat_timeout_s={HEARTBEAT_S}"]
+TEN_STEPS = [
+    "--config.train.max_steps=10", "--config.train.log_every_steps=1", "--config.monitor.every_epochs=0",
+    "--config.checkpoint.every_epochs=100",
+]  # fmt: skip
 
 
-def _start(workdir, devices, rank=None, job=0):
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
-    }
-    if rank is not None:
-        environment |= {
-            "SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2",
-            "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_STEP_NUM_NODES": "1",
-            "SLURM_JOB_NUM_NODES": "1",
-        }  # fmt: skip
-    argv = [
-        "pretrain", "--config", CONFIG, "--workdir", str(workdir), "--config.train.log_every_steps=1",
-        "--config.train.max_steps=4", "--config.monitor.every_epochs=0", "--config.network.width=8",
-        f"--config.distributed={'false' if rank is None else 'true'}",
-    ]  # fmt: skip
+def _start(part, *argv, devices=1, **environment):
+    """This file as a process, which plays `part` around `barlow_jax`'s main."""
+    flags = (  # the last one halves the time of compiling
+        f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
+        "--xla_cpu_use_fusion_emitters=false"
+    )
     return subprocess.Popen(
-        [sys.executable, "-m", "barlow_jax", *argv],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, __file__, *map(str, part), "pretrain", "--config", CONFIG, *map(str, argv)],
+        env=os.environ | {"XLA_FLAGS": flags} | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def _finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out
+def _start_two(part, *argv, **kwargs):
+    coordinator = f"127.0.0.1:{_free_port()}"
+    return [
+        _start(part, "--coordinator", coordinator, "--num_processes=2", f"--process_id={i}", *argv, **kwargs)
+        for i in range(2)
+    ]
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _finish(process, code=0):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    return out, err
+
+
+# The parts that this file plays as a process.
+
+
+def _record_ids(folder, argv):
+    """`pretrain`, with the example ids of its batches written to FOLDER/ids<process>.json."""
+    import jax
+
+    from barlow_jax.data import pipeline
+
+    train_batches, ids = pipeline.train_batches, []
+
+    def recorded(*args, **kwargs):
+        for batch in train_batches(*args, **kwargs):
+            ids.append(batch.index.tolist())
+            yield batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "train_batches", recorded)
+        code = __main__.main(argv)
+    (pathlib.Path(folder) / f"ids{jax.process_index()}.json").write_text(json.dumps(ids))
+    return code
+
+
+def _die_in_pretrain(process_id, argv):
+    """`pretrain`, killed at its seventh batch."""
+    from barlow_jax.data import pipeline
+
+    train_batches = pipeline.train_batches
+
+    def deadly(*args, share, **kwargs):
+        for number, batch in enumerate(train_batches(*args, share=share, **kwargs)):
+            if number == 6 and share.process == int(process_id):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    pipeline.train_batches = deadly
+    return __main__.main(argv)
+
+
+def _end_in_a_collective(how, process_id, argv):
+    """A program of nothing but collectives in the place of `pretrain`; one process ends in its midst."""
+
+    def run(config, workdir, args):
+        import jax
+        from jax.experimental import multihost_utils
+
+        for step in range(10_000 if how else 3):
+            if step == 5 and (process_id == "all" or int(process_id) == jax.process_index()):
+                _end_by(how)
+            multihost_utils.process_allgather(np.ones(1))
+            time.sleep(0.01)
+        return {"processes": jax.process_count(), "process": jax.process_index()}
+
+    sys.modules["barlow_jax.programs.pretrain"] = types.SimpleNamespace(run=run)
+    return __main__.main(argv)
+
+
+def _end_by(how):
+    print(f"ends at {time.time()}", file=sys.stderr, flush=True)
+    if how == "OSError":
+        raise OSError("disk full")
+    if how == "ValueError":
+        raise ValueError("a bug")
+    os.kill(os.getpid(), getattr(signal, how))
+
+
+# The tests.
+
+
+@pytest.fixture
+def digits(small_config, typed):
+    """The data set prepared, which two processes at once would do in each other's way."""
+    from barlow_jax.data import sources
+
+    sources.open_split(typed(small_config).data, "train")
+
+
+@pytest.mark.usefixtures("digits")
+def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir(), two.mkdir()
+    both = _start_two(["_record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
+    assert _record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS]) == 0
+    said = [_finish(process)[0] for process in both]
+    assert json.loads(said[0])["step"] == 10 and said[1] == "", "process 0 speaks for all"
+    of_one, of_two = _losses(one), _losses(two)
+    assert len(of_one) == 10
+    np.testing.assert_allclose(of_two, of_one, rtol=1e-6)
+    whole, *parts = (
+        np.array(json.loads(path.read_text()))[:10]
+        for path in (one / "ids0.json", two / "ids0.json", two / "ids1.json")
+    )
+    assert whole.shape == (10, 128)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
 def _losses(workdir):
     return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
-    # The job's number becomes the port at which the processes meet.
-    job = os.getpid()
-    two = [_start(tmp_path / "two", devices=2, rank=rank, job=job) for rank in range(2)]
-    said = [_finish(process) for process in two]
-    _finish(_start(tmp_path / "one", devices=4))
-    assert json.loads(said[0])["step"] == 4 and said[1] == "", "process 0 speaks for all"
-    one, both = _losses(tmp_path / "one"), _losses(tmp_path / "two")
-    assert len(one) == 4
-    np.testing.assert_allclose(both, one, rtol=1e-5)
+@pytest.mark.usefixtures("digits")
+def test_a_killed_process_ends_the_other_in_the_midst_of_pretraining(tmp_path):
+    other, killed = _start_two(["_die_in_pretrain", 1], "--workdir", tmp_path / "run", *IMPATIENT)
+    _finish(killed, -signal.SIGKILL)
+    _assert_lost_the_other(other)
+
+
+@pytest.mark.parametrize("process_id", [0, 1], ids=["coordinator", "worker"])
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP", "OSError"])
+def test_one_that_ends_ends_the_other(tmp_path, how, process_id):
+    both = _start_two(["_end_in_a_collective", how, process_id], "--workdir", tmp_path / "run", *IMPATIENT)
+    ends, other = both[process_id], both[1 - process_id]
+    ended = _assert_lost_the_other(other)
+    if how == "SIGSTOP":
+        ends.kill()
+    _, err = _finish(ends, 1 if how == "OSError" else -signal.SIGKILL)
+    assert ended - float(err.partition("ends at ")[2].split()[0]) < HEARTBEAT_S + 8
+    assert how != "OSError" or err.endswith("error: OSError: disk full\n")
+
+
+def test_processes_that_fail_alike_each_say_why(tmp_path):
+    both = _start_two(["_end_in_a_collective", "ValueError", "all"], "--workdir", tmp_path / "run")
+    for process in both:
+        _, err = _finish(process, 1)
+        assert "ValueError: a bug" in err and "another process" not in err
+
+
+def test_a_slurm_step_is_detected(tmp_path):
+    both = [
+        _start(
+            ["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run",
+            SLURM_JOB_ID="1", SLURM_STEP_NODELIST="localhost", SLURM_NTASKS="2", SLURM_PROCID=str(i),
+            SLURM_LOCALID=str(i), JAX_COORDINATOR_PORT=str(port),
+        )
+        for port in [_free_port()] for i in range(2)
+    ]  # fmt: skip
+    said = [_finish(process)[0] for process in both]
+    assert json.loads(said[0]) == {"processes": 2, "process": 0} and said[1] == ""
+
+
+def test_without_a_cluster_and_flags_a_program_runs_alone(tmp_path):
+    out, _ = _finish(_start(["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run"))
+    assert json.loads(out) == {"processes": 1, "process": 0}
+
+
+def test_a_process_that_waits_in_vain_says_for_what(tmp_path):
+    alone = _start(
+        ["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run", "--coordinator=127.0.0.1:1",
+        "--num_processes=2", "--process_id=1", "--config.distributed.initialization_timeout_s=1",
+    )  # fmt: skip
+    _, err = _finish(alone, -signal.SIGABRT)
+    assert "did not find each other within 1 s; start all 2 of them" in err.splitlines()[-1]
+
+
+def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
+    process = _start(["_end_in_a_collective", "", 0], "--workdir", tmp_path, JAX_COORDINATOR_ADDRESS="a:1")
+    _, err = _finish(process, 1)
+    assert "cannot be joined: Number of processes must be defined.; config.distributed.detect=false" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--coordinator=a:1"], ["--num_processes: is missing", "--process_id: is missing"]),
+        (["--coordinator=a", "--num_processes=2", "--process_id=0"], ["HOST:PORT, such as 10.0.0.2:8476, got 'a'"]),
+        (["--coordinator=a:0", "--num_processes=2", "--process_id=0"], ["expected HOST:PORT"]),
+        (["--coordinator=a:1", "--num_processes=two", "--process_id=-1"],
+         ["--num_processes: expected a whole number from 1, got 'two'",
+          "--process_id: expected a whole number from 0, got '-1'"]),
+        (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], ["from 0 to 1, got '2'"]),
+    ],
+)  # fmt: skip
+def test_wrong_flags_are_named_with_the_other_problems(capsys, tmp_path, flags, words):
+    argv = ["pretrain", "--config", CONFIG, "--workdir", str(tmp_path / "x"), "--config.train.x=1", *flags]
+    assert __main__.main(argv) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {len(words) + 1} problems\n") and all(word in said for word in words)
+
+
+def test_flags_are_the_place():
+    args = argparse.Namespace(coordinator="[::1]:80", num_processes="2", process_id="1")
+    assert processes.place_of(args) == (processes.Place("[::1]:80", 2, 1), [])
+
+
+def _assert_lost_the_other(process):
+    """It says so in its last line; returns the time at which it has ended."""
+    _, err = process.communicate(timeout=60)
+    ended = time.time()
+    assert process.returncode in (-signal.SIGABRT, processes.ABORTED), err
+    last = err.splitlines()[-1]
+    assert "another process died or could no longer be reached" in last and "again" in last, err
+    return ended
+
+
+if __name__ == "__main__":
+    part = {f.__name__: f for f in (_record_ids, _die_in_pretrain, _end_in_a_collective)}[sys.argv[1]]
+    count = part.__code__.co_argcount - 1
+    sys.exit(part(*sys.argv[2 : 2 + count], sys.argv[2 + count :]))
