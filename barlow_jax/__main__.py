@@ -10,7 +10,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__, cli, files, processes
+from barlow_jax import __version__, cli, files, processes, tpu
 from barlow_jax.errors import UserError
 
 PROGRAMS = {
@@ -18,12 +18,14 @@ PROGRAMS = {
     "probe": "linear probe of the newest checkpoint's encoder",
     "knn": "weighted k-NN on the newest checkpoint's encoder",
     "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
+    "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
+    "bench": "time and memory of the loss in both forms, on the devices at hand or compiled for a topology",
 }
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
 The last line on standard output is one JSON object with the results, which also lands in
 WORKDIR/results/PROGRAM.json; everything else goes to standard error.
-Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 interrupted,
+Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 3 the plan does not fit, 130 interrupted,
 134 another process of the run died, or the processes did not find each other: run all of them again.
 """
 
@@ -36,6 +38,7 @@ def _main(argv: Sequence[str] | None) -> int:
     args, overrides, problems = parse(argv)
     try:
         with everything_to_stderr():
+            tpu.hide_libtpu()
             config, facts, more = cli.resolve(args, overrides)
             problems += more
             if problems:
@@ -46,8 +49,10 @@ def _main(argv: Sequence[str] | None) -> int:
             else:
                 name = args.program + ("" if args.features == "pretrained" else f"-{args.features}")
                 program = importlib.import_module(f"barlow_jax.programs.{args.program}")
-                results = program.run(config, pathlib.Path(args.workdir), args)
+                results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
+        if results.get("fits") is False:
+            return 3
     except KeyboardInterrupt:
         print(
             "interrupted; run the same command again (pretrain goes on from its newest checkpoint)",
@@ -76,19 +81,35 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
     for name, summary in PROGRAMS.items():
         sub = programs.add_parser(name, help=summary, description=summary, epilog=EPILOG, allow_abbrev=False,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-        sub.add_argument("--config", metavar="FILE", help="config file; default: the one of the workdir")
+        without = "the defaults" if name == "bench" else "the one of the workdir"
+        sub.add_argument("--config", metavar="FILE", help=f"config file; default: {without}")
         sub.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
-        sub.add_argument(
-            "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
-        )
-        processes.add_flags(sub)
-        sub.set_defaults(features="pretrained")
+        sub.set_defaults(features="pretrained", topology=None, sweep=None, dry_run=False)
+        if name not in ("plan", "bench"):
+            sub.add_argument(
+                "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
+            )
+            processes.add_flags(sub)
         if name in ("probe", "knn"):
             which = sub.add_mutually_exclusive_group()
             which.add_argument("--untrained", dest="features", action="store_const", const="untrained",
                                help="of the encoder before training: the honest baseline")  # fmt: skip
             which.add_argument("--pixels", dest="features", action="store_const", const="pixels",
                                help="of the image itself, without an encoder")  # fmt: skip
+        if name in ("plan", "bench"):
+            sub.add_argument(
+                "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
+            )
+        if name == "bench":
+            sub.add_argument("what", choices=("loss",), help="what to measure")
+            sub.add_argument("--rows", default="256,1024", help="batch sizes N, separated by commas")
+            sub.add_argument("--widths", default="1024,2048,4096,8192", help="embedding widths D")
+        if name == "plan":
+            sub.add_argument("--part", choices=("step", "head", "loss"), default="step",
+                             help="the whole step, from representations to LARS, or the loss alone (seconds)")  # fmt: skip
+            sub.add_argument("--sweep", metavar="LIST", help="one table of topologies (v5e:4x4,v5e:8x8) or of "
+                             "values of a key (train.batch_size=2048,4096)")  # fmt: skip
+            sub.add_argument("--images_per_chip", type=int, metavar="N", help="batch size of a sweep's rows")
     args, rest = parser.parse_known_args(argv)
     return args, *cli.split_overrides(rest)
 
@@ -112,7 +133,7 @@ def finish(results: dict[str, Any], workdir: str | None, name: str) -> None:
     import jax
 
     if jax.process_index() == 0:
-        if name:
+        if name and workdir:
             files.write_json(pathlib.Path(workdir) / "results" / f"{name}.json", results)
         print(json.dumps(results), flush=True)
 

@@ -11,6 +11,7 @@ from barlow_jax import configdict, processes
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.tpu import Topology
 from barlow_jax.validate import Facts, validate
 
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
@@ -45,8 +46,9 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     tree, unread = _load(args)
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
-    problems += more + _workdir_problems(args.workdir, needed=not args.dry_run)
-    place, more = processes.place_of(args)
+    on_paper = args.program in ("plan", "bench")  # alone, and without a run's workdir
+    problems += more + _workdir_problems(args.workdir, needed=not (args.dry_run or on_paper))
+    place, more = (None, []) if on_paper else processes.place_of(args)
     problems += more
     if unread:  # these are the defaults, and whether they fit this machine is nobody's question
         return config, Facts(), problems
@@ -55,11 +57,16 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more
-    # Joining is slow, and waits until the rest is right.
-    joins = not (args.dry_run or problems or validate(config, Facts(None, num_images)))
-    if joins:
-        processes.join(config.distributed, place)
-    facts = Facts(_count_devices(joined=joins or args.dry_run), num_images)
+    if on_paper:
+        devices, more = _devices_on_paper(args)
+        problems += more
+    else:
+        # Joining is slow, and waits until the rest is right.
+        joins = not (args.dry_run or problems or validate(config, Facts(None, num_images)))
+        if joins:
+            processes.join(config.distributed, place)
+        devices = _count_devices(joined=joins or args.dry_run)
+    facts = Facts(devices, num_images)
     return config, facts, problems + validate(config, facts)
 
 
@@ -89,6 +96,8 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
         config_dict, problems = configdict.load_config_file(args.config)
         return config_dict.to_dict(), problems
+    if args.program == "bench":  # of the loss alone
+        return configdict.default_config().to_dict(), []
     if args.workdir:
         saved = _saved(args.workdir)
         if saved is not None:
@@ -131,6 +140,15 @@ def _differences(workdir: str, config: Config) -> list[str]:
         for key, value in now.items()
         if not key.startswith(_FREE) and json.dumps(then.get(key)) != json.dumps(value)
     ]
+
+
+def _devices_on_paper(args: argparse.Namespace) -> tuple[int | None, list[str]]:
+    """Devices of the --topology; None where a sweep or a benchmark chooses them."""
+    if args.program == "bench" or args.sweep:
+        return None, []
+    if not args.topology:
+        return None, ["--topology: is missing; say what to compile for, such as v5e:8x8"]
+    return Topology.parse(args.topology).num_chips, []
 
 
 def _count_devices(*, joined: bool) -> int | None:

@@ -8,6 +8,7 @@ chips of a slice and is repeated on each slice, so that what crosses between sli
 from collections.abc import Callable, Sequence
 import dataclasses
 from functools import partial
+import math
 from typing import Any, Literal
 
 import jax
@@ -15,7 +16,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-from barlow_jax.types import Batch, FeatureParallel, Reshard
+from barlow_jax.types import Batch, ParallelLinear, Reshard
 
 _ROWS = ("slice", "data")
 # The part of the state that a sharded projector owns; the optimizer's copies of it have it in their path.
@@ -37,7 +38,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, slices: int | None = 
         group = getattr(device, "slice_index", 0) if slices is None else place * slices // len(devices)
         groups.setdefault(group, []).append(device)
     # Neighbours on the axis are neighbours in the torus, where a slice is one.
-    grid = [mesh_utils.create_device_mesh((len(group),), group) for group in groups.values()]
+    grid = [mesh_utils.create_device_mesh(_torus_sizes(group), group).ravel() for group in groups.values()]
     return Mesh(np.stack(grid), _ROWS, axis_types=(AxisType.Auto,) * 2)
 
 
@@ -69,11 +70,12 @@ class Layout:
     """Where arrays live: batches split by rows over all chips, the state on every chip.
 
     With projector "sharded" its weights, their gradients and their optimizer state are split by output
-    features over `data` instead.
+    features over `data` instead. With embeddings "rows" the loss takes them as the projector leaves them.
     """
 
     mesh: Mesh
     projector: Literal["replicated", "sharded"] = "replicated"
+    embeddings: Literal["features", "rows"] = "features"
 
     @property
     def batch(self) -> NamedSharding:
@@ -84,22 +86,17 @@ class Layout:
         return self._sharding()
 
     @property
-    def reshard(self) -> Reshard:
-        """Embeddings `[N, D]` from rows to features, for the loss."""
+    def reshard(self) -> Reshard | None:
+        """Embeddings `[N, D]` from rows to features, for the loss; None leaves them by rows."""
+        if self.embeddings == "rows":
+            return None
         by_features = self._constraint(None, _ROWS)
         return Reshard(by_features, self.mesh.size)
 
     @property
-    def feature_parallel(self) -> FeatureParallel | None:
+    def parallel_linear(self) -> ParallelLinear | None:
         """For the projector; None where it is replicated."""
-        if self.projector == "replicated":
-            return None
-        whole, by_features = self._constraint("slice"), self._constraint("slice", "data")
-        return FeatureParallel(
-            gather_rows=_gather(whole, self._constraint(_ROWS)),
-            gather_features=_gather(whole, by_features),
-            by_features=by_features,
-        )
+        return None if self.projector == "replicated" else _parallel_linear(self.mesh)
 
     def state(self, tree: Any) -> Any:
         """The shardings of a state or a part of it, from its shapes."""
@@ -137,14 +134,63 @@ class Layout:
         return partial(jax.lax.with_sharding_constraint, shardings=self._sharding(*axes))
 
 
-def _gather(whole: Callable, split: Callable) -> Callable[[jax.Array], jax.Array]:
-    """Lays an array out whole, and its gradient split, as the array was.
+def _torus(mesh: Mesh) -> Mesh:
+    """The same devices, in the same order, with the axes of the torus for `data`."""
+    sizes = _torus_sizes(mesh.devices[0].tolist())
+    names = tuple(f"torus_{axis}" for axis in range(len(sizes)))
+    return Mesh(mesh.devices.reshape(-1, *sizes), ("slice", *names))
 
-    Plain autodiff would want the gradient whole too: an all-reduce, where a reduce-scatter does.
+
+def _torus_sizes(devices: Sequence[jax.Device]) -> tuple[int, ...]:
+    """Of the axes that are longer than one chip; other devices are a line."""
+    if not hasattr(devices[0], "coords"):
+        return (len(devices),)
+    lengths = [len(set(places)) for places in zip(*(device.coords for device in devices), strict=True)]
+    sizes = tuple(length for length in lengths if length > 1)
+    return sizes if math.prod(sizes) == len(devices) else (len(devices),)
+
+
+def _parallel_linear(mesh: Mesh) -> ParallelLinear:
+    """x W with each device's share of W's columns.
+
+    Forward, x is gathered: all rows of the slice, all features. Backward, each device has a part of the sum
+    that is the gradient of x, and keeps the share of the sum that is its own: a reduce-scatter. XLA makes an
+    all-reduce of it, twice the bytes, where all axes of a torus are of one length; one axis after the other
+    does not suffer that. This is what needs the axes by name.
     """
-    gather = jax.custom_vjp(whole)
-    gather.defvjp(lambda x: (whole(x), None), lambda _, gradient: (split(gradient),))
-    return gather
+    torus = _torus(mesh)
+    names = torus.axis_names[1:]
+    stages = names if len(set(torus.devices.shape[1:])) < len(names) else (names,)
+    columns = PartitionSpec(None, names)
+
+    def constrain(x: jax.Array, *axes: Any) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*axes)))
+
+    def scatter(gradient: jax.Array, weights: jax.Array, rows: bool) -> jax.Array:
+        def local(gradient: jax.Array, weights: jax.Array) -> jax.Array:
+            total = gradient @ weights.T
+            for stage in stages:
+                total = jax.lax.psum_scatter(total, stage, scatter_dimension=0 if rows else 1, tiled=True)
+            return total
+
+        out = PartitionSpec(("slice", *names)) if rows else PartitionSpec("slice", names)
+        specs = (PartitionSpec("slice", names), columns)
+        return jax.shard_map(local, mesh=torus, in_specs=specs, out_specs=out)(gradient, weights)
+
+    @partial(jax.custom_vjp, nondiff_argnums=(2,))
+    def linear(x: jax.Array, weights: jax.Array, rows: bool) -> jax.Array:
+        return forward(x, weights, rows)[0]
+
+    def forward(x: jax.Array, weights: jax.Array, rows: bool):
+        x = constrain(x, "slice")
+        return constrain(x @ weights, "slice", "data"), (x, weights)
+
+    def backward(rows: bool, residuals, gradient: jax.Array):
+        x, weights = residuals
+        return scatter(gradient, weights, rows), constrain(x.T @ gradient, None, "data")
+
+    linear.defvjp(forward, backward)
+    return linear
 
 
 def _name(key: Any) -> Any:

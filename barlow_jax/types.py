@@ -53,15 +53,9 @@ class Reshard:
     num_devices: int  # P
 
 
-@dataclasses.dataclass(frozen=True)
-class FeatureParallel:
-    """The same for a projector whose output features are split over the devices of a slice."""
-
-    gather_rows: Callable[[Array], Array]  # [B, H], rows split, to every device; its gradient back to rows
-    gather_features: Callable[[Array], Array]  # the same of what is split by features
-    by_features: Callable[
-        [Array], Array
-    ]  # [B, D] products of gathered activations and a share of the weights
+# Of a projector whose output features are split over the P devices of a slice: `[B, I]` activations and
+# `[I, O]` weights to `[B, O]`, O laid out by features. True for activations that come laid out by rows.
+ParallelLinear = Callable[[Array, Array, bool], Array]
 
 
 class FeatureTable(NamedTuple):

@@ -10,7 +10,19 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: ("config", "recipe", "configdict", "validate", "order", "files", "errors"),
-    1: ("types", "mesh", "networks", "objectives", "optim", "augment", "data", "processes"),
+    1: (
+        "types",
+        "mesh",
+        "hlo",
+        "tpu",
+        "roofline",
+        "networks",
+        "objectives",
+        "optim",
+        "augment",
+        "data",
+        "processes",
+    ),
     2: ("step", "gradients", "feed", "loop", "checkpoint", "metrics"),
     3: ("evals",),
     4: ("programs",),

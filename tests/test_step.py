@@ -17,7 +17,7 @@ from barlow_jax.types import Batch
 def _parts(config, layout):
     rates = optim.learning_rates(config, steps_per_epoch=4)
     return {
-        "network": Network(config.network, layout.feature_parallel),
+        "network": Network(config.network, layout.parallel_linear),
         "objective": objectives.make(config.objective, layout.reshard),
         "optimizer": optim.make(config.optim, rates),
         "augment": partial(augment, recipe=config.recipe),

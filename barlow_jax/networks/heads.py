@@ -7,7 +7,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.types import FeatureParallel
+from barlow_jax.types import ParallelLinear
 
 # torch's default for Linear: uniform within 1 / sqrt(fan-in).
 torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -24,7 +24,7 @@ class Projector(nnx.Module):
         batch_norm: bool = True,
         dtype: jnp.dtype = jnp.float32,
         norm: Any = nnx.BatchNorm,
-        parallel: FeatureParallel | None = None,
+        parallel: ParallelLinear | None = None,
         rngs: nnx.Rngs,
     ):
         """Args:
@@ -46,13 +46,12 @@ class Projector(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """`[B, H]` representations to `[B, D]` embeddings."""
-        x = x.astype(self.dtype)  # before anything crosses a wire: bfloat16 is half as much
-        for index, (layer, norm) in enumerate(zip(self.layers, (*self.norms, None), strict=True)):
-            if self.parallel:
-                x = (self.parallel.gather_features if index else self.parallel.gather_rows)(x)
-            x = layer(x)
-            if self.parallel:
-                x = self.parallel.by_features(x)
+        for layer, norm in zip(self.layers, (*self.norms, None), strict=True):
+            if self.parallel is None:
+                x = layer(x)
+            else:
+                weights = layer.kernel[...].astype(self.dtype)
+                x = self.parallel(x.astype(self.dtype), weights, layer is self.layers[0])
             if layer is not self.layers[-1]:
                 x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
         return x

@@ -1,5 +1,6 @@
 """An encoder with its heads as pure functions of their arrays."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from functools import partial
@@ -12,26 +13,46 @@ import jax.numpy as jnp
 from barlow_jax import config as config_lib
 from barlow_jax.networks.heads import Projector
 from barlow_jax.networks.resnet import ResNet, num_features
-from barlow_jax.types import FeatureParallel, Outputs
+from barlow_jax.types import Outputs, ParallelLinear
+
+
+def resnet(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
+    """The encoder of a config."""
+    return ResNet(
+        config.encoder,
+        width=config.width,
+        stem=config.stem,
+        dtype=jnp.dtype(config.dtype),
+        norm=norm,
+        remat=config.remat,
+        rngs=rngs,
+    )
+
+
+class Factors(nnx.Module):
+    """In an encoder's place, where only what comes after it is of interest: `[B, H]` representations are the
+    images, and one factor a feature has the gradient go on to where it would."""
+
+    def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs):
+        del norm, rngs
+        self.factors = nnx.Param(jnp.ones(num_features(config.encoder, config.width)))
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        return x * self.factors[...]
 
 
 class Siamese(nnx.Module):
     """The encoder and its projector; both branches of the twins are this one."""
 
-    def __init__(self, config: config_lib.Network, rngs: nnx.Rngs, parallel: FeatureParallel | None = None):
+    def __init__(
+        self, config: config_lib.Network, make_encoder: Any, parallel: ParallelLinear | None, rngs: nnx.Rngs
+    ):
         dtype = jnp.dtype(config.dtype)
         norm = partial(
             nnx.BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
         )
-        self.encoder = ResNet(
-            config.encoder,
-            width=config.width,
-            stem=config.stem,
-            dtype=dtype,
-            norm=norm,
-            remat=config.remat,
-            rngs=rngs,
-        )
+        self.encoder = make_encoder(config, norm, rngs)
         self.projector = Projector(
             num_features(config.encoder, config.width),
             config.projector,
@@ -49,15 +70,19 @@ class Network:
     """`init` makes the arrays, the others use them; nothing is kept in between."""
 
     config: config_lib.Network
-    parallel: FeatureParallel | None = None  # of the projector, where the mesh shards it
+    parallel: ParallelLinear | None = None  # of the projector, where the mesh shards it
+    make_encoder: Callable[[config_lib.Network, Any, nnx.Rngs], nnx.Module] = resnet
 
     @functools.cached_property
     def _graph(self) -> Any:
-        return nnx.graphdef(nnx.eval_shape(lambda: Siamese(self.config, nnx.Rngs(0), self.parallel)))
+        return nnx.graphdef(nnx.eval_shape(lambda: self._module(nnx.Rngs(0))))
+
+    def _module(self, rngs: nnx.Rngs) -> Siamese:
+        return Siamese(self.config, self.make_encoder, self.parallel, rngs)
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Parameters and running statistics as nested dicts of float32 arrays."""
-        module = Siamese(self.config, nnx.Rngs(key))
+        module = self._module(nnx.Rngs(key))
         return tuple(nnx.to_pure_dict(nnx.state(module, kind)) for kind in (nnx.Param, nnx.BatchStat))
 
     def apply(self, params: Any, batch_stats: Any, images: jax.Array) -> tuple[Outputs, Any]:

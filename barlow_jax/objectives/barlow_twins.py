@@ -130,7 +130,7 @@ def make(config: config_lib.Objective, reshard: Reshard | None = None) -> Object
             "invariance": terms.invariance / width,
             "redundancy": terms.redundancy / width,
             "diagonal_mean": terms.diagonal_mean,
-            "off_diagonal_rms": jnp.sqrt(terms.redundancy / max(1, width * (width - 1))),
+            "off_diagonal_rms": jnp.sqrt(terms.redundancy / max(1.0, width * (width - 1.0))),
             "embedding_std_min": terms.embedding_std_min,
             "embedding_std_mean": terms.embedding_std_mean,
         }

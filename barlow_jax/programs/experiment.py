@@ -50,9 +50,9 @@ class Experiment:
                 mesh.shape["data"],
                 jnp.dtype(network.dtype).itemsize,
             )
-        layout = Layout(mesh, projector)
+        layout = Layout(mesh, projector, config.mesh.embeddings)
         share = pipeline.Share(jax.process_index(), jax.process_count())
-        return cls(config, layout, Network(config.network, layout.feature_parallel), share)
+        return cls(config, layout, Network(config.network, layout.parallel_linear), share)
 
     def order(self, num_images: int) -> Order:
         batch_size = self.config.train.batch_size

@@ -1,0 +1,77 @@
+"""The train step, or a part of it, lowered for a mesh of devices that need not exist."""
+
+from collections.abc import Callable
+import dataclasses
+from functools import partial
+import math
+
+import jax
+import jax.numpy as jnp
+
+from barlow_jax import objectives
+from barlow_jax.config import Config
+from barlow_jax.mesh import Layout
+from barlow_jax.networks.network import Factors
+from barlow_jax.networks.resnet import num_features
+from barlow_jax.order import Order
+from barlow_jax.programs.experiment import Experiment
+from barlow_jax.step import compile_step, init_state
+from barlow_jax.types import Batch, Outputs, TrainState
+
+PARTS = ("step", "head", "loss")
+
+
+def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
+    """The program and the state that it carries (shapes and shardings; None for the loss).
+
+    Args:
+      experiment: a config on a mesh.
+      order: for the schedule and the batch size.
+      part: "step", the very one of `pretrain`; "head", from representations to the update of the projector;
+        "loss", value and gradient from `[N, D]` embeddings.
+    """
+    config = experiment.config
+    if part == "loss":
+        return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
+    rows, parts, layout = order.batch_size, experiment.step_parts(order), experiment.layout
+    size = config.data.image_size
+    view = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8)
+    if part == "head":
+        parts |= {"network": dataclasses.replace(experiment.network, make_encoder=Factors), "augment": dict}
+        view = jax.ShapeDtypeStruct(
+            (rows, num_features(config.network.encoder, config.network.width)), jnp.float32
+        )
+    state = jax.eval_shape(
+        partial(init_state, network=parts["network"], optimizer=parts["optimizer"]), jax.random.key(0)
+    )
+    numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
+    batch = Batch({name: view for name in config.recipe.views}, numbers, numbers)
+    abstract = TrainState(**layout.abstract(state._asdict()))
+    return compile_step(layout, **parts).lower(abstract, batch), abstract
+
+
+def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
+    """`[N, D]` of each view."""
+    shape = (config.train.batch_size, config.network.projector[-1])
+    return dict.fromkeys(config.recipe.views, jax.ShapeDtypeStruct(shape, jnp.dtype(config.network.dtype)))
+
+
+def jit_loss(config: Config, layout: Layout) -> Callable:
+    """`embeddings -> (loss, gradients)`, both laid out by rows."""
+    objective = objectives.make(config.objective, layout.reshard)
+
+    def loss(embeddings):
+        nothing = jnp.zeros([config.train.batch_size, 0])
+        return objective.loss({name: Outputs(nothing, z) for name, z in embeddings.items()})[0]
+
+    return jax.jit(
+        jax.value_and_grad(loss), in_shardings=layout.batch, out_shardings=(layout.replicated, layout.batch)
+    )
+
+
+def bytes_per_device(tree: object) -> int:
+    """Of arrays, or of their shapes, with shardings."""
+    return sum(
+        leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
+        for leaf in jax.tree.leaves(tree)
+    )

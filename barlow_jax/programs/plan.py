@@ -1,0 +1,208 @@
+"""A pod on paper: compiles the train step for a TPU topology, and says what it costs and how long it takes."""
+
+import argparse
+from collections.abc import Iterator
+import pathlib
+import sys
+from typing import Any
+
+from barlow_jax import configdict
+from barlow_jax.config import Config
+from barlow_jax.data import catalog
+from barlow_jax.errors import UserError
+from barlow_jax.objectives.correlation import choose_form
+from barlow_jax.programs import lowering
+from barlow_jax.programs.experiment import Experiment
+from barlow_jax.roofline import Cost, DoesNotFit, Roofline, compile_cost
+from barlow_jax.tpu import Topology
+from barlow_jax.validate import Facts, validate
+
+
+def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+    """One plan, or a table of them; `fits` is False where none fits."""
+    del workdir
+    if not args.sweep:
+        result = plan(config, Topology.parse(args.topology), args.part)
+        print("\n".join(_lines(result)), file=sys.stderr)
+        return result
+    rows: list[dict[str, Any]] = []
+    for label, case, topology in list(_cases(config, args)):
+        row = {"case": label, **plan(case, topology, args.part)}
+        if not rows:
+            print("  ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS), file=sys.stderr)
+        print(_row(row), file=sys.stderr, flush=True)
+        rows.append(row)
+    return {"fits": any(row["fits"] for row in rows), "rows": rows}
+
+
+def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
+    """What a config costs on a topology; bytes, flops and seconds are those of one chip and one step."""
+    experiment = Experiment.of(config, topology.devices())
+    split = config.data.train_split
+    num_images = catalog.count_images(config.data, (split,))[0].get(split)
+    order = experiment.order(num_images or config.train.batch_size)
+    lowered, state = lowering.lower(experiment, order, part)
+    form = config.objective.form
+    result: dict[str, Any] = {
+        "topology": topology.name,
+        "chips": topology.num_chips,
+        "hosts": len({device.process_index for device in experiment.layout.mesh.devices.flat}),
+        "part": part,
+        "batch_size": config.train.batch_size,
+        "projector": experiment.layout.projector,
+        "form": choose_form(config.train.batch_size, config.network.projector[-1], topology.num_chips)
+        if form == "auto"
+        else form,
+        "hbm_capacity": topology.chip.hbm_bytes,
+        "parameter_bytes": state and lowering.bytes_per_device(state.params),
+        "optimizer_bytes": state and lowering.bytes_per_device(state.opt_state),
+    }
+    try:
+        cost, _ = compile_cost(lowered)
+    except DoesNotFit as error:
+        return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result)}
+    steps = experiment.num_steps(order) if num_images and part == "step" else None
+    return result | {"fits": True} | _of_cost(cost) | _of_time(cost, topology, result, steps)
+
+
+def _of_cost(cost: Cost) -> dict[str, Any]:
+    return {
+        "argument_bytes": cost.argument_bytes,
+        "temporary_bytes": cost.temporary_bytes,
+        "peak_bytes": cost.peak_bytes,
+        "flops": cost.flops,
+        "hbm_bytes": cost.hbm_bytes,
+        "collectives": cost.by_kind(),
+        "wire_bytes": cost.wire_bytes,
+    }
+
+
+def _of_time(cost: Cost, topology: Topology, result: dict[str, Any], steps: int | None) -> dict[str, Any]:
+    roofline = Roofline.of(cost, topology)
+    images_per_second = result["batch_size"] / roofline.step
+    hours = steps * roofline.step / 3600 if steps else None
+    return {
+        "compute_s": roofline.compute,
+        "memory_s": roofline.memory,
+        "interconnect_s": roofline.interconnect,
+        "step_s": roofline.step,
+        "serial_step_s": roofline.serial,
+        "bound": roofline.bound,
+        "utilisation": roofline.compute / roofline.step,
+        "images_per_second": images_per_second,
+        "pairs_per_second_and_host": images_per_second / result["hosts"],
+        "steps": steps,
+        "hours": hours,
+        "chip_hours": hours and hours * topology.num_chips,
+    }
+
+
+def _remedies(config: Config, result: dict[str, Any]) -> list[str]:
+    """What is left to try, the cheapest first."""
+    remedies = []
+    if result["form"] == "direct":
+        remedies.append("--config.objective.form=gram, which builds no D x D matrix")
+    if result["projector"] == "replicated" and result["chips"] > 1:
+        remedies.append("--config.mesh.projector=sharded, which splits the projector over the chips")
+    if result["part"] == "step":
+        if not config.network.remat:
+            remedies.append("--config.network.remat=true, which computes activations twice and keeps fewer")
+        more = 2 * config.train.microbatches
+        remedies.append(
+            f"--config.train.microbatches={more}: BatchNorm then sees 1/{more} of the batch at a time"
+        )
+    remedies.append("more chips, or a smaller --config.train.batch_size")
+    return remedies
+
+
+def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Config, Topology]]:
+    """The rows of `--sweep`: topologies, or values of one key on the topology of --topology."""
+    key, equals, values = args.sweep.partition("=")
+    if equals and not args.topology:
+        raise UserError(f"--sweep {args.sweep}: needs a --topology to try these values on")
+    for value in (values if equals else args.sweep).split(","):
+        topology = Topology.parse(args.topology if equals else value)
+        overrides = [(key.removeprefix("config."), value)] if equals else []
+        if args.images_per_chip:
+            overrides.append(("train.batch_size", str(args.images_per_chip * topology.num_chips)))
+        tree = configdict.to_config_dict(config).to_dict()
+        problems = configdict.apply_overrides(tree, overrides)
+        case, more = configdict.from_tree(tree)
+        if problems := [*problems, *more, *validate(case, Facts(topology.num_chips))]:
+            raise UserError(f"--sweep: {value}: {problems[0]}")
+        yield value, case, topology
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{result['part']} on {result['topology']}: {result['chips']} chips, {result['hosts']} hosts, batch "
+        f"{result['batch_size']}, projector {result['projector']}, loss {result['form']}",
+    ]
+    if result["parameter_bytes"] is not None:
+        lines += [
+            f"parameters        {_size(result['parameter_bytes'])} a chip",
+            f"optimizer state   {_size(result['optimizer_bytes'])}",
+        ]
+    if not result["fits"]:
+        return [
+            *lines,
+            f"does not fit: {result['why']}; what would help:",
+            *(f"  {r}" for r in result["remedies"]),
+        ]
+    lines += [
+        f"temporaries       {_size(result['temporary_bytes'])}",
+        f"peak              {_size(result['peak_bytes'])} of {_size(result['hbm_capacity'])}",
+        f"flops             {result['flops'] / 1e9:.1f} G",
+        f"HBM traffic       {_size(result['hbm_bytes'])}",
+    ]
+    for kind, row in result["collectives"].items():
+        lines.append(f"{kind:<18}{_size(row['bytes'])} in {row['count']}")
+    lines += [
+        f"on the wire       {_size(result['wire_bytes'])} (an all-reduce twice)",
+        f"roofline          compute {_ms(result['compute_s'])}, HBM {_ms(result['memory_s'])}, interconnect "
+        f"{_ms(result['interconnect_s'])}",
+        f"step              {_ms(result['step_s'])}, bound by {result['bound']}; nothing overlapped: "
+        f"{_ms(result['serial_step_s'])}",
+    ]
+    if result["part"] == "step":
+        lines += [
+            f"utilisation       {result['utilisation']:.0%} of the peak at most",
+            f"images            {result['images_per_second']:.0f} a second at most; for that each host must "
+            f"deliver {result['pairs_per_second_and_host']:.0f} pairs a second",
+        ]
+    if result["hours"]:
+        lines.append(
+            f"the whole recipe  {result['steps']} steps, {result['hours']:.1f} hours, "
+            f"{result['chip_hours']:.0f} chip-hours at least"
+        )
+    return lines
+
+
+_COLUMNS = (
+    ("", 12, lambda r: r["case"]),
+    ("batch", 6, lambda r: r["batch_size"]),
+    ("projector", 10, lambda r: r["projector"]),
+    ("loss", 6, lambda r: r["form"]),
+    ("peak", 9, lambda r: _size(r["peak_bytes"])),
+    ("compute", 9, lambda r: _ms(r["compute_s"])),
+    ("HBM", 9, lambda r: _ms(r["memory_s"])),
+    ("wire", 9, lambda r: _ms(r["interconnect_s"])),
+    ("step", 9, lambda r: _ms(r["step_s"])),
+    ("serial", 9, lambda r: _ms(r["serial_step_s"])),
+    ("images/s", 9, lambda r: f"{r['images_per_second']:.0f}"),
+    ("chip-hours", 10, lambda r: f"{r['chip_hours']:.0f}" if r["chip_hours"] else "-"),
+)
+
+
+def _row(result: dict[str, Any]) -> str:
+    shown = _COLUMNS if result["fits"] else _COLUMNS[:4]
+    cells = [f"{cell(result):>{width}}" for _, width, cell in shown]
+    return "  ".join(cells if result["fits"] else [*cells, f"does not fit: {result['why']}"])
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f} ms"

@@ -1,0 +1,65 @@
+"""Through the entry point, compiled by libtpu for chips that are not here."""
+
+import pytest
+
+SMALL = ("--config.mesh.projector=sharded", "--config.train.batch_size=64")
+
+
+def test_a_plan_of_the_step_says_what_it_costs(program, config_file, tmp_path):
+    result, said = program(
+        "plan", "--config", config_file, "--topology", "v5e:2x2", *SMALL, "--workdir", tmp_path
+    )
+    assert result["fits"] and result["chips"] == 4 and result["projector"] == "sharded"
+    assert result["step_s"] == max(result[f"{name}_s"] for name in ("compute", "memory", "interconnect"))
+    assert result["parameter_bytes"] <= result["argument_bytes"]
+    assert result["steps"] == 44 and result["hours"] == pytest.approx(44 * result["step_s"] / 3600)
+    assert result["collectives"]["all-gather"]["count"] >= 2, "each layer's input is gathered for each view"
+    for words in ("on the wire", "bound by", "chip-hours", "pairs a second", "peak"):
+        assert words in said
+    assert (tmp_path / "results" / "plan.json").is_file()
+
+
+def test_microbatches_compute_as_much_and_one_forward_pass_more(program, config_file):
+    argv = ("plan", "--config", config_file, "--topology", "v5e:2x2", *SMALL)
+    once, _ = program(*argv)
+    twice, _ = program(*argv, "--config.train.microbatches=2")
+    assert 1.1 < twice["flops"] / once["flops"] < 1.6
+
+
+def test_a_sweep_is_a_table(program, config_file):
+    result, said = program(
+        "plan",
+        "--config",
+        config_file,
+        "--part",
+        "loss",
+        "--sweep",
+        "v5e:2x2,v5e:2x4",
+        "--images_per_chip",
+        16,
+    )
+    assert [row["batch_size"] for row in result["rows"]] == [64, 128]
+    assert said.count("\n") >= 3 and "v5e:2x4" in said
+
+
+def test_what_does_not_fit_exits_with_three_and_says_what_would(program, config_file):
+    result, said = program(
+        "plan", "--config", config_file, "--topology", "v5e:2x2", "--part", "loss", "--config.objective.form=direct",
+        "--config.mesh.embeddings=rows", "--config.network.projector=131072", code=3,
+    )  # fmt: skip
+    assert not result["fits"] and "objective.form=gram" in said and "of the 15.75G" in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], "--topology: is missing"),
+        (["--topology", "v9:2x2"], "'v9:2x2' is not one"),
+        (["--topology", "v5e:2x2", "--config.train.batch_size=63"], "63 is not divisible by the 4 devices"),
+        (["--sweep", "train.batch_size=64"], "needs a --topology"),
+        (["--sweep", "v5e:2x2", "--config.train.batch_size=63"], "63 is not divisible by the 4 devices"),
+    ],
+)
+def test_mistakes_are_named(program, config_file, argv, words):
+    _, said = program("plan", "--config", config_file, *argv, code=2)
+    assert words in said

@@ -1,0 +1,128 @@
+"""The parser on text as XLA prints it, and on programs compiled here whose collectives are known."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec as P
+import pytest
+
+from barlow_jax.hlo import Program
+from barlow_jax.mesh import make_mesh
+
+TEXT = """\
+HloModule jit_step, is_scheduled=true
+
+%region_0.0 (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %add = f32[] add(%a, %b)
+}
+
+%piece.1 (p: bf16[8,4]) -> bf16[8,64] {
+  %p = bf16[8,4]{1,0} parameter(0)
+  ROOT %all-gather.1 = bf16[8,64]{1,0:T(8,128)(2,1)S(1)} all-gather(%p), channel_id=4, replica_groups=mesh['axis_0'=1,'axis_1'=16] {'axis_1'}, dimensions={1}, frontend_attributes={chain_id="0"}
+}
+
+%body.1 (t: (s32[], f32[8,8])) -> (s32[], f32[8,8]) {
+  %t = (s32[], f32[8,8]{1,0}) parameter(0)
+  %x = f32[8,8]{1,0} get-tuple-element(%t), index=1
+  %convolution.1 = f32[8,8]{1,0} convolution(%x, %x), dim_labels=bf_io->bf, operand_precision={highest,highest}
+  %collective-permute-start = (f32[8,8]{1,0}, f32[8,8]{1,0}, u32[], u32[]) collective-permute-start(%x), channel_id=9, source_target_pairs={{0,1},{1,0}}
+  %collective-permute-done = f32[8,8]{1,0} collective-permute-done(%collective-permute-start)
+  ROOT %r = (s32[], f32[8,8]{1,0}) tuple(%x)
+}
+
+%condition.1 (t: (s32[], f32[8,8])) -> pred[] {
+  %t.1 = (s32[], f32[8,8]{1,0}) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%t.1), index=0
+  %end = s32[]{:T(128)} constant(5)
+  ROOT %c = pred[]{:T(512)} compare(%i, %end), direction=LT
+}
+
+%kernel.1 (u: f32[8,8]) -> f32[8,8] {
+  %u = f32[8,8]{1,0} parameter(0)
+  %inside = f32[8,8]{1,0} exponential(%u)
+  ROOT %v = f32[8,8]{1,0} add(%inside, %u)
+}
+
+ENTRY %main (q: bf16[8,4], y: f32[8,8]) -> f32[8,8] {
+  %q = bf16[8,4]{1,0} parameter(0)
+  %y = f32[8,8]{1,0} parameter(1)
+  %all-gather.0 = bf16[8,64]{1,0} all-gather(%q), channel_id=4, replica_groups=mesh['axis_0'=1,'axis_1'=16] {'axis_1'}, dimensions={1}, frontend_attributes={chain_id="0"}
+  %fusion.1 = bf16[8,64]{1,0} fusion(%q), kind=kCustom, calls=%piece.1
+  %dot.1 = f32[8,8]{1,0} dot(%y, %y), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  %while.1 = (s32[], f32[8,8]{1,0}) while(%dot.1), condition=%condition.1, body=%body.1
+  %fusion.2 = f32[8,8]{1,0:T(8,128)S(1)} fusion(%y), kind=kLoop, calls=%kernel.1
+  %all-reduce.1 = (f32[8,8]{1,0}, f32[]) all-reduce(%y, %y), channel_id=5, replica_groups=[4,16]<=[64], to_apply=%region_0.0
+  ROOT %reduce-scatter.1 = f32[1,8]{1,0} reduce-scatter(%y), channel_id=6, replica_groups={{0,1,2,3,4,5,6,7}}, dimensions={0}, to_apply=%region_0.0
+}
+"""  # noqa: E501
+
+
+def test_collectives_have_their_bytes_groups_and_runs():
+    found = {(c.kind, c.count, c.bytes, c.wire_bytes, c.group) for c in Program.parse(TEXT).collectives()}
+    assert found == {
+        ("all-gather", 1, 8 * 64 * 2, 8 * 64 * 2, 16),  # one chain of two pieces
+        ("all-reduce", 1, 8 * 8 * 4 + 4, 2 * (8 * 8 * 4 + 4), 16),
+        ("reduce-scatter", 1, 8 * 8 * 4, 8 * 8 * 4, 8),
+        ("collective-permute", 5, 5 * 8 * 8 * 4, 5 * 8 * 8 * 4, 2),
+    }
+
+
+def test_products_count_their_passes_and_the_runs_of_their_loop():
+    program, product = Program.parse(TEXT), 2 * 8**3
+    assert program.extra_passes() == 5 * 5 * product, "five runs, five passes more than one"
+    assert program.loop_factor() == (1 + 5) / 2
+
+
+def test_traffic_is_what_kernels_read_and_write_outside_the_vector_memory():
+    array, gathered = 8 * 8 * 4, 8 * 64 * 2
+    expected = {
+        "the gathers": 2 * (8 * 4 * 2 + gathered),
+        "the kernel, its result in vector memory": array,
+        "the product": 3 * array,
+        "five turns of the loop": 5 * (3 * array + 2 * array + 8),
+        "the all-reduce": 2 * array + array + 4,
+        "five comparisons": 5 * (4 + 4 + 1),
+        "the scatter": array + 8 * 4,
+    }
+    assert Program.parse(TEXT).hbm_bytes() == sum(expected.values())
+
+
+def test_text_without_an_entry_is_refused():
+    with pytest.raises(ValueError, match="no ENTRY"):
+        Program.parse("define i32 @main()")
+
+
+def _compile(function, *shapes, out):
+    mesh = make_mesh()
+    rows = NamedSharding(mesh, P(("slice", "data")))
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    jitted = jax.jit(function, in_shardings=rows, out_shardings=NamedSharding(mesh, out))
+    return Program.parse(jitted.lower(*arrays).compile().as_text())
+
+
+def test_a_product_over_sharded_rows_is_one_all_reduce():
+    (found,) = _compile(lambda a, b: a.T @ b, (16, 4), (16, 6), out=P()).collectives()
+    assert (found.kind, found.count, found.bytes, found.group) == ("all-reduce", 1, 4 * 6 * 4, 8)
+
+
+def test_a_gather_inside_a_scan_counts_each_turn():
+    def function(a):
+        def turn(total, _):
+            gathered = jax.lax.with_sharding_constraint(jnp.sin(total), NamedSharding(make_mesh(), P()))
+            return total + gathered.sum(0), None
+
+        return jax.lax.scan(turn, a, length=7)[0]
+
+    program = _compile(function, (16, 4), out=P(("slice", "data")))
+    assert sum(c.count for c in program.collectives()) == 7
+
+
+def test_a_loop_of_products_is_counted_by_its_turns():
+    def power(a, turns):
+        return jax.lax.scan(lambda x, _: (x @ a, None), a, length=turns)[0]
+
+    compiled = jax.jit(partial(power, turns=6)).lower(jax.ShapeDtypeStruct((4, 4), jnp.float32)).compile()
+    assert Program.parse(compiled.as_text()).loop_factor() == 6

@@ -1,0 +1,72 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from barlow_jax.hlo import Collective
+from barlow_jax.roofline import Cost, DoesNotFit, Roofline, compile_cost
+from barlow_jax.tpu import Topology
+
+V5E = Topology.parse("v5e:16x16")
+
+
+def _cost(**kwargs):
+    nothing = dict.fromkeys(("argument_bytes", "temporary_bytes", "peak_bytes"), 0)
+    return Cost(**nothing | {"flops": 0.0, "matrix_flops": 0.0, "hbm_bytes": 0.0, "collectives": ()} | kwargs)
+
+
+def _wire(topology, kind, size, group=None):
+    one = Collective(kind, 1, size, group or topology.num_chips)
+    return Roofline.of(_cost(collectives=(one,)), topology).interconnect
+
+
+def test_a_second_of_each_peak_takes_a_second():
+    roofline = Roofline.of(_cost(matrix_flops=197e12, hbm_bytes=2 * 819e9), V5E)
+    assert roofline.compute == pytest.approx(1) and roofline.memory == pytest.approx(2)
+    assert (roofline.step, roofline.bound) == (
+        roofline.memory,
+        "memory",
+    ) and roofline.serial == pytest.approx(3)
+
+
+def test_an_all_reduce_uses_the_published_bandwidth_of_a_whole_pod():
+    """51.2 TB/s over 256 chips: 200 GB/s a chip, and each byte twice."""
+    assert _wire(V5E, "all-reduce", 100e9) == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_line_has_half_the_bandwidth_of_a_ring():
+    assert _wire(Topology.parse("v5e:8x8"), "all-gather", 1e9) == pytest.approx(1e9 * 63 / 64 / 100e9)
+    assert _wire(Topology.parse("v5p:4x4x4"), "all-gather", 1e9) == pytest.approx(1e9 * 63 / 64 / 600e9)
+
+
+def test_a_collective_along_one_axis_has_the_links_of_that_axis():
+    assert _wire(Topology.parse("v5e:8x8"), "reduce-scatter", 1e9, group=8) == pytest.approx(
+        1e9 * 7 / 8 / 50e9
+    )
+
+
+def test_an_exchange_is_bound_by_the_middle_of_the_longest_axis():
+    """Half of what 256 chips have crosses 16 links of a ring, twice, each way."""
+    crossing = 256 * 1e6 / 2 / 2
+    assert _wire(V5E, "all-to-all", 1e6) == pytest.approx(crossing / (16 * 2 * 50e9))
+
+
+def test_between_slices_each_chip_sends_its_part_over_the_data_centre_network():
+    two = Topology.parse("v5e:16x16*2")
+    assert _wire(two, "all-reduce", 1e6, group=2) == pytest.approx(2e6 / 3.125e9)
+    assert _wire(two, "all-gather", 1e6, group=256) == _wire(V5E, "all-gather", 1e6)
+
+
+def test_the_cost_of_a_product_is_its_flops_and_its_bytes():
+    square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    cost, _ = compile_cost(jax.jit(lambda a, b: a @ b).lower(square, square))
+    assert cost.flops == pytest.approx(2 * 64**3, rel=0.05)
+    assert cost.argument_bytes == 2 * 64 * 64 * 4 and cost.hbm_bytes >= 3 * 64 * 64 * 4
+    assert not cost.collectives and cost.by_kind() == {}
+
+
+def test_a_program_that_is_too_large_says_by_how_much():
+    device = Topology.parse("v5e:2x2").devices()[0]
+    where = jax.sharding.SingleDeviceSharding(device)
+    large = jax.ShapeDtypeStruct((65536, 65536), jnp.float32, sharding=where)
+    with pytest.raises(DoesNotFit, match=r"of the 15\.\d+G"):
+        compile_cost(jax.jit(lambda a: jnp.sin(a) @ a).lower(large))

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+
+from barlow_jax import tpu
+from barlow_jax.errors import UserError
+from barlow_jax.mesh import make_mesh
+from barlow_jax.tpu import Topology
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "slices"), [("v5e:8x8", 64, 1), ("v4:2x2x4", 16, 1), ("v6e:16x16*3", 768, 3)]
+)
+def test_a_topology_is_read_from_its_name(name, chips, slices):
+    topology = Topology.parse(name)
+    assert (topology.num_chips, topology.slices) == (chips, slices)
+
+
+@pytest.mark.parametrize(
+    "name", ["v5e", "v7:8x8", "v5e:8", "v5e:4x4x4", "v5p:8x8", "v5e:0x8", "v5e:8x8*0", "8x8"]
+)
+def test_what_is_no_topology_is_named(name):
+    with pytest.raises(UserError, match="--topology"):
+        Topology.parse(name)
+
+
+def test_devices_to_compile_for_have_their_slices():
+    mesh = make_mesh(Topology.parse("v5e:4x4*2").devices())
+    assert dict(mesh.shape) == {"slice": 2, "data": 16}
+    assert [device.slice_index for device in mesh.devices[:, 0]] == [0, 1]
+
+
+def test_a_topology_that_libtpu_does_not_know_is_named():
+    with pytest.raises(UserError, match="libtpu knows no"):
+        Topology.parse("v5e:3x5").devices()
+
+
+def test_without_libtpu_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(tpu.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[tpu\]'"):
+        Topology.parse("v5e:2x2").devices()
+
+
+def test_programs_are_as_quiet_with_libtpu_as_without():
+    """On a machine without a TPU, where jax alone would load libtpu and have it complain."""
+    code = "from barlow_jax import tpu; tpu.hide_libtpu(); import jax; print(jax.devices()[0].platform)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_without_platform()
+    )
+    assert "libtpu" not in result.stderr and "TPU" not in result.stderr
+    assert tpu.without_tpu() is False or result.stdout.strip() in ("cpu", "gpu")
+
+
+def _without_platform():
+    import os
+
+    return {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
