@@ -12,7 +12,7 @@ import re
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from barlow_jax import hlo
+from barlow_jax import hlo, traffic
 from barlow_jax.hlo import Collective
 from barlow_jax.tpu import Topology
 
@@ -40,7 +40,7 @@ class Cost:
             peak_bytes=memory.peak_memory_in_bytes,
             flops=analysis["flops"] * loops,
             matrix_flops=analysis["flops"] * loops + program.extra_passes(),
-            hbm_bytes=program.hbm_bytes(),
+            hbm_bytes=traffic.hbm_bytes(program),
             collectives=tuple(program.collectives()),
         )
 

@@ -14,6 +14,7 @@ FLOORS = {
         "types",
         "mesh",
         "hlo",
+        "traffic",
         "tpu",
         "roofline",
         "networks",
