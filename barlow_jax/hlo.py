@@ -10,6 +10,9 @@ import re
 from typing import NamedTuple
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+# What chips send to their peers on other slices: host transfers, which the compiler puts between a
+# reduce-scatter and an all-gather within the slices.
+BETWEEN_SLICES = "between-slices"
 _BYTES = {
     "pred": 1, "s8": 1, "u8": 1, "f8e4m3fn": 1, "f8e5m2": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2,
     "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8, "c128": 16,
@@ -38,7 +41,7 @@ class Instruction(NamedTuple):
 class Collective:
     """One collective of a step, as often as it runs."""
 
-    kind: str  # of KINDS
+    kind: str  # of KINDS, or BETWEEN_SLICES
     count: int
     bytes: int  # a chip, all runs together: of the gathered, reduced or exchanged array
     group: int  # chips that take part
@@ -83,6 +86,9 @@ class Program:
         for name, times in self.runs.items():
             for instruction in self.computations[name]:
                 kind = instruction.op.removesuffix("-start")
+                if kind == "send" and "megascale" in instruction.line:
+                    size = array_bytes(instruction.result)[0]
+                    found.append(Collective(BETWEEN_SLICES, times, times * size, 2))
                 chain = re.search(r'chain_id="(\d+)"', instruction.line)
                 key = chain[1] if chain else (name, instruction.name)
                 if kind in KINDS and key not in seen:

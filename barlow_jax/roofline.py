@@ -7,6 +7,7 @@ longest of them (all overlapped), and hardly more than their sum (nothing overla
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import math
 import re
 
 import jax
@@ -105,12 +106,12 @@ def _seconds(one: Collective, topology: Topology) -> float:
     chip, group = topology.chip, one.group
     if group == 1:
         return 0.0
-    if topology.slices > 1 and group in (topology.slices, topology.num_chips):
-        # Across slices only 1 / (chips of a slice) of it: each chip sends its part to its peers.
-        inside = group // topology.slices
-        return one.wire_bytes / max(inside, 1) / chip.dcn_bandwidth
+    if one.kind == hlo.BETWEEN_SLICES:
+        return one.bytes / chip.dcn_bandwidth
     ways = {size: 2 if size % chip.wraps == 0 else 1 for size in topology.dims if size > 1}
-    axes = [group] if group in ways and group < topology.num_chips else [n for n in topology.dims if n > 1]
+    axes = (
+        [group] if group in ways and group < math.prod(topology.dims) else [n for n in topology.dims if n > 1]
+    )
     if one.kind == "all-to-all":
         return one.bytes * max(axes) / (4 * ways[max(axes)] * chip.link_bandwidth)
     if one.kind == "collective-permute":

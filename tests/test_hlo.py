@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec as P
 import pytest
 
-from barlow_jax.hlo import Program
+from barlow_jax.hlo import BETWEEN_SLICES, Program
 from barlow_jax.mesh import make_mesh
 
 TEXT = """\
@@ -61,6 +61,17 @@ def test_collectives_have_their_bytes_groups_and_runs():
         ("reduce-scatter", 1, 8 * 8 * 4, 8 * 8 * 4, 8),
         ("collective-permute", 5, 5 * 8 * 8 * 4, 5 * 8 * 8 * 4, 2),
     }
+
+
+def test_what_goes_between_slices_is_counted_once():
+    send = (
+        "  %send = (f32[1,8,128]{2,1,0:T(8,128)}, u32[], token[]) send(%y, %after-all), channel_id=4, "
+        'is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime"}\n'
+        "  %send-done = token[] send-done(%send), channel_id=4, is_host_transfer=true\n"
+    )
+    text = TEXT.replace("  ROOT %reduce-scatter.1", send + "  ROOT %reduce-scatter.1")
+    (found,) = (c for c in Program.parse(text).collectives() if c.kind == BETWEEN_SLICES)
+    assert (found.count, found.bytes) == (1, 8 * 128 * 4)
 
 
 def test_products_count_their_passes_and_the_runs_of_their_loop():
