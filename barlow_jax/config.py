@@ -72,7 +72,7 @@ class Train:
 class Mesh:
     slices: int | None = None  # groups of devices joined by a slower network; none: what the devices say
     # Projector weights on every chip, or split by output features over the chips of a slice; auto: what
-    # sends fewer bytes (mesh.choose_projector).
+    # costs a chip less (mesh.choose_projector).
     projector: Literal["auto", "replicated", "sharded"] = "auto"
     # How embeddings reach the loss: resharded by features, or by rows as they are; then the chips sum
     # the D x D matrix (direct) or gather each other's embeddings (gram).

@@ -45,12 +45,14 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, slices: int | None = 
 def choose_projector(
     sizes: Sequence[int], batch_size: int, num_devices: int, bytes_per_activation: int
 ) -> Literal["replicated", "sharded"]:
-    """Which projector sends fewer bytes a step; `sizes` are H and the width of each layer.
+    """Which projector costs a chip less; `sizes` are H and the width of each layer.
 
-    A replicated one sums its gradient over the chips: 4 bytes a weight, twice on the wire. A sharded one,
-    for each of two views, gathers every layer's input and sums that input's gradient, which most
-    topologies do as an all-reduce, twice on the wire. Widths that the chips of a slice do not divide, and
-    one chip, leave it replicated.
+    A replicated one sums its gradient over the chips, 4 bytes a weight, twice on the wire, and moves about
+    50 bytes a weight through memory for LARS and its gradient. A sharded one, for each of two views, gathers
+    every layer's input and scatters the sum of that input's gradient, which some topologies do as an
+    all-reduce: 3 times its bytes on the wire, 5 times through memory. A byte in memory counts a fifth of one
+    on the wire (v5e 4 to 8, v5p 5 times as fast). Widths that the chips of a slice do not divide, and one
+    chip, leave it replicated. The bytes are those of compiled steps (`plan`, v5e:8x8).
 
     Args:
       sizes: `(H, width, ..., D)`.
@@ -62,7 +64,7 @@ def choose_projector(
         return "replicated"
     weights = sum(inputs * outputs for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True))
     activations = 2 * batch_size * sum(sizes[:-1]) * bytes_per_activation
-    return "sharded" if 3 * activations < 2 * 4 * weights else "replicated"
+    return "sharded" if (3 + 5 / 5) * activations < (8 + 50 / 5) * weights else "replicated"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -53,7 +53,8 @@ IMAGENET = (2048, 8192, 8192, 8192)
     [
         (IMAGENET, 2048, 64, "sharded"),
         (IMAGENET, 4096, 64, "sharded"),
-        (IMAGENET, 8192, 256, "replicated"),
+        (IMAGENET, 8192, 256, "sharded"),
+        (IMAGENET, 16384, 512, "replicated"),
         (IMAGENET, 2048, 1, "replicated"),
         (IMAGENET, 2048, 48, "replicated"),
         ((64, 16, 16), 128, 8, "replicated"),

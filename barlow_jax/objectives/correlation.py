@@ -76,10 +76,10 @@ def _gram_forward(a: jax.Array, b: jax.Array, operand_dtype: jnp.dtype):
 
 def _gram_backward(operand_dtype: jnp.dtype, residuals, cotangent: jax.Array):
     a, b, gram_a, gram_b = residuals
-    scale = 2 * cotangent
+    scale = 2 * cotangent  # goes onto the small matrices
     return (
-        scale * _product("nm,mi->ni", gram_b, a, operand_dtype),
-        scale * _product("nm,mi->ni", gram_a, b, operand_dtype),
+        _product("nm,mi->ni", scale * gram_b, a, operand_dtype),
+        _product("nm,mi->ni", scale * gram_a, b, operand_dtype),
     )
 
 
