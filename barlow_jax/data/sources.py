@@ -77,7 +77,7 @@ def _open_tfds(builder: Any, split: str) -> Source:
     else:
         raise UserError(
             f"{builder.data_path} is stored as {builder.info.file_format.value}, which cannot be read by "
-            "index; convert it with `tfds convert_format --dataset_dir=... --out_file_format=array_record`"
+            "index; prepare it anew: BUCKET= DATA_DIR=<another folder> bash launch/prepare_data.sh <data set>"
         )
 
     def fetch(index: tf.Tensor) -> tf.Tensor:

@@ -84,6 +84,8 @@ def describe(config: Config, num_images: int | None) -> dict[str, Any]:
         "batch_size": order.batch_size,
         "devices": jax.device_count(),
         "batch_size_per_device": order.batch_size // jax.device_count(),
+        "microbatches": config.train.microbatches,
+        "projector": experiment.layout.projector,
         "peak_learning_rates": {
             name: float(rate(round(config.optim.warmup_epochs * order.steps_per_epoch)))
             for name, rate in rates.items()

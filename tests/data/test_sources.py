@@ -62,8 +62,8 @@ def test_a_folder_is_read_by_index(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_file_format_that_cannot_be_read_by_index_names_the_conversion(tmp_path):
+def test_a_file_format_that_cannot_be_read_by_index_names_what_prepares_another(tmp_path):
     builder = Digits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format="parquet")
-    with pytest.raises(UserError, match="tfds convert_format"):
+    with pytest.raises(UserError, match="launch/prepare_data"):
         sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "train")

@@ -60,6 +60,17 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, conf
     assert {step: one[step] for step in other} == other
 
 
+def test_a_run_goes_on_on_another_mesh_and_is_probed(tmp_path, config_file, program):
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.microbatches=2")
+    sharded = ("--config.mesh.projector=sharded", "--config.mesh.slices=2")
+    before, _ = program(*argv, *sharded, "--config.train.max_steps=4")
+    after, _ = program(*argv, "--config.mesh.projector=replicated", "--config.train.max_steps=8")
+    assert (before["step"], after["first_step"], after["step"]) == (4, 4, 8)
+    assert after["loss"] < before["loss"]
+    probed, _ = program("probe", "--workdir", tmp_path, *sharded)
+    assert probed["step"] == 8
+
+
 def test_a_finished_run_is_left_as_it_is(workdir, program):
     before = _rows(workdir)
     results, _ = program("pretrain", "--workdir", workdir)
