@@ -109,7 +109,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
                              help="the whole step, from representations to LARS, or the loss alone (seconds)")  # fmt: skip
             sub.add_argument("--sweep", metavar="LIST", help="one table of topologies (v5e:4x4,v5e:8x8) or of "
                              "values of a key (train.batch_size=2048,4096)")  # fmt: skip
-            sub.add_argument("--images_per_chip", type=int, metavar="N", help="batch size of a sweep's rows")
+            sub.add_argument(
+                "--images_per_chip", type=int, metavar="N", help="the batch size is N times the chips"
+            )
     args, rest = parser.parse_known_args(argv)
     return args, *cli.split_overrides(rest)
 

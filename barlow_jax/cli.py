@@ -143,8 +143,8 @@ def _differences(workdir: str, config: Config) -> list[str]:
 
 
 def _devices_on_paper(args: argparse.Namespace) -> tuple[int | None, list[str]]:
-    """Devices of the --topology; None where a sweep or a benchmark chooses them."""
-    if args.program == "bench" or args.sweep:
+    """Devices of the --topology; None where the program checks each of its cases itself."""
+    if args.program == "bench" or args.sweep or (args.topology and args.images_per_chip):
         return None, []
     if not args.topology:
         return None, ["--topology: is missing; say what to compile for, such as v5e:8x8"]

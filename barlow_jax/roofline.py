@@ -34,13 +34,13 @@ class Cost:
     def of(cls, compiled: jax.stages.Compiled) -> "Cost":
         memory, analysis = compiled.memory_analysis(), compiled.cost_analysis()
         program = hlo.Program.parse(compiled.as_text())
-        loops = program.loop_factor()
+        flops = analysis.get("flops", 0.0) * program.loop_factor()
         return cls(
             argument_bytes=memory.argument_size_in_bytes,
             temporary_bytes=memory.temp_size_in_bytes,
             peak_bytes=memory.peak_memory_in_bytes,
-            flops=analysis["flops"] * loops,
-            matrix_flops=analysis["flops"] * loops + program.extra_passes(),
+            flops=flops,
+            matrix_flops=flops + program.extra_passes(),
             hbm_bytes=traffic.hbm_bytes(program),
             collectives=tuple(program.collectives()),
         )
@@ -109,9 +109,9 @@ def _seconds(one: Collective, topology: Topology) -> float:
     if one.kind == hlo.BETWEEN_SLICES:
         return one.bytes / chip.dcn_bandwidth
     ways = {size: 2 if size % chip.wraps == 0 else 1 for size in topology.dims if size > 1}
-    axes = (
-        [group] if group in ways and group < math.prod(topology.dims) else [n for n in topology.dims if n > 1]
-    )
+    axes = [group]
+    if group not in ways or group == math.prod(topology.dims):
+        axes = [size for size in topology.dims if size > 1]
     if one.kind == "all-to-all":
         return one.bytes * max(axes) / (4 * ways[max(axes)] * chip.link_bandwidth)
     if one.kind == "collective-permute":

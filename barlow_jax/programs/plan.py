@@ -21,12 +21,14 @@ from barlow_jax.validate import Facts, validate
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """One plan, or a table of them; `fits` is False where none fits."""
     del workdir
+    cases = list(_cases(config, args))
     if not args.sweep:
-        result = plan(config, Topology.parse(args.topology), args.part)
+        ((_, case, topology),) = cases
+        result = plan(case, topology, args.part)
         print("\n".join(_lines(result)), file=sys.stderr)
         return result
     rows: list[dict[str, Any]] = []
-    for label, case, topology in list(_cases(config, args)):
+    for label, case, topology in cases:
         row = {"case": label, **plan(case, topology, args.part)}
         if not rows:
             print("  ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS), file=sys.stderr)
@@ -42,7 +44,10 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     num_images = catalog.count_images(config.data, (split,))[0].get(split)
     order = experiment.order(num_images or config.train.batch_size)
     lowered, state = lowering.lower(experiment, order, part)
-    form = config.objective.form
+    form, reshard = config.objective.form, experiment.layout.reshard
+    if form == "auto":
+        num_devices = reshard.num_devices if reshard else 1
+        form = choose_form(config.train.batch_size, config.network.projector[-1], num_devices)
     result: dict[str, Any] = {
         "topology": topology.name,
         "chips": topology.num_chips,
@@ -50,9 +55,7 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
         "part": part,
         "batch_size": config.train.batch_size,
         "projector": experiment.layout.projector,
-        "form": choose_form(config.train.batch_size, config.network.projector[-1], topology.num_chips)
-        if form == "auto"
-        else form,
+        "form": form,
         "hbm_capacity": topology.chip.hbm_bytes,
         "parameter_bytes": state and lowering.bytes_per_device(state.params),
         "optimizer_bytes": state and lowering.bytes_per_device(state.opt_state),
@@ -116,11 +119,11 @@ def _remedies(config: Config, result: dict[str, Any]) -> list[str]:
 
 
 def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Config, Topology]]:
-    """The rows of `--sweep`: topologies, or values of one key on the topology of --topology."""
-    key, equals, values = args.sweep.partition("=")
+    """What to plan: topologies, or values of one key on the topology of --topology."""
+    key, equals, values = (args.sweep or args.topology).partition("=")
     if equals and not args.topology:
         raise UserError(f"--sweep {args.sweep}: needs a --topology to try these values on")
-    for value in (values if equals else args.sweep).split(","):
+    for value in (values if equals else key).split(","):
         topology = Topology.parse(args.topology if equals else value)
         overrides = [(key.removeprefix("config."), value)] if equals else []
         if args.images_per_chip:
@@ -129,7 +132,7 @@ def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Conf
         problems = configdict.apply_overrides(tree, overrides)
         case, more = configdict.from_tree(tree)
         if problems := [*problems, *more, *validate(case, Facts(topology.num_chips))]:
-            raise UserError(f"--sweep: {value}: {problems[0]}")
+            raise UserError(f"{value}: {problems[0]}")
         yield value, case, topology
 
 
