@@ -70,7 +70,9 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-    slices: int | None = None  # groups of devices joined by a slower network; none: what the devices say
+    # Groups of devices, each with the whole projector; none: the slices that the devices say they are on.
+    # From 256 chips on, groups within one slice keep a sharded projector's gathers short.
+    slices: int | None = None
     # Projector weights on every chip, or split by output features over the chips of a slice; auto: what
     # costs a chip less (mesh.choose_projector).
     projector: Literal["auto", "replicated", "sharded"] = "auto"

@@ -74,6 +74,8 @@ class Topology:
         import jax
         from jax.experimental import topologies
 
+        # A host has 2 x 2 chips, unless there are fewer.
+        fewer = {"chips_per_host_bounds": (*self.dims, 1)[:3]} if min(self.dims[:2]) < 2 else {}
         with _quiet():
             try:
                 return topologies.get_topology_desc(
@@ -82,6 +84,7 @@ class Topology:
                     num_slices=self.slices,
                     # jax runs the two cores of a v4 as one device; libtpu knows a v5p no other way.
                     chip_config_name="megacore" if self.generation == "v4" else "default",
+                    **fewer,
                 ).devices
             except jax.errors.JaxRuntimeError as error:
                 raise UserError(

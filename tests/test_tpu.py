@@ -31,6 +31,12 @@ def test_devices_to_compile_for_have_their_slices():
     assert [device.slice_index for device in mesh.devices[:, 0]] == [0, 1]
 
 
+@pytest.mark.parametrize("name", ["v5e:1x1", "v5e:2x4", "v4:1x1x1", "v4:2x2x2", "v5p:2x2x2", "v6e:4x4"])
+def test_there_is_a_device_for_each_chip(name):
+    topology = Topology.parse(name)
+    assert len(topology.devices()) == topology.num_chips
+
+
 def test_a_topology_that_libtpu_does_not_know_is_named():
     with pytest.raises(UserError, match="libtpu knows no"):
         Topology.parse("v5e:3x5").devices()

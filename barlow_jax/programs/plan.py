@@ -143,8 +143,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     if result["parameter_bytes"] is not None:
         lines += [
-            f"parameters        {_size(result['parameter_bytes'])} a chip",
-            f"optimizer state   {_size(result['optimizer_bytes'])}",
+            f"parameters          {_size(result['parameter_bytes'])} a chip",
+            f"optimizer state     {_size(result['optimizer_bytes'])}",
         ]
     if not result["fits"]:
         return [
@@ -153,29 +153,29 @@ def _lines(result: dict[str, Any]) -> list[str]:
             *(f"  {r}" for r in result["remedies"]),
         ]
     lines += [
-        f"temporaries       {_size(result['temporary_bytes'])}",
-        f"peak              {_size(result['peak_bytes'])} of {_size(result['hbm_capacity'])}",
-        f"flops             {result['flops'] / 1e9:.1f} G",
-        f"HBM traffic       {_size(result['hbm_bytes'])}",
+        f"temporaries         {_size(result['temporary_bytes'])}",
+        f"peak                {_size(result['peak_bytes'])} of {_size(result['hbm_capacity'])}",
+        f"flops               {result['flops'] / 1e9:.1f} G",
+        f"HBM traffic         {_size(result['hbm_bytes'])}",
     ]
     for kind, row in result["collectives"].items():
-        lines.append(f"{kind:<18}{_size(row['bytes'])} in {row['count']}")
+        lines.append(f"{kind:<20}{_size(row['bytes'])} in {row['count']}")
     lines += [
-        f"on the wire       {_size(result['wire_bytes'])} (an all-reduce twice)",
-        f"roofline          compute {_ms(result['compute_s'])}, HBM {_ms(result['memory_s'])}, interconnect "
+        f"on the wire         {_size(result['wire_bytes'])} (an all-reduce twice)",
+        f"roofline            compute {_ms(result['compute_s'])}, HBM {_ms(result['memory_s'])}, interconnect "
         f"{_ms(result['interconnect_s'])}",
-        f"step              {_ms(result['step_s'])}, bound by {result['bound']}; nothing overlapped: "
+        f"step                {_ms(result['step_s'])}, bound by {result['bound']}; nothing overlapped: "
         f"{_ms(result['serial_step_s'])}",
     ]
     if result["part"] == "step":
         lines += [
-            f"utilisation       {result['utilisation']:.0%} of the peak at most",
-            f"images            {result['images_per_second']:.0f} a second at most; for that each host must "
+            f"utilisation         {result['utilisation']:.0%} of the peak at most",
+            f"images              {result['images_per_second']:.0f} a second at most; for that each host must "
             f"deliver {result['pairs_per_second_and_host']:.0f} pairs a second",
         ]
     if result["hours"]:
         lines.append(
-            f"the whole recipe  {result['steps']} steps, {result['hours']:.1f} hours, "
+            f"the whole recipe    {result['steps']} steps, {result['hours']:.1f} hours, "
             f"{result['chip_hours']:.0f} chip-hours at least"
         )
     return lines
