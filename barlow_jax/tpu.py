@@ -94,8 +94,20 @@ class Topology:
 
 def without_tpu() -> bool:
     """Whether libtpu is installed on a machine without a TPU, where it would only print warnings."""
-    devices = [*pathlib.Path("/dev").glob("accel*"), *pathlib.Path("/dev/vfio").glob("[0-9]*")]
-    return importlib.util.find_spec("libtpu") is not None and not devices
+    return importlib.util.find_spec("libtpu") is not None and not _has_tpu()
+
+
+def _has_tpu() -> bool:
+    """By device files, by a Google device on PCI that is no network card, or by what GKE says."""
+    if any([*pathlib.Path("/dev").glob("accel*"), *pathlib.Path("/dev/vfio").glob("[0-9]*")]):
+        return True
+    for vendor in pathlib.Path("/sys/bus/pci/devices").glob("*/vendor"):
+        if (
+            vendor.read_text().strip() == "0x1ae0"
+            and vendor.with_name("device").read_text().strip() != "0x0042"
+        ):
+            return True
+    return "TPU_WORKER_ID" in os.environ
 
 
 def hide_libtpu() -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -55,10 +56,8 @@ def test_programs_are_as_quiet_with_libtpu_as_without():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_without_platform()
     )
     assert "libtpu" not in result.stderr and "TPU" not in result.stderr
-    assert tpu.without_tpu() is False or result.stdout.strip() in ("cpu", "gpu")
+    assert not tpu.without_tpu() or result.stdout.strip() in ("cpu", "gpu")
 
 
 def _without_platform():
-    import os
-
     return {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
