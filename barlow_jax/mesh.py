@@ -148,7 +148,7 @@ def _torus_sizes(devices: Sequence[jax.Device]) -> tuple[int, ...]:
     if not hasattr(devices[0], "coords"):
         return (len(devices),)
     lengths = [len(set(places)) for places in zip(*(device.coords for device in devices), strict=True)]
-    sizes = tuple(length for length in lengths if length > 1)
+    sizes = tuple(length for length in lengths if length > 1) or (1,)
     return sizes if math.prod(sizes) == len(devices) else (len(devices),)
 
 

@@ -36,6 +36,7 @@ def test_devices_to_compile_for_have_their_slices():
 def test_there_is_a_device_for_each_chip(name):
     topology = Topology.parse(name)
     assert len(topology.devices()) == topology.num_chips
+    assert make_mesh(topology.devices()).shape["data"] == topology.num_chips
 
 
 def test_a_topology_that_libtpu_does_not_know_is_named():
