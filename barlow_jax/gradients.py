@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from barlow_jax.types import Array, Metrics, Objective, Outputs
 
@@ -61,14 +62,14 @@ def of_microbatches(
         outputs[name] = jax.tree.map(_join, parts)
 
     cotangents, metrics = jax.grad(objective.loss, has_aux=True)(outputs)
-    gradients = jax.tree.map(jax.numpy.zeros_like, params)
+    gradients = jax.tree.map(jnp.zeros_like, params)
     for name, images in pieces.items():
 
         def backward(total, piece, name=name):
             images, cotangent = piece
             # In training mode nothing depends on the running statistics: any will do.
             _, pull = jax.vjp(lambda params: apply(params, batch_stats, name, images)[0], params)
-            return jax.tree.map(jax.numpy.add, total, *pull(cotangent)), None
+            return jax.tree.map(jnp.add, total, *pull(cotangent)), None
 
         cotangent = jax.tree.map(partial(_split, microbatches=microbatches), cotangents[name])
         gradients, _ = jax.lax.scan(backward, gradients, (images, cotangent))

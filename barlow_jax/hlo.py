@@ -112,9 +112,10 @@ class Program:
             shapes = {one.name: one.result for one in self.computations[name]}
             for one in self.computations[name]:
                 if one.op in ("convolution", "dot"):
+                    lhs, rhs = (shapes.get(name, "") for name in one.operands[:2])
                     precision = re.search(r"operand_precision=\{(\w+)", one.line)
-                    flops = _product_flops(one, *(_shape(shapes.get(name, "")) for name in one.operands[:2]))
-                    yield precision[1] if precision else "default", flops * (times if loops else 1)
+                    flops = _product_flops(one, _shape(lhs), _shape(rhs)) * (times if loops else 1)
+                    yield precision[1] if precision and lhs.startswith("f32") else "default", flops
 
 
 def array_bytes(text: str, everywhere: bool = True) -> list[int]:

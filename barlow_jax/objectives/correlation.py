@@ -89,5 +89,5 @@ _gram_energy.defvjp(_gram_forward, _gram_backward)
 def _product(subscripts: str, x: jax.Array, y: jax.Array, operand_dtype: jnp.dtype) -> jax.Array:
     return jnp.einsum(
         subscripts, x.astype(operand_dtype), y.astype(operand_dtype),
-        precision="highest", preferred_element_type=jnp.float32,
+        precision="highest" if operand_dtype == jnp.float32 else None, preferred_element_type=jnp.float32,
     )  # fmt: skip

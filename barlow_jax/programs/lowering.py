@@ -18,8 +18,6 @@ from barlow_jax.programs.experiment import Experiment
 from barlow_jax.step import compile_step, init_state
 from barlow_jax.types import Batch, Outputs, TrainState
 
-PARTS = ("step", "head", "loss")
-
 
 def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
     """The program and the state that it carries (shapes and shardings; None for the loss).
