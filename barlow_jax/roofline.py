@@ -128,7 +128,12 @@ class DoesNotFit(Exception):
 
     def __init__(self, used: str, available: str):
         super().__init__(f"it wants {used} of the {available} of a chip's memory")
-        self.used, self.available = used, available
+        self.ratio = _number(used) / _number(available)
+
+
+def _number(size: str) -> float:
+    """ "11.8G" as the compiler says it, in bytes."""
+    return float(size.rstrip("KMGT")) * 1024.0 ** (" KMGT".index(size[-1]) if size[-1] in "KMGT" else 0)
 
 
 def compile_cost(lowered: jax.stages.Lowered) -> tuple[Cost, jax.stages.Compiled]:

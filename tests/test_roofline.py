@@ -68,5 +68,11 @@ def test_a_program_that_is_too_large_says_by_how_much():
     device = Topology.parse("v5e:2x2").devices()[0]
     where = jax.sharding.SingleDeviceSharding(device)
     large = jax.ShapeDtypeStruct((65536, 65536), jnp.float32, sharding=where)
-    with pytest.raises(DoesNotFit, match=r"of the 15\.\d+G"):
+    with pytest.raises(DoesNotFit, match=r"of the 15\.\d+G") as caught:
         compile_cost(jax.jit(lambda a: jnp.sin(a) @ a).lower(large))
+    assert 1 < caught.value.ratio < 4
+
+
+@pytest.mark.parametrize(("used", "available", "ratio"), [("31.5G", "15.75G", 2), ("2.00T", "512.0G", 4)])
+def test_how_much_too_large_is_read_from_the_compilers_words(used, available, ratio):
+    assert DoesNotFit(used, available).ratio == ratio

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+import math
 import pathlib
 import sys
 from typing import Any
@@ -63,7 +64,7 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     try:
         cost, _ = compile_cost(lowered)
     except DoesNotFit as error:
-        return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result)}
+        return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result, error.ratio)}
     steps = experiment.num_steps(order) if num_images and part == "step" else None
     return result | {"fits": True} | _of_cost(cost) | _of_time(cost, topology, result, steps)
 
@@ -100,8 +101,8 @@ def _of_time(cost: Cost, topology: Topology, result: dict[str, Any], steps: int 
     }
 
 
-def _remedies(config: Config, result: dict[str, Any]) -> list[str]:
-    """What is left to try, the cheapest first."""
+def _remedies(config: Config, result: dict[str, Any], ratio: float) -> list[str]:
+    """What is left to try, the cheapest first; the program is `ratio` times too large."""
     remedies = []
     if result["form"] == "direct":
         remedies.append("--config.objective.form=gram, which builds no D x D matrix")
@@ -110,7 +111,8 @@ def _remedies(config: Config, result: dict[str, Any]) -> list[str]:
     if result["part"] == "step":
         if not config.network.remat:
             remedies.append("--config.network.remat=true, which computes activations twice and keeps fewer")
-        more = 2 * config.train.microbatches
+        # Activations are most of it, but not all: a quarter more.
+        more = config.train.microbatches * 2 ** max(1, math.ceil(math.log2(1.25 * ratio)))
         remedies.append(
             f"--config.train.microbatches={more}: BatchNorm then sees 1/{more} of the batch at a time"
         )
