@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import math
 import re
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -44,6 +45,12 @@ class Cost:
             hbm_bytes=traffic.hbm_bytes(program),
             collectives=tuple(program.collectives()),
         )
+
+    def summary(self) -> dict[str, Any]:
+        """The figures by name, as the programs report them."""
+        names = ("argument_bytes", "temporary_bytes", "peak_bytes", "flops", "hbm_bytes",
+                 "collective_bytes", "wire_bytes")  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {"collectives": self.by_kind()}
 
     def by_kind(self) -> dict[str, dict[str, int]]:
         """Count and bytes of each kind of collective that is there."""

@@ -49,13 +49,17 @@ def train_step(
     return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
 
-def compile_step(layout: Layout, **parts) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The jitted step on a mesh; it takes over the memory of the state it is given."""
-    init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
-    state = layout.state(jax.eval_shape(init, jax.random.key(0)))
+def compile_step(
+    layout: Layout, state: TrainState, **parts
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The jitted step on a mesh, for a state like this one (arrays, or their shapes).
+
+    It takes over the memory of the state it is given.
+    """
+    shardings = layout.state(state)
     return jax.jit(
         partial(train_step, **parts),
-        in_shardings=(state, layout.batch),
-        out_shardings=(state, layout.replicated),
+        in_shardings=(shardings, layout.batch),
+        out_shardings=(shardings, layout.replicated),
         donate_argnums=0,
     )

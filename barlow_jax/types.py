@@ -44,12 +44,9 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class Reshard:
-    """What a mesh hands to those that are written for global arrays: where their arrays should lie.
+    """What a mesh hands to a loss, which is written for global arrays; the compiler places the collectives."""
 
-    Each maps an array to the same array laid out otherwise; the compiler places the collectives.
-    """
-
-    by_features: Callable[[Array], Array]  # [N, D] embeddings: all rows of D / P features a device
+    by_features: Callable[[Array], Array]  # lays [N, D] embeddings out: all rows of D / P features a device
     num_devices: int  # P
 
 

@@ -11,6 +11,7 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import numpy as np
 import pytest
 
 from barlow_jax import processes
@@ -56,6 +57,17 @@ def typed():
         return config
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def relative():
+    """How far one tree of arrays is from another, relative to the other, in the Euclidean norm."""
+
+    def distance(one, other):
+        pairs = list(zip(*map(jax.tree.leaves, (one, other)), strict=True))
+        return np.sqrt(sum(np.sum((a - b) ** 2) for a, b in pairs) / sum(np.sum(b**2) for _, b in pairs))
+
+    return distance
 
 
 @pytest.fixture(params=[1, 8])

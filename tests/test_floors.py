@@ -11,24 +11,14 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: ("config", "recipe", "configdict", "validate", "order", "files", "errors"),
     1: (
-        "types",
-        "mesh",
-        "hlo",
-        "traffic",
-        "tpu",
-        "roofline",
-        "networks",
-        "objectives",
-        "optim",
-        "augment",
-        "data",
-        "processes",
+        "types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data",
+        "hlo", "traffic", "tpu", "roofline",
     ),
     2: ("step", "gradients", "feed", "loop", "checkpoint", "metrics"),
     3: ("evals",),
     4: ("programs",),
     5: ("cli", "__main__"),
-}
+}  # fmt: skip
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

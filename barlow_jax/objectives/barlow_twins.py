@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
-from barlow_jax.objectives.correlation import Form, choose_form, off_diagonal_energy
+from barlow_jax.objectives.correlation import Form, off_diagonal_energy, resolve_form
 from barlow_jax.types import Metrics, Objective, Outputs, Reshard
 
 
@@ -58,8 +58,7 @@ def barlow_twins_terms(
     """Both terms of equation 1, unweighted; arguments as of `barlow_twins_loss`."""
     _check_shapes(z_a, z_b)
     rows, width = z_a.shape
-    if form == "auto":
-        form = choose_form(rows, width, reshard.num_devices if reshard else 1)
+    form = resolve_form(form, rows, width, reshard)
     if reshard:
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
     (a, deviation_a), (b, deviation_b) = standardize(z_a, epsilon), standardize(z_b, epsilon)

@@ -16,6 +16,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from barlow_jax.types import Reshard
+
 Form = Literal["auto", "direct", "gram"]
 
 # What `choose_form` takes a chip to compute while it sends one byte: 32e12 flops (a v5e's 197e12 bfloat16
@@ -39,6 +41,13 @@ def choose_form(num_rows: int, width: int, num_devices: int = 1) -> Form:
     direct = 6 * n * d * d / p + sends * 8 * n * d
     gram = 8 * n * n * d / p + sends * 16 * n * n
     return "gram" if gram < direct and 4 * n <= 3 * d else "direct"
+
+
+def resolve_form(form: Form, num_rows: int, width: int, reshard: Reshard | None) -> Form:
+    """The form that is meant: "auto" is the cheaper one on the devices that embeddings are split over."""
+    if form != "auto":
+        return form
+    return choose_form(num_rows, width, reshard.num_devices if reshard else 1)
 
 
 def off_diagonal_energy(

@@ -75,16 +75,7 @@ def _compare(
         except DoesNotFit as error:
             row |= {"fits": False, "why": str(error)}
             continue
-        row |= {
-            "fits": True,
-            "argument_bytes": cost.argument_bytes,
-            "temporary_bytes": cost.temporary_bytes,
-            "peak_bytes": cost.peak_bytes,
-            "flops": cost.flops,
-            "collectives": cost.by_kind(),
-            "collective_bytes": cost.collective_bytes,
-            "wire_bytes": cost.wire_bytes,
-        }
+        row |= {"fits": True} | cost.summary()
         if measure:
             timed[form] = _calls(compiled, abstract, experiment)
     for form, seconds in _interleaved(timed).items():

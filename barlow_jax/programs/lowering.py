@@ -45,7 +45,7 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
     batch = Batch({name: view for name in config.recipe.views}, numbers, numbers)
     abstract = TrainState(**layout.abstract(state._asdict()))
-    return compile_step(layout, **parts).lower(abstract, batch), abstract
+    return compile_step(layout, abstract, **parts).lower(abstract, batch), abstract
 
 
 def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:

@@ -2,16 +2,17 @@
 
 import argparse
 from collections.abc import Iterator
+import functools
 import math
 import pathlib
 import sys
 from typing import Any
 
 from barlow_jax import configdict
-from barlow_jax.config import Config
+from barlow_jax.config import Config, Data
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.objectives.correlation import choose_form
+from barlow_jax.objectives.correlation import resolve_form
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.roofline import Cost, DoesNotFit, Roofline, compile_cost
@@ -41,14 +42,10 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     """What a config costs on a topology; bytes, flops and seconds are those of one chip and one step."""
     experiment = Experiment.of(config, topology.devices())
-    split = config.data.train_split
-    num_images = catalog.count_images(config.data, (split,))[0].get(split)
+    num_images = _num_images(config.data)
     order = experiment.order(num_images or config.train.batch_size)
     lowered, state = lowering.lower(experiment, order, part)
-    form, reshard = config.objective.form, experiment.layout.reshard
-    if form == "auto":
-        num_devices = reshard.num_devices if reshard else 1
-        form = choose_form(config.train.batch_size, config.network.projector[-1], num_devices)
+    shape = (config.train.batch_size, config.network.projector[-1])
     result: dict[str, Any] = {
         "topology": topology.name,
         "chips": topology.num_chips,
@@ -56,7 +53,7 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
         "part": part,
         "batch_size": config.train.batch_size,
         "projector": experiment.layout.projector,
-        "form": form,
+        "form": resolve_form(config.objective.form, *shape, experiment.layout.reshard),
         "hbm_capacity": topology.chip.hbm_bytes,
         "parameter_bytes": state and lowering.bytes_per_device(state.params),
         "optimizer_bytes": state and lowering.bytes_per_device(state.opt_state),
@@ -66,19 +63,13 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     except DoesNotFit as error:
         return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result, error.ratio)}
     steps = experiment.num_steps(order) if num_images and part == "step" else None
-    return result | {"fits": True} | _of_cost(cost) | _of_time(cost, topology, result, steps)
+    return result | {"fits": True} | cost.summary() | _of_time(cost, topology, result, steps)
 
 
-def _of_cost(cost: Cost) -> dict[str, Any]:
-    return {
-        "argument_bytes": cost.argument_bytes,
-        "temporary_bytes": cost.temporary_bytes,
-        "peak_bytes": cost.peak_bytes,
-        "flops": cost.flops,
-        "hbm_bytes": cost.hbm_bytes,
-        "collectives": cost.by_kind(),
-        "wire_bytes": cost.wire_bytes,
-    }
+@functools.cache  # a folder of images is counted once, not for each row of a sweep
+def _num_images(data: Data) -> int | None:
+    """Of the training split, where that is known without preparing it."""
+    return catalog.count_images(data, (data.train_split,))[0].get(data.train_split)
 
 
 def _of_time(cost: Cost, topology: Topology, result: dict[str, Any], steps: int | None) -> dict[str, Any]:

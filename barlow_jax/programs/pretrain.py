@@ -60,7 +60,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             hooks.append(every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps))
         save_every = _steps(order, config.checkpoint.every_epochs)
         hooks.append(every(save_every, lambda done, state, metrics: checkpoints.save(state), last=num_steps))
-        step = compile_step(experiment.layout, **experiment.step_parts(order))
+        step = compile_step(experiment.layout, state, **experiment.step_parts(order))
         fit(step, state, feed, num_steps=num_steps, hooks=hooks)
     return {
         "step": num_steps,
