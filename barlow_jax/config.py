@@ -30,7 +30,9 @@ class Network:
     width: int = 64  # channels of the first stage: 64 is x1, 128 x2, 256 x4
     stem: Literal["imagenet", "cifar"] = "imagenet"  # 7x7/2 + max-pool, or 3x3/1
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths; the last one is the embedding's D
-    projector_batch_norm: bool = True  # after each hidden layer
+    projector_batch_norm: bool = True  # after each hidden layer, of the predictor too
+    predictor: tuple[int, ...] = ()  # widths of a second such head, on the embedding; none by default
+    num_classes: int = 0  # outputs of a linear classifier on the representation; 0 = none
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the computation; parameters are float32
     batch_norm_momentum: float = 0.9  # of the running averages (torch's 0.1)
     batch_norm_epsilon: float = 1e-5
@@ -39,9 +41,18 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    name: Literal["barlow_twins"] = "barlow_twins"
+    """Defaults: equation 1. What follows `scale` are the paper's ablations and the two forms of the sum."""
+
+    name: Literal["barlow_twins", "classification"] = "barlow_twins"
+    invariance_weight: float = 1.0  # of the diagonal's term
     off_diagonal_weight: float = 0.0051  # lambda (the paper rounds to 5e-3)
     scale: float = 1.0  # factor of the whole loss
+    # What embeddings go through before they are correlated: mean 0 and variance 1 over the batch; that, and
+    # then each image's to length 1; mean 0 alone.
+    normalization: Literal["batch", "sample", "none"] = "batch"
+    off_diagonal: Literal["cross", "auto"] = "cross"  # between the views, or of view a with itself
+    temperature: float | None = None  # a cross-entropy of C in the squares' place; none: the squares
+    stop_gradient: bool = False  # through view b
     form: Literal["auto", "direct", "gram"] = "auto"  # D x D or two N x N matrices; auto: the cheaper
     operand_dtype: Literal["float32", "bfloat16"] = "float32"  # that the loss's large products read
 
@@ -51,6 +62,9 @@ class Optim:
     name: Literal["lars", "sgd", "adamw"] = "lars"
     learning_rate: float = 0.2  # peak, per 256 images
     bias_learning_rate: float | None = 0.0048  # of biases and BatchNorm; none = learning_rate
+    # Of every gradient, before anything else. The official code, on W processes, applies 1/W of the true
+    # gradient: LARS cancels that for weights, and nothing does for biases and BatchNorm.
+    grad_scale: float = 1.0
     momentum: float = 0.9  # lars and sgd; beta 1 of adamw
     weight_decay: float = 1e-6  # never on biases and BatchNorm
     trust_coefficient: float = 0.001  # lars

@@ -19,14 +19,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.types import Array, Metrics, Objective, Outputs
+from barlow_jax.types import Array, Context, Metrics, Objective, Outputs
 
 # (params, batch_stats, raw images of the named view) -> (Outputs, batch_stats)
 Apply = Callable[[Any, Any, str, Array], tuple[Outputs, Any]]
 
 
 def of_batch(
-    params: Any, batch_stats: Any, views: Mapping[str, Array], apply: Apply, objective: Objective
+    params: Any,
+    batch_stats: Any,
+    views: Mapping[str, Array],
+    context: Context,
+    apply: Apply,
+    objective: Objective,
 ) -> tuple[Any, Any, Metrics]:
     """Gradients, new running statistics and metrics; the whole batch in one piece."""
 
@@ -34,7 +39,7 @@ def of_batch(
         outputs, stats = {}, batch_stats
         for name, images in views.items():
             outputs[name], stats = apply(params, stats, name, images)
-        value, metrics = objective.loss(outputs)
+        value, metrics = objective.loss(outputs, context)
         return value, (stats, metrics)
 
     gradients, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(params)
@@ -45,6 +50,7 @@ def of_microbatches(
     params: Any,
     batch_stats: Any,
     views: Mapping[str, Array],
+    context: Context,
     apply: Apply,
     objective: Objective,
     microbatches: int,
@@ -61,7 +67,7 @@ def of_microbatches(
         batch_stats, parts = jax.lax.scan(forward, batch_stats, images)
         outputs[name] = jax.tree.map(_join, parts)
 
-    cotangents, metrics = jax.grad(objective.loss, has_aux=True)(outputs)
+    cotangents, metrics = jax.grad(objective.loss, has_aux=True)(outputs, context)
     gradients = jax.tree.map(jnp.zeros_like, params)
     for name, images in pieces.items():
 

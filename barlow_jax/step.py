@@ -10,7 +10,7 @@ import optax
 from barlow_jax import gradients as gradients_of
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Network
-from barlow_jax.types import Batch, Metrics, Objective, TrainState
+from barlow_jax.types import Batch, Context, Metrics, Objective, TrainState
 
 Augment = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
 
@@ -42,7 +42,10 @@ def train_step(
 
     of_parts = partial(gradients_of.of_microbatches, microbatches=microbatches)
     compute = gradients_of.of_batch if microbatches == 1 else of_parts
-    gradients, batch_stats, metrics = compute(state.params, state.batch_stats, batch.views, apply, objective)
+    context = Context(batch.labels)
+    gradients, batch_stats, metrics = compute(
+        state.params, state.batch_stats, batch.views, context, apply, objective
+    )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["gradient_norm"] = optax.tree.norm(gradients)

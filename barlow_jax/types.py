@@ -20,10 +20,18 @@ class Batch(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What the network says of one view."""
+    """What the network says of one view; None where it has no such head."""
 
     representation: Array  # [B, H] pooled output of the encoder, float32
-    embedding: Array  # [B, D] output of the projector, in the dtype of the computation
+    embedding: Array | None = None  # [B, D] output of the projector, in the dtype of the computation
+    prediction: Array | None = None  # [B, D] output of the predictor on the embedding
+    logits: Array | None = None  # [B, C] output of the classifier on the representation, float32
+
+
+class Context(NamedTuple):
+    """What a loss may look at beside the network's outputs."""
+
+    labels: Array  # [B] int32 classes; -1 where the data set has none
 
 
 class TrainState(NamedTuple):
@@ -39,7 +47,7 @@ class TrainState(NamedTuple):
 class Objective:
     """A method: a pure loss, written for the global batch."""
 
-    loss: Callable[[Mapping[str, Outputs]], tuple[Array, Metrics]]
+    loss: Callable[[Mapping[str, Outputs], Context], tuple[Array, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)

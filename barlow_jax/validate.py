@@ -7,6 +7,7 @@ import math
 from barlow_jax.config import Config
 from barlow_jax.recipe import OPS, View
 
+_VIEWS = {"barlow_twins": ("a", "b"), "classification": ("a",)}
 # Pixels of the image to one of the stem's output; each stage after the first halves that again.
 _STEM_STRIDE = {"imagenet": 4, "cifar": 1}
 
@@ -21,7 +22,10 @@ class Facts:
 
 def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
-    checks = (_ranges(config), _recipe(config), _shapes(config), _mesh(config, facts), _sizes(config, facts))
+    checks = (
+        _ranges(config), _recipe(config), _objective(config), _shapes(config), _mesh(config, facts),
+        _sizes(config, facts),
+    )  # fmt: skip
     return [problem for check in checks for problem in check]
 
 
@@ -35,6 +39,7 @@ def _ranges(config: Config) -> Iterator[str]:
         "network.batch_norm_epsilon": config.network.batch_norm_epsilon,
         "optim.learning_rate": config.optim.learning_rate,
         "optim.trust_coefficient": config.optim.trust_coefficient,
+        "optim.grad_scale": config.optim.grad_scale,
         "objective.scale": config.objective.scale,
         "checkpoint.every_epochs": config.checkpoint.every_epochs,
         "checkpoint.keep_newest": config.checkpoint.keep_newest,
@@ -55,12 +60,14 @@ def _ranges(config: Config) -> Iterator[str]:
     optional = {
         "train.max_steps": config.train.max_steps,
         "optim.bias_learning_rate": config.optim.bias_learning_rate,
+        "objective.temperature": config.objective.temperature,
         "checkpoint.keep_every_epochs": config.checkpoint.keep_every_epochs,
     }
     positive |= {key: value for key, value in optional.items() if value is not None}
     not_negative = {
         "seed": config.seed,
         "data.threads": config.data.threads,
+        "objective.invariance_weight": config.objective.invariance_weight,
         "objective.off_diagonal_weight": config.objective.off_diagonal_weight,
         "optim.weight_decay": config.optim.weight_decay,
         "optim.warmup_epochs": config.optim.warmup_epochs,
@@ -92,8 +99,12 @@ def _ranges(config: Config) -> Iterator[str]:
 
 
 def _recipe(config: Config) -> Iterator[str]:
-    if set(config.recipe.views) != {"a", "b"}:
-        yield f"config.recipe.views: {config.objective.name} needs views a and b, got {sorted(config.recipe.views)}"
+    needed = _VIEWS[config.objective.name]
+    if sorted(config.recipe.views) != sorted(needed):
+        yield (
+            f"config.recipe.views: {config.objective.name} needs {' and '.join(needed)} and no other, "
+            f"got {', '.join(sorted(config.recipe.views))}"
+        )
     for name, view in config.recipe.views.items():
         yield from (f"config.recipe.views.{name}.{problem}" for problem in _view(view))
 
@@ -122,6 +133,30 @@ def _view(view: View) -> Iterator[str]:
         yield "normalize: mean and std need three numbers each, std above 0"
 
 
+def _objective(config: Config) -> Iterator[str]:
+    objective, network = config.objective, config.network
+    if objective.name == "classification":
+        if network.num_classes < 2:
+            yield f"config.network.num_classes: classification needs 2 classes or more, got {network.num_classes}"
+        if network.projector or network.predictor:
+            yield "config.network.projector: classification has none; set it and config.network.predictor to ()"
+        return
+    if not network.projector or min(network.projector) < 1:
+        yield f"config.network.projector: needs one or more widths from 1, got {network.projector}"
+    elif network.predictor and (min(network.predictor) < 1 or network.predictor[-1] != network.projector[-1]):
+        yield (
+            f"config.network.predictor: needs widths from 1 that end in the projector's {network.projector[-1]}, "
+            f"got {network.predictor}"
+        )
+    if network.num_classes:
+        yield f"config.network.num_classes: {objective.name} knows no classes; set it to 0"
+    if objective.temperature is not None and (objective.form == "gram" or objective.off_diagonal == "auto"):
+        yield (
+            "config.objective.temperature: the cross-entropy reads every entry of C; it goes with "
+            "config.objective.form auto or direct and config.objective.off_diagonal cross"
+        )
+
+
 def _shapes(config: Config) -> Iterator[str]:
     stages = 3 if config.network.encoder == "resnet8" else 4
     smallest = _STEM_STRIDE[config.network.stem] * 2 ** (stages - 1)
@@ -135,8 +170,6 @@ def _shapes(config: Config) -> Iterator[str]:
             f"config.data.image_size: the crop of {config.data.image_size} pixels is larger than the image, "
             f"which is resized to config.data.eval_resize = {config.data.eval_resize}"
         )
-    if not config.network.projector or min(config.network.projector) < 1:
-        yield f"config.network.projector: needs one or more widths from 1, got {config.network.projector}"
 
 
 def _mesh(config: Config, facts: Facts) -> Iterator[str]:

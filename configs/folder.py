@@ -10,11 +10,12 @@ are much smaller than 224 pixels want a smaller --config.data.image_size and --c
 and below 64 pixels --config.network.stem=cifar.
 """
 
-from barlow_jax.configdict import default_config
+import pathlib
+import runpy
 
 
 def get_config():
-    config = default_config()
+    config = runpy.run_path(pathlib.Path(__file__).with_name("imagenet.py"))["get_config"]()
     config.data.name = "folder"
     config.data.eval_split = "val"
     config.train.num_epochs = 300.0

@@ -10,9 +10,10 @@ import pytest
 from barlow_jax import gradients, objectives
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
-from barlow_jax.types import Outputs
+from barlow_jax.types import Context, Outputs
 
 ROWS, PIECES = 64, 4
+CONTEXT = Context(jnp.zeros([ROWS], jnp.int32))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def _oracle(params, stats, views, apply, objective):
                     embeddings[row] = embedding
             stats_of.append(current)
             outputs[name] = Outputs(jnp.zeros([ROWS, 1]), jnp.stack(embeddings))
-        value, metrics = objective.loss(outputs)
+        value, metrics = objective.loss(outputs, CONTEXT)
         return value, (stats_of[-1], metrics)
 
     stats_of = []
@@ -55,7 +56,7 @@ def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices,
     params, stats, views, *rest = parts
     layout = Layout(make_mesh(devices))
     placed = jax.device_put(views, layout.batch)
-    compute = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, *rest, microbatches=PIECES))
+    compute = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, CONTEXT, *rest, microbatches=PIECES))
     found = jax.device_get(compute(params, stats, placed))
     expected = jax.device_get(jax.jit(lambda p, s, v: _oracle(p, s, v, *rest))(params, stats, views))
     assert relative(found[0], expected[0]) < 1e-5
@@ -65,8 +66,8 @@ def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices,
 
 def test_one_microbatch_is_the_whole_batch(parts, relative):
     params, stats, views, *rest = parts
-    one = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, *rest, microbatches=1))
-    whole = jax.jit(lambda p, s, v: gradients.of_batch(p, s, v, *rest))
+    one = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, CONTEXT, *rest, microbatches=1))
+    whole = jax.jit(lambda p, s, v: gradients.of_batch(p, s, v, CONTEXT, *rest))
     (g1, s1, m1), (g2, s2, m2) = (jax.device_get(f(params, stats, views)) for f in (one, whole))
     assert relative(g1, g2) < 1e-5 and relative(s1, s2) < 1e-6
     np.testing.assert_allclose(m1["loss"], m2["loss"], rtol=1e-6)
@@ -83,7 +84,7 @@ def test_microbatches_save_memory(parts):
     params, stats, views, apply, objective = parts
 
     def temporaries(compute, **kwargs):
-        compute = partial(compute, apply=apply, objective=objective, **kwargs)
+        compute = partial(compute, context=CONTEXT, apply=apply, objective=objective, **kwargs)
         return jax.jit(compute).lower(params, stats, views).compile().memory_analysis().temp_size_in_bytes
 
     whole = temporaries(gradients.of_batch)
@@ -107,7 +108,9 @@ def test_remat_changes_no_number(parts, remat_apply, relative):
     params, stats, views, apply, objective = parts
     plain, remat = (
         jax.device_get(
-            jax.jit(partial(gradients.of_batch, apply=f, objective=objective))(params, stats, views)
+            jax.jit(partial(gradients.of_batch, context=CONTEXT, apply=f, objective=objective))(
+                params, stats, views
+            )
         )
         for f in (apply, remat_apply)
     )

@@ -29,6 +29,12 @@ def test_the_defaults_are_right():
         ({"optim__weight_decay": -1}, "config.optim.weight_decay: must not be negative"),
         ({"optim__momentum": 1}, "config.optim.momentum: must lie in 0..1, 1 excluded"),
         ({"network__projector": ""}, "config.network.projector: needs one or more widths"),
+        ({"network__predictor": "64"}, "config.network.predictor: needs widths from 1 that end in the projector's 8192"),
+        ({"network__num_classes": 10}, "config.network.num_classes: barlow_twins knows no classes"),
+        ({"objective__temperature": 0.1, "objective__form": "gram"}, "config.objective.temperature: the cross-entropy reads"),
+        ({"objective__temperature": 0}, "config.objective.temperature: must be above 0"),
+        ({"objective__invariance_weight": -1}, "config.objective.invariance_weight: must not be negative"),
+        ({"optim__grad_scale": 0}, "config.optim.grad_scale: must be above 0"),
         ({"knn__k": "0"}, "config.knn.k: needs one or more numbers from 1"),
         ({"probe__label_fractions": "0,1"}, "config.probe.label_fractions: needs numbers above 0"),
         ({"recipe__views__a__flip__probability": 1.5}, "config.recipe.views.a.flip.probability: must lie in 0..1"),
@@ -47,6 +53,13 @@ def test_the_defaults_are_right():
 def test_what_cannot_work_is_one_sentence(overrides, words):
     (problem,) = _problems(Facts(8, {"train": 5000}), **overrides)
     assert words in problem
+
+
+def test_classification_wants_classes_one_view_and_no_projector():
+    problems = _problems(Facts(8), objective__name="classification")
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "config.recipe.views", "config.network.num_classes", "config.network.projector",
+    ]  # fmt: skip
 
 
 def test_every_problem_is_listed():

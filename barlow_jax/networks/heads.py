@@ -1,4 +1,4 @@
-"""What sits on the encoder."""
+"""What sits on the encoder: projector and predictor, and a classifier."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,10 @@ torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Projector(nnx.Module):
-    """Linear, BatchNorm, ReLU for each hidden width, then a bare Linear; no biases (Barlow Twins, 2.2)."""
+    """Linear, BatchNorm, ReLU for each hidden width, then a bare Linear; no biases (Barlow Twins, 2.2).
+
+    The predictor of the asymmetric variants is another one, on the embedding.
+    """
 
     def __init__(
         self,
@@ -55,3 +58,15 @@ class Projector(nnx.Module):
             if layer is not self.layers[-1]:
                 x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
         return x
+
+
+class Classifier(nnx.Module):
+    """A Linear with bias: weight N(0, 0.01), bias 0, as the linear probe starts (section 3.1)."""
+
+    def __init__(self, inputs: int, num_classes: int, *, rngs: nnx.Rngs):
+        init = nnx.initializers.normal(0.01)
+        self.layer = nnx.Linear(inputs, num_classes, kernel_init=init, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[B, H]` representations to `[B, C]` logits, float32."""
+        return self.layer(x.astype(jnp.float32))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
-from barlow_jax.networks.heads import Projector
+from barlow_jax.networks.heads import Classifier, Projector
 from barlow_jax.networks.resnet import ResNet, num_features
 from barlow_jax.types import Outputs, ParallelLinear
 
@@ -43,7 +43,7 @@ class Factors(nnx.Module):
 
 
 class Siamese(nnx.Module):
-    """The encoder and its projector; both branches of the twins are this one."""
+    """The encoder and the heads that its config names; every branch is this one."""
 
     def __init__(
         self, config: config_lib.Network, make_encoder: Any, parallel: ParallelLinear | None, rngs: nnx.Rngs
@@ -53,15 +53,28 @@ class Siamese(nnx.Module):
             nnx.BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
         )
         self.encoder = make_encoder(config, norm, rngs)
-        self.projector = Projector(
-            num_features(config.encoder, config.width),
-            config.projector,
+        head = partial(
+            Projector,
             batch_norm=config.projector_batch_norm,
             dtype=dtype,
             # E[x^2] - E[x]^2 cancels where a feature's mean is large against its deviation.
             norm=partial(norm, use_fast_variance=False),
-            parallel=parallel,
             rngs=rngs,
+        )
+        inputs, widths, more = num_features(config.encoder, config.width), config.projector, config.predictor
+        self.projector = head(inputs, widths, parallel=parallel) if widths else None
+        self.predictor = head(widths[-1], more) if widths and more else None
+        self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
+
+    def __call__(self, images: jax.Array) -> Outputs:
+        """One view in training mode."""
+        representation = self.encoder(images, train=True)
+        embedding = self.projector and self.projector(representation, train=True)
+        return Outputs(
+            representation,
+            embedding,
+            prediction=self.predictor and self.predictor(embedding, train=True),
+            logits=self.classifier and self.classifier(representation),
         )
 
 
@@ -91,10 +104,14 @@ class Network:
         BatchNorm sees the whole (global) batch of this view and nothing of the other one.
         """
         module = nnx.merge(self._graph, params, batch_stats)
-        representation = module.encoder(images, train=True)
-        embedding = module.projector(representation, train=True)
-        return Outputs(representation, embedding), nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+        outputs = module(images)
+        return outputs, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
 
     def encode(self, params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
         """The frozen encoder: `[B, height, width, 3]` images to `[B, H]` float32, running statistics."""
         return nnx.merge(self._graph, params, batch_stats).encoder(images, train=False)
+
+    def classify(self, params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
+        """The classifier on the frozen encoder: `[B, height, width, 3]` images to `[B, C]` logits."""
+        module = nnx.merge(self._graph, params, batch_stats)
+        return module.classifier(module.encoder(images, train=False))

@@ -7,18 +7,20 @@ Equation 1 with the normalisation of the official code (BatchNorm without scale 
     L = sum_i (1 - C_ii)^2  +  lambda * sum_i sum_{j != i} C_ij^2
 
 A plain sum, not divided by D. All of it is float32 at the highest matmul precision, unless the operands
-of the large products are asked for in bfloat16. `correlation.py` has the two ways to the second sum.
+of the large products are asked for in bfloat16. `correlation.py` has the two ways to the second sum,
+`ablations.py` what the paper's table 5 and 6 put in the place of a part of it.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
+from barlow_jax.objectives import ablations
 from barlow_jax.objectives.correlation import Form, off_diagonal_energy, resolve_form
-from barlow_jax.types import Metrics, Objective, Outputs, Reshard
+from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard
 
 
 class Terms(NamedTuple):
@@ -54,19 +56,32 @@ def barlow_twins_terms(
     form: Form = "auto",
     reshard: Reshard | None = None,
     operand_dtype: jnp.dtype = jnp.float32,
+    normalization: ablations.Normalization = "batch",
+    off_diagonal: Literal["cross", "auto"] = "cross",
+    temperature: float | None = None,
 ) -> Terms:
-    """Both terms of equation 1, unweighted; arguments as of `barlow_twins_loss`."""
+    """Both terms of equation 1, unweighted; arguments as of `barlow_twins_loss`, and those of `ablations.py`."""
     _check_shapes(z_a, z_b)
     rows, width = z_a.shape
     form = resolve_form(form, rows, width, reshard)
     if reshard:
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
     (a, deviation_a), (b, deviation_b) = standardize(z_a, epsilon), standardize(z_b, epsilon)
-    diagonal = jnp.mean(a * b, axis=0)
     deviations = jax.lax.stop_gradient(jnp.stack([deviation_a, deviation_b]))
+    if normalization == "sample":
+        a, b = ablations.to_sphere(a), ablations.to_sphere(b)
+    elif normalization == "none":
+        a, b = ablations.centre(z_a), ablations.centre(z_b)
+    diagonal = jnp.mean(a * b, axis=0)
+    if temperature is not None:
+        invariance, redundancy = ablations.cross_entropies(a, b, diagonal, temperature)
+    else:
+        invariance = jnp.sum(jnp.square(1.0 - diagonal))
+        pair = (a, b, diagonal) if off_diagonal == "cross" else (a, a, jnp.mean(a * a, axis=0))
+        redundancy = off_diagonal_energy(*pair, form=form, operand_dtype=operand_dtype)
     return Terms(
-        invariance=jnp.sum(jnp.square(1.0 - diagonal)),
-        redundancy=off_diagonal_energy(a, b, diagonal, form=form, operand_dtype=operand_dtype),
+        invariance=invariance,
+        redundancy=redundancy,
         diagonal_mean=jnp.mean(diagonal),
         embedding_std_min=jnp.min(deviations),
         embedding_std_mean=jnp.mean(deviations),
@@ -115,21 +130,31 @@ def barlow_twins_loss(
 
 
 def make(config: config_lib.Objective, reshard: Reshard | None = None) -> Objective:
-    """The objective over views a and b, with metrics that can be compared between widths."""
+    """The objective over views a and b, with metrics that can be compared between widths.
 
-    def loss(outputs: Mapping[str, Outputs]) -> tuple[jax.Array, Metrics]:
+    Where there is a predictor it is on view a, and a stop-gradient is on view b (table 6).
+    """
+
+    def loss(outputs: Mapping[str, Outputs], context: Context) -> tuple[jax.Array, Metrics]:
+        del context
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
+        z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction
+        z_b = jax.lax.stop_gradient(z_b) if config.stop_gradient else z_b
         terms = barlow_twins_terms(
-            z_a, z_b, form=config.form, reshard=reshard, operand_dtype=jnp.dtype(config.operand_dtype)
+            z_a, z_b, form=config.form, reshard=reshard, operand_dtype=jnp.dtype(config.operand_dtype),
+            normalization=config.normalization, off_diagonal=config.off_diagonal, temperature=config.temperature,
+        )  # fmt: skip
+        value = config.scale * (
+            config.invariance_weight * terms.invariance + config.off_diagonal_weight * terms.redundancy
         )
-        width = z_a.shape[1]
-        value = config.scale * (terms.invariance + config.off_diagonal_weight * terms.redundancy)
+        width = 1 if config.temperature else z_a.shape[1]  # a cross-entropy does not grow with D
+        pairs = max(1.0, width * (width - 1.0))
         return value, {
             "loss": value,
             "invariance": terms.invariance / width,
             "redundancy": terms.redundancy / width,
             "diagonal_mean": terms.diagonal_mean,
-            "off_diagonal_rms": jnp.sqrt(terms.redundancy / max(1.0, width * (width - 1.0))),
+            "off_diagonal_rms": jnp.sqrt(terms.redundancy / pairs),
             "embedding_std_min": terms.embedding_std_min,
             "embedding_std_mean": terms.embedding_std_mean,
         }

@@ -1,5 +1,7 @@
 """Optimizers: the official LARS and its schedule, composed from optax; AdamW and SGD beside it."""
 
+import dataclasses
+
 import optax
 
 from barlow_jax import config as config_lib
@@ -25,6 +27,10 @@ def learning_rates(config: config_lib.Config, steps_per_epoch: int) -> dict[str,
 
 def make(config: config_lib.Optim, rates: dict[str, optax.Schedule]) -> optax.GradientTransformation:
     """The optimizer of a config, with one learning rate for each parameter group."""
+    if config.grad_scale != 1:
+        return optax.chain(
+            optax.scale(config.grad_scale), make(dataclasses.replace(config, grad_scale=1.0), rates)
+        )
     if config.name == "lars":
         return lars(
             rates,

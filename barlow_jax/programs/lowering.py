@@ -16,7 +16,7 @@ from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.step import compile_step, init_state
-from barlow_jax.types import Batch, Outputs, TrainState
+from barlow_jax.types import Batch, Context, Outputs, TrainState
 
 
 def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
@@ -60,7 +60,8 @@ def jit_loss(config: Config, layout: Layout) -> Callable:
 
     def loss(embeddings):
         nothing = jnp.zeros([config.train.batch_size, 0])
-        return objective.loss({name: Outputs(nothing, z) for name, z in embeddings.items()})[0]
+        outputs = {name: Outputs(nothing, z) for name, z in embeddings.items()}
+        return objective.loss(outputs, Context(jnp.zeros([config.train.batch_size], jnp.int32)))[0]
 
     return jax.jit(
         jax.value_and_grad(loss), in_shardings=layout.batch, out_shardings=(layout.replicated, layout.batch)

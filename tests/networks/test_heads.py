@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.networks.heads import Projector
+from barlow_jax.networks.heads import Classifier, Projector
 
 
 def _parameters(projector):
@@ -37,3 +37,11 @@ def test_a_single_layer_is_a_bare_matrix():
     np.testing.assert_allclose(
         projector(x, train=True), x @ np.asarray(projector.layers[0].kernel[...]), rtol=1e-6
     )
+
+
+def test_the_classifier_starts_as_the_probe_does():
+    head = Classifier(400, 300, rngs=nnx.Rngs(0))
+    kernel = np.asarray(head.layer.kernel[...])
+    np.testing.assert_allclose((kernel.mean(), kernel.std()), (0, 0.01), atol=1e-4)
+    assert not np.any(head.layer.bias[...])
+    assert head(jnp.ones((2, 400), jnp.bfloat16)).dtype == jnp.float32

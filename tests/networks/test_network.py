@@ -55,3 +55,14 @@ def test_the_frozen_encoder_sees_each_image_by_itself():
     together = jax.jit(network.encode)(params, stats, _images())
     alone = jax.jit(network.encode)(params, stats, _images()[:1])
     np.testing.assert_allclose(together[:1], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_heads_are_those_that_the_config_names():
+    network = _network(predictor=(12, 8), num_classes=5)
+    params, stats = _init(network)
+    assert set(params) == {"encoder", "projector", "predictor", "classifier"}
+    outputs, _ = jax.jit(network.apply)(params, stats, _images())
+    assert outputs.prediction.shape == outputs.embedding.shape == (8, 8) and outputs.logits.shape == (8, 5)
+    assert network.classify(params, stats, _images()).shape == (8, 5)
+    bare, _ = _init(Network(NetworkConfig(encoder="resnet8", width=4, projector=())))
+    assert set(bare) == {"encoder"}
