@@ -16,7 +16,8 @@ from barlow_jax.errors import UserError
 PROGRAMS = {
     "pretrain": "pretrain an encoder; goes on from the newest checkpoint",
     "probe": "linear probe of the newest checkpoint's encoder",
-    "knn": "weighted k-NN on the newest checkpoint's encoder",
+    "knn": "weighted cosine k-NN, and Euclidean, on the newest checkpoint's encoder",
+    "finetune": "encoder and a new classifier on a share of the labels (semi-supervised)",
     "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
     "bench": "time and memory of the loss in both forms, on the devices at hand or compiled for a topology",
@@ -84,13 +85,18 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
         without = "the defaults" if name == "bench" else "the one of the workdir"
         sub.add_argument("--config", metavar="FILE", help=f"config file; default: {without}")
         sub.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
-        sub.set_defaults(features="pretrained", topology=None, sweep=None, dry_run=False)
+        sub.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
         if name not in ("plan", "bench"):
             sub.add_argument(
                 "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
             )
             processes.add_flags(sub)
-        if name in ("probe", "knn"):
+        if name in ("probe", "knn", "finetune", "transfer", "evaluate"):
+            sub.add_argument(
+                "--encoder", metavar="PATH", help="another run's workdir, one of its checkpoints "
+                "(RUN/checkpoints/STEP), or a ResNet in torchvision's layout (.safetensors)"
+            )  # fmt: skip
+        if name in ("probe", "knn", "finetune", "transfer"):
             which = sub.add_mutually_exclusive_group()
             which.add_argument("--untrained", dest="features", action="store_const", const="untrained",
                                help="of the encoder before training: the honest baseline")  # fmt: skip

@@ -66,9 +66,9 @@ class Checkpoints:
         item = layout.abstract(abstract._asdict())
         return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(item)))
 
-    def restore_encoder(self, abstract: TrainState, layout: Layout, step: int) -> tuple[Any, Any]:
-        """Parameters and running statistics of a step, without optimizer state."""
-        item = layout.abstract({"params": abstract.params, "batch_stats": abstract.batch_stats})
+    def restore_part(self, params: Any, batch_stats: Any, layout: Layout, step: int) -> tuple[Any, Any]:
+        """Parameters and running statistics of a part of the network, from their shapes: `{"encoder": ...}`."""
+        item = layout.abstract({"params": params, "batch_stats": batch_stats})
         restored = self._manager.restore(
             step,
             args=ocp.args.PyTreeRestore(

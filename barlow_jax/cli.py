@@ -17,7 +17,7 @@ from barlow_jax.validate import Facts, validate
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
-    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.",
+    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir", "mesh.",
     "network.remat",
 )  # fmt: skip
@@ -92,7 +92,26 @@ def dry_run(config: Config, facts: Facts) -> dict[str, Any]:
 
 
 def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """The nested dict that the run starts from: of --config, else of the workdir."""
+    """The nested dict that the run starts from: of --config, else of the workdir, else of the encoder."""
+    if not args.encoder:
+        return _load_base(args)
+    from barlow_jax.programs import encoders
+
+    try:
+        brought = encoders.describe(args.encoder)
+    except UserError as error:
+        return configdict.default_config().to_dict(), [str(error)]
+    if not args.config and "data" in brought and (not args.workdir or _saved(args.workdir) is None):
+        return brought, []
+    tree, problems = _load_base(args)
+    tree["network"] |= brought["network"]
+    if "recipe" in brought and not problems:  # images are normalised as they were in pretraining
+        for view in tree["recipe"]["views"].values():
+            view["normalize"] = brought["recipe"]["views"]["a"]["normalize"]
+    return tree, problems
+
+
+def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
         config_dict, problems = configdict.load_config_file(args.config)
         return config_dict.to_dict(), problems

@@ -136,6 +136,23 @@ class Knn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Finetune:
+    """The whole encoder and a new classifier on a share of the labels. Defaults: the official code's README."""
+
+    label_fractions: tuple[float, ...] = (0.01, 0.1)  # of ImageNet, SimCLR's lists; else each class alike
+    subset_draws: int = 1  # fractions below 1 are the mean over so many fixed subsets
+    num_epochs: int = 20
+    batch_size: int = 256
+    encoder_learning_rate: float = 0.005  # at any batch size
+    head_learning_rate: float = 0.5
+    momentum: float = 0.9
+    weight_decay: float = 0.0  # of every parameter
+    schedule: Literal["cosine", "steps"] = "cosine"  # to 0, or in steps; moves once an epoch
+    milestones: tuple[float, ...] = (0.6, 0.8)  # shares of the epochs at which "steps" goes down
+    decay: float = 0.2  # by so much
+
+
+@dataclasses.dataclass(frozen=True)
 class Distributed:
     """Several processes, one a host. Where no cluster tells who they are, --coordinator and its like do."""
 
@@ -160,4 +177,5 @@ class Config:
     monitor: Monitor = Monitor()
     probe: Probe = Probe()
     knn: Knn = Knn()
+    finetune: Finetune = Finetune()
     distributed: Distributed = Distributed()

@@ -111,10 +111,11 @@ class Recipe:
     )
 
 
-def probe_view(normalize: Normalize) -> View:
-    """The linear probe's training view: bilinear crop and flip, nothing else (recipe of the paper)."""
+def classifier_view(view: View) -> View:
+    """What classifiers train on: crop (bilinear) and flip as the view has them, and nothing else."""
     off = {"jitter": Jitter(0.0), "grayscale": Grayscale(0.0), "blur": Blur(0.0)}
-    return View(crop=Crop(method="bilinear"), normalize=normalize, **off)
+    crop = dataclasses.replace(view.crop, method="bilinear")
+    return View(crop=crop, flip=view.flip, normalize=view.normalize, **off)
 
 
 OPS = tuple(field.name for field in dataclasses.fields(View) if field.name != "order")

@@ -49,6 +49,11 @@ def _ranges(config: Config) -> Iterator[str]:
         "probe.batch_size": config.probe.batch_size,
         "probe.learning_rate": config.probe.learning_rate,
         "probe.subset_draws": config.probe.subset_draws,
+        "finetune.subset_draws": config.finetune.subset_draws,
+        "finetune.num_epochs": config.finetune.num_epochs,
+        "finetune.batch_size": config.finetune.batch_size,
+        "finetune.encoder_learning_rate": config.finetune.encoder_learning_rate,
+        "finetune.head_learning_rate": config.finetune.head_learning_rate,
         "knn.temperature": config.knn.temperature,
         "knn.subset_draws": config.knn.subset_draws,
         "data.image_size": config.data.image_size,
@@ -72,21 +77,25 @@ def _ranges(config: Config) -> Iterator[str]:
         "optim.weight_decay": config.optim.weight_decay,
         "optim.warmup_epochs": config.optim.warmup_epochs,
         "monitor.every_epochs": config.monitor.every_epochs,
+        "finetune.weight_decay": config.finetune.weight_decay,
         "probe.weight_decay": config.probe.weight_decay,
         "probe.min_steps": config.probe.min_steps,
     }
     fractions = {
         "optim.final_scale": config.optim.final_scale,
         "network.batch_norm_momentum": config.network.batch_norm_momentum,
+        "finetune.decay": config.finetune.decay,
     }
-    below_one = {"optim.momentum": config.optim.momentum, "probe.momentum": config.probe.momentum}
+    momenta = {"optim": config.optim, "probe": config.probe, "finetune": config.finetune}
+    below_one = {f"{name}.momentum": group.momentum for name, group in momenta.items()}
     yield from (f"config.{k}: must be above 0, got {v}" for k, v in positive.items() if not 0 < v < math.inf)
     yield from (f"config.{k}: must not be negative, got {v}" for k, v in not_negative.items() if not v >= 0)
     yield from (f"config.{k}: must lie in 0..1, got {v}" for k, v in fractions.items() if not 0 <= v <= 1)
     yield from (
         f"config.{k}: must lie in 0..1, 1 excluded, got {v}" for k, v in below_one.items() if not 0 <= v < 1
     )
-    for name, values in (("probe", config.probe.label_fractions), ("knn", config.knn.label_fractions)):
+    for name in ("probe", "knn", "finetune"):
+        values = getattr(config, name).label_fractions
         if not values or not all(0 < value <= 1 for value in values):
             yield f"config.{name}.label_fractions: needs numbers above 0 and up to 1, got {values}"
     if not config.knn.k or min(config.knn.k) < 1:

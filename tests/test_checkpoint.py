@@ -40,9 +40,12 @@ def test_the_encoder_is_restored_without_the_optimizer(tmp_path, state):
     with open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(_at(state, 1))
     with open_checkpoints(tmp_path) as checkpoints:
-        params, stats = checkpoints.restore_encoder(abstract_state(INIT), Layout(make_mesh()), 1)
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), jax.device_get(state.params))
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(stats), jax.device_get(state.batch_stats))
+        abstract = abstract_state(INIT)
+        parts = ({"encoder": tree["encoder"]} for tree in (abstract.params, abstract.batch_stats))
+        params, stats = checkpoints.restore_part(*parts, Layout(make_mesh()), 1)
+    for restored, whole in ((params, state.params), (stats, state.batch_stats)):
+        assert set(restored) == {"encoder"}
+        jax.tree.map(np.testing.assert_array_equal, *jax.device_get((restored["encoder"], whole["encoder"])))
 
 
 def test_the_newest_and_the_periodic_ones_stay(tmp_path, state):
@@ -61,7 +64,8 @@ def test_looking_at_a_run_that_goes_on_disturbs_nothing(tmp_path, state):
     before = sorted(tmp_path.rglob("*"))
     with open_checkpoints(tmp_path, read_only=True) as looking:
         assert looking.steps == [1, 2, 3]
-        looking.restore_encoder(abstract_state(INIT), Layout(make_mesh()), 2)
+        abstract = abstract_state(INIT)
+        looking.restore_part(abstract.params, abstract.batch_stats, Layout(make_mesh()), 2)
     assert newest_step(tmp_path) == 3
     assert sorted(tmp_path.rglob("*")) == before
 

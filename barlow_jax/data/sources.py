@@ -52,6 +52,13 @@ def open_split(data: config_lib.Data, split: str) -> Source:
     return _open_tfds(builder, split)
 
 
+def read_labels(source: Source) -> np.ndarray:
+    """Labels of all examples, in the order of the split; no image is decoded."""
+    records = tf.data.Dataset.range(source.num_examples).batch(1024).map(source.fetch).unbatch()
+    labels = records.map(lambda record: source.parse(record)[1]).batch(1024)
+    return np.concatenate(list(labels.as_numpy_iterator()))
+
+
 def _open_folder(data: config_lib.Data, split: str) -> Source:
     builder = tfds.ImageFolder(data.data_dir)
     # Private, but there is no other way: its as_dataset() reads every file, in order.

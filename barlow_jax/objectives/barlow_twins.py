@@ -8,7 +8,7 @@ Equation 1 with the normalisation of the official code (BatchNorm without scale 
 
 A plain sum, not divided by D. All of it is float32 at the highest matmul precision, unless the operands
 of the large products are asked for in bfloat16. `correlation.py` has the two ways to the second sum,
-`ablations.py` what the paper's table 5 and 6 put in the place of a part of it.
+`variants.py` what the paper's table 5 and 6 put in the place of a part of it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
-from barlow_jax.objectives import ablations
+from barlow_jax.objectives import variants
 from barlow_jax.objectives.correlation import Form, off_diagonal_energy, resolve_form
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard
 
@@ -56,11 +56,11 @@ def barlow_twins_terms(
     form: Form = "auto",
     reshard: Reshard | None = None,
     operand_dtype: jnp.dtype = jnp.float32,
-    normalization: ablations.Normalization = "batch",
+    normalization: variants.Normalization = "batch",
     off_diagonal: Literal["cross", "auto"] = "cross",
     temperature: float | None = None,
 ) -> Terms:
-    """Both terms of equation 1, unweighted; arguments as of `barlow_twins_loss`, and those of `ablations.py`."""
+    """Both terms of equation 1, unweighted; arguments as of `barlow_twins_loss`, and those of `variants.py`."""
     _check_shapes(z_a, z_b)
     rows, width = z_a.shape
     form = resolve_form(form, rows, width, reshard)
@@ -69,12 +69,12 @@ def barlow_twins_terms(
     (a, deviation_a), (b, deviation_b) = standardize(z_a, epsilon), standardize(z_b, epsilon)
     deviations = jax.lax.stop_gradient(jnp.stack([deviation_a, deviation_b]))
     if normalization == "sample":
-        a, b = ablations.to_sphere(a), ablations.to_sphere(b)
+        a, b = variants.to_sphere(a), variants.to_sphere(b)
     elif normalization == "none":
-        a, b = ablations.centre(z_a), ablations.centre(z_b)
+        a, b = variants.centre(z_a), variants.centre(z_b)
     diagonal = jnp.mean(a * b, axis=0)
     if temperature is not None:
-        invariance, redundancy = ablations.cross_entropies(a, b, diagonal, temperature)
+        invariance, redundancy = variants.cross_entropies(a, b, diagonal, temperature)
     else:
         invariance = jnp.sum(jnp.square(1.0 - diagonal))
         pair = (a, b, diagonal) if off_diagonal == "cross" else (a, a, jnp.mean(a * a, axis=0))

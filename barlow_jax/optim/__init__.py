@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import optax
 
 from barlow_jax import config as config_lib
 from barlow_jax.optim import param_groups
 from barlow_jax.optim.lars import lars
-from barlow_jax.optim.schedules import warmup_cosine
+from barlow_jax.optim.schedules import by_epoch, warmup_cosine
 
 
 def learning_rates(config: config_lib.Config, steps_per_epoch: int) -> dict[str, optax.Schedule]:
@@ -49,4 +50,20 @@ def make(config: config_lib.Optim, rates: dict[str, optax.Schedule]) -> optax.Gr
         optax.scale_by_adam(b1=config.momentum),
         optax.masked(optax.add_decayed_weights(config.weight_decay), param_groups.is_weight),
         param_groups.scale_by_learning_rates(rates),
+    )
+
+
+def finetune(config: config_lib.Finetune, steps_per_epoch: int) -> optax.GradientTransformation:
+    """SGD with a rate for the encoder and one for the classifier, both moving once an epoch."""
+    factors = jnp.asarray(
+        by_epoch(config.schedule, config.num_epochs, milestones=config.milestones, decay=config.decay)
+    )
+    peaks = {"encoder": config.encoder_learning_rate, "classifier": config.head_learning_rate}
+    rates = {
+        name: lambda step, peak=peak: peak * factors[step // steps_per_epoch] for name, peak in peaks.items()
+    }
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay),
+        optax.trace(config.momentum),
+        param_groups.scale_by_learning_rates(rates, param_groups.part),
     )

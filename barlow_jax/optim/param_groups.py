@@ -1,5 +1,6 @@
-"""Two groups of parameters: weights (more than one dimension), and biases with BatchNorm (one)."""
+"""Groups of parameters: weights (more than one dimension) and biases with BatchNorm (one); or by part."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,13 @@ def is_weight(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim != 1, params)
 
 
-def scale_by_learning_rates(rates: dict[str, optax.Schedule]) -> optax.GradientTransformation:
+def part(params: Any) -> Any:
+    """The tree of names of the network's parts: "encoder", "classifier"."""
+    return {name: jax.tree.map(lambda _, name=name: name, tree) for name, tree in params.items()}
+
+
+def scale_by_learning_rates(
+    rates: dict[str, optax.Schedule], groups: Callable[[Any], Any] = group
+) -> optax.GradientTransformation:
     """Each group times minus its own learning rate."""
-    return optax.partition({name: optax.scale_by_learning_rate(rate) for name, rate in rates.items()}, group)
+    return optax.partition({name: optax.scale_by_learning_rate(rate) for name, rate in rates.items()}, groups)

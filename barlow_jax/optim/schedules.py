@@ -1,4 +1,7 @@
-"""Learning rates as functions of the step."""
+"""Learning rates as functions of the step, and of the epoch."""
+
+from collections.abc import Sequence
+import math
 
 import optax
 
@@ -12,3 +15,20 @@ def warmup_cosine(*, peak: float, warmup_steps: int, num_steps: int, final_scale
     if warmup_steps == 0:
         return cosine
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup_steps), cosine], [warmup_steps])
+
+
+def by_epoch(
+    kind: str, num_epochs: int, *, milestones: Sequence[float] = (), decay: float = 1.0
+) -> list[float]:
+    """The factor of the learning rate in each epoch, as classifiers are trained: it moves once an epoch.
+
+    Args:
+      kind: "cosine", half a cosine from 1 towards 0; "steps", times `decay` at each milestone.
+      num_epochs: of the whole training.
+      milestones: shares of it, in 0..1.
+      decay: of "steps".
+    """
+    if kind == "cosine":
+        return [(1 + math.cos(math.pi * epoch / num_epochs)) / 2 for epoch in range(num_epochs)]
+    passed = [round(share * num_epochs) for share in milestones]
+    return [decay ** sum(epoch >= start for start in passed) for epoch in range(num_epochs)]

@@ -12,7 +12,6 @@ import numpy as np
 
 from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment
-from barlow_jax.checkpoint import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.errors import UserError
@@ -21,6 +20,7 @@ from barlow_jax.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order
+from barlow_jax.programs import encoders
 from barlow_jax.step import init_state
 from barlow_jax.types import Batch, FeatureTable, TrainState
 
@@ -81,7 +81,7 @@ class Experiment:
     def init(self, order: Order) -> Callable[[jax.Array], TrainState]:
         """The jitted `key -> TrainState`, laid out on the mesh."""
         optimizer = self.step_parts(order)["optimizer"]
-        return self._run_once(partial(init_state, network=self.network, optimizer=optimizer))
+        return self.run_once(partial(init_state, network=self.network, optimizer=optimizer))
 
     def eval_batches(self, source: sources.Source, examples: np.ndarray | None = None) -> Iterator[Batch]:
         batch_size = self.config.eval_batch_size
@@ -89,16 +89,29 @@ class Experiment:
             source, self.config.data, batch_size=batch_size, share=self.share, examples=examples
         )
 
-    def encoder(self, workdir: pathlib.Path, kind: str) -> tuple[features.Encode, int]:
+    def encoder(self, place: pathlib.Path, kind: str) -> tuple[features.Encode, int]:
         """The frozen encoder and the step it is from; -1 for pixels, which have none."""
         if kind == PIXELS:
             return features.make_pixels(self.layout), -1
-        params, batch_stats, step = self._encoder_state(workdir, kind)
-        return partial(self.jitted_encoder(), params, batch_stats), step
+        state = self.encoder_state(place, kind)
+        return partial(self.jitted_encoder(), state.params, state.batch_stats), state.step
+
+    def encoder_state(self, place: pathlib.Path, kind: str) -> encoders.EncoderState:
+        """The encoder of a run, a checkpoint or a file, or the one before training; laid out on the mesh."""
+        init = self.run_once(self.headless.init)
+        if kind == UNTRAINED:
+            return encoders.EncoderState(*init(jax.random.key(self.config.seed)), 0)
+        return encoders.restore(place, jax.eval_shape(init, jax.random.key(0)), self.layout)
+
+    @property
+    def headless(self) -> Network:
+        """The encoder alone: `{"encoder": ...}` trees."""
+        return Network(dataclasses.replace(self.config.network, projector=(), predictor=(), num_classes=0))
 
     def jitted_encoder(self) -> Callable[..., jax.Array]:
         """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""
-        return features.make_encoder(self.network, self.layout, self.config.recipe.views["a"].normalize)
+        normalization = self.config.recipe.views["a"].normalize
+        return features.jit_inference(self.headless.encode, self.layout, normalization)
 
     def tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
         """Features of all examples of the training and of the evaluation split."""
@@ -107,20 +120,7 @@ class Experiment:
         train, test = (features.extract(encode, self.eval_batches(s), self.layout) for s in opened)
         return train, test
 
-    def _encoder_state(self, workdir: pathlib.Path, kind: str) -> tuple[Any, Any, int]:
-        key = jax.random.key(self.config.seed)
-        if kind == UNTRAINED:
-            return *self._run_once(self.network.init)(key), 0
-        newest = newest_step(workdir)
-        if newest is None:
-            raise UserError(
-                f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first, or pass --untrained"
-            )
-        init = self.init(self.order(self.config.train.batch_size))  # its shapes know no data set
-        with open_checkpoints(workdir, read_only=True) as checkpoints:
-            return *checkpoints.restore_encoder(abstract_state(init), self.layout, newest), newest
-
-    def _run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+    def run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """`key -> state`, jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
         fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         shardings = self.layout.state(jax.eval_shape(function, jax.random.key(0)))

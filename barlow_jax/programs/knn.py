@@ -9,13 +9,14 @@ import numpy as np
 from barlow_jax.config import Config
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
+from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.types import FeatureTable
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(workdir, args.features)
+    encode, step = experiment.encoder(encoders.place(workdir, args), args.features)
     train, test = experiment.tables(encode)
     return {"features": args.features, "step": step, **knn(config, train, test)}
 

@@ -133,7 +133,8 @@ def _monitor(experiment: Experiment, train: sources.Source, writer: MetricsWrite
     def table(source: sources.Source, state: TrainState) -> FeatureTable:
         chosen = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
         batches = experiment.eval_batches(source, np.sort(chosen))
-        return features.extract(partial(encoder, state.params, state.batch_stats), batches, experiment.layout)
+        params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
+        return features.extract(partial(encoder, params, stats), batches, experiment.layout)
 
     def monitor(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics

@@ -12,14 +12,15 @@ from barlow_jax.data import pipeline, sources
 from barlow_jax.evals import features, linear
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
+from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.recipe import probe_view
+from barlow_jax.recipe import classifier_view
 from barlow_jax.types import FeatureTable
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(workdir, args.features)
+    encode, step = experiment.encoder(encoders.place(workdir, args), args.features)
     train, test = experiment.tables(encode)
     return {"features": args.features, "step": step, **probe(experiment, encode, train, test)}
 
@@ -62,7 +63,7 @@ def _epochs(
         chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
         return linear.table_batches(chosen, config.probe.batch_size, seed)
     source = sources.open_split(config.data, config.data.train_split)
-    views = {"probe": probe_view(config.recipe.views["a"].normalize)}
+    views = {"probe": classifier_view(config.recipe.views["a"])}
     order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:

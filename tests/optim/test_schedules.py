@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import optim
-from barlow_jax.optim.schedules import warmup_cosine
+from barlow_jax.optim.schedules import by_epoch, warmup_cosine
 
 
 def _official(step, peak, warmup, total, final=0.001):
@@ -32,3 +32,15 @@ def test_the_imagenet_recipe_peaks_at_the_papers_rates():
     np.testing.assert_allclose(rates["weights"](6250), 1.6, rtol=1e-6)
     np.testing.assert_allclose(rates["biases"](6250), 0.0384, rtol=1e-6)
     np.testing.assert_allclose(rates["weights"](625_000), 0.0016, rtol=1e-3)
+
+
+def test_half_a_cosine_by_epoch():
+    np.testing.assert_allclose(
+        by_epoch("cosine", 4), [1, (1 + np.sqrt(0.5)) / 2, 0.5, (1 - np.sqrt(0.5)) / 2]
+    )
+
+
+def test_steps_come_at_shares_of_the_epochs():
+    """The paper's fine-tuning: 20 epochs, a fifth of the rate after 12 and 16."""
+    expected = [1.0] * 12 + [0.2] * 4 + [0.2**2] * 4
+    np.testing.assert_allclose(by_epoch("steps", 20, milestones=(0.6, 0.8), decay=0.2), expected)

@@ -1,0 +1,79 @@
+"""Where a trained encoder comes from: a run's workdir, one of its checkpoints, or a torchvision file."""
+
+import argparse
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+
+from barlow_jax.checkpoint import FOLDER, newest_step, open_checkpoints
+from barlow_jax.errors import UserError
+from barlow_jax.mesh import Layout
+
+_FORMS = (
+    "pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), "
+    "or a file in torchvision's layout (.safetensors)"
+)
+
+
+class EncoderState(NamedTuple):
+    """An encoder at rest."""
+
+    params: Any  # {"encoder": nested dict of float32 arrays}
+    batch_stats: Any
+    step: int  # updates that it has seen; -1 where the file does not say
+
+
+def place(workdir: pathlib.Path, args: argparse.Namespace) -> pathlib.Path:
+    """Where the encoder is: --encoder, else the workdir."""
+    return pathlib.Path(args.encoder) if args.encoder else workdir
+
+
+def describe(path: str) -> dict[str, Any]:
+    """The config that an encoder brings with it, whole from a run, `network` alone from a file.
+
+    Raises:
+      UserError: there is no encoder.
+    """
+    where = pathlib.Path(path)
+    if _is_file(where):
+        from barlow_jax.networks import torchvision
+
+        found = torchvision.read_safetensors(where)
+        return {"network": {"encoder": found.name, "width": found.width, "stem": found.stem}}
+    saved = _run_and_step(where)[0] / "config.json"
+    if not saved.is_file():
+        raise UserError(f"--encoder: {path} holds no encoder; {_FORMS}")
+    return json.loads(saved.read_text())
+
+
+def restore(where: pathlib.Path, abstract: tuple[Any, Any], layout: Layout) -> EncoderState:
+    """Reads an encoder of the given shapes, `(params, batch_stats)`, onto the mesh."""
+    if _is_file(where):
+        from barlow_jax.networks import torchvision
+
+        found = torchvision.read_safetensors(where)
+        trees = {"encoder": found.params}, {"encoder": found.batch_stats}
+        return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)
+    run, step = _run_and_step(where)
+    step = newest_step(run) if step is None else step
+    if step is None:
+        raise UserError(
+            f"{run} holds no checkpoint; run `pretrain --workdir {run}` first, or pass --untrained"
+        )
+    with open_checkpoints(run, read_only=True) as checkpoints:
+        if step not in checkpoints.steps:
+            there = ", ".join(map(str, checkpoints.steps))
+            raise UserError(f"{run} holds no checkpoint of step {step}; it has {there or 'none'}")
+        return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
+
+
+def _is_file(where: pathlib.Path) -> bool:
+    return where.suffix == ".safetensors"
+
+
+def _run_and_step(where: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+    if where.parent.name == FOLDER and where.name.isdigit():
+        return where.parent.parent, int(where.name)
+    return where, None

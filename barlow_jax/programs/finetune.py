@@ -1,0 +1,130 @@
+"""Semi-supervised: the whole encoder and a new classifier, trained on a share of the labels.
+
+The official code's evaluation: BatchNorm in training mode, SGD with one learning rate for the encoder and one
+for the head, random crop and flip. The step is that of pretraining, with the classification objective.
+"""
+
+import argparse
+from collections.abc import Callable
+import contextlib
+import dataclasses
+import functools
+from functools import partial
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from barlow_jax import config as config_lib, optim
+from barlow_jax.config import Config
+from barlow_jax.data import pipeline, sources
+from barlow_jax.errors import UserError
+from barlow_jax.evals import features, scores
+from barlow_jax.evals.subsets import accuracy_by_fraction
+from barlow_jax.feed import Feed
+from barlow_jax.loop import fit
+from barlow_jax.order import Order
+from barlow_jax.programs import encoders
+from barlow_jax.programs.encoders import EncoderState
+from barlow_jax.programs.experiment import Experiment
+from barlow_jax.recipe import Recipe, classifier_view
+from barlow_jax.step import compile_step, init_state
+from barlow_jax.types import FeatureTable, TrainState
+
+# SimCLR's lists of ImageNet images, by share of the labels; every paper since takes them.
+_LISTS = {"imagenet2012": {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}}
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    experiment = Experiment.of(config)
+    encoder = experiment.encoder_state(encoders.place(workdir, args), args.features)
+    return {"features": args.features, "step": encoder.step, **finetune(config, encoder)}
+
+
+def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
+    """Top-1 and top-5 in percent after the last epoch, by the fraction of the labels."""
+    lists, draws = _LISTS.get(config.data.name, {}), config.finetune.subset_draws
+    test = sources.open_split(config.data, config.data.eval_split)
+    results = {}
+    for fraction in config.finetune.label_fractions:
+        data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
+        train = sources.open_split(data, data.train_split)
+        labels = sources.read_labels(train)
+        compiled = functools.cache(partial(_compile, config, int(labels.max()) + 1))
+
+        def measure(rows: np.ndarray, draw: int, train=train, compiled=compiled) -> dict[str, float]:
+            tuning = compiled(len(rows))  # every draw has as many
+            state = _train(tuning, encoder, train, rows, draw)
+            table = _logits(tuning.experiment, state, test)
+            return scores.top_accuracies(table.features, table.labels)
+
+        share = 1.0 if fraction in lists else fraction
+        (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [share], draws, measure).values()
+    return {"finetune": results}
+
+
+class Tuning(NamedTuple):
+    """What all trainings on so many images share."""
+
+    experiment: Experiment
+    order: Order
+    init: Callable[[jax.Array], TrainState]
+    step: Callable
+
+
+def tuned(config: Config, num_classes: int, batch_size: int) -> Config:
+    """The config of a classifier on the same encoder."""
+    return dataclasses.replace(
+        config,
+        recipe=Recipe({"a": classifier_view(config.recipe.views["a"])}),
+        network=dataclasses.replace(config.network, projector=(), predictor=(), num_classes=num_classes),
+        objective=config_lib.Objective(name="classification"),
+        train=dataclasses.replace(config.train, batch_size=batch_size, microbatches=1),
+        mesh=dataclasses.replace(config.mesh, projector="replicated"),
+    )
+
+
+def _compile(config: Config, num_classes: int, num_rows: int) -> Tuning:
+    devices = jax.device_count()
+    batch_size = min(config.finetune.batch_size, num_rows) // devices * devices
+    if batch_size < 2:
+        raise UserError(
+            f"config.finetune.label_fractions: {num_rows} images are too few for a batch on {devices} devices"
+        )
+    experiment = Experiment.of(tuned(config, num_classes, batch_size))
+    order = Order(config.seed, num_rows, batch_size)
+    optimizer = optim.finetune(config.finetune, order.steps_per_epoch)
+    parts = experiment.step_parts(order) | {"optimizer": optimizer}
+    init = experiment.run_once(partial(init_state, network=experiment.network, optimizer=optimizer))
+    step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), **parts)
+    return Tuning(experiment, order, init, step)
+
+
+def _train(
+    tuning: Tuning, encoder: EncoderState, source: sources.Source, rows: np.ndarray, draw: int
+) -> TrainState:
+    """From the encoder and a new head; `draw` seeds the head, the order and the augmentation."""
+    experiment, order = tuning.experiment, dataclasses.replace(tuning.order, seed=tuning.order.seed + draw)
+    config = experiment.config
+    num_steps = config.finetune.num_epochs * order.steps_per_epoch
+    state = tuning.init(jax.random.key(draw))
+    params, stats = jax.tree.map(
+        jnp.copy, (encoder.params, encoder.batch_stats)
+    )  # the step takes its own over
+    state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
+    batches = pipeline.train_batches(
+        source, config.data, config.recipe.views, order,
+        first_step=0, num_steps=num_steps, share=experiment.share, examples=rows,
+    )  # fmt: skip
+    with contextlib.closing(Feed(batches, experiment.layout.place)) as feed:
+        return fit(tuning.step, state, feed, num_steps=num_steps)
+
+
+def _logits(experiment: Experiment, state: TrainState, source: sources.Source) -> FeatureTable:
+    """`[N, C]` logits of all examples of a split, in evaluation mode."""
+    normalization = experiment.config.recipe.views["a"].normalize
+    classify = features.jit_inference(experiment.network.classify, experiment.layout, normalization)
+    classify = partial(classify, state.params, state.batch_stats)
+    return features.extract(classify, experiment.eval_batches(source), experiment.layout)

@@ -1,0 +1,64 @@
+"""finetune on one small run, through the entry point, and its pieces."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from barlow_jax import config as config_lib, optim
+from barlow_jax.programs import finetune
+
+SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.1,1")
+
+
+def test_fine_tuning_beats_chance_and_says_the_fraction(workdir, program):
+    rates = ("--config.finetune.encoder_learning_rate=0.1", "--config.finetune.batch_size=64")
+    results, _ = program("finetune", "--workdir", workdir, *SHORT, *rates)
+    assert results["features"] == "pretrained" and results["step"] == 22
+    assert set(results["finetune"]) == {"0.1", "1"}
+    assert all(0 < score["top1"] <= score["top5"] <= 100 for score in results["finetune"].values())
+    assert results["finetune"]["1"]["top1"] > 30, "ten classes, and eight epochs of all labels"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [(1 + np.cos(np.pi * e / 20)) / 2 for e in range(20)]),
+        ({"schedule": "steps"}, [1] * 12 + [0.2] * 4 + [0.04] * 4),
+    ],
+)
+def test_both_rates_follow_the_schedule(settings, expected):
+    """Unit gradients and no momentum: each update is minus the rate."""
+    config = config_lib.Finetune(momentum=0.0, **settings)
+    optimizer = optim.finetune(config, steps_per_epoch=3)
+    params = {"encoder": {"w": np.ones(2, np.float32)}, "classifier": {"w": np.ones(2, np.float32)}}
+    state, seen = optimizer.init(params), []
+    for _ in range(60):
+        updates, state = optimizer.update(jax.tree.map(np.ones_like, params), state, params)
+        seen.append((-updates["encoder"]["w"][0], -updates["classifier"]["w"][0]))
+    by_epoch = np.array(seen).reshape(20, 3, 2)
+    np.testing.assert_allclose(by_epoch[:, 0, 0], 0.005 * np.array(expected), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(by_epoch[:, 2, 1], 0.5 * np.array(expected), rtol=1e-5, atol=1e-7)
+
+
+def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, monkeypatch):
+    config, opened, real = typed(small_config), [], finetune.sources.open_split
+
+    def digits_in_their_place(data, split):
+        opened.append((data.name, split))
+        return real(dataclasses.replace(data, name="digits"), split)
+
+    monkeypatch.setattr(finetune.sources, "open_split", digits_in_their_place)
+    settings = dataclasses.replace(config.finetune, label_fractions=(0.01, 0.1, 0.5), num_epochs=1)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, name="imagenet2012"), finetune=settings
+    )
+    encoder = finetune.Experiment.of(config).encoder_state(workdir, "pretrained")
+    assert set(finetune.finetune(config, encoder)["finetune"]) == {"0.01", "0.1", "0.5"}
+    assert opened == [
+        ("imagenet2012", "test"),
+        ("imagenet2012_subset/1pct", "train"),
+        ("imagenet2012_subset/10pct", "train"),
+        ("imagenet2012", "train"),
+    ]
