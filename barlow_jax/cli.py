@@ -2,25 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
-import json
 import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import configdict, processes
+from barlow_jax import configdict, processes, runs
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.tpu import Topology
 from barlow_jax.validate import Facts, validate
-
-# Keys that may change while a run goes on: they change what is watched, kept and measured, not what
-# is learned.
-_FREE = (
-    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
-    "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir", "mesh.",
-    "network.remat",
-)  # fmt: skip
 
 
 def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -53,7 +44,7 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     if unread:  # these are the defaults, and whether they fit this machine is nobody's question
         return config, Facts(), problems
     if args.program == "pretrain" and args.workdir:
-        problems += _differences(args.workdir, config)
+        problems += runs.differences(args.workdir, config)
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more
@@ -101,7 +92,11 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         brought = encoders.describe(args.encoder)
     except UserError as error:
         return configdict.default_config().to_dict(), [str(error)]
-    if not args.config and "data" in brought and (not args.workdir or _saved(args.workdir) is None):
+    if (
+        not args.config
+        and "data" in brought
+        and (not args.workdir or runs.saved_config(args.workdir) is None)
+    ):
         return brought, []
     tree, problems = _load_base(args)
     tree["network"] |= brought["network"]
@@ -118,7 +113,7 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.program == "bench":  # of the loss alone
         return configdict.default_config().to_dict(), []
     if args.workdir:
-        saved = _saved(args.workdir)
+        saved = runs.saved_config(args.workdir)
         if saved is not None:
             return saved, []
         problem = (
@@ -129,14 +124,6 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     return configdict.default_config().to_dict(), [problem]
 
 
-def _saved(workdir: str) -> dict[str, Any] | None:
-    path = pathlib.Path(workdir) / "config.json"
-    try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except ValueError as error:
-        raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
-
-
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:
     if not workdir:
         return ["--workdir: is missing; say where checkpoints and results go"] if needed else []
@@ -145,20 +132,6 @@ def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:
     if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
         return [f"--workdir: {workdir} is not a folder"]
     return []
-
-
-def _differences(workdir: str, config: Config) -> list[str]:
-    """Keys that the workdir's run has otherwise, and that would make it another run."""
-    saved = _saved(workdir)
-    if saved is None:
-        return []
-    then, now = (configdict.flatten(tree) for tree in (saved, configdict.to_config_dict(config).to_dict()))
-    return [
-        f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
-        "use another workdir or the same config"
-        for key, value in now.items()
-        if not key.startswith(_FREE) and json.dumps(then.get(key)) != json.dumps(value)
-    ]
 
 
 def _devices_on_paper(args: argparse.Namespace) -> tuple[int | None, list[str]]:

@@ -9,7 +9,10 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
-    0: ("config", "recipe", "configdict", "validate", "order", "files", "errors"),
+    0: (
+        "config", "recipe", "configdict", "validate", "order", "files", "errors", "runs",
+        "published", "ablations",
+    ),
     1: (
         "types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data",
         "hlo", "traffic", "tpu", "roofline",

@@ -1,12 +1,12 @@
 """Where a trained encoder comes from: a run's workdir, one of its checkpoints, or a torchvision file."""
 
 import argparse
-import json
 import pathlib
 from typing import Any, NamedTuple
 
 import jax
 
+from barlow_jax import runs
 from barlow_jax.checkpoint import FOLDER, newest_step, open_checkpoints
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
@@ -42,10 +42,10 @@ def describe(path: str) -> dict[str, Any]:
 
         found = torchvision.read_safetensors(where)
         return {"network": {"encoder": found.name, "width": found.width, "stem": found.stem}}
-    saved = _run_and_step(where)[0] / "config.json"
-    if not saved.is_file():
+    saved = runs.saved_config(_run_and_step(where)[0])
+    if saved is None:
         raise UserError(f"--encoder: {path} holds no encoder; {_FORMS}")
-    return json.loads(saved.read_text())
+    return saved
 
 
 def restore(where: pathlib.Path, abstract: tuple[Any, Any], layout: Layout) -> EncoderState:

@@ -1,0 +1,122 @@
+"""The ablations of the Barlow Twins paper (section 4) as data: each a change of named config keys of one base.
+
+The paper's base is `configs/imagenet.py` for 300 epochs. Changes are written relative to the base where the
+paper's are (a batch size has another rate, a projector another width at the same depth), so that they can be
+applied to a small one as well.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+from typing import Any
+
+from barlow_jax import configdict
+from barlow_jax.config import Config
+from barlow_jax.published import Top
+
+# A value, or what makes one of the base.
+Change = Any | Callable[[Config], Any]
+_UNPUBLISHED = Top()
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """One row of a table."""
+
+    group: str
+    name: str  # unique in its group
+    changes: Mapping[str, Change]  # by config key
+    published: Top = _UNPUBLISHED
+
+    def apply(self, base: Config) -> Config:
+        """The base with these keys changed and no other."""
+        tree = configdict.to_config_dict(base).to_dict()
+        for key, change in self.changes.items():
+            *parents, leaf = key.split(".")
+            node = functools.reduce(lambda inner, name: inner[name], parents, tree)
+            node[leaf] = change(base) if callable(change) else change
+        config, problems = configdict.from_tree(tree)
+        if problems:
+            raise ValueError(f"{self.group}/{self.name}: {problems[0]}")
+        return config
+
+
+def _views(**changes: float) -> dict[str, float]:
+    """The same op probabilities in both views."""
+    return {f"recipe.views.{view}.{op}.probability": p for view in "ab" for op, p in changes.items()}
+
+
+def _times(factor: float) -> Callable[[Config], float]:
+    return lambda base: round(base.optim.learning_rate * factor, 12)
+
+
+def _width(width: int) -> Callable[[Config], tuple[int, ...]]:
+    """All layers, as the authors did it (their issue 48), at the base's depth."""
+    return lambda base: (width,) * len(base.network.projector)
+
+
+def _depth(depth: int) -> Callable[[Config], tuple[int, ...]]:
+    return lambda base: (base.network.projector[-1],) * depth
+
+
+def _predictor(base: Config) -> tuple[int, ...]:
+    """Two fully connected layers as wide as the embedding, on one branch."""
+    return (base.network.projector[-1],) * 2
+
+
+_NO_COLOR = _views(jitter=0.0, grayscale=0.0)
+_CROP_AND_BLUR = {**_NO_COLOR, **_views(flip=0.0), "recipe.views.b.solarize.probability": 0.0}
+
+ABLATIONS = (
+    # Table 5.
+    Ablation("loss", "only_invariance", {"objective.off_diagonal_weight": 0.0}, Top(57.3, 80.5)),
+    Ablation("loss", "only_redundancy", {"objective.invariance_weight": 0.0}, Top(0.1, 0.5)),
+    Ablation("loss", "along_features", {"objective.normalization": "sample"}, Top(69.8, 88.8)),
+    Ablation("loss", "no_projector_bn", {"network.projector_batch_norm": False}, Top(71.2, 89.7)),
+    Ablation(
+        "loss", "no_normalization",
+        {"network.projector_batch_norm": False, "objective.normalization": "none"}, Top(53.4, 76.7),
+    ),
+    # The paper tells neither temperature nor weight; these are ours.
+    Ablation(
+        "loss", "cross_entropy",
+        {"objective.temperature": 0.1, "objective.off_diagonal_weight": 1.0}, Top(63.3, 85.7),
+    ),
+    # Table 6.
+    Ablation("asymmetry", "stop_gradient", {"objective.stop_gradient": True}, Top(70.5, 89.0)),
+    Ablation("asymmetry", "predictor", {"network.predictor": _predictor}, Top(70.2, 89.0)),
+    Ablation(
+        "asymmetry", "both",
+        {"objective.stop_gradient": True, "network.predictor": _predictor}, Top(61.3, 83.5),
+    ),
+    # The authors' table of batch sizes with their rates per 256 images, 0.2 at 2048 (their issue 7).
+    *(
+        Ablation(
+            "batch_size", str(size),
+            {"train.batch_size": size} | ({"optim.learning_rate": _times(rate / 0.2)} if rate != 0.2 else {}),
+            Top(top1),
+        )
+        for size, rate, top1 in (
+            (128, 0.7, 69.7), (256, 0.4, 70.7), (512, 0.3, 71.4), (1024, 0.25, 71.7), (4096, 0.2, 70.7),
+        )
+    ),
+    # Figure 3, one op after the other; its values are in a plot alone.
+    Ablation("augmentation", "no_grayscale", _views(grayscale=0.0)),
+    Ablation("augmentation", "no_color", _NO_COLOR),
+    Ablation("augmentation", "crop_and_blur", _CROP_AND_BLUR),
+    Ablation("augmentation", "crop", {**_CROP_AND_BLUR, **_views(blur=0.0)}),
+    # Figure 4, rising with the width; lambda stays. And section 4 on depth, which saturates at 3.
+    *(
+        Ablation("width", str(width), {"network.projector": _width(width)})
+        for width in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
+    ),
+    *(Ablation("depth", str(depth), {"network.projector": _depth(depth)}) for depth in (1, 2, 4)),
+    # Figure 5: between 70.8 and 71.6 all over.
+    *(
+        Ablation("lambda", f"{weight:g}", {"objective.off_diagonal_weight": weight})
+        for weight in (0.002, 0.005, 0.007, 0.01, 0.015, 0.02)
+    ),
+    # A footnote: "similar".
+    Ablation("correlation", "auto", {"objective.off_diagonal": "auto"}),
+)  # fmt: skip
+GROUPS = tuple(dict.fromkeys(ablation.group for ablation in ABLATIONS))

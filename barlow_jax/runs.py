@@ -1,0 +1,40 @@
+"""The workdir of a run: the config that it was started with, and what may not change on it."""
+
+import json
+import pathlib
+from typing import Any
+
+from barlow_jax import configdict
+from barlow_jax.config import Config
+from barlow_jax.errors import UserError
+
+# Keys that may change while a run goes on: they change what is watched, kept and measured, not what
+# is learned.
+_FREE = (
+    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
+    "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir", "mesh.",
+    "network.remat",
+)  # fmt: skip
+
+
+def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
+    """The nested dict in `<workdir>/config.json`; None where there is none."""
+    path = pathlib.Path(workdir) / "config.json"
+    try:
+        return json.loads(path.read_text()) if path.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
+
+
+def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
+    """Keys that the workdir's run has otherwise, and that would make it another run; one sentence each."""
+    saved = saved_config(workdir)
+    if saved is None:
+        return []
+    then, now = (configdict.flatten(tree) for tree in (saved, configdict.to_config_dict(config).to_dict()))
+    return [
+        f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
+        "use another workdir or the same config"
+        for key, value in now.items()
+        if not key.startswith(_FREE) and json.dumps(then.get(key)) != json.dumps(value)
+    ]
