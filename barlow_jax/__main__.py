@@ -18,6 +18,7 @@ PROGRAMS = {
     "probe": "linear probe of the newest checkpoint's encoder",
     "knn": "weighted cosine k-NN, and Euclidean, on the newest checkpoint's encoder",
     "finetune": "encoder and a new classifier on a share of the labels (semi-supervised)",
+    "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
     "bench": "time and memory of the loss in both forms, on the devices at hand or compiled for a topology",
@@ -83,7 +84,8 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
         sub = programs.add_parser(name, help=summary, description=summary, epilog=EPILOG, allow_abbrev=False,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         without = "the defaults" if name == "bench" else "the one of the workdir"
-        sub.add_argument("--config", metavar="FILE", help=f"config file; default: {without}")
+        flags = ("--base", "--config") if name == "ablate" else ("--config",)
+        sub.add_argument(*flags, dest="config", metavar="FILE", help=f"config file; default: {without}")
         sub.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
         sub.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
         if name not in ("plan", "bench"):
@@ -106,6 +108,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
             sub.add_argument(
                 "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
             )
+        if name == "ablate":
+            sub.add_argument("--only", metavar="GROUPS", help="of the paper's ablations, separated by commas: "
+                             "loss, asymmetry, batch_size, augmentation, width, depth, lambda, correlation")  # fmt: skip
         if name == "bench":
             sub.add_argument("what", choices=("loss",), help="what to measure")
             sub.add_argument("--rows", default="256,1024", help="batch sizes N, separated by commas")

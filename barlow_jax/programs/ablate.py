@@ -1,0 +1,112 @@
+"""The paper's ablations on a base config, one run after the other, the paper's numbers beside ours."""
+
+import argparse
+from collections.abc import Iterator
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from barlow_jax import configdict, files, runs
+from barlow_jax.ablations import ABLATIONS, GROUPS, Ablation
+from barlow_jax.config import Config
+from barlow_jax.data import catalog
+from barlow_jax.errors import UserError
+from barlow_jax.programs import pretrain
+from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.programs.probe import probe
+from barlow_jax.published import ABLATION_BASELINE
+from barlow_jax.validate import Facts, validate
+
+_BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Pretrains and probes the base and each ablation; finished ones are read, an unfinished one goes on."""
+    groups = parse_groups(args.only)
+    data = config.data
+    num_images, _ = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    facts = Facts(jax.device_count(), num_images)
+    rows = [{"group": "", "name": "untrained", **_untrained(config, workdir)}]
+    for ablation in [_BASELINE, *(a for a in ABLATIONS if a.group in groups)]:
+        rows.append(row(ablation, config, workdir, facts))
+    print(format_table(rows), file=sys.stderr)
+    return {"rows": rows}
+
+
+def parse_groups(only: str | None) -> tuple[str, ...]:
+    """The groups of --only, or all of them."""
+    groups = tuple(only.split(",")) if only else GROUPS
+    if unknown := [group for group in groups if group not in GROUPS]:
+        raise UserError(f"--only {only}: there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+    return groups
+
+
+def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -> dict[str, Any]:
+    """One line of the table: what was changed, what came of it, or why it cannot be run here."""
+    case = ablation.apply(base)
+    changes = _changes(base, case)
+    told = {
+        "group": ablation.group,
+        "name": ablation.name,
+        "changes": changes,
+        "published": ablation.published._asdict(),
+    }
+    if ablation is not _BASELINE and not changes:
+        return told | {"why_not": "as the base"}
+    if problems := validate(case, facts):
+        return told | {"why_not": problems[0]}
+    place = workdir / (_BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}")
+    if jax.process_index() == 0:
+        shown = ", ".join(f"{key} = {value}" for key, value in changes.items())
+        print(f"{place.name}: {shown or 'the base'}", file=sys.stderr, flush=True)
+    return told | _measure(case, place)
+
+
+def _measure(case: Config, place: pathlib.Path) -> dict[str, Any]:
+    """Accuracies of a run, which is trained as far as it is not yet."""
+    if problems := runs.differences(place, case):
+        raise UserError(problems[0])
+    stored = place / "results" / "ablate.json"
+    if stored.is_file():
+        return json.loads(stored.read_text())
+    trained = pretrain.run(case, place, argparse.Namespace())
+    experiment = Experiment.of(case)
+    encode, _ = experiment.encoder(place, PRETRAINED)
+    results = {"loss": trained.get("loss"), **probe(experiment, encode, *experiment.tables(encode))}
+    if jax.process_index() == 0:
+        files.write_json(stored, results)
+    return results
+
+
+def _untrained(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+    experiment = Experiment.of(config)
+    encode, _ = experiment.encoder(workdir, UNTRAINED)
+    return probe(experiment, encode, *experiment.tables(encode))
+
+
+def _changes(base: Config, case: Config) -> dict[str, Any]:
+    before, after = (configdict.flatten(configdict.to_config_dict(c).to_dict()) for c in (base, case))
+    return {key: value for key, value in after.items() if value != before[key]}
+
+
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Linear top-1 in percent, a column a label fraction, the paper's (ImageNet, 300 epochs) last."""
+    return "\n".join(_lines(rows))
+
+
+def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    fractions = list(rows[0]["linear"])
+    heads = "".join(f"{float(fraction):>8.0%}" for fraction in fractions)
+    yield f"{'linear top-1, %; of the labels':<32}{heads}   paper"
+    for row in rows:
+        name = f"{row['group']}/{row['name']}" if row["group"] not in ("", "baseline") else row["name"]
+        top1 = row.get("published", {}).get("top1")
+        paper = f"{top1:>8.1f}" if top1 is not None else f"{'-':>8}"
+        if "why_not" in row:
+            yield f"{name:<32}{row['why_not']}"
+        else:
+            scores = "".join(f"{row['linear'][fraction]['top1']:>8.1f}" for fraction in fractions)
+            yield f"{name:<32}{scores}{paper}"

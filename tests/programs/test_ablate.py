@@ -1,0 +1,56 @@
+"""ablate through the entry point, two runs of a few steps."""
+
+import json
+
+import pytest
+
+from barlow_jax.__main__ import main
+from barlow_jax.ablations import ABLATIONS, GROUPS
+from barlow_jax.programs import ablate
+from barlow_jax.validate import Facts
+
+SHORT = ("--config.train.num_epochs=0.5", "--config.optim.warmup_epochs=0.1", "--config.monitor.every_epochs=0",
+         "--config.probe.label_fractions=0.1,1", "--config.probe.subset_draws=1")  # fmt: skip
+
+
+def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path):
+    argv = ("ablate", "--base", config_file, "--only", "correlation", "--workdir", tmp_path, *SHORT)
+    results, said = program(*argv)
+    rows = {row["name"]: row for row in results["rows"]}
+    assert list(rows) == ["untrained", "baseline", "auto"]
+    assert rows["auto"]["changes"] == {"objective.off_diagonal": "auto"}
+    assert rows["baseline"]["published"] == {"top1": 71.4, "top5": 90.2}
+    assert all(set(rows[name]["linear"]) == {"0.1", "1"} for name in rows)
+    table = said.strip().splitlines()[-4:]
+    assert table[2].split()[0] == "baseline" and table[2].split()[-1] == "71.4"
+    saved = json.loads((tmp_path / "correlation-auto" / "config.json").read_text())
+    assert saved["objective"]["off_diagonal"] == "auto"
+
+    again, said = program(*argv)
+    assert again == results and "images/s" not in said, "finished runs are read"
+    _, said = program(*argv, "--config.optim.learning_rate=0.5", code=2)
+    assert "holds a run with config.optim.learning_rate = 0.2, this one has 0.5" in said
+
+
+def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, typed, tmp_path):
+    config, facts = typed(small_config), Facts(8, {"train": 1437})
+
+    def why_not(group, name):
+        (ablation,) = (a for a in ABLATIONS if (a.group, a.name) == (group, name))
+        return ablate.row(ablation, config, tmp_path, facts)["why_not"]
+
+    assert why_not("depth", "2") == "as the base"
+    assert "has 1437 images, fewer than one batch of 4096" in why_not("batch_size", "4096")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_group_is_named(program, config_file, tmp_path):
+    _, said = program("ablate", "--base", config_file, "--only", "los", "--workdir", tmp_path, code=2)
+    assert f"there is no group 'los'; there are {', '.join(GROUPS)}" in said
+
+
+def test_the_help_names_every_group(capsys):
+    with pytest.raises(SystemExit):
+        main(["ablate", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(group in said for group in GROUPS)
