@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     """What a step sees; host arrays before the mesh places them, global arrays after."""
 
     views: Mapping[str, Array]  # each [B, height, width, 3] uint8 levels
-    labels: Array  # [B] int32; -1 where the data set has none
+    labels: Array  # [B] int32, -1 where the data set has none; or [B, C] of several labels (FeatureTable)
     index: Array  # [B] int32 place in the data set; -1 for padding of an evaluation batch
 
 
@@ -67,4 +67,5 @@ class FeatureTable(NamedTuple):
     """Frozen features of a split, in the order of the data set, padding dropped."""
 
     features: np.ndarray  # [N, H] float32
-    labels: np.ndarray  # [N] int32
+    # [N] int32; or [N, C] int32 of images with several labels: 1 shown, 0 not, -1 not to be counted
+    labels: np.ndarray

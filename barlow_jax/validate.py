@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 import dataclasses
 import math
+from typing import Any
 
-from barlow_jax.config import Config
+from barlow_jax.config import Config, Finetune, Knn, Probe, Svm
 from barlow_jax.recipe import OPS, View
 
 _VIEWS = {"barlow_twins": ("a", "b"), "classification": ("a",)}
@@ -23,8 +24,8 @@ class Facts:
 def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
     checks = (
-        _ranges(config), _recipe(config), _objective(config), _shapes(config), _mesh(config, facts),
-        _sizes(config, facts),
+        _ranges(config), probe_problems("probe", config.probe), _knn(config.knn), _finetune(config.finetune),
+        _recipe(config), _objective(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
     )  # fmt: skip
     return [problem for check in checks for problem in check]
 
@@ -45,17 +46,6 @@ def _ranges(config: Config) -> Iterator[str]:
         "checkpoint.keep_newest": config.checkpoint.keep_newest,
         "monitor.k": config.monitor.k,
         "monitor.max_images": config.monitor.max_images,
-        "probe.num_epochs": config.probe.num_epochs,
-        "probe.batch_size": config.probe.batch_size,
-        "probe.learning_rate": config.probe.learning_rate,
-        "probe.subset_draws": config.probe.subset_draws,
-        "finetune.subset_draws": config.finetune.subset_draws,
-        "finetune.num_epochs": config.finetune.num_epochs,
-        "finetune.batch_size": config.finetune.batch_size,
-        "finetune.encoder_learning_rate": config.finetune.encoder_learning_rate,
-        "finetune.head_learning_rate": config.finetune.head_learning_rate,
-        "knn.temperature": config.knn.temperature,
-        "knn.subset_draws": config.knn.subset_draws,
         "data.image_size": config.data.image_size,
         "data.prefetch": config.data.prefetch,
         "distributed.initialization_timeout_s": config.distributed.initialization_timeout_s,
@@ -77,34 +67,103 @@ def _ranges(config: Config) -> Iterator[str]:
         "optim.weight_decay": config.optim.weight_decay,
         "optim.warmup_epochs": config.optim.warmup_epochs,
         "monitor.every_epochs": config.monitor.every_epochs,
-        "finetune.weight_decay": config.finetune.weight_decay,
-        "probe.weight_decay": config.probe.weight_decay,
-        "probe.min_steps": config.probe.min_steps,
     }
     fractions = {
         "optim.final_scale": config.optim.final_scale,
         "network.batch_norm_momentum": config.network.batch_norm_momentum,
-        "finetune.decay": config.finetune.decay,
     }
-    momenta = {"optim": config.optim, "probe": config.probe, "finetune": config.finetune}
-    below_one = {f"{name}.momentum": group.momentum for name, group in momenta.items()}
+    below_one = {"optim.momentum": config.optim.momentum}
+    yield from _outside(positive, not_negative, fractions, below_one)
+    if config.optim.warmup_epochs > config.train.num_epochs:
+        yield (
+            f"config.optim.warmup_epochs: {config.optim.warmup_epochs} is longer than the run of "
+            f"config.train.num_epochs = {config.train.num_epochs}"
+        )
+
+
+def probe_problems(prefix: str, probe: Probe) -> Iterator[str]:
+    """What is wrong with a Probe that stands at `config.<prefix>`."""
+    positive = (
+        "num_epochs",
+        "batch_size",
+        "learning_rate",
+        "decay",
+        "max_iterations",
+        "tolerance",
+        "subset_draws",
+    )
+    yield from _outside(
+        positive=_members(prefix, probe, *positive),
+        not_negative=_members(prefix, probe, "weight_decay", "min_steps"),
+        below_one=_members(prefix, probe, "momentum"),
+    )
+    yield from _label_fractions(prefix, probe.label_fractions)
+    yield from _milestones(prefix, probe.milestones)
+    if probe.nesterov and probe.momentum == 0:
+        yield f"config.{prefix}.nesterov: needs config.{prefix}.momentum above 0"
+    if probe.solver == "lbfgs" and probe.augment:
+        yield (
+            f"config.{prefix}.solver: lbfgs needs features that are computed once; "
+            f"set config.{prefix}.augment=false"
+        )
+
+
+def svm_problems(prefix: str, svm: Svm) -> Iterator[str]:
+    """What is wrong with an Svm that stands at `config.<prefix>`."""
+    yield from _outside(positive=_members(prefix, svm, "positive_weight", "tolerance", "max_iterations"))
+    if not svm.costs or not all(0 < cost < math.inf for cost in svm.costs):
+        yield f"config.{prefix}.costs: needs one or more numbers above 0, got {svm.costs}"
+    if svm.folds < 2:
+        yield f"config.{prefix}.folds: cross-validation needs 2 or more, got {svm.folds}"
+
+
+def _knn(knn: Knn) -> Iterator[str]:
+    yield from _outside(positive=_members("knn", knn, "temperature", "subset_draws"))
+    yield from _label_fractions("knn", knn.label_fractions)
+    if not knn.k or min(knn.k) < 1:
+        yield f"config.knn.k: needs one or more numbers from 1, got {knn.k}"
+    if any(k < 1 for k in knn.euclidean_k):
+        yield f"config.knn.euclidean_k: needs numbers from 1, got {knn.euclidean_k}"
+
+
+def _finetune(finetune: Finetune) -> Iterator[str]:
+    rates = ("encoder_learning_rate", "head_learning_rate", "decay")
+    yield from _outside(
+        positive=_members("finetune", finetune, "num_epochs", "batch_size", "subset_draws", *rates),
+        not_negative=_members("finetune", finetune, "weight_decay"),
+        below_one=_members("finetune", finetune, "momentum"),
+    )
+    yield from _label_fractions("finetune", finetune.label_fractions)
+    yield from _milestones("finetune", finetune.milestones)
+
+
+def _milestones(prefix: str, values: tuple[float, ...]) -> Iterator[str]:
+    if list(values) != sorted({m for m in values if 0 < m < 1}):
+        yield f"config.{prefix}.milestones: needs rising shares of the epochs in 0..1, got {values}"
+
+
+def _label_fractions(prefix: str, values: tuple[float, ...]) -> Iterator[str]:
+    if not values or not all(0 < value <= 1 for value in values):
+        yield f"config.{prefix}.label_fractions: needs numbers above 0 and up to 1, got {values}"
+
+
+def _members(prefix: str, record: Any, *names: str) -> dict[str, float]:
+    return {f"{prefix}.{name}": getattr(record, name) for name in names}
+
+
+def _outside(
+    positive: Mapping[str, float],
+    not_negative: Mapping[str, float] = {},
+    fractions: Mapping[str, float] = {},
+    below_one: Mapping[str, float] = {},
+) -> Iterator[str]:
+    """The numbers, by their keys, that lie outside of what their group allows."""
     yield from (f"config.{k}: must be above 0, got {v}" for k, v in positive.items() if not 0 < v < math.inf)
     yield from (f"config.{k}: must not be negative, got {v}" for k, v in not_negative.items() if not v >= 0)
     yield from (f"config.{k}: must lie in 0..1, got {v}" for k, v in fractions.items() if not 0 <= v <= 1)
     yield from (
         f"config.{k}: must lie in 0..1, 1 excluded, got {v}" for k, v in below_one.items() if not 0 <= v < 1
     )
-    for name in ("probe", "knn", "finetune"):
-        values = getattr(config, name).label_fractions
-        if not values or not all(0 < value <= 1 for value in values):
-            yield f"config.{name}.label_fractions: needs numbers above 0 and up to 1, got {values}"
-    if not config.knn.k or min(config.knn.k) < 1:
-        yield f"config.knn.k: needs one or more numbers from 1, got {config.knn.k}"
-    if config.optim.warmup_epochs > config.train.num_epochs:
-        yield (
-            f"config.optim.warmup_epochs: {config.optim.warmup_epochs} is longer than the run of "
-            f"config.train.num_epochs = {config.train.num_epochs}"
-        )
 
 
 def _recipe(config: Config) -> Iterator[str]:

@@ -1,7 +1,8 @@
 import pytest
 
+from barlow_jax.config import Probe, Svm
 from barlow_jax.configdict import apply_overrides, default_config, from_tree
-from barlow_jax.validate import Facts, validate
+from barlow_jax.validate import Facts, probe_problems, svm_problems, validate
 
 
 def _problems(facts, **overrides):
@@ -37,6 +38,14 @@ def test_the_defaults_are_right():
         ({"optim__grad_scale": 0}, "config.optim.grad_scale: must be above 0"),
         ({"knn__k": "0"}, "config.knn.k: needs one or more numbers from 1"),
         ({"probe__label_fractions": "0,1"}, "config.probe.label_fractions: needs numbers above 0"),
+        ({"knn__euclidean_k": "5,0"}, "config.knn.euclidean_k: needs numbers from 1"),
+        ({"probe__milestones": "0.6,0.3"}, "config.probe.milestones: needs rising shares of the epochs in 0..1"),
+        ({"probe__milestones": "0.5,1"}, "config.probe.milestones: needs rising shares of the epochs in 0..1"),
+        ({"probe__decay": 0}, "config.probe.decay: must be above 0"),
+        ({"probe__momentum": 1.5}, "config.probe.momentum: must lie in 0..1, 1 excluded"),
+        ({"probe__nesterov": True, "probe__momentum": 0}, "config.probe.nesterov: needs config.probe.momentum above 0"),
+        ({"probe__solver": "lbfgs"}, "set config.probe.augment=false"),
+        ({"probe__solver": "lbfgs", "probe__augment": False, "probe__tolerance": 0}, "config.probe.tolerance: must be above 0"),
         ({"recipe__views__a__flip__probability": 1.5}, "config.recipe.views.a.flip.probability: must lie in 0..1"),
         ({"recipe__views__b__crop__min_area": 0}, "config.recipe.views.b.crop: needs 0 < min_area <= max_area <= 1"),
         ({"recipe__views__a__blur__min_sigma": 3}, "config.recipe.views.a.blur: needs 0 <= min_sigma <= max_sigma"),
@@ -69,3 +78,24 @@ def test_every_problem_is_listed():
 
 def test_unknown_facts_are_no_problem():
     assert not _problems(Facts(None, {}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"costs": ()}, "config.transfer.svm.costs: needs one or more numbers above 0"),
+        ({"costs": (1.0, 0.0)}, "config.transfer.svm.costs: needs one or more numbers above 0"),
+        ({"folds": 1}, "config.transfer.svm.folds: cross-validation needs 2 or more, got 1"),
+        ({"positive_weight": 0.0}, "config.transfer.svm.positive_weight: must be above 0"),
+        ({"max_iterations": 0}, "config.transfer.svm.max_iterations: must be above 0"),
+    ],
+)
+def test_a_record_says_where_it_stands(changes, words):
+    (problem,) = svm_problems("transfer.svm", Svm(**changes))
+    assert words in problem
+
+
+def test_records_with_their_defaults_are_right():
+    assert not list(svm_problems("transfer.svm", Svm())) + list(probe_problems("transfer.probe", Probe()))
+    (problem,) = probe_problems("transfer.probe", Probe(learning_rate=0.0))
+    assert problem == "config.transfer.probe.learning_rate: must be above 0, got 0.0"

@@ -4,7 +4,7 @@ Reading by index is what makes the order of the data a function of (seed, step),
 hosts and from any step, without a shuffle buffer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 import struct
@@ -27,9 +27,11 @@ class Source:
     """One split. `fetch` and `parse` are made of TensorFlow ops and run inside tf.data."""
 
     num_examples: int
-    num_classes: int | None  # None where there are no labels
+    num_classes: int | None  # C; None where there are no labels
     fetch: Callable[[tf.Tensor], tf.Tensor]  # [n] int64 indices to [n] records, in one go
-    parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # one record to (encoded image, label)
+    # One record to (encoded image, label); the label is int32, a class [] (-1 where there are no labels) or,
+    # of images with several labels, [C]: 1 shown, 0 not, -1 not to be counted.
+    parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def open_split(data: config_lib.Data, split: str) -> Source:
@@ -74,7 +76,10 @@ def _open_folder(data: config_lib.Data, split: str) -> Source:
 
 def _open_tfds(builder: Any, split: str) -> Source:
     features = builder.info.features
-    image_key, label_key = _keys(builder)
+    image_key = _key(builder, "image", lambda kind: isinstance(kind, tfds.features.Image))
+    if image_key is None:
+        raise UserError(f"{builder.name} has no image; its features are {', '.join(features)}")
+    num_classes, read_label = _labels(builder)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         read, num_examples = records.__getitems__, len(records)
@@ -94,23 +99,44 @@ def _open_tfds(builder: Any, split: str) -> Source:
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         example = features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
-        label = example[label_key] if label_key else -1
-        return example[image_key], tf.cast(label, tf.int32)
+        return example[image_key], tf.cast(read_label(example), tf.int32)
 
-    return Source(num_examples, features[label_key].num_classes if label_key else None, fetch, parse)
+    return Source(num_examples, num_classes, fetch, parse)
 
 
-def _keys(builder: Any) -> tuple[str, str | None]:
-    """The names of the image and of the class label in a TFDS data set."""
+def _labels(builder: Any) -> tuple[int | None, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:
+    """The number of classes, and what reads the label of an example: one class where there is one."""
     features = builder.info.features
-    images = [name for name, kind in features.items() if isinstance(kind, tfds.features.Image)]
-    labels = [name for name, kind in features.items() if isinstance(kind, tfds.features.ClassLabel)]
-    preferred = builder.info.supervised_keys or ("image", "label")
-    images.sort(key=lambda name: name not in preferred)
-    labels.sort(key=lambda name: name not in preferred)
-    if not images:
-        raise UserError(f"{builder.name} has no image; its features are {', '.join(features)}")
-    return images[0], labels[0] if labels else None
+    one = _key(builder, "label", lambda kind: isinstance(kind, tfds.features.ClassLabel))
+    if one:
+        return features[one].num_classes, lambda example: example[one]
+    several = _key(
+        builder,
+        "labels",
+        lambda kind: (
+            isinstance(kind, tfds.features.Sequence) and isinstance(kind.feature, tfds.features.ClassLabel)
+        ),
+    )
+    if not several:
+        return None, lambda example: -1
+    num_classes = features[several].feature.num_classes
+    plain = f"{several}_no_difficult"  # of PASCAL VOC: the classes with an object that is not difficult
+
+    def shown(example: Mapping[str, tf.Tensor], key: str) -> tf.Tensor:
+        return tf.reduce_any(tf.one_hot(example[key], num_classes, on_value=True, off_value=False), axis=0)
+
+    def multi_hot(example: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        label = tf.where(shown(example, several), 1, 0)
+        return tf.where(shown(example, plain), 1, -label) if plain in features else label
+
+    return num_classes, multi_hot
+
+
+def _key(builder: Any, usual: str, fits: Callable[[Any], bool]) -> str | None:
+    """The name of the feature that fits: the one for supervised learning, or of the usual name, or the first."""
+    names = [name for name, kind in builder.info.features.items() if fits(kind)]
+    preferred = builder.info.supervised_keys or (usual,)
+    return min(names, key=lambda name: name not in preferred, default=None)
 
 
 class TFRecords:

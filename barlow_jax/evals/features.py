@@ -7,6 +7,7 @@ import numpy as np
 
 from barlow_jax.augment.views import normalize
 from barlow_jax.mesh import Layout
+from barlow_jax.networks.network import Network
 from barlow_jax.recipe import Normalize
 from barlow_jax.types import Batch, FeatureTable
 
@@ -14,13 +15,10 @@ from barlow_jax.types import Batch, FeatureTable
 Encode = Callable[[jax.Array], jax.Array]
 
 
-def jit_inference(function: Callable, layout: Layout, normalization: Normalize) -> Callable:
-    """`(params, batch_stats, images) -> [B, ...]` of raw images, jitted, the result on every device and host.
-
-    `function` is a Network's `encode` or `classify`.
-    """
+def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> Callable:
+    """`(params, batch_stats, images) -> [B, H]`, jitted, the result on every device and host."""
     return jax.jit(
-        lambda params, stats, images: function(params, stats, normalize(images, normalization)),
+        lambda params, stats, images: network.encode(params, stats, normalize(images, normalization)),
         in_shardings=(None, None, layout.batch),  # the state stays as it is laid out
         out_shardings=layout.replicated,
     )

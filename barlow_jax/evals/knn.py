@@ -1,6 +1,11 @@
-"""Weighted k-nearest-neighbour classification by cosine similarity (Wu et al. 2018, section 3.4).
+"""k-nearest-neighbour classification: weighted by cosine similarity, or uniform by Euclidean distance.
 
-score(c) = sum over the k nearest training features i of class c of exp(cos(f, f_i) / temperature)
+Weighted (Wu et al. 2018, section 3.4):
+  score(c) = sum over the k nearest training features i of class c of exp(cos(f, f_i) / temperature)
+Euclidean (Ermolov et al. 2021, table 1): the class that most of the k nearest raw features have.
+
+Classes of equal score: the smallest. Training rows of equal distance: the first. scikit-learn's
+KNeighborsClassifier settles the former alike, the latter as it comes.
 """
 
 from collections.abc import Sequence
@@ -10,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from barlow_jax.evals.scores import check_one_label_each
 from barlow_jax.types import FeatureTable
 
 _CHUNK = 1024  # queries at once: a [chunk, N] matrix of similarities
+_REACH = 4  # candidates a neighbour, whose Euclidean distances are taken once more
 
 
 def knn_accuracy(
@@ -21,17 +28,39 @@ def knn_accuracy(
     """Top-1 accuracy in 0..1 for each k; where k is above the number of training rows, all of them vote.
 
     Args:
-      train: the rows that vote.
+      train: the rows that vote, `[N]` labels.
       test: the rows that are classified.
       ks: numbers of neighbours.
       temperature: of the vote's weights.
     """
-    bank, labels = _unit(train.features), jnp.asarray(train.labels)
+    unit = [FeatureTable(_unit(table.features), table.labels) for table in (train, test)]
+    return _accuracy(*unit, ks, temperature)
+
+
+def euclidean_accuracy(train: FeatureTable, test: FeatureTable, *, ks: Sequence[int]) -> dict[int, float]:
+    """Top-1 accuracy in 0..1 for each k, by uniform votes; arguments as in `knn_accuracy`.
+
+    Distances do not change when all features move, and are more precise near 0: the mean of the training
+    rows is taken off, in float64.
+    """
+    mean = train.features.mean(axis=0, dtype=np.float64)
+    centered = [
+        FeatureTable((table.features - mean).astype(np.float32), table.labels) for table in (train, test)
+    ]
+    return _accuracy(*centered, ks, None)
+
+
+def _accuracy(
+    train: FeatureTable, test: FeatureTable, ks: Sequence[int], temperature: float | None
+) -> dict[int, float]:
+    for table in (train, test):
+        check_one_label_each(table.labels)
+    bank, labels = jnp.asarray(train.features), jnp.asarray(train.labels)
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     limits = tuple(min(k, len(labels)) for k in ks)
     correct = np.zeros(len(limits))
     for start in range(0, len(test.labels), _CHUNK):
-        queries = _unit(test.features[start : start + _CHUNK])
+        queries = jnp.asarray(test.features[start : start + _CHUNK])
         votes = _vote(bank, labels, queries, limits=limits, temperature=temperature, num_classes=num_classes)
         correct += np.sum(np.asarray(votes) == test.labels[start : start + _CHUNK], axis=1)
     return {k: float(c / len(test.labels)) for k, c in zip(ks, correct, strict=True)}
@@ -39,17 +68,57 @@ def knn_accuracy(
 
 @functools.partial(jax.jit, static_argnames=("limits", "temperature", "num_classes"))
 def _vote(bank, labels, queries, *, limits, temperature, num_classes) -> jax.Array:
-    """Classes `[len(limits), Q]` of unit queries `[Q, H]` by a unit bank `[N, H]`."""
-    similarities = jnp.matmul(queries, bank.T, precision="highest")
-    nearest, index = jax.lax.top_k(similarities, max(limits))
-    # Less the largest, which changes no vote and keeps exp() from overflowing at small temperatures.
-    weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
+    """Classes `[len(limits), Q]` of queries `[Q, H]` by a bank `[N, H]`.
+
+    With a temperature both are unit vectors and votes weighted; without, distances are Euclidean.
+    """
+    if temperature is None:
+        index = _nearest_by_distance(bank, queries, max(limits))
+        weights = jnp.ones(index.shape)
+    else:
+        similarities = jnp.matmul(queries, bank.T, precision="highest")
+        # Without the barrier the slices below reach into top_k, and XLA sorts all N: 12 s a chunk for 0.5.
+        nearest, index = jax.lax.optimization_barrier(jax.lax.top_k(similarities, max(limits)))
+        # Less the largest, which changes no vote and keeps exp() from overflowing at small temperatures.
+        weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
     classes = labels[index]
     rows = jnp.arange(len(queries))[:, jnp.newaxis]
     scores = [
         jnp.zeros((len(queries), num_classes)).at[rows, classes[:, :k]].add(weights[:, :k]) for k in limits
     ]
     return jnp.stack([jnp.argmax(score, axis=1) for score in scores])
+
+
+def _nearest_by_distance(bank: jax.Array, queries: jax.Array, count: int) -> jax.Array:
+    """Rows `[Q, count]` of the bank, the nearest first.
+
+    |q - b|^2 = |q|^2 - 2 c with the closeness c = q b - |b|^2 / 2, a matrix product, which loses the digits
+    that its terms have in common. It names candidates, and the differences themselves choose among them.
+    Where its error could have kept a nearer row from being one, all rows are gone through by differences.
+    """
+    reach = min(_REACH * count, len(bank))
+    squares = jnp.sum(bank**2, axis=1)
+    closeness = jnp.matmul(queries, bank.T, precision="highest") - squares / 2
+    candidates = jax.lax.top_k(closeness, reach)[1]
+    longest = jnp.sqrt(jnp.max(squares))
+    rounding = (bank.shape[1] + 2) * jnp.finfo(bank.dtype).eps  # of a sum of H products, by its terms' norms
+
+    def choose(query: jax.Array, candidates: jax.Array) -> jax.Array:
+        def by_differences(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return jax.lax.top_k(-jnp.sum((rows - query) ** 2, axis=1), count)
+
+        first_first = jnp.sort(candidates)  # so that of equal distances the first row is taken
+        similarities, place = by_differences(bank[first_first])
+        # A row that is no candidate has no more computed closeness than the last one that is.
+        error = rounding * longest * (jnp.linalg.norm(query) + longest / 2)
+        beyond = jnp.sum((bank[candidates[-1]] - query) ** 2) - 4 * error
+        return jax.lax.cond(
+            (-similarities[-1] < beyond) | (reach == len(bank)),
+            lambda: first_first[place],
+            lambda: by_differences(bank)[1],
+        )
+
+    return jax.lax.map(lambda pair: choose(*pair), (queries, candidates))
 
 
 def _unit(features: np.ndarray) -> jax.Array:

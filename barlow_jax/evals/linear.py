@@ -1,7 +1,7 @@
-"""The linear probe: a classifier on frozen features by SGD, as the paper's protocol has it.
+"""The linear probe: a classifier on frozen features by SGD, as the papers' protocols have it.
 
-Weight N(0, 0.01), bias 0, cross-entropy, SGD with heavy-ball momentum, weight decay on both, half a
-cosine from the learning rate to 0 that moves once an epoch.
+Weight N(0, 0.01), bias 0, cross-entropy, SGD with momentum (heavy-ball or Nesterov's, as torch has them),
+weight decay on both, a rate that moves once an epoch: half a cosine to 0, or steps.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +15,8 @@ import numpy as np
 import optax
 
 from barlow_jax import config as config_lib
+from barlow_jax.evals import scores
+from barlow_jax.optim.schedules import by_epoch
 from barlow_jax.types import FeatureTable
 
 
@@ -46,11 +48,13 @@ def probe_accuracy(
     num_classes: int,
     seed: int,
 ) -> dict[str, float]:
-    """Trains the probe and returns top-1 and top-5 accuracy in 0..1.
+    """Trains the probe; accuracies in 0..1: top1 and top5 after the last epoch, best_top1 after the best.
+
+    best_top5 is that of the epoch of best_top1, of the earliest one where several are as good.
 
     Args:
       epoch_batches: of an epoch (from 0), the batches `[<= batch_size, H]` of all training rows.
-      test: rows to classify.
+      test: rows to classify after every epoch, `[N]` labels.
       config: the protocol.
       num_train: training rows in an epoch.
       num_classes: outputs of the classifier.
@@ -58,18 +62,26 @@ def probe_accuracy(
     """
     steps_per_epoch = math.ceil(num_train / config.batch_size)
     num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
-    optimizer, step = _compile(config.momentum, config.weight_decay)
+    optimizer, step = _compile(config.momentum, config.nesterov, config.weight_decay)
+    accuracy = scores.accuracy_on(test)
     weight = 0.01 * jax.random.normal(jax.random.key(seed), (test.features.shape[1], num_classes))
     head = {"weight": weight, "bias": jnp.zeros(num_classes)}
     state = optimizer.init(head)
-    for epoch in range(num_epochs):
-        rate = config.learning_rate * (1 + math.cos(math.pi * epoch / num_epochs)) / 2
+    last, best = {}, {"top1": -1.0}
+    for epoch, rate in enumerate(learning_rates(config, num_epochs)):
         for batch in epoch_batches(epoch):
+            scores.check_one_label_each(batch.labels)
             head, state = step(head, state, *_pad(batch, config.batch_size), rate)
-    logits = np.asarray(test.features @ np.asarray(head["weight"]) + np.asarray(head["bias"]))
-    top5 = np.argsort(-logits, axis=1, kind="stable")[:, :5]
-    hits = top5 == test.labels[:, np.newaxis]
-    return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
+        last = accuracy(head)
+        best = max(best, last, key=lambda result: result["top1"])
+    return last | {f"best_{name}": value for name, value in best.items()}
+
+
+def learning_rates(config: config_lib.Probe, num_epochs: int) -> list[float]:
+    """Of each epoch."""
+    peak = config.learning_rate * (config.batch_size / 256 if config.scale_learning_rate else 1)
+    factors = by_epoch(config.schedule, num_epochs, milestones=config.milestones, decay=config.decay)
+    return [peak * factor for factor in factors]
 
 
 def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Callable[[int], Iterable[FeatureTable]]:
@@ -85,13 +97,15 @@ def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Callable[[
 
 
 @functools.cache
-def _compile(momentum: float, weight_decay: float) -> tuple[optax.GradientTransformation, Callable]:
+def _compile(
+    momentum: float, nesterov: bool, weight_decay: float
+) -> tuple[optax.GradientTransformation, Callable]:
     """The optimizer and its jitted step; once for all the probes of a program."""
-    optimizer = optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(momentum))
+    optimizer = optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(momentum, nesterov))
 
     def step(head, state, features, labels, real, rate):
         def loss(head):
-            logits = jnp.matmul(features, head["weight"], precision="highest") + head["bias"]
+            logits = scores.logits_of(head, features)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return jnp.sum(losses * real) / jnp.sum(real)
 

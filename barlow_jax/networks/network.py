@@ -110,8 +110,3 @@ class Network:
     def encode(self, params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
         """The frozen encoder: `[B, height, width, 3]` images to `[B, H]` float32, running statistics."""
         return nnx.merge(self._graph, params, batch_stats).encoder(images, train=False)
-
-    def classify(self, params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
-        """The classifier on the frozen encoder: `[B, height, width, 3]` images to `[B, C]` logits."""
-        module = nnx.merge(self._graph, params, batch_stats)
-        return module.classifier(module.encoder(images, train=False))

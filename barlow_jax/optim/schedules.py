@@ -23,12 +23,13 @@ def by_epoch(
     """The factor of the learning rate in each epoch, as classifiers are trained: it moves once an epoch.
 
     Args:
-      kind: "cosine", half a cosine from 1 towards 0; "steps", times `decay` at each milestone.
+      kind: "cosine", half a cosine from 1 towards 0; "steps", times `decay` from each milestone on.
       num_epochs: of the whole training.
       milestones: shares of it, in 0..1.
       decay: of "steps".
     """
     if kind == "cosine":
         return [(1 + math.cos(math.pi * epoch / num_epochs)) / 2 for epoch in range(num_epochs)]
-    passed = [round(share * num_epochs) for share in milestones]
-    return [decay ** sum(epoch >= start for start in passed) for epoch in range(num_epochs)]
+    # A share times the epochs may come out a rounding above the whole number that is meant.
+    starts = [share * num_epochs - 1e-6 for share in milestones]
+    return [decay ** sum(epoch >= start for start in starts) for epoch in range(num_epochs)]

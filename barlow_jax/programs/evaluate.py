@@ -29,7 +29,7 @@ def format_table(results: dict[str, Any]) -> str:
     lines = [f"{'top-1, %':<22}" + "".join(f"{kind:>12}" for kind in kinds)]
     for group, title, keys in (("linear", "linear", ("top1",)), ("knn", "k-NN", None)):
         for fraction, scores in results[kinds[0]][group].items():
-            for key in keys or scores:
+            for key in keys or [key for key in scores if key.startswith("k")]:
                 name = f"{title}{'' if keys else ' ' + key[1:]}, {float(fraction):.0%} of labels"
                 row = (results[kind][group][fraction][key] for kind in kinds)
                 lines.append(f"{name:<22}" + "".join(f"{score:>12.1f}" for score in row))

@@ -111,7 +111,7 @@ class Experiment:
     def jitted_encoder(self) -> Callable[..., jax.Array]:
         """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""
         normalization = self.config.recipe.views["a"].normalize
-        return features.jit_inference(self.headless.encode, self.layout, normalization)
+        return features.make_encoder(self.headless, self.layout, normalization)
 
     def tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
         """Features of all examples of the training and of the evaluation split."""

@@ -31,7 +31,7 @@ from barlow_jax.programs.encoders import EncoderState
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.recipe import Recipe, classifier_view
 from barlow_jax.step import compile_step, init_state
-from barlow_jax.types import FeatureTable, TrainState
+from barlow_jax.types import TrainState
 
 # SimCLR's lists of ImageNet images, by share of the labels; every paper since takes them.
 _LISTS = {"imagenet2012": {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}}
@@ -56,9 +56,7 @@ def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
 
         def measure(rows: np.ndarray, draw: int, train=train, compiled=compiled) -> dict[str, float]:
             tuning = compiled(len(rows))  # every draw has as many
-            state = _train(tuning, encoder, train, rows, draw)
-            table = _logits(tuning.experiment, state, test)
-            return scores.top_accuracies(table.features, table.labels)
+            return _accuracy(tuning.experiment, _train(tuning, encoder, train, rows, draw), test)
 
         share = 1.0 if fraction in lists else fraction
         (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [share], draws, measure).values()
@@ -122,9 +120,10 @@ def _train(
         return fit(tuning.step, state, feed, num_steps=num_steps)
 
 
-def _logits(experiment: Experiment, state: TrainState, source: sources.Source) -> FeatureTable:
-    """`[N, C]` logits of all examples of a split, in evaluation mode."""
-    normalization = experiment.config.recipe.views["a"].normalize
-    classify = features.jit_inference(experiment.network.classify, experiment.layout, normalization)
-    classify = partial(classify, state.params, state.batch_stats)
-    return features.extract(classify, experiment.eval_batches(source), experiment.layout)
+def _accuracy(experiment: Experiment, state: TrainState, test: sources.Source) -> dict[str, float]:
+    """Top-1 and top-5 in 0..1, in evaluation mode."""
+    params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
+    encode = partial(experiment.jitted_encoder(), params, stats)
+    table = features.extract(encode, experiment.eval_batches(test), experiment.layout)
+    head = state.params["classifier"]["layer"]
+    return scores.accuracy_on(table)({"weight": head["kernel"], "bias": head["bias"]})

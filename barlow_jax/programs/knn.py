@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from barlow_jax.config import Config
-from barlow_jax.evals.knn import knn_accuracy
+from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment
@@ -22,14 +22,18 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 
 def knn(config: Config, train: FeatureTable, test: FeatureTable) -> dict[str, Any]:
-    """Top-1 accuracies in percent by k, by the fraction of the training labels that vote."""
+    """Top-1 accuracies in percent, by the fraction of the training labels that vote.
+
+    Keys: k20, k200 of the weighted vote, euclidean5 of the uniform one, with the numbers of the config.
+    """
     settings = config.knn
 
     def measure(rows: np.ndarray, draw: int) -> dict[str, float]:
         del draw  # only the rows depend on it
         chosen = FeatureTable(train.features[rows], train.labels[rows])
-        accuracies = knn_accuracy(chosen, test, ks=settings.k, temperature=settings.temperature)
-        return {f"k{k}": accuracy for k, accuracy in accuracies.items()}
+        weighted = knn_accuracy(chosen, test, ks=settings.k, temperature=settings.temperature)
+        uniform = euclidean_accuracy(chosen, test, ks=settings.euclidean_k) if settings.euclidean_k else {}
+        return {f"k{k}": v for k, v in weighted.items()} | {f"euclidean{k}": v for k, v in uniform.items()}
 
     return {
         "knn": accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_draws, measure)

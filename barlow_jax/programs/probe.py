@@ -9,7 +9,7 @@ import numpy as np
 
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
-from barlow_jax.evals import features, linear
+from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
@@ -36,6 +36,11 @@ def probe(
     test = FeatureTable(scale(test.features), test.labels)
 
     def measure(rows: np.ndarray, draw: int) -> dict[str, float]:
+        if config.solver == "lbfgs":
+            chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
+            return logistic.probe_accuracy(
+                chosen, test, config=config, num_classes=num_classes, layout=experiment.layout
+            )
         return linear.probe_accuracy(
             _epochs(experiment, encode, train, rows, scale),
             test,

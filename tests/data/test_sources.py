@@ -1,12 +1,14 @@
 import io
 
+import multi_label
 import numpy as np
 from PIL import Image
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from barlow_jax.config import Data
-from barlow_jax.data import sources
+from barlow_jax.data import pipeline, sources
 from barlow_jax.data.digits import Digits
 from barlow_jax.errors import UserError
 
@@ -67,3 +69,78 @@ def test_a_file_format_that_cannot_be_read_by_index_names_what_prepares_another(
     builder.download_and_prepare(file_format="parquet")
     with pytest.raises(UserError, match="launch/prepare_data"):
         sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "train")
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+@pytest.mark.parametrize("split", ["validation", "train+validation"])
+def test_several_labels_an_image_are_a_vector_of_all_classes(tmp_path, file_format, split):
+    multi_label.MultiDigits(data_dir=str(tmp_path)).download_and_prepare(file_format=file_format)
+    source = sources.open_split(Data(name="multi_digits", data_dir=str(tmp_path)), split)
+    made = {
+        image.tobytes(): multi_label.multi_hot(objects)
+        for part in split.split("+")
+        for image, objects in multi_label.examples(part)
+    }
+    assert source.num_examples == len(made) and source.num_classes == 5
+    found = [source.parse(record) for record in source.fetch(tf.range(len(made), dtype=tf.int64))]
+    labels = np.stack([label for _, label in found])
+    assert labels.dtype == np.int32 and set(np.unique(labels)) == {-1, 0, 1}
+    for encoded, label in found:
+        image = np.asarray(Image.open(io.BytesIO(encoded.numpy())))
+        np.testing.assert_array_equal(label, made.pop(image.tobytes()))
+
+
+def test_batches_carry_all_labels_of_an_image(tmp_path):
+    """The data set is prepared on the way, as any other."""
+    data = Data(name="multi_digits", data_dir=str(tmp_path), image_size=24, eval_resize=24)
+    source = sources.open_split(data, "test")
+    batches = list(pipeline.eval_batches(source, data, batch_size=32, share=pipeline.Share()))
+    made = {
+        image.tobytes(): multi_label.multi_hot(objects) for image, objects in multi_label.examples("test")
+    }
+    assert [batch.labels.shape for batch in batches] == [(32, 5)] * 3
+    for image, label in zip(batches[0].views["eval"], batches[0].labels, strict=True):
+        np.testing.assert_array_equal(label, made[image.tobytes()])
+
+
+class _Builder:
+    """What `_labels` asks of a builder."""
+
+    name = "described"
+
+    def __init__(self, supervised_keys=None, **features):
+        self.info = type("Info", (), {"features": features, "supervised_keys": supervised_keys})
+
+
+def test_a_single_class_is_preferred_to_several():
+    several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
+    one = tfds.features.ClassLabel(num_classes=3)
+    num_classes, read = sources._labels(_Builder(labels=several, label=one))
+    assert num_classes == 3 and read({"label": 2, "labels": [0]}) == 2
+
+
+def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
+    several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
+    num_classes, read = sources._labels(
+        _Builder(tags=several, objects=tfds.features.Sequence({"label": several}))
+    )
+    assert num_classes == 4
+    for tags, expected in (([3, 1, 3], [0, 1, 0, 1]), ([], [0, 0, 0, 0])):
+        np.testing.assert_array_equal(read({"tags": tf.constant(tags, tf.int64)}), expected)
+
+
+def test_objects_with_a_class_each_are_no_labels_of_the_image():
+    boxes = tfds.features.Sequence({"label": tfds.features.ClassLabel(num_classes=4)})
+    num_classes, read = sources._labels(_Builder(objects=boxes))
+    assert num_classes is None and read({}) == -1
+
+
+def test_the_labels_of_voc_are_found():
+    """Its own description, without its images; the objects' classes and poses are not the image's."""
+    features = tfds.builder("voc/2007", data_dir="/nonexistent").info.features
+    num_classes, read = sources._labels(_Builder(**features))
+    assert num_classes == 20
+    label = read(
+        {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
+    )
+    assert np.flatnonzero(label == 1).tolist() == [14] and np.flatnonzero(label == -1).tolist() == [2]

@@ -46,3 +46,16 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_padded_and_cut():
     table = features.encode_batch(features.make_pixels(layout), part, layout)
     np.testing.assert_allclose(table.features, part.views["eval"].reshape(3, -1) / 255, rtol=1e-6)
     assert len(table.labels) == 3
+
+
+def test_several_labels_an_image_stay_beside_its_features(devices):
+    """20 rows with 5 classes in batches that are padded to 24, and a batch that the devices do not divide."""
+    layout = Layout(make_mesh(devices))
+    labels = np.random.default_rng(1).integers(-1, 2, (24, 5)).astype(np.int32)
+    batches = [batch._replace(labels=labels[batch.index]) for batch in _batches()]
+    table = features.extract(features.make_pixels(layout), iter(batches), layout)
+    np.testing.assert_array_equal(table.labels, labels[:20])
+    part = jax.tree.map(lambda rows: rows[:3], batches[0])
+    np.testing.assert_array_equal(
+        features.encode_batch(features.make_pixels(layout), part, layout).labels, labels[:3]
+    )

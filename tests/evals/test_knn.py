@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
-from barlow_jax.evals.knn import knn_accuracy
+from barlow_jax.errors import UserError
+from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
 from barlow_jax.types import FeatureTable
 
 
@@ -53,3 +55,47 @@ def test_the_scale_of_a_feature_vector_does_not_matter():
 def test_queries_beyond_one_chunk_are_counted():
     train, test = _tables(test=2100)
     assert knn_accuracy(train, test, ks=(5,)) == {5: pytest.approx(_reference(train, test, 5, 0.07))}
+
+
+def _scikit_learn(train, test, k):
+    """Its classes for the test rows: where ours agree, our accuracy on them is 1."""
+    model = KNeighborsClassifier(k, algorithm="brute").fit(train.features.astype(np.float64), train.labels)
+    return FeatureTable(test.features, model.predict(test.features.astype(np.float64)).astype(np.int32))
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 40])
+def test_euclidean_votes_are_those_of_scikit_learn(k):
+    """Two of five classes often have as many votes, and then the smaller one wins."""
+    train, test = _tables(test=1500)
+    assert euclidean_accuracy(train, _scikit_learn(train, test, k), ks=(k,)) == {k: 1.0}
+
+
+@pytest.mark.parametrize("offset", [0.0, 3e4, -3e4])
+def test_a_common_offset_costs_no_digits(offset):
+    """At 3e4 a float32 has steps of 2^-9: so do the features, and their squares add up to 6e10."""
+    train, test = _tables(train=2000, test=600, width=64)
+    moved = [FeatureTable(table.features + np.float32(offset), table.labels) for table in (train, test)]
+    assert euclidean_accuracy(moved[0], _scikit_learn(*moved, 5), ks=(5,)) == {5: 1.0}
+
+
+def test_tight_clusters_far_from_each_other_keep_their_neighbours_apart():
+    """No mean takes these offsets off: |f|^2 is 1e6, distances within a cluster are 1e-2."""
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(0, 8, 600)
+    centers = 128 * rng.normal(size=(8, 64))
+    features = (centers[clusters] + 1e-2 * rng.normal(size=(600, 64))).astype(np.float32)
+    labels = rng.integers(0, 3, 600).astype(np.int32)
+    train, test = FeatureTable(features[:300], labels[:300]), FeatureTable(features[300:], labels[300:])
+    assert euclidean_accuracy(train, _scikit_learn(train, test, 5), ks=(5,)) == {5: 1.0}
+
+
+def test_all_rows_vote_by_distance_where_k_is_larger():
+    train, test = _tables(train=10)
+    assert euclidean_accuracy(train, _scikit_learn(train, test, 10), ks=(200,)) == {200: 1.0}
+
+
+@pytest.mark.parametrize("measure", [knn_accuracy, euclidean_accuracy])
+def test_images_with_several_labels_are_sent_to_transfer(measure):
+    table = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
+    with pytest.raises(UserError, match=r"several labels.*`transfer` with svm"):
+        measure(table, table, ks=(1,))

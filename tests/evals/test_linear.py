@@ -1,9 +1,11 @@
+import jax
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from barlow_jax.config import Probe
-from barlow_jax.evals import linear
+from barlow_jax.errors import UserError
+from barlow_jax.evals import linear, scores
 from barlow_jax.types import FeatureTable
 
 
@@ -29,37 +31,91 @@ def test_the_probe_reaches_what_logistic_regression_reaches():
     assert accuracy["top1"] < accuracy["top5"] <= 1
 
 
-def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias():
-    """Three full-batch epochs written out in NumPy, the rate moving once an epoch."""
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov):
+    """Three full-batch epochs written out in NumPy, the rate moving once an epoch.
+
+    torch: d = g + wd p; m = mu m + d; the step is m, or with Nesterov d + mu m. The test rows are the unit
+    vectors: their logits are the weights, and a hit tells which of a row is the largest.
+    """
     train = _table(32, 1)
-    config = Probe(num_epochs=3, batch_size=32, learning_rate=0.5, momentum=0.9, weight_decay=0.1)
-    recorded = []
-    batches = linear.table_batches(train, 32, 0)
-
-    def epoch_batches(epoch):
-        for batch in batches(epoch):
-            recorded.append(batch)
-            yield batch
-
-    probes = FeatureTable(np.eye(10, dtype=np.float32), np.zeros(10, np.int32))
-    actual = linear.probe_accuracy(epoch_batches, probes, config=config, num_train=32, num_classes=6, seed=4)
-
-    import jax
-
+    config = Probe(
+        num_epochs=3, batch_size=32, learning_rate=0.5, momentum=0.9, weight_decay=0.1, nesterov=nesterov
+    )
+    batches = list(next(iter(linear.table_batches(train, 32, 0)(epoch))) for epoch in range(3))
     weight = np.asarray(0.01 * jax.random.normal(jax.random.key(4), (10, 6)), np.float64)
     bias, momenta = np.zeros(6), [0.0, 0.0]
-    for epoch, batch in enumerate(recorded):
+    for epoch, batch in enumerate(batches):
         logits = batch.features @ weight + bias
         p = np.exp(logits - logits.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
         p[np.arange(32), batch.labels] -= 1
-        gradients = batch.features.T @ p / 32 + 0.1 * weight, p.mean(0) + 0.1 * bias
-        momenta = [0.9 * m + g for m, g in zip(momenta, gradients, strict=True)]
+        decayed = [batch.features.T @ p / 32 + 0.1 * weight, p.mean(0) + 0.1 * bias]
+        momenta = [0.9 * m + d for m, d in zip(momenta, decayed, strict=True)]
+        steps = [d + 0.9 * m for m, d in zip(momenta, decayed, strict=True)] if nesterov else momenta
         rate = 0.5 * (1 + np.cos(np.pi * epoch / 3)) / 2
-        weight, bias = weight - rate * momenta[0], bias - rate * momenta[1]
-    order = np.argsort(-(weight + bias), axis=1, kind="stable")
-    assert actual["top1"] == np.mean(order[:, 0] == 0)
-    assert actual["top5"] == np.mean(np.any(order[:, :5] == 0, axis=1))
+        weight, bias = weight - rate * steps[0], bias - rate * steps[1]
+
+    heads = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "accuracy_on", lambda test: lambda head: heads.append(head) or {"top1": 0.0})
+        linear.probe_accuracy(
+            lambda epoch: [batches[epoch]], train, config=config, num_train=32, num_classes=6, seed=4
+        )
+    np.testing.assert_allclose(heads[-1]["weight"], weight, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(heads[-1]["bias"], bias, rtol=1e-5, atol=1e-6)
+
+
+def test_the_cosine_ends_one_epoch_before_zero():
+    rates = linear.learning_rates(Probe(learning_rate=0.3), 100)
+    np.testing.assert_allclose(
+        [rates[epoch] for epoch in (0, 50, 99)], [0.3, 0.15, 0.3 * (1 + np.cos(np.pi * 0.99)) / 2], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "milestones", "expected"),
+    [(14, (1 / 3, 2 / 3), (5, 10)), (84, (1 / 3, 2 / 3), (28, 56)), (100, (0.07, 0.57), (7, 57))],
+)
+def test_steps_divide_the_rate_at_shares_of_the_epochs(num_epochs, milestones, expected):
+    """Places205 and iNat18 of the paper; the third is a share whose product is above the whole number."""
+    config = Probe(learning_rate=0.01, schedule="steps", milestones=milestones, decay=0.1)
+    rates = linear.learning_rates(config, num_epochs)
+    first, second = expected
+    np.testing.assert_allclose(
+        rates, [0.01] * first + [0.001] * (second - first) + [0.0001] * (num_epochs - second), rtol=1e-9
+    )
+
+
+def test_the_rate_is_per_256_rows_where_that_is_asked():
+    config = Probe(learning_rate=0.01, batch_size=1024, scale_learning_rate=True)
+    assert linear.learning_rates(config, 10)[0] == pytest.approx(0.04)
+
+
+def test_the_best_epoch_is_told_beside_the_last():
+    """One epoch of the labels, then epochs of the labels moved on by one class: accuracy falls."""
+    train, test = _table(600, 1), _table(500, 2)
+    moved = FeatureTable(train.features, (train.labels + 1) % 6)
+    config = Probe(
+        num_epochs=6, batch_size=600, learning_rate=1.0, momentum=0.0, schedule="steps", milestones=()
+    )
+    result = linear.probe_accuracy(
+        lambda epoch: [moved if epoch else train], test, config=config, num_train=600, num_classes=6, seed=0
+    )
+    alone = linear.probe_accuracy(
+        lambda epoch: [train], test, config=Probe(num_epochs=1, batch_size=600, learning_rate=1.0, momentum=0.0),
+        num_train=600, num_classes=6, seed=0,
+    )  # fmt: skip
+    assert result["top1"] < 0.4 < 0.6 < result["best_top1"] == alone["top1"]
+    assert result["best_top5"] == alone["top5"]
+
+
+def test_images_with_several_labels_are_sent_to_transfer():
+    train = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
+    with pytest.raises(UserError, match=r"several labels.*`transfer` with svm"):
+        linear.probe_accuracy(
+            lambda epoch: [train], train, config=Probe(), num_train=4, num_classes=2, seed=0
+        )
 
 
 def test_a_last_batch_that_is_short_weighs_its_rows_alone():

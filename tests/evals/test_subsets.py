@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from barlow_jax.evals.subsets import label_subset
+from barlow_jax.errors import UserError
+from barlow_jax.evals.subsets import accuracy_by_fraction, label_subset
 
 LABELS = np.repeat(np.arange(4), [100, 50, 200, 3])
 
@@ -24,3 +25,19 @@ def test_a_seed_fixes_the_subset():
 
 def test_all_labels_are_all_labels():
     np.testing.assert_array_equal(label_subset(LABELS, 1.0, 0), np.arange(len(LABELS)))
+
+
+def test_accuracies_become_percent_and_the_work_of_a_solver_does_not():
+    def measure(rows, draw):
+        return {"top1": len(rows) / 1000 + draw / 100, "iterations": 10 * draw, "gradient": 3e-6}
+
+    assert accuracy_by_fraction(LABELS, (0.1, 1.0), 3, measure) == {
+        "0.1": {"top1": 4.6, "iterations": 10.0, "gradient": pytest.approx(3e-6)},
+        "1": {"top1": 35.3, "iterations": 0.0, "gradient": 3e-6},
+    }
+
+
+@pytest.mark.parametrize("fraction", [0.1, 1.0])
+def test_images_with_several_labels_have_no_subset_by_class(fraction):
+    with pytest.raises(UserError, match="`transfer` with svm"):
+        label_subset(np.ones((10, 3), np.int32), fraction, seed=0)

@@ -63,6 +63,5 @@ def test_heads_are_those_that_the_config_names():
     assert set(params) == {"encoder", "projector", "predictor", "classifier"}
     outputs, _ = jax.jit(network.apply)(params, stats, _images())
     assert outputs.prediction.shape == outputs.embedding.shape == (8, 8) and outputs.logits.shape == (8, 5)
-    assert network.classify(params, stats, _images()).shape == (8, 5)
     bare, _ = _init(Network(NetworkConfig(encoder="resnet8", width=4, projector=())))
     assert set(bare) == {"encoder"}
