@@ -18,6 +18,7 @@ PROGRAMS = {
     "probe": "linear probe of the newest checkpoint's encoder",
     "knn": "weighted cosine k-NN, and Euclidean, on the newest checkpoint's encoder",
     "finetune": "encoder and a new classifier on a share of the labels (semi-supervised)",
+    "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
@@ -108,6 +109,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
             sub.add_argument(
                 "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
             )
+        if name == "transfer":
+            sub.add_argument("--only", metavar="NAMES", help="of config.transfer, separated by commas; "
+                             "default: those that are at hand")  # fmt: skip
         if name == "ablate":
             sub.add_argument("--only", metavar="GROUPS", help="of the paper's ablations, separated by commas: "
                              "loss, asymmetry, batch_size, augmentation, width, depth, lambda, correlation")  # fmt: skip

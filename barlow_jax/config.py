@@ -3,6 +3,7 @@
 Barlow Twins (Zbontar et al. 2021), 1000 epochs, as in the official code where paper and code differ.
 """
 
+from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
@@ -187,6 +188,35 @@ class Svm:
 
 
 @dataclasses.dataclass(frozen=True)
+class Transfer:
+    """Another data set, with labels, on which the frozen encoder is judged."""
+
+    data: Data = Data()
+    classifier: Literal["linear", "svm"] = "linear"  # svm: of images with several labels
+    probe: Probe = Probe()
+    svm: Svm = Svm()
+
+
+def papers_transfers() -> dict[str, Transfer]:
+    """Table 3 of the paper: Places205 and iNat18 with VISSL's linear protocol, VOC07 with SVMs."""
+    visual = Probe(
+        learning_rate=0.01, scale_learning_rate=True, schedule="steps", weight_decay=5e-4, nesterov=True
+    )
+    return {
+        # TFDS has no Places205: a folder of <split>/<class>/<image>.
+        "places205": Transfer(
+            Data(name="folder", eval_split="val"), probe=dataclasses.replace(visual, num_epochs=14)
+        ),
+        "voc07": Transfer(
+            Data(name="voc/2007", train_split="train+validation", eval_split="test"), classifier="svm"
+        ),
+        "inat18": Transfer(
+            Data(name="i_naturalist2018"), probe=dataclasses.replace(visual, num_epochs=84)
+        ),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
 class Distributed:
     """Several processes, one a host. Where no cluster tells who they are, --coordinator and its like do."""
 
@@ -212,4 +242,5 @@ class Config:
     probe: Probe = Probe()
     knn: Knn = Knn()
     finetune: Finetune = Finetune()
+    transfer: Mapping[str, Transfer] = dataclasses.field(default_factory=papers_transfers)
     distributed: Distributed = Distributed()

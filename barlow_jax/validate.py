@@ -25,6 +25,7 @@ def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
     checks = (
         _ranges(config), probe_problems("probe", config.probe), _knn(config.knn), _finetune(config.finetune),
+        _transfer(config),
         _recipe(config), _objective(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
     )  # fmt: skip
     return [problem for check in checks for problem in check]
@@ -135,6 +136,12 @@ def _finetune(finetune: Finetune) -> Iterator[str]:
     )
     yield from _label_fractions("finetune", finetune.label_fractions)
     yield from _milestones("finetune", finetune.milestones)
+
+
+def _transfer(config: Config) -> Iterator[str]:
+    for name, transfer in config.transfer.items():
+        yield from probe_problems(f"transfer.{name}.probe", transfer.probe)
+        yield from svm_problems(f"transfer.{name}.svm", transfer.svm)
 
 
 def _milestones(prefix: str, values: tuple[float, ...]) -> Iterator[str]:

@@ -34,6 +34,18 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
     return counts, problems
 
 
+def not_at_hand(data: config_lib.Data) -> str | None:
+    """Why a data set cannot be read here and now, with what to do; None where it can. Prepares nothing."""
+    splits = tuple(dict.fromkeys((data.train_split, data.eval_split)))
+    _, problems = count_images(data, splits)
+    if problems or data.name in ("digits", "folder"):  # the digits are prepared in a second
+        return problems[0] if problems else None
+    builder = tfds_builder(data)
+    if builder.data_path.exists():
+        return None
+    return f"TFDS's {data.name} is not prepared in {builder.data_path.parent}; launch/prepare_data.sh does that"
+
+
 def tfds_builder(data: config_lib.Data) -> Any:
     """The TFDS builder of a data set; UserError, with what to do, where there is none."""
     import tensorflow_datasets as tfds

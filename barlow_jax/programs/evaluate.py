@@ -1,4 +1,4 @@
-"""Probe and k-NN of the newest checkpoint beside the untrained encoder and raw pixels, in one table."""
+"""Every evaluation that the data at hand allow, beside honest baselines and the papers' numbers."""
 
 import argparse
 import pathlib
@@ -6,31 +6,28 @@ import sys
 from typing import Any
 
 from barlow_jax.config import Config
+from barlow_jax.programs import encoders, tables
 from barlow_jax.programs.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.programs.finetune import finetune
 from barlow_jax.programs.knn import knn
 from barlow_jax.programs.probe import probe
+from barlow_jax.programs.transfer import transfer, why_not
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    del args
-    experiment = Experiment.of(config)
+    """Results by kind of features: pixels, the encoder before and after training."""
+    experiment, place = Experiment.of(config), encoders.place(workdir, args)
     results: dict[str, Any] = {}
     for kind in (PIXELS, UNTRAINED, PRETRAINED):
-        encode, step = experiment.encoder(workdir, kind)
+        encode, step = experiment.encoder(place, kind)
         train, test = experiment.tables(encode)
         results[kind] = {"step": step, **probe(experiment, encode, train, test), **knn(config, train, test)}
-    print(format_table(results), file=sys.stderr)
+        if kind != PIXELS:
+            results[kind] |= finetune(config, experiment.encoder_state(place, kind))
+    results[PRETRAINED]["transfer"] = {
+        name: {"why_not": reason} if (reason := why_not(name, settings)) else transfer(experiment, encode, settings)
+        for name, settings in config.transfer.items()
+    }
+    print(tables.by_kind(results), file=sys.stderr)
+    print(f"\n{tables.beside_the_papers(results[PRETRAINED], config.data.name)}", file=sys.stderr)
     return results
-
-
-def format_table(results: dict[str, Any]) -> str:
-    """Top-1 in percent: a row a classifier and label fraction, a column a kind of features."""
-    kinds = list(results)
-    lines = [f"{'top-1, %':<22}" + "".join(f"{kind:>12}" for kind in kinds)]
-    for group, title, keys in (("linear", "linear", ("top1",)), ("knn", "k-NN", None)):
-        for fraction, scores in results[kinds[0]][group].items():
-            for key in keys or [key for key in scores if key.startswith("k")]:
-                name = f"{title}{'' if keys else ' ' + key[1:]}, {float(fraction):.0%} of labels"
-                row = (results[kind][group][fraction][key] for kind in kinds)
-                lines.append(f"{name:<22}" + "".join(f"{score:>12.1f}" for score in row))
-    return "\n".join(lines)
