@@ -3,8 +3,8 @@
 For each class with y in {1, -1}, LIBLINEAR (Fan et al. 2008) minimises, with the intercept b as a weight,
   (|w|^2 + b^2) / 2 + C sum over rows i of weight(y_i) max(0, 1 - y_i (w x_i + b))^2.
 C is the cost whose average precision, the mean over the folds, is best; then all training rows are fitted.
-Protocol: Goyal et al. 2019, "Scaling and benchmarking self-supervised visual representation learning",
-section 6.1, as VISSL carries it out.
+Protocol: Goyal et al. 2019, "Scaling and benchmarking self-supervised visual representation learning", as
+VISSL carries it out.
 """
 
 import os
@@ -19,7 +19,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import scores
 from barlow_jax.types import FeatureTable
 
-_SHARED_ENTRIES = 1_000_000  # of the training features, from which on the cores share the classes
+_SHARED_ENTRIES = 1_000_000  # of the training features, from which the cores share the classes
 
 
 class Outcome(NamedTuple):
