@@ -168,7 +168,7 @@ class Finetune:
 class Svm:
     """Linear SVMs, one class against the rest, on frozen features of images with several labels.
 
-    Defaults: the protocol of VOC07 classification (Goyal et al. 2019, section 6.1) as VISSL runs it on a
+    Defaults: the protocol of VOC07 classification (Goyal et al. 2019) as VISSL runs it on a
     ResNet-50: LIBLINEAR's dual solver, squared hinge, |w|^2 / 2 with the intercept in w.
     """
 

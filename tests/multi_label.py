@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 CLASSES = ("zero", "one", "four", "seven", "eight")  # of the digits 0, 1, 4, 7, 8
 _DIGITS = (0, 1, 4, 7, 8)
 _COLORS = np.array([[255, 80, 80], [80, 255, 80], [90, 120, 255], [255, 255, 90], [255, 90, 255]])
-SPLITS = {"train": 80, "validation": 40, "test": 80}
+SPLITS = {"train": 96, "validation": 64, "test": 80}
 _PLACES = 9  # of 8 pixels, in 24 x 24
 
 

@@ -74,7 +74,7 @@ def minimize(
     """The minimiser of f over `[N, H]` features and `[N]` labels, from W = 0 and b = 0."""
     scores.check_one_label_each(train.labels)
     missing = -len(train.labels) % layout.mesh.size
-    features = _place(np.pad(train.features.astype(np.float32), ((0, missing), (0, 0))), layout)
+    features = _place(np.pad(train.features.astype(np.float32, copy=False), ((0, missing), (0, 0))), layout)
     labels = _place(np.pad(train.labels, (0, missing), constant_values=-1), layout)
     run = _compile(num_classes, weight_decay, layout)
     head, iterations, gradient = run(features, labels, max_iterations, tolerance)

@@ -76,7 +76,7 @@ def average_precision(
     With P(t) and R(t) the precision and recall of the rows that score t or more, and
     p(r) = max of P(t) where R(t) >= r,
       interpolated: the integral of p over r in 0..1 (VOC from 2010 on; VISSL);
-      eleven_point: the mean of p at r = 0, 0.1 ... 1 (VOC07: Everingham et al. 2010, section 3.4.1).
+      eleven_point: the mean of p at r = 0, 0.1 ... 1 (VOC07: Everingham et al. 2010).
 
     Args:
       positive: `[N]` bool, one or more of them true.
