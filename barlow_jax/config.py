@@ -210,9 +210,7 @@ def papers_transfers() -> dict[str, Transfer]:
         "voc07": Transfer(
             Data(name="voc/2007", train_split="train+validation", eval_split="test"), classifier="svm"
         ),
-        "inat18": Transfer(
-            Data(name="i_naturalist2018"), probe=dataclasses.replace(visual, num_epochs=84)
-        ),
+        "inat18": Transfer(Data(name="i_naturalist2018"), probe=dataclasses.replace(visual, num_epochs=84)),
     }
 
 

@@ -43,7 +43,9 @@ def not_at_hand(data: config_lib.Data) -> str | None:
     builder = tfds_builder(data)
     if builder.data_path.exists():
         return None
-    return f"TFDS's {data.name} is not prepared in {builder.data_path.parent}; launch/prepare_data.sh does that"
+    return (
+        f"TFDS's {data.name} is not prepared in {builder.data_path.parent}; launch/prepare_data.sh does that"
+    )
 
 
 def tfds_builder(data: config_lib.Data) -> Any:

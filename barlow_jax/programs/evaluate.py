@@ -25,7 +25,9 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         if kind != PIXELS:
             results[kind] |= finetune(config, experiment.encoder_state(place, kind))
     results[PRETRAINED]["transfer"] = {
-        name: {"why_not": reason} if (reason := why_not(name, settings)) else transfer(experiment, encode, settings)
+        name: {"why_not": reason}
+        if (reason := why_not(name, settings))
+        else transfer(experiment, encode, settings)
         for name, settings in config.transfer.items()
     }
     print(tables.by_kind(results), file=sys.stderr)

@@ -15,14 +15,14 @@ _DETECTION = "this encoder in Detectron2 measures it; it is not part of this pro
 def by_kind(results: Mapping[str, Any]) -> str:
     """Top-1 in percent: a row a classifier and label fraction, a column a kind of features."""
     kinds = list(results)
-    lines = [f"{'top-1, %':<28}" + "".join(f"{kind:>12}" for kind in kinds)]
+    lines = [f"{'top-1, %':<34}" + "".join(f"{kind:>12}" for kind in kinds)]
     last = results[kinds[-1]]
     for group, title in (("linear", "linear"), ("knn", "k-NN"), ("finetune", "fine-tuned")):
         for fraction, scores in last[group].items():
             for key in (key for key in scores if key == "top1" or group == "knn"):
                 name = f"{title}{_neighbours(key)}, {float(fraction):.0%} of labels"
                 row = (results[kind].get(group, {}).get(fraction, {}).get(key) for kind in kinds)
-                lines.append(f"{name:<28}" + "".join(_cell(score, 12) for score in row))
+                lines.append(f"{name:<34}" + "".join(_cell(score, 12) for score in row))
     return "\n".join(lines)
 
 
@@ -37,10 +37,10 @@ def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> str:
     methods = _SMALL_METHODS if small else _METHODS
     setting = f"{data_name}, ResNet-18" if small else "ImageNet, ResNet-50"
     lines = [f"published on {setting}; this run on {data_name}"]
-    lines.append(f"{'%':<32}" + "".join(f"{name:>14}" for name in (*methods, "this run")))
+    lines.append(f"{'%':<38}" + "".join(f"{name:>14}" for name in (*methods, "this run")))
     for name, theirs, score, why in _small_rows(ours, data_name) if small else _rows(ours):
         cells = "".join(_cell(theirs.get(method), 14) for method in methods)
-        lines.append(f"{name:<32}{cells}{_cell(score, 14)}{f'  {why}' if why else ''}")
+        lines.append(f"{name:<38}{cells}{_cell(score, 14)}{f'  {why}' if why else ''}")
     return "\n".join(lines)
 
 
@@ -57,9 +57,12 @@ def _rows(ours: Mapping[str, Any]) -> Iterator[_Row]:
         tuned = ours["finetune"].get(f"{fraction:g}")
         why = None if tuned else f"config.finetune.label_fractions has no {fraction:g}"
         for key in ("top1", "top5"):
-            theirs = {method: getattr(row[fraction], key) for method, row in published.SEMI_SUPERVISED.items()}
+            theirs = {
+                method: getattr(row[fraction], key) for method, row in published.SEMI_SUPERVISED.items()
+            }
             yield f"fine-tuned, {fraction:.0%} of labels, {_shown(key)}", theirs, (tuned or {}).get(key), why
-    for name, scores in ours["transfer"].items():
+    for name in sorted(ours["transfer"], key=[*_TRANSFER, *ours["transfer"]].index):
+        scores = ours["transfer"][name]
         theirs = {method: row.get(name) for method, row in published.TRANSFER.items()}
         score = scores.get("map", scores.get("top1"))
         yield f"transfer, {_TRANSFER.get(name, name)}", theirs, score, scores.get("why_not")

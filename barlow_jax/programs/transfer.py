@@ -17,7 +17,9 @@ from barlow_jax.programs.probe import probe
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """The data sets of --only, or all that are at hand; TFDS prepares the former where it can."""
-    names = args.only.split(",") if args.only else [n for n, t in config.transfer.items() if not why_not(n, t)]
+    names = (
+        args.only.split(",") if args.only else [n for n, t in config.transfer.items() if not why_not(n, t)]
+    )
     if unknown := [name for name in names if name not in config.transfer]:
         there = ", ".join(config.transfer)
         raise UserError(f"--only {args.only}: config.transfer has no {unknown[0]!r}; it has {there}")

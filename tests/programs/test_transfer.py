@@ -1,0 +1,76 @@
+"""transfer through the entry point: VOC07's protocol end to end on a small data set with several labels."""
+
+import dataclasses
+import json
+
+import multi_label  # makes TFDS know multi_digits
+import pytest
+from sklearn.svm import LinearSVC
+
+from barlow_jax.configdict import from_tree
+from barlow_jax.evals import scores
+from barlow_jax.programs.experiment import Experiment
+
+SEVERAL = (
+    "--only", "voc07", "--config.transfer.voc07.data.name=multi_digits", "--config.transfer.voc07.data.image_size=24",
+    "--config.transfer.voc07.data.eval_resize=24", "--config.transfer.voc07.svm.costs=0.1,1,10",
+)  # fmt: skip
+
+
+def test_images_with_several_labels_are_ranked_by_svms(workdir, program):
+    results, said = program("transfer", "--workdir", workdir, *SEVERAL)
+    voc = results["transfer"]["voc07"]
+    assert results["step"] == 22 and len(voc["per_class"]) == len(voc["costs"]) == len(multi_label.CLASSES)
+    assert set(voc["costs"]) <= {0.1, 1.0, 10.0}
+    assert voc["map"] == pytest.approx(sum(voc["per_class"]) / len(voc["per_class"]), abs=0.02)
+    assert f"voc07: map {voc['map']}" in said
+    stored = json.loads((workdir / "results" / "transfer.json").read_text())
+    assert stored == results
+
+
+def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, program):
+    """Pixels, so that the tables are known: train and validation together, then one class by hand."""
+    results, _ = program("transfer", "--workdir", workdir, "--pixels", *SEVERAL)
+    found = results["transfer"]["voc07"]
+    config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
+    data = dataclasses.replace(
+        config.transfer["voc07"].data, name="multi_digits", image_size=24, eval_resize=24
+    )
+    experiment = Experiment.of(dataclasses.replace(config, data=data))
+    encode, _ = experiment.encoder(workdir, "pixels")
+    train, test = experiment.tables(encode)
+    assert len(train.labels) == multi_label.SPLITS["train"] + multi_label.SPLITS["validation"]
+    unit = [
+        table.features / ((table.features**2).sum(1, keepdims=True) ** 0.5 + 1e-5) for table in (train, test)
+    ]
+    target = (train.labels[:, 0] == 1) * 2 - 1
+    svm = LinearSVC(
+        C=found["costs"][0], class_weight={1: 2, -1: 1}, tol=1e-4, max_iter=2000, dual=True, random_state=0
+    )
+    decision = svm.fit(unit[0], target).decision_function(unit[1])
+    counted = test.labels[:, 0] >= 0
+    expected = scores.average_precision(test.labels[counted, 0] == 1, decision[counted], "interpolated")
+    assert found["per_class"][0] == pytest.approx(100 * expected, abs=0.5)
+
+
+def test_one_label_each_is_probed_with_the_papers_protocol(workdir, program):
+    argv = (
+        "--only", "inat18", "--config.transfer.inat18.data.name=digits", "--config.transfer.inat18.data.eval_split=test",
+        "--config.transfer.inat18.data.image_size=8", "--config.transfer.inat18.data.eval_resize=8",
+        "--config.transfer.inat18.probe.num_epochs=2", "--config.transfer.inat18.probe.augment=false",
+    )  # fmt: skip
+    results, _ = program("transfer", "--workdir", workdir, *argv)
+    scored = results["transfer"]["inat18"]
+    assert 10 < scored["top1"] <= scored["best_top1"] <= 100 and scored["top1"] <= scored["top5"]
+
+
+def test_data_sets_that_are_not_at_hand_are_named_with_the_remedy(workdir, program):
+    _, said = program("transfer", "--workdir", workdir, code=2)
+    for words in (
+        "config.transfer.places205.data.data_dir: a folder data set needs the path",
+        "TFDS's voc/2007 is not prepared in",
+        "launch/prepare_data.sh",
+    ):
+        assert words in said
+    _, said = program("transfer", "--workdir", workdir, "--only", "voc", code=2)
+    assert "config.transfer has no 'voc'; it has inat18, places205, voc07" in said
