@@ -8,8 +8,9 @@ Classes of equal score: the smallest. Training rows of equal distance: the first
 KNeighborsClassifier settles the former alike, the latter as it comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +34,7 @@ def knn_accuracy(
       ks: numbers of neighbours.
       temperature: of the vote's weights.
     """
-    unit = [FeatureTable(_unit(table.features), table.labels) for table in (train, test)]
-    return _accuracy(*unit, ks, temperature)
+    return _accuracy(train, test, ks, temperature, _unit)
 
 
 def euclidean_accuracy(train: FeatureTable, test: FeatureTable, *, ks: Sequence[int]) -> dict[int, float]:
@@ -44,23 +44,29 @@ def euclidean_accuracy(train: FeatureTable, test: FeatureTable, *, ks: Sequence[
     rows is taken off, in float64.
     """
     mean = train.features.mean(axis=0, dtype=np.float64)
-    centered = [
-        FeatureTable((table.features - mean).astype(np.float32), table.labels) for table in (train, test)
-    ]
-    return _accuracy(*centered, ks, None)
+
+    def centered(features: np.ndarray) -> np.ndarray:
+        # Through float64 in pieces: the table of ImageNet would not fit in memory as float64.
+        return np.subtract(features, mean, out=np.empty(features.shape, np.float32), casting="same_kind")
+
+    return _accuracy(train, test, ks, None, centered)
 
 
 def _accuracy(
-    train: FeatureTable, test: FeatureTable, ks: Sequence[int], temperature: float | None
+    train: FeatureTable,
+    test: FeatureTable,
+    ks: Sequence[int],
+    temperature: float | None,
+    prepare: Callable[[np.ndarray], Any],
 ) -> dict[int, float]:
     for table in (train, test):
         check_one_label_each(table.labels)
-    bank, labels = jnp.asarray(train.features), jnp.asarray(train.labels)
+    bank, labels = jnp.asarray(prepare(train.features)), jnp.asarray(train.labels)
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     limits = tuple(min(k, len(labels)) for k in ks)
     correct = np.zeros(len(limits))
     for start in range(0, len(test.labels), _CHUNK):
-        queries = jnp.asarray(test.features[start : start + _CHUNK])
+        queries = jnp.asarray(prepare(test.features[start : start + _CHUNK]))
         votes = _vote(bank, labels, queries, limits=limits, temperature=temperature, num_classes=num_classes)
         correct += np.sum(np.asarray(votes) == test.labels[start : start + _CHUNK], axis=1)
     return {k: float(c / len(test.labels)) for k, c in zip(ks, correct, strict=True)}
