@@ -1,0 +1,90 @@
+"""What both sides of the comparison start from: arrays of NumPy, drawn by name, so that none is stored.
+
+They are made of a bit generator's raw words, whose stream NumPy never changes, and are float32 numbers: both
+sides, in either precision, start from the same ones.
+"""
+
+import zlib
+
+import numpy as np
+
+# Shapes of the cases. Weights are torch's `[out, in, ...]`, images torch's `[B, 3, height, width]`.
+OFF_DIAGONAL_WEIGHT = 0.0051
+LOSS_SHAPES = ((24, 40), (40, 24), (8, 96))  # N, D
+PEAKS = {
+    "weights": 1.6,
+    "biases": 0.0384,
+}  # of the learning rates: 0.2 and 0.0048 for each 256 of 2048 images
+LARS_SHAPES = {
+    "conv": (5, 4, 3, 3),
+    "dense": (7, 6),
+    "zero": (4, 4),
+    "scale": (5,),
+    "bias": (7,),
+    "zero_bias": (3,),
+}
+LARS_STEPS = 20
+LARS_WARMUP = 4
+WEIGHT_DECAYS = (1e-6, 1e-2)
+EPOCHS, WARMUP_EPOCHS, STEPS_PER_EPOCH, BATCH_SIZE = 30, 10, 7, 2048
+PROJECTOR = (24, 40, 32, 16)  # H, two hidden widths, D
+PROJECTOR_ROWS = 12
+RESNET50_IMAGES = (4, 3, 48, 48)
+TWINS = {"encoder": "resnet10", "width": 8, "projector": (48, 32)}
+TWINS_IMAGES = (16, 3, 32, 32)
+TWINS_STEPS = 4
+
+
+def uniform(name: str, shape: tuple[int, ...], low: float = -1.0, high: float = 1.0) -> np.ndarray:
+    """Uniform draws of this name, float32."""
+    words = np.random.PCG64(zlib.crc32(name.encode())).random_raw(int(np.prod(shape)))
+    unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (low + (high - low) * unit).astype(np.float32).reshape(shape)
+
+
+def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The tensor of a state dict: He's deviation for matrices and kernels, BatchNorms away from their defaults."""
+    leaf = key.rpartition(".")[2]
+    if leaf == "running_var":
+        return uniform(key, shape, 0.5, 1.5)
+    if leaf in ("running_mean", "bias"):
+        return uniform(key, shape, -0.2, 0.2)
+    if len(shape) == 1:
+        return uniform(key, shape, 0.5, 1.5)
+    bound = np.sqrt(6 / np.prod(shape[1:]))
+    return uniform(key, shape, -bound, bound)
+
+
+def images(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise of deviation 1."""
+    return uniform(name, shape, -np.sqrt(3), np.sqrt(3))
+
+
+def embeddings(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two `[N, D]` that agree in part."""
+    common, *noise = (uniform(f"{name} {rows}x{width}", (rows, width)) for name in ("common", "a", "b"))
+    return common + noise[0], common + noise[1]
+
+
+def direction(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Signs: the expected square of a difference's inner product with them is the difference's squared norm."""
+    return np.where(uniform(f"direction of {key}", shape) < 0, -1.0, 1.0)
+
+
+def lars_gradient(name: str, step: int) -> np.ndarray:
+    """Of the twenty steps; now and then all zeros, and always for the bias that is to stay at zero."""
+    shape = LARS_SHAPES[name]
+    silent = name == "zero_bias" or (name in ("dense", "bias") and step % 5 == 0)
+    return uniform(f"gradient of {name} at {step}", shape) * np.float32(not silent)
+
+
+def lars_start(name: str) -> np.ndarray:
+    return uniform(name, LARS_SHAPES[name]) * np.float32("zero" not in name)
+
+
+def summary(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """`[tensors, 2]` float64: of each its norm, and its inner product with its direction, in the keys' order."""
+    pairs = [
+        (np.asarray(array, np.float64), direction(key, np.shape(array))) for key, array in arrays.items()
+    ]
+    return np.array([(np.linalg.norm(array), np.vdot(array, signs)) for array, signs in pairs])
