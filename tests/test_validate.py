@@ -1,8 +1,7 @@
 import pytest
 
-from barlow_jax.config import Probe, Svm
 from barlow_jax.configdict import apply_overrides, default_config, from_tree
-from barlow_jax.validate import Facts, probe_problems, svm_problems, validate
+from barlow_jax.validate import Facts, validate
 
 
 def _problems(facts, **overrides):
@@ -81,21 +80,17 @@ def test_unknown_facts_are_no_problem():
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("key", "value", "words"),
     [
-        ({"costs": ()}, "config.transfer.svm.costs: needs one or more numbers above 0"),
-        ({"costs": (1.0, 0.0)}, "config.transfer.svm.costs: needs one or more numbers above 0"),
-        ({"folds": 1}, "config.transfer.svm.folds: cross-validation needs 2 or more, got 1"),
-        ({"positive_weight": 0.0}, "config.transfer.svm.positive_weight: must be above 0"),
-        ({"max_iterations": 0}, "config.transfer.svm.max_iterations: must be above 0"),
+        ("svm.costs", "", "needs one or more numbers above 0"),
+        ("svm.costs", "1,0", "needs one or more numbers above 0"),
+        ("svm.folds", 1, "cross-validation needs 2 or more, got 1"),
+        ("svm.positive_weight", 0, "must be above 0"),
+        ("svm.max_iterations", 0, "must be above 0"),
+        ("probe.learning_rate", 0, "must be above 0, got 0.0"),
+        ("probe.milestones", "0.6,0.3", "needs rising shares of the epochs in 0..1"),
     ],
 )
-def test_a_record_says_where_it_stands(changes, words):
-    (problem,) = svm_problems("transfer.svm", Svm(**changes))
-    assert words in problem
-
-
-def test_records_with_their_defaults_are_right():
-    assert not list(svm_problems("transfer.svm", Svm())) + list(probe_problems("transfer.probe", Probe()))
-    (problem,) = probe_problems("transfer.probe", Probe(learning_rate=0.0))
-    assert problem == "config.transfer.probe.learning_rate: must be above 0, got 0.0"
+def test_a_transfers_problems_say_where_they_stand(key, value, words):
+    (problem,) = _problems(Facts(8), **{f"transfer.voc07.{key}": value})
+    assert problem.startswith(f"config.transfer.voc07.{key}: {words}")

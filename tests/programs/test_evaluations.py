@@ -66,7 +66,10 @@ def test_evaluate_prints_the_papers_numbers_beside_ours_and_says_why_one_is_miss
         f"{ours['linear']['1']['top1']:.1f}",
     ]
     tuned = f"{ours['finetune']['0.1']['top5']:.1f}"
-    assert rows["fine-tuned, 10% of labels, top-5"].split() == [*["80.4", "87.8", "89.0", "89.9", "89.3"], tuned]
+    assert rows["fine-tuned, 10% of labels, top-5"].split() == [
+        *["80.4", "87.8", "89.0", "89.9", "89.3"],
+        tuned,
+    ]
     assert "config.finetune.label_fractions has no 0.01" in rows["fine-tuned, 1% of labels, top-1"]
     for name, barlow_twins, why in (
         ("Places205, top-1", "54.1", "config.transfer.places205.data.data_dir"),

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 import dataclasses
-import math
-from typing import Any
 
-from barlow_jax.config import Config, Finetune, Knn, Probe, Svm
-from barlow_jax.recipe import OPS, View
+from barlow_jax.config import Config
+from barlow_jax.validate import bounds
+from barlow_jax.validate.evaluations import evaluation_problems
+from barlow_jax.validate.recipe import recipe_problems
 
-_VIEWS = {"barlow_twins": ("a", "b"), "classification": ("a",)}
 # Pixels of the image to one of the stem's output; each stage after the first halves that again.
 _STEM_STRIDE = {"imagenet": 4, "cifar": 1}
 
@@ -24,9 +23,8 @@ class Facts:
 def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
     checks = (
-        _ranges(config), probe_problems("probe", config.probe), _knn(config.knn), _finetune(config.finetune),
-        _transfer(config),
-        _recipe(config), _objective(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
+        _ranges(config), evaluation_problems(config), recipe_problems(config), _objective(config),
+        _shapes(config), _mesh(config, facts), _sizes(config, facts),
     )  # fmt: skip
     return [problem for check in checks for problem in check]
 
@@ -74,138 +72,12 @@ def _ranges(config: Config) -> Iterator[str]:
         "network.batch_norm_momentum": config.network.batch_norm_momentum,
     }
     below_one = {"optim.momentum": config.optim.momentum}
-    yield from _outside(positive, not_negative, fractions, below_one)
+    yield from bounds.outside(positive, not_negative, fractions, below_one)
     if config.optim.warmup_epochs > config.train.num_epochs:
         yield (
             f"config.optim.warmup_epochs: {config.optim.warmup_epochs} is longer than the run of "
             f"config.train.num_epochs = {config.train.num_epochs}"
         )
-
-
-def probe_problems(prefix: str, probe: Probe) -> Iterator[str]:
-    """What is wrong with a Probe that stands at `config.<prefix>`."""
-    positive = (
-        "num_epochs",
-        "batch_size",
-        "learning_rate",
-        "decay",
-        "max_iterations",
-        "tolerance",
-        "subset_draws",
-    )
-    yield from _outside(
-        positive=_members(prefix, probe, *positive),
-        not_negative=_members(prefix, probe, "weight_decay", "min_steps"),
-        below_one=_members(prefix, probe, "momentum"),
-    )
-    yield from _label_fractions(prefix, probe.label_fractions)
-    yield from _milestones(prefix, probe.milestones)
-    if probe.nesterov and probe.momentum == 0:
-        yield f"config.{prefix}.nesterov: needs config.{prefix}.momentum above 0"
-    if probe.solver == "lbfgs" and probe.augment:
-        yield (
-            f"config.{prefix}.solver: lbfgs needs features that are computed once; "
-            f"set config.{prefix}.augment=false"
-        )
-
-
-def svm_problems(prefix: str, svm: Svm) -> Iterator[str]:
-    """What is wrong with an Svm that stands at `config.<prefix>`."""
-    yield from _outside(positive=_members(prefix, svm, "positive_weight", "tolerance", "max_iterations"))
-    if not svm.costs or not all(0 < cost < math.inf for cost in svm.costs):
-        yield f"config.{prefix}.costs: needs one or more numbers above 0, got {svm.costs}"
-    if svm.folds < 2:
-        yield f"config.{prefix}.folds: cross-validation needs 2 or more, got {svm.folds}"
-
-
-def _knn(knn: Knn) -> Iterator[str]:
-    yield from _outside(positive=_members("knn", knn, "temperature", "subset_draws"))
-    yield from _label_fractions("knn", knn.label_fractions)
-    if not knn.k or min(knn.k) < 1:
-        yield f"config.knn.k: needs one or more numbers from 1, got {knn.k}"
-    if any(k < 1 for k in knn.euclidean_k):
-        yield f"config.knn.euclidean_k: needs numbers from 1, got {knn.euclidean_k}"
-
-
-def _finetune(finetune: Finetune) -> Iterator[str]:
-    rates = ("encoder_learning_rate", "head_learning_rate", "decay")
-    yield from _outside(
-        positive=_members("finetune", finetune, "num_epochs", "batch_size", "subset_draws", *rates),
-        not_negative=_members("finetune", finetune, "weight_decay"),
-        below_one=_members("finetune", finetune, "momentum"),
-    )
-    yield from _label_fractions("finetune", finetune.label_fractions)
-    yield from _milestones("finetune", finetune.milestones)
-
-
-def _transfer(config: Config) -> Iterator[str]:
-    for name, transfer in config.transfer.items():
-        yield from probe_problems(f"transfer.{name}.probe", transfer.probe)
-        yield from svm_problems(f"transfer.{name}.svm", transfer.svm)
-
-
-def _milestones(prefix: str, values: tuple[float, ...]) -> Iterator[str]:
-    if list(values) != sorted({m for m in values if 0 < m < 1}):
-        yield f"config.{prefix}.milestones: needs rising shares of the epochs in 0..1, got {values}"
-
-
-def _label_fractions(prefix: str, values: tuple[float, ...]) -> Iterator[str]:
-    if not values or not all(0 < value <= 1 for value in values):
-        yield f"config.{prefix}.label_fractions: needs numbers above 0 and up to 1, got {values}"
-
-
-def _members(prefix: str, record: Any, *names: str) -> dict[str, float]:
-    return {f"{prefix}.{name}": getattr(record, name) for name in names}
-
-
-def _outside(
-    positive: Mapping[str, float],
-    not_negative: Mapping[str, float] = {},
-    fractions: Mapping[str, float] = {},
-    below_one: Mapping[str, float] = {},
-) -> Iterator[str]:
-    """The numbers, by their keys, that lie outside of what their group allows."""
-    yield from (f"config.{k}: must be above 0, got {v}" for k, v in positive.items() if not 0 < v < math.inf)
-    yield from (f"config.{k}: must not be negative, got {v}" for k, v in not_negative.items() if not v >= 0)
-    yield from (f"config.{k}: must lie in 0..1, got {v}" for k, v in fractions.items() if not 0 <= v <= 1)
-    yield from (
-        f"config.{k}: must lie in 0..1, 1 excluded, got {v}" for k, v in below_one.items() if not 0 <= v < 1
-    )
-
-
-def _recipe(config: Config) -> Iterator[str]:
-    needed = _VIEWS[config.objective.name]
-    if sorted(config.recipe.views) != sorted(needed):
-        yield (
-            f"config.recipe.views: {config.objective.name} needs {' and '.join(needed)} and no other, "
-            f"got {', '.join(sorted(config.recipe.views))}"
-        )
-    for name, view in config.recipe.views.items():
-        yield from (f"config.recipe.views.{name}.{problem}" for problem in _view(view))
-
-
-def _view(view: View) -> Iterator[str]:
-    if sorted(view.order) != sorted(OPS):
-        yield f"order: must name each op once ({', '.join(OPS)}), got {', '.join(view.order)}"
-    elif view.order[-1] != "normalize":
-        yield f"order: normalize must be last, got {', '.join(view.order)}"
-    for op in OPS:
-        probability = getattr(getattr(view, op), "probability", 0.0)
-        if not 0 <= probability <= 1:
-            yield f"{op}.probability: must lie in 0..1, got {probability}"
-    crop, jitter, blur = view.crop, view.jitter, view.blur
-    if not 0 < crop.min_area <= crop.max_area <= 1:
-        yield f"crop: needs 0 < min_area <= max_area <= 1, got {crop.min_area} and {crop.max_area}"
-    if not 0 < crop.min_aspect <= crop.max_aspect:
-        yield f"crop: needs 0 < min_aspect <= max_aspect, got {crop.min_aspect} and {crop.max_aspect}"
-    if min(jitter.brightness, jitter.contrast, jitter.saturation) < 0 or not 0 <= jitter.hue <= 0.5:
-        yield "jitter: brightness, contrast and saturation must not be negative, hue must lie in 0..0.5"
-    if not 0 <= blur.min_sigma <= blur.max_sigma:
-        yield f"blur: needs 0 <= min_sigma <= max_sigma, got {blur.min_sigma} and {blur.max_sigma}"
-    if not 0 <= view.solarize.threshold <= 256:
-        yield f"solarize.threshold: must lie in 0..256, got {view.solarize.threshold}"
-    if len(view.normalize.mean) != 3 or len(view.normalize.std) != 3 or min(view.normalize.std) <= 0:
-        yield "normalize: mean and std need three numbers each, std above 0"
 
 
 def _objective(config: Config) -> Iterator[str]:
