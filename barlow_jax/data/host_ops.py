@@ -40,14 +40,25 @@ def crop_box(shape: tf.Tensor, u: tf.Tensor, op: recipe.Crop) -> tuple[tf.Tensor
 
 
 def resize(image: tf.Tensor, shape: tuple, method: str) -> tf.Tensor:
-    """Antialiased resize, rounded to levels."""
-    resized = tf.image.resize(image, shape, method, antialias=True)
-    return tf.clip_by_value(tf.round(resized), 0.0, 255.0)
+    """PIL's antialiased resize: along the width, then along the height, rounded to levels each time."""
+    for length in (shape[1], shape[0]):
+        image = _resize_rows(tf.transpose(image, (1, 0, 2)), length, method)
+    return image
+
+
+def _resize_rows(image: tf.Tensor, length: tf.Tensor | int, method: str) -> tf.Tensor:
+    """`[height, width, 3]` to `[length, width, 3]`."""
+    height, width = tf.unstack(tf.shape(image)[:2])
+    # A whole row as the channels of one pixel: TensorFlow's inner loop runs over channels, and is
+    # several times slower over three of them.
+    rows = tf.reshape(image, (1, height, 1, width * 3))
+    resized = tf.image.resize(rows, (length, 1), method, antialias=True)
+    return tf.clip_by_value(tf.floor(tf.reshape(resized, (length, width, 3)) + 0.5), 0.0, 255.0)
 
 
 def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
     """Rotation about the centre; bilinear, black outside."""
-    angle = _between(u[0], -op.max_degrees, op.max_degrees) * (math.pi / 180)
+    angle = rotation(u, op) * (math.pi / 180)
     size = tf.shape(image)[:2]
     center = tf.cast(size - 1, tf.float32) / 2
     cos, sin = tf.cos(angle), tf.sin(angle)
@@ -68,6 +79,11 @@ def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
     return tf.round(rotated[0])
 
 
+def rotation(u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
+    """Degrees, counterclockwise: U(-max_degrees, max_degrees)."""
+    return _between(u[0], -op.max_degrees, op.max_degrees)
+
+
 def flip(image: tf.Tensor, u: tf.Tensor, op: recipe.Flip) -> tf.Tensor:
     del u, op
     return tf.reverse(image, axis=[1])
@@ -75,18 +91,32 @@ def flip(image: tf.Tensor, u: tf.Tensor, op: recipe.Flip) -> tf.Tensor:
 
 def jitter(image: tf.Tensor, u: tf.Tensor, op: recipe.Jitter) -> tf.Tensor:
     """Brightness, contrast, saturation and hue in random order."""
-    parts = [
-        lambda x: blend(tf.zeros_like(x), x, _factor(u[0], op.brightness)),
-        lambda x: blend(tf.floor(tf.reduce_mean(luma(x)) + 0.5), x, _factor(u[1], op.contrast)),
-        lambda x: blend(luma(x), x, _factor(u[2], op.saturation)),
-        lambda x: shift_hue(x, _between(u[3], -op.hue, op.hue)),
-    ]
-    strengths = (op.brightness, op.contrast, op.saturation, op.hue)
-    parts = [part for part, strength in zip(parts, strengths, strict=True) if strength > 0]
-    order = tf.argsort(u[4 : 4 + len(parts)])
+    brightness, contrast, saturation, turns = jitter_strengths(u, op)
+    parts = {
+        "brightness": lambda x: blend(tf.zeros_like(x), x, brightness),
+        "contrast": lambda x: blend(tf.floor(tf.reduce_mean(luma(x)) + 0.5), x, contrast),
+        "saturation": lambda x: blend(luma(x), x, saturation),
+        "hue": lambda x: shift_hue(x, turns),
+    }
+    parts = [part for name, part in parts.items() if getattr(op, name) > 0]
+    order = jitter_order(u, len(parts))
     for place in range(len(parts)):
         image = tf.switch_case(order[place], [lambda x=image, part=part: part(x) for part in parts])
     return image
+
+
+def jitter_strengths(u: tf.Tensor, op: recipe.Jitter) -> tuple[tf.Tensor, ...]:
+    """Factors of brightness, contrast and saturation, U(max(0, 1 - s), 1 + s); turns of hue, U(-hue, hue)."""
+    factors = (op.brightness, op.contrast, op.saturation)
+    return (
+        *(_between(u[k], max(0.0, 1.0 - s), 1.0 + s) for k, s in enumerate(factors)),
+        _between(u[3], -op.hue, op.hue),
+    )
+
+
+def jitter_order(u: tf.Tensor, num_parts: int) -> tf.Tensor:
+    """`[num_parts]` int32, every permutation as likely: which part comes first, second and so on."""
+    return tf.argsort(u[4 : 4 + num_parts])
 
 
 def blend(start: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
@@ -133,12 +163,17 @@ def grayscale(image: tf.Tensor, u: tf.Tensor, op: recipe.Grayscale) -> tf.Tensor
 
 def blur(image: tf.Tensor, u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
     """PIL's GaussianBlur: three extended box passes an axis, rounded to levels after each pass."""
-    box = box_kernel(_between(u[0], op.min_sigma, op.max_sigma), op.max_sigma)
+    box = box_kernel(blur_sigma(u, op), op.max_sigma)
     image = tf.cast(image, tf.float64)
     for axis in (1, 0):
         for _ in range(3):
             image = tf.floor(_convolve(image, box, axis) + 0.5)
     return tf.cast(image, tf.float32)
+
+
+def blur_sigma(u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
+    """Pixels: U(min_sigma, max_sigma)."""
+    return _between(u[0], op.min_sigma, op.max_sigma)
 
 
 def box_kernel(sigma: tf.Tensor, max_sigma: float) -> tf.Tensor:
@@ -178,7 +213,3 @@ def solarize(image: tf.Tensor, u: tf.Tensor, op: recipe.Solarize) -> tf.Tensor:
 
 def _between(u: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return low + u * (high - low)
-
-
-def _factor(u: tf.Tensor, strength: float) -> tf.Tensor:
-    return _between(u, max(0.0, 1.0 - strength), 1.0 + strength)

@@ -33,13 +33,27 @@ def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Te
       size: pixels a side.
       seed: `[2]` int64; the same seed gives the same view.
     """
-    draws = tf.random.stateless_uniform((len(view.order), _UNIFORMS), seed)
-    for row, name in zip(tf.unstack(draws), view.order, strict=True):
+    for name, u in draw(view, seed).items():
         if name == "crop":
-            image = host_ops.crop(image, row, view.crop, size)
+            image = host_ops.crop(image, u, view.crop, size)
         elif name != "normalize":
-            image = _maybe(getattr(host_ops, name), image, row, getattr(view, name))
+            image = _maybe(getattr(host_ops, name), image, u, getattr(view, name))
     return tf.ensure_shape(tf.cast(image, tf.uint8), [size, size, 3])
+
+
+def draw(view: View, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """All the randomness of a view: uniforms `[32]` for each op, in the view's order.
+
+    The first one says whether the op is applied (`is_applied`), the others are the op's own; the crop,
+    which always is, has all of them.
+    """
+    draws = tf.random.stateless_uniform((len(view.order), _UNIFORMS), seed)
+    return dict(zip(view.order, tf.unstack(draws), strict=True))
+
+
+def is_applied(u: tf.Tensor, op) -> tf.Tensor:
+    """A boolean, true with the op's probability."""
+    return u[0] < op.probability
 
 
 def _maybe(apply: Callable, image: tf.Tensor, u: tf.Tensor, op) -> tf.Tensor:
@@ -48,7 +62,7 @@ def _maybe(apply: Callable, image: tf.Tensor, u: tf.Tensor, op) -> tf.Tensor:
         return image
     if op.probability == 1:
         return apply(image, u[1:], op)
-    return tf.cond(u[0] < op.probability, lambda: apply(image, u[1:], op), lambda: image)
+    return tf.cond(is_applied(u, op), lambda: apply(image, u[1:], op), lambda: image)
 
 
 def evaluation_crop(image: tf.Tensor, *, resize: int, size: int) -> tf.Tensor:

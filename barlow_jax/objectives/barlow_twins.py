@@ -22,6 +22,10 @@ from barlow_jax.objectives import variants
 from barlow_jax.objectives.correlation import Form, off_diagonal_energy, resolve_form
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard
 
+# Squares in float32 end at 1e19, and the gradient of 1 / sqrt(variance), a third power, at 1e12. A power of
+# two moves both up and changes no digit.
+_SCALE = 2.0**-24
+
 
 class Terms(NamedTuple):
     """What the loss is made of, and what tells whether it is healthy. All scalars."""
@@ -34,11 +38,18 @@ class Terms(NamedTuple):
 
 
 def standardize(z: jax.Array, epsilon: float = 1e-5) -> tuple[jax.Array, jax.Array]:
-    """`[N, D]` to mean 0 and (biased) variance 1 over the batch, float32; and the deviations `[D]`."""
-    centred = z.astype(jnp.float32)
+    """`[N, D]` to mean 0 and (biased) variance 1 over the batch, float32; and the deviations `[D]`.
+
+    A constant feature becomes 0, exactly. Finite input gives finite values and gradients, which are right up
+    to |z| = 1e19; where squares overflow in the end, the deviation is inf, and the feature becomes 0 too.
+    """
+    scaled = z.astype(jnp.float32) * _SCALE
+    # The mean of N equal numbers is off by its rounding. Nothing depends on a shift, nor does the gradient.
+    first = jax.lax.stop_gradient(z[:1].astype(jnp.float32) * _SCALE)
+    centred = scaled - first
     centred -= jnp.mean(centred, axis=0)
     variance = jnp.mean(jnp.square(centred), axis=0)
-    return centred * jax.lax.rsqrt(variance + epsilon), jnp.sqrt(variance)
+    return centred * jax.lax.rsqrt(variance + epsilon * _SCALE**2), jnp.sqrt(variance) / _SCALE
 
 
 def cross_correlation(z_a: jax.Array, z_b: jax.Array, epsilon: float = 1e-5) -> jax.Array:
@@ -166,4 +177,4 @@ def _check_shapes(z_a: jax.Array, z_b: jax.Array) -> None:
     if z_a.ndim != 2 or z_a.shape != z_b.shape:
         raise ValueError(f"expected two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}")
     if z_a.shape[0] < 2:
-        raise ValueError(f"batch statistics need 2 rows or more, got {z_a.shape} and {z_b.shape}")
+        raise ValueError(f"batch statistics need 2 rows or more: use larger batches than {z_a.shape}")

@@ -28,13 +28,18 @@ def lars(
     trust_coefficient: float = 0.001,
     trust_clip: bool = False,
 ) -> optax.GradientTransformation:
-    """The official update. Args:
-    rates: learning rate by parameter group (`param_groups`).
-    momentum: of the heavy ball.
-    weight_decay: added to the gradient of weights.
-    trust_coefficient: factor of |p| / |d|.
-    trust_clip: q = min(q / rate, 1): no layer moves further than plain SGD would move it. This is the
-      "clip" of LARC, which solo-learn's CIFAR recipes use with a trust_coefficient of 0.02.
+    """The official update.
+
+    Norms are sums of float32 squares. A weight whose |d| is below 1e-19 takes the plain step (q = 1), and one
+    whose |d| is above 1e19 stays where it is (q = 0); a gradient that is not finite shows in the parameters.
+
+    Args:
+      rates: learning rate by parameter group (`param_groups`).
+      momentum: of the heavy ball.
+      weight_decay: added to the gradient of weights.
+      trust_coefficient: factor of |p| / |d|.
+      trust_clip: q = min(q / rate, 1): no layer moves further than plain SGD would move it. This is the
+        "clip" of LARC, which solo-learn's CIFAR recipes use with a trust_coefficient of 0.02.
     """
     trust = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient)
     if trust_clip:

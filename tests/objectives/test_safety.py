@@ -1,0 +1,204 @@
+"""What collapse, extremes and broken input do to the loss, its gradients and the step.
+
+Finite input gives a finite loss and finite gradients, NaN stays NaN, and one row is an error. Values are those
+of equation 1 in float64 NumPy, as far as `standardize` says that they are right.
+"""
+
+import functools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from barlow_jax import objectives, optim
+from barlow_jax.augment.views import augment
+from barlow_jax.config import Config, Train
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.networks.network import Network
+from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
+from barlow_jax.step import compile_step, init_state
+from barlow_jax.types import Batch
+from barlow_jax.validate import Facts, validate
+
+WEIGHT = 0.0051
+# 48 and 100: the float32 mean of so many equal numbers is not always that number.
+SHAPES = ((48, 80), (100, 30))
+
+
+@pytest.fixture(params=["direct", "gram"])
+def form(request):
+    return request.param
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def operand_dtype(request):
+    return jnp.dtype(request.param)
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def pair(request):
+    first, noise = np.random.default_rng(0).normal(size=(2, *request.param)).astype(np.float32)
+    return first, first + noise
+
+
+def _reference(z_a, z_b):
+    """Equation 1 in float64."""
+    a, b = (np.asarray(z, np.float64) for z in (z_a, z_b))
+    a, b = ((z - z[0] - (z - z[0]).mean(0)) / np.sqrt(z.var(0) + 1e-5) for z in (a, b))
+    c = a.T @ b / len(a)
+    return np.sum(np.where(np.eye(len(c), dtype=bool), (1 - c) ** 2, WEIGHT * c**2))
+
+
+@functools.cache
+def _compiled(form, operand_dtype):
+    loss = partial(barlow_twins_loss, off_diagonal_weight=WEIGHT, form=form, operand_dtype=operand_dtype)
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+
+
+def _value_and_gradients(pair, form, operand_dtype=jnp.float32):
+    value, gradients = _compiled(form, operand_dtype)(*pair)
+    return float(value), [np.asarray(g, np.float64) for g in gradients]
+
+
+_terms = jax.jit(barlow_twins_terms, static_argnames="form")
+_correlation = jax.jit(cross_correlation)
+
+
+def _assert_finite(value, gradients):
+    assert np.isfinite(value)
+    assert all(np.all(np.isfinite(g)) for g in gradients)
+
+
+@pytest.mark.parametrize("level", [0.0, 2.6, 1e4, 1e6, 3e28])
+@pytest.mark.parametrize("noise", [0.0, 1e-8])
+def test_a_feature_of_vanishing_variance_counts_as_uncorrelated(pair, form, operand_dtype, level, noise):
+    """In both views, so that a rounding error of its mean would pass for perfect agreement."""
+    for z in pair:
+        z[:, 3] = level + noise * z[:, 3]
+    value, gradients = _value_and_gradients(pair, form, operand_dtype)
+    _assert_finite(value, gradients)
+    np.testing.assert_allclose(value, _reference(*pair), rtol=2e-4 if operand_dtype == jnp.bfloat16 else 1e-5)
+    # Noise of 1e-8 around 0 or 2.6 is there in float32, and stays far below epsilon's root, 3e-3.
+    np.testing.assert_allclose(_correlation(*pair)[3], 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [(0.0, 0.0), (0.1, -7.3), (1e4, 1e6)])
+def test_a_collapsed_batch_costs_one_for_each_feature(form, operand_dtype, levels):
+    pair = [np.full((48, 32), level, np.float32) for level in levels]
+    value, gradients = _value_and_gradients(pair, form, operand_dtype)
+    assert value == 32
+    np.testing.assert_array_equal(gradients, 0)
+    terms = _terms(*pair, form=form)
+    assert terms.embedding_std_min == terms.embedding_std_mean == terms.diagonal_mean == 0
+
+
+def test_two_images_are_enough(form):
+    pair = np.random.default_rng(0).normal(size=(2, 2, 16)).astype(np.float32)
+    value, gradients = _value_and_gradients(pair, form)
+    _assert_finite(value, gradients)
+    np.testing.assert_allclose(value, _reference(*pair), rtol=1e-5)
+
+
+def test_a_batch_of_one_is_an_error_that_names_the_remedy(form):
+    one = np.ones((1, 8), np.float32)
+    with pytest.raises(ValueError, match="batch statistics need 2 rows or more: use larger batches"):
+        barlow_twins_loss(one, one, off_diagonal_weight=WEIGHT, form=form)
+    problems = validate(Config(train=Train(batch_size=1)), Facts(num_devices=1))
+    assert "config.train.batch_size: batch statistics need 2 images or more, got 1" in problems
+
+
+@pytest.mark.parametrize("scale", [2.0**-60, 2.0**-20, 2.0**20, 2.0**42, 2.0**62])
+def test_loss_and_gradients_are_right_up_to_1e19(pair, form, scale):
+    """Powers of two, which change no digit: above epsilon the gradient of s z is that of z over s."""
+    value, gradients = _value_and_gradients([z * np.float32(scale) for z in pair], form)
+    np.testing.assert_allclose(value, _reference(*(z * scale for z in pair)), rtol=1e-5)
+    if scale > 1:
+        expected = _value_and_gradients([z * np.float32(2.0**12) for z in pair], form)[1]
+        for found, wanted in zip(gradients, expected, strict=True):
+            error = found * (scale / 2.0**12) - wanted
+            assert np.linalg.norm(error) < 1e-5 * np.linalg.norm(wanted)
+    else:
+        _assert_finite(value, gradients)
+
+
+EXTREMES = {
+    "1e30": lambda z, rng: np.sign(z) * 1e30,
+    "the largest": lambda z, rng: np.sign(z) * 3.38e38,
+    "1e-30": lambda z, rng: np.sign(z) * 1e-30,
+    "subnormal": lambda z, rng: np.sign(z) * 1e-39,
+    "every magnitude by feature": lambda z, rng: z * 10.0 ** rng.uniform(-40, 37, z.shape[1]),
+    "every magnitude": lambda z, rng: z * 10.0 ** rng.uniform(-40, 37, z.shape),
+    "one huge value": lambda z, rng: np.where(np.arange(z.size).reshape(z.shape) == 5, 3.38e38, z),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("extreme", EXTREMES.values(), ids=EXTREMES)
+@pytest.mark.parametrize("both", [True, False])
+def test_any_finite_embedding_gives_a_finite_loss_and_gradients(
+    pair, form, operand_dtype, dtype, extreme, both
+):
+    rng = np.random.default_rng(1)
+    pair = [
+        jnp.asarray(extreme(z.astype(np.float64), rng) if both or view == 0 else z, dtype)
+        for view, z in enumerate(pair)
+    ]
+    assert all(bool(jnp.all(jnp.isfinite(z))) for z in pair)
+    _assert_finite(*_value_and_gradients(pair, form, operand_dtype))
+
+
+def test_beyond_float32_a_feature_counts_as_collapsed_and_its_deviation_says_so(pair, form):
+    pair = [np.sign(z) * np.float32(1e30) for z in pair]
+    value, gradients = _value_and_gradients(pair, form)
+    assert value == pair[0].shape[1]
+    np.testing.assert_array_equal(gradients, 0)
+    assert _terms(*pair, form=form).embedding_std_mean == np.inf
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 7])
+def test_broken_input_is_not_hidden(pair, form, operand_dtype, broken, row):
+    pair[1][row, 2] = broken
+    value, gradients = _value_and_gradients(pair, form, operand_dtype)
+    assert np.isnan(value)
+    assert all(np.any(np.isnan(g)) for g in gradients)
+    terms = _terms(*pair, form=form)
+    assert np.isnan(terms.invariance) and np.isnan(terms.embedding_std_mean)
+
+
+def _steps(config, devices, images, num_steps=2):
+    """The state and the metrics after steps on one batch of images, `[N, height, width, 3]` uint8."""
+    layout, rates = Layout(make_mesh(devices)), optim.learning_rates(config, steps_per_epoch=4)
+    parts = {
+        "network": Network(config.network, layout.parallel_linear),
+        "objective": objectives.make(config.objective, layout.reshard),
+        "optimizer": optim.make(config.optim, rates),
+        "augment": partial(augment, recipe=config.recipe),
+    }
+    init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
+    shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+    rows = np.arange(len(images), dtype=np.int32)
+    batch = Batch({"a": images, "b": images}, rows, rows)
+    step = compile_step(layout, state, **parts)
+    for _ in range(num_steps):
+        state, metrics = step(state, layout.place(batch))
+    return jax.device_get((state, metrics))
+
+
+@pytest.mark.parametrize(("form", "dtype"), [("direct", "float32"), ("gram", "bfloat16")])
+def test_a_batch_of_equal_images_leaves_a_finite_state(small_config, typed, devices, form, dtype):
+    """BatchNorm sees no variance anywhere: embeddings are 0 but for rounding, and so is the correlation."""
+    small_config.train.batch_size = 16
+    small_config.optim.warmup_epochs = 0.0
+    small_config.objective.form = form
+    small_config.network.dtype = dtype
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    state, metrics = _steps(typed(small_config), devices, np.repeat(image, 16, axis=0))
+    for leaf in jax.tree.leaves((state, metrics)):
+        assert np.all(np.isfinite(leaf))
+    assert metrics["embedding_std_mean"] < 1e-3 and abs(metrics["diagonal_mean"]) < 1e-2
+    width = small_config.network.projector[-1]
+    np.testing.assert_allclose(metrics["loss"], small_config.objective.scale * width, rtol=2e-2)
