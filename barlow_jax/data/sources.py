@@ -28,6 +28,7 @@ class Source:
 
     num_examples: int
     num_classes: int | None  # C; None where there are no labels
+    several_labels: bool  # an image shows any number of the classes
     fetch: Callable[[tf.Tensor], tf.Tensor]  # [n] int64 indices to [n] records, in one go
     # One record to (encoded image, label); the label is int32, a class [] (-1 where there are no labels) or,
     # of images with several labels, [C]: 1 shown, 0 not, -1 not to be counted.
@@ -71,7 +72,9 @@ def _open_folder(data: config_lib.Data, split: str) -> Source:
     def parse(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
 
-    return Source(len(examples), builder.info.features["label"].num_classes, lambda index: index, parse)
+    return Source(
+        len(examples), builder.info.features["label"].num_classes, False, lambda index: index, parse
+    )
 
 
 def _open_tfds(builder: Any, split: str) -> Source:
@@ -79,7 +82,7 @@ def _open_tfds(builder: Any, split: str) -> Source:
     image_key = _key(builder, "image", lambda kind: isinstance(kind, tfds.features.Image))
     if image_key is None:
         raise UserError(f"{builder.name} has no image; its features are {', '.join(features)}")
-    num_classes, read_label = _labels(builder)
+    num_classes, several, read_label = _labels(builder)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         read, num_examples = records.__getitems__, len(records)
@@ -101,15 +104,15 @@ def _open_tfds(builder: Any, split: str) -> Source:
         example = features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
         return example[image_key], tf.cast(read_label(example), tf.int32)
 
-    return Source(num_examples, num_classes, fetch, parse)
+    return Source(num_examples, num_classes, several, fetch, parse)
 
 
-def _labels(builder: Any) -> tuple[int | None, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:
-    """The number of classes, and what reads the label of an example: one class where there is one."""
+def _labels(builder: Any) -> tuple[int | None, bool, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:
+    """The number of classes, whether an image has several, and what reads its label: one where there is one."""
     features = builder.info.features
     one = _key(builder, "label", lambda kind: isinstance(kind, tfds.features.ClassLabel))
     if one:
-        return features[one].num_classes, lambda example: example[one]
+        return features[one].num_classes, False, lambda example: example[one]
     several = _key(
         builder,
         "labels",
@@ -118,7 +121,7 @@ def _labels(builder: Any) -> tuple[int | None, Callable[[Mapping[str, tf.Tensor]
         ),
     )
     if not several:
-        return None, lambda example: -1
+        return None, False, lambda example: -1
     num_classes = features[several].feature.num_classes
     plain = f"{several}_no_difficult"  # of PASCAL VOC: the classes with an object that is not difficult
 
@@ -129,7 +132,7 @@ def _labels(builder: Any) -> tuple[int | None, Callable[[Mapping[str, tf.Tensor]
         label = tf.where(shown(example, several), 1, 0)
         return tf.where(shown(example, plain), 1, -label) if plain in features else label
 
-    return num_classes, multi_hot
+    return num_classes, True, multi_hot
 
 
 def _key(builder: Any, usual: str, fits: Callable[[Any], bool]) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from barlow_jax import runs
+from barlow_jax import config as config_lib, runs
 from barlow_jax.checkpoint import FOLDER, newest_step, open_checkpoints
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
@@ -36,20 +36,21 @@ def describe(path: str) -> dict[str, Any]:
     Raises:
       UserError: there is no encoder.
     """
-    where = pathlib.Path(path)
-    if _is_file(where):
-        from barlow_jax.networks import torchvision
-
-        found = torchvision.read_safetensors(where)
-        return {"network": {"encoder": found.name, "width": found.width, "stem": found.stem}}
-    saved = runs.saved_config(_run_and_step(where)[0])
-    if saved is None:
+    brought = _brought(pathlib.Path(path))
+    if brought is None:
         raise UserError(f"--encoder: {path} holds no encoder; {_FORMS}")
-    return saved
+    return brought
 
 
-def restore(where: pathlib.Path, abstract: tuple[Any, Any], layout: Layout) -> EncoderState:
-    """Reads an encoder of the given shapes, `(params, batch_stats)`, onto the mesh."""
+def restore(
+    where: pathlib.Path, network: config_lib.Network, abstract: tuple[Any, Any], layout: Layout
+) -> EncoderState:
+    """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
+    theirs = (_brought(where) or {}).get("network", {})
+    for key in ("encoder", "width", "stem"):
+        ours = getattr(network, key)
+        if theirs.get(key, ours) != ours:
+            raise UserError(f"{where}: config.network.{key} is {ours}, and the encoder's is {theirs[key]}")
     if _is_file(where):
         from barlow_jax.networks import torchvision
 
@@ -67,6 +68,15 @@ def restore(where: pathlib.Path, abstract: tuple[Any, Any], layout: Layout) -> E
             there = ", ".join(map(str, checkpoints.steps))
             raise UserError(f"{run} holds no checkpoint of step {step}; it has {there or 'none'}")
         return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
+
+
+def _brought(where: pathlib.Path) -> dict[str, Any] | None:
+    if not _is_file(where):
+        return runs.saved_config(_run_and_step(where)[0])
+    from barlow_jax.networks import torchvision
+
+    found = torchvision.read_safetensors(where)
+    return {"network": {"encoder": found.name, "width": found.width, "stem": found.stem}}
 
 
 def _is_file(where: pathlib.Path) -> bool:

@@ -101,7 +101,8 @@ class Experiment:
         init = self.run_once(self.headless.init)
         if kind == UNTRAINED:
             return encoders.EncoderState(*init(jax.random.key(self.config.seed)), 0)
-        return encoders.restore(place, jax.eval_shape(init, jax.random.key(0)), self.layout)
+        abstract = jax.eval_shape(init, jax.random.key(0))
+        return encoders.restore(place, self.config.network, abstract, self.layout)
 
     @property
     def headless(self) -> Network:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from barlow_jax import objectives
 from barlow_jax.config import Config
+from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Factors
 from barlow_jax.networks.resnet import num_features
@@ -29,6 +30,8 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
         "loss", value and gradient from `[N, D]` embeddings.
     """
     config = experiment.config
+    if part != "step" and not config.network.projector:
+        raise UserError(f"--part {part}: {config.objective.name} has no projector; plan its step")
     if part == "loss":
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
     rows, parts, layout = order.batch_size, experiment.step_parts(order), experiment.layout

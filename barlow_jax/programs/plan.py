@@ -45,7 +45,6 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     num_images = _num_images(config.data)
     order = experiment.order(num_images or config.train.batch_size)
     lowered, state = lowering.lower(experiment, order, part)
-    shape = (config.train.batch_size, config.network.projector[-1])
     result: dict[str, Any] = {
         "topology": topology.name,
         "chips": topology.num_chips,
@@ -53,7 +52,7 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
         "part": part,
         "batch_size": config.train.batch_size,
         "projector": experiment.layout.projector,
-        "form": resolve_form(config.objective.form, *shape, experiment.layout.reshard),
+        "form": _form(config, experiment),
         "hbm_capacity": topology.chip.hbm_bytes,
         "parameter_bytes": state and lowering.bytes_per_device(state.params),
         "optimizer_bytes": state and lowering.bytes_per_device(state.opt_state),
@@ -64,6 +63,14 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
         return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result, error.ratio)}
     steps = experiment.num_steps(order) if num_images and part == "step" else None
     return result | {"fits": True} | cost.summary() | _of_time(cost, topology, result, steps)
+
+
+def _form(config: Config, experiment: Experiment) -> str | None:
+    """Of the loss; None where it is not one of embeddings."""
+    if not config.network.projector:
+        return None
+    shape = (config.train.batch_size, config.network.projector[-1])
+    return resolve_form(config.objective.form, *shape, experiment.layout.reshard)
 
 
 @functools.cache  # a folder of images is counted once, not for each row of a sweep
@@ -132,7 +139,8 @@ def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Conf
 def _lines(result: dict[str, Any]) -> list[str]:
     lines = [
         f"{result['part']} on {result['topology']}: {result['chips']} chips, {result['hosts']} hosts, batch "
-        f"{result['batch_size']}, projector {result['projector']}, loss {result['form']}",
+        f"{result['batch_size']}"
+        + (f", projector {result['projector']}, loss {result['form']}" if result["form"] else ""),
     ]
     if result["parameter_bytes"] is not None:
         lines += [
@@ -178,7 +186,7 @@ _COLUMNS = (
     ("", 12, lambda r: r["case"]),
     ("batch", 6, lambda r: r["batch_size"]),
     ("projector", 10, lambda r: r["projector"]),
-    ("loss", 6, lambda r: r["form"]),
+    ("loss", 6, lambda r: r["form"] or "-"),
     ("peak", 9, lambda r: _size(r["peak_bytes"])),
     ("compute", 9, lambda r: _ms(r["compute_s"])),
     ("HBM", 9, lambda r: _ms(r["memory_s"])),

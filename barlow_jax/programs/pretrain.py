@@ -16,6 +16,7 @@ from barlow_jax import configdict, files, optim
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
+from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.feed import Feed
@@ -32,6 +33,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     started = time.monotonic()
     experiment = Experiment.of(config)
     source = sources.open_split(config.data, config.data.train_split)
+    _check_labels(config, source)
     order = experiment.order(source.num_examples)
     num_steps = experiment.num_steps(order)
     if jax.process_index() == 0:
@@ -69,6 +71,21 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "seconds": round(time.monotonic() - started, 1),
         **{name: writer.latest[name] for name in ("loss", "knn_top1") if name in writer.latest},
     }
+
+
+def _check_labels(config: Config, source: sources.Source) -> None:
+    """What needs labels is refused where they are of another kind, before a step is compiled."""
+    if source.several_labels and config.monitor.every_epochs:
+        raise UserError(
+            f"{config.data.name} has several labels an image, and the k-NN that watches the run needs one: "
+            "set --config.monitor.every_epochs=0"
+        )
+    classes = config.network.num_classes
+    if classes and (source.several_labels or source.num_classes != classes):
+        there = (
+            "several labels an image" if source.several_labels else f"{source.num_classes or 'no'} classes"
+        )
+        raise UserError(f"config.network.num_classes: {config.data.name} has {there}, not {classes} classes")
 
 
 def describe(config: Config, num_images: int | None) -> dict[str, Any]:

@@ -115,31 +115,31 @@ class _Builder:
 def test_a_single_class_is_preferred_to_several():
     several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
     one = tfds.features.ClassLabel(num_classes=3)
-    num_classes, read = sources._labels(_Builder(labels=several, label=one))
-    assert num_classes == 3 and read({"label": 2, "labels": [0]}) == 2
+    num_classes, several_labels, read = sources._labels(_Builder(labels=several, label=one))
+    assert num_classes == 3 and not several_labels and read({"label": 2, "labels": [0]}) == 2
 
 
 def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
     several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
-    num_classes, read = sources._labels(
+    num_classes, several_labels, read = sources._labels(
         _Builder(tags=several, objects=tfds.features.Sequence({"label": several}))
     )
-    assert num_classes == 4
+    assert num_classes == 4 and several_labels
     for tags, expected in (([3, 1, 3], [0, 1, 0, 1]), ([], [0, 0, 0, 0])):
         np.testing.assert_array_equal(read({"tags": tf.constant(tags, tf.int64)}), expected)
 
 
 def test_objects_with_a_class_each_are_no_labels_of_the_image():
     boxes = tfds.features.Sequence({"label": tfds.features.ClassLabel(num_classes=4)})
-    num_classes, read = sources._labels(_Builder(objects=boxes))
-    assert num_classes is None and read({}) == -1
+    num_classes, several_labels, read = sources._labels(_Builder(objects=boxes))
+    assert num_classes is None and not several_labels and read({}) == -1
 
 
 def test_the_labels_of_voc_are_found():
     """Its own description, without its images; the objects' classes and poses are not the image's."""
     features = tfds.builder("voc/2007", data_dir="/nonexistent").info.features
-    num_classes, read = sources._labels(_Builder(**features))
-    assert num_classes == 20
+    num_classes, several_labels, read = sources._labels(_Builder(**features))
+    assert num_classes == 20 and several_labels
     label = read(
         {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
     )

@@ -2,7 +2,25 @@
 
 import json
 
+import jax
 import pytest
+import safetensors.numpy
+
+from barlow_jax.configdict import from_tree
+from barlow_jax.networks import torchvision
+from barlow_jax.programs.experiment import Experiment
+
+WIDE = """
+import runpy
+
+def get_config():
+    config = runpy.run_path({base!r})["get_config"]()
+    config.network.width = 16
+    for view in config.recipe.views.values():
+        view.crop.min_area = 0.5
+        #view.normalize.mean = (9.0, 9.0, 9.0)
+    return config
+"""
 
 
 def test_an_encoder_brings_its_network_normalisation_and_data(workdir, program, tmp_path):
@@ -16,12 +34,8 @@ def test_an_encoder_brings_its_network_normalisation_and_data(workdir, program, 
 def test_with_a_config_its_data_are_used_and_the_encoders_network(workdir, program, tmp_path, config_file):
     """The config has another width; the run's is what its arrays fit."""
     wide = tmp_path / "wide.py"
-    wide.write_text(
-        f"import runpy\ndef get_config():\n    config = runpy.run_path({config_file!r})['get_config']()\n"
-        "    config.network.width = 16\n    config.knn.k = (3,)\n    config.knn.label_fractions = (1.0,)\n"
-        "    for view in config.recipe.views.values():\n        view.normalize.mean = (9.0, 9.0, 9.0)\n    return config\n"
-    )
-    own, _ = program("knn", "--workdir", workdir, "--config.knn.k=3", "--config.knn.label_fractions=1")
+    wide.write_text(WIDE.format(base=config_file).replace("#", ""))
+    own, _ = program("knn", "--workdir", workdir)
     other, _ = program("knn", "--config", wide, "--encoder", workdir, "--workdir", tmp_path / "out")
     assert other == own
 
@@ -31,6 +45,31 @@ def test_a_checkpoint_is_named_by_its_folder(workdir, program, tmp_path):
     early, _ = program("knn", "--encoder", workdir / "checkpoints" / "18", *argv)
     late, _ = program("knn", "--encoder", workdir / "checkpoints" / "22", *argv)
     assert (early["step"], late["step"]) == (18, 22)
+
+
+def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, program, tmp_path, config_file):
+    """Another width in the config: the file says what it is."""
+    config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
+    state = Experiment.of(config).encoder_state(workdir, "pretrained")
+    params, stats = jax.device_get((state.params["encoder"], state.batch_stats["encoder"]))
+    path = tmp_path / "encoder.safetensors"
+    safetensors.numpy.save_file(torchvision.to_torchvision(params, stats), path)
+    wide = tmp_path / "wide.py"
+    wide.write_text(WIDE.format(base=config_file))
+    argv = ("--config", wide, "--workdir", tmp_path)
+    own, _ = program("knn", "--workdir", workdir)
+    other, _ = program("knn", "--encoder", path, *argv)
+    assert other == own | {"step": -1}
+    tuned, _ = program("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
+    assert tuned["finetune"]["0.1"]["top1"] > 0
+    path.write_bytes(b"not safetensors")
+    _, said = program("knn", "--encoder", path, *argv, code=2)
+    assert str(path) in said
+
+
+def test_an_encoder_of_another_shape_is_refused(workdir, program):
+    _, said = program("knn", "--workdir", workdir, "--config.network.width=8", code=2)
+    assert "config.network.width is 8, and the encoder's is 4" in said
 
 
 @pytest.mark.parametrize(

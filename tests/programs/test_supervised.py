@@ -1,0 +1,67 @@
+"""The supervised row of the tables: pretrain with the classification objective, then what evaluates it."""
+
+import json
+
+import pytest
+
+LINES = """
+import runpy
+
+def get_config():
+    config = runpy.run_path({base!r})["get_config"]()
+    with config.unlocked():
+        del config.recipe.views["b"]
+    config.recipe.views.a.crop.min_area = 0.5
+    config.recipe.views.a.flip.probability = 0.0
+    config.objective.name = "classification"
+    config.network.projector = ()
+    config.network.num_classes = {classes}
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 0.02
+    config.optim.bias_learning_rate = None
+    config.train.num_epochs = 6.0
+    return config
+"""
+
+
+@pytest.fixture
+def config(tmp_path, config_file):
+    def write(classes=10):
+        path = tmp_path / "supervised.py"
+        path.write_text(LINES.format(base=config_file, classes=classes))
+        return path
+
+    return write
+
+
+def test_labels_are_learned_and_the_encoder_is_probed_like_any_other(program, config, tmp_path):
+    results, _ = program("pretrain", "--config", config(), "--workdir", tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    trained = [row for row in rows if "top1" in row]
+    assert trained[-1]["top1"] > 0.4 and trained[-1]["loss"] < trained[0]["loss"] < 2.5
+    assert results["step"] == 66
+    probed, _ = program("probe", "--workdir", tmp_path / "run")
+    assert probed["linear"]["1"]["top1"] > 50
+
+
+def test_another_number_of_classes_is_refused_before_it_starts(program, config, tmp_path):
+    _, said = program("pretrain", "--config", config(classes=12), "--workdir", tmp_path / "run", code=2)
+    assert "config.network.num_classes: digits has 10 classes, not 12 classes" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_labels_an_image_are_refused_where_one_is_needed(program, config_file, tmp_path):
+    import multi_label  # noqa: F401  makes TFDS know multi_digits
+
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--config.data.name=multi_digits",
+            "--config.train.batch_size=64")  # fmt: skip
+    _, said = program(*argv, code=2)
+    assert "multi_digits has several labels an image" in said and "--config.monitor.every_epochs=0" in said
+
+
+def test_its_step_is_planned_and_its_parts_are_refused(program, config):
+    argv = ("plan", "--config", config(), "--topology", "v5e:2x2", "--config.train.batch_size=64")
+    result, said = program(*argv)
+    assert result["fits"] and result["form"] is None and "projector" not in said
+    _, said = program(*argv, "--part", "head", code=2)
+    assert "--part head: classification has no projector" in said
