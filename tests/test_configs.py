@@ -4,8 +4,9 @@ import pathlib
 import re
 
 import pytest
+import yaml
 
-from barlow_jax.configdict import from_tree, load_config_file
+from barlow_jax.configdict import flatten, from_tree, load_config_file
 from barlow_jax.validate import Facts, validate
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -27,38 +28,96 @@ def test_config_is_a_lab_note(path):
     assert f"python -m barlow_jax pretrain --config configs/{path.name} --workdir" in note
 
 
-def test_imagenet_is_the_papers_recipe():
-    """Numbers of the official code, section 2.2 and appendix A of the paper."""
-    config, _ = from_tree(load_config_file(str(CONFIGS[0].with_name("imagenet.py")))[0].to_dict())
-    assert (config.train.num_epochs, config.train.batch_size) == (1000, 2048)
-    assert (config.optim.name, config.optim.learning_rate, config.optim.bias_learning_rate) == (
-        "lars",
-        0.2,
-        0.0048,
+# Every setting of the paper and of its official code, where it stands.
+A, B = "recipe.views.a.", "recipe.views.b."
+BOTH = {
+    "crop.min_area": 0.08, "crop.max_area": 1.0, "crop.min_aspect": 3 / 4, "crop.max_aspect": 4 / 3,
+    "crop.method": "bicubic", "flip.probability": 0.5, "jitter.probability": 0.8, "jitter.brightness": 0.4,
+    "jitter.contrast": 0.4, "jitter.saturation": 0.2, "jitter.hue": 0.1, "grayscale.probability": 0.2,
+    "blur.min_sigma": 0.1, "blur.max_sigma": 2.0, "solarize.threshold": 128, "rotate.probability": 0.0,
+    "normalize.mean": (0.485, 0.456, 0.406), "normalize.std": (0.229, 0.224, 0.225),
+    "order": ("crop", "rotate", "flip", "jitter", "grayscale", "blur", "solarize", "normalize"),
+}  # fmt: skip
+VISUAL = {
+    "learning_rate": 0.01, "scale_learning_rate": True, "batch_size": 256, "momentum": 0.9, "nesterov": True,
+    "weight_decay": 5e-4, "schedule": "steps", "milestones": (1 / 3, 2 / 3), "decay": 0.1,
+}  # fmt: skip
+SETTINGS = {
+    "imagenet": {
+        "train.num_epochs": 1000, "train.batch_size": 2048,
+        "optim.name": "lars", "optim.learning_rate": 0.2, "optim.bias_learning_rate": 0.0048,
+        "optim.warmup_epochs": 10, "optim.final_scale": 0.001, "optim.momentum": 0.9,
+        "optim.trust_coefficient": 0.001, "optim.trust_clip": False, "optim.weight_decay": 1e-6,
+        "optim.grad_scale": 1 / 32,
+        "objective.name": "barlow_twins", "objective.off_diagonal_weight": 0.0051, "objective.scale": 1,
+        "objective.invariance_weight": 1, "objective.normalization": "batch", "objective.off_diagonal": "cross",
+        "network.encoder": "resnet50", "network.width": 64, "network.stem": "imagenet",
+        "network.projector": (8192, 8192, 8192), "network.projector_batch_norm": True, "network.predictor": (),
+        "network.batch_norm_epsilon": 1e-5, "network.batch_norm_momentum": 0.9, "network.dtype": "bfloat16",
+        "data.image_size": 224, "data.eval_resize": 256,
+        **{view + key: value for view in (A, B) for key, value in BOTH.items()},
+        A + "blur.probability": 1.0, B + "blur.probability": 0.1,
+        A + "solarize.probability": 0.0, B + "solarize.probability": 0.2,
+        # The linear probe.
+        "probe.solver": "sgd", "probe.num_epochs": 100, "probe.batch_size": 256, "probe.learning_rate": 0.3,
+        "probe.scale_learning_rate": False, "probe.momentum": 0.9, "probe.nesterov": False,
+        "probe.weight_decay": 1e-6, "probe.schedule": "cosine", "probe.augment": True, "probe.standardize": False,
+        # Semi-supervised, as the code's README has it.
+        "finetune.label_fractions": (0.01, 0.1), "finetune.num_epochs": 20, "finetune.batch_size": 256,
+        "finetune.weight_decay": 0.0, "finetune.momentum": 0.9, "finetune.encoder_learning_rate": 0.005,
+        "finetune.head_learning_rate": 0.5, "finetune.schedule": "cosine",
+        # Transfer.
+        "transfer.places205.classifier": "linear", "transfer.inat18.classifier": "linear",
+        "transfer.voc07.classifier": "svm", "transfer.voc07.data.name": "voc/2007",
+        "transfer.voc07.data.train_split": "train+validation", "transfer.voc07.data.eval_split": "test",
+        "transfer.inat18.data.name": "i_naturalist2018", "transfer.places205.data.name": "folder",
+        "transfer.places205.probe.num_epochs": 14, "transfer.inat18.probe.num_epochs": 84,
+        **{f"transfer.{name}.probe.{k}": v for name in ("places205", "inat18") for k, v in VISUAL.items()},
+        "knn.k": (20, 200),
+    },
+    "imagenet_paper": {
+        "optim.weight_decay": 1.5e-6, "objective.off_diagonal_weight": 5e-3,
+        "finetune.encoder_learning_rate": 0.002, "finetune.head_learning_rate": 0.5,
+        "finetune.schedule": "steps", "finetune.milestones": (12 / 20, 16 / 20), "finetune.decay": 0.2,
+    },
+    "ablations": {"train.num_epochs": 300},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [(name, key, value) for name, settings in SETTINGS.items() for key, value in settings.items()],
+    ids=str,
+)
+def test_a_setting_of_the_paper_is_in_its_config(name, key, value):
+    config = load_config_file(str(CONFIGS[0].with_name(f"{name}.py")))[0].to_dict()
+    assert flatten(config)[key] == value
+
+
+def test_what_the_paper_prints_otherwise_than_the_code_is_all_that_imagenet_paper_changes():
+    configs = (
+        load_config_file(str(CONFIGS[0].with_name(f"{n}.py")))[0] for n in ("imagenet", "imagenet_paper")
     )
-    assert (config.optim.momentum, config.optim.weight_decay, config.optim.trust_coefficient) == (
-        0.9,
-        1e-6,
-        0.001,
-    )
-    assert (config.optim.warmup_epochs, config.optim.final_scale) == (10, 0.001)
-    assert (config.objective.off_diagonal_weight, config.objective.scale) == (0.0051, 1)
-    assert (config.network.encoder, config.network.width, config.network.stem) == ("resnet50", 64, "imagenet")
-    assert config.network.projector == (8192, 8192, 8192) and config.network.projector_batch_norm
-    assert (config.data.image_size, config.data.eval_resize) == (224, 256)
-    a, b = config.recipe.views["a"], config.recipe.views["b"]
-    assert (a.crop.min_area, a.crop.max_area, a.crop.method) == (0.08, 1.0, "bicubic")
-    assert (a.flip.probability, a.grayscale.probability, a.rotate.probability) == (0.5, 0.2, 0)
-    jitter = a.jitter
-    assert (jitter.probability, jitter.brightness, jitter.contrast) == (0.8, 0.4, 0.4)
-    assert (jitter.saturation, jitter.hue) == (0.2, 0.1)
-    assert (a.blur.probability, b.blur.probability, a.blur.min_sigma, a.blur.max_sigma) == (
-        1.0,
-        0.1,
-        0.1,
-        2.0,
-    )
-    assert (a.solarize.probability, b.solarize.probability, b.solarize.threshold) == (0.0, 0.2, 128)
-    probe = config.probe
-    assert (probe.num_epochs, probe.batch_size, probe.learning_rate) == (100, 256, 0.3)
-    assert (probe.momentum, probe.weight_decay, probe.augment, probe.standardize) == (0.9, 1e-6, True, False)
+    code, paper = (flatten(config.to_dict()) for config in configs)
+    assert {key for key in code if code[key] != paper[key]} == set(SETTINGS["imagenet_paper"]) - {
+        "finetune.head_learning_rate", "finetune.milestones", "finetune.decay",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("voc_c4", {"IMS_PER_BATCH": 16, "BASE_LR": 0.1, "MAX_ITER": 24_000, "STEPS": [18_000, 22_000],
+                    "GAMMA": 0.1, "WARMUP_ITERS": 1000, "WARMUP_FACTOR": 0.333}),
+        ("coco_c4", {"IMS_PER_BATCH": 16, "BASE_LR": 0.03, "MAX_ITER": 90_000, "STEPS": [60_000, 80_000], "GAMMA": 0.1}),
+    ],
+)  # fmt: skip
+def test_detection_has_the_papers_schedule(name, settings):
+    config = yaml.safe_load((CONFIGS[0].parent / "detectron2" / f"{name}.yaml").read_text())
+    assert config["SOLVER"] == settings
+    # The encoder is torchvision's: stride in the 3x3, RGB, its mean and deviation in levels.
+    assert config["MODEL"]["RESNETS"] == {"DEPTH": 50, "NORM": "SyncBN", "STRIDE_IN_1X1": False}
+    mean, std = (config["MODEL"][f"PIXEL_{kind}"] for kind in ("MEAN", "STD"))
+    assert config["INPUT"]["FORMAT"] == "RGB"
+    assert mean == pytest.approx([255 * m for m in BOTH["normalize.mean"]])
+    assert std == pytest.approx([255 * s for s in BOTH["normalize.std"]])
