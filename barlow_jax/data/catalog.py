@@ -43,9 +43,8 @@ def not_at_hand(data: config_lib.Data) -> str | None:
     builder = tfds_builder(data)
     if builder.data_path.exists():
         return None
-    return (
-        f"TFDS's {data.name} is not prepared in {builder.data_path.parent}; launch/prepare_data.sh does that"
-    )
+    root = str(builder.data_path).removesuffix(builder.info.full_name).rstrip("/")
+    return f"TFDS's {data.name} is not prepared in {root}; launch/prepare_data.sh does that"
 
 
 def tfds_builder(data: config_lib.Data) -> Any:

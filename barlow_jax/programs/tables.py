@@ -9,7 +9,7 @@ from barlow_jax import published
 _METHODS = ("Supervised", "SimCLR", "BYOL", "SwAV", "Barlow Twins")
 _SMALL_METHODS = ("SimCLR", "BYOL", "W-MSE", "VICReg", "Barlow Twins")
 _TRANSFER = {"places205": "Places205, top-1", "voc07": "VOC07, mAP", "inat18": "iNaturalist 2018, top-1"}
-_DETECTION = "this encoder in Detectron2 measures it; it is not part of this program"
+_DETECTION = "Detectron2 does that, by configs/detectron2; it is no part of this program"
 
 
 def by_kind(results: Mapping[str, Any]) -> str:
@@ -19,7 +19,7 @@ def by_kind(results: Mapping[str, Any]) -> str:
     last = results[kinds[-1]]
     for group, title in (("linear", "linear"), ("knn", "k-NN"), ("finetune", "fine-tuned")):
         for fraction, scores in last[group].items():
-            for key in (key for key in scores if key == "top1" or group == "knn"):
+            for key in [key for key in scores if key == "top1" or group == "knn"]:
                 name = f"{title}{_neighbours(key)}, {float(fraction):.0%} of labels"
                 row = (results[kind].get(group, {}).get(fraction, {}).get(key) for kind in kinds)
                 lines.append(f"{name:<34}" + "".join(_cell(score, 12) for score in row))
@@ -27,7 +27,7 @@ def by_kind(results: Mapping[str, Any]) -> str:
 
 
 def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> str:
-    """What the papers report, a column a method, and ours last; a row that was not measured says why.
+    """What the papers report, a column a method, and ours last; below, why a row was not measured.
 
     Args:
       ours: results of the pretrained encoder.
@@ -36,12 +36,15 @@ def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> str:
     small = data_name in published.SMALL_LINEAR
     methods = _SMALL_METHODS if small else _METHODS
     setting = f"{data_name}, ResNet-18" if small else "ImageNet, ResNet-50"
+    widths = {method: len(method) + 2 for method in methods}
     lines = [f"published on {setting}; this run on {data_name}"]
-    lines.append(f"{'%':<38}" + "".join(f"{name:>14}" for name in (*methods, "this run")))
+    lines.append(f"{'%':<36}" + "".join(f"{m:>{w}}" for m, w in widths.items()) + f"{'this run':>10}")
+    notes = []
     for name, theirs, score, why in _small_rows(ours, data_name) if small else _rows(ours):
-        cells = "".join(_cell(theirs.get(method), 14) for method in methods)
-        lines.append(f"{name:<38}{cells}{_cell(score, 14)}{f'  {why}' if why else ''}")
-    return "\n".join(lines)
+        cells = "".join(_cell(theirs.get(method), width) for method, width in widths.items())
+        lines.append(f"{name:<36}{cells}{_cell(score, 10)}")
+        notes += [f"  {name}: {why}"] if why else []
+    return "\n".join([*lines, *(["not measured:", *notes] if notes else [])])
 
 
 # Name, published by method, ours, and why there is none.
@@ -69,8 +72,7 @@ def _rows(ours: Mapping[str, Any]) -> Iterator[_Row]:
     neighbours, why = _of_all_labels(ours["knn"])
     for key, score in neighbours.items():
         yield f"k-NN{_neighbours(key)}, top-1", {}, score, why
-    for name in ("VOC07+12 detection", "COCO detection", "COCO segmentation"):
-        yield name, {}, None, _DETECTION
+    yield "detection and segmentation", {}, None, _DETECTION
 
 
 def _small_rows(ours: Mapping[str, Any], data_name: str) -> Iterator[_Row]:
