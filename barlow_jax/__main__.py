@@ -10,7 +10,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__, cli, files, processes, tpu
+from barlow_jax import __version__, cli, files, flags, processes, tpu
 from barlow_jax.errors import UserError
 
 PROGRAMS = {
@@ -84,49 +84,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
     for name, summary in PROGRAMS.items():
         sub = programs.add_parser(name, help=summary, description=summary, epilog=EPILOG, allow_abbrev=False,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-        without = "the defaults" if name == "bench" else "the one of the workdir"
-        flags = ("--base", "--config") if name == "ablate" else ("--config",)
-        sub.add_argument(*flags, dest="config", metavar="FILE", help=f"config file; default: {without}")
-        sub.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
-        sub.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
-        if name not in ("plan", "bench"):
-            sub.add_argument(
-                "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
-            )
-            processes.add_flags(sub)
-        if name in ("probe", "knn", "finetune", "transfer", "evaluate"):
-            sub.add_argument(
-                "--encoder", metavar="PATH", help="another run's workdir, one of its checkpoints "
-                "(RUN/checkpoints/STEP), or a ResNet in torchvision's layout (.safetensors)"
-            )  # fmt: skip
-        if name in ("probe", "knn", "finetune", "transfer"):
-            which = sub.add_mutually_exclusive_group()
-            which.add_argument("--untrained", dest="features", action="store_const", const="untrained",
-                               help="of the encoder before training: the honest baseline")  # fmt: skip
-            which.add_argument("--pixels", dest="features", action="store_const", const="pixels",
-                               help="of the image itself, without an encoder")  # fmt: skip
-        if name in ("plan", "bench"):
-            sub.add_argument(
-                "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
-            )
-        if name == "transfer":
-            sub.add_argument("--only", metavar="NAMES", help="of config.transfer, separated by commas; "
-                             "default: those that are at hand")  # fmt: skip
-        if name == "ablate":
-            sub.add_argument("--only", metavar="GROUPS", help="of the paper's ablations, separated by commas: "
-                             "loss, asymmetry, batch_size, augmentation, width, depth, lambda, correlation")  # fmt: skip
-        if name == "bench":
-            sub.add_argument("what", choices=("loss",), help="what to measure")
-            sub.add_argument("--rows", default="256,1024", help="batch sizes N, separated by commas")
-            sub.add_argument("--widths", default="1024,2048,4096,8192", help="embedding widths D")
-        if name == "plan":
-            sub.add_argument("--part", choices=("step", "head", "loss"), default="step",
-                             help="the whole step, from representations to LARS, or the loss alone (seconds)")  # fmt: skip
-            sub.add_argument("--sweep", metavar="LIST", help="one table of topologies (v5e:4x4,v5e:8x8) or of "
-                             "values of a key (train.batch_size=2048,4096)")  # fmt: skip
-            sub.add_argument(
-                "--images_per_chip", type=int, metavar="N", help="the batch size is N times the chips"
-            )
+        flags.add(sub, name)
     args, rest = parser.parse_known_args(argv)
     return args, *cli.split_overrides(rest)
 

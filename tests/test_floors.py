@@ -20,7 +20,7 @@ FLOORS = {
     2: ("step", "gradients", "feed", "loop", "checkpoint", "metrics"),
     3: ("evals",),
     4: ("programs",),
-    5: ("cli", "__main__"),
+    5: ("cli", "flags", "__main__"),
 }  # fmt: skip
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -1,0 +1,88 @@
+"""The flags of each program; what they share comes first."""
+
+import argparse
+
+from barlow_jax import processes
+from barlow_jax.ablations import GROUPS
+
+_ON_PAPER = ("plan", "bench")
+_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
+
+
+def add(parser: argparse.ArgumentParser, program: str) -> None:
+    """Adds a program's flags; every program's arguments have all the names that the others look for."""
+    without = "the defaults" if program == "bench" else "the one of the workdir"
+    names = ("--base", "--config") if program == "ablate" else ("--config",)
+    parser.add_argument(*names, dest="config", metavar="FILE", help=f"config file; default: {without}")
+    parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
+    parser.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
+    if program in _ON_PAPER:
+        parser.add_argument(
+            "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
+        )
+    else:
+        parser.add_argument(
+            "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
+        )
+        processes.add_flags(parser)
+    if program in _EVALUATIONS:
+        _add_encoder(parser, program)
+    if program in _OWN:
+        _OWN[program](parser)
+
+
+def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
+    parser.add_argument(
+        "--encoder", metavar="PATH",
+        help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), or a ResNet in torchvision's "
+        "layout (.safetensors)",
+    )  # fmt: skip
+    if program == "evaluate":  # it shows them all
+        return
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--untrained", dest="features", action="store_const", const="untrained",
+        help="of the encoder before training: the honest baseline",
+    )  # fmt: skip
+    if program != "finetune":
+        which.add_argument(
+            "--pixels", dest="features", action="store_const", const="pixels",
+            help="of the image itself, without an encoder",
+        )  # fmt: skip
+
+
+def _add_transfer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", metavar="NAMES",
+        help="of config.transfer, separated by commas; default: those that are at hand",
+    )  # fmt: skip
+
+
+def _add_ablate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", metavar="GROUPS",
+        help=f"of the paper's ablations, separated by commas: {', '.join(GROUPS)}; default: all",
+    )  # fmt: skip
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("loss",), help="what to measure")
+    parser.add_argument("--rows", default="256,1024", help="batch sizes N, separated by commas")
+    parser.add_argument("--widths", default="1024,2048,4096,8192", help="embedding widths D")
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--part", choices=("step", "head", "loss"), default="step",
+        help="the whole step, from representations to LARS, or the loss alone (seconds)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sweep", metavar="LIST",
+        help="one table of topologies (v5e:4x4,v5e:8x8) or of values of a key (train.batch_size=2048,4096)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images_per_chip", type=int, metavar="N", help="the batch size is N times the chips"
+    )
+
+
+_OWN = {"transfer": _add_transfer, "ablate": _add_ablate, "bench": _add_bench, "plan": _add_plan}
