@@ -3,6 +3,7 @@
 import io
 import pathlib
 
+import laws
 import numpy as np
 from PIL import Image
 import pytest
@@ -30,3 +31,9 @@ def images(request):
         return [np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[40:200, 60:260] for file in files]
     photograph = load_sample_image(request.param)
     return [photograph[top : top + 160, left : left + 200] for top, left in ((100, 200), (0, 0), (267, 440))]
+
+
+@pytest.fixture(scope="session")
+def draws():
+    """Of views a and b, of the first images that a run is given."""
+    return {name: laws.draw(number, np.arange(laws.IMAGES)) for number, name in enumerate(sorted(laws.VIEWS))}

@@ -1,0 +1,76 @@
+"""What the tests of the augmentation's laws share: draws as the pipeline makes them, and checks of a law.
+
+The parameters come from the functions that `make_view` and the ops call, over seeds as the pipeline makes
+them. Seeds are fixed, so a p-value is a number and not a chance; those of wrong laws are below 1e-6.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+import tensorflow as tf
+
+from barlow_jax import recipe
+from barlow_jax.data import host_ops, views
+
+VIEWS = {
+    name: dataclasses.replace(view, rotate=recipe.Rotate(0.3)) for name, view in recipe.Recipe().views.items()
+}
+OPS = ("rotate", "flip", "jitter", "grayscale", "blur", "solarize")
+IMAGES = 12000
+P_VALUE = 1e-3
+DEVIATIONS = 4.5  # of a mean, of a variance, and of each of some thousand correlations
+
+
+@tf.function(autograph=False)
+def draw_all(seeds):
+    return tf.map_fn(
+        lambda seed: tf.stack(list(views.draw(VIEWS["a"], seed).values())),
+        seeds,
+        fn_output_signature=tf.float32,
+        parallel_iterations=1,
+    )
+
+
+def draw(number, positions, seed=0):
+    """`{op: [n, 32]}` of view `number` at global positions, with the seeds of `train_batches`."""
+    seeds = np.stack([np.full_like(positions, seed * len(VIEWS) + number), positions], axis=1)
+    return dict(zip(VIEWS["a"].order, np.moveaxis(draw_all(seeds).numpy(), 1, 0), strict=True))
+
+
+def each(function, uniforms, *arguments):
+    """The op's own function of every row of uniforms, as NumPy arrays."""
+    mapped = tf.vectorized_map(lambda u: function(u, *arguments), tf.constant(uniforms))
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), mapped)
+
+
+def boxes(uniforms, shape, op):
+    """`[4, n]` float64: top, left, height, width."""
+    return np.array(each(lambda u: host_ops.crop_box(tf.constant([*shape, 3]), u, op), uniforms), float)
+
+
+def assert_uniform(samples, low, high):
+    """Mean, variance and distribution function of U(low, high)."""
+    samples = (np.asarray(samples, float) - low) / (high - low)
+    assert samples.min() >= 0 and samples.max() <= 1
+    deviation = 1 / math.sqrt(12 * len(samples))
+    assert abs(samples.mean() - 1 / 2) < DEVIATIONS * deviation
+    # The variance of a sample's variance is (kurtosis - 1) variance^2 / n, and the kurtosis here 9 / 5.
+    assert abs(samples.var() - 1 / 12) < DEVIATIONS * math.sqrt(0.8 / len(samples)) / 12
+    assert uniform_p_value(samples) > P_VALUE
+
+
+def uniform_p_value(samples):
+    return stats.kstest(samples, "uniform").pvalue
+
+
+def correlations(columns, others=None):
+    """Pearson's, `[k, l]`, of the columns of two `[n, ...]`; of one with itself, without the diagonal."""
+    standard = [(x - x.mean(0)) / x.std(0) for x in (columns, columns if others is None else others)]
+    found = standard[0].T @ standard[1] / len(columns)
+    return found if others is not None else found - np.diag(np.diag(found))
+
+
+def probability_p_value(applied, probability):
+    return stats.binomtest(int(applied.sum()), len(applied), probability).pvalue
