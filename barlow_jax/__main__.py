@@ -21,6 +21,7 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
+    "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
     "bench": "time and memory of the loss in both forms, on the devices at hand or compiled for a topology",
 }
@@ -51,7 +52,7 @@ def _main(argv: Sequence[str] | None) -> int:
                 name, results = "", cli.dry_run(config, facts)
             else:
                 name = args.program + ("" if args.features == "pretrained" else f"-{args.features}")
-                program = importlib.import_module(f"barlow_jax.programs.{args.program}")
+                program = importlib.import_module(f"barlow_jax.programs.{args.program.replace('-', '_')}")
                 results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
         if results.get("fits") is False:

@@ -10,6 +10,7 @@ from barlow_jax import configdict, processes, runs
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.flags import ALONE
 from barlow_jax.tpu import Topology
 from barlow_jax.validate import Facts, validate
 
@@ -37,9 +38,9 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     tree, unread = _load(args)
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
-    on_paper = args.program in ("plan", "bench")  # alone, and without a run's workdir
-    problems += more + _workdir_problems(args.workdir, needed=not (args.dry_run or on_paper))
-    place, more = (None, []) if on_paper else processes.place_of(args)
+    alone = args.program in ALONE
+    problems += more + _workdir_problems(args.workdir, needed=not (args.dry_run or alone))
+    place, more = (None, []) if alone else processes.place_of(args)
     problems += more
     if unread:  # these are the defaults, and whether they fit this machine is nobody's question
         return config, Facts(), problems
@@ -48,7 +49,7 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more
-    if on_paper:
+    if alone:
         devices, more = _devices_on_paper(args)
         problems += more
     else:
@@ -136,7 +137,7 @@ def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:
 
 def _devices_on_paper(args: argparse.Namespace) -> tuple[int | None, list[str]]:
     """Devices of the --topology; None where the program checks each of its cases itself."""
-    if args.program == "bench" or args.sweep or (args.topology and args.images_per_chip):
+    if args.program != "plan" or args.sweep or (args.topology and args.images_per_chip):
         return None, []
     if not args.topology:
         return None, ["--topology: is missing; say what to compile for, such as v5e:8x8"]

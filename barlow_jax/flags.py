@@ -5,7 +5,8 @@ import argparse
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 
-_ON_PAPER = ("plan", "bench")
+# Programs of one process, which need no workdir.
+ALONE = ("plan", "bench", "show-views")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 
@@ -16,11 +17,11 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
     parser.add_argument(*names, dest="config", metavar="FILE", help=f"config file; default: {without}")
     parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
     parser.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
-    if program in _ON_PAPER:
+    if program in ("plan", "bench"):
         parser.add_argument(
             "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
         )
-    else:
+    if program not in ALONE:
         parser.add_argument(
             "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
         )
@@ -85,4 +86,15 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     )
 
 
-_OWN = {"transfer": _add_transfer, "ablate": _add_ablate, "bench": _add_bench, "plan": _add_plan}
+def _add_show_views(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE", help=".png, .pdf or .svg; default: views.png in the workdir")
+    parser.add_argument("--images", type=int, default=8, metavar="N", help="rows of the sheet")
+
+
+_OWN = {
+    "show-views": _add_show_views,
+    "transfer": _add_transfer,
+    "ablate": _add_ablate,
+    "bench": _add_bench,
+    "plan": _add_plan,
+}

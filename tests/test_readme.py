@@ -10,7 +10,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_every_program_is_in_the_table():
-    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(PROGRAMS)
+    assert set(re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE)) == set(PROGRAMS)
 
 
 def test_every_file_that_is_named_is_there():

@@ -1,0 +1,72 @@
+"""A contact sheet: images as they are, and the views of each as the network is given them."""
+
+import argparse
+import dataclasses
+import math
+import pathlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from barlow_jax.config import Config
+from barlow_jax.data import pipeline, sources
+from barlow_jax.errors import UserError
+from barlow_jax.order import Order
+
+_CELL_INCHES = 1.4
+
+
+def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+    """The first images of the run's first epoch, in its order and with its draws."""
+    out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
+    if out is None or out.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
+    source = sources.open_split(config.data, config.data.train_split)
+    number = min(args.images, source.num_examples)
+    if number < 1:
+        raise UserError(f"--images: must be 1 or more, got {args.images}")
+    columns = sheet(config, source, number)
+    draw(columns, out)
+    print(f"{number} images and {len(columns) - 1} views of each: {out}", file=sys.stderr)
+    return {"out": str(out), "images": number, "columns": list(columns)}
+
+
+def sheet(config: Config, source: sources.Source, number: int) -> dict[str, np.ndarray]:
+    """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
+    order = Order(config.seed, source.num_examples, number)
+    share = pipeline.Share()
+    index, _ = order.batch(0)
+    (originals,) = pipeline.eval_batches(
+        source, dataclasses.replace(config.data, eval_resize=config.data.image_size),
+        batch_size=number, share=share, examples=index,
+    )  # fmt: skip
+    (batch,) = pipeline.train_batches(
+        source, config.data, config.recipe.views, order, first_step=0, num_steps=1, share=share
+    )
+    return {"original": originals.views["eval"]} | {
+        f"view {name}": views for name, views in batch.views.items()
+    }
+
+
+def draw(columns: dict[str, np.ndarray], out: pathlib.Path) -> None:
+    """Writes the sheet: a row an image, a column a kind of picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = len(next(iter(columns.values())))
+    size = (_CELL_INCHES * len(columns), _CELL_INCHES * rows)
+    gaps = {"wspace": 0.05, "hspace": 0.05}
+    figure, axes = pyplot.subplots(rows, len(columns), figsize=size, squeeze=False, gridspec_kw=gaps)
+    for number, (title, images) in enumerate(columns.items()):
+        for row in range(rows):
+            axes[row, number].imshow(images[row], interpolation="nearest")
+            axes[row, number].set_axis_off()
+        axes[0, number].set_title(title, fontsize=9)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(
+        out, bbox_inches="tight", dpi=max(100, math.ceil(columns["original"].shape[1] / _CELL_INCHES))
+    )
+    pyplot.close(figure)
