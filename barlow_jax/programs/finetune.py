@@ -125,5 +125,5 @@ def _accuracy(experiment: Experiment, state: TrainState, test: sources.Source) -
     params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
     encode = partial(experiment.jitted_encoder(), params, stats)
     table = features.extract(encode, experiment.eval_batches(test), experiment.layout)
-    head = state.params["classifier"]["layer"]
+    head = jax.device_get(state.params["classifier"]["layer"])
     return scores.accuracy_on(table)({"weight": head["kernel"], "bias": head["bias"]})
