@@ -51,7 +51,8 @@ def _main(argv: Sequence[str] | None) -> int:
             if args.dry_run:
                 name, results = "", cli.dry_run(config, facts)
             else:
-                name = args.program + ("" if args.features == "pretrained" else f"-{args.features}")
+                kind = args.what if args.program == "bench" else args.features
+                name = args.program + ("" if kind == "pretrained" else f"-{kind}")
                 program = importlib.import_module(f"barlow_jax.programs.{args.program.replace('-', '_')}")
                 results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)

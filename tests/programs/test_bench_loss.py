@@ -5,7 +5,7 @@ def test_the_forms_are_timed_against_each_other(program, tmp_path):
     summed, _, gram = result["rows"][3:]
     assert summed["collectives"]["all-reduce"]["bytes"] >= 4 * 64 * 64
     assert gram["temporary_bytes"] < summed["temporary_bytes"] and gram["flops"] < summed["flops"]
-    assert (tmp_path / "results" / "bench.png").stat().st_size > 10_000
+    assert (tmp_path / "results" / "bench-loss.png").stat().st_size > 10_000
     assert "MB of temporaries" in said
 
 
