@@ -1,6 +1,6 @@
 """Barlow Twins on scikit-learn's 1 797 handwritten digits: the quickstart.
 
-Expected: see README, "What the quickstart prints". Hardware: two CPU cores, about 3 minutes.
+Expected: see README, "Two commands". Hardware: two CPU cores, about 3 minutes.
 
     python -m barlow_jax pretrain --config configs/digits.py --workdir runs/digits
 """
