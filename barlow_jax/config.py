@@ -19,6 +19,9 @@ class Data:
     eval_split: str = "validation"
     image_size: int = 224  # pixels a side that the network sees
     eval_resize: int = 256  # pixels of the shorter side before the central crop of image_size
+    # Where a view's color ops run: with the others in tf.data, or in JAX as a part of the step. The law is the
+    # same; the draws are not.
+    augment_on: Literal["host", "device"] = "host"
     threads: int = 0  # of tf.data on this host; 0 = one per core
     prefetch: int = 2  # batches made ahead
 

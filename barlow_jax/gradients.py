@@ -82,6 +82,18 @@ def of_microbatches(
     return gradients, batch_stats, metrics
 
 
+def in_pieces(function: Callable[[Any], Any], microbatches: int) -> Callable[[Any], Any]:
+    """A function of rows, one microbatch after the other: what it needs in between is that of one of them."""
+    if microbatches == 1:
+        return function
+
+    def mapped(tree: Any) -> Any:
+        split = partial(_split, microbatches=microbatches)
+        return jax.tree.map(_join, jax.lax.map(function, jax.tree.map(split, tree)))
+
+    return mapped
+
+
 def _split(rows: Array, microbatches: int) -> Array:
     """`[B, ...]` to `[M, B / M, ...]`: every M-th row, so that each device cuts up the rows that it has."""
     return rows.reshape(-1, microbatches, *rows.shape[1:]).swapaxes(0, 1)

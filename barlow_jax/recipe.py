@@ -1,7 +1,9 @@
 """The augmentation tables of the papers as data: a View is one row of ops, a Recipe names the views.
 
 Units: images are uint8 levels 0..255 in `[height, width, 3]`; every op is drawn for each example and
-each view by itself, and leaves uint8 levels behind, except `normalize`, which ends the list.
+each view by itself, and leaves uint8 levels behind, except `normalize`, which ends the list. Geometric ops
+are the host's; color ops are the host's or the accelerator's (`config.data.augment_on`), and `normalize` is
+the accelerator's.
 Definitions are torchvision's on PIL images (Barlow Twins, appendix A, and its official code).
 """
 
@@ -76,7 +78,7 @@ class Solarize:
 
 @dataclasses.dataclass(frozen=True)
 class Normalize:
-    """(level / 255 - mean) / std for each channel; carried out on the accelerator."""
+    """(level / 255 - mean) / std for each channel."""
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -111,6 +113,12 @@ class Recipe:
     )
 
 
+def geometric(view: View) -> View:
+    """The same view with its geometric ops alone."""
+    off = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in COLOR}
+    return dataclasses.replace(view, **off)
+
+
 def classifier_view(view: View) -> View:
     """What classifiers train on: crop (bilinear) and flip as the view has them, and nothing else."""
     off = {"jitter": Jitter(0.0), "grayscale": Grayscale(0.0), "blur": Blur(0.0)}
@@ -119,3 +127,5 @@ def classifier_view(view: View) -> View:
 
 
 OPS = tuple(field.name for field in dataclasses.fields(View) if field.name != "order")
+GEOMETRIC = ("crop", "rotate", "flip")
+COLOR = ("jitter", "grayscale", "blur", "solarize")

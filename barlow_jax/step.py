@@ -1,6 +1,6 @@
 """The one train step: written for the global batch, without a collective or an axis name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -12,7 +12,7 @@ from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch, Context, Metrics, Objective, TrainState
 
-Augment = Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
+Views = Mapping[str, jax.Array]
 
 
 def init_state(key: jax.Array, *, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
@@ -28,23 +28,32 @@ def train_step(
     network: Network,
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    augment: Augment,
+    normalize: Callable[[Views], Views],
+    augment: Callable[[Views, jax.Array], Views] | None = None,
     microbatches: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """One update from one global batch, which may go through the network in equal microbatches.
 
     Each view goes through the network by itself, the running statistics passed on from one to the
     next, as in the official code: two BatchNorm passes and two updates of the averages a step.
+    `augment` takes uint8 views and the `[B]` global positions of their images to uint8 views, once a step and
+    outside of the gradient; `normalize` makes of any of their rows what the network sees, as often as it does.
     """
+    views = batch.views
+    if augment is not None:
+        rows = len(batch.index)
+        positions = state.step.astype(jnp.uint32) * rows + jnp.arange(rows, dtype=jnp.uint32)
+        pieces = gradients_of.in_pieces(lambda piece: augment(*piece), microbatches)
+        views = pieces((views, positions))
 
     def apply(params, batch_stats, name, images):
-        return network.apply(params, batch_stats, augment({name: images})[name])
+        return network.apply(params, batch_stats, normalize({name: images})[name])
 
     of_parts = partial(gradients_of.of_microbatches, microbatches=microbatches)
     compute = gradients_of.of_batch if microbatches == 1 else of_parts
     context = Context(batch.labels)
     gradients, batch_stats, metrics = compute(
-        state.params, state.batch_stats, batch.views, context, apply, objective
+        state.params, state.batch_stats, views, context, apply, objective
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

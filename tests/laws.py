@@ -5,6 +5,7 @@ them. Seeds are fixed, so a p-value is a number and not a chance; those of wrong
 """
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -74,3 +75,10 @@ def correlations(columns, others=None):
 
 def probability_p_value(applied, probability):
     return stats.binomtest(int(applied.sum()), len(applied), probability).pvalue
+
+
+def permutation_p_value(orders):
+    """Chi-square of `[n, 4]` permutations being all as likely."""
+    counts = [np.sum(np.all(orders == order, axis=1)) for order in itertools.permutations(range(4))]
+    assert sum(counts) == len(orders)
+    return stats.chisquare(counts).pvalue

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import objectives, optim
-from barlow_jax.augment.views import augment
+from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
@@ -20,7 +20,11 @@ def _parts(config, layout):
         "network": Network(config.network, layout.parallel_linear),
         "objective": objectives.make(config.objective, layout.reshard),
         "optimizer": optim.make(config.optim, rates),
-        "augment": partial(augment, recipe=config.recipe),
+        "normalize": partial(normalize_views, recipe=config.recipe),
+        "augment": partial(augment, recipe=config.recipe, seed=3)
+        if config.data.augment_on == "device"
+        else None,
+        "microbatches": config.train.microbatches,
     }
 
 
@@ -86,7 +90,7 @@ def test_a_sharded_projector_gives_the_numbers_of_a_replicated_one(
 def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config, typed, devices):
     config = typed(small_config)
     _, parts, state = _start(config, jax.devices()[:1])
-    views = parts["augment"](_batch(config).views)
+    views = parts["normalize"](_batch(config).views)
 
     def loss(params):
         z = [parts["network"].apply(params, state.batch_stats, views[name])[0].embedding for name in "ab"]
@@ -102,7 +106,7 @@ def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config,
 def test_each_view_updates_the_running_averages_by_itself(small_config, typed, relative):
     config = typed(small_config)
     _, parts, start = _start(config, jax.devices()[:1])
-    views, stats = parts["augment"](_batch(config).views), start.batch_stats
+    views, stats = parts["normalize"](_batch(config).views), start.batch_stats
     for name in "ab":
         _, stats = jax.jit(parts["network"].apply)(start.params, stats, views[name])
     state, _ = _run(config, jax.devices()[:1])
@@ -138,3 +142,64 @@ def test_bfloat16_computation_stays_near_float32(small_config, typed):
         losses.append(metrics["loss"])
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
+def _on_device(small_config, **train):
+    """The paper's views, made in the step."""
+    small_config.data.augment_on = "device"
+    for view in small_config.recipe.views.values():
+        view.jitter.probability, view.blur.probability = 0.8, 0.5
+    small_config.train.update(train)
+    return small_config
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_the_step_augments_by_seed_and_position(small_config, typed, microbatches):
+    """As if the views had been made beforehand, at positions that go on from step to step."""
+    small_config.train.batch_size = 32
+    small_config.train.microbatches = microbatches
+    ready = typed(small_config)
+    config = typed(_on_device(small_config))
+    layout, parts, state = _start(config, jax.devices()[:1])
+    made = jax.jit(parts["augment"])
+    ready_step = compile_step(layout, state, **_parts(ready, layout))
+    ready_state = jax.tree.map(jnp.copy, state)
+    step = compile_step(layout, state, **parts)
+    for number in range(2):
+        batch = _batch(config, number)
+        positions = np.arange(32 * number, 32 * (number + 1), dtype=np.uint32)
+        views = jax.device_get(made(batch.views, positions))
+        assert np.mean(views["a"] != batch.views["a"]) > 0.5
+        state, metrics = step(state, layout.place(batch))
+        ready_state, expected = ready_step(ready_state, layout.place(batch._replace(views=views)))
+        np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-6)
+        np.testing.assert_allclose(metrics["gradient_norm"], expected["gradient_norm"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_one_device_and_eight_agree_where_the_step_augments(small_config, typed, relative, microbatches):
+    config = typed(_on_device(small_config, batch_size=64, microbatches=microbatches))
+    (one, m1), (eight, m8) = (_run(config, jax.devices()[:n]) for n in (1, 8))
+    np.testing.assert_allclose(m8[0]["loss"], m1[0]["loss"], rtol=1e-5)
+    assert relative(eight.params, one.params) < 1e-5 and relative(eight.batch_stats, one.batch_stats) < 1e-5
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_the_augmentation_is_outside_of_the_gradient_and_runs_once(small_config, typed, microbatches):
+    """Once for all views, a microbatch at a time, to levels, which have no gradient."""
+    config = typed(_on_device(small_config, batch_size=16, microbatches=microbatches))
+    layout, parts, state = _start(config, jax.devices()[:1])
+    traced, seen = [], []
+
+    def watched(views, positions):
+        traced.append((sorted(views), positions.shape))
+        return parts["augment"](views, positions)
+
+    def normalize(views):
+        seen.extend(images.dtype for images in views.values())
+        return parts["normalize"](views)
+
+    step = compile_step(layout, state, **(parts | {"augment": watched, "normalize": normalize}))
+    step.lower(state, _batch(config))
+    assert traced == [(["a", "b"], (16 // microbatches,))]
+    assert len(seen) == 2 * (1 if microbatches == 1 else 2) and set(seen) == {jnp.dtype(jnp.uint8)}

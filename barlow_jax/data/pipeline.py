@@ -10,7 +10,7 @@ from barlow_jax import config as config_lib
 from barlow_jax.data import views as views_lib
 from barlow_jax.data.sources import Source
 from barlow_jax.order import Order
-from barlow_jax.recipe import View
+from barlow_jax.recipe import View, geometric
 from barlow_jax.types import Batch
 
 
@@ -43,8 +43,11 @@ def train_batches(
 
     What comes out depends on the order's seed and the step alone: each view of each image is drawn
     from (seed, view, global position), and the processes' rows, put together, are the global batch.
-    The order runs over `examples`, `[n]` indices into the split, or over all of it.
+    The order runs over `examples`, `[n]` indices into the split, or over all of it. With `data.augment_on`
+    "device" the views are cropped, rotated and flipped, and their colors left to the step.
     """
+    if data.augment_on == "device":
+        views = {name: geometric(view) for name, view in views.items()}
     rows = share.rows(order.batch_size)
 
     def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:

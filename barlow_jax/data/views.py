@@ -25,7 +25,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """`[size, size, 3]` uint8; `normalize` is the accelerator's.
+    """`[size, size, 3]` uint8; `normalize` is always the accelerator's.
 
     Args:
       image: `[height, width, 3]` float32 levels.

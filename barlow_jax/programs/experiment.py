@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax import objectives, optim
-from barlow_jax.augment.views import augment
+from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.errors import UserError
@@ -69,13 +69,16 @@ class Experiment:
 
     def step_parts(self, order: Order) -> dict[str, Any]:
         """What `step.compile_step` puts together."""
-        rates = optim.learning_rates(self.config, order.steps_per_epoch)
+        config = self.config
+        rates = optim.learning_rates(config, order.steps_per_epoch)
+        on_device = config.data.augment_on == "device"
         return {
             "network": self.network,
-            "objective": objectives.make(self.config.objective, self.layout.reshard),
-            "optimizer": optim.make(self.config.optim, rates),
-            "augment": partial(augment, recipe=self.config.recipe),
-            "microbatches": self.config.train.microbatches,
+            "objective": objectives.make(config.objective, self.layout.reshard),
+            "optimizer": optim.make(config.optim, rates),
+            "normalize": partial(normalize_views, recipe=config.recipe),
+            "augment": partial(augment, recipe=config.recipe, seed=config.seed) if on_device else None,
+            "microbatches": config.train.microbatches,
         }
 
     def init(self, order: Order) -> Callable[[jax.Array], TrainState]:

@@ -38,7 +38,8 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
     size = config.data.image_size
     view = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8)
     if part == "head":
-        parts |= {"network": dataclasses.replace(experiment.network, make_encoder=Factors), "augment": dict}
+        network = dataclasses.replace(experiment.network, make_encoder=Factors)
+        parts |= {"network": network, "normalize": dict, "augment": None}
         view = jax.ShapeDtypeStruct(
             (rows, num_features(config.network.encoder, config.network.width)), jnp.float32
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from barlow_jax.config import Config
-from barlow_jax.recipe import OPS, View
+from barlow_jax.recipe import COLOR, GEOMETRIC, OPS, View
 
 _VIEWS = {"barlow_twins": ("a", "b"), "classification": ("a",)}
 
@@ -17,6 +17,22 @@ def recipe_problems(config: Config) -> Iterator[str]:
         )
     for name, view in config.recipe.views.items():
         yield from (f"config.recipe.views.{name}.{problem}" for problem in _view(view))
+        if config.data.augment_on == "device":
+            yield from (f"config.recipe.views.{name}.{problem}" for problem in _device_order(view))
+
+
+def _device_order(view: View) -> Iterator[str]:
+    """What the accelerator cannot do in the view's order."""
+    color = None
+    for op in view.order:
+        if op in COLOR and getattr(view, op).probability > 0:
+            color = color or op
+        elif color and op in GEOMETRIC and getattr(getattr(view, op), "probability", 1.0) > 0:
+            yield (
+                f"order: {color} comes before {op}, and the accelerator is given images that are already cropped, "
+                "rotated and flipped; set config.data.augment_on=host, or move it behind"
+            )
+            return
 
 
 def _view(view: View) -> Iterator[str]:

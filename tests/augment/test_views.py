@@ -1,16 +1,164 @@
-import numpy as np
+"""Whole views against Pillow, and both interpreters against the record that they carry out."""
 
-from barlow_jax.augment.views import augment, normalize
+import dataclasses
+from functools import partial
+
+import jax
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+import pillow_ops
+import pytest
+from sklearn.datasets import load_sample_image
+
+from barlow_jax import recipe
+from barlow_jax.augment import blur, color, views
+from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.recipe import IMAGENET_MEAN, IMAGENET_STD, Normalize, Recipe
+
+NUMBER, SIZE = 48, 72
+PAPER = Recipe()
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """`[B, height, width, 3]` uint8 crops of two photographs."""
+    rng, photographs = np.random.default_rng(0), [load_sample_image(f) for f in ("china.jpg", "flower.jpg")]
+    places = zip(rng.integers(0, 427 - SIZE, NUMBER), rng.integers(0, 640 - SIZE, NUMBER), strict=True)
+    return np.stack([photographs[k % 2][t : t + SIZE, c : c + SIZE] for k, (t, c) in enumerate(places)])
+
+
+def _augment(images, positions=None, seed=0, of=PAPER):
+    positions = np.arange(len(images), dtype=np.uint32) if positions is None else positions
+    jitted = jax.jit(partial(views.augment, recipe=of, seed=seed))
+    return jax.device_get(jitted({name: images for name in of.views}, positions))
+
+
+def _in_pillow(image, view, draws):
+    """The view with these uniforms by Pillow's ops, one after the other, and which of them were applied."""
+    result, applied = Image.fromarray(image), []
+    for name in view.order:
+        if name not in recipe.COLOR or not views.is_applied(draws[name], getattr(view, name)):
+            continue
+        op, u = getattr(view, name), draws[name][1:]
+        applied.append(name)
+        if name == "jitter":
+            result = pillow_ops.jitter(result, np.argsort(u[4:8]), color.jitter_strengths(u, op))
+        elif name == "grayscale":
+            result = result.convert("L").convert("RGB")
+        elif name == "blur":
+            result = result.filter(ImageFilter.GaussianBlur(float(blur.blur_sigma(u, op))))
+        elif name == "solarize":
+            result = ImageOps.solarize(result, op.threshold)
+    return np.asarray(result).astype(int), applied
+
+
+@pytest.mark.parametrize("name", "ab")
+def test_a_whole_view_is_pillows_ops_in_a_row_bit_for_bit(crops, name):
+    view, number = Recipe().views[name], "ab".index(name)
+    ours = _augment(crops)[name]
+    assert ours.dtype == np.uint8
+    draws = jax.device_get(views.draw(0, number, np.arange(NUMBER, dtype=np.uint32)))
+    seen = set()
+    for row, image in enumerate(crops):
+        expected, applied = _in_pillow(image, view, {op: u[row] for op, u in draws.items()})
+        np.testing.assert_array_equal(ours[row], expected)
+        seen.update(applied)
+    assert seen == {op for op in recipe.COLOR if getattr(view, op).probability > 0}
+
+
+@pytest.mark.parametrize("name", recipe.OPS)
+def test_every_op_of_a_view_has_its_interpreters(name):
+    """Geometric ops on the host, color ops on both sides, `normalize` on the accelerator; nothing else."""
+    from barlow_jax.data import host_ops
+
+    assert (name in recipe.GEOMETRIC) + (name in recipe.COLOR) + (name == "normalize") == 1
+    assert hasattr(host_ops, name) == (name != "normalize")
+    assert (name in views.INTERPRETERS) == (name in recipe.COLOR)
+
+
+def test_an_op_without_an_interpreter_is_an_error():
+    @dataclasses.dataclass(frozen=True)
+    class More(recipe.View):
+        posterize: recipe.Solarize = recipe.Solarize(1.0)
+        order: tuple[str, ...] = ("crop", "posterize", "normalize")
+
+    with pytest.raises(ValueError, match="posterize"):
+        views.make_view(np.zeros((8, 8, 3), np.uint8), More(), {})
+
+
+def test_both_sides_do_the_same_with_the_same_uniforms(crops):
+    """Each op of the host against that of the accelerator, both through their own jitter, sigma and order."""
+    import tensorflow as tf
+
+    from barlow_jax.data import host_ops
+
+    uniforms = np.random.default_rng(2).random((6, 8), dtype=np.float32)
+    for name in recipe.COLOR:
+        op = getattr(recipe.View(), name)
+        ours = jax.jit(partial(views.INTERPRETERS[name], op=op))
+        theirs = tf.function(partial(getattr(host_ops, name), op=op))
+        pairs = [
+            (np.asarray(ours(x, u)), theirs(tf.constant(x), tf.constant(u)).numpy())
+            for x, u in zip(crops.astype(np.float32), uniforms, strict=False)
+        ]
+        difference = np.abs(np.array([one - other for one, other in pairs]))
+        # Jitter: a level where a product is whole, and what hue makes of it.
+        assert difference.max() <= (9 if name == "jitter" else 0)
+        assert np.mean(difference > 0) <= 0.001
+
+
+def test_one_device_and_eight_make_the_same_views(crops):
+    made = []
+    for devices in (jax.devices()[:1], jax.devices()):
+        layout = Layout(make_mesh(devices))
+        placed = jax.device_put({"a": crops, "b": crops}, layout.batch)
+        positions = np.arange(NUMBER, dtype=np.uint32)
+        jitted = jax.jit(partial(views.augment, recipe=Recipe(), seed=0), out_shardings=layout.batch)
+        made.append(jax.device_get(jitted(placed, positions)))
+    jax.tree.map(np.testing.assert_array_equal, *made)
+
+
+def test_a_view_depends_on_seed_view_and_position_alone(crops):
+    whole = _augment(crops)
+    rows = np.arange(NUMBER, dtype=np.uint32)[30:35]
+    part = _augment(crops[30:35], rows)
+    for name in "ab":
+        np.testing.assert_array_equal(part[name], whole[name][30:35])
+        assert np.any(_augment(crops, seed=1)[name] != whole[name])
+    twice = _augment(crops, of=Recipe({"a": recipe.View(), "b": recipe.View()}))
+    assert np.all(np.any(twice["a"] != twice["b"], axis=(1, 2, 3))), "the two views are drawn by themselves"
+
+
+def test_ops_are_applied_in_the_order_of_the_view(crops):
+    """Solarize and grayscale do not commute."""
+    ops = {"solarize": recipe.Solarize(1.0), "grayscale": recipe.Grayscale(1.0)}
+    base = dataclasses.replace(recipe.geometric(recipe.View()), **ops)
+    for order, result in (
+        (("crop", "rotate", "flip", "jitter", "blur", "solarize", "grayscale", "normalize"),
+         lambda image: ImageOps.solarize(image).convert("L")),
+        (("crop", "rotate", "flip", "jitter", "blur", "grayscale", "solarize", "normalize"),
+         lambda image: ImageOps.solarize(image.convert("L"))),
+    ):  # fmt: skip
+        made = _augment(crops[:1], of=Recipe({"a": dataclasses.replace(base, order=order)}))["a"][0]
+        expected = result(Image.fromarray(crops[0])).convert("RGB")
+        np.testing.assert_array_equal(made, expected)
+
+
+def test_a_geometric_view_is_left_as_it_is(crops):
+    of = Recipe({"a": recipe.geometric(recipe.View())})
+    np.testing.assert_array_equal(_augment(crops, of=of)["a"], crops)
 
 
 def test_normalize_is_torchvisions():
     levels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
     expected = (levels / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
-    np.testing.assert_allclose(normalize(levels, Normalize()), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(views.normalize(levels, Normalize()), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_view_is_finished_by_its_own_row_of_the_recipe():
     levels = np.full((1, 2, 2, 3), 255, np.uint8)
-    views = augment({"a": levels, "b": levels}, Recipe())
-    assert set(views) == {"a", "b"} and views["a"].dtype == np.float32
+    rows = {"a": recipe.View(), "b": recipe.View(normalize=Normalize((0.0,) * 3, (2.0,) * 3))}
+    made = views.normalize_views({"a": levels, "b": levels}, Recipe(rows))
+    assert set(made) == {"a", "b"} and made["a"].dtype == np.float32
+    np.testing.assert_allclose(made["b"], 0.5)
+    assert np.all(made["a"] > 2)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from barlow_jax.config import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.pipeline import Share
 from barlow_jax.order import Order
-from barlow_jax.recipe import Blur, Jitter, Solarize, View
+from barlow_jax.recipe import Blur, Jitter, Solarize, View, geometric
 
 # Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0), solarize=Solarize(0.2)) for name in "ab"}
@@ -18,13 +20,13 @@ def source():
     return sources.open_split(DATA, "test")
 
 
-def _train(source, first_step=0, num_steps=3, share=WHOLE, seed=0, **kwargs):
+def _train(source, first_step=0, num_steps=3, share=WHOLE, seed=0, data=DATA, views=VIEWS, **kwargs):
     order = Order(seed, kwargs.pop("num_examples", source.num_examples), 24)
     return list(
         pipeline.train_batches(
             source,
-            DATA,
-            VIEWS,
+            data,
+            views,
             order,
             first_step=first_step,
             num_steps=num_steps,
@@ -102,3 +104,16 @@ def test_evaluation_of_some_examples_keeps_their_order(source):
 def test_a_batch_that_does_not_divide_over_the_processes_is_an_error(source):
     with pytest.raises(ValueError, match="does not divide over 5 processes"):
         _train(source, share=Share(0, 5))
+
+
+def test_colors_are_left_to_the_device_and_the_rest_stays_the_same(source):
+    """Every other view is solarized on the host; crop and flip are drawn alike."""
+    solarized = {name: dataclasses.replace(view, solarize=Solarize(0.5)) for name, view in VIEWS.items()}
+    plain = {name: geometric(view) for name, view in solarized.items()}
+    (left,) = _train(
+        source, num_steps=1, data=dataclasses.replace(DATA, augment_on="device"), views=solarized
+    )
+    (expected,) = _train(source, num_steps=1, views=plain)
+    (whole,) = _train(source, num_steps=1, views=solarized)
+    _assert_same(left, expected)
+    assert np.any(left.views["a"] != whole.views["a"])

@@ -20,13 +20,6 @@ from barlow_jax.data import host_ops, pipeline, sources, views
 from barlow_jax.order import Order
 
 
-def _permutation_p_value(orders):
-    """Chi-square of `[n, 4]` permutations being all as likely."""
-    counts = [np.sum(np.all(orders == order, axis=1)) for order in itertools.permutations(range(4))]
-    assert sum(counts) == len(orders)
-    return stats.chisquare(counts).pvalue
-
-
 def _applied(uniforms, op):
     return laws.each(views.is_applied, uniforms, op)
 
@@ -70,7 +63,7 @@ def test_blur_sigma_and_rotation_are_uniform(draws, name):
 @pytest.mark.parametrize("name", "ab")
 def test_every_order_of_the_jitter_is_as_likely(draws, name):
     orders = laws.each(host_ops.jitter_order, draws[name]["jitter"][:, 1:], 4)
-    assert _permutation_p_value(orders) > P_VALUE
+    assert laws.permutation_p_value(orders) > P_VALUE
 
 
 def test_the_order_of_the_jitter_does_not_lean_on_its_factors(draws):
@@ -92,7 +85,7 @@ def test_jitter_and_blur_of_another_law_are_told_apart(draws):
     )
     assert laws.uniform_p_value((factors[0] - 0.6) / 0.8) < 1e-6
     assert laws.uniform_p_value((sigma - 0.1) / 1.9) < 1e-6
-    assert _permutation_p_value(laws.each(host_ops.jitter_order, jitter, 4)) < 1e-6
+    assert laws.permutation_p_value(laws.each(host_ops.jitter_order, jitter, 4)) < 1e-6
     for wrong in (sigma, factors[0]):
         with pytest.raises(AssertionError):
             laws.assert_uniform(wrong, wrong.min(), wrong.max())

@@ -2,7 +2,8 @@ import dataclasses
 import io
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps
+import pillow_ops
 import pytest
 from sklearn.datasets import load_sample_image
 import tensorflow as tf
@@ -51,20 +52,6 @@ def test_a_view_is_a_function_of_its_seed(view):
     assert np.any(one != _view(view, 2))
 
 
-def _pillow_part(part, strength):
-    """One part of the jitter, Pillow to Pillow."""
-    if part < 3:
-        enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[part]
-        return lambda image: enhance(image).enhance(strength)
-
-    def shift(image):
-        hue, *others = image.convert("HSV").split()
-        shifted = (np.asarray(hue).astype(int) + int(strength * 255)) % 256
-        return Image.merge("HSV", (Image.fromarray(shifted.astype(np.uint8)), *others)).convert("RGB")
-
-    return shift
-
-
 def _in_pillow(image, view, size, seed):
     """The view of that seed by Pillow's ops, one after the other, and which of them were applied."""
     applied = []
@@ -82,9 +69,8 @@ def _in_pillow(image, view, size, seed):
             elif name == "flip":
                 result = ImageOps.mirror(result)
             elif name == "jitter":
-                strengths = [float(x) for x in host_ops.jitter_strengths(u[1:], op)]
-                for part in host_ops.jitter_order(u[1:], 4).numpy():
-                    result = _pillow_part(part, strengths[part])(result)
+                strengths = host_ops.jitter_strengths(u[1:], op)
+                result = pillow_ops.jitter(result, host_ops.jitter_order(u[1:], 4).numpy(), strengths)
             elif name == "grayscale":
                 result = result.convert("L").convert("RGB")
             elif name == "blur":

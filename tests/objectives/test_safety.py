@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import objectives, optim
-from barlow_jax.augment.views import augment
+from barlow_jax.augment.views import normalize_views
 from barlow_jax.config import Config, Train
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
@@ -175,7 +175,7 @@ def _steps(config, devices, images, num_steps=2):
         "network": Network(config.network, layout.parallel_linear),
         "objective": objectives.make(config.objective, layout.reshard),
         "optimizer": optim.make(config.optim, rates),
-        "augment": partial(augment, recipe=config.recipe),
+        "normalize": partial(normalize_views, recipe=config.recipe),
     }
     init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
     shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))

@@ -269,7 +269,7 @@ def _train_step():
         network=Network(config.network),
         objective=objectives.make(config.objective),
         optimizer=optimizer,
-        augment=lambda views: views,
+        normalize=lambda views: views,
     )
     return jax.jit(step), optimizer
 

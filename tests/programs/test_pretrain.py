@@ -60,6 +60,22 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, conf
     assert {step: one[step] for step in other} == other
 
 
+ON_DEVICE = ("--config.data.augment_on=device", "--config.recipe.views.a.jitter.probability=0.8",
+             "--config.recipe.views.b.jitter.probability=0.8", "--config.recipe.views.a.blur.probability=1",
+             "--config.monitor.every_epochs=0", "--config.train.max_steps=6")  # fmt: skip
+
+
+def test_a_run_that_augments_on_the_device_goes_on_to_the_same_bits(tmp_path, config_file, program):
+    argv = ("pretrain", "--config", config_file, *ON_DEVICE)
+    whole, _ = program(*argv, "--workdir", tmp_path / "whole")
+    program(*argv, "--workdir", tmp_path / "cut", "--config.train.max_steps=3")
+    results, _ = program(*argv, "--workdir", tmp_path / "cut")
+    assert results["first_step"] == 3 and results["loss"] == whole["loss"]
+    jax.tree.map(np.testing.assert_array_equal, _state(tmp_path / "cut", 6), _state(tmp_path / "whole", 6))
+    _, said = program(*argv, "--workdir", tmp_path / "cut", "--config.data.augment_on=host", code=2)
+    assert "holds a run with config.data.augment_on = device, this one has host" in said
+
+
 def test_a_run_goes_on_on_another_mesh_and_is_probed(tmp_path, config_file, program):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.microbatches=2")
     sharded = ("--config.mesh.projector=sharded", "--config.mesh.slices=2")

@@ -1,0 +1,202 @@
+"""Color ops of a View in JAX, with PIL's definitions: what `data/host_ops.py` does, on the accelerator.
+
+An image is `[height, width, 3]` float32 that holds whole levels, 0..255, before and after every op. An op is
+a function of the image, of a few uniforms in [0, 1) and of its record, for one image: `vmap` makes it one of
+a batch. The uniforms mean what they mean on the host. Whole numbers below 2^24 are exact in float32, so hue,
+saturation and luma are computed in them, and nothing hangs on how a device divides or contracts.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from barlow_jax import recipe
+
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
+
+
+def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter) -> jax.Array:
+    """Brightness, contrast, saturation and hue in random order.
+
+    Hue, the dearest, is at one place of the program: the others that come before it, hue, the rest. A factor
+    of 1 leaves every level as it is, and so says that a part is not here.
+    """
+    *factors, turns = jitter_strengths(u, op)
+    active = [s > 0 for s in (op.brightness, op.contrast, op.saturation, op.hue)]
+    first = jitter_precedence(u, active)
+    if not op.hue:
+        return _blends(image, factors, first)
+    early = first[:3, _HUE]
+    image = _blends(image, [jnp.where(e, f, 1.0) for e, f in zip(early, factors, strict=True)], first)
+    image = shift_hue(image, turns)
+    return _blends(image, [jnp.where(e, 1.0, f) for e, f in zip(early, factors, strict=True)], first)
+
+
+def jitter_strengths(u: jax.Array, op: recipe.Jitter) -> tuple[jax.Array, ...]:
+    """Factors of brightness, contrast and saturation, U(max(0, 1 - s), 1 + s); turns of hue, U(-hue, hue)."""
+    factors = (op.brightness, op.contrast, op.saturation)
+    return (
+        *(between(u[k], max(0.0, 1.0 - s), 1.0 + s) for k, s in enumerate(factors)),
+        between(u[3], -op.hue, op.hue),
+    )
+
+
+def jitter_precedence(u: jax.Array, active: list[bool]) -> jax.Array:
+    """`[4, 4]` booleans, whether part i comes before part j: the parts sorted by uniforms 4, 5, ... of their own.
+
+    Every order of the active parts is as likely. The others draw nothing, and where they stand is all one.
+    """
+    places = np.cumsum(active) - 1
+    drawn = jnp.stack([u[4 + max(place, 0)] for place in places])
+    parts = np.arange(4)
+    # Equal uniforms leave the parts in their order, as a stable sort does.
+    ties = (drawn[:, None] == drawn) & (parts[:, None] < parts)
+    return (drawn[:, None] < drawn) | ties
+
+
+def _blends(image: jax.Array, factors: list[jax.Array], first: jax.Array) -> jax.Array:
+    """Brightness, contrast and saturation, in the order of `first`; a factor of 1 changes nothing."""
+    brightness, contrast, saturation = factors
+    early = first[:3, _CONTRAST]
+    light_first = first[_BRIGHTNESS, _SATURATION]
+    image = _by_pixel(
+        image,
+        jnp.where(early[_BRIGHTNESS], brightness, 1.0),
+        jnp.where(early[_SATURATION], saturation, 1.0),
+        light_first,
+    )
+    image = blend(mean_luma(image), image, contrast)
+    return _by_pixel(
+        image,
+        jnp.where(early[_BRIGHTNESS], 1.0, brightness),
+        jnp.where(early[_SATURATION], 1.0, saturation),
+        light_first,
+    )
+
+
+def _by_pixel(
+    image: jax.Array, brightness: jax.Array, saturation: jax.Array, light_first: jax.Array
+) -> jax.Array:
+    """Brightness and saturation, which look at no other pixel."""
+    image = blend(0.0, image, jnp.where(light_first, brightness, 1.0))
+    image = blend(luma(image), image, saturation)
+    return blend(0.0, image, jnp.where(light_first, 1.0, brightness))
+
+
+def blend(start: jax.Array | float, image: jax.Array, factor: jax.Array) -> jax.Array:
+    """PIL's blend: start + factor (image - start), truncated and clipped.
+
+    PIL rounds the product to float32 before it adds. A device that multiplies and adds in one does not, and a
+    level is lost where the product is whole. The factor's upper bits and its lower ones, each times a level,
+    are exact: then it is all one which of the two ways their sum is made.
+    """
+    upper = jnp.floor(factor * 2.0**11) / 2.0**11
+    distance = image - start
+    product = upper * distance + (factor - upper) * distance
+    return jnp.clip(jnp.floor(start + product), 0.0, 255.0)
+
+
+def luma(image: jax.Array) -> jax.Array:
+    """PIL's L, `[height, width, 1]`: ITU-R 601 in 16-bit fixed point, rounded."""
+    red, green, blue = jnp.split(image, 3, axis=-1)
+    return jnp.floor((19595.0 * red + 38470.0 * green + 7471.0 * blue + 32768.0) / 65536.0)
+
+
+def mean_luma(image: jax.Array) -> jax.Array:
+    """The mean of L, rounded to a level; of images of up to four million pixels."""
+    levels = luma(image).astype(jnp.int32)
+    return ((2 * jnp.sum(levels) + levels.size) // (2 * levels.size)).astype(jnp.float32)
+
+
+def shift_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
+    """Adds to H in PIL's 8-bit HSV, where 256 levels are one turn."""
+    value = jnp.max(image, -1)
+    spread = value - jnp.min(image, -1)
+    hue = _hue(image, value, spread)
+    # Half a unit more than the fraction has keeps a division that is an ulp low from losing a level.
+    saturation = jnp.floor((255.0 * spread + 0.5) / jnp.maximum(value, 1.0))
+    hue = jnp.mod(hue + jnp.trunc(turns * 255.0), 256.0)
+    # Each channel is value (1 - saturation w), where w of the hue circle's six sectors goes 0, 0, up, 1, 1, down;
+    # here in units of 1 / 255, and the circle is 6 * 255 of them.
+    channels = []
+    for start in (5, 3, 1):
+        place = 6.0 * hue + 255.0 * start
+        place = jnp.where(place >= 1530.0, place - 1530.0, place)
+        weight = jnp.clip(jnp.minimum(place, 1020.0 - place), 0.0, 255.0)
+        channels.append(_divide(value * (65025.0 - saturation * weight) + 32512.0, 65025.0))
+    return jnp.stack(channels, axis=-1)
+
+
+def _hue(image: jax.Array, value: jax.Array, spread: jax.Array) -> jax.Array:
+    """PIL's H, `[height, width]`: 85 / 2 levels for each sixth of the circle, cut off to a whole one."""
+    red, green, blue = (image[..., channel] for channel in range(3))
+    # The place on the circle in units of spread: red lies at 0, green at 2, blue at 4.
+    place = jnp.where(
+        red == value,
+        green - blue,
+        jnp.where(green == value, 2.0 * spread + blue - red, 4.0 * spread + red - green),
+    )
+    place = 85.0 * jnp.where(place < 0, place + 6.0 * spread, place)
+    unit = 2.0 * jnp.maximum(spread, 1.0)
+    hue = jnp.floor((place + 0.5) / unit)
+    lost = (hue * unit == place) & _is_lost(hue)
+    return jnp.where(lost, hue - 1.0, hue)
+
+
+def _lost_levels() -> np.ndarray:
+    """`[8]` uint32, a bit for each H that PIL never says where it is exactly that: its float32 falls just below.
+
+    Such colors lie 2 H / 85 sixths along the circle, whatever their spread: PIL's arithmetic, on one of each.
+    """
+    level = np.arange(256)
+    sector, along = np.divmod(2 * level, 85)  # of the six, and 85ths of one
+    up = (along / 85).astype(
+        np.float32
+    )  # of a channel that rises, as PIL has it: its distance from the maximum
+    down = ((85 - along) / 85).astype(np.float32)
+    one = np.float32(1)
+    sixths = np.select(
+        [sector == 0, sector == 1, sector == 2, sector == 3, sector == 4],
+        [one - down, 2.0 + up.astype(float) - 1.0, 2.0 + 1.0 - down.astype(float),
+         4.0 + up.astype(float) - 1.0, 4.0 + 1.0 - down.astype(float)],
+        up - one,
+    )  # fmt: skip
+    turn = np.fmod(sixths.astype(np.float32).astype(float) / 6.0 + 1.0, 1.0).astype(np.float32)
+    lost = np.floor(turn.astype(float) * 255.0) < level
+    return np.packbits(lost, bitorder="little").view("<u4")
+
+
+_LOST = _lost_levels()
+
+
+def _is_lost(hue: jax.Array) -> jax.Array:
+    """A table of 256 bits as eight words: accelerators are slow at looking up, and fast at selecting."""
+    hue = hue.astype(jnp.uint32)
+    word = jnp.zeros_like(hue)
+    for number, bits in enumerate(_LOST):
+        word = jnp.where(hue >> 5 == number, jnp.uint32(bits), word)
+    return (word >> (hue & 31)) & 1 == 1
+
+
+def _divide(dividend: jax.Array, divisor: float) -> jax.Array:
+    """Whole numbers below 2^24 by a whole number, cut off; exact, however the device multiplies."""
+    quotient = jnp.floor(dividend * np.float32(1 / divisor))
+    rest = dividend - quotient * divisor
+    return quotient + jnp.where(rest >= divisor, 1.0, 0.0) - jnp.where(rest < 0, 1.0, 0.0)
+
+
+def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale) -> jax.Array:
+    """All three channels become L."""
+    del u, op
+    return jnp.broadcast_to(luma(image), image.shape)
+
+
+def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize) -> jax.Array:
+    """Levels from the threshold up are inverted."""
+    del u
+    return jnp.where(image < op.threshold, image, 255.0 - image)
+
+
+def between(u: jax.Array, low: float, high: float) -> jax.Array:
+    """U(low, high)."""
+    return low + u * (high - low)

@@ -1,0 +1,3 @@
+"""Photographs."""
+
+from photographs import imagenet_files, images  # noqa: F401

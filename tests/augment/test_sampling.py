@@ -1,0 +1,125 @@
+"""The laws of the accelerator's draws, by the checks that the host's pass; `laws.py` says what a p-value is here."""
+
+import dataclasses
+import itertools
+import math
+
+import jax
+import laws
+from laws import DEVIATIONS, IMAGES, P_VALUE
+import numpy as np
+import pytest
+from scipy import stats
+
+from barlow_jax import recipe
+from barlow_jax.augment import blur, color, views
+from barlow_jax.order import Order
+
+VIEWS = recipe.Recipe().views
+
+
+def _draw(number, positions, seed=0):
+    """`{op: [n, 9]}` of view `number` at global positions."""
+    jitted = jax.jit(views.draw, static_argnums=(0, 1))
+    return jax.device_get(jitted(seed, number, np.asarray(positions, np.uint32)))
+
+
+@pytest.fixture(scope="module")
+def draws():
+    return {name: _draw(number, np.arange(IMAGES)) for number, name in enumerate("ab")}
+
+
+def _each(function, uniforms, *arguments):
+    return jax.device_get(jax.jit(jax.vmap(lambda u: function(u, *arguments)))(uniforms))
+
+
+def _orders(uniforms):
+    """`[n, 4]`: the parts in the order that the precedence puts them in."""
+    first = _each(color.jitter_precedence, uniforms, [True] * 4)
+    return np.argsort(first.sum(axis=1), axis=1)
+
+
+@pytest.mark.parametrize("name", "ab")
+@pytest.mark.parametrize("op_name", recipe.COLOR)
+def test_each_op_is_applied_with_its_probability(draws, name, op_name):
+    op, uniforms = getattr(VIEWS[name], op_name), draws[name][op_name]
+    assert laws.probability_p_value(_each(views.is_applied, uniforms, op), op.probability) > P_VALUE
+    for wrong in (op.probability - 0.05, op.probability + 0.05):
+        if 0 <= wrong <= 1:
+            other = _each(views.is_applied, uniforms, dataclasses.replace(op, probability=wrong))
+            assert laws.probability_p_value(other, op.probability) < 1e-6
+
+
+@pytest.mark.parametrize("name", "ab")
+def test_factors_hue_and_sigma_are_uniform(draws, name):
+    strengths = _each(color.jitter_strengths, draws[name]["jitter"][:, 1:], VIEWS[name].jitter)
+    for drawn, low, high in zip(strengths, (0.6, 0.6, 0.8, -0.1), (1.4, 1.4, 1.2, 0.1), strict=True):
+        laws.assert_uniform(drawn, low, high)
+    laws.assert_uniform(_each(blur.blur_sigma, draws[name]["blur"][:, 1:], VIEWS[name].blur), 0.1, 2.0)
+    strong = recipe.Jitter(brightness=1.5)
+    laws.assert_uniform(_each(color.jitter_strengths, draws[name]["jitter"][:, 1:], strong)[0], 0.0, 2.5)
+
+
+@pytest.mark.parametrize("name", "ab")
+def test_every_order_of_the_jitter_is_as_likely(draws, name):
+    orders = _orders(draws[name]["jitter"][:, 1:])
+    assert laws.permutation_p_value(orders) > P_VALUE
+    bent = draws[name]["jitter"][:, 1:].copy()
+    bent[:, 4] **= 1.3
+    assert laws.permutation_p_value(_orders(bent)) < 1e-6, "another law is told apart"
+
+
+def test_the_order_of_the_jitter_does_not_lean_on_its_factors(draws):
+    u = draws["a"]["jitter"][:, 1:]
+    factors = np.stack(_each(color.jitter_strengths, u, VIEWS["a"].jitter), axis=1)
+    places = np.argsort(_orders(u), axis=1)
+    assert np.abs(laws.correlations(places, factors)).max() < DEVIATIONS / math.sqrt(IMAGES)
+
+
+def _columns(uniforms):
+    """`[n, k]`: every number that decides anything about a view."""
+    used = {"jitter": 9, "grayscale": 1, "blur": 2, "solarize": 1}
+    return np.concatenate([uniforms[name][:, :count] for name, count in used.items()], axis=1).astype(float)
+
+
+def test_ops_and_the_two_views_of_an_image_are_independent(draws):
+    both = np.concatenate([_columns(draws["a"]), _columns(draws["b"])], axis=1)
+    limit = DEVIATIONS / math.sqrt(IMAGES)
+    assert np.abs(laws.correlations(both)).max() < limit
+    # Dependence that cancels in the mean, such as u and 1 - u: distances from the middle.
+    assert np.abs(laws.correlations(np.abs(both - 0.5))).max() < limit
+
+
+def test_whether_one_op_is_applied_says_nothing_about_another(draws):
+    """Chi-square of the 2 x 2 table of each pair of ops, within a view and between the two."""
+    applied = [
+        _each(views.is_applied, draws[name][op], getattr(VIEWS[name], op))
+        for name in VIEWS
+        for op in recipe.COLOR
+        if 0 < getattr(VIEWS[name], op).probability < 1
+    ]
+    pairs = list(itertools.combinations(applied, 2))
+    assert len(pairs) == 15
+    for one, other in pairs:
+        table = np.histogram2d(one, other, bins=2)[0]
+        assert stats.chi2_contingency(table).pvalue > P_VALUE / 10
+
+
+@pytest.mark.parametrize("lag", [1, 2, 2048])
+def test_one_image_and_the_next_are_independent(draws, lag):
+    columns = _columns(draws["a"])
+    found = laws.correlations(columns[:-lag], columns[lag:])
+    assert np.abs(found).max() < DEVIATIONS / math.sqrt(IMAGES - lag)
+
+
+def test_epochs_and_runs_draw_an_image_afresh():
+    """The same images in two epochs of a run, and in the first epoch of a run with the next seed."""
+    order, number = Order(seed=0, num_examples=4000, batch_size=500), 4000
+    found = []
+    for run, epoch in ((0, 0), (0, 1), (1, 0)):
+        steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
+        index, position = (np.concatenate(parts) for parts in zip(*map(order.batch, steps), strict=True))
+        drawn = [_columns(_draw(view, position, run)) for view in (0, 1)]
+        found.append(np.concatenate(drawn, axis=1)[np.argsort(index)])
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(laws.correlations(one, other)).max() < DEVIATIONS / math.sqrt(number)

@@ -1,0 +1,20 @@
+"""The color ops in Pillow, image to image, as torchvision calls them."""
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+
+def hue(image, turns):
+    """H shifted by whole levels, cut off towards zero."""
+    band, *others = image.convert("HSV").split()
+    shifted = (np.asarray(band).astype(int) + int(turns * 255)) % 256
+    return Image.merge("HSV", (Image.fromarray(shifted.astype(np.uint8)), *others)).convert("RGB")
+
+
+def jitter(image, order, strengths):
+    """The parts brightness 0, contrast 1, saturation 2 and hue 3, in that order."""
+    enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for part in order:
+        strength = float(strengths[part])
+        image = hue(image, strength) if part == 3 else enhance[part](image).enhance(strength)
+    return image
