@@ -1,18 +1,22 @@
-"""A contact sheet: images as they are, and the views of each as the network is given them."""
+"""A contact sheet: images as they are, and the views that the host and the accelerator make of each."""
 
 import argparse
 import dataclasses
+from functools import partial
 import math
 import pathlib
 import sys
 from typing import Any
 
+import jax
 import numpy as np
 
+from barlow_jax.augment.views import augment
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.errors import UserError
 from barlow_jax.order import Order
+from barlow_jax.validate.recipe import recipe_problems
 
 _CELL_INCHES = 1.4
 
@@ -28,7 +32,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         raise UserError(f"--images: must be 1 or more, got {args.images}")
     columns = sheet(config, source, number)
     draw(columns, out)
-    print(f"{number} images and {len(columns) - 1} views of each: {out}", file=sys.stderr)
+    print(f"{number} images, {len(columns) - 1} columns of views: {out}", file=sys.stderr)
     return {"out": str(out), "images": number, "columns": list(columns)}
 
 
@@ -36,17 +40,24 @@ def sheet(config: Config, source: sources.Source, number: int) -> dict[str, np.n
     """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
     order = Order(config.seed, source.num_examples, number)
     share = pipeline.Share()
-    index, _ = order.batch(0)
+    index, positions = order.batch(0)
     (originals,) = pipeline.eval_batches(
         source, dataclasses.replace(config.data, eval_resize=config.data.image_size),
         batch_size=number, share=share, examples=index,
     )  # fmt: skip
-    (batch,) = pipeline.train_batches(
-        source, config.data, config.recipe.views, order, first_step=0, num_steps=1, share=share
-    )
-    return {"original": originals.views["eval"]} | {
-        f"view {name}": views for name, views in batch.views.items()
-    }
+    made = {}
+    for place in ("host", "device"):
+        case = dataclasses.replace(config, data=dataclasses.replace(config.data, augment_on=place))
+        if any(recipe_problems(case)):  # an order that the accelerator cannot honour
+            continue
+        (batch,) = pipeline.train_batches(
+            source, case.data, config.recipe.views, order, first_step=0, num_steps=1, share=share
+        )
+        views = batch.views
+        if place == "device":
+            views = jax.jit(partial(augment, recipe=config.recipe, seed=config.seed))(views, positions)
+        made |= {f"view {name}, {place}": np.asarray(images) for name, images in views.items()}
+    return {"original": originals.views["eval"]} | dict(sorted(made.items()))
 
 
 def draw(columns: dict[str, np.ndarray], out: pathlib.Path) -> None:

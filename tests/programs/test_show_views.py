@@ -1,8 +1,11 @@
 """show-views through the entry point."""
 
+import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 
+from barlow_jax.augment.views import augment
 from barlow_jax.data import pipeline, sources
 from barlow_jax.order import Order
 from barlow_jax.programs import show_views
@@ -12,9 +15,12 @@ def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file,
     results, _ = program(
         "show-views", "--config", config_file, "--out", tmp_path / "views.png", "--images", 4
     )
-    assert results["columns"] == ["original", "view a", "view b"] and results["images"] == 4
+    assert results["columns"] == [
+        "original", "view a, device", "view a, host", "view b, device", "view b, host",
+    ]  # fmt: skip
+    assert results["images"] == 4
     height, width, _ = plt.imread(tmp_path / "views.png").shape
-    assert height > 300 and 0.5 < width / height < 1
+    assert height > 300 and 1 < width / height < 1.6
 
 
 def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
@@ -28,8 +34,30 @@ def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
         )
     )
     for name, views in batch.views.items():
-        np.testing.assert_array_equal(columns[f"view {name}"], views[:5])
+        np.testing.assert_array_equal(columns[f"view {name}, host"], views[:5])
     assert columns["original"].shape == (5, 8, 8, 3)
+    # The very geometry, and colors of other draws: what the step makes of its positions.
+    data = dataclasses.replace(config.data, augment_on="device")
+    cropped = next(
+        pipeline.train_batches(
+            source, data, config.recipe.views, order, first_step=0, num_steps=1, share=pipeline.Share()
+        )
+    )
+    made = augment(
+        {name: views[:5] for name, views in cropped.views.items()},
+        np.arange(5, dtype=np.uint32), recipe=config.recipe, seed=config.seed,
+    )  # fmt: skip
+    for name, views in made.items():
+        np.testing.assert_array_equal(columns[f"view {name}, device"], views)
+
+
+def test_an_order_that_the_accelerator_cannot_honour_is_shown_from_the_host_alone(small_config, typed):
+    for view in small_config.recipe.views.values():
+        view.order = ("jitter", "crop", "rotate", "flip", "grayscale", "blur", "solarize", "normalize")
+        view.jitter.probability = 0.8
+    config = typed(small_config)
+    columns = show_views.sheet(config, sources.open_split(config.data, "train"), 2)
+    assert list(columns) == ["original", "view a, host", "view b, host"]
 
 
 def test_mistakes_are_named(program, config_file, tmp_path):
