@@ -89,4 +89,4 @@ def reason(encoded: bytes) -> str:
         for start, kind in kinds.items():
             if encoded.startswith(start):
                 return words.format(kind)
-    return f"is no image: it begins with {encoded[:12]!r}"
+    return f"is no image: it begins with {encoded[:20]!r}"
