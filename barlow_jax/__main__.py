@@ -23,7 +23,7 @@ PROGRAMS = {
     "evaluate": "probe and k-NN beside the untrained encoder and raw pixels",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
-    "bench": "time and memory of the loss in both forms, on the devices at hand or compiled for a topology",
+    "bench": "time and memory of the loss in both forms; pairs a second of the input pipeline, stage by stage",
 }
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.

@@ -24,6 +24,10 @@ class Data:
     augment_on: Literal["host", "device"] = "host"
     threads: int = 0  # of tf.data on this host; 0 = one per core
     prefetch: int = 2  # batches made ahead
+    # Images of a split that cannot be decoded, more than which stop the program; none: any number. A
+    # thousandth of ImageNet: what a crawl of the web always has, and far less than a copy that broke off
+    # leaves. In a pod each process counts those that it met.
+    max_broken: int | None = 1000
 
 
 @dataclasses.dataclass(frozen=True)

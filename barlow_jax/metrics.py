@@ -12,6 +12,15 @@ import tqdm
 from barlow_jax import files
 from barlow_jax.types import Metrics, TrainState
 
+# Above this share of the time the data, not the devices, set the pace.
+_WAIT_SHARE = 0.05
+_STARVING = (
+    "warning: the devices wait for data {share:.0%} of the time. What helps: more or faster cores on this host "
+    "(config.data.threads=0 uses all of them); config.data.augment_on=device, which leaves colour and blur to "
+    "the accelerator; a larger config.data.prefetch, where the waits come in bursts; the data set on a local "
+    "disk as array_record (launch/prepare_data.sh); a smaller config.data.image_size"
+)
+
 
 class MetricsWriter:
     """Appends rows `{"step": ..., name: number}`; files are process 0's alone.
@@ -51,7 +60,9 @@ class MetricsWriter:
 class Progress:
     """A hook: every `log_every_steps` it fetches the metrics, writes them, and shows where the run is.
 
-    A progress bar on a terminal, a plain line elsewhere. Rates are over the time since the last line.
+    A progress bar on a terminal, a plain line elsewhere. Rates are over the time since the last line. One
+    warning a run, with the remedies, when the devices wait for data; the first interval does not count, in
+    which the pipeline starts.
     """
 
     def __init__(
@@ -64,6 +75,7 @@ class Progress:
         steps_per_epoch: int,
         waited: Callable[[], float],
         rates: Callable[[int], dict[str, float]],
+        broken: Callable[[int], int],
     ):
         """Args:
         writer: gets each row.
@@ -73,11 +85,13 @@ class Progress:
         steps_per_epoch: for the epoch in the row.
         waited: seconds that the devices have waited for data so far.
         rates: learning rates of a step.
+        broken: images that could not be decoded in so many steps, of this process, since it started.
         """
-        self._writer, self._waited, self._rates = writer, waited, rates
+        self._writer, self._waited, self._rates, self._broken = writer, waited, rates, broken
         self._num_steps, self._batch_size = num_steps, batch_size
         self._steps_per_epoch = steps_per_epoch
         self._last = (first_step, time.monotonic(), 0.0)
+        self._first_step, self._warned = first_step, False
         terminal = sys.stderr.isatty()
         show = jax.process_index() == 0
         self._bar = tqdm.tqdm(
@@ -95,6 +109,7 @@ class Progress:
         row["epoch"] = done / self._steps_per_epoch
         row["images_per_second"] = (done - step) * self._batch_size / seconds
         row["data_wait_share"] = (self._last[2] - waited) / seconds
+        row["broken_images"] = self._broken(done)
         self._writer.write(done, row)
         rate = f"loss {row['loss']:.4g}  {row['images_per_second']:.0f} images/s"
         line = f"{rate}  waiting for data {row['data_wait_share']:.0%}"
@@ -104,6 +119,15 @@ class Progress:
             left = (self._num_steps - done) * seconds / max(done - step, 1)
             clock = tqdm.tqdm.format_interval(left)
             print(f"step {done}/{self._num_steps}  {line}  {clock} left", file=sys.stderr, flush=True)
+
+        self._warn(step, row["data_wait_share"])
+
+    def _warn(self, since: int, share: float) -> None:
+        if since == self._first_step or share <= _WAIT_SHARE or self._warned:
+            return
+        self._warned = True
+        if jax.process_index() == 0:
+            tqdm.tqdm.write(_STARVING.format(share=share), file=sys.stderr)
 
     def close(self) -> None:
         self._bar.close()

@@ -16,7 +16,7 @@ class Batch(NamedTuple):
 
     views: Mapping[str, Array]  # each [B, height, width, 3] uint8 levels
     labels: Array  # [B] int32, -1 where the data set has none; or [B, C] of several labels (FeatureTable)
-    index: Array  # [B] int32 place in the data set; -1 for padding of an evaluation batch
+    index: Array  # [B] int32 place in the data set; -1 for padding, and for broken images, of an evaluation
 
 
 class Outputs(NamedTuple):
@@ -64,8 +64,10 @@ ParallelLinear = Callable[[Array, Array, bool], Array]
 
 
 class FeatureTable(NamedTuple):
-    """Frozen features of a split, in the order of the data set, padding dropped."""
+    """Frozen features of a split, in the order of the data set, padding and broken images dropped."""
 
     features: np.ndarray  # [N, H] float32
     # [N] int32; or [N, C] int32 of images with several labels: 1 shown, 0 not, -1 not to be counted
     labels: np.ndarray
+    index: np.ndarray | None = None  # [N] int32 places in the data set, where rows are to be read again
+    broken: int = 0  # images of the split that have no row because they could not be decoded

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from barlow_jax.metrics import MetricsWriter, Progress
 
 
@@ -30,6 +32,7 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
     progress = Progress(
         writer, first_step=0, num_steps=100, batch_size=256, steps_per_epoch=20,
         waited=lambda: 2.5, rates=lambda step: {"learning_rate_weights": step / 10},
+        broken=lambda done: done // 10,
     )  # fmt: skip
     monkeypatch.undo()
     monkeypatch.setattr("barlow_jax.metrics.time.monotonic", lambda: 110.0)
@@ -39,5 +42,40 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
     (row,) = _rows(tmp_path)
     assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_share"] == 0.25
     assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.9
+    assert row["broken_images"] == 5
     line = capsys.readouterr().err
     assert "step 50/100  loss 3  1280 images/s  waiting for data 25%  00:10 left" in line
+
+
+@pytest.mark.parametrize(
+    ("shares", "warned"),
+    [
+        ((0.5, 0.04, 0.05), None),  # while the pipeline starts, the devices always wait
+        ((0.0, 0.04, 0.06, 0.5), "6%"),
+        ((0.5, 0.2, 0.3), "20%"),
+    ],
+)
+def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
+    tmp_path, capsys, monkeypatch, shares, warned
+):
+    clock = [0.0]
+    monkeypatch.setattr("barlow_jax.metrics.time.monotonic", lambda: clock[0])
+    waited = [0.0]
+    writer = MetricsWriter(tmp_path, first_step=7)
+    progress = Progress(
+        writer, first_step=7, num_steps=100, batch_size=256, steps_per_epoch=20,
+        waited=lambda: waited[0], rates=lambda step: {}, broken=lambda done: 0,
+    )  # fmt: skip
+    for number, share in enumerate(shares):
+        clock[0] += 100.0
+        waited[0] += 100.0 * share
+        progress(10 * (number + 1), None, {"loss": 3.0})
+    progress.close()
+    writer.close()
+    said = capsys.readouterr().err
+    assert said.count("warning: the devices wait for data") == (warned is not None)
+    if warned:
+        assert f"wait for data {warned} of the time" in said
+        for remedy in ("cores", "config.data.threads", "config.data.prefetch", "array_record",
+                       "config.data.image_size", "config.data.augment_on=device"):  # fmt: skip
+            assert remedy in said

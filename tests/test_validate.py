@@ -43,6 +43,8 @@ def test_an_op_that_is_never_applied_may_stand_anywhere():
         ({"train__batch_size": 8000}, "has 5000 images, fewer than one batch of 8000"),
         ({"data__image_size": 300}, "the crop of 300 pixels is larger than the image"),
         ({"data__image_size": 16}, "needs 32 pixels or more, got 16"),
+        ({"data__max_broken": -1}, "config.data.max_broken: must not be negative"),
+        ({"transfer__voc07__data__max_broken": -1}, "config.transfer.voc07.data.max_broken: must not be negative"),
         ({"train__num_epochs": 0, "optim__warmup_epochs": 0}, "config.train.num_epochs: must be above 0"),
         ({"train__num_epochs": 5}, "config.optim.warmup_epochs: 10.0 is longer than the run"),
         ({"optim__learning_rate": -0.1}, "config.optim.learning_rate: must be above 0"),

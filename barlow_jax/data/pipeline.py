@@ -1,13 +1,14 @@
 """Batches of views from a split: the tf.data pipeline of one process."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
+import os
 
 import numpy as np
 import tensorflow as tf
 
 from barlow_jax import config as config_lib
-from barlow_jax.data import views as views_lib
+from barlow_jax.data import mending, views as views_lib
 from barlow_jax.data.sources import Source
 from barlow_jax.order import Order
 from barlow_jax.recipe import View, geometric
@@ -44,16 +45,14 @@ def train_batches(
     What comes out depends on the order's seed and the step alone: each view of each image is drawn
     from (seed, view, global position), and the processes' rows, put together, are the global batch.
     The order runs over `examples`, `[n]` indices into the split, or over all of it. With `data.augment_on`
-    "device" the views are cropped, rotated and flipped, and their colors left to the step.
+    "device" the views are cropped, rotated and flipped, and their colors left to the step. An image that
+    cannot be decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
+
+    Raises:
+      UserError: the split has more such images than `data.max_broken`.
     """
     if data.augment_on == "device":
         views = {name: geometric(view) for name, view in views.items()}
-    rows = share.rows(order.batch_size)
-
-    def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        index, position = order.batch(int(step))
-        index = index if examples is None else examples[index]
-        return index[rows].astype(np.int64), position[rows].astype(np.int64)
 
     def example(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
@@ -66,8 +65,38 @@ def train_batches(
         }
         return Batch(made, label, tf.cast(index, tf.int32))
 
-    steps = tf.data.Dataset.range(first_step, num_steps)
-    return _run(source, data, steps, indices, example, rows.stop - rows.start)
+    window = {"first_step": first_step, "num_steps": num_steps}
+    return train_steps(source, data, order, example, **window, share=share, examples=examples)
+
+
+def train_steps(
+    source: Source,
+    data: config_lib.Data,
+    order: Order,
+    example: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch],
+    *,
+    first_step: int,
+    num_steps: int,
+    share: Share,
+    examples: np.ndarray | None = None,
+) -> Iterator[Batch]:
+    """As `train_batches`, of whatever `example` makes of a record, its index and its global position."""
+    rows = share.rows(order.batch_size)
+
+    def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        index, position = order.batch(int(step))
+        index = index if examples is None else examples[index]
+        return index[rows].astype(np.int64), position[rows].astype(np.int64)
+
+    def substitute(step: int, index: int, position: int) -> tuple[tf.Tensor, int] | None:
+        record, why = mending.read(source, index)
+        if why is None:
+            return record, index
+        source.broken.add(index, why, step=step, most=data.max_broken)
+        return mending.substitute(source, order.seed, position, examples)
+
+    steps = range(first_step, num_steps)
+    return _run(source, data, steps, indices, example, substitute, rows.stop - rows.start)
 
 
 def eval_batches(
@@ -87,6 +116,12 @@ def eval_batches(
       share: of this process.
       examples: `[n]` indices into the split; all of it by default. Padding repeats the first one and
         has index -1.
+
+    An image that cannot be decoded is neither right nor wrong: its row has index -1 too and no levels, and
+    it is counted in `source.broken`.
+
+    Raises:
+      UserError: the split has more such images than `data.max_broken`.
     """
     rows = share.rows(batch_size)
     examples = np.arange(source.num_examples) if examples is None else np.asarray(examples)
@@ -104,31 +139,76 @@ def eval_batches(
         )
         return Batch({"eval": image}, label, tf.cast(tf.where(real == 1, index, -1), tf.int32))
 
-    return _run(source, data, tf.data.Dataset.range(num_steps), indices, example, rows.stop - rows.start)
+    def leave_out(step: int, index: int, real: int) -> tuple[tf.Tensor, int] | None:
+        del step
+        record, why = mending.read(source, index)
+        if why is None:
+            return record, index
+        if real:
+            source.broken.add(index, why, step=None, most=data.max_broken)
+        return None
+
+    return _run(source, data, range(num_steps), indices, example, leave_out, rows.stop - rows.start)
 
 
-def _run(source, data, steps, indices, example, rows) -> Iterator[Batch]:
-    """Steps to batches: indices and records a whole batch at a time, then example by example."""
+def _run(
+    source: Source,
+    data: config_lib.Data,
+    steps: range,
+    indices: Callable,
+    example: Callable,
+    instead: Callable[[int, int, int], tuple[tf.Tensor, int] | None],
+    rows: int,
+) -> Iterator[Batch]:
+    """Steps to batches: records a whole step at a time, then example by example.
+
+    `instead` takes a step, the index of an example that could not be made, and what goes with the index;
+    it gives the record and the index to make it from, or None for a row that is left out.
+    """
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = True
     if data.threads:
         options.threading.private_threadpool_size = data.threads
 
-    def records(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def one(step: tf.Tensor) -> tf.data.Dataset:
         index, extra = tf.numpy_function(indices, [step], (tf.int64, tf.int64), stateful=False)
         index, extra = tf.ensure_shape(index, [rows]), tf.ensure_shape(extra, [rows])
-        return tf.ensure_shape(source.fetch(index), [rows]), index, extra
+        records = tf.ensure_shape(source.fetch(index), [rows])
 
-    batches = (
-        steps.map(_plain(records))
-        .unbatch()
-        .map(_plain(example), num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(rows, drop_remainder=True)
+        def made(row: tf.Tensor, *given: tf.Tensor) -> mending.Part:
+            return mending.Part(step, row, example(*given))
+
+        # Nothing but an image can fail here, and what else does, fails again where it is made anew.
+        return (
+            tf.data.Dataset.from_tensor_slices((tf.range(rows), records, index, extra))
+            .map(_plain(made), num_parallel_calls=data.threads or os.cpu_count())
+            .ignore_errors()
+            .batch(rows)
+        )
+
+    parts = (
+        tf.data.Dataset.range(steps.start, steps.stop)
+        .interleave(_plain(one), cycle_length=1, num_parallel_calls=1)  # begins the next step meanwhile
         .prefetch(data.prefetch)
         .with_options(options)
     )
-    return batches.as_numpy_iterator()
+
+    made_anew = tf.function(example, autograph=False)
+    blank = tf.nest.map_structure(
+        lambda spec: np.zeros(spec.shape[1:], spec.dtype.as_numpy_dtype), parts.element_spec.batch
+    )._replace(index=np.int32(-1))
+
+    def remake(step: int, place: int) -> Batch:
+        index, extra = (int(numbers[place]) for numbers in indices(step))
+        found = instead(step, index, extra)
+        if found is None:
+            return blank
+        record, index = found
+        made = made_anew(record, tf.constant(index, tf.int64), tf.constant(extra, tf.int64))
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), made)
+
+    return mending.complete(parts.as_numpy_iterator(), steps, rows, remake)
 
 
 def _plain(function):

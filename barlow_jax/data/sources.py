@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from barlow_jax import config as config_lib
 from barlow_jax.data import catalog
+from barlow_jax.data.broken import Broken
 from barlow_jax.errors import UserError
 
 tf.config.set_visible_devices([], "GPU")  # they are JAX's; TensorFlow would take their memory
@@ -33,6 +34,7 @@ class Source:
     # One record to (encoded image, label); the label is int32, a class [] (-1 where there are no labels) or,
     # of images with several labels, [C]: 1 shown, 0 not, -1 not to be counted.
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    broken: Broken  # its images that could not be decoded, as far as they were met
 
 
 def open_split(data: config_lib.Data, split: str) -> Source:
@@ -66,14 +68,16 @@ def _open_folder(data: config_lib.Data, split: str) -> Source:
     builder = tfds.ImageFolder(data.data_dir)
     # Private, but there is no other way: its as_dataset() reads every file, in order.
     examples = builder._split_examples[split]
-    paths = tf.constant([example.image_path for example in examples])
+    paths = [os.fspath(example.image_path) for example in examples]
+    tensor = tf.constant(paths)
     labels = tf.constant([builder.info.features["label"].str2int(e.label) for e in examples], tf.int32)
 
     def parse(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.io.read_file(tf.gather(paths, index)), tf.gather(labels, index)
+        return tf.io.read_file(tf.gather(tensor, index)), tf.gather(labels, index)
 
+    num_classes = builder.info.features["label"].num_classes
     return Source(
-        len(examples), builder.info.features["label"].num_classes, False, lambda index: index, parse
+        len(examples), num_classes, False, lambda index: index, parse, Broken(lambda index: paths[index])
     )
 
 
@@ -104,7 +108,8 @@ def _open_tfds(builder: Any, split: str) -> Source:
         example = features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
         return example[image_key], tf.cast(read_label(example), tf.int32)
 
-    return Source(num_examples, num_classes, several, fetch, parse)
+    broken = Broken(lambda index: f"example {index} of {builder.name}'s split {split!r}")
+    return Source(num_examples, num_classes, several, fetch, parse, broken)
 
 
 def _labels(builder: Any) -> tuple[int | None, bool, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:

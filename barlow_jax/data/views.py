@@ -12,7 +12,16 @@ _UNIFORMS = 32
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG, PNG, GIF or BMP bytes to `[height, width, 3]` float32 levels, bit for bit as PIL has them."""
+    """JPEG, PNG, GIF, WebP or BMP bytes to `[height, width, 3]` float32 levels, bit for bit as PIL has them.
+
+    As by PIL's `convert("RGB")`: CMYK and palettes become colours, alpha is dropped, 16 bits are cut to the
+    upper 8 (of grey too, where PIL saturates), an animation is its first image, and what EXIF says of the
+    orientation is not followed, as torchvision's folders do not.
+
+    Raises:
+      tf.errors.InvalidArgumentError: the bytes are something else, or end early; no part of an image is
+        made up (`try_recover_truncated`). PIL refuses the same ones.
+    """
 
     def jpeg() -> tf.Tensor:
         return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")

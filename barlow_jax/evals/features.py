@@ -34,11 +34,10 @@ def make_pixels(layout: Layout) -> Encode:
 
 
 def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> FeatureTable:
-    """Features and labels of all examples; padding is dropped here, and nowhere else."""
+    """All examples that could be decoded; padding is dropped here, and nowhere else."""
     tables = [encode_batch(encode, batch, layout) for batch in batches]
     return FeatureTable(
-        np.concatenate([table.features for table in tables]),
-        np.concatenate([table.labels for table in tables]),
+        *(np.concatenate([getattr(t, name) for t in tables]) for name in ("features", "labels", "index"))
     )
 
 
@@ -54,4 +53,4 @@ def encode_batch(encode: Encode, batch: Batch, layout: Layout) -> FeatureTable:
         (encode(images), layout.replicate((placed.labels, placed.index)))
     )
     real = index >= 0
-    return FeatureTable(features[real].astype(np.float32), labels[real])
+    return FeatureTable(features[real].astype(np.float32), labels[real], index[real])

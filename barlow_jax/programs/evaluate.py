@@ -23,7 +23,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         train, test = experiment.tables(encode)
         results[kind] = {"step": step, **probe(experiment, encode, train, test), **knn(config, train, test)}
         if kind != PIXELS:
-            results[kind] |= finetune(config, experiment.encoder_state(place, kind))
+            # Broken images as the tables count them, which see all.
+            results[kind] = finetune(config, experiment.encoder_state(place, kind)) | results[kind]
     results[PRETRAINED]["transfer"] = {
         name: {"why_not": reason}
         if (reason := why_not(name, settings))

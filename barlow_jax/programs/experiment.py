@@ -118,14 +118,22 @@ class Experiment:
         return features.make_encoder(self.headless, self.layout, normalization)
 
     def tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
-        """Features of all examples of the training and of the evaluation split."""
-        splits = (self.config.data.train_split, self.config.data.eval_split)
-        opened = (sources.open_split(self.config.data, split) for split in splits)
-        train, test = (features.extract(encode, self.eval_batches(s), self.layout) for s in opened)
-        return train, test
+        """Features of the training and of the evaluation split, of all images that can be decoded."""
+        data = self.config.data
+        return self._table(encode, data.train_split), self._table(encode, data.eval_split)
+
+    def _table(self, encode: features.Encode, split: str) -> FeatureTable:
+        source = sources.open_split(self.config.data, split)
+        table = features.extract(encode, self.eval_batches(source), self.layout)
+        return table._replace(broken=source.num_examples - len(table.index))
 
     def run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """`key -> state`, jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
         fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         shardings = self.layout.state(jax.eval_shape(function, jax.random.key(0)))
         return jax.jit(function, out_shardings=shardings, compiler_options=fast)
+
+
+def broken_images(train: int, test: int) -> dict[str, dict[str, int]]:
+    """What the results of an evaluation say of the images that could not be decoded; nothing of none."""
+    return {"broken_images": {"train": train, "test": test}} if train or test else {}

@@ -28,7 +28,7 @@ from barlow_jax.loop import fit
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
 from barlow_jax.programs.encoders import EncoderState
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.programs.experiment import Experiment, broken_images
 from barlow_jax.recipe import Recipe, classifier_view
 from barlow_jax.step import compile_step, init_state
 from barlow_jax.types import TrainState
@@ -44,10 +44,13 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 
 def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
-    """Top-1 and top-5 in percent after the last epoch, by the fraction of the labels."""
+    """Top-1 and top-5 in percent after the last epoch, by the fraction of the labels.
+
+    Broken images are those that this process met: of a training split, in the fraction with most of them.
+    """
     lists, draws = _LISTS.get(config.data.name, {}), config.finetune.subset_draws
     test = sources.open_split(config.data, config.data.eval_split)
-    results = {}
+    results, broken = {}, 0
     for fraction in config.finetune.label_fractions:
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
         train = sources.open_split(data, data.train_split)
@@ -60,7 +63,8 @@ def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
 
         share = 1.0 if fraction in lists else fraction
         (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [share], draws, measure).values()
-    return {"finetune": results}
+        broken = max(broken, len(train.broken))
+    return {"finetune": results} | broken_images(broken, len(test.broken))
 
 
 class Tuning(NamedTuple):

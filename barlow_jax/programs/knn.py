@@ -10,7 +10,7 @@ from barlow_jax.config import Config
 from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.programs.experiment import Experiment, broken_images
 from barlow_jax.types import FeatureTable
 
 
@@ -25,7 +25,8 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> dict[str, An
     """Top-1 accuracies in percent, by the fraction of the training labels that vote.
 
     Keys: k20, k200 of the weighted vote; with all labels also euclidean5 of the uniform one, as in W-MSE's table:
-    of a few labels, fewer than k to a class, it would count ties. The numbers are the config's.
+    of a few labels, fewer than k to a class, it would count ties. The numbers are the config's. Broken images are
+    said beside them.
     """
     settings = config.knn
 
@@ -39,5 +40,6 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> dict[str, An
         return {f"k{k}": v for k, v in weighted.items()} | {f"euclidean{k}": v for k, v in uniform.items()}
 
     return {
-        "knn": accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_draws, measure)
+        "knn": accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_draws, measure),
+        **broken_images(train.broken, test.broken),
     }

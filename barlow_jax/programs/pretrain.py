@@ -54,7 +54,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         stack.callback(feed.close)
         writer = MetricsWriter(workdir, first_step=first_step)
         stack.callback(writer.close)
-        progress = _progress(experiment, order, writer, feed, first_step)
+        progress = _progress(experiment, order, writer, feed, first_step, source)
         stack.callback(progress.close)
         hooks = [every(config.train.log_every_steps, progress, last=num_steps)]
         if config.monitor.every_epochs:
@@ -69,6 +69,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "first_step": first_step,
         "epochs": num_steps / order.steps_per_epoch,
         "seconds": round(time.monotonic() - started, 1),
+        "broken_images": source.broken.met_before(num_steps),
         **{name: writer.latest[name] for name in ("loss", "knn_top1") if name in writer.latest},
     }
 
@@ -127,7 +128,12 @@ def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainStat
 
 
 def _progress(
-    experiment: Experiment, order: Order, writer: MetricsWriter, feed: Feed, first_step: int
+    experiment: Experiment,
+    order: Order,
+    writer: MetricsWriter,
+    feed: Feed,
+    first_step: int,
+    source: sources.Source,
 ) -> Progress:
     rates = optim.learning_rates(experiment.config, order.steps_per_epoch)
     return Progress(
@@ -138,6 +144,7 @@ def _progress(
         steps_per_epoch=order.steps_per_epoch,
         waited=lambda: feed.waited,
         rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
+        broken=source.broken.met_before,
     )
 
 

@@ -13,7 +13,7 @@ from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.programs.experiment import Experiment, broken_images
 from barlow_jax.recipe import classifier_view
 from barlow_jax.types import FeatureTable
 
@@ -28,12 +28,12 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 def probe(
     experiment: Experiment, encode: features.Encode, train: FeatureTable, test: FeatureTable
 ) -> dict[str, Any]:
-    """Accuracies in percent by the fraction of the training labels that the probe sees."""
+    """Accuracies in percent by the fraction of the training labels that the probe sees; broken images."""
     config = experiment.config.probe
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     # Over all training images: a deviation needs no labels, and 1 % of the rows would estimate it badly.
     scale = linear.Scaler.of(train.features, active=config.standardize)
-    test = FeatureTable(scale(test.features), test.labels)
+    test = test._replace(features=scale(test.features))
 
     def measure(rows: np.ndarray, draw: int) -> dict[str, float]:
         if config.solver == "lbfgs":
@@ -51,7 +51,8 @@ def probe(
         )
 
     return {
-        "linear": accuracy_by_fraction(train.labels, config.label_fractions, config.subset_draws, measure)
+        "linear": accuracy_by_fraction(train.labels, config.label_fractions, config.subset_draws, measure),
+        **broken_images(train.broken, test.broken),
     }
 
 
@@ -74,7 +75,7 @@ def _epochs(
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         first_step = epoch * order.steps_per_epoch
         batches = pipeline.train_batches(
-            source, config.data, views, order, examples=rows,
+            source, config.data, views, order, examples=train.index[rows],
             first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
         )  # fmt: skip
         for batch in batches:

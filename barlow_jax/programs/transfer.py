@@ -11,7 +11,7 @@ from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, svm
 from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.programs.experiment import Experiment, broken_images
 from barlow_jax.programs.probe import probe
 
 
@@ -37,16 +37,17 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 
 def transfer(experiment: Experiment, encode: features.Encode, settings: Transfer) -> dict[str, Any]:
-    """Scores in percent: top1 and top5, of the last and of the best epoch; or of SVMs map."""
+    """Scores in percent: top1 and top5, of the last and of the best epoch; or of SVMs map. And broken images."""
     config = dataclasses.replace(experiment.config, data=settings.data, probe=settings.probe)
     there = dataclasses.replace(experiment, config=config)
     train, test = there.tables(encode)
     if settings.classifier == "svm":
         found = svm.mean_average_precision(train, test, config=settings.svm, seed=config.seed)
         percent = [None if score is None else round(100 * score, 2) for score in found["per_class"]]
-        return found | {"map": round(100 * found["map"], 2), "per_class": percent}
+        scores = found | {"map": round(100 * found["map"], 2), "per_class": percent}
+        return scores | broken_images(train.broken, test.broken)
     (scored,) = probe(there, encode, train, test)["linear"].values()
-    return scored
+    return scored | broken_images(train.broken, test.broken)
 
 
 def why_not(name: str, settings: Transfer) -> str | None:

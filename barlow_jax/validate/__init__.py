@@ -58,7 +58,11 @@ def _ranges(config: Config) -> Iterator[str]:
         "checkpoint.keep_every_epochs": config.checkpoint.keep_every_epochs,
     }
     positive |= {key: value for key, value in optional.items() if value is not None}
+    data = {"data": config.data} | {f"transfer.{name}.data": t.data for name, t in config.transfer.items()}
     not_negative = {
+        f"{key}.max_broken": there.max_broken for key, there in data.items() if there.max_broken is not None
+    }
+    not_negative |= {
         "seed": config.seed,
         "data.threads": config.data.threads,
         "objective.invariance_weight": config.objective.invariance_weight,

@@ -59,3 +59,14 @@ def test_several_labels_an_image_stay_beside_its_features(devices):
     np.testing.assert_array_equal(
         features.encode_batch(features.make_pixels(layout), part, layout).labels, labels[:3]
     )
+
+
+def test_a_table_says_which_images_its_rows_are(devices):
+    """Padding and broken images have index -1, anywhere in a batch."""
+    layout = Layout(make_mesh(devices))
+    batches = [batch._replace(index=np.where(batch.index % 5 == 2, -1, batch.index)) for batch in _batches()]
+    table = features.extract(features.make_pixels(layout), iter(batches), layout)
+    expected = [index for index in range(20) if index % 5 != 2]
+    np.testing.assert_array_equal(table.index, expected)
+    np.testing.assert_array_equal(table.labels, np.array(expected) % 3)
+    assert len(table.features) == len(expected)

@@ -1,0 +1,56 @@
+"""The input pipeline cut off after each stage, for `bench input`: what comes out is counted and dropped."""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+from functools import partial
+
+import numpy as np
+import tensorflow as tf
+
+from barlow_jax.config import Config
+from barlow_jax.data import pipeline, views as views_lib
+from barlow_jax.data.sources import Source
+from barlow_jax.order import Order
+from barlow_jax.recipe import View, geometric
+from barlow_jax.types import Batch
+
+# A number of steps to their batches.
+Stage = Callable[[int], Iterator[Batch]]
+
+
+def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
+    """Each holds those before it: read, decode, geometry (both views' crops and flips), color."""
+
+    def encoded(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
+        del position
+        image, label = source.parse(record)
+        return Batch({"bytes": tf.strings.length(image)}, label, tf.cast(index, tf.int32))
+
+    def decoded(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
+        del position
+        image, label = source.parse(record)
+        return Batch({"levels": tf.size(views_lib.decode(image))}, label, tf.cast(index, tf.int32))
+
+    def until(example: Callable, num_steps: int) -> Iterator[Batch]:
+        window = {"first_step": 0, "num_steps": num_steps}
+        return pipeline.train_steps(source, config.data, order, example, **window, share=pipeline.Share())
+
+    def views(made: dict[str, View], num_steps: int) -> Iterator[Batch]:
+        data = dataclasses.replace(config.data, augment_on="host")
+        window = {"first_step": 0, "num_steps": num_steps}
+        return pipeline.train_batches(source, data, made, order, **window, share=pipeline.Share())
+
+    whole = dict(config.recipe.views)
+    return {
+        "read": partial(until, encoded),
+        "decode": partial(until, decoded),
+        "geometry": partial(views, {name: geometric(view) for name, view in whole.items()}),
+        "color": partial(views, whole),
+    }
+
+
+def read_encoded(source: Source, number: int) -> Iterator[bytes]:
+    """So many encoded images, one after the other, from the start of the split and over again."""
+    for index in np.arange(number) % source.num_examples:
+        (record,) = source.fetch(tf.constant([index], tf.int64))
+        yield source.parse(record)[0].numpy()

@@ -1,0 +1,145 @@
+"""Images of every kind that a folder may hold, against Pillow's `convert("RGB")`."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+import pytest
+from sklearn.datasets import load_sample_image
+import tensorflow as tf
+
+from barlow_jax.data import host_ops, views
+from barlow_jax.data.broken import reason
+from barlow_jax.recipe import Recipe
+
+RGB = Image.fromarray(load_sample_image("flower.jpg")[:60, :80])
+RNG = np.random.default_rng(0)
+
+
+def _encoded(image, file_format, **kwargs):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **kwargs)
+    return buffer.getvalue()
+
+
+def _png16(levels, color_type):
+    """Pillow writes no 16-bit colours: a PNG of big-endian `[height, width, channels]`, by its specification."""
+    height, width = levels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def _rgba():
+    image = np.asarray(RGB.convert("RGBA")).copy()
+    image[..., 3] = 3 * np.arange(80)
+    return Image.fromarray(image)
+
+
+def _turned():
+    """Lies on its side, and says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {"exif": exif}
+
+
+KINDS = {
+    "CMYK JPEG, inverted as Adobe's are": _encoded(RGB.convert("CMYK"), "JPEG", quality=90),
+    "grey JPEG": _encoded(RGB.convert("L"), "JPEG"),
+    "progressive JPEG": _encoded(RGB, "JPEG", progressive=True),
+    "JPEG that EXIF says to rotate, which neither does": _encoded(RGB, "JPEG", **_turned()),
+    "JPEG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "JPEG"),
+    "PNG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "PNG"),
+    "palette PNG": _encoded(RGB.quantize(64), "PNG"),
+    "palette PNG with a transparent colour": _encoded(RGB.quantize(64), "PNG", transparency=3),
+    "black-and-white PNG": _encoded(RGB.convert("1"), "PNG"),
+    "grey PNG with alpha, which is dropped": _encoded(RGB.convert("LA"), "PNG"),
+    "RGBA PNG, alpha dropped": _encoded(_rgba(), "PNG"),
+    "16-bit RGB PNG": _png16(RNG.integers(0, 2**16, (20, 30, 3)), 2),
+    "16-bit RGBA PNG": _png16(RNG.integers(0, 2**16, (20, 30, 4)), 6),
+    "16-bit PNG, grey with alpha": _png16(RNG.integers(0, 2**16, (20, 30, 2)), 4),
+    "first image of an animated GIF": _encoded(
+        RGB.quantize(), "GIF", save_all=True, append_images=[RGB.rotate(180).quantize()]
+    ),
+    "WebP": _encoded(RGB, "WEBP", lossless=True),
+    "lossy WebP": _encoded(RGB, "WEBP", quality=80),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_image_is_pillows_bit_for_bit(kind):
+    expected = np.asarray(Image.open(io.BytesIO(KINDS[kind])).convert("RGB"))
+    np.testing.assert_array_equal(views.decode(tf.constant(KINDS[kind])), expected)
+
+
+def test_sixteen_bits_of_grey_become_the_upper_eight():
+    """Pillow does not: it cuts off every level above 255 of this one mode."""
+    levels = RNG.integers(0, 2**16, (20, 30), dtype=np.uint16)
+    ours = views.decode(tf.constant(_encoded(Image.fromarray(levels), "PNG")))
+    np.testing.assert_array_equal(ours, np.repeat(levels[..., None] >> 8, 3, axis=-1))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (9, 7)])
+def test_an_image_smaller_than_the_crop_is_enlarged(size):
+    image = RGB.crop((0, 0, *size))
+    levels = tf.constant(np.asarray(image), tf.float32)
+    expected = np.asarray(
+        image.resize((size[0] * 16 // min(size), size[1] * 16 // min(size)), Image.BILINEAR)
+    )
+    top, left = (round((side - 16) / 2) for side in expected.shape[:2])
+    ours = views.evaluation_crop(levels, resize=16, size=16).numpy().astype(int)
+    assert np.abs(ours - expected[top : top + 16, left : left + 16]).max() <= 1
+    for view in Recipe().views.values():
+        assert views.make_view(levels, view, 32, tf.constant([0, 5], tf.int64)).shape == (32, 32, 3)
+    larger = host_ops.resize(levels, (24, 24), "bicubic").numpy()
+    assert np.abs(larger - np.asarray(image.resize((24, 24), Image.BICUBIC)).astype(int)).max() <= 1
+
+
+WHOLE = {kind: _encoded(RGB, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP")}
+
+
+def _damaged():
+    jpeg, png = WHOLE["JPEG"], WHOLE["PNG"]
+    yield "empty", b"", "is empty"
+    yield "text", b"this is no image\n", "is no image"
+    for kept in (0.02, 0.3, 0.6, 0.99):
+        yield f"JPEG, {kept:.0%} of it", jpeg[: int(kept * len(jpeg))], "damaged JPEG"
+    yield "JPEG without its end", jpeg[:-2], "damaged JPEG"
+    progressive = _encoded(RGB, "JPEG", progressive=True)
+    yield "half of a progressive JPEG", progressive[: len(progressive) // 2], "damaged JPEG"
+    for kind in ("PNG", "GIF", "WEBP"):
+        yield f"half of a {kind}", WHOLE[kind][: len(WHOLE[kind]) // 2], "truncated or damaged"
+    flipped = bytearray(png)
+    flipped[len(png) // 2] ^= 255
+    yield "PNG with a wrong byte", bytes(flipped), "damaged PNG"
+    yield "TIFF", _encoded(RGB, "TIFF"), "is a TIFF file, which is not read"
+
+
+@pytest.mark.parametrize(
+    ("encoded", "words"), [case[1:] for case in _damaged()], ids=[c[0] for c in _damaged()]
+)
+def test_what_pillow_refuses_is_refused_and_named(encoded, words):
+    """TIFF apart, which Pillow reads; what recovers a part of a truncated JPEG is off."""
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        views.decode(tf.constant(encoded))
+    assert words in reason(encoded)
+    if not words.startswith("is a TIFF"):
+        with pytest.raises(OSError):
+            Image.open(io.BytesIO(encoded)).convert("RGB")
+
+
+def test_a_jpeg_with_a_wrong_byte_that_decodes_is_what_pillow_makes_of_it():
+    """A JPEG has no checksums: neither notices."""
+    wrong = bytearray(WHOLE["JPEG"])
+    wrong[len(wrong) * 9 // 10] ^= 16
+    assert np.any(views.decode(tf.constant(bytes(wrong))) != views.decode(tf.constant(WHOLE["JPEG"])))
+    expected = np.asarray(Image.open(io.BytesIO(bytes(wrong))).convert("RGB"))
+    np.testing.assert_array_equal(views.decode(tf.constant(bytes(wrong))), expected)

@@ -1,0 +1,42 @@
+"""bench input through the entry point; and each stage makes what its name says."""
+
+import numpy as np
+
+from barlow_jax.data import pipeline, sources, stages
+from barlow_jax.order import Order
+
+
+def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program, config_file, tmp_path):
+    results, said = program("bench", "input", "--config", config_file, "--images", 100, "--workdir", tmp_path)
+    names = [row["stage"] for row in results["rows"]]
+    assert names == ["read", "decode", "geometry", "transfer", "color", "official"]
+    assert all(row["pairs_per_cpu_second"] > 0 < row["pairs_per_second"] for row in results["rows"])
+    assert (tmp_path / "results" / "bench-input.png").stat().st_size > 5_000
+    assert "x official" in said and "official, on Pillow" in said
+
+
+def test_stages_hold_what_the_pipeline_makes(small_config, typed):
+    config = typed(small_config)
+    source = sources.open_split(config.data, "train")
+    order = Order(config.seed, source.num_examples, 6)
+    made = {name: next(stage(1)) for name, stage in stages.make(config, source, order).items()}
+    whole = next(
+        pipeline.train_batches(
+            source, config.data, config.recipe.views, order, first_step=0, num_steps=1, share=pipeline.Share()
+        )
+    )
+    assert set(made["decode"].views["levels"]) == {8 * 8 * 3} and np.all(made["read"].views["bytes"] > 50)
+    for batch in made.values():
+        np.testing.assert_array_equal(batch.index, whole.index)
+    for name, views in whole.views.items():
+        np.testing.assert_array_equal(made["color"].views[name], views)
+        assert made["geometry"].views[name].shape == views.shape
+    encoded = list(stages.read_encoded(source, 3))
+    assert all(image.startswith(b"\x89PNG") for image in encoded) and len(encoded) == 3
+
+
+def test_mistakes_are_named(program, config_file):
+    _, said = program("bench", "input", "--config", config_file, "--images", 10, code=2)
+    assert "--images: needs 50 or more to tell two lengths apart, got 10" in said
+    _, said = program("bench", "input", code=2)
+    assert "--config: is missing" in said

@@ -1,0 +1,91 @@
+"""Runs on a folder in which some files are no images, through the entry point."""
+
+import json
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+from sklearn.datasets import load_digits
+
+from barlow_jax import configdict
+from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.programs.experiment import Experiment
+
+TRAIN, TEST = 288, 72
+FLAGS = (
+    "--config.data.name=folder", "--config.train.batch_size=64", "--config.eval_batch_size=64",
+    "--config.train.num_epochs=2", "--config.monitor.every_epochs=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The digits as PNG files; of the training split three are broken, of the other one two."""
+    root = tmp_path_factory.mktemp("folder")
+    digits = load_digits()
+    for number in range(TRAIN + TEST):
+        split = "train" if number < TRAIN else "test"
+        path = root / split / str(digits.target[number]) / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(path)
+        if number in (5, TRAIN):
+            path.write_bytes(b"")
+        elif number == 70:
+            path.write_bytes(b"404 not found")
+        elif number in (200, TRAIN + 9):
+            path.write_bytes(path.read_bytes()[:60])
+    return root
+
+
+@pytest.fixture(scope="module")
+def argv(folder, config_file):
+    return ("--config", config_file, *FLAGS, f"--config.data.data_dir={folder}")
+
+
+@pytest.fixture
+def run(argv, tmp_path, program):
+    """A finished run: its workdir, its results, and what it said."""
+    return tmp_path / "run", *program("pretrain", *argv, "--workdir", tmp_path / "run")
+
+
+def _state(workdir, step):
+    experiment = Experiment.of(configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0])
+    init = experiment.init(experiment.order(TRAIN))
+    with open_checkpoints(workdir) as checkpoints:
+        return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
+
+
+def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_off(
+    run, argv, tmp_path, program, folder
+):
+    workdir, results, said = run
+    assert results["step"] == 8 and np.isfinite(results["loss"])
+    for file, words in (("005.png", "is empty"), ("070.png", "is no image: it begins with b'404 not found'"),
+                        ("200.png", "is a truncated or damaged PNG")):  # fmt: skip
+        (path,) = folder.rglob(file)
+        assert said.count(f"{path} {words}") == 1
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    counts = [row["broken_images"] for row in rows if "loss" in row]
+    assert counts == sorted(counts) and counts[-1] == results["broken_images"] == 3
+
+    cut = tmp_path / "cut"
+    program("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
+    again, said = program("pretrain", *argv, "--workdir", cut, "--config.data.max_broken=none")
+    assert again["first_step"] == 3 and "going on from the checkpoint of step 3" in said
+    jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
+
+    flags = ("--config.probe.augment=true", "--config.probe.num_epochs=1", "--config.probe.batch_size=64")
+    probed, _ = program("probe", "--workdir", workdir, *flags)
+    assert probed["broken_images"] == {"train": 3, "test": 2}
+
+
+def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, program, folder):
+    results, said = program("pretrain", *argv, "--workdir", tmp_path, "--config.data.max_broken=1", code=2)
+    assert results is None and "Traceback" not in said
+    error = said[said.index("error: ") :]
+    assert (
+        "config.data.max_broken: this process met 2 images that cannot be decoded, and 1 are allowed" in error
+    )
+    assert error.count(str(folder)) == 2
+    assert "repair or remove them, or allow more" in error
