@@ -12,8 +12,8 @@ from barlow_jax.errors import UserError
 # is learned.
 _FREE = (
     "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
-    "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir", "data.max_broken",
-    "mesh.", "network.remat",
+    "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
+    "data.max_broken", "mesh.", "network.remat",
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""The tensorflow wing: the only room that imports it (10 s), and only in sources, decode, host_ops, pipeline.
+"""The tensorflow wing: the only room that imports it (10 s), and only in sources, views, host_ops,
+mending and pipeline.
 
 `catalog` says what a data set holds without it.
 """

@@ -10,6 +10,7 @@ from barlow_jax.errors import UserError
 NUM_DIGITS = {"train": 1437, "test": 360}
 # TFDS publishes these with the data set, where a machine without internet does not see them.
 _KNOWN = {"digits": NUM_DIGITS, "imagenet2012": {"train": 1_281_167, "validation": 50_000}}
+# As TFDS looks for. What a file holds is told from its bytes: views.decode.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 

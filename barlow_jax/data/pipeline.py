@@ -179,7 +179,7 @@ def _run(
         def made(row: tf.Tensor, *given: tf.Tensor) -> mending.Part:
             return mending.Part(step, row, example(*given))
 
-        # Nothing but an image can fail here, and what else does, fails again where it is made anew.
+        # A row that fails is made anew, by `remake`; what is not its image's fault fails there again.
         return (
             tf.data.Dataset.from_tensor_slices((tf.range(rows), records, index, extra))
             .map(_plain(made), num_parallel_calls=data.threads or os.cpu_count())
