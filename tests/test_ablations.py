@@ -37,7 +37,11 @@ def test_the_base_is_the_papers_recipe_for_300_epochs():
 def test_an_ablation_changes_the_fields_that_it_lists_and_no_other(ablation):
     base, changed = _flat(BASE), _flat(ablation.apply(BASE))
     assert {key for key in base if base[key] != changed[key]} == set(ablation.changes)
-    assert not validate(ablation.apply(BASE), Facts(32, {"train": 1_281_167}))
+    for where in ("host", "device"):
+        data = dataclasses.replace(BASE.data, augment_on=where)
+        case = ablation.apply(dataclasses.replace(BASE, data=data))
+        assert case.data.augment_on == where
+        assert not validate(case, Facts(32, {"train": 1_281_167}))
 
 
 def test_names_are_unique_and_every_group_of_the_paper_is_there():

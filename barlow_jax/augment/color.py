@@ -12,6 +12,9 @@ import numpy as np
 
 from barlow_jax import recipe
 
+# Red, green and blue, each `[height, width]`.
+Planes = list[jax.Array]
+
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
@@ -24,12 +27,13 @@ def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter) -> jax.Array:
     *factors, turns = jitter_strengths(u, op)
     active = [s > 0 for s in (op.brightness, op.contrast, op.saturation, op.hue)]
     first = jitter_precedence(u, active)
-    if not op.hue:
-        return _blends(image, factors, first)
-    early = first[:3, _HUE]
-    image = _blends(image, [jnp.where(e, f, 1.0) for e, f in zip(early, factors, strict=True)], first)
-    image = shift_hue(image, turns)
-    return _blends(image, [jnp.where(e, 1.0, f) for e, f in zip(early, factors, strict=True)], first)
+    planes = _planes(image)
+    if op.hue:
+        early = first[:3, _HUE]
+        planes = _blends(planes, [jnp.where(e, f, 1.0) for e, f in zip(early, factors, strict=True)], first)
+        planes = _shift_hue(planes, turns)
+        factors = [jnp.where(e, 1.0, f) for e, f in zip(early, factors, strict=True)]
+    return jnp.stack(_blends(planes, factors, first), axis=-1)
 
 
 def jitter_strengths(u: jax.Array, op: recipe.Jitter) -> tuple[jax.Array, ...]:
@@ -54,36 +58,66 @@ def jitter_precedence(u: jax.Array, active: list[bool]) -> jax.Array:
     return (drawn[:, None] < drawn) | ties
 
 
-def _blends(image: jax.Array, factors: list[jax.Array], first: jax.Array) -> jax.Array:
+def _blends(planes: Planes, factors: list[jax.Array], first: jax.Array) -> Planes:
     """Brightness, contrast and saturation, in the order of `first`; a factor of 1 changes nothing."""
     brightness, contrast, saturation = factors
     early = first[:3, _CONTRAST]
     light_first = first[_BRIGHTNESS, _SATURATION]
-    image = _by_pixel(
-        image,
+    planes = _by_pixel(
+        planes,
         jnp.where(early[_BRIGHTNESS], brightness, 1.0),
         jnp.where(early[_SATURATION], saturation, 1.0),
         light_first,
     )
-    image = blend(mean_luma(image), image, contrast)
+    planes = _blend(_mean(_luma(planes)), planes, contrast)
     return _by_pixel(
-        image,
+        planes,
         jnp.where(early[_BRIGHTNESS], 1.0, brightness),
         jnp.where(early[_SATURATION], 1.0, saturation),
         light_first,
     )
 
 
-def _by_pixel(
-    image: jax.Array, brightness: jax.Array, saturation: jax.Array, light_first: jax.Array
-) -> jax.Array:
+def _by_pixel(planes: Planes, brightness: jax.Array, saturation: jax.Array, light_first: jax.Array) -> Planes:
     """Brightness and saturation, which look at no other pixel."""
-    image = blend(0.0, image, jnp.where(light_first, brightness, 1.0))
-    image = blend(luma(image), image, saturation)
-    return blend(0.0, image, jnp.where(light_first, 1.0, brightness))
+    planes = _blend(0.0, planes, jnp.where(light_first, brightness, 1.0))
+    planes = _blend(_luma(planes), planes, saturation)
+    return _blend(0.0, planes, jnp.where(light_first, 1.0, brightness))
 
 
-def blend(start: jax.Array | float, image: jax.Array, factor: jax.Array) -> jax.Array:
+def adjust_brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
+    """Black blended with the image."""
+    return jnp.stack(_blend(0.0, _planes(image), factor), axis=-1)
+
+
+def adjust_contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
+    """The mean of L blended with the image; of up to four million pixels."""
+    planes = _planes(image)
+    return jnp.stack(_blend(_mean(_luma(planes)), planes, factor), axis=-1)
+
+
+def adjust_saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
+    """L blended with the image."""
+    planes = _planes(image)
+    return jnp.stack(_blend(_luma(planes), planes, factor), axis=-1)
+
+
+def shift_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
+    """Adds to H in PIL's 8-bit HSV, where 256 levels are one turn."""
+    return jnp.stack(_shift_hue(_planes(image), turns), axis=-1)
+
+
+def luma(image: jax.Array) -> jax.Array:
+    """PIL's L, `[height, width]`: ITU-R 601 in 16-bit fixed point, rounded."""
+    return _luma(_planes(image))
+
+
+def _planes(image: jax.Array) -> Planes:
+    """Accelerators lay three channels out badly side by side, and reduce and join them slowly."""
+    return [image[..., channel] for channel in range(3)]
+
+
+def _blend(start: jax.Array | float, planes: Planes, factor: jax.Array) -> Planes:
     """PIL's blend: start + factor (image - start), truncated and clipped.
 
     PIL rounds the product to float32 before it adds. A device that multiplies and adds in one does not, and a
@@ -91,45 +125,44 @@ def blend(start: jax.Array | float, image: jax.Array, factor: jax.Array) -> jax.
     are exact: then it is all one which of the two ways their sum is made.
     """
     upper = jnp.floor(factor * 2.0**11) / 2.0**11
-    distance = image - start
-    product = upper * distance + (factor - upper) * distance
-    return jnp.clip(jnp.floor(start + product), 0.0, 255.0)
+    lower = factor - upper
+    distances = [plane - start for plane in planes]
+    return [jnp.clip(jnp.floor(start + (upper * d + lower * d)), 0.0, 255.0) for d in distances]
 
 
-def luma(image: jax.Array) -> jax.Array:
-    """PIL's L, `[height, width, 1]`: ITU-R 601 in 16-bit fixed point, rounded."""
-    red, green, blue = jnp.split(image, 3, axis=-1)
+def _luma(planes: Planes) -> jax.Array:
+    red, green, blue = planes
     return jnp.floor((19595.0 * red + 38470.0 * green + 7471.0 * blue + 32768.0) / 65536.0)
 
 
-def mean_luma(image: jax.Array) -> jax.Array:
-    """The mean of L, rounded to a level; of images of up to four million pixels."""
-    levels = luma(image).astype(jnp.int32)
-    return ((2 * jnp.sum(levels) + levels.size) // (2 * levels.size)).astype(jnp.float32)
+def _mean(levels: jax.Array) -> jax.Array:
+    """Rounded to a level."""
+    total = jnp.sum(levels.astype(jnp.int32))
+    return ((2 * total + levels.size) // (2 * levels.size)).astype(jnp.float32)
 
 
-def shift_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
-    """Adds to H in PIL's 8-bit HSV, where 256 levels are one turn."""
-    value = jnp.max(image, -1)
-    spread = value - jnp.min(image, -1)
-    hue = _hue(image, value, spread)
+def _shift_hue(planes: Planes, turns: jax.Array) -> Planes:
+    red, green, blue = planes
+    value = jnp.maximum(jnp.maximum(red, green), blue)
+    spread = value - jnp.minimum(jnp.minimum(red, green), blue)
     # Half a unit more than the fraction has keeps a division that is an ulp low from losing a level.
     saturation = jnp.floor((255.0 * spread + 0.5) / jnp.maximum(value, 1.0))
-    hue = jnp.mod(hue + jnp.trunc(turns * 255.0), 256.0)
+    hue = _hue(planes, value, spread) + jnp.trunc(turns * 255.0)
+    hue = jnp.where(hue < 0, hue + 256.0, jnp.where(hue >= 256.0, hue - 256.0, hue))
     # Each channel is value (1 - saturation w), where w of the hue circle's six sectors goes 0, 0, up, 1, 1, down;
     # here in units of 1 / 255, and the circle is 6 * 255 of them.
-    channels = []
+    shifted = []
     for start in (5, 3, 1):
         place = 6.0 * hue + 255.0 * start
         place = jnp.where(place >= 1530.0, place - 1530.0, place)
         weight = jnp.clip(jnp.minimum(place, 1020.0 - place), 0.0, 255.0)
-        channels.append(_divide(value * (65025.0 - saturation * weight) + 32512.0, 65025.0))
-    return jnp.stack(channels, axis=-1)
+        shifted.append(_divide(value * (65025.0 - saturation * weight) + 32512.0, 65025.0))
+    return shifted
 
 
-def _hue(image: jax.Array, value: jax.Array, spread: jax.Array) -> jax.Array:
+def _hue(planes: Planes, value: jax.Array, spread: jax.Array) -> jax.Array:
     """PIL's H, `[height, width]`: 85 / 2 levels for each sixth of the circle, cut off to a whole one."""
-    red, green, blue = (image[..., channel] for channel in range(3))
+    red, green, blue = planes
     # The place on the circle in units of spread: red lies at 0, green at 2, blue at 4.
     place = jnp.where(
         red == value,
@@ -188,7 +221,7 @@ def _divide(dividend: jax.Array, divisor: float) -> jax.Array:
 def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale) -> jax.Array:
     """All three channels become L."""
     del u, op
-    return jnp.broadcast_to(luma(image), image.shape)
+    return jnp.broadcast_to(luma(image)[..., None], image.shape)
 
 
 def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize) -> jax.Array:

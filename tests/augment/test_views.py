@@ -149,6 +149,13 @@ def test_a_geometric_view_is_left_as_it_is(crops):
     np.testing.assert_array_equal(_augment(crops, of=of)["a"], crops)
 
 
+def test_what_classifiers_train_on_is_geometric():
+    """The probe's view never goes through the step, and fine-tuning's does to no end."""
+    for view in PAPER.views.values():
+        classifiers = recipe.classifier_view(view)
+        assert recipe.geometric(classifiers) == classifiers
+
+
 def test_normalize_is_torchvisions():
     levels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
     expected = (levels / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
