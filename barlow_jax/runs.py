@@ -31,10 +31,11 @@ def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
     saved = saved_config(workdir)
     if saved is None:
         return []
-    then, now = (configdict.flatten(tree) for tree in (saved, configdict.to_config_dict(config).to_dict()))
+    before, _ = configdict.from_tree(saved)  # a key that is younger than the run has its default
+    then, now = (configdict.flatten(configdict.to_config_dict(c).to_dict()) for c in (before, config))
     return [
         f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
         "use another workdir or the same config"
         for key, value in now.items()
-        if not key.startswith(_FREE) and json.dumps(then.get(key)) != json.dumps(value)
+        if not key.startswith(_FREE) and then.get(key) != value
     ]

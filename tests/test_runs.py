@@ -1,0 +1,34 @@
+import json
+
+from barlow_jax import runs
+from barlow_jax.config import Config
+from barlow_jax.configdict import from_tree, to_config_dict
+
+
+def _workdir(tmp_path, **changes):
+    tree = to_config_dict(Config()).to_dict()
+    for key, value in changes.items():
+        group, name = key.split("__")
+        tree[group][name] = value
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    return tree
+
+
+def test_what_changes_the_run_is_told_and_what_is_only_watched_is_free(tmp_path):
+    _workdir(tmp_path, optim__learning_rate=0.3, monitor__k=7, finetune__num_epochs=3)
+    (difference,) = runs.differences(tmp_path, Config())
+    assert "holds a run with config.optim.learning_rate = 0.3, this one has 0.2" in difference
+
+
+def test_a_run_that_is_older_than_a_key_goes_on_with_its_default(tmp_path):
+    tree = _workdir(tmp_path)
+    del tree["data"]["augment_on"], tree["optim"]["grad_scale"], tree["transfer"]
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    assert not runs.differences(tmp_path, Config())
+    later, _ = from_tree(tree | {"optim": tree["optim"] | {"grad_scale": 0.5}})
+    (difference,) = runs.differences(tmp_path, later)
+    assert "config.optim.grad_scale = 1.0, this one has 0.5" in difference
+
+
+def test_an_empty_workdir_has_no_run(tmp_path):
+    assert runs.saved_config(tmp_path) is None and not runs.differences(tmp_path, Config())
