@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from barlow_jax import recipe
 from barlow_jax.data import host_ops, views
+from barlow_jax.order import Order
 
 VIEWS = {
     name: dataclasses.replace(view, rotate=recipe.Rotate(0.3)) for name, view in recipe.Recipe().views.items()
@@ -82,3 +83,41 @@ def permutation_p_value(orders):
     counts = [np.sum(np.all(orders == order, axis=1)) for order in itertools.permutations(range(4))]
     assert sum(counts) == len(orders)
     return stats.chisquare(counts).pvalue
+
+
+def assert_independent(columns):
+    """No two columns of `[n, k]` uniforms go together, nor do their distances from the middle."""
+    limit = DEVIATIONS / math.sqrt(len(columns))
+    assert np.abs(correlations(columns)).max() < limit
+    # Dependence that cancels in the mean, such as u and 1 - u.
+    assert np.abs(correlations(np.abs(columns - 0.5))).max() < limit
+
+
+def assert_pairs_independent(applied, num_pairs):
+    """Chi-square of the 2 x 2 table of each pair of `[n]` booleans."""
+    pairs = list(itertools.combinations(applied, 2))
+    assert len(pairs) == num_pairs
+    for one, other in pairs:
+        table = np.histogram2d(one, other, bins=2)[0]
+        assert stats.chi2_contingency(table).pvalue > P_VALUE / 10
+
+
+def assert_lagged_independent(columns, lag):
+    """Rows of `[n, k]` and those `lag` behind."""
+    found = correlations(columns[:-lag], columns[lag:])
+    assert np.abs(found).max() < DEVIATIONS / math.sqrt(len(columns) - lag)
+
+
+def assert_drawn_afresh(columns_of):
+    """The same images in two epochs of a run, and in the first epoch of a run with the next seed.
+
+    `columns_of` takes the seed of a run and global positions to `[n, k]` uniforms.
+    """
+    order, number = Order(seed=0, num_examples=4000, batch_size=500), 4000
+    found = []
+    for run, epoch in ((0, 0), (0, 1), (1, 0)):
+        steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
+        index, position = (np.concatenate(parts) for parts in zip(*map(order.batch, steps), strict=True))
+        found.append(columns_of(run, position)[np.argsort(index)])
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(correlations(one, other)).max() < DEVIATIONS / math.sqrt(number)

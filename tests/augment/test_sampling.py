@@ -1,7 +1,6 @@
 """The laws of the accelerator's draws, by the checks that the host's pass; `laws.py` says what a p-value is here."""
 
 import dataclasses
-import itertools
 import math
 
 import jax
@@ -9,11 +8,9 @@ import laws
 from laws import DEVIATIONS, IMAGES, P_VALUE
 import numpy as np
 import pytest
-from scipy import stats
 
 from barlow_jax import recipe
 from barlow_jax.augment import blur, color, views
-from barlow_jax.order import Order
 
 VIEWS = recipe.Recipe().views
 
@@ -83,43 +80,27 @@ def _columns(uniforms):
 
 
 def test_ops_and_the_two_views_of_an_image_are_independent(draws):
-    both = np.concatenate([_columns(draws["a"]), _columns(draws["b"])], axis=1)
-    limit = DEVIATIONS / math.sqrt(IMAGES)
-    assert np.abs(laws.correlations(both)).max() < limit
-    # Dependence that cancels in the mean, such as u and 1 - u: distances from the middle.
-    assert np.abs(laws.correlations(np.abs(both - 0.5))).max() < limit
+    laws.assert_independent(np.concatenate([_columns(draws["a"]), _columns(draws["b"])], axis=1))
 
 
 def test_whether_one_op_is_applied_says_nothing_about_another(draws):
-    """Chi-square of the 2 x 2 table of each pair of ops, within a view and between the two."""
     applied = [
         _each(views.is_applied, draws[name][op], getattr(VIEWS[name], op))
         for name in VIEWS
         for op in recipe.COLOR
         if 0 < getattr(VIEWS[name], op).probability < 1
     ]
-    pairs = list(itertools.combinations(applied, 2))
-    assert len(pairs) == 15
-    for one, other in pairs:
-        table = np.histogram2d(one, other, bins=2)[0]
-        assert stats.chi2_contingency(table).pvalue > P_VALUE / 10
+    laws.assert_pairs_independent(applied, 15)
 
 
 @pytest.mark.parametrize("lag", [1, 2, 2048])
 def test_one_image_and_the_next_are_independent(draws, lag):
-    columns = _columns(draws["a"])
-    found = laws.correlations(columns[:-lag], columns[lag:])
-    assert np.abs(found).max() < DEVIATIONS / math.sqrt(IMAGES - lag)
+    laws.assert_lagged_independent(_columns(draws["a"]), lag)
 
 
 def test_epochs_and_runs_draw_an_image_afresh():
-    """The same images in two epochs of a run, and in the first epoch of a run with the next seed."""
-    order, number = Order(seed=0, num_examples=4000, batch_size=500), 4000
-    found = []
-    for run, epoch in ((0, 0), (0, 1), (1, 0)):
-        steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
-        index, position = (np.concatenate(parts) for parts in zip(*map(order.batch, steps), strict=True))
-        drawn = [_columns(_draw(view, position, run)) for view in (0, 1)]
-        found.append(np.concatenate(drawn, axis=1)[np.argsort(index)])
-    for one, other in itertools.combinations(found, 2):
-        assert np.abs(laws.correlations(one, other)).max() < DEVIATIONS / math.sqrt(number)
+    laws.assert_drawn_afresh(
+        lambda run, positions: np.concatenate(
+            [_columns(_draw(view, positions, run)) for view in (0, 1)], axis=1
+        )
+    )
