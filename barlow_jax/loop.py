@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import jax
+
 from barlow_jax.feed import Feed
 from barlow_jax.types import Batch, Metrics, TrainState
 
@@ -20,12 +22,15 @@ def fit(
     """Runs `step` until `num_steps` updates are done, from wherever `state` is.
 
     Hooks run in order and must be done with `state` when they return: the next step takes its memory.
+    A step is dispatched when the last but one is done: one runs, one waits, and the host runs no further
+    ahead. (Simulated devices share a few threads, and with many steps under way XLA's collectives starve.)
     """
-    running = None
+    before = running = None
     for done in range(int(state.step) + 1, num_steps + 1):
         batch = feed.next(running)
+        jax.block_until_ready(before)
         state, metrics = step(state, batch)
-        running = metrics["loss"]
+        before, running = running, metrics["loss"]
         for hook in hooks:
             hook(done, state, metrics)
     return state

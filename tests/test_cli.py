@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-from barlow_jax.__main__ import main
+from barlow_jax import cli
+from barlow_jax.__main__ import main, parse
+from barlow_jax.configdict import default_config
 
 DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
@@ -115,3 +117,15 @@ def test_a_workdir_with_a_broken_config_is_named(capsys, tmp_path):
     assert "config.json is not what `pretrain` wrote there" in _refused(
         capsys, "knn", "--workdir", str(tmp_path)
     )
+
+
+def test_a_key_that_is_younger_than_the_run_has_its_default_and_can_be_overridden(tmp_path):
+    saved = default_config().to_dict()
+    del saved["finetune"], saved["transfer"]
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    args, overrides, _ = parse(
+        ["finetune", "--workdir", str(tmp_path), "--config.finetune.num_epochs=3", "--dry_run"]
+    )
+    config, _, problems = cli.resolve(args, overrides)
+    assert config.finetune.num_epochs == 3 and set(config.transfer) == {"places205", "voc07", "inat18"}
+    assert not [problem for problem in problems if "finetune" in problem or "transfer" in problem]
