@@ -23,7 +23,7 @@ def fit(
 
     Hooks run in order and must be done with `state` when they return: the next step takes its memory.
     A step is dispatched when the last but one is done: one runs, one waits, and the host runs no further
-    ahead. (Simulated devices share a few threads, and with many steps under way XLA's collectives starve.)
+    ahead. (Simulated devices share a few threads, and with many steps under way XLA's collectives can starve.)
     """
     before = running = None
     for done in range(int(state.step) + 1, num_steps + 1):
