@@ -94,7 +94,7 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     except UserError as error:
         return configdict.default_config().to_dict(), [str(error)]
     if "data" in brought:  # a run, not a file
-        brought, unread = _complete(brought)
+        brought, unread = runs.complete(brought)
         if not args.config and (not args.workdir or runs.saved_config(args.workdir) is None):
             return brought, unread
     tree, problems = _load_base(args)
@@ -115,19 +115,13 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.workdir:
         saved = runs.saved_config(args.workdir)
         if saved is not None:
-            return _complete(saved)
+            return runs.complete(saved)
         problem = (
             f"--workdir: {args.workdir} holds no run (there is no config.json); pass --config to start one"
         )
     else:
         problem = "--config: is missing; pass a config file, such as configs/digits.py"
     return configdict.default_config().to_dict(), [problem]
-
-
-def _complete(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A run's config with the defaults of the keys that are younger than it: they can be overridden too."""
-    config, problems = configdict.from_tree(saved)
-    return configdict.to_config_dict(config).to_dict(), problems
 
 
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:

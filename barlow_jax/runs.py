@@ -26,13 +26,19 @@ def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
 
 
+def complete(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A run's config with the defaults of the keys that are younger than it; and what is wrong with it."""
+    config, problems = configdict.from_tree(saved)
+    return configdict.to_config_dict(config).to_dict(), problems
+
+
 def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
     """Keys that the workdir's run has otherwise, and that would make it another run; one sentence each."""
     saved = saved_config(workdir)
     if saved is None:
         return []
-    before, _ = configdict.from_tree(saved)  # a key that is younger than the run has its default
-    then, now = (configdict.flatten(configdict.to_config_dict(c).to_dict()) for c in (before, config))
+    trees = complete(saved)[0], configdict.to_config_dict(config).to_dict()
+    then, now = map(configdict.flatten, trees)
     return [
         f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
         "use another workdir or the same config"

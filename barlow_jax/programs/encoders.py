@@ -10,6 +10,7 @@ from barlow_jax import config as config_lib, runs
 from barlow_jax.checkpoint import FOLDER, newest_step, open_checkpoints
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
+from barlow_jax.networks import torchvision
 
 _FORMS = (
     "pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), "
@@ -46,15 +47,13 @@ def restore(
     where: pathlib.Path, network: config_lib.Network, abstract: tuple[Any, Any], layout: Layout
 ) -> EncoderState:
     """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
-    theirs = (_brought(where) or {}).get("network", {})
+    found = torchvision.read_safetensors(where) if _is_file(where) else None
+    theirs = _network_of(found) if found else (_brought(where) or {}).get("network", {})
     for key in ("encoder", "width", "stem"):
         ours = getattr(network, key)
         if theirs.get(key, ours) != ours:
             raise UserError(f"{where}: config.network.{key} is {ours}, and the encoder's is {theirs[key]}")
-    if _is_file(where):
-        from barlow_jax.networks import torchvision
-
-        found = torchvision.read_safetensors(where)
+    if found:
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)
     run, step = _run_and_step(where)
@@ -73,10 +72,12 @@ def restore(
 def _brought(where: pathlib.Path) -> dict[str, Any] | None:
     if not _is_file(where):
         return runs.saved_config(_run_and_step(where)[0])
-    from barlow_jax.networks import torchvision
+    return {"network": _network_of(torchvision.read_safetensors(where))}
 
-    found = torchvision.read_safetensors(where)
-    return {"network": {"encoder": found.name, "width": found.width, "stem": found.stem}}
+
+def _network_of(found: torchvision.Encoder) -> dict[str, Any]:
+    """The keys of `config.network` that a file tells."""
+    return {"encoder": found.name, "width": found.width, "stem": found.stem}
 
 
 def _is_file(where: pathlib.Path) -> bool:

@@ -19,12 +19,13 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     experiment, place = Experiment.of(config), encoders.place(workdir, args)
     results: dict[str, Any] = {}
     for kind in (PIXELS, UNTRAINED, PRETRAINED):
-        encode, step = experiment.encoder(place, kind)
+        state = None if kind == PIXELS else experiment.encoder_state(place, kind)
+        encode, step = (experiment.encode_by(state), state.step) if state else experiment.encoder(place, kind)
         train, test = experiment.tables(encode)
         results[kind] = {"step": step, **probe(experiment, encode, train, test), **knn(config, train, test)}
-        if kind != PIXELS:
+        if state:
             # Broken images as the tables count them, which see all.
-            results[kind] = finetune(config, experiment.encoder_state(place, kind)) | results[kind]
+            results[kind] = finetune(config, state) | results[kind]
     results[PRETRAINED]["transfer"] = {
         name: {"why_not": reason}
         if (reason := why_not(name, settings))

@@ -97,7 +97,11 @@ class Experiment:
         if kind == PIXELS:
             return features.make_pixels(self.layout), -1
         state = self.encoder_state(place, kind)
-        return partial(self.jitted_encoder(), state.params, state.batch_stats), state.step
+        return self.encode_by(state), state.step
+
+    def encode_by(self, state: encoders.EncoderState) -> features.Encode:
+        """Of raw images, by this encoder."""
+        return partial(self.jitted_encoder(), state.params, state.batch_stats)
 
     def encoder_state(self, place: pathlib.Path, kind: str) -> encoders.EncoderState:
         """The encoder of a run, a checkpoint or a file, or the one before training; laid out on the mesh."""

@@ -59,7 +59,7 @@ def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
 
         def measure(rows: np.ndarray, draw: int, train=train, compiled=compiled) -> dict[str, float]:
             tuning = compiled(len(rows))  # every draw has as many
-            return _accuracy(tuning.experiment, _train(tuning, encoder, train, rows, draw), test)
+            return _accuracy(tuning, _train(tuning, encoder, train, rows, draw), test)
 
         share = 1.0 if fraction in lists else fraction
         (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [share], draws, measure).values()
@@ -74,6 +74,7 @@ class Tuning(NamedTuple):
     order: Order
     init: Callable[[jax.Array], TrainState]
     step: Callable
+    encode: Callable  # (params, batch_stats, images) -> [B, H]
 
 
 def tuned(config: Config, num_classes: int, batch_size: int) -> Config:
@@ -101,7 +102,7 @@ def _compile(config: Config, num_classes: int, num_rows: int) -> Tuning:
     parts = experiment.step_parts(order) | {"optimizer": optimizer}
     init = experiment.run_once(partial(init_state, network=experiment.network, optimizer=optimizer))
     step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), **parts)
-    return Tuning(experiment, order, init, step)
+    return Tuning(experiment, order, init, step, experiment.jitted_encoder())
 
 
 def _train(
@@ -112,9 +113,8 @@ def _train(
     config = experiment.config
     num_steps = config.finetune.num_epochs * order.steps_per_epoch
     state = tuning.init(jax.random.key(draw))
-    params, stats = jax.tree.map(
-        jnp.copy, (encoder.params, encoder.batch_stats)
-    )  # the step takes its own over
+    # The step takes over the memory of what it is given, and the next draw starts from the encoder again.
+    params, stats = jax.tree.map(jnp.copy, (encoder.params, encoder.batch_stats))
     state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
     batches = pipeline.train_batches(
         source, config.data, config.recipe.views, order,
@@ -124,10 +124,10 @@ def _train(
         return fit(tuning.step, state, feed, num_steps=num_steps)
 
 
-def _accuracy(experiment: Experiment, state: TrainState, test: sources.Source) -> dict[str, float]:
+def _accuracy(tuning: Tuning, state: TrainState, test: sources.Source) -> dict[str, float]:
     """Top-1 and top-5 in 0..1, in evaluation mode."""
     params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
-    encode = partial(experiment.jitted_encoder(), params, stats)
+    experiment, encode = tuning.experiment, partial(tuning.encode, params, stats)
     table = features.extract(encode, experiment.eval_batches(test), experiment.layout)
     head = jax.device_get(state.params["classifier"]["layer"])
     return scores.accuracy_on(table)({"weight": head["kernel"], "bias": head["bias"]})
