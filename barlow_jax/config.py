@@ -19,9 +19,10 @@ class Data:
     eval_split: str = "validation"
     image_size: int = 224  # pixels a side that the network sees
     eval_resize: int = 256  # pixels of the shorter side before the central crop of image_size
-    # Where a view's color ops run: with the others in tf.data, or in JAX as a part of the step. The law is the
-    # same; the draws are not.
+    # Where views are made of a decoded image: in tf.data, or in JAX as a part of the step. The law is the same; the
+    # draws are not.
     augment_on: Literal["host", "device"] = "host"
+    canvas: int = 512  # pixels a side of what the host hands over, augment_on device
     threads: int = 0  # of tf.data on this host; 0 = one per core
     prefetch: int = 2  # batches made ahead
     # Images of a split that cannot be decoded, more than which stop the program; none: any number. A

@@ -29,22 +29,19 @@ def train_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     normalize: Callable[[Views], Views],
-    augment: Callable[[Views, jax.Array], Views] | None = None,
+    augment: Callable[[Views], Views] | None = None,
     microbatches: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """One update from one global batch, which may go through the network in equal microbatches.
 
     Each view goes through the network by itself, the running statistics passed on from one to the
     next, as in the official code: two BatchNorm passes and two updates of the averages a step.
-    `augment` takes uint8 views and the `[B]` global positions of their images to uint8 views, once a step and
-    outside of the gradient; `normalize` makes of any of their rows what the network sees, as often as it does.
+    `augment` takes decoded images (`barlow_jax.canvas`) to uint8 views, once a step and outside of the gradient;
+    `normalize` makes of any of their rows what the network sees, as often as it does.
     """
     views = batch.views
     if augment is not None:
-        rows = len(batch.index)
-        positions = state.step.astype(jnp.uint32) * rows + jnp.arange(rows, dtype=jnp.uint32)
-        pieces = gradients_of.in_pieces(lambda piece: augment(*piece), microbatches)
-        views = pieces((views, positions))
+        views = gradients_of.in_pieces(augment, microbatches)(views)
 
     def apply(params, batch_stats, name, images):
         return network.apply(params, batch_stats, normalize({name: images})[name])

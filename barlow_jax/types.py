@@ -14,7 +14,8 @@ Metrics = dict[str, Array]
 class Batch(NamedTuple):
     """What a step sees; host arrays before the mesh places them, global arrays after."""
 
-    views: Mapping[str, Array]  # each [B, height, width, 3] uint8 levels
+    # Each [B, height, width, 3] uint8 levels; or what the step is to make them of (barlow_jax.canvas).
+    views: Mapping[str, Array]
     labels: Array  # [B] int32, -1 where the data set has none; or [B, C] of several labels (FeatureTable)
     index: Array  # [B] int32 place in the data set; -1 for padding, and for broken images, of an evaluation
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
-        "config", "recipe", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
+        "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
         "published", "ablations",
     ),
     1: (

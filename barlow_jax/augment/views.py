@@ -1,48 +1,71 @@
-"""The accelerator's part of a View: the color ops on uint8 levels, and what the network sees of them."""
+"""The accelerator's part of a View, as a part of the step: from decoded images to what the network sees of them."""
 
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.augment import blur, color
-from barlow_jax.recipe import GEOMETRIC, Normalize, Recipe, View
+from barlow_jax.augment import blur, color, geometry
+from barlow_jax.augment.resize import Box
+from barlow_jax.canvas import CANVAS, POSITION, SHAPE, shelves
+from barlow_jax.recipe import Normalize, Recipe, View
 
+# Of levels to levels; the crop, which goes from a canvas to them, comes before.
 INTERPRETERS = {
+    "rotate": geometry.rotate,
+    "flip": geometry.flip,
     "jitter": color.jitter,
     "grayscale": color.grayscale,
     "blur": blur.blur,
     "solarize": color.solarize,
 }
 
-# Uniforms that each op may use: whether it is applied, four strengths and an order of four.
-_UNIFORMS = 9
+# Uniforms that each op may use, its probability's included: the crop has ten attempts of two, and two more.
+_UNIFORMS = 2 * geometry.CROP_ATTEMPTS + 2
 
 
-def augment(
-    views: Mapping[str, jax.Array], positions: jax.Array, *, recipe: Recipe, seed: int
-) -> dict[str, jax.Array]:
-    """The color ops of each view, after the host's geometric ones.
+def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed: int) -> dict[str, jax.Array]:
+    """The views of decoded images.
 
     Args:
-      views: each `[B, height, width, 3]` uint8 levels; so is what comes out.
-      positions: `[B]` uint32, global positions of the images (`order.Order.batch`).
-      recipe: a View for each name.
+      images: `canvas`, `[B, side, side, 3]` uint8 levels, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
+        (`barlow_jax.canvas`).
+      recipe: of the views.
+      size: pixels a side of each.
       seed: of the run. An image's draws depend on it, the view and the position alone.
+
+    Returns:
+      Each view's `[B, size, size, 3]` uint8 levels.
     """
+    names = sorted(recipe.views)
+    places = shelves([size] * len(names), images[CANVAS].shape[1]) or [None] * len(names)
     made = {}
-    for number, name in enumerate(sorted(recipe.views)):
-        view, images = recipe.views[name], views[name]
-        draws = draw(seed, number, positions)
-        made[name] = jax.vmap(lambda image, u, view=view: make_view(image, view, u))(images, draws)
+    for number, name in enumerate(names):
+
+        def one(canvas, shape, u, view=recipe.views[name], place=places[number]):
+            return make_view(crop(canvas, shape, u["crop"], view, size, place), view, u)
+
+        draws = draw(seed, number, images[POSITION])
+        made[name] = jax.vmap(one)(images[CANVAS], images[SHAPE], draws)
     return made
 
 
+def crop(
+    canvas: jax.Array, shape: jax.Array, u: jax.Array, view: View, size: int, place: tuple[int, int] | None
+) -> jax.Array:
+    """The view's crop, `[size, size, 3]` uint8: of the image, or as the host left it at `place`."""
+    box = geometry.crop_box(shape, u, view.crop)
+    if place is not None:
+        finished = Box(*(jnp.int32(value) for value in (*place, size, size)))
+        box = jax.tree.map(lambda ours, theirs: jnp.where(shape[0] == 0, theirs, ours), box, finished)
+    return geometry.resize(canvas, box, (size, size), view.crop.method)
+
+
 def make_view(image: jax.Array, view: View, draws: Mapping[str, jax.Array]) -> jax.Array:
-    """The color ops of one `[height, width, 3]` uint8 image, each with its probability, in the view's order."""
+    """The ops after the crop on one `[height, width, 3]` uint8 image, each with its probability, in the view's order."""
     levels = image.astype(jnp.float32)
     for name in view.order:
-        if name in GEOMETRIC or name == "normalize":  # before and after this
+        if name in ("crop", "normalize"):  # before and after this
             continue
         if name not in INTERPRETERS:
             raise ValueError(f"the accelerator has no interpreter of {name}: augment on the host")
@@ -56,14 +79,16 @@ def make_view(image: jax.Array, view: View, draws: Mapping[str, jax.Array]) -> j
 
 
 def draw(seed: int, number: int, positions: jax.Array) -> dict[str, jax.Array]:
-    """All the randomness of view `number` at `[B]` positions: uniforms `[B, 9]` in [0, 1) for each color op.
+    """All the randomness of view `number` at `[B]` positions: uniforms `[B, 22]` in [0, 1) for each op.
 
-    The first one says whether the op is applied (`is_applied`), the others are the op's own.
+    The first one says whether the op is applied (`is_applied`), the others are the op's own; the crop,
+    which always is, has all of them.
     """
     key = jax.random.fold_in(jax.random.key(seed), number)
-    shape = (len(INTERPRETERS), _UNIFORMS)
+    names = ("crop", *INTERPRETERS)
+    shape = (len(names), _UNIFORMS)
     draws = jax.vmap(lambda position: jax.random.uniform(jax.random.fold_in(key, position), shape))(positions)
-    return {name: draws[:, place] for place, name in enumerate(INTERPRETERS)}
+    return {name: draws[:, place] for place, name in enumerate(names)}
 
 
 def is_applied(u: jax.Array, op) -> jax.Array:

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
 
 from barlow_jax import config as config_lib
+from barlow_jax.canvas import POSITION
 from barlow_jax.data import mending, views as views_lib
 from barlow_jax.data.sources import Source
+from barlow_jax.errors import UserError
 from barlow_jax.order import Order
-from barlow_jax.recipe import View, geometric
+from barlow_jax.recipe import View
 from barlow_jax.types import Batch
 
 
@@ -45,24 +48,25 @@ def train_batches(
     What comes out depends on the order's seed and the step alone: each view of each image is drawn
     from (seed, view, global position), and the processes' rows, put together, are the global batch.
     The order runs over `examples`, `[n]` indices into the split, or over all of it. With `data.augment_on`
-    "device" the views are cropped, rotated and flipped, and their colors left to the step. An image that
-    cannot be decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
+    "device" the step makes the views, and gets decoded images (`barlow_jax.canvas`). An image that cannot be
+    decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
 
     Raises:
       UserError: the split has more such images than `data.max_broken`.
     """
-    if data.augment_on == "device":
-        views = {name: geometric(view) for name, view in views.items()}
+    views = dict(sorted(views.items()))
 
     def example(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
         image = views_lib.decode(encoded)
-        made = {
-            name: views_lib.make_view(
-                image, view, data.image_size, tf.stack([order.seed * len(views) + number, position])
-            )
-            for number, (name, view) in enumerate(sorted(views.items()))
-        }
+        size = data.image_size
+        seeds = [tf.stack([order.seed * len(views) + number, position]) for number in range(len(views))]
+        if data.augment_on == "device":
+            made = views_lib.on_canvas(image, views, size, data.canvas, seeds)
+            made[POSITION] = tf.cast(position, tf.uint32)
+        else:
+            each = zip(views.items(), seeds, strict=True)
+            made = {name: views_lib.make_view(image, view, size, seed) for (name, view), seed in each}
         return Batch(made, label, tf.cast(index, tf.int32))
 
     window = {"first_step": first_step, "num_steps": num_steps}
@@ -205,7 +209,13 @@ def _run(
         if found is None:
             return blank
         record, index = found
-        made = made_anew(record, tf.constant(index, tf.int64), tf.constant(extra, tf.int64))
+        try:
+            made = made_anew(record, tf.constant(index, tf.int64), tf.constant(extra, tf.int64))
+        except tf.errors.InvalidArgumentError as error:
+            refused = re.search(r"assertion failed: \[(.*?)\]", error.message)
+            if refused is None:
+                raise
+            raise UserError(f"{source.broken.name(index)} {refused[1]}") from None
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), made)
 
     return mending.complete(parts.as_numpy_iterator(), steps, rows, remake)

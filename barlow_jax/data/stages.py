@@ -19,7 +19,9 @@ Stage = Callable[[int], Iterator[Batch]]
 
 
 def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
-    """Each holds those before it: read, decode, geometry (both views' crops and flips), color."""
+    """Read; and decode; then canvas, all that `augment_on` "device" needs of the host, or geometry (the views' crops
+    and flips) and color.
+    """
 
     def encoded(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
         del position
@@ -35,8 +37,8 @@ def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
         window = {"first_step": 0, "num_steps": num_steps}
         return pipeline.train_steps(source, config.data, order, example, **window, share=pipeline.Share())
 
-    def views(made: dict[str, View], num_steps: int) -> Iterator[Batch]:
-        data = dataclasses.replace(config.data, augment_on="host")
+    def views(place: str, made: dict[str, View], num_steps: int) -> Iterator[Batch]:
+        data = dataclasses.replace(config.data, augment_on=place)
         window = {"first_step": 0, "num_steps": num_steps}
         return pipeline.train_batches(source, data, made, order, **window, share=pipeline.Share())
 
@@ -44,8 +46,9 @@ def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
     return {
         "read": partial(until, encoded),
         "decode": partial(until, decoded),
-        "geometry": partial(views, {name: geometric(view) for name, view in whole.items()}),
-        "color": partial(views, whole),
+        "canvas": partial(views, "device", whole),
+        "geometry": partial(views, "host", {name: geometric(view) for name, view in whole.items()}),
+        "color": partial(views, "host", whole),
     }
 
 

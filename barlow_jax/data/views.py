@@ -1,9 +1,10 @@
 """From an encoded image to the views of a recipe, and to the evaluation crop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from barlow_jax.canvas import CANVAS, SHAPE, shelves
 from barlow_jax.data import host_ops
 from barlow_jax.recipe import View
 
@@ -12,7 +13,7 @@ _UNIFORMS = 32
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG, PNG, GIF, WebP or BMP bytes to `[height, width, 3]` float32 levels, bit for bit as PIL has them.
+    """JPEG, PNG, GIF, WebP or BMP bytes to `[height, width, 3]` uint8 levels, bit for bit as PIL has them.
 
     As by PIL's `convert("RGB")`: CMYK and palettes become colours, alpha is dropped, 16 bits are cut to the
     upper 8 (of grey too, where PIL saturates), an animation is its first image, and what EXIF says of the
@@ -30,24 +31,65 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
     image = tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
-    return tf.cast(tf.ensure_shape(image, [None, None, 3]), tf.float32)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Tensor:
     """`[size, size, 3]` uint8; `normalize` is always the accelerator's.
 
     Args:
-      image: `[height, width, 3]` float32 levels.
+      image: `[height, width, 3]` uint8 levels.
       view: the ops and their order.
       size: pixels a side.
       seed: `[2]` int64; the same seed gives the same view.
     """
+    image = tf.cast(image, tf.float32)
     for name, u in draw(view, seed).items():
         if name == "crop":
             image = host_ops.crop(image, u, view.crop, size)
         elif name != "normalize":
             image = _maybe(getattr(host_ops, name), image, u, getattr(view, name))
     return tf.ensure_shape(tf.cast(image, tf.uint8), [size, size, 3])
+
+
+def on_canvas(
+    image: tf.Tensor, views: Mapping[str, View], size: int, side: int, seeds: Sequence[tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """A decoded image as the accelerator takes it (`barlow_jax.canvas`): whole, or larger than the canvas, as crops.
+
+    Args:
+      image: `[height, width, 3]` uint8 levels.
+      views: by name, in the order of the names.
+      size: pixels a side of a view.
+      side: pixels a side of the canvas.
+      seeds: `[2]` int64 of each view; only for what is cropped here.
+    """
+    shape = tf.shape(image)[:2]
+    places = shelves([size] * len(views), side)
+
+    def pad(part: tf.Tensor, top: int, left: int) -> tf.Tensor:
+        height, width = tf.unstack(tf.shape(part)[:2])
+        lines = tf.reshape(part, (height, 3 * width))  # one copy a line, not one a pixel
+        wide = tf.pad(lines, [[top, side - top - height], [3 * left, 3 * (side - left - width)]])
+        return tf.reshape(wide, (side, side, 3))
+
+    def whole() -> tuple[tf.Tensor, tf.Tensor]:
+        return pad(image, 0, 0), shape
+
+    def cropped() -> tuple[tf.Tensor, tf.Tensor]:
+        if places is None:
+            refused = f"is larger than config.data.canvas={side}, which has no room for {len(views)} crops of {size}"
+            with tf.control_dependencies([tf.debugging.Assert(False, [f"{refused}: set a larger one"])]):
+                return tf.zeros([side, side, 3], tf.uint8), tf.zeros_like(shape)
+        crops = [
+            make_view(image, View(crop=view.crop, order=("crop",)), size, seed)
+            for view, seed in zip(views.values(), seeds, strict=True)
+        ]
+        parts = [pad(part, *place) for part, place in zip(crops, places, strict=True)]
+        return tf.add_n(parts), tf.zeros_like(shape)
+
+    canvas, shape = tf.cond(tf.reduce_all(shape <= side), whole, cropped)
+    return {CANVAS: tf.ensure_shape(canvas, [side, side, 3]), SHAPE: tf.ensure_shape(shape, [2])}
 
 
 def draw(view: View, seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -76,7 +118,7 @@ def _maybe(apply: Callable, image: tf.Tensor, u: tf.Tensor, op) -> tf.Tensor:
 
 def evaluation_crop(image: tf.Tensor, *, resize: int, size: int) -> tf.Tensor:
     """Shorter side to `resize` (bilinear, antialiased), then the central `[size, size, 3]`, uint8."""
-    shape = tf.shape(image)[:2]
+    image, shape = tf.cast(image, tf.float32), tf.shape(image)[:2]
     shorter = tf.reduce_min(shape)
     image = tf.cond(
         shorter == resize,

@@ -1,6 +1,6 @@
 """The one extractor: frozen features of a split as a table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -41,14 +41,19 @@ def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> Feature
     )
 
 
-def encode_batch(encode: Encode, batch: Batch, layout: Layout) -> FeatureTable:
-    """The table of one batch of this process's rows, of any number."""
+def encode_batch(
+    encode: Encode,
+    batch: Batch,
+    layout: Layout,
+    crop: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None,
+) -> FeatureTable:
+    """The table of one batch of this process's rows, of any number; `crop` makes images of decoded ones."""
     missing = -len(batch.index) % jax.local_device_count()
     if missing:
         batch = jax.tree.map(lambda rows: np.concatenate([rows, np.repeat(rows[:1], missing, 0)]), batch)
         batch.index[-missing:] = -1
     placed = layout.place(batch)
-    (images,) = placed.views.values()
+    (images,) = placed.views.values() if crop is None else [crop(placed.views)]
     features, (labels, index) = jax.device_get(
         (encode(images), layout.replicate((placed.labels, placed.index)))
     )

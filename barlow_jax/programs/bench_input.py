@@ -29,9 +29,10 @@ _REPEATS = 3
 _TITLES = {
     "read": "read",
     "decode": "read and decode: the floor",
-    "geometry": "... and both crops: augment_on device",
+    "canvas": "... onto a canvas: augment_on device",
     "transfer": "... and onto the devices",
-    "color": "all ops on the host: augment_on host",
+    "geometry": "decode, crop and flip on the host",
+    "color": "... and color: augment_on host",
     "official": "official, on Pillow, one process",
 }
 
@@ -81,7 +82,7 @@ def _runs(config: Config, source: sources.Source, order: Order) -> dict[str, Cal
 
     def transfer(num_steps: int) -> None:
         devices = jax.device_count()
-        for batch in cut["geometry"](num_steps):
+        for batch in cut["canvas"](num_steps):
             rows = len(batch.index) // devices * devices
             jax.block_until_ready(layout.place(jax.tree.map(lambda x, rows=rows: x[:rows], batch)))
 

@@ -21,6 +21,7 @@ from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
+from barlow_jax.recipe import Recipe
 from barlow_jax.step import init_state
 from barlow_jax.types import Batch, FeatureTable, TrainState
 
@@ -71,15 +72,18 @@ class Experiment:
         """What `step.compile_step` puts together."""
         config = self.config
         rates = optim.learning_rates(config, order.steps_per_epoch)
-        on_device = config.data.augment_on == "device"
         return {
             "network": self.network,
             "objective": objectives.make(config.objective, self.layout.reshard),
             "optimizer": optim.make(config.optim, rates),
             "normalize": partial(normalize_views, recipe=config.recipe),
-            "augment": partial(augment, recipe=config.recipe, seed=config.seed) if on_device else None,
+            "augment": self.augment(config.recipe) if config.data.augment_on == "device" else None,
             "microbatches": config.train.microbatches,
         }
+
+    def augment(self, recipe: Recipe) -> Callable[..., dict[str, jax.Array]]:
+        """`decoded images -> views`, the accelerator's."""
+        return partial(augment, recipe=recipe, size=self.config.data.image_size, seed=self.config.seed)
 
     def init(self, order: Order) -> Callable[[jax.Array], TrainState]:
         """The jitted `key -> TrainState`, laid out on the mesh."""

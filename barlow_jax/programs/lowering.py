@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import objectives
+from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
@@ -47,7 +48,15 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
         partial(init_state, network=parts["network"], optimizer=parts["optimizer"]), jax.random.key(0)
     )
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
-    batch = Batch({name: view for name in config.recipe.views}, numbers, numbers)
+    views = {name: view for name in config.recipe.views}
+    if parts["augment"] is not None:
+        side = config.data.canvas
+        views = {
+            CANVAS: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8),
+            SHAPE: jax.ShapeDtypeStruct((rows, 2), jnp.int32),
+            POSITION: jax.ShapeDtypeStruct((rows,), jnp.uint32),
+        }
+    batch = Batch(views, numbers, numbers)
     abstract = TrainState(**layout.abstract(state._asdict()))
     return compile_step(layout, abstract, **parts).lower(abstract, batch), abstract
 

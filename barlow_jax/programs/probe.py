@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from barlow_jax.config import Config
@@ -14,7 +15,7 @@ from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, broken_images
-from barlow_jax.recipe import classifier_view
+from barlow_jax.recipe import Recipe, classifier_view
 from barlow_jax.types import FeatureTable
 
 
@@ -71,6 +72,10 @@ def _epochs(
     source = sources.open_split(config.data, config.data.train_split)
     views = {"probe": classifier_view(config.recipe.views["a"])}
     order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
+    crop = None
+    if config.data.augment_on == "device":
+        make = experiment.augment(Recipe(views))
+        crop = jax.jit(lambda images: make(images)["probe"], out_shardings=experiment.layout.batch)
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         first_step = epoch * order.steps_per_epoch
@@ -79,7 +84,7 @@ def _epochs(
             first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
         )  # fmt: skip
         for batch in batches:
-            table = features.encode_batch(encode, batch, experiment.layout)
+            table = features.encode_batch(encode, batch, experiment.layout, crop)
             yield FeatureTable(scale(table.features), table.labels)
 
     return epoch_batches

@@ -40,7 +40,7 @@ def sheet(config: Config, source: sources.Source, number: int) -> dict[str, np.n
     """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
     order = Order(config.seed, source.num_examples, number)
     share = pipeline.Share()
-    index, positions = order.batch(0)
+    index, _ = order.batch(0)
     (originals,) = pipeline.eval_batches(
         source, dataclasses.replace(config.data, eval_resize=config.data.image_size),
         batch_size=number, share=share, examples=index,
@@ -55,7 +55,8 @@ def sheet(config: Config, source: sources.Source, number: int) -> dict[str, np.n
         )
         views = batch.views
         if place == "device":
-            views = jax.jit(partial(augment, recipe=config.recipe, seed=config.seed))(views, positions)
+            size, seed = config.data.image_size, config.seed
+            views = jax.jit(partial(augment, recipe=config.recipe, size=size, seed=seed))(views)
         made |= {f"view {name}, {place}": np.asarray(images) for name, images in views.items()}
     return {"original": originals.views["eval"]} | dict(sorted(made.items()))
 

@@ -46,6 +46,7 @@ def _ranges(config: Config) -> Iterator[str]:
         "monitor.k": config.monitor.k,
         "monitor.max_images": config.monitor.max_images,
         "data.image_size": config.data.image_size,
+        "data.canvas": config.data.canvas,
         "data.prefetch": config.data.prefetch,
         "distributed.initialization_timeout_s": config.distributed.initialization_timeout_s,
         "distributed.heartbeat_timeout_s": config.distributed.heartbeat_timeout_s,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from barlow_jax.config import Config
-from barlow_jax.recipe import COLOR, GEOMETRIC, OPS, View
+from barlow_jax.recipe import OPS, View
 
 _VIEWS = {"barlow_twins": ("a", "b"), "classification": ("a",)}
 
@@ -23,14 +23,12 @@ def recipe_problems(config: Config) -> Iterator[str]:
 
 def _device_order(view: View) -> Iterator[str]:
     """What the accelerator cannot do in the view's order."""
-    color = None
-    for op in view.order:
-        if op in COLOR and getattr(view, op).probability > 0:
-            color = color or op
-        elif color and op in GEOMETRIC and getattr(getattr(view, op), "probability", 1.0) > 0:
+    before = view.order[: view.order.index("crop")] if "crop" in view.order else ()
+    for op in before:
+        if getattr(getattr(view, op, None), "probability", 0.0) > 0:
             yield (
-                f"order: {color} comes before {op}, and the accelerator is given images that are already cropped, "
-                "rotated and flipped; set config.data.augment_on=host, or move it behind"
+                f"order: {op} comes before crop, and the accelerator, which holds images of any shape on a canvas, "
+                "crops first; set config.data.augment_on=host, or move it behind"
             )
             return
 

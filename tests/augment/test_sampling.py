@@ -16,7 +16,7 @@ VIEWS = recipe.Recipe().views
 
 
 def _draw(number, positions, seed=0):
-    """`{op: [n, 9]}` of view `number` at global positions."""
+    """`{op: [n, 22]}` of view `number` at global positions."""
     jitted = jax.jit(views.draw, static_argnums=(0, 1))
     return jax.device_get(jitted(seed, number, np.asarray(positions, np.uint32)))
 
@@ -37,7 +37,7 @@ def _orders(uniforms):
 
 
 @pytest.mark.parametrize("name", "ab")
-@pytest.mark.parametrize("op_name", recipe.COLOR)
+@pytest.mark.parametrize("op_name", views.INTERPRETERS)
 def test_each_op_is_applied_with_its_probability(draws, name, op_name):
     op, uniforms = getattr(VIEWS[name], op_name), draws[name][op_name]
     assert laws.probability_p_value(_each(views.is_applied, uniforms, op), op.probability) > P_VALUE
@@ -75,7 +75,7 @@ def test_the_order_of_the_jitter_does_not_lean_on_its_factors(draws):
 
 def _columns(uniforms):
     """`[n, k]`: every number that decides anything about a view."""
-    used = {"jitter": 9, "grayscale": 1, "blur": 2, "solarize": 1}
+    used = {"crop": 22, "rotate": 2, "flip": 1, "jitter": 9, "grayscale": 1, "blur": 2, "solarize": 1}
     return np.concatenate([uniforms[name][:, :count] for name, count in used.items()], axis=1).astype(float)
 
 
@@ -87,10 +87,10 @@ def test_whether_one_op_is_applied_says_nothing_about_another(draws):
     applied = [
         _each(views.is_applied, draws[name][op], getattr(VIEWS[name], op))
         for name in VIEWS
-        for op in recipe.COLOR
+        for op in views.INTERPRETERS
         if 0 < getattr(VIEWS[name], op).probability < 1
     ]
-    laws.assert_pairs_independent(applied, 15)
+    laws.assert_pairs_independent(applied, 28)
 
 
 @pytest.mark.parametrize("lag", [1, 2, 2048])

@@ -9,9 +9,11 @@ from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
 from barlow_jax import recipe
+from barlow_jax.canvas import CANVAS, SHAPE
 from barlow_jax.data import host_ops, views
 
 PHOTOGRAPH = load_sample_image("flower.jpg")[:200, :300]
+SEEDS = [tf.constant([number, 5], tf.int64) for number in range(2)]
 
 
 def _encoded(image, file_format, **kwargs):
@@ -42,6 +44,26 @@ def _view(view, seed=0, size=32):
     return views.make_view(
         tf.constant(PHOTOGRAPH, tf.float32), view, size, tf.constant([seed, 5], tf.int64)
     ).numpy()
+
+
+def test_an_image_lies_in_the_corner_of_its_canvas():
+    made = views.on_canvas(tf.constant(PHOTOGRAPH), recipe.Recipe().views, 32, 320, SEEDS)
+    canvas = made[CANVAS].numpy()
+    np.testing.assert_array_equal(canvas[:200, :300], PHOTOGRAPH)
+    assert made[SHAPE].numpy().tolist() == [200, 300]
+    assert canvas.shape == (320, 320, 3) and canvas.sum() == PHOTOGRAPH.sum()
+
+
+def test_an_image_larger_than_the_canvas_comes_as_the_crops_that_the_host_makes():
+    of = {name: recipe.View(crop=recipe.Crop(max_area=0.5)) for name in "ab"}
+    made = views.on_canvas(tf.constant(PHOTOGRAPH), of, 32, 72, SEEDS)
+    canvas = made[CANVAS].numpy()
+    for place, (view, seed) in enumerate(zip(of.values(), SEEDS, strict=True)):
+        alone = dataclasses.replace(view, order=("crop",))
+        crop = views.make_view(tf.constant(PHOTOGRAPH), alone, 32, seed).numpy()
+        np.testing.assert_array_equal(canvas[:32, 32 * place : 32 * (place + 1)], crop)
+    assert made[SHAPE].numpy().tolist() == [0, 0]
+    assert not np.any(canvas[32:]) and not np.any(canvas[:, 64:])
 
 
 @pytest.mark.parametrize("view", recipe.Recipe().views.values(), ids=["a", "b"])

@@ -9,7 +9,7 @@ from barlow_jax.order import Order
 def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program, config_file, tmp_path):
     results, said = program("bench", "input", "--config", config_file, "--images", 100, "--workdir", tmp_path)
     names = [row["stage"] for row in results["rows"]]
-    assert names == ["read", "decode", "geometry", "transfer", "color", "official"]
+    assert names == ["read", "decode", "canvas", "transfer", "geometry", "color", "official"]
     assert all(row["pairs_per_cpu_second"] > 0 < row["pairs_per_second"] for row in results["rows"])
     assert (tmp_path / "results" / "bench-input.png").stat().st_size > 5_000
     assert "x official" in said and "official, on Pillow" in said

@@ -33,10 +33,12 @@ def test_evaluations_repeat_exactly(workdir, program):
     assert one == other
 
 
-def test_the_probe_may_augment_its_training_images(workdir, program):
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_the_probe_may_augment_its_training_images(workdir, program, place):
     results, _ = program(
-        "probe", "--workdir", workdir, "--config.probe.augment=true", "--config.probe.num_epochs=1"
-    )
+        "probe", "--workdir", workdir, "--config.probe.augment=true", "--config.probe.num_epochs=1",
+        f"--config.data.augment_on={place}",
+    )  # fmt: skip
     assert set(results["linear"]) == {"0.1", "1"}
 
 

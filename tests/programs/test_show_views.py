@@ -36,16 +36,15 @@ def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
     for name, views in batch.views.items():
         np.testing.assert_array_equal(columns[f"view {name}, host"], views[:5])
     assert columns["original"].shape == (5, 8, 8, 3)
-    # The very geometry, and colors of other draws: what the step makes of its positions.
     data = dataclasses.replace(config.data, augment_on="device")
-    cropped = next(
+    decoded = next(
         pipeline.train_batches(
             source, data, config.recipe.views, order, first_step=0, num_steps=1, share=pipeline.Share()
         )
     )
     made = augment(
-        {name: views[:5] for name, views in cropped.views.items()},
-        np.arange(5, dtype=np.uint32), recipe=config.recipe, seed=config.seed,
+        {name: rows[:5] for name, rows in decoded.views.items()},
+        recipe=config.recipe, size=config.data.image_size, seed=config.seed,
     )  # fmt: skip
     for name, views in made.items():
         np.testing.assert_array_equal(columns[f"view {name}, device"], views)

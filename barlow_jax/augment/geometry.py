@@ -1,0 +1,76 @@
+"""The geometric ops in JAX: from an image in the corner of a canvas to a view's square of levels.
+
+Boxes, shapes and angles are drawn as the host's are (`data.host_ops`), with other random numbers.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from barlow_jax import recipe
+from barlow_jax.augment.color import between
+from barlow_jax.augment.resize import Box, resize
+
+CROP_ATTEMPTS = 10
+
+
+def crop(canvas: jax.Array, shape: jax.Array, u: jax.Array, op: recipe.Crop, size: int) -> jax.Array:
+    """RandomResizedCrop of an image of this `[2]` shape in the corner of a canvas; `[size, size, 3]` uint8."""
+    return resize(canvas, crop_box(shape, u, op), (size, size), op.method)
+
+
+def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
+    """The first of 10 draws that fits, else the largest central one (torchvision's RandomResizedCrop)."""
+    rows, columns = shape[0].astype(jnp.float32), shape[1].astype(jnp.float32)
+    tries = u[: 2 * CROP_ATTEMPTS].reshape(CROP_ATTEMPTS, 2)
+    area = rows * columns * between(tries[:, 0], op.min_area, op.max_area)
+    aspect = jnp.exp(between(tries[:, 1], math.log(op.min_aspect), math.log(op.max_aspect)))
+    widths, heights = jnp.round(jnp.sqrt(area * aspect)), jnp.round(jnp.sqrt(area / aspect))
+    fits = (widths >= 1) & (widths <= columns) & (heights >= 1) & (heights <= rows)
+    first, found = jnp.argmax(fits), jnp.any(fits)
+    # The fallback keeps the aspect ratio within its bounds and takes all that it can.
+    height = jnp.where(found, heights[first], jnp.minimum(rows, jnp.round(columns / op.min_aspect)))
+    width = jnp.where(found, widths[first], jnp.minimum(columns, jnp.round(rows * op.max_aspect)))
+    down, right = u[2 * CROP_ATTEMPTS], u[2 * CROP_ATTEMPTS + 1]
+    top = jnp.where(found, jnp.floor(down * (rows - height + 1)), jnp.floor((rows - height) / 2))
+    left = jnp.where(found, jnp.floor(right * (columns - width + 1)), jnp.floor((columns - width) / 2))
+    return Box(*(value.astype(jnp.int32) for value in (top, left, height, width)))
+
+
+def evaluation_crop(canvas: jax.Array, shape: jax.Array, *, resize_to: int, size: int) -> jax.Array:
+    """Shorter side to `resize_to` (bilinear, antialiased), then the central `[size, size, 3]` uint8."""
+    whole = shape * resize_to // jnp.min(shape)
+    # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
+    top, left = jnp.round((whole - size) / 2).astype(jnp.int32)
+    box = Box(jnp.int32(0), jnp.int32(0), shape[0], shape[1])
+    return resize(canvas, box, (whole[0], whole[1]), "bilinear", window=((top, size), (left, size)))
+
+
+def flip(image: jax.Array, u: jax.Array, op: recipe.Flip) -> jax.Array:
+    """Left to right."""
+    del u, op
+    return image[:, ::-1]
+
+
+def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate) -> jax.Array:
+    """Rotation of `[height, width, 3]` float32 levels about the centre; bilinear, black outside."""
+    angle = rotation(u, op) * (math.pi / 180)
+    height, width = image.shape[:2]
+    down, right = jnp.meshgrid(
+        jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing="ij"
+    )
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    rows = sin * right + cos * down + (height - 1) / 2
+    columns = cos * right - sin * down + (width - 1) / 2
+    turned = jax.vmap(
+        lambda channel: jax.scipy.ndimage.map_coordinates(channel, [rows, columns], order=1),
+        in_axes=-1,
+        out_axes=-1,
+    )(image)
+    return jnp.round(turned)
+
+
+def rotation(u: jax.Array, op: recipe.Rotate) -> jax.Array:
+    """Degrees, counterclockwise: U(-max_degrees, max_degrees)."""
+    return between(u[0], -op.max_degrees, op.max_degrees)
