@@ -23,7 +23,7 @@ PROGRAMS = {
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
-    "bench": "time and memory of the loss in both forms; pairs a second of the input pipeline, stage by stage",
+    "bench": "time and memory of the loss in both forms; speed of the input pipeline and of the device's augmentation",
 }
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.

@@ -110,7 +110,7 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
         config_dict, problems = configdict.load_config_file(args.config)
         return config_dict.to_dict(), problems
-    if args.program == "bench" and args.what == "loss":
+    if args.program == "bench" and args.what != "input":
         return configdict.default_config().to_dict(), []
     if args.workdir:
         saved = runs.saved_config(args.workdir)

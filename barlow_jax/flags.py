@@ -67,7 +67,7 @@ def _add_ablate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("loss", "input"), help="what to measure")
+    parser.add_argument("what", choices=("loss", "input", "augment"), help="what to measure")
     parser.add_argument("--rows", default="256,1024", help="loss: batch sizes N, separated by commas")
     parser.add_argument("--widths", default="1024,2048,4096,8192", help="loss: embedding widths D")
     parser.add_argument(

@@ -98,6 +98,16 @@ class Program:
                     found.append(Collective(kind, times, times * size, group, name in self.fused))
         return found
 
+    def cycles(self) -> int:
+        """Of a TPU, by the compiler's own estimate of each kernel; vector work is in it, which flops do not show."""
+        return sum(
+            times * int(cycles)
+            for name, times in self.runs.items()
+            if name not in self.fused
+            for one in self.computations[name]
+            for cycles in re.findall(r'"estimated_cycles":"(\d+)"', one.line)
+        )
+
     def extra_passes(self) -> float:
         """Flops that matrix products at float32 precision cost beyond those that XLA counts."""
         return sum((_PASSES.get(precision, 1) - 1) * flops for precision, flops in self._products())

@@ -50,15 +50,20 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
     views = {name: view for name in config.recipe.views}
     if parts["augment"] is not None:
-        side = config.data.canvas
-        views = {
-            CANVAS: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8),
-            SHAPE: jax.ShapeDtypeStruct((rows, 2), jnp.int32),
-            POSITION: jax.ShapeDtypeStruct((rows,), jnp.uint32),
-        }
+        views = abstract_images(config)
     batch = Batch(views, numbers, numbers)
     abstract = TrainState(**layout.abstract(state._asdict()))
     return compile_step(layout, abstract, **parts).lower(abstract, batch), abstract
+
+
+def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
+    """A batch of decoded images (`barlow_jax.canvas`)."""
+    rows, side = config.train.batch_size, config.data.canvas
+    return {
+        CANVAS: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8),
+        SHAPE: jax.ShapeDtypeStruct((rows, 2), jnp.int32),
+        POSITION: jax.ShapeDtypeStruct((rows,), jnp.uint32),
+    }
 
 
 def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:

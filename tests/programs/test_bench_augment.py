@@ -1,0 +1,33 @@
+from barlow_jax.programs import bench_augment
+
+TINY = ("--config.data.canvas=24", "--config.data.image_size=8", "--config.data.eval_resize=8",
+        "--config.network.encoder=resnet8", "--config.network.stem=cifar", "--config.network.projector=16")  # fmt: skip
+OPS = ["crop", "flip", "jitter", "grayscale", "blur", "solarize"]
+
+
+def test_each_op_is_timed_with_those_before_it(program):
+    result, said = program("bench", "augment", *TINY, "--config.train.batch_size=16")
+    assert [row["until"] for row in result["rows"]] == OPS, "nothing is ever rotated"
+    assert all(row["seconds"] > 0 for row in result["rows"]) and result["images_per_device"] == 2
+    assert "augmentation of 2 images a device on 8 x cpu" in said and "images per second" in said
+
+
+def test_for_a_topology_it_is_a_share_of_the_train_step(program):
+    result, _ = program("bench", "augment", *TINY, "--config.train.batch_size=16", "--topology", "v5e:2x2")
+    cycles = [row["cycles"] for row in result["rows"]]
+    assert 0 < cycles[0] < cycles[2] < cycles[4], "jitter and blur cost more than to leave them out"
+    assert all(row["share_of_step"] > 0 for row in result["rows"])
+
+
+def test_views_up_to_an_op_have_it_and_those_before_it(small_config, typed):
+    for view in small_config.recipe.views.values():
+        view.jitter.probability = 0.8
+    stages = dict(bench_augment._stages(typed(small_config)))
+    assert list(stages) == ["crop", "flip", "jitter", "grayscale", "solarize"]
+    assert stages["jitter"]["a"].jitter.probability == 0.8 and stages["jitter"]["a"].flip.probability == 0.5
+    assert stages["jitter"]["a"].grayscale.probability == 0.0
+
+
+def test_a_batch_that_does_not_divide_is_named(program):
+    _, said = program("bench", "augment", *TINY, "--config.train.batch_size=12", code=2)
+    assert "config.train.batch_size" in said and "12" in said
