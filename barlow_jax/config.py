@@ -22,6 +22,7 @@ class Data:
     # Where a view's color ops run: with the others in tf.data, or in JAX as a part of the step. The law is the
     # same; the draws are not.
     augment_on: Literal["host", "device"] = "host"
+    canvas: int = 512  # pixels a side of what the host hands over, augment_on device
     threads: int = 0  # of tf.data on this host; 0 = one per core
     prefetch: int = 2  # batches made ahead
     # Images of a split that cannot be decoded, more than which stop the program; none: any number. A

@@ -1,21 +1,27 @@
 """Linear probe of the newest checkpoint's encoder, frozen."""
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+import dataclasses
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from barlow_jax.config import Config
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import splits
 from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, broken_images
-from barlow_jax.recipe import classifier_view
+from barlow_jax.recipe import Recipe, View, classifier_view
 from barlow_jax.types import FeatureTable
+
+_POSITION = (
+    "position"  # beside the views: of an image in the order of the probe's training, which seeds its crop
+)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -68,18 +74,39 @@ def _epochs(
     if not config.probe.augment:
         chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
         return linear.table_batches(chosen, config.probe.batch_size, seed)
-    source = sources.open_split(config.data, config.data.train_split)
+    source = splits.open_split(config.data, config.data.train_split)
     views = {"probe": classifier_view(config.recipe.views["a"])}
     order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
+    see = _see(experiment, views, order)
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         first_step = epoch * order.steps_per_epoch
-        batches = pipeline.train_batches(
-            source, config.data, views, order, examples=train.index[rows],
+        batches = source.train_batches(
+            config.data, views, order, examples=train.index[rows],
             first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
         )  # fmt: skip
-        for batch in batches:
-            table = features.encode_batch(encode, batch, experiment.layout)
+        for step, batch in enumerate(batches, first_step):
+            _, position = order.part(step, experiment.share)
+            batch = batch._replace(views={**batch.views, _POSITION: position.astype(np.uint32)})
+            table = features.encode_batch(encode, batch, experiment.layout, see)
             yield FeatureTable(scale(table.features), table.labels)
 
     return epoch_batches
+
+
+def _see(
+    experiment: Experiment, views: Mapping[str, View], order: Order
+) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
+    """From what the host hands over, and the positions, to the one view: it is there, or it is made here."""
+    recipe = Recipe(dict(views))
+    there = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, recipe=recipe))
+    augment = there.step_parts(order)["augment"]
+
+    def see(given: Mapping[str, jax.Array]) -> jax.Array:
+        given = dict(given)
+        position = given.pop(_POSITION)
+        (images,) = (augment(given, position) if augment else given).values()
+        return images
+
+    layout = experiment.layout
+    return jax.jit(see, in_shardings=layout.batch, out_shardings=layout.batch)
