@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, optim
+from barlow_jax import configdict, files, optim, resident
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import splits
@@ -126,10 +126,18 @@ def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainStat
 def _feed(
     experiment: Experiment, source: splits.Split, order: Order, first_step: int, num_steps: int
 ) -> Feed:
-    """The batches of the steps, placed."""
+    """The batches of the steps, from the host or from the devices' own memory: the same bits."""
     data, layout = experiment.config.data, experiment.layout
     window = {"first_step": first_step, "num_steps": num_steps, "share": experiment.share}
-    return Feed(source.train_batches(data, experiment.config.recipe.views, order, **window), layout.place)
+    if data.cache != "decoded":
+        return Feed(source.train_batches(data, experiment.config.recipe.views, order, **window), layout.place)
+    resident.refuse_too_large(source.num_examples, data.canvas)
+    there = resident.Resident(source.decoded(data), layout)
+
+    def met(index: int, step: int) -> None:  # named and checked against max_broken when it was decoded
+        source.broken.add(index, "cannot be decoded", step=step, most=None)
+
+    return Feed(there.indices(order, **window, broken=met), there.take)
 
 
 def _progress(
