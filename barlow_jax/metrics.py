@@ -18,8 +18,9 @@ _WAIT_SHARE = 0.05
 _STARVING = (
     "warning: the devices wait for data {share:.0%} of the time. What helps: more or faster cores on this host "
     "(config.data.threads=0 uses all of them); config.data.augment_on=device, which leaves colour and blur to "
-    "the accelerator; a larger config.data.prefetch, where the waits come in bursts; the data set on a local "
-    "disk as array_record (launch/prepare_data.sh); a smaller config.data.image_size"
+    "the accelerator; config.data.cache, where memory allows; a larger config.data.prefetch, where the waits come "
+    "in bursts; the data set on a local disk as array_record (launch/prepare_data.sh); a smaller "
+    "config.data.image_size"
 )
 
 
