@@ -24,9 +24,9 @@ class Data:
     # same; the draws are not.
     augment_on: Literal["host", "device"] = "host"
     canvas: int = 512  # pixels a side of what the host hands over, augment_on device
-    # What is kept of the training split. encoded: a record or file that was read once stays in this host's memory,
-    # in the end all of them (ImageNet: 140 GB). decoded: pretrain holds all images on every device, canvas x
-    # canvas x 3 bytes each (CIFAR-10 at 32 pixels: 154 MB), and a step is given their numbers.
+    # What is kept in memory. encoded: on this host, each record or file that was read once, in the end all of them
+    # (ImageNet: 140 GB). decoded: pretrain holds all training images on every device, canvas x canvas x 3 bytes
+    # each (CIFAR-10 at 32 pixels: 154 MB), and a step is given their numbers.
     cache: Literal["none", "encoded", "decoded"] = "none"
     threads: int = 0  # of tf.data on this host; 0 = one per core
     prefetch: int = 2  # batches made ahead

@@ -9,6 +9,7 @@
 
 from typing import NamedTuple
 import zipfile
+import zlib
 
 from etils import epath
 import numpy as np
@@ -17,6 +18,13 @@ from barlow_jax import config as config_lib
 from barlow_jax.errors import UserError
 
 _WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays makes them of a TFDS data set"
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+)  # what zipfile and numpy raise of wrong bytes
 
 
 class Header(NamedTuple):
@@ -56,7 +64,7 @@ def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
             headers = {key: _read_header(archive, name) for key, name in members.items()}
-    except (zipfile.BadZipFile, ValueError) as error:
+    except _DAMAGED as error:
         raise UserError(f"config.data.data_dir: {path} is not what numpy.savez writes ({error})") from None
     for problem in _problems(headers, data.canvas):
         raise UserError(f"config.data.data_dir: {path}: {problem}")
@@ -71,7 +79,7 @@ def load(data: config_lib.Data, split: str) -> Images:
             levels = arrays["images"]
             labels = arrays["labels"].astype(np.int64) if "labels" in headers else None
             named = int(arrays["num_classes"]) if "num_classes" in headers else None
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise UserError(f"config.data.data_dir: {path} is damaged ({error}); write it anew") from None
     levels = levels if levels.ndim == 4 else levels[..., np.newaxis]
     levels = np.broadcast_to(levels, (*levels.shape[:3], 3))
