@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import os
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,6 +11,13 @@ from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.order import Order, Share, stand_ins
 from barlow_jax.types import Batch
+
+
+class Rows(NamedTuple):
+    """What a step is told of its images by the host."""
+
+    index: np.ndarray  # [B] int32
+    position: np.ndarray  # [B] uint32 global positions
 
 
 class Resident:
@@ -29,7 +37,7 @@ class Resident:
             _gather, in_shardings=(layout.replicated, layout.batch), out_shardings=layout.batch
         )
 
-    def indices(
+    def rows(
         self,
         order: Order,
         *,
@@ -37,8 +45,8 @@ class Resident:
         num_steps: int,
         share: Share,
         broken: Callable[[int, int], None],
-    ) -> Iterator[np.ndarray]:
-        """This process's rows `[B / processes]` int32 of the steps `first_step` to `num_steps - 1`.
+    ) -> Iterator[Rows]:
+        """This process's rows, `[B / processes]`, of the steps `first_step` to `num_steps - 1`.
 
         As in a stream of batches, another image stands in for a broken one: `order.stand_ins`.
 
@@ -53,11 +61,12 @@ class Resident:
           UserError: all that may stand in for an image are broken.
         """
         for step in range(first_step, num_steps):
-            index, position = (part.copy() for part in order.part(step, share))
+            index, position = order.part(step, share)
+            index = index.astype(np.int32)
             for row in np.flatnonzero(self._broken[index]):
                 broken(int(index[row]), step)
                 index[row] = self._stand_in(order, int(position[row]))
-            yield index.astype(np.int32)
+            yield Rows(index, position.astype(np.uint32))
 
     def _stand_in(self, order: Order, position: int) -> int:
         draws = stand_ins(order.seed, position, order.num_examples)
@@ -66,9 +75,9 @@ class Resident:
             raise UserError(f"of {len(draws)} images drawn from the split none can be decoded")
         return int(readable[0])
 
-    def take(self, index: np.ndarray) -> Batch:
-        """The batch, by rows on the devices, of this process's rows of the index."""
-        return self._gather(self._table, self._layout.place(index))
+    def take(self, rows: Rows) -> Batch:
+        """The batch, by rows on the devices, of this process's rows of it."""
+        return self._gather(self._table, self._layout.place(rows))
 
 
 def refuse_too_large(num_images: int, canvas: int) -> None:
@@ -89,6 +98,6 @@ def refuse_too_large(num_images: int, canvas: int) -> None:
             )
 
 
-def _gather(table: tuple, index: jax.Array) -> Batch:
-    views, labels = jax.tree.map(lambda rows: rows[index], table)
-    return Batch(views, labels, index)
+def _gather(table: tuple, rows: Rows) -> Batch:
+    views, labels = jax.tree.map(lambda examples: examples[rows.index], table)
+    return Batch({**views, "position": rows.position}, labels, rows.index)

@@ -6,7 +6,7 @@ from barlow_jax import resident
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.order import Order, Share, stand_ins
-from barlow_jax.resident import Resident
+from barlow_jax.resident import Resident, Rows
 from barlow_jax.types import Batch
 
 ORDER = Order(seed=2, num_examples=40, batch_size=16)
@@ -23,18 +23,19 @@ def _decoded(broken=()):
     return Batch(views, rng.integers(0, 10, 40).astype(np.int32), index.astype(np.int32))
 
 
-def _indices(there, met=None, share=None, first_step=0, num_steps=5):
+def _rows(there, met=None, share=None, first_step=0, num_steps=5):
     window = {"first_step": first_step, "num_steps": num_steps, "share": share or Share()}
-    return list(there.indices(ORDER, **window, broken=met or (lambda index, step: None)))
+    return list(there.rows(ORDER, **window, broken=met or (lambda index, step: None)))
 
 
 def test_a_batch_is_the_one_that_the_host_would_have_placed(devices):
     layout, decoded = Layout(make_mesh(devices)), _decoded()
     there = Resident(decoded, layout)
-    for step, index in enumerate(_indices(there)):
-        batch = there.take(index)
-        np.testing.assert_array_equal(index, ORDER.batch(step)[0])
-        placed = layout.place(jax.tree.map(lambda rows, index=index: rows[index], decoded))
+    for step, rows in enumerate(_rows(there)):
+        batch = there.take(rows)
+        index, position = ORDER.batch(step)
+        host = jax.tree.map(lambda examples, index=index: examples[index], decoded)
+        placed = layout.place(host._replace(views={**host.views, "position": position.astype(np.uint32)}))
         jax.tree.map(np.testing.assert_array_equal, batch, placed)
         for one, other in zip(jax.tree.leaves(batch), jax.tree.leaves(placed), strict=True):
             assert one.dtype == other.dtype and one.sharding.is_equivalent_to(other.sharding, one.ndim)
@@ -43,27 +44,28 @@ def test_a_batch_is_the_one_that_the_host_would_have_placed(devices):
 def test_devices_look_up_their_rows_without_a_word_to_each_other():
     layout = Layout(make_mesh())
     there = Resident(_decoded(), layout)
-    compiled = (
-        there._gather.lower(there._table, layout.place(np.arange(16, dtype=np.int32))).compile().as_text()
-    )
+    rows = layout.place(Rows(np.arange(16, dtype=np.int32), np.arange(16, dtype=np.uint32)))
+    compiled = there._gather.lower(there._table, rows).compile().as_text()
     for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert collective not in compiled
 
 
 def test_the_parts_of_two_processes_are_the_batch():
     there = Resident(_decoded(BROKEN), Layout(make_mesh()))
-    halves = [_indices(there, share=Share(process, 2)) for process in range(2)]
-    for whole, *parts in zip(_indices(there), *halves, strict=True):
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
-    np.testing.assert_array_equal(_indices(there, first_step=3)[0], _indices(there)[3])
+    halves = [_rows(there, share=Share(process, 2)) for process in range(2)]
+    for whole, *parts in zip(_rows(there), *halves, strict=True):
+        jax.tree.map(
+            lambda rows, *halves: np.testing.assert_array_equal(np.concatenate(halves), rows), whole, *parts
+        )
+    jax.tree.map(np.testing.assert_array_equal, _rows(there, first_step=3)[0], _rows(there)[3])
 
 
 def test_a_broken_image_is_met_in_its_step_and_replaced_by_the_first_readable_draw():
     met = []
     there = Resident(_decoded(BROKEN), Layout(make_mesh()))
-    indices = _indices(there, lambda index, step: met.append((index, step)))
+    batches = _rows(there, lambda index, step: met.append((index, step)))
     expected = []
-    for step, index in enumerate(indices):
+    for step, (index, _) in enumerate(batches):
         whole, position = ORDER.batch(step)
         gone = np.isin(whole, BROKEN)
         expected += [(image, step) for image in whole[gone].tolist()]
@@ -77,7 +79,7 @@ def test_a_broken_image_is_met_in_its_step_and_replaced_by_the_first_readable_dr
 def test_where_all_are_broken_nothing_stands_in():
     there = Resident(_decoded(range(40)), Layout(make_mesh()))
     with pytest.raises(UserError, match="of 100 images drawn from the split none can be decoded"):
-        _indices(there)
+        _rows(there)
 
 
 def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):

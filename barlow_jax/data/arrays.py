@@ -46,8 +46,9 @@ class Arrays:
             raise UserError(host_arrays("data"))
         del views  # they are the step's to make
         for step in range(first_step, num_steps):
-            index, _ = order.part(step, share, examples)
-            yield self._rows(index, data.canvas)
+            index, position = order.part(step, share, examples)
+            batch = self._rows(index, data.canvas)
+            yield batch._replace(views={**batch.views, "position": position.astype(np.uint32)})
 
     def eval_batches(
         self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None

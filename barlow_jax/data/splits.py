@@ -36,8 +36,8 @@ class Split(Protocol):
 
         With `data.augment_on` "host" the views are `views`, finished. With "device" they are what the step makes
         them of: `canvas`, `[B, canvas, canvas, 3]` uint8 levels with the image in the upper left corner and
-        zeros elsewhere, and `shape`, `[B, 2]` int32, its height and width; (0, 0) where the image is larger
-        than the canvas, on which there are its finished crops.
+        zeros elsewhere, `shape`, `[B, 2]` int32, its height and width, (0, 0) where the image is larger than the
+        canvas, on which there are its finished crops, and `position`, `[B]` uint32, its global position.
 
         The order runs over `examples`, `[n]` indices into the split, or over all of it. What comes out depends
         on the order's seed and the step alone, and the processes' rows, put together, are the global batch.

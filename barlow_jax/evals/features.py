@@ -1,6 +1,6 @@
 """The one extractor: frozen features of a split as a table."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -41,24 +41,14 @@ def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> Feature
     )
 
 
-def _only(views: Mapping[str, jax.Array]) -> jax.Array:
-    (images,) = views.values()
-    return images
-
-
-def encode_batch(
-    encode: Encode,
-    batch: Batch,
-    layout: Layout,
-    see: Callable[[Mapping[str, jax.Array]], jax.Array] = _only,
-) -> FeatureTable:
-    """The table of one batch of this process's rows, of any number; `see` makes the images of its placed views."""
+def encode_batch(encode: Encode, batch: Batch, layout: Layout) -> FeatureTable:
+    """The table of one batch of this process's rows, of any number."""
     missing = -len(batch.index) % jax.local_device_count()
     if missing:
         batch = jax.tree.map(lambda rows: np.concatenate([rows, np.repeat(rows[:1], missing, 0)]), batch)
         batch.index[-missing:] = -1
     placed = layout.place(batch)
-    images = see(placed.views)
+    (images,) = placed.views.values()
     features, (labels, index) = jax.device_get(
         (encode(images), layout.replicate((placed.labels, placed.index)))
     )

@@ -137,7 +137,7 @@ def _feed(
     def met(index: int, step: int) -> None:  # named and checked against max_broken when it was decoded
         source.broken.add(index, "cannot be decoded", step=step, most=None)
 
-    return Feed(there.indices(order, **window, broken=met), there.take)
+    return Feed(there.rows(order, **window, broken=met), there.take)
 
 
 def _progress(

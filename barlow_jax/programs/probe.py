@@ -1,12 +1,10 @@
 """Linear probe of the newest checkpoint's encoder, frozen."""
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
-import dataclasses
+from collections.abc import Callable, Iterable
 import pathlib
 from typing import Any
 
-import jax
 import numpy as np
 
 from barlow_jax.config import Config
@@ -16,11 +14,8 @@ from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, broken_images
-from barlow_jax.recipe import Recipe, View, classifier_view
+from barlow_jax.recipe import classifier_view
 from barlow_jax.types import FeatureTable
-
-# Beside the views of a batch: the images' positions in the order of the probe's training, which seed their crops.
-_POSITION = "position"
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -39,7 +34,6 @@ def probe(
     # Over all training images: a deviation needs no labels, and 1 % of the rows would estimate it badly.
     scale = linear.Scaler.of(train.features, active=config.standardize)
     test = test._replace(features=scale(test.features))
-    see = _see(experiment)  # compiled once, for all draws
 
     def measure(rows: np.ndarray, draw: int) -> dict[str, float]:
         if config.solver == "lbfgs":
@@ -48,7 +42,7 @@ def probe(
                 chosen, test, config=config, num_classes=num_classes, layout=experiment.layout
             )
         return linear.probe_accuracy(
-            _epochs(experiment, encode, train, rows, scale, see),
+            _epochs(experiment, encode, train, rows, scale),
             test,
             config=config,
             num_train=len(rows),
@@ -68,7 +62,6 @@ def _epochs(
     train: FeatureTable,
     rows: np.ndarray,
     scale: linear.Scaler,
-    see: Callable[[Mapping[str, jax.Array]], jax.Array],
 ) -> Callable[[int], Iterable[FeatureTable]]:
     """Batches of features by epoch: of the evaluation crop, or of a new random crop each time."""
     config, seed = experiment.config, experiment.config.seed
@@ -76,38 +69,17 @@ def _epochs(
         chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
         return linear.table_batches(chosen, config.probe.batch_size, seed)
     source = splits.open_split(config.data, config.data.train_split)
+    views = {"probe": classifier_view(config.recipe.views["a"])}
     order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         first_step = epoch * order.steps_per_epoch
         batches = source.train_batches(
-            config.data, _views(config), order, examples=train.index[rows],
+            config.data, views, order, examples=train.index[rows],
             first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
         )  # fmt: skip
-        for step, batch in enumerate(batches, first_step):
-            _, position = order.part(step, experiment.share)
-            batch = batch._replace(views={**batch.views, _POSITION: position.astype(np.uint32)})
-            table = features.encode_batch(encode, batch, experiment.layout, see)
+        for batch in batches:
+            table = features.encode_batch(encode, batch, experiment.layout)
             yield FeatureTable(scale(table.features), table.labels)
 
     return epoch_batches
-
-
-def _see(experiment: Experiment) -> Callable[[Mapping[str, jax.Array]], jax.Array]:
-    """From what the host hands over, and the positions, to the view: it is there, or it is made here."""
-    recipe = Recipe(_views(experiment.config))
-    there = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, recipe=recipe))
-    augment = there.step_parts(Order(0, 1, 1))["augment"]  # an order is for the schedules
-
-    def see(given: Mapping[str, jax.Array]) -> jax.Array:
-        given = dict(given)
-        position = given.pop(_POSITION)
-        (images,) = (augment(given, position) if augment else given).values()
-        return images
-
-    layout = experiment.layout
-    return jax.jit(see, in_shardings=layout.batch, out_shardings=layout.batch)
-
-
-def _views(config: Config) -> dict[str, View]:
-    return {"probe": classifier_view(config.recipe.views["a"])}

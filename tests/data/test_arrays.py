@@ -77,12 +77,13 @@ def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(sou
     sized = dataclasses.replace(data, canvas=11)
     whole = source.decoded(data)
     for step, batch in enumerate(_train(source, sized)):
-        index, _ = Order(1, 360, 24).batch(step)
+        index, position = Order(1, 360, 24).batch(step)
         np.testing.assert_array_equal(batch.index, index)
         np.testing.assert_array_equal(batch.labels, whole.labels[index])
         np.testing.assert_array_equal(batch.views["canvas"][:, :8, :8], whole.views["canvas"][index])
         assert not batch.views["canvas"][:, 8:].any() and not batch.views["canvas"][:, :, 8:].any()
         assert batch.views["shape"].tolist() == [[8, 8]] * 24
+        np.testing.assert_array_equal(batch.views["position"], position)
 
 
 def test_parts_starts_and_examples_are_those_of_every_split(source, data):
