@@ -100,6 +100,14 @@ def test_classifiers_are_trained_on_arrays(trained, program):
     assert results["linear"]["1"]["top1"] > 30
 
 
+def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, program):
+    _, *flags = argv
+    results, _ = program(
+        "show-views", *flags, "--config.data.cache=decoded", "--out", tmp_path / "views.png", "--images", 3
+    )
+    assert results["columns"] == ["original", "view a, device", "view b, device"]
+
+
 def test_arrays_on_the_host_are_refused_with_the_remedy(argv, tmp_path, program):
     _, said = program(*argv, "--workdir", tmp_path, "--config.data.augment_on=host", code=2)
     assert "set config.data.augment_on=device" in said and not list(tmp_path.iterdir())
