@@ -13,8 +13,9 @@ from barlow_jax.recipe import Recipe
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    name: str = "imagenet2012"  # "digits", "folder", or any image data set that TFDS knows
-    data_dir: str | None = None  # TFDS's data_dir; for "folder" the root of <split>/<class>/<image>
+    name: str = "imagenet2012"  # "digits", "folder", "arrays", or any image data set that TFDS knows
+    # TFDS's data_dir; for "folder" the root of <split>/<class>/<image>, for "arrays" of <split>.npz (data/npz.py)
+    data_dir: str | None = None
     train_split: str = "train"
     eval_split: str = "validation"
     image_size: int = 224  # pixels a side that the network sees
@@ -23,6 +24,10 @@ class Data:
     # draws are not.
     augment_on: Literal["host", "device"] = "host"
     canvas: int = 512  # pixels a side of what the host hands over, augment_on device
+    # What is kept in memory. encoded: on this host, each record or file that was read once, in the end all of them
+    # (ImageNet: 140 GB). decoded: pretrain holds all training images on every device, canvas x canvas x 3 bytes
+    # each (CIFAR-10 at 32 pixels: 154 MB), and a step is given their numbers.
+    cache: Literal["none", "encoded", "decoded"] = "none"
     threads: int = 0  # of tf.data on this host; 0 = one per core
     prefetch: int = 2  # batches made ahead
     # Images of a split that cannot be decoded, more than which stop the program; none: any number. A

@@ -117,6 +117,12 @@ class Layout:
             lambda rows: jax.make_array_from_process_local_data(self.batch, np.asarray(rows)), batch
         )
 
+    def copy(self, tree: Any) -> Any:
+        """Host arrays that every process has alike, whole on every device."""
+        return jax.tree.map(
+            lambda array: jax.make_array_from_process_local_data(self.replicated, np.asarray(array)), tree
+        )
+
     def replicate(self, tree: Any) -> Any:
         """All of some global arrays on every device, so that every host can read them."""
         return jax.jit(_identity, out_shardings=self.replicated)(tree)

@@ -5,6 +5,7 @@ import json
 import pathlib
 import sys
 import time
+from typing import Any
 
 import jax
 import tqdm
@@ -17,8 +18,9 @@ _WAIT_SHARE = 0.05
 _STARVING = (
     "warning: the devices wait for data {share:.0%} of the time. What helps: more or faster cores on this host "
     "(config.data.threads=0 uses all of them); config.data.augment_on=device, which leaves colour and blur to "
-    "the accelerator; a larger config.data.prefetch, where the waits come in bursts; the data set on a local "
-    "disk as array_record (launch/prepare_data.sh); a smaller config.data.image_size"
+    "the accelerator; config.data.cache, where memory allows; a larger config.data.prefetch, where the waits come "
+    "in bursts; the data set on a local disk as array_record (launch/prepare_data.sh); a smaller "
+    "config.data.image_size"
 )
 
 
@@ -34,14 +36,12 @@ class MetricsWriter:
         self._active = jax.process_index() == 0
         if not self._active:
             return
-        from clu import metric_writers  # imports TensorFlow
-
         path = workdir / "metrics.jsonl"
         rows = path.read_text().splitlines() if path.exists() else []
         kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= first_step]
         files.write_text(path, "".join(f"{row}\n" for row in kept))
         self._jsonl = path.open("a")
-        self._tensorboard = metric_writers.SummaryWriter(str(workdir / "tensorboard"))
+        self._tensorboard = _open_tensorboard(workdir / "tensorboard")
 
     def write(self, step: int, row: dict[str, float]) -> None:
         self.latest |= row
@@ -49,12 +49,24 @@ class MetricsWriter:
             return
         self._jsonl.write(json.dumps({"step": step, **row}) + "\n")
         self._jsonl.flush()
-        self._tensorboard.write_scalars(step, row)
+        if self._tensorboard:
+            self._tensorboard.write_scalars(step, row)
 
     def close(self) -> None:
         if self._active:
             self._jsonl.close()
-            self._tensorboard.close()
+            if self._tensorboard:
+                self._tensorboard.close()
+
+
+def _open_tensorboard(folder: pathlib.Path) -> Any:
+    """None, with a word to the person, where TensorFlow is not installed."""
+    try:
+        from clu import metric_writers  # imports TensorFlow
+    except ImportError as error:
+        print(f"no events for TensorBoard ({error}); metrics.jsonl has every number", file=sys.stderr)
+        return None
+    return metric_writers.SummaryWriter(str(folder))
 
 
 class Progress:

@@ -5,6 +5,22 @@ import functools
 
 import numpy as np
 
+_DRAWS = 100  # of which one must be readable
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which rows of every global batch this process reads."""
+
+    process: int = 0
+    processes: int = 1
+
+    def rows(self, batch_size: int) -> slice:
+        if batch_size % self.processes:
+            raise ValueError(f"a batch of {batch_size} does not divide over {self.processes} processes")
+        size = batch_size // self.processes
+        return slice(self.process * size, (self.process + 1) * size)
+
 
 @dataclasses.dataclass(frozen=True)
 class Order:
@@ -27,6 +43,34 @@ class Order:
         rows = np.arange(self.batch_size)
         order = _permutation(self.seed, epoch, self.num_examples)
         return order[step_of_epoch * self.batch_size + rows], step * self.batch_size + rows
+
+    def part(
+        self, step: int, share: Share, examples: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A process's rows of `batch`; where the order runs over `examples`, indices are those in the split."""
+        rows = share.rows(self.batch_size)
+        index, position = self.batch(step)
+        index = index if examples is None else examples[index]
+        return index[rows], position[rows]
+
+
+def padded(step: int, batch_size: int, share: Share, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A process's rows of a step through `examples` `[n]` as they stand: indices, and whether each is real.
+
+    The last batch is padded with the first example, which is not real there.
+    """
+    place = (step * batch_size + np.arange(batch_size))[share.rows(batch_size)]
+    real = place < len(examples)
+    return examples[np.where(real, place, 0)], real
+
+
+def stand_ins(seed: int, position: int, num_examples: int) -> np.ndarray:
+    """`[100]` numbers below `num_examples`: the first whose image is readable takes a broken one's place.
+
+    They are drawn uniformly from (seed, position), so they are the same after a restart and on any number of
+    processes.
+    """
+    return np.random.default_rng((seed, position)).integers(num_examples, size=_DRAWS)
 
 
 @functools.lru_cache(maxsize=2)

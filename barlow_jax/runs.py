@@ -13,7 +13,7 @@ from barlow_jax.errors import UserError
 _FREE = (
     "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
-    "data.max_broken", "mesh.", "network.remat",
+    "data.max_broken", "data.cache", "mesh.", "network.remat",
 )  # fmt: skip
 
 

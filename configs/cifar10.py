@@ -6,6 +6,13 @@ Hardware: one GPU or a few TPU chips, about a day.
 
     python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10
     python -m barlow_jax evaluate --workdir runs/cifar10
+
+With all images on the devices, which then wait for nothing, and without TensorFlow after the first line:
+
+    BUCKET= bash launch/prepare_data.sh cifar10 --arrays
+    python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10 \\
+      --config.data.name=arrays --config.data.data_dir=$HOME/tfds/arrays/cifar10 \\
+      --config.data.augment_on=device --config.data.canvas=32 --config.data.cache=decoded
 """
 
 from barlow_jax.configdict import default_config

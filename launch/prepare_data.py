@@ -1,14 +1,42 @@
 """Prepares a TFDS data set in the format that is read by index; prepare_data.sh calls it."""
 
+import pathlib
 import sys
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from barlow_jax.config import Data
+from barlow_jax.data import splits
 from barlow_jax.data.catalog import tfds_builder
 
-name, data_dir, manual_dir = sys.argv[1:]
+
+def write_arrays(name: str, data_dir: str, folder: pathlib.Path) -> None:
+    """`<split>.npz` of every split, as barlow_jax/data/npz.py reads them."""
+    features = tfds_builder(Data(name=name, data_dir=data_dir)).info.features
+    shapes = [feature.shape for feature in features.values() if isinstance(feature, tfds.features.Image)]
+    if len(shapes) != 1 or None in shapes[0]:
+        sys.exit(f"--arrays: needs one image an example, all of one shape; those of {name} are {shapes}")
+    ((height, width, channels),) = shapes
+    folder.mkdir(parents=True, exist_ok=True)
+    data = Data(name=name, data_dir=data_dir, canvas=max(height, width), max_broken=0)
+    for split in tfds_builder(data).info.splits:
+        source = splits.open_split(data, split)
+        if source.several_labels:
+            sys.exit(f"--arrays: those of {name} have several labels an image; arrays hold one")
+        whole = source.decoded(data)
+        arrays = {"images": whole.views["canvas"][:, :height, :width]}
+        if channels == 1:
+            arrays["images"] = arrays["images"][..., 0]
+        if source.num_classes and whole.labels.min() >= 0:  # some splits are without labels
+            arrays |= {"labels": whole.labels, "num_classes": np.int32(source.num_classes)}
+        np.savez(folder / f"{split}.npz", **arrays)
+
+
+name, data_dir, manual_dir, *arrays = sys.argv[1:]
 tfds_builder(Data(name=name, data_dir=data_dir)).download_and_prepare(
     file_format="array_record",
     download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
 )
+for folder in arrays:
+    write_arrays(name, data_dir, pathlib.Path(folder))

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Prepares a TFDS data set as ArrayRecord files and copies it into a bucket, as gs://BUCKET/tfds.
-# Usage: bash launch/prepare_data.sh [--dry-run] NAME [--manual_dir=DIR]
+# Usage: bash launch/prepare_data.sh [--dry-run] NAME [--manual_dir=DIR] [--arrays]
 #   NAME          like imagenet2012, cifar10 or imagenette/320px-v2
 #   --manual_dir  with archives that a licence wants downloaded by hand (DATA_DIR/downloads/manual)
+#   --arrays      also writes its splits as .npz files, DATA_DIR/arrays/NAME, which are read without TensorFlow
+#                 (config.data.name=arrays); of small images that all have one shape
 # Settings: BUCKET; DATA_DIR, where it is prepared (~/tfds): a disk with room for the archives and twice
 # the data, or a mounted bucket, and then BUCKET= (empty) copies nothing.
 set -euo pipefail
@@ -15,11 +17,14 @@ source "$repository/launch/settings.sh"
 name=${1:-}
 data_dir=${DATA_DIR:-$HOME/tfds}
 manual_dir=$data_dir/downloads/manual
-case ${2:-} in
-  --manual_dir=*) manual_dir=${2#--manual_dir=} ;;
-  "") ;;
-  *) problem "$2: there is no such argument; --manual_dir=DIR is the only one" ;;
-esac
+arrays=
+for argument in "${@:2}"; do
+  case $argument in
+    --manual_dir=*) manual_dir=${argument#--manual_dir=} ;;
+    --arrays) arrays=arrays/$name ;;
+    *) problem "$argument: there is no such argument; there are --manual_dir=DIR and --arrays" ;;
+  esac
+done
 case $name in
   "" | -*) problem "the data set's name is missing: bash launch/prepare_data.sh imagenet2012" ;;
   imagenet2012 | imagenet2012:* | imagenet2012_subset*)
@@ -34,8 +39,10 @@ settings_are_right
 plain_bucket
 
 make_environment ""
-run "$venv/bin/python" launch/prepare_data.py "$name" "$data_dir" "$manual_dir"
+run "$venv/bin/python" launch/prepare_data.py "$name" "$data_dir" "$manual_dir" ${arrays:+"$data_dir/$arrays"}
 folder=${name%%[/:]*} # NAME may be folder/config:version
 if [[ -n $BUCKET ]]; then
-  run gcloud storage rsync --recursive "$data_dir/$folder" "gs://$BUCKET/tfds/$folder"
+  for part in "$folder" ${arrays:+"$arrays"}; do
+    run gcloud storage rsync --recursive "$data_dir/$part" "gs://$BUCKET/tfds/$part"
+  done
 fi

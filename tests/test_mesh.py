@@ -68,3 +68,9 @@ def test_replicated_arrays_are_whole_everywhere():
     layout = Layout(make_mesh())
     whole = layout.replicate(layout.place(_batch()).labels)
     assert all(shard.data.shape == (16,) for shard in whole.addressable_shards)
+
+
+def test_copies_of_host_arrays_are_whole_everywhere(devices):
+    copied = Layout(make_mesh(devices)).copy({"table": np.arange(7)})["table"]
+    assert len(copied.addressable_shards) == len(devices)
+    assert all(shard.data.tolist() == list(range(7)) for shard in copied.addressable_shards)

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -15,6 +16,16 @@ def test_rows_are_json_lines_and_tensorboard_events(tmp_path):
     writer.close()
     assert _rows(tmp_path) == [{"step": 5, "loss": 1.5}]
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_rows_are_written_without_tensorflow_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "clu.metric_writers", None)
+    monkeypatch.delattr("clu.metric_writers", raising=False)
+    writer = MetricsWriter(tmp_path, first_step=0)
+    writer.write(5, {"loss": 1.5})
+    writer.close()
+    assert _rows(tmp_path) == [{"step": 5, "loss": 1.5}] and not (tmp_path / "tensorboard").exists()
+    assert capsys.readouterr().err.count("metrics.jsonl has every number") == 1
 
 
 def test_rows_after_the_checkpoint_and_half_rows_are_dropped_on_going_on(tmp_path):
@@ -76,6 +87,6 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
     assert said.count("warning: the devices wait for data") == (warned is not None)
     if warned:
         assert f"wait for data {warned} of the time" in said
-        for remedy in ("cores", "config.data.threads", "config.data.prefetch", "array_record",
+        for remedy in ("cores", "config.data.threads", "config.data.prefetch", "config.data.cache", "array_record",
                        "config.data.image_size", "config.data.augment_on=device"):  # fmt: skip
             assert remedy in said

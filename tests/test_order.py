@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share, padded
 
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
@@ -26,3 +26,20 @@ def test_positions_count_every_image_once():
     order = Order(seed=0, num_examples=25, batch_size=10)
     positions = np.concatenate([order.batch(step)[1] for step in range(7)])
     np.testing.assert_array_equal(positions, np.arange(70))
+
+
+def test_the_parts_of_all_processes_are_the_batch():
+    order, examples = Order(3, 50, 12), np.arange(50)[::-1] * 2
+    for step in (0, 5):
+        index, position = order.batch(step)
+        parts = [order.part(step, Share(process, 3), examples) for process in range(3)]
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), examples[index])
+        np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), position)
+
+
+def test_the_last_batch_is_padded_with_the_first_example():
+    examples = np.array([7, 3, 9])
+    index, real = padded(1, 2, Share(), examples)
+    assert index.tolist() == [9, 7] and real.tolist() == [True, False]
+    halves = [padded(1, 2, Share(process, 2), examples)[0].tolist() for process in range(2)]
+    assert halves == [[9], [7]]

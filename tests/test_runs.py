@@ -15,7 +15,7 @@ def _workdir(tmp_path, **changes):
 
 
 def test_what_changes_the_run_is_told_and_what_is_only_watched_is_free(tmp_path):
-    _workdir(tmp_path, optim__learning_rate=0.3, monitor__k=7, finetune__num_epochs=3)
+    _workdir(tmp_path, optim__learning_rate=0.3, monitor__k=7, finetune__num_epochs=3, data__cache="encoded")
     (difference,) = runs.differences(tmp_path, Config())
     assert "holds a run with config.optim.learning_rate = 0.3, this one has 0.2" in difference
 

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from barlow_jax import config as config_lib
+from barlow_jax.data import npz
 from barlow_jax.errors import UserError
 
 NUM_DIGITS = {"train": 1437, "test": 360}
@@ -19,6 +20,8 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
     try:
         if data.name == "folder":
             return _count_folder(data, splits)
+        if data.name == "arrays":
+            return npz.count(data, splits)
         builder = tfds_builder(data)
     except UserError as error:
         return {}, [str(error)]
@@ -39,7 +42,7 @@ def not_at_hand(data: config_lib.Data) -> str | None:
     """Why a data set cannot be read here and now, with what to do; None where it can. Prepares nothing."""
     splits = tuple(dict.fromkeys((data.train_split, data.eval_split)))
     _, problems = count_images(data, splits)
-    if problems or data.name in ("digits", "folder"):  # the digits are prepared in a second
+    if problems or data.name in ("digits", "folder", "arrays"):  # the digits are prepared in a second
         return problems[0] if problems else None
     builder = tfds_builder(data)
     if builder.data_path.exists():
@@ -50,7 +53,13 @@ def not_at_hand(data: config_lib.Data) -> str | None:
 
 def tfds_builder(data: config_lib.Data) -> Any:
     """The TFDS builder of a data set; UserError, with what to do, where there is none."""
-    import tensorflow_datasets as tfds
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"config.data.name: {data.name} is TFDS's, and importing that failed ({error}); install "
+            "tensorflow and tensorflow-datasets, or bring the images as config.data.name=arrays"
+        ) from None
 
     if data.name == "digits":
         from barlow_jax.data.digits import Digits
@@ -59,7 +68,7 @@ def tfds_builder(data: config_lib.Data) -> Any:
     try:
         return tfds.builder(data.name, data_dir=data.data_dir)
     except tfds.core.DatasetNotFoundError:
-        names = ["digits", "folder", *tfds.list_builders()]
+        names = ["digits", "folder", "arrays", *tfds.list_builders()]
         near = difflib.get_close_matches(data.name, names, 1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None

@@ -17,9 +17,8 @@ from barlow_jax.data import views
 from barlow_jax.data.broken import reason
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
+from barlow_jax.order import stand_ins
 from barlow_jax.types import Batch
-
-_DRAWS = 100  # of which one must be readable
 
 
 class Part(NamedTuple):
@@ -90,20 +89,20 @@ def substitute(
 ) -> tuple[tf.Tensor, int]:
     """The record and the index of the readable example that stands in for a broken one.
 
-    It is drawn uniformly from (seed, position) over `examples`, or over the split: so it is the same
-    after a restart and on any number of processes, and it brings its own label and index. Not a grey image,
-    which with a label teaches a falsehood and without variance is an outlier in the batch's statistics; and
-    not the next image of the batch, which may be another process's, and would stand in one batch twice.
+    It is drawn by `order.stand_ins` over `examples`, or over the split, and brings its own label and index.
+    Not a grey image, which with a label teaches a falsehood and without variance is an outlier in the batch's
+    statistics; and not the next image of the batch, which may be another process's, and would stand in one
+    batch twice.
 
     Raises:
       UserError: none of a hundred draws is readable.
     """
-    size = source.num_examples if examples is None else len(examples)
-    for draw in np.random.default_rng((seed, position)).integers(size, size=_DRAWS):
+    draws = stand_ins(seed, position, source.num_examples if examples is None else len(examples))
+    for draw in draws:
         index = int(draw if examples is None else examples[draw])
         record, why = read(source, index)
         if why is None:
             return record, index
     raise UserError(
-        f"of {_DRAWS} images drawn from the split none can be decoded; {source.broken.name(index)} {why}"
+        f"of {len(draws)} images drawn from the split none can be decoded; {source.broken.name(index)} {why}"
     )

@@ -1,7 +1,6 @@
 """Batches of views from a split: the tf.data pipeline of one process."""
 
 from collections.abc import Callable, Iterator, Mapping
-import dataclasses
 import os
 import re
 
@@ -13,23 +12,9 @@ from barlow_jax.canvas import POSITION
 from barlow_jax.data import mending, views as views_lib
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share, padded
 from barlow_jax.recipe import View
 from barlow_jax.types import Batch
-
-
-@dataclasses.dataclass(frozen=True)
-class Share:
-    """Which rows of every global batch this process reads."""
-
-    process: int = 0
-    processes: int = 1
-
-    def rows(self, batch_size: int) -> slice:
-        if batch_size % self.processes:
-            raise ValueError(f"a batch of {batch_size} does not divide over {self.processes} processes")
-        size = batch_size // self.processes
-        return slice(self.process * size, (self.process + 1) * size)
 
 
 def train_batches(
@@ -88,9 +73,8 @@ def train_steps(
     rows = share.rows(order.batch_size)
 
     def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        index, position = order.batch(int(step))
-        index = index if examples is None else examples[index]
-        return index[rows].astype(np.int64), position[rows].astype(np.int64)
+        index, position = order.part(int(step), share, examples)
+        return index.astype(np.int64), position.astype(np.int64)
 
     def substitute(step: int, index: int, position: int) -> tuple[tf.Tensor, int] | None:
         record, why = mending.read(source, index)
@@ -127,14 +111,6 @@ def eval_batches(
     Raises:
       UserError: the split has more such images than `data.max_broken`.
     """
-    rows = share.rows(batch_size)
-    examples = np.arange(source.num_examples) if examples is None else np.asarray(examples)
-    num_steps = -(-len(examples) // batch_size)
-
-    def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        place = (int(step) * batch_size + np.arange(batch_size))[rows]
-        real = place < len(examples)
-        return examples[np.where(real, place, 0)].astype(np.int64), real.astype(np.int64)
 
     def example(record: tf.Tensor, index: tf.Tensor, real: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
@@ -142,6 +118,27 @@ def eval_batches(
             views_lib.decode(encoded), resize=data.eval_resize, size=data.image_size
         )
         return Batch({"eval": image}, label, tf.cast(tf.where(real == 1, index, -1), tf.int32))
+
+    return eval_steps(source, data, example, batch_size=batch_size, share=share, examples=examples)
+
+
+def eval_steps(
+    source: Source,
+    data: config_lib.Data,
+    example: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch],
+    *,
+    batch_size: int,
+    share: Share,
+    examples: np.ndarray | None = None,
+) -> Iterator[Batch]:
+    """As `eval_batches`, of whatever `example` makes of a record, its index and 1, or of padding and 0."""
+    rows = share.rows(batch_size)
+    examples = np.arange(source.num_examples) if examples is None else np.asarray(examples)
+    num_steps = -(-len(examples) // batch_size)
+
+    def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        index, real = padded(int(step), batch_size, share, examples)
+        return index.astype(np.int64), real.astype(np.int64)
 
     def leave_out(step: int, index: int, real: int) -> tuple[tf.Tensor, int] | None:
         del step

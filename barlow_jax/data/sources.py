@@ -22,6 +22,9 @@ from barlow_jax.errors import UserError
 
 tf.config.set_visible_devices([], "GPU")  # they are JAX's; TensorFlow would take their memory
 
+# Indices into a split to their records or files.
+Read = Callable[[Sequence[int]], list[bytes]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -39,8 +42,9 @@ class Source:
 
 def open_split(data: config_lib.Data, split: str) -> Source:
     """Opens a split, preparing the data set first where TFDS can."""
+    keep = _keeping if data.cache == "encoded" else None
     if data.name == "folder":
-        return _open_folder(data, split)
+        return _open_folder(data, split, keep)
     builder = catalog.tfds_builder(data)
     if not builder.data_path.exists():
         if not sys.stderr.isatty():
@@ -54,7 +58,7 @@ def open_split(data: config_lib.Data, split: str) -> Source:
         except AssertionError as error:  # archives that their licence wants downloaded by hand
             raise UserError(str(error)) from None
         builder = catalog.tfds_builder(data)
-    return _open_tfds(builder, split)
+    return _open_tfds(builder, split, keep)
 
 
 def read_labels(source: Source) -> np.ndarray:
@@ -64,7 +68,21 @@ def read_labels(source: Source) -> np.ndarray:
     return np.concatenate(list(labels.as_numpy_iterator()))
 
 
-def _open_folder(data: config_lib.Data, split: str) -> Source:
+def _keeping(read: Read) -> Read:
+    """`read` in the place of a disk: what it gave once stays in memory. Threads may call it at the same time;
+    at worst two of them read the same record, and it is kept once."""
+    kept: dict[int, bytes] = {}
+
+    def read_new(indices: Sequence[int]) -> list[bytes]:
+        new = [index for index in dict.fromkeys(indices) if index not in kept]
+        if new:
+            kept.update(zip(new, read(new), strict=True))
+        return [kept[index] for index in indices]
+
+    return read_new
+
+
+def _open_folder(data: config_lib.Data, split: str, keep: Callable[[Read], Read] | None) -> Source:
     builder = tfds.ImageFolder(data.data_dir)
     # Private, but there is no other way: its as_dataset() reads every file, in order.
     examples = builder._split_examples[split]
@@ -72,16 +90,26 @@ def _open_folder(data: config_lib.Data, split: str) -> Source:
     tensor = tf.constant(paths)
     labels = tf.constant([builder.info.features["label"].str2int(e.label) for e in examples], tf.int32)
 
+    # A file is read where it is parsed: by many threads, and one that cannot be read is one row's fault.
     def parse(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.io.read_file(tf.gather(tensor, index)), tf.gather(labels, index)
+        return read_file(index), tf.gather(labels, index)
 
+    def read_file(index: tf.Tensor) -> tf.Tensor:
+        if keep is None:
+            return tf.io.read_file(tf.gather(tensor, index))
+        return tf.ensure_shape(tf.numpy_function(lambda i: kept([int(i)])[0], [index], tf.string), [])
+
+    def read_files(indices: Sequence[int]) -> list[bytes]:
+        return [tf.io.read_file(paths[index]).numpy() for index in indices]
+
+    kept = keep and keep(read_files)
     num_classes = builder.info.features["label"].num_classes
     return Source(
         len(examples), num_classes, False, lambda index: index, parse, Broken(lambda index: paths[index])
     )
 
 
-def _open_tfds(builder: Any, split: str) -> Source:
+def _open_tfds(builder: Any, split: str, keep: Callable[[Read], Read] | None) -> Source:
     features = builder.info.features
     image_key = _key(builder, "image", lambda kind: isinstance(kind, tfds.features.Image))
     if image_key is None:
@@ -98,6 +126,8 @@ def _open_tfds(builder: Any, split: str) -> Source:
             f"{builder.data_path} is stored as {builder.info.file_format.value}, which cannot be read by "
             "index; prepare it anew: BUCKET= DATA_DIR=<another folder> bash launch/prepare_data.sh <data set>"
         )
+
+    read = keep(read) if keep else read
 
     def fetch(index: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(

@@ -67,14 +67,8 @@ def on_canvas(
     shape = tf.shape(image)[:2]
     places = shelves([size] * len(views), side)
 
-    def pad(part: tf.Tensor, top: int, left: int) -> tf.Tensor:
-        height, width = tf.unstack(tf.shape(part)[:2])
-        lines = tf.reshape(part, (height, 3 * width))  # one copy a line, not one a pixel
-        wide = tf.pad(lines, [[top, side - top - height], [3 * left, 3 * (side - left - width)]])
-        return tf.reshape(wide, (side, side, 3))
-
     def whole() -> tuple[tf.Tensor, tf.Tensor]:
-        return pad(image, 0, 0), shape
+        return pad(image, 0, 0, side), shape
 
     def cropped() -> tuple[tf.Tensor, tf.Tensor]:
         if places is None:
@@ -85,11 +79,19 @@ def on_canvas(
             make_view(image, View(crop=view.crop, order=("crop",)), size, seed)
             for view, seed in zip(views.values(), seeds, strict=True)
         ]
-        parts = [pad(part, *place) for part, place in zip(crops, places, strict=True)]
+        parts = [pad(part, *place, side) for part, place in zip(crops, places, strict=True)]
         return tf.add_n(parts), tf.zeros_like(shape)
 
     canvas, shape = tf.cond(tf.reduce_all(shape <= side), whole, cropped)
-    return {CANVAS: tf.ensure_shape(canvas, [side, side, 3]), SHAPE: tf.ensure_shape(shape, [2])}
+    return {CANVAS: canvas, SHAPE: tf.ensure_shape(shape, [2])}
+
+
+def pad(image: tf.Tensor, top: int, left: int, side: int) -> tf.Tensor:
+    """`[side, side, 3]` uint8: the image at a place of a black canvas."""
+    height, width = tf.unstack(tf.shape(image)[:2])
+    lines = tf.reshape(image, (height, 3 * width))  # one copy a line, not one a pixel
+    wide = tf.pad(lines, [[top, side - top - height], [3 * left, 3 * (side - left - width)]])
+    return tf.ensure_shape(tf.reshape(wide, (side, side, 3)), [side, side, 3])
 
 
 def draw(view: View, seed: tf.Tensor) -> dict[str, tf.Tensor]:

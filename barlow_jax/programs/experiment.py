@@ -13,13 +13,13 @@ import numpy as np
 from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.config import Config
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import num_features
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share
 from barlow_jax.programs import encoders
 from barlow_jax.recipe import Recipe
 from barlow_jax.step import init_state
@@ -36,7 +36,7 @@ class Experiment:
     config: Config
     layout: Layout
     network: Network
-    share: pipeline.Share
+    share: Share
 
     @classmethod
     def of(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
@@ -52,7 +52,7 @@ class Experiment:
                 jnp.dtype(network.dtype).itemsize,
             )
         layout = Layout(mesh, projector, config.mesh.embeddings)
-        share = pipeline.Share(jax.process_index(), jax.process_count())
+        share = Share(jax.process_index(), jax.process_count())
         return cls(config, layout, Network(config.network, layout.parallel_linear), share)
 
     def order(self, num_images: int) -> Order:
@@ -90,10 +90,10 @@ class Experiment:
         optimizer = self.step_parts(order)["optimizer"]
         return self.run_once(partial(init_state, network=self.network, optimizer=optimizer))
 
-    def eval_batches(self, source: sources.Source, examples: np.ndarray | None = None) -> Iterator[Batch]:
+    def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
         batch_size = self.config.eval_batch_size
-        return pipeline.eval_batches(
-            source, self.config.data, batch_size=batch_size, share=self.share, examples=examples
+        return source.eval_batches(
+            self.config.data, batch_size=batch_size, share=self.share, examples=examples
         )
 
     def encoder(self, place: pathlib.Path, kind: str) -> tuple[features.Encode, int]:
@@ -131,7 +131,7 @@ class Experiment:
         return self._table(encode, data.train_split), self._table(encode, data.eval_split)
 
     def _table(self, encode: features.Encode, split: str) -> FeatureTable:
-        source = sources.open_split(self.config.data, split)
+        source = splits.open_split(self.config.data, split)
         table = features.extract(encode, self.eval_batches(source), self.layout)
         return table._replace(broken=source.num_examples - len(table.index))
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from barlow_jax import config as config_lib, optim
 from barlow_jax.config import Config
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, scores
 from barlow_jax.evals.subsets import accuracy_by_fraction
@@ -49,12 +49,12 @@ def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
     Broken images are those that this process met: of a training split, in the fraction with most of them.
     """
     lists, draws = _LISTS.get(config.data.name, {}), config.finetune.subset_draws
-    test = sources.open_split(config.data, config.data.eval_split)
+    test = splits.open_split(config.data, config.data.eval_split)
     results, broken = {}, 0
     for fraction in config.finetune.label_fractions:
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
-        train = sources.open_split(data, data.train_split)
-        labels = sources.read_labels(train)
+        train = splits.open_split(data, data.train_split)
+        labels = train.read_labels()
         compiled = functools.cache(partial(_compile, config, int(labels.max()) + 1))
 
         def measure(rows: np.ndarray, draw: int, train=train, compiled=compiled) -> dict[str, float]:
@@ -106,7 +106,7 @@ def _compile(config: Config, num_classes: int, num_rows: int) -> Tuning:
 
 
 def _train(
-    tuning: Tuning, encoder: EncoderState, source: sources.Source, rows: np.ndarray, draw: int
+    tuning: Tuning, encoder: EncoderState, source: splits.Split, rows: np.ndarray, draw: int
 ) -> TrainState:
     """From the encoder and a new head; `draw` seeds the head, the order and the augmentation."""
     experiment, order = tuning.experiment, dataclasses.replace(tuning.order, seed=tuning.order.seed + draw)
@@ -116,15 +116,15 @@ def _train(
     # The step takes over the memory of what it is given, and the next draw starts from the encoder again.
     params, stats = jax.tree.map(jnp.copy, (encoder.params, encoder.batch_stats))
     state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
-    batches = pipeline.train_batches(
-        source, config.data, config.recipe.views, order,
+    batches = source.train_batches(
+        config.data, config.recipe.views, order,
         first_step=0, num_steps=num_steps, share=experiment.share, examples=rows,
     )  # fmt: skip
     with contextlib.closing(Feed(batches, experiment.layout.place)) as feed:
         return fit(tuning.step, state, feed, num_steps=num_steps)
 
 
-def _accuracy(tuning: Tuning, state: TrainState, test: sources.Source) -> dict[str, float]:
+def _accuracy(tuning: Tuning, state: TrainState, test: splits.Split) -> dict[str, float]:
     """Top-1 and top-5 in 0..1, in evaluation mode."""
     params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
     experiment, encode = tuning.experiment, partial(tuning.encode, params, stats)

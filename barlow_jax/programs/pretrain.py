@@ -12,10 +12,10 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, optim
+from barlow_jax import configdict, files, optim, resident
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.config import Config
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
@@ -32,7 +32,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     del args
     started = time.monotonic()
     experiment = Experiment.of(config)
-    source = sources.open_split(config.data, config.data.train_split)
+    source = splits.open_split(config.data, config.data.train_split)
     _check_labels(config, source)
     order = experiment.order(source.num_examples)
     num_steps = experiment.num_steps(order)
@@ -46,11 +46,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
         )
         state, first_step = _start(experiment, order, checkpoints)
-        batches = pipeline.train_batches(
-            source, config.data, config.recipe.views, order,
-            first_step=first_step, num_steps=num_steps, share=experiment.share,
-        )  # fmt: skip
-        feed = Feed(batches, experiment.layout.place)
+        feed = _feed(experiment, source, order, first_step, num_steps)
         stack.callback(feed.close)
         writer = MetricsWriter(workdir, first_step=first_step)
         stack.callback(writer.close)
@@ -74,7 +70,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _check_labels(config: Config, source: sources.Source) -> None:
+def _check_labels(config: Config, source: splits.Split) -> None:
     """What needs labels is refused where they are of another kind, before a step is compiled."""
     if source.several_labels and config.monitor.every_epochs:
         raise UserError(
@@ -127,13 +123,30 @@ def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainStat
     return checkpoints.restore(abstract_state(init), experiment.layout, step), step
 
 
+def _feed(
+    experiment: Experiment, source: splits.Split, order: Order, first_step: int, num_steps: int
+) -> Feed:
+    """The batches of the steps, from the host or from the devices' own memory: the same bits."""
+    data, layout = experiment.config.data, experiment.layout
+    window = {"first_step": first_step, "num_steps": num_steps, "share": experiment.share}
+    if data.cache != "decoded":
+        return Feed(source.train_batches(data, experiment.config.recipe.views, order, **window), layout.place)
+    resident.refuse_too_large(source.num_examples, data.canvas)
+    there = resident.Resident(source.decoded(data), layout)
+
+    def met(index: int, step: int) -> None:  # named and checked against max_broken when it was decoded
+        source.broken.add(index, "cannot be decoded", step=step, most=None)
+
+    return Feed(there.rows(order, **window, broken=met), there.take)
+
+
 def _progress(
     experiment: Experiment,
     order: Order,
     writer: MetricsWriter,
     feed: Feed,
     first_step: int,
-    source: sources.Source,
+    source: splits.Split,
 ) -> Progress:
     rates = optim.learning_rates(experiment.config, order.steps_per_epoch)
     return Progress(
@@ -148,13 +161,13 @@ def _progress(
     )
 
 
-def _monitor(experiment: Experiment, train: sources.Source, writer: MetricsWriter) -> Hook:
+def _monitor(experiment: Experiment, train: splits.Split, writer: MetricsWriter) -> Hook:
     """k-NN accuracy of the encoder as it is, on fixed images of both splits."""
     config = experiment.config.monitor
-    test = sources.open_split(experiment.config.data, experiment.config.data.eval_split)
+    test = splits.open_split(experiment.config.data, experiment.config.data.eval_split)
     encoder = experiment.jitted_encoder()
 
-    def table(source: sources.Source, state: TrainState) -> FeatureTable:
+    def table(source: splits.Split, state: TrainState) -> FeatureTable:
         chosen = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
         batches = experiment.eval_batches(source, np.sort(chosen))
         params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))

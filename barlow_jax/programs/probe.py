@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from barlow_jax.config import Config
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import splits
 from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.order import Order
@@ -69,7 +69,7 @@ def _epochs(
     if not config.probe.augment:
         chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
         return linear.table_batches(chosen, config.probe.batch_size, seed)
-    source = sources.open_split(config.data, config.data.train_split)
+    source = splits.open_split(config.data, config.data.train_split)
     views = {"probe": classifier_view(config.recipe.views["a"])}
     order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
     crop = None
@@ -79,8 +79,8 @@ def _epochs(
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         first_step = epoch * order.steps_per_epoch
-        batches = pipeline.train_batches(
-            source, config.data, views, order, examples=train.index[rows],
+        batches = source.train_batches(
+            config.data, views, order, examples=train.index[rows],
             first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
         )  # fmt: skip
         for batch in batches:

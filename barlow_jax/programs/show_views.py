@@ -13,9 +13,10 @@ import numpy as np
 
 from barlow_jax.augment.views import augment
 from barlow_jax.config import Config
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import splits
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share
+from barlow_jax.validate.data import problems_of
 from barlow_jax.validate.recipe import recipe_problems
 
 _CELL_INCHES = 1.4
@@ -26,7 +27,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
     if out is None or out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
-    source = sources.open_split(config.data, config.data.train_split)
+    source = splits.open_split(config.data, config.data.train_split)
     number = min(args.images, source.num_examples)
     if number < 1:
         raise UserError(f"--images: must be 1 or more, got {args.images}")
@@ -36,22 +37,25 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     return {"out": str(out), "images": number, "columns": list(columns)}
 
 
-def sheet(config: Config, source: sources.Source, number: int) -> dict[str, np.ndarray]:
+def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.ndarray]:
     """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
     order = Order(config.seed, source.num_examples, number)
-    share = pipeline.Share()
+    share = Share()
     index, _ = order.batch(0)
-    (originals,) = pipeline.eval_batches(
-        source, dataclasses.replace(config.data, eval_resize=config.data.image_size),
+    (originals,) = source.eval_batches(
+        dataclasses.replace(config.data, eval_resize=config.data.image_size),
         batch_size=number, share=share, examples=index,
     )  # fmt: skip
     made = {}
     for place in ("host", "device"):
-        case = dataclasses.replace(config, data=dataclasses.replace(config.data, augment_on=place))
-        if any(recipe_problems(case)):  # an order that the accelerator cannot honour
+        case = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, augment_on=place, cache="none")
+        )
+        # An order that the accelerator cannot honour; arrays on the host.
+        if any(recipe_problems(case)) or any(problems_of("data", case.data)):
             continue
-        (batch,) = pipeline.train_batches(
-            source, case.data, config.recipe.views, order, first_step=0, num_steps=1, share=share
+        (batch,) = source.train_batches(
+            case.data, config.recipe.views, order, first_step=0, num_steps=1, share=share
         )
         views = batch.views
         if place == "device":

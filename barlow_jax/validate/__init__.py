@@ -5,6 +5,7 @@ import dataclasses
 
 from barlow_jax.config import Config
 from barlow_jax.validate import bounds
+from barlow_jax.validate.data import data_problems
 from barlow_jax.validate.evaluations import evaluation_problems
 from barlow_jax.validate.recipe import recipe_problems
 
@@ -23,8 +24,8 @@ class Facts:
 def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
     checks = (
-        _ranges(config), evaluation_problems(config), recipe_problems(config), _objective(config),
-        _shapes(config), _mesh(config, facts), _sizes(config, facts),
+        _ranges(config), data_problems(config), evaluation_problems(config), recipe_problems(config),
+        _objective(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
     )  # fmt: skip
     return [problem for check in checks for problem in check]
 

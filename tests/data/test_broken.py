@@ -11,9 +11,8 @@ import pytest
 from barlow_jax.config import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.broken import SHOWN, Broken, reason
-from barlow_jax.data.pipeline import Share
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share
 from barlow_jax.recipe import Blur, Jitter, View
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}

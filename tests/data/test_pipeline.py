@@ -7,9 +7,8 @@ import tensorflow as tf
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import Data
 from barlow_jax.data import pipeline, sources, views
-from barlow_jax.data.pipeline import Share
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share
 from barlow_jax.recipe import Blur, Jitter, Solarize, View
 
 # Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.

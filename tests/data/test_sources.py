@@ -11,6 +11,7 @@ from barlow_jax.config import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.digits import Digits
 from barlow_jax.errors import UserError
+from barlow_jax.order import Share
 
 
 def _examples(source, index):
@@ -94,7 +95,7 @@ def test_batches_carry_all_labels_of_an_image(tmp_path):
     """The data set is prepared on the way, as any other."""
     data = Data(name="multi_digits", data_dir=str(tmp_path), image_size=24, eval_resize=24)
     source = sources.open_split(data, "test")
-    batches = list(pipeline.eval_batches(source, data, batch_size=32, share=pipeline.Share()))
+    batches = list(pipeline.eval_batches(source, data, batch_size=32, share=Share()))
     made = {
         image.tobytes(): multi_label.multi_hot(objects) for image, objects in multi_label.examples("test")
     }

@@ -13,9 +13,15 @@ def test_each_op_is_timed_with_those_before_it(program):
 
 
 def test_for_a_topology_it_is_a_share_of_the_train_step(program):
-    result, _ = program("bench", "augment", *TINY, "--config.train.batch_size=16", "--topology", "v5e:2x2")
-    cycles = [row["cycles"] for row in result["rows"]]
-    assert 0 < cycles[0] < cycles[2] < cycles[4], "jitter and blur cost more than to leave them out"
+    off = [
+        f"--config.recipe.views.{view}.{op}.probability=0"
+        for view in "ab"
+        for op in ("jitter", "solarize", "flip")
+    ]
+    argv = ("bench", "augment", *TINY, *off, "--config.train.batch_size=16", "--topology", "v5e:2x2")
+    result, _ = program(*argv)
+    crop, _, blur = [row["cycles"] for row in result["rows"]]
+    assert 0 < crop < blur
     assert all(row["share_of_step"] > 0 for row in result["rows"])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from barlow_jax.data import pipeline, sources, stages
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Share
 
 
 def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program, config_file, tmp_path):
@@ -22,7 +22,7 @@ def test_stages_hold_what_the_pipeline_makes(small_config, typed):
     made = {name: next(stage(1)) for name, stage in stages.make(config, source, order).items()}
     whole = next(
         pipeline.train_batches(
-            source, config.data, config.recipe.views, order, first_step=0, num_steps=1, share=pipeline.Share()
+            source, config.data, config.recipe.views, order, first_step=0, num_steps=1, share=Share()
         )
     )
     assert set(made["decode"].views["levels"]) == {8 * 8 * 3} and np.all(made["read"].views["bytes"] > 50)

@@ -80,6 +80,17 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     assert probed["broken_images"] == {"train": 3, "test": 2}
 
 
+def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(argv, tmp_path, program):
+    argv = ("pretrain", *argv, "--config.data.augment_on=device", "--config.data.canvas=8")
+    whole, _ = program(*argv, "--workdir", tmp_path / "host")
+    results, said = program(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
+    for name in ("loss", "step", "broken_images"):
+        assert results[name] == whole[name]
+    assert results["broken_images"] == 3 and said.count("broken image ") == 3
+    states = (_state(tmp_path / place, 8) for place in ("host", "devices"))
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
 def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, program, folder):
     results, said = program("pretrain", *argv, "--workdir", tmp_path, "--config.data.max_broken=1", code=2)
     assert results is None and "Traceback" not in said

@@ -43,13 +43,13 @@ def test_both_rates_follow_the_schedule(settings, expected):
 
 
 def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, monkeypatch):
-    config, opened, real = typed(small_config), [], finetune.sources.open_split
+    config, opened, real = typed(small_config), [], finetune.splits.open_split
 
     def digits_in_their_place(data, split):
         opened.append((data.name, split))
         return real(dataclasses.replace(data, name="digits"), split)
 
-    monkeypatch.setattr(finetune.sources, "open_split", digits_in_their_place)
+    monkeypatch.setattr(finetune.splits, "open_split", digits_in_their_place)
     settings = dataclasses.replace(config.finetune, label_fractions=(0.01, 0.1, 0.5), num_epochs=1)
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, name="imagenet2012"), finetune=settings

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from barlow_jax.augment.views import augment
-from barlow_jax.data import pipeline, sources
-from barlow_jax.order import Order
+from barlow_jax.data import splits
+from barlow_jax.order import Order, Share
 from barlow_jax.programs import show_views
 
 
@@ -25,12 +25,12 @@ def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file,
 
 def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
     config = typed(small_config)
-    source = sources.open_split(config.data, "train")
+    source = splits.open_split(config.data, "train")
     columns = show_views.sheet(config, source, 5)
     order = Order(config.seed, source.num_examples, config.train.batch_size)
     batch = next(
-        pipeline.train_batches(
-            source, config.data, config.recipe.views, order, first_step=0, num_steps=1, share=pipeline.Share()
+        source.train_batches(
+            config.data, config.recipe.views, order, first_step=0, num_steps=1, share=Share()
         )
     )
     for name, views in batch.views.items():
@@ -38,9 +38,7 @@ def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
     assert columns["original"].shape == (5, 8, 8, 3)
     data = dataclasses.replace(config.data, augment_on="device")
     decoded = next(
-        pipeline.train_batches(
-            source, data, config.recipe.views, order, first_step=0, num_steps=1, share=pipeline.Share()
-        )
+        source.train_batches(data, config.recipe.views, order, first_step=0, num_steps=1, share=Share())
     )
     made = augment(
         {name: rows[:5] for name, rows in decoded.views.items()},
@@ -55,7 +53,7 @@ def test_an_order_that_the_accelerator_cannot_honour_is_shown_from_the_host_alon
         view.order = ("jitter", "crop", "rotate", "flip", "grayscale", "blur", "solarize", "normalize")
         view.jitter.probability = 0.8
     config = typed(small_config)
-    columns = show_views.sheet(config, sources.open_split(config.data, "train"), 2)
+    columns = show_views.sheet(config, splits.open_split(config.data, "train"), 2)
     assert list(columns) == ["original", "view a, host", "view b, host"]
 
 

@@ -1,0 +1,143 @@
+"""Images and labels in NumPy's files: one `<split>.npz` for each split, in `config.data.data_dir`.
+
+  images       [N, height, width, 3] uint8 levels; grey ones also [N, height, width] or [N, height, width, 1]
+  labels       [N] integers, the classes 0 .. C - 1; may be absent
+  num_classes  [] C; the largest label + 1 where it is absent
+
+`numpy.savez` writes one, compressed or not; `launch/prepare_data.sh --arrays` makes them of a TFDS data set.
+"""
+
+from typing import NamedTuple
+import zipfile
+import zlib
+
+from etils import epath
+import numpy as np
+
+from barlow_jax import config as config_lib
+from barlow_jax.errors import UserError
+
+_WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays makes them of a TFDS data set"
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+)  # what zipfile and numpy raise of wrong bytes
+
+
+class Header(NamedTuple):
+    """What the file says of an array before its first value."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Images(NamedTuple):
+    """A split in memory."""
+
+    levels: np.ndarray  # [N, height, width, 3] uint8; of grey images a view of one channel
+    labels: np.ndarray  # [N] int32; -1 where there are none
+    num_classes: int | None
+
+
+def count(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+    """Images by split, read in the files' headers; and problems."""
+    counts, problems = {}, []
+    for split in splits:
+        try:
+            counts[split] = read_headers(data, split)["images"].shape[0]
+        except UserError as error:
+            problems.append(str(error))
+    return counts, problems
+
+
+def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
+    """The arrays of a split by name, their shapes and dtypes checked; no array is loaded.
+
+    Raises:
+      UserError: there is no such file, or it does not hold what the module's docstring says.
+    """
+    path = _path(data, split)
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            headers = {key: _read_header(archive, name) for key, name in members.items()}
+    except _DAMAGED as error:
+        raise UserError(f"config.data.data_dir: {path} is not what numpy.savez writes ({error})") from None
+    for problem in _problems(headers, data.canvas):
+        raise UserError(f"config.data.data_dir: {path}: {problem}")
+    return headers
+
+
+def load(data: config_lib.Data, split: str) -> Images:
+    """The split; errors as of `read_headers`, and labels out of their range."""
+    headers, path = read_headers(data, split), _path(data, split)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            levels = arrays["images"]
+            labels = arrays["labels"].astype(np.int64) if "labels" in headers else None
+            named = int(arrays["num_classes"]) if "num_classes" in headers else None
+    except _DAMAGED as error:
+        raise UserError(f"config.data.data_dir: {path} is damaged ({error}); write it anew") from None
+    levels = levels if levels.ndim == 4 else levels[..., np.newaxis]
+    levels = np.broadcast_to(levels, (*levels.shape[:3], 3))
+    if labels is None:
+        return Images(levels, np.full(len(levels), -1, np.int32), None)
+    num_classes = int(labels.max()) + 1 if named is None else named
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise UserError(
+            f"config.data.data_dir: {path}: labels must be 0 .. num_classes - 1 = {num_classes - 1}, got "
+            f"{labels.min()} .. {labels.max()}; leave the array out where there are none"
+        )
+    return Images(levels, labels.astype(np.int32), num_classes)
+
+
+def _path(data: config_lib.Data, split: str) -> epath.Path:
+    if not data.data_dir:
+        raise UserError("config.data.data_dir: arrays need the folder of <split>.npz")
+    root = epath.Path(data.data_dir)
+    if not root.is_dir():
+        raise UserError(f"config.data.data_dir: there is no folder {root}")
+    path = root / f"{split}.npz"
+    if not path.exists():
+        there = ", ".join(sorted(p.name for p in root.iterdir() if p.name.endswith(".npz"))) or "none"
+        raise UserError(f"config.data: {root} has no {split}.npz; of such files it has {there}; {_WRITE}")
+    return path
+
+
+def _read_header(archive: zipfile.ZipFile, name: str) -> Header:
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read is None:
+            raise ValueError(f"{name} has version {version} of NumPy's format")
+        shape, _, dtype = read(file)
+        return Header(shape, dtype)
+
+
+def _problems(headers: dict[str, Header], canvas: int):
+    images, labels, classes = (headers.get(key) for key in ("images", "labels", "num_classes"))
+    if images is None:
+        yield f"there is no array images; it has {', '.join(headers) or 'none'}; {_WRITE}"
+        return
+    channels = images.shape[3:] if len(images.shape) == 4 else (1,)
+    if len(images.shape) not in (3, 4) or channels not in ((1,), (3,)) or 0 in images.shape:
+        yield f"images must be [N, height, width, 3], or of one channel, or without that axis, got {images.shape}"
+    elif images.dtype != np.uint8:
+        yield f"images must be uint8 levels 0..255, got {images.dtype}"
+    elif max(images.shape[1:3]) > canvas:
+        yield (
+            f"images of {images.shape[1]} x {images.shape[2]} pixels do not fit into config.data.canvas = {canvas}; "
+            f"set it to {max(images.shape[1:3])} or more"
+        )
+    elif labels and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
+        yield (
+            f"labels must be {images.shape[0]} integers, one an image, got {labels.dtype} of shape {labels.shape}"
+        )
+    elif classes and (classes.shape != () or classes.dtype.kind not in "iu"):
+        yield f"num_classes must be one integer, got {classes.dtype} of shape {classes.shape}"

@@ -1,0 +1,83 @@
+"""A split of records or files that TensorFlow reads and decodes: whatever TFDS prepared, and folders."""
+
+from collections.abc import Iterator, Mapping
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from barlow_jax import config as config_lib
+from barlow_jax.canvas import CANVAS, SHAPE
+from barlow_jax.data import pipeline, sources, views as views_lib
+from barlow_jax.errors import UserError
+from barlow_jax.order import Order, Share
+from barlow_jax.recipe import View
+from barlow_jax.types import Batch
+
+_ROWS = 64  # that are decoded at a time
+
+
+class Records:
+    """The wing's functions as a `splits.Split`."""
+
+    def __init__(self, source: sources.Source):
+        self._source = source
+        self.num_examples, self.num_classes = source.num_examples, source.num_classes
+        self.several_labels, self.broken = source.several_labels, source.broken
+
+    def train_batches(
+        self,
+        data: config_lib.Data,
+        views: Mapping[str, View],
+        order: Order,
+        *,
+        first_step: int,
+        num_steps: int,
+        share: Share,
+        examples: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
+        window = {"first_step": first_step, "num_steps": num_steps}
+        return pipeline.train_batches(
+            self._source, data, views, order, **window, share=share, examples=examples
+        )
+
+    def eval_batches(
+        self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None
+    ) -> Iterator[Batch]:
+        return pipeline.eval_batches(
+            self._source, data, batch_size=batch_size, share=share, examples=examples
+        )
+
+    def read_labels(self) -> np.ndarray:
+        return sources.read_labels(self._source)
+
+    def decoded(self, data: config_lib.Data) -> Batch:
+        """All are decoded by this process, so all broken ones are named and counted by it, before a step."""
+
+        def example(record: tf.Tensor, index: tf.Tensor, real: tf.Tensor) -> Batch:
+            encoded, label = self._source.parse(record)
+            image = views_lib.decode(encoded)
+            canvas = views_lib.pad(image[: data.canvas, : data.canvas], 0, 0, data.canvas)
+            index = tf.cast(tf.where(real == 1, index, -1), tf.int32)
+            return Batch({CANVAS: canvas, SHAPE: tf.shape(image)[:2]}, label, index)
+
+        batches = pipeline.eval_steps(self._source, data, example, batch_size=_ROWS, share=Share())
+        first = next(batches)
+        whole = tf.nest.map_structure(
+            lambda rows: np.zeros((self.num_examples, *rows.shape[1:]), rows.dtype), first
+        )
+        for number, batch in enumerate(itertools.chain([first], batches)):
+            self._refuse_larger(batch, data.canvas)
+            start = number * _ROWS
+            for table, rows in zip(*map(tf.nest.flatten, (whole, batch)), strict=True):
+                table[start : start + _ROWS] = rows[: len(table) - start]
+        return whole
+
+    def _refuse_larger(self, batch: Batch, canvas: int) -> None:
+        for (height, width), index in zip(batch.views[SHAPE].tolist(), batch.index.tolist(), strict=True):
+            if max(height, width) > canvas:
+                raise UserError(
+                    f"config.data.canvas: {self.broken.name(index)} has {height} x {width} pixels, which do not "
+                    f"fit into {canvas} x {canvas}, and config.data.cache=decoded keeps whole images; set "
+                    f"config.data.canvas to {max(height, width)} or more"
+                )

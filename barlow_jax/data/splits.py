@@ -1,0 +1,93 @@
+"""The one door to the data: opens a split of whatever kind, with TensorFlow only where its kind needs it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from barlow_jax import config as config_lib
+from barlow_jax.data.broken import Broken
+from barlow_jax.errors import UserError
+from barlow_jax.order import Order, Share
+from barlow_jax.recipe import View
+from barlow_jax.types import Batch
+
+
+class Split(Protocol):
+    """The examples of a split, by their index 0..N - 1."""
+
+    num_examples: int  # N
+    num_classes: int | None  # C; None where there are no labels
+    several_labels: bool  # an image shows any number of the classes
+    broken: Broken  # its images that could not be decoded, as far as they were met
+
+    def train_batches(
+        self,
+        data: config_lib.Data,
+        views: Mapping[str, View],
+        order: Order,
+        *,
+        first_step: int,
+        num_steps: int,
+        share: Share,
+        examples: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
+        """This process's rows of the batches of steps `first_step` to `num_steps - 1`.
+
+        With `data.augment_on` "host" the views are `views`, finished; with "device" they are what the step makes
+        them of (`barlow_jax.canvas`).
+
+        The order runs over `examples`, `[n]` indices into the split, or over all of it. What comes out depends
+        on the order's seed and the step alone, and the processes' rows, put together, are the global batch.
+        Another image (`order.stand_ins`) takes the row of one that cannot be decoded, which is counted.
+
+        Raises:
+          UserError: the split has more such images than `data.max_broken`.
+        """
+
+    def eval_batches(
+        self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None
+    ) -> Iterator[Batch]:
+        """This process's rows of the evaluation crops: one view, `eval`, `[B, image_size, image_size, 3]`.
+
+        They come in the order of `examples`, or of the split. The last batch is padded with rows of index -1,
+        which is also the index of an image that cannot be decoded: it is counted, and has no levels.
+
+        Raises:
+          UserError: the split has more such images than `data.max_broken`.
+        """
+
+    def read_labels(self) -> np.ndarray:
+        """`[N]` or `[N, C]` int32 labels (types.Batch), in the order of the split."""
+
+    def decoded(self, data: config_lib.Data) -> Batch:
+        """All examples as one batch of N host rows, with the views `canvas` and `shape` of `barlow_jax.canvas`.
+
+        The index is -1 where the image cannot be decoded.
+
+        Raises:
+          UserError: an image is larger than the canvas, or more are broken than `data.max_broken`.
+        """
+
+
+def open_split(data: config_lib.Data, split: str) -> Split:
+    """Opens a split, preparing the data set first where TFDS can.
+
+    Raises:
+      UserError: it cannot be read, and what to do.
+    """
+    if data.name == "arrays":
+        from barlow_jax.data import arrays
+
+        return arrays.Arrays.of(data, split)
+    try:
+        import tensorflow  # noqa: F401  it takes 10 s, or is not installed
+        import tensorflow_datasets  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"config.data.name: {data.name} is read by TensorFlow and TFDS, and importing them failed ({error}); "
+            "install tensorflow and tensorflow-datasets, or bring the images as config.data.name=arrays"
+        ) from None
+    from barlow_jax.data import records, sources
+
+    return records.Records(sources.open_split(data, split))

@@ -1,0 +1,119 @@
+"""Arrays against the same digits read by TensorFlow."""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from barlow_jax.config import Data
+from barlow_jax.data import splits
+from barlow_jax.errors import UserError
+from barlow_jax.order import Order, Share
+
+DIGITS = Data(name="digits", eval_split="test", image_size=8, eval_resize=8, canvas=8)
+WHOLE = Share()
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return splits.open_split(DIGITS, "test")
+
+
+@pytest.fixture(scope="module")
+def data(recorded, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arrays")
+    whole = recorded.decoded(DIGITS)
+    np.savez(folder / "test.npz", images=whole.views["canvas"][..., 0], labels=whole.labels)
+    return dataclasses.replace(DIGITS, name="arrays", data_dir=str(folder), augment_on="device")
+
+
+@pytest.fixture(scope="module")
+def source(data):
+    return splits.open_split(data, "test")
+
+
+def _train(source, data, share=WHOLE, examples=None, first_step=0, num_steps=3):
+    order = Order(1, source.num_examples if examples is None else len(examples), 24)
+    window = {"first_step": first_step, "num_steps": num_steps}
+    return list(source.train_batches(data, {}, order, **window, share=share, examples=examples))
+
+
+def _assert_same(one, other):
+    assert set(one.views) == set(other.views)
+    for name in one.views:
+        np.testing.assert_array_equal(one.views[name], other.views[name])
+        assert one.views[name].dtype == other.views[name].dtype
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_array_equal(one.index, other.index)
+    assert one.labels.dtype == other.labels.dtype and one.index.dtype == other.index.dtype
+
+
+def test_it_says_of_itself_what_the_recorded_split_says(source, recorded):
+    for name in ("num_examples", "num_classes", "several_labels"):
+        assert getattr(source, name) == getattr(recorded, name)
+    np.testing.assert_array_equal(source.read_labels(), recorded.read_labels())
+    assert len(source.broken) == 0
+
+
+def test_decoded_images_are_the_same_on_any_canvas(source, recorded, data):
+    for canvas in (8, 13):
+        sized = dataclasses.replace(data, canvas=canvas)
+        _assert_same(source.decoded(sized), recorded.decoded(sized))
+
+
+@pytest.mark.parametrize("examples", [None, np.array([5, 300, 2, 7])])
+def test_evaluation_gives_the_same_batches(source, recorded, data, examples):
+    for share in (Share(), Share(1, 2)):
+        batches = (
+            split.eval_batches(data, batch_size=100, share=share, examples=examples)
+            for split in (source, recorded)
+        )
+        for one, other in zip(*batches, strict=True):
+            _assert_same(one, other)
+
+
+def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(source, data):
+    sized = dataclasses.replace(data, canvas=11)
+    whole = source.decoded(data)
+    for step, batch in enumerate(_train(source, sized)):
+        index, position = Order(1, 360, 24).batch(step)
+        np.testing.assert_array_equal(batch.index, index)
+        np.testing.assert_array_equal(batch.labels, whole.labels[index])
+        np.testing.assert_array_equal(batch.views["canvas"][:, :8, :8], whole.views["canvas"][index])
+        assert not batch.views["canvas"][:, 8:].any() and not batch.views["canvas"][:, :, 8:].any()
+        assert batch.views["shape"].tolist() == [[8, 8]] * 24
+        np.testing.assert_array_equal(batch.views["position"], position)
+
+
+def test_parts_starts_and_examples_are_those_of_every_split(source, data):
+    whole = _train(source, data)
+    _assert_same(_train(source, data, first_step=2)[0], whole[2])
+    halves = [_train(source, data, share=Share(process, 2)) for process in range(2)]
+    for step, batch in enumerate(whole):
+        together = np.concatenate([half[step].views["canvas"] for half in halves])
+        np.testing.assert_array_equal(together, batch.views["canvas"])
+    chosen = np.arange(100, 130)
+    assert set(np.concatenate([b.index for b in _train(source, data, examples=chosen)])) <= set(chosen)
+
+
+def test_the_host_does_not_augment_them(source, data):
+    with pytest.raises(
+        UserError, match=r"the host's ops are TensorFlow's.*set config.data.augment_on=device"
+    ):
+        _train(source, dataclasses.replace(data, augment_on="host"))
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 30), (30, 20)])
+def test_the_evaluation_crop_is_pillows(tmp_path, height, width):
+    """Bit for bit: bilinear to 12 pixels of the shorter side, then the central 10. (Of images much taller than wide
+    Pillow 13 resizes the height first, and rounds otherwise.)"""
+    levels = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    np.savez(tmp_path / "test.npz", images=levels)
+    data = Data(name="arrays", data_dir=str(tmp_path), image_size=10, eval_resize=12, canvas=40)
+    (batch,) = splits.open_split(data, "test").eval_batches(data, batch_size=3, share=Share())
+    shape = np.array([height, width]) * 12 // min(height, width)
+    top, left = (round((length - 10) / 2) for length in shape.tolist())
+    for image, made in zip(levels, batch.views["eval"], strict=True):
+        resized = Image.fromarray(image).resize(shape[::-1].tolist(), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(made, np.asarray(resized)[top : top + 10, left : left + 10])

@@ -1,0 +1,20 @@
+import sys
+
+import pytest
+
+from barlow_jax.config import Data
+from barlow_jax.data import catalog, splits
+from barlow_jax.errors import UserError
+
+
+@pytest.mark.parametrize("module", ["tensorflow", "tensorflow_datasets"])
+@pytest.mark.parametrize("name", ["digits", "folder", "cifar10"])
+def test_what_needs_tensorflow_says_so_where_it_is_missing(monkeypatch, module, name):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"install tensorflow and tensorflow-datasets, or bring .*=arrays"):
+        splits.open_split(Data(name=name), "train")
+
+
+def test_a_data_set_of_tfds_is_not_at_hand_without_tfds(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    assert "install tensorflow and tensorflow-datasets" in catalog.not_at_hand(Data(name="voc/2007"))

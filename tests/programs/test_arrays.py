@@ -1,0 +1,113 @@
+"""Runs on arrays through the entry point: where TensorFlow is not installed, and with the images on the devices."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from barlow_jax import configdict
+from barlow_jax.__main__ import main
+from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.programs.experiment import Experiment
+
+TRAIN = 300
+FLAGS = (
+    "--config.data.augment_on=device", "--config.data.canvas=8", "--config.train.batch_size=64",
+    "--config.eval_batch_size=64", "--config.train.max_steps=6", "--config.checkpoint.every_epochs=10",
+    "--config.monitor.every_epochs=0",
+)  # fmt: skip
+ALONE = """
+import sys
+sys.modules.update(tensorflow=None, tensorflow_datasets=None)  # importing them is an ImportError
+from barlow_jax import processes
+from barlow_jax.__main__ import main
+processes.join = lambda *_: None  # which one process may do once
+codes = [main(argv.split("|")) for argv in sys.argv[1:]]
+assert not any(codes), codes
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The digits, grey; a seventh of them tests."""
+    root, digits = tmp_path_factory.mktemp("arrays"), load_digits()
+    levels = (digits.images * 15).astype(np.uint8)
+    np.savez(root / "train.npz", images=levels[:TRAIN], labels=digits.target[:TRAIN])
+    np.savez_compressed(root / "test.npz", images=levels[TRAIN:350], labels=digits.target[TRAIN:350])
+    return root
+
+
+@pytest.fixture(scope="module")
+def argv(folder, config_file):
+    where = ("--config.data.name=arrays", f"--config.data.data_dir={folder}")
+    return ("pretrain", "--config", config_file, *FLAGS, *where)
+
+
+@pytest.fixture(scope="module")
+def trained(argv, tmp_path_factory):
+    """The workdir of a run of six steps."""
+    path = tmp_path_factory.mktemp("trained")
+    assert main([*argv, "--workdir", str(path)]) == 0
+    return path
+
+
+def _state(workdir, step):
+    experiment = Experiment.of(configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0])
+    init = experiment.init(experiment.order(TRAIN))
+    with open_checkpoints(workdir) as checkpoints:
+        return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
+
+
+def test_a_run_is_trained_and_judged_where_tensorflow_is_not_installed(argv, tmp_path):
+    workdir = ("--workdir", str(tmp_path))
+    programs = ((*argv, "--config.train.max_steps=4", "--config.monitor.every_epochs=1"), ("knn",))
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *("|".join((*program, *workdir)) for program in programs)],
+        cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pretrained, judged = (json.loads(line) for line in done.stdout.splitlines())
+    assert pretrained["step"] == judged["step"] == 4
+    assert np.isfinite(pretrained["loss"]) and judged["knn"]["1"]["k20"] > 30
+    assert done.stderr.count("no events for TensorBoard") == 1
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["knn_top1"] == pretrained["knn_top1"]
+
+
+def test_images_on_the_devices_give_the_bits_of_those_of_the_host(argv, trained, tmp_path, program):
+    program(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
+    jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
+
+
+def test_a_run_goes_on_with_images_on_the_devices(argv, trained, tmp_path, program):
+    program(*argv, "--workdir", tmp_path, "--config.train.max_steps=2")
+    results, _ = program(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
+    assert results["first_step"] == 2
+    jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
+
+
+def test_classifiers_are_trained_on_arrays(trained, program):
+    flags = ("--config.finetune.label_fractions=0.5", "--config.finetune.num_epochs=1")
+    results, _ = program("finetune", "--workdir", trained, *flags, "--config.finetune.batch_size=64")
+    assert set(results["finetune"]) == {"0.5"}
+    flags = ("--config.probe.augment=true", "--config.probe.num_epochs=30", "--config.probe.batch_size=60")
+    results, _ = program("probe", "--workdir", trained, *flags, "--config.probe.label_fractions=1")
+    assert results["linear"]["1"]["top1"] > 30
+
+
+def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, program):
+    _, *flags = argv
+    results, _ = program(
+        "show-views", *flags, "--config.data.cache=decoded", "--out", tmp_path / "views.png", "--images", 3
+    )
+    assert results["columns"] == ["original", "view a, device", "view b, device"]
+
+
+def test_arrays_on_the_host_are_refused_with_the_remedy(argv, tmp_path, program):
+    _, said = program(*argv, "--workdir", tmp_path, "--config.data.augment_on=host", code=2)
+    assert "set config.data.augment_on=device" in said and not list(tmp_path.iterdir())
