@@ -5,6 +5,8 @@ function of the image and of a few uniforms in [0, 1): the randomness is the cal
 the same uniforms does the same. Rounding follows PIL: blends truncate, L rounds to nearest.
 """
 
+from collections.abc import Callable
+import functools
 import math
 
 import tensorflow as tf
@@ -12,6 +14,17 @@ import tensorflow as tf
 from barlow_jax import recipe
 
 CROP_ATTEMPTS = 10
+
+
+def _fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """By XLA where the image's shape is known, as after the crop: one pass over it, not one for each operation."""
+    compiled = tf.function(function, autograph=False, jit_compile=True)
+
+    @functools.wraps(function)
+    def call(image: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
+        return (compiled if image.shape.is_fully_defined() else function)(image, *rest)
+
+    return call
 
 
 def crop(image: tf.Tensor, u: tf.Tensor, op: recipe.Crop, size: int) -> tf.Tensor:
@@ -93,9 +106,9 @@ def jitter(image: tf.Tensor, u: tf.Tensor, op: recipe.Jitter) -> tf.Tensor:
     """Brightness, contrast, saturation and hue in random order."""
     brightness, contrast, saturation, turns = jitter_strengths(u, op)
     parts = {
-        "brightness": lambda x: blend(tf.zeros_like(x), x, brightness),
-        "contrast": lambda x: blend(tf.floor(tf.reduce_mean(luma(x)) + 0.5), x, contrast),
-        "saturation": lambda x: blend(luma(x), x, saturation),
+        "brightness": lambda x: _brighten(x, brightness),
+        "contrast": lambda x: _change_contrast(x, contrast),
+        "saturation": lambda x: _saturate(x, saturation),
         "hue": lambda x: shift_hue(x, turns),
     }
     parts = [part for name, part in parts.items() if getattr(op, name) > 0]
@@ -119,6 +132,21 @@ def jitter_order(u: tf.Tensor, num_parts: int) -> tf.Tensor:
     return tf.argsort(u[4 : 4 + num_parts])
 
 
+@_fused
+def _brighten(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return blend(tf.zeros_like(image), image, factor)
+
+
+@_fused
+def _change_contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return blend(tf.floor(tf.reduce_mean(luma(image)) + 0.5), image, factor)
+
+
+@_fused
+def _saturate(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    return blend(luma(image), image, factor)
+
+
 def blend(start: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """PIL's blend: start + factor (image - start), truncated and clipped."""
     return tf.clip_by_value(tf.floor(start + factor * (image - start)), 0.0, 255.0)
@@ -130,6 +158,7 @@ def luma(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.bitwise.right_shift(products + 32768, 16), tf.float32)
 
 
+@_fused
 def shift_hue(image: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     """Adds to H in PIL's 8-bit HSV, where 256 levels are one turn."""
     value = tf.reduce_max(image, -1)
@@ -158,12 +187,21 @@ def _through_float32(x: tf.Tensor) -> tf.Tensor:
 
 def grayscale(image: tf.Tensor, u: tf.Tensor, op: recipe.Grayscale) -> tf.Tensor:
     del u, op
+    return _gray(image)
+
+
+@_fused
+def _gray(image: tf.Tensor) -> tf.Tensor:
     return tf.repeat(luma(image), 3, axis=-1)
 
 
 def blur(image: tf.Tensor, u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
     """PIL's GaussianBlur: three extended box passes an axis, rounded to levels after each pass."""
-    box = box_kernel(blur_sigma(u, op), op.max_sigma)
+    return _box_passes(image, box_kernel(blur_sigma(u, op), op.max_sigma))
+
+
+@_fused
+def _box_passes(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     image = tf.cast(image, tf.float64)
     for axis in (1, 0):
         for _ in range(3):
@@ -199,9 +237,9 @@ def box_kernel(sigma: tf.Tensor, max_sigma: float) -> tf.Tensor:
 def _convolve(image: tf.Tensor, kernel: tf.Tensor, axis: int) -> tf.Tensor:
     """Along one axis of `[height, width, 3]`, the border repeated."""
     reach, length = kernel.shape[0] // 2, tf.shape(image)[axis]
-    ends = [tf.repeat(tf.gather(image, [place], axis=axis), reach, axis=axis) for place in (0, length - 1)]
-    wide = tf.concat([ends[0], image, ends[1]], axis)
-    parts = [tf.gather(wide, tf.range(k, k + length), axis=axis) for k in range(kernel.shape[0])]
+    first, last = (image[:1], image[-1:]) if axis == 0 else (image[:, :1], image[:, -1:])
+    wide = tf.concat([first] * reach + [image] + [last] * reach, axis)
+    parts = [wide[k : k + length] if axis == 0 else wide[:, k : k + length] for k in range(2 * reach + 1)]
     return tf.add_n([weight * part for weight, part in zip(tf.unstack(kernel), parts, strict=True)])
 
 

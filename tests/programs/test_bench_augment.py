@@ -20,8 +20,10 @@ def test_for_a_topology_it_is_a_share_of_the_train_step(program):
     ]
     argv = ("bench", "augment", *TINY, *off, "--config.train.batch_size=16", "--topology", "v5e:2x2")
     result, _ = program(*argv)
-    crop, _, blur = [row["cycles"] for row in result["rows"]]
-    assert 0 < crop < blur
+    crop, _, blur, within = result["rows"]
+    assert 0 < crop["cycles"] < blur["cycles"] and within["until"] == "all of it, in the step"
+    ratio = blur["cycles"] / blur["share_of_step"]
+    assert within["cycles"] > 0 and abs(within["cycles"] / within["share_of_step"] / ratio - 1) < 1e-9
     assert all(row["share_of_step"] > 0 for row in result["rows"])
 
 
