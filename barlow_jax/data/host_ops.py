@@ -5,8 +5,6 @@ function of the image and of a few uniforms in [0, 1): the randomness is the cal
 the same uniforms does the same. Rounding follows PIL: blends truncate, L rounds to nearest.
 """
 
-from collections.abc import Callable
-import functools
 import math
 
 import tensorflow as tf
@@ -16,19 +14,8 @@ from barlow_jax import recipe
 CROP_ATTEMPTS = 10
 
 
-def _fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """By XLA where the image's shape is known, as after the crop: one pass over it, not one for each operation."""
-    compiled = tf.function(function, autograph=False, jit_compile=True)
-
-    @functools.wraps(function)
-    def call(image: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
-        return (compiled if image.shape.is_fully_defined() else function)(image, *rest)
-
-    return call
-
-
 def crop(image: tf.Tensor, u: tf.Tensor, op: recipe.Crop, size: int) -> tf.Tensor:
-    """RandomResizedCrop to `[size, size, 3]`."""
+    """RandomResizedCrop of float32 or uint8 levels to `[size, size, 3]` float32."""
     top, left, height, width = crop_box(tf.shape(image), u, op)
     part = tf.slice(image, (top, left, 0), (height, width, 3))
     return resize(part, (size, size), op.method)
@@ -53,7 +40,7 @@ def crop_box(shape: tf.Tensor, u: tf.Tensor, op: recipe.Crop) -> tuple[tf.Tensor
 
 
 def resize(image: tf.Tensor, shape: tuple, method: str) -> tf.Tensor:
-    """PIL's antialiased resize: along the width, then along the height, rounded to levels each time."""
+    """PIL's antialiased resize: along the width, then along the height, rounded to float32 levels each time."""
     for length in (shape[1], shape[0]):
         image = _resize_rows(tf.transpose(image, (1, 0, 2)), length, method)
     return image
@@ -106,9 +93,9 @@ def jitter(image: tf.Tensor, u: tf.Tensor, op: recipe.Jitter) -> tf.Tensor:
     """Brightness, contrast, saturation and hue in random order."""
     brightness, contrast, saturation, turns = jitter_strengths(u, op)
     parts = {
-        "brightness": lambda x: _brighten(x, brightness),
-        "contrast": lambda x: _change_contrast(x, contrast),
-        "saturation": lambda x: _saturate(x, saturation),
+        "brightness": lambda x: blend(tf.zeros_like(x), x, brightness),
+        "contrast": lambda x: blend(tf.floor(tf.reduce_mean(luma(x)) + 0.5), x, contrast),
+        "saturation": lambda x: blend(luma(x), x, saturation),
         "hue": lambda x: shift_hue(x, turns),
     }
     parts = [part for name, part in parts.items() if getattr(op, name) > 0]
@@ -132,21 +119,6 @@ def jitter_order(u: tf.Tensor, num_parts: int) -> tf.Tensor:
     return tf.argsort(u[4 : 4 + num_parts])
 
 
-@_fused
-def _brighten(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    return blend(tf.zeros_like(image), image, factor)
-
-
-@_fused
-def _change_contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    return blend(tf.floor(tf.reduce_mean(luma(image)) + 0.5), image, factor)
-
-
-@_fused
-def _saturate(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    return blend(luma(image), image, factor)
-
-
 def blend(start: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """PIL's blend: start + factor (image - start), truncated and clipped."""
     return tf.clip_by_value(tf.floor(start + factor * (image - start)), 0.0, 255.0)
@@ -154,31 +126,41 @@ def blend(start: tf.Tensor, image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 def luma(image: tf.Tensor) -> tf.Tensor:
     """PIL's L, `[height, width, 1]`: ITU-R 601 in 16-bit fixed point, rounded."""
-    products = tf.reduce_sum(tf.cast(image, tf.int32) * [19595, 38470, 7471], axis=-1, keepdims=True)
-    return tf.cast(tf.bitwise.right_shift(products + 32768, 16), tf.float32)
+    red, green, blue = tf.unstack(tf.cast(image, tf.int32), axis=-1)
+    rounded = 19595 * red + 38470 * green + 7471 * blue + 32768
+    return tf.cast(tf.bitwise.right_shift(rounded, 16), tf.float32)[..., tf.newaxis]
 
 
-@_fused
 def shift_hue(image: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     """Adds to H in PIL's 8-bit HSV, where 256 levels are one turn."""
-    value = tf.reduce_max(image, -1)
-    spread = value - tf.reduce_min(image, -1)
+    red, green, blue = tf.unstack(image, axis=-1)  # TensorFlow is slow along an axis of three
+    value = tf.maximum(tf.maximum(red, green), blue)
+    spread = value - tf.minimum(tf.minimum(red, green), blue)
     safe = tf.where(spread == 0, 1.0, spread)
     # Levels are cut off, not rounded, and many colors sit exactly on one: float64 and float32 where
     # Pillow has them, or a level is lost.
-    below = tf.cast((value[..., tf.newaxis] - image) / safe[..., tf.newaxis], tf.float64)
-    red, green, blue = tf.unstack(below, axis=-1)
+    red, green, blue = (tf.cast((value - channel) / safe, tf.float64) for channel in (red, green, blue))
     sector = tf.where(red == 0, blue - green, tf.where(green == 0, 2.0 + red - blue, 4.0 + green - red))
-    turn = tf.math.floormod(_through_float32(sector) / 6.0 + 1.0, 1.0)
-    hue = tf.where(spread == 0, 0.0, tf.cast(tf.floor(_through_float32(turn) * 255.0), tf.float32))
+    turn = _through_float32(sector) / 6.0 + 1.0
+    hue = tf.cast(tf.floor(_through_float32(turn - tf.floor(turn)) * 255.0), tf.float32)
     ratio = tf.cast(spread / tf.maximum(value, 1.0), tf.float64)
     saturation = tf.cast(tf.floor(ratio * 255.0), tf.float32)
     # The shift is cut to a whole level towards zero, then wraps.
-    hue = tf.math.floormod(hue + tf.cast(tf.cast(turns * 255.0, tf.int32), tf.float32), 256.0)
+    hue = _wrap(
+        tf.where(spread == 0, 0.0, hue) + tf.cast(tf.cast(turns * 255.0, tf.int32), tf.float32), 256.0
+    )
     # Each channel is value (1 - saturation w), where w of the hue circle's six sectors goes 0, 0, up, 1, 1, down.
-    place = tf.math.floormod(hue[..., tf.newaxis] * 6.0 / 255.0 + tf.constant([5.0, 3.0, 1.0]), 6.0)
-    weight = tf.clip_by_value(tf.minimum(place, 4.0 - place), 0.0, 1.0)
-    return tf.floor(value[..., tf.newaxis] * (1.0 - saturation[..., tf.newaxis] / 255.0 * weight) + 0.5)
+    sector, share, channels = hue * 6.0 / 255.0, saturation / 255.0, []
+    for start in (5.0, 3.0, 1.0):
+        place = _wrap(sector + start, 6.0)
+        weight = tf.clip_by_value(tf.minimum(place, 4.0 - place), 0.0, 1.0)
+        channels.append(tf.floor(value * (1.0 - share * weight) + 0.5))
+    return tf.stack(channels, axis=-1)
+
+
+def _wrap(x: tf.Tensor, length: float) -> tf.Tensor:
+    """x modulo the length, for x from -length to 2 length."""
+    return x - length * tf.floor(x / length)
 
 
 def _through_float32(x: tf.Tensor) -> tf.Tensor:
@@ -187,21 +169,12 @@ def _through_float32(x: tf.Tensor) -> tf.Tensor:
 
 def grayscale(image: tf.Tensor, u: tf.Tensor, op: recipe.Grayscale) -> tf.Tensor:
     del u, op
-    return _gray(image)
-
-
-@_fused
-def _gray(image: tf.Tensor) -> tf.Tensor:
     return tf.repeat(luma(image), 3, axis=-1)
 
 
 def blur(image: tf.Tensor, u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
     """PIL's GaussianBlur: three extended box passes an axis, rounded to levels after each pass."""
-    return _box_passes(image, box_kernel(blur_sigma(u, op), op.max_sigma))
-
-
-@_fused
-def _box_passes(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    box = box_kernel(blur_sigma(u, op), op.max_sigma)
     image = tf.cast(image, tf.float64)
     for axis in (1, 0):
         for _ in range(3):

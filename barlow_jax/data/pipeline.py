@@ -169,6 +169,9 @@ def _run(
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = True
+    options.threading.max_intra_op_parallelism = (
+        1  # examples are made in parallel, and ops that split cost more
+    )
     if data.threads:
         options.threading.private_threadpool_size = data.threads
 

@@ -43,11 +43,11 @@ def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Te
       size: pixels a side.
       seed: `[2]` int64; the same seed gives the same view.
     """
-    image = tf.cast(image, tf.float32)
     for name, u in draw(view, seed).items():
-        if name == "crop":
+        if name == "crop":  # takes levels as they were decoded, a quarter of the bytes
             image = host_ops.crop(image, u, view.crop, size)
         elif name != "normalize":
+            image = tf.cast(image, tf.float32)
             image = _maybe(getattr(host_ops, name), image, u, getattr(view, name))
     return tf.ensure_shape(tf.cast(image, tf.uint8), [size, size, 3])
 
