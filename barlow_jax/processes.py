@@ -108,6 +108,33 @@ def join(distributed: Distributed, place: Place | None) -> None:
         _last_words(_cut_off(jax.process_index(), jax.process_count()))
 
 
+def from_first(number: Callable[[], int]) -> int:
+    """What `number` gives on process 0, which alone calls it; on all processes, which wait for it.
+
+    An int32. If it raises, it raises on all of them: here what it raised, there a RuntimeError.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return number()
+    from jax.experimental import multihost_utils
+    import numpy as np
+
+    failed, value = None, 0
+    if jax.process_index() == 0:
+        try:
+            value = number()
+        except Exception as error:
+            failed = error
+    told = np.array([failed is not None, value], np.int32)
+    failed_there, value = map(int, multihost_utils.broadcast_one_to_all(told))
+    if failed is not None:
+        raise failed
+    if failed_there:
+        raise RuntimeError("process 0 failed, and says why")
+    return value
+
+
 def conclude(program: Callable[[], int]) -> int:
     """Runs `program` and returns its exit code, when the other processes, if there are any, are done too.
 

@@ -118,13 +118,13 @@ def _steps(order: Order, epochs: float) -> int:
 
 
 def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainState, int]:
-    """The newest checkpoint's state, or a fresh one."""
+    """The newest good checkpoint's state, or a fresh one where there is no checkpoint."""
     init = experiment.init(order)
     if not checkpoints.steps:
         return init(jax.random.key(experiment.config.seed)), 0
-    step = checkpoints.steps[-1]
+    state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout)
     print(f"going on from the checkpoint of step {step}", file=sys.stderr)
-    return checkpoints.restore(abstract_state(init), experiment.layout, step), step
+    return state, step
 
 
 def _progress(
