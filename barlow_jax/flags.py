@@ -5,8 +5,8 @@ import argparse
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 
-# Programs of one process, which need no workdir.
-ALONE = ("plan", "bench", "show-views")
+# Programs of one process; all but verify need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 
