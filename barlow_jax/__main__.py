@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from barlow_jax import __version__, cli, files, flags, processes, tpu
-from barlow_jax.errors import UserError
+from barlow_jax.errors import RunError, UserError
 
 PROGRAMS = {
     "pretrain": "pretrain an encoder; goes on from the newest checkpoint",
@@ -71,6 +71,9 @@ def _main(argv: Sequence[str] | None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:  # a disk, a network: no traceback of ours explains it
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -68,7 +68,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState) -> None:
-        """Starts saving; returns once the arrays are copied off the devices."""
+        """Starts saving; returns once the arrays are copied off the devices. A step is saved once."""
         step = int(state.step)
         if step in self.steps:
             return

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import json
+import math
 import pathlib
 import sys
 import time
@@ -23,14 +24,14 @@ _STARVING = (
 
 
 class MetricsWriter:
-    """Appends rows `{"step": ..., name: number}`; files are process 0's alone.
+    """Appends rows `{"step": ..., name: number}`, null for what is not finite; files are process 0's alone.
 
     `latest` holds the newest value of every name.
     """
 
     def __init__(self, workdir: pathlib.Path, *, first_step: int):
         """Rows after `first_step` are those of a run that was cut off, and are dropped."""
-        self.latest: dict[str, float] = {}
+        self.latest: dict[str, float | None] = {}
         self._active = jax.process_index() == 0
         if not self._active:
             return
@@ -44,12 +45,13 @@ class MetricsWriter:
         self._tensorboard = metric_writers.SummaryWriter(str(workdir / "tensorboard"))
 
     def write(self, step: int, row: dict[str, float]) -> None:
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self.latest |= row
         if not self._active:
             return
         self._jsonl.write(json.dumps({"step": step, **row}) + "\n")
         self._jsonl.flush()
-        self._tensorboard.write_scalars(step, row)
+        self._tensorboard.write_scalars(step, {name: v for name, v in row.items() if v is not None})
 
     def close(self) -> None:
         if self._active:
@@ -105,7 +107,8 @@ class Progress:
         now, (step, since, waited) = time.monotonic(), self._last
         self._last = (done, now, self._waited())
         seconds = max(now - since, 1e-9)
-        row |= self._rates(done - 1)
+        # A skipped step does not move the schedule.
+        row |= self._rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
         row["epoch"] = done / self._steps_per_epoch
         row["images_per_second"] = (done - step) * self._batch_size / seconds
         row["data_wait_share"] = (self._last[2] - waited) / seconds

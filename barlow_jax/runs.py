@@ -11,7 +11,7 @@ from barlow_jax.errors import UserError
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
-    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
+    "train.max_steps", "train.log_every_steps", "train.max_skipped", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
     "data.max_broken", "mesh.", "network.remat",
 )  # fmt: skip

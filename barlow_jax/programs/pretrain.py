@@ -24,8 +24,12 @@ from barlow_jax.loop import Hook, every, fit
 from barlow_jax.metrics import MetricsWriter, Progress
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.skipping import SkipWatch
 from barlow_jax.step import compile_step
 from barlow_jax.types import FeatureTable, Metrics, TrainState
+
+# Of the last rows of the metrics, in the results.
+_TOLD = ("loss", "skipped_steps", "knn_top1")
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -62,15 +66,24 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             hooks.append(every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps))
         save_every = _steps(order, config.checkpoint.every_epochs)
         hooks.append(every(save_every, lambda done, state, metrics: checkpoints.save(state), last=num_steps))
+        skips = SkipWatch(
+            workdir / "results" / "skipped.json",
+            max_in_a_row=config.train.max_skipped,
+            start=(first_step, first_step - int(optim.num_updates(state.opt_state))),
+            num_steps=num_steps,
+            gather=experiment.layout.replicate,
+            save=checkpoints.save,
+            newest=lambda: max(checkpoints.steps, default=-1),
+        )
         step = compile_step(experiment.layout, state, **experiment.step_parts(order))
-        fit(step, state, feed, num_steps=num_steps, hooks=hooks)
+        fit(skips.watched(step), state, feed, num_steps=num_steps, hooks=[skips, *hooks])
     return {
         "step": num_steps,
         "first_step": first_step,
         "epochs": num_steps / order.steps_per_epoch,
         "seconds": round(time.monotonic() - started, 1),
         "broken_images": source.broken.met_before(num_steps),
-        **{name: writer.latest[name] for name in ("loss", "knn_top1") if name in writer.latest},
+        **{name: writer.latest[name] for name in _TOLD if name in writer.latest},
     }
 
 
