@@ -15,10 +15,10 @@ from orbax.checkpoint import checkpoint_managers
 from barlow_jax import digests, processes, verification
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
+from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
 from barlow_jax.verification import Verdict
 
-FOLDER = "checkpoints"
 # Where damaged ones are moved once the run goes on from an older one.
 DAMAGED = "damaged"
 

@@ -46,7 +46,7 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     if unread or args.program == "verify":
         return config, Facts(), problems
     if args.program == "pretrain" and args.workdir:
-        problems += runs.differences(args.workdir, config)
+        problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, optim
+from barlow_jax import configdict, files, lock, optim, processes
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
@@ -40,12 +40,13 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     _check_labels(config, source)
     order = experiment.order(source.num_examples)
     num_steps = experiment.num_steps(order)
-    if jax.process_index() == 0:
-        files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
     keep = config.checkpoint
     keep_every_steps = _steps(order, keep.keep_every_epochs) if keep.keep_every_epochs else None
 
     with contextlib.ExitStack() as stack:
+        processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
+        if jax.process_index() == 0:
+            files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
         )
