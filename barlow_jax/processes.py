@@ -15,6 +15,7 @@ import threading
 import traceback
 
 from barlow_jax.config import Distributed
+from barlow_jax.errors import RunError
 
 ABORTED = 134  # as a shell reports SIGABRT; schedulers take 127 and above for "start again"
 _GRACE_S = 5.0  # that a process which failed waits for the others to fail alike
@@ -111,7 +112,7 @@ def join(distributed: Distributed, place: Place | None) -> None:
 def from_first(number: Callable[[], int]) -> int:
     """What `number` gives on process 0, which alone calls it; on all processes, which wait for it.
 
-    An int32. If it raises, it raises on all of them: here what it raised, there a RuntimeError.
+    An int32. If it raises, it raises on all of them: there what it raised, elsewhere a RunError.
     """
     import jax
 
@@ -131,7 +132,7 @@ def from_first(number: Callable[[], int]) -> int:
     if failed is not None:
         raise failed
     if failed_there:
-        raise RuntimeError("process 0 failed, and says why")
+        raise RunError("process 0 failed, and says why")
     return value
 
 
