@@ -1,6 +1,6 @@
 """Where metrics go: `metrics.jsonl`, TensorBoard, and one line for the person who watches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import json
 import math
 import pathlib
@@ -78,6 +78,7 @@ class Progress:
         waited: Callable[[], float],
         rates: Callable[[int], dict[str, float]],
         broken: Callable[[int], int],
+        signs: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: (),
     ):
         """Args:
         writer: gets each row.
@@ -88,8 +89,10 @@ class Progress:
         waited: seconds that the devices have waited for data so far.
         rates: learning rates of a step.
         broken: images that could not be decoded in so many steps, of this process, since it started.
+        signs: warnings that a step and its row give rise to.
         """
         self._writer, self._waited, self._rates, self._broken = writer, waited, rates, broken
+        self._signs = signs
         self._num_steps, self._batch_size = num_steps, batch_size
         self._steps_per_epoch = steps_per_epoch
         self._last = (first_step, time.monotonic(), 0.0)
@@ -123,14 +126,15 @@ class Progress:
             clock = tqdm.tqdm.format_interval(left)
             print(f"step {done}/{self._num_steps}  {line}  {clock} left", file=sys.stderr, flush=True)
 
-        self._warn(step, row["data_wait_share"])
-
-    def _warn(self, since: int, share: float) -> None:
-        if since == self._first_step or share <= _WAIT_SHARE or self._warned:
-            return
-        self._warned = True
+        warnings = [*self._starving(step, row["data_wait_share"]), *self._signs(done, row)]
         if jax.process_index() == 0:
-            tqdm.tqdm.write(_STARVING.format(share=share), file=sys.stderr)
+            for words in warnings:
+                tqdm.tqdm.write(words, file=sys.stderr)
+
+    def _starving(self, since: int, share: float) -> Iterator[str]:
+        if since != self._first_step and share > _WAIT_SHARE and not self._warned:
+            self._warned = True
+            yield _STARVING.format(share=share)
 
     def close(self) -> None:
         self._bar.close()

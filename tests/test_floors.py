@@ -17,7 +17,7 @@ FLOORS = {
         "types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data",
         "hlo", "traffic", "tpu", "roofline",
     ),
-    2: ("step", "gradients", "feed", "loop", "checkpoint", "verification", "metrics", "skipping"),
+    2: ("step", "gradients", "feed", "loop", "checkpoint", "verification", "metrics", "skipping", "collapse"),
     3: ("evals",),
     4: ("programs",),
     5: ("cli", "flags", "__main__"),

@@ -14,6 +14,7 @@ import tqdm
 
 from barlow_jax import configdict, files, lock, optim, processes
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.collapse import Collapse
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, sources
 from barlow_jax.errors import UserError
@@ -159,6 +160,7 @@ def _progress(
         waited=lambda: feed.waited,
         rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
         broken=source.broken.met_before,
+        signs=Collapse(experiment.config, order.steps_per_epoch),
     )
 
 

@@ -32,7 +32,8 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     trained = [row for row in rows if "loss" in row]
     assert [row["step"] for row in trained] == list(range(2, 23, 2))
     names = {"invariance", "redundancy", "diagonal_mean", "off_diagonal_rms", "embedding_std_min",
-             "embedding_std_mean", "images_per_second", "data_wait_share", "epoch", "gradient_norm",
+             "embedding_std_mean", "embedding_spread", "skipped_steps",
+             "images_per_second", "data_wait_share", "epoch", "gradient_norm",
              "learning_rate_weights", "learning_rate_biases"}  # fmt: skip
     assert names <= set(trained[0])
     assert [row["step"] for row in rows if "knn_top1" in row] == [11, 22]
