@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from barlow_jax import __version__, cli, files, flags, processes, tpu
-from barlow_jax.errors import UserError
+from barlow_jax.errors import RunError, UserError
 
 PROGRAMS = {
     "pretrain": "pretrain an encoder; goes on from the newest checkpoint",
@@ -21,6 +21,7 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
+    "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
     "bench": "time and memory of the loss in both forms; speed of the input pipeline and of the device's augmentation",
@@ -29,8 +30,9 @@ EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
 The last line on standard output is one JSON object with the results, which also lands in
 WORKDIR/results/PROGRAM.json; everything else goes to standard error.
-Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 3 the plan does not fit, 130 interrupted,
-134 another process of the run died, or the processes did not find each other: run all of them again.
+Exit codes: 0 done, 1 failed (verify: a checkpoint is not good), 2 the config or the command line is wrong,
+3 the plan does not fit, 130 interrupted, 134 another process of the run died, or the processes did not find each
+other: run all of them again.
 """
 
 
@@ -58,6 +60,8 @@ def _main(argv: Sequence[str] | None) -> int:
         finish(results, args.workdir, name)
         if results.get("fits") is False:
             return 3
+        if results.get("good") is False:
+            return 1
     except KeyboardInterrupt:
         print(
             "interrupted; run the same command again (pretrain goes on from its newest checkpoint)",
@@ -67,6 +71,9 @@ def _main(argv: Sequence[str] | None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:  # a disk, a network: no traceback of ours explains it
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1

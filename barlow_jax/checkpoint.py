@@ -1,8 +1,10 @@
-"""Checkpoints of a run by Orbax: async saves, a policy of what stays, restore whole or the encoder alone."""
+"""Checkpoints of a run by Orbax: async saves with digests, a policy of what stays, restore of what is good."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import contextlib
+import itertools
 import pathlib
+import sys
 from typing import Any
 
 from absl import logging
@@ -10,10 +12,15 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from barlow_jax import digests, processes, verification
+from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
+from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
+from barlow_jax.verification import Verdict
 
-FOLDER = "checkpoints"
+# Where damaged ones are moved once the run goes on from an older one.
+DAMAGED = "damaged"
 
 
 class Checkpoints:
@@ -23,13 +30,13 @@ class Checkpoints:
         self,
         workdir: str,
         *,
-        keep_newest: int = 1,
+        keep_newest: int = 2,
         keep_every_steps: int | None = None,
         read_only: bool = False,
     ):
         """Args:
         workdir: of the run; checkpoints are in its folder `checkpoints`.
-        keep_newest: how many of the newest stay.
+        keep_newest: how many of the newest stay; with one alone there is none to go back to if it is damaged.
         keep_every_steps: multiples of this stay for good.
         read_only: leaves everything as it is, so that a run that is still going on can be looked at.
         """
@@ -44,11 +51,16 @@ class Checkpoints:
             create=not read_only,
             save_interval_steps=0 if read_only else 1,
             read_only=read_only,
+            # In the background, on process 0, when all files are written and the folder does not yet have its
+            # name: a checkpoint and its digests are there at once.
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
         )
         verbosity = logging.get_verbosity()
         if read_only:  # Orbax would warn that it is
             logging.set_verbosity(logging.ERROR)
-        self._manager = ocp.CheckpointManager(pathlib.Path(workdir).absolute() / FOLDER, options=options)
+        self._workdir = pathlib.Path(workdir).absolute()
+        self._saving = -1
+        self._manager = ocp.CheckpointManager(self._workdir / FOLDER, options=options)
         logging.set_verbosity(verbosity)
 
     @property
@@ -56,10 +68,18 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState) -> None:
-        """Starts saving; returns once the arrays are copied off the devices."""
+        """Starts saving; returns once the arrays are copied off the devices. A step is saved once."""
         step = int(state.step)
-        if step not in self.steps:
-            self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
+        if step in self.steps:
+            return
+        self._manager.wait_until_finished()
+        self._saving = step
+        self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
+
+    def _write_digests(self) -> None:
+        folder = self._workdir / FOLDER
+        drafts = sorted(folder.glob(f"{self._saving}.*"))
+        digests.write(drafts[-1] if drafts else folder / str(self._saving), but=verification.UNDIGESTED)
 
     def restore(self, abstract: TrainState, layout: Layout, step: int) -> TrainState:
         """The whole state of a step, laid out for this mesh."""
@@ -79,6 +99,85 @@ class Checkpoints:
         )
         return restored["params"], restored["batch_stats"]
 
+    def restore_newest(self, abstract: TrainState, layout: Layout) -> tuple[TrainState, int]:
+        """The state of the newest good checkpoint, and its step.
+
+        Those that are newer and damaged are named in one warning, and moved to the workdir's folder `damaged`.
+
+        Raises:
+          UserError: none is good; then nothing is moved.
+        """
+        state, step, passed_over = self._newest_good(
+            lambda step: self.restore(abstract, layout, step), abstract._asdict(), part=False
+        )
+        self._set_aside(passed_over)
+        return state, step
+
+    def restore_newest_part(self, params: Any, batch_stats: Any, layout: Layout) -> tuple[Any, Any, int]:
+        """As `restore_part`, of the newest good checkpoint, and its step; those that are damaged stay in place."""
+        (params, batch_stats), step, _ = self._newest_good(
+            lambda step: self.restore_part(params, batch_stats, layout, step),
+            {"params": params, "batch_stats": batch_stats},
+            part=True,
+        )
+        return params, batch_stats, step
+
+    def examine(self, step: int, abstract: Any, *, part: bool = False) -> Verdict:
+        """Whether a checkpoint can be restored as a nested dict of these shapes and dtypes."""
+        return verification.examine(self._workdir / FOLDER / str(step), abstract, part=part)
+
+    def _newest_good(
+        self, restore: Callable[[int], Any], abstract: Any, *, part: bool
+    ) -> tuple[Any, int, dict[int, str]]:
+        """What `restore` makes of the newest good step; that step; and why the newer ones are not good."""
+        bad: dict[int, str] = {}
+        while True:
+            step = processes.from_first(lambda: self._choose(abstract, part, bad))
+            if step < 0:
+                told = "; ".join(f"step {step}: {why}" for step, why in bad.items())
+                raise UserError(
+                    f"{self._workdir} holds no checkpoint that can be used, and nothing in it was changed. "
+                    f"{told or 'Process 0 says why'}. Put a good copy back, or use another workdir"
+                )
+            try:
+                restored = restore(step)
+                break
+            except Exception as error:
+                # With digests it is whole, and the fault lies elsewhere; and several processes do not fail alike.
+                if jax.process_count() > 1 or digests.exist(self._workdir / FOLDER / str(step)):
+                    raise
+                bad[step] = f"cannot be read ({type(error).__name__}: {verification.first_line(error)})"
+        if bad and jax.process_index() == 0:
+            told = "; ".join(f"step {step}: {why}" for step, why in bad.items())
+            print(f"warning: damaged checkpoints are passed over: {told}", file=sys.stderr)
+        return restored, step, bad
+
+    def _choose(self, abstract: Any, part: bool, bad: dict[int, str]) -> int:
+        """The newest step that is good so far as files tell, -1 for none; adds to `bad`."""
+        for step in reversed(self.steps):
+            if step in bad:
+                continue
+            verdict = self.examine(step, abstract, part=part)
+            if not verdict.problems:
+                if not verdict.verified:
+                    print(f"the checkpoint of step {step} {verdict.says}", file=sys.stderr)
+                return step
+            bad[step] = verdict.says
+        return -1
+
+    def _set_aside(self, steps: Sequence[int]) -> None:
+        """Moves damaged checkpoints out of the way of the run, which will come to these steps again."""
+        if processes.from_first(lambda: len(steps)) == 0:
+            return
+        target = self._workdir / DAMAGED
+        for step in steps if jax.process_index() == 0 else ():
+            target.mkdir(exist_ok=True)
+            free = next(n for n in itertools.count() if not (target / _numbered(step, n)).exists())
+            (self._workdir / FOLDER / str(step)).rename(target / _numbered(step, free))
+            print(f"the checkpoint of step {step} is now {target / _numbered(step, free)}", file=sys.stderr)
+        processes.from_first(lambda: 0)  # all wait for the moves
+        self._manager.reload()
+
     def close(self) -> None:
         """Waits for the save that is under way; raises what went wrong with it."""
         self._manager.wait_until_finished()
@@ -93,6 +192,10 @@ def open_checkpoints(workdir: str, **kwargs: Any):
         yield checkpoints
     finally:
         checkpoints.close()
+
+
+def _numbered(step: int, number: int) -> str:
+    return f"{step}-{number}" if number else str(step)
 
 
 def newest_step(workdir: str) -> int | None:

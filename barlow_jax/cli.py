@@ -39,13 +39,14 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
     alone = args.program in ALONE
-    problems += more + _workdir_problems(args.workdir, needed=not (args.dry_run or alone))
+    problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
     place, more = (None, []) if alone else processes.place_of(args)
     problems += more
-    if unread:  # these are the defaults, and whether they fit this machine is nobody's question
+    # These are the defaults, and whether they fit this machine is nobody's question; nor is it of a run's files.
+    if unread or args.program == "verify":
         return config, Facts(), problems
     if args.program == "pretrain" and args.workdir:
-        problems += runs.differences(args.workdir, config)
+        problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
     data = config.data
     num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     problems += more
@@ -122,6 +123,10 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     else:
         problem = "--config: is missing; pass a config file, such as configs/digits.py"
     return configdict.default_config().to_dict(), [problem]
+
+
+def _needs_workdir(args: argparse.Namespace) -> bool:
+    return args.program == "verify" or not (args.dry_run or args.program in ALONE)
 
 
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:

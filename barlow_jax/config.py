@@ -95,6 +95,9 @@ class Train:
     microbatches: int = 1  # that a batch goes through the network in; the loss is that of the batch
     max_steps: int | None = None  # stop here; the schedule stays that of num_epochs
     log_every_steps: int = 50
+    # Steps in a row whose loss or gradient is not finite, which are not taken, until the run stops; none: any
+    # number. What one bad batch or a burst of bad hardware leaves behind is over sooner; a run that diverged stays so.
+    max_skipped: int | None = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +116,7 @@ class Mesh:
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     every_epochs: float = 1.0  # and always at the end
-    keep_newest: int = 2
+    keep_newest: int = 2  # 1 leaves none to go back to where the newest is damaged
     keep_every_epochs: float | None = 100.0  # of these all are kept
 
 

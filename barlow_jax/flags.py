@@ -5,8 +5,8 @@ import argparse
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 
-# Programs of one process, which need no workdir.
-ALONE = ("plan", "bench", "show-views")
+# Programs of one process; all but verify need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 
@@ -52,6 +52,14 @@ def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
         )  # fmt: skip
 
 
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resume", choices=("auto", "never", "must"), default="auto",
+        help="auto: goes on from the workdir's newest good checkpoint, where there is one; never: refuses a workdir "
+        "that has any; must: refuses one that has none",
+    )  # fmt: skip
+
+
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="NAMES",
@@ -95,6 +103,7 @@ def _add_show_views(parser: argparse.ArgumentParser) -> None:
 
 
 _OWN = {
+    "pretrain": _add_pretrain,
     "show-views": _add_show_views,
     "transfer": _add_transfer,
     "ablate": _add_ablate,

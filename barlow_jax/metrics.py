@@ -1,7 +1,8 @@
 """Where metrics go: `metrics.jsonl`, TensorBoard, and one line for the person who watches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import json
+import math
 import pathlib
 import sys
 import time
@@ -25,14 +26,14 @@ _STARVING = (
 
 
 class MetricsWriter:
-    """Appends rows `{"step": ..., name: number}`; files are process 0's alone.
+    """Appends rows `{"step": ..., name: number}`, null for what is not finite; files are process 0's alone.
 
     `latest` holds the newest value of every name.
     """
 
     def __init__(self, workdir: pathlib.Path, *, first_step: int):
         """Rows after `first_step` are those of a run that was cut off, and are dropped."""
-        self.latest: dict[str, float] = {}
+        self.latest: dict[str, float | None] = {}
         self._active = jax.process_index() == 0
         if not self._active:
             return
@@ -44,13 +45,15 @@ class MetricsWriter:
         self._tensorboard = _open_tensorboard(workdir / "tensorboard")
 
     def write(self, step: int, row: dict[str, float]) -> None:
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self.latest |= row
         if not self._active:
             return
         self._jsonl.write(json.dumps({"step": step, **row}) + "\n")
         self._jsonl.flush()
         if self._tensorboard:
-            self._tensorboard.write_scalars(step, row)
+            finite = {name: value for name, value in row.items() if value is not None}
+            self._tensorboard.write_scalars(step, finite)
 
     def close(self) -> None:
         if self._active:
@@ -88,6 +91,7 @@ class Progress:
         waited: Callable[[], float],
         rates: Callable[[int], dict[str, float]],
         broken: Callable[[int], int],
+        signs: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: (),
     ):
         """Args:
         writer: gets each row.
@@ -98,8 +102,10 @@ class Progress:
         waited: seconds that the devices have waited for data so far.
         rates: learning rates of a step.
         broken: images that could not be decoded in so many steps, of this process, since it started.
+        signs: warnings that a step and its row give rise to.
         """
         self._writer, self._waited, self._rates, self._broken = writer, waited, rates, broken
+        self._signs = signs
         self._num_steps, self._batch_size = num_steps, batch_size
         self._steps_per_epoch = steps_per_epoch
         self._last = (first_step, time.monotonic(), 0.0)
@@ -117,7 +123,8 @@ class Progress:
         now, (step, since, waited) = time.monotonic(), self._last
         self._last = (done, now, self._waited())
         seconds = max(now - since, 1e-9)
-        row |= self._rates(done - 1)
+        # A skipped step does not move the schedule.
+        row |= self._rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
         row["epoch"] = done / self._steps_per_epoch
         row["images_per_second"] = (done - step) * self._batch_size / seconds
         row["data_wait_share"] = (self._last[2] - waited) / seconds
@@ -132,14 +139,15 @@ class Progress:
             clock = tqdm.tqdm.format_interval(left)
             print(f"step {done}/{self._num_steps}  {line}  {clock} left", file=sys.stderr, flush=True)
 
-        self._warn(step, row["data_wait_share"])
-
-    def _warn(self, since: int, share: float) -> None:
-        if since == self._first_step or share <= _WAIT_SHARE or self._warned:
-            return
-        self._warned = True
+        warnings = [*self._starving(step, row["data_wait_share"]), *self._signs(done, row)]
         if jax.process_index() == 0:
-            tqdm.tqdm.write(_STARVING.format(share=share), file=sys.stderr)
+            for words in warnings:
+                tqdm.tqdm.write(words, file=sys.stderr)
+
+    def _starving(self, since: int, share: float) -> Iterator[str]:
+        if since != self._first_step and share > _WAIT_SHARE and not self._warned:
+            self._warned = True
+            yield _STARVING.format(share=share)
 
     def close(self) -> None:
         self._bar.close()

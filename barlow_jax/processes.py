@@ -15,6 +15,7 @@ import threading
 import traceback
 
 from barlow_jax.config import Distributed
+from barlow_jax.errors import RunError
 
 ABORTED = 134  # as a shell reports SIGABRT; schedulers take 127 and above for "start again"
 _GRACE_S = 5.0  # that a process which failed waits for the others to fail alike
@@ -106,6 +107,33 @@ def join(distributed: Distributed, place: Place | None) -> None:
         _dismiss()
     else:
         _last_words(_cut_off(jax.process_index(), jax.process_count()))
+
+
+def from_first(number: Callable[[], int]) -> int:
+    """What `number` gives on process 0, which alone calls it; on all processes, which wait for it.
+
+    An int32. If it raises, it raises on all of them: there what it raised, elsewhere a RunError.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return number()
+    from jax.experimental import multihost_utils
+    import numpy as np
+
+    failed, value = None, 0
+    if jax.process_index() == 0:
+        try:
+            value = number()
+        except Exception as error:
+            failed = error
+    told = np.array([failed is not None, value], np.int32)
+    failed_there, value = map(int, multihost_utils.broadcast_one_to_all(told))
+    if failed is not None:
+        raise failed
+    if failed_there:
+        raise RunError("process 0 failed, and says why")
+    return value
 
 
 def conclude(program: Callable[[], int]) -> int:

@@ -8,10 +8,11 @@ from barlow_jax import configdict
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 
+CHECKPOINTS = "checkpoints"  # the folder of a workdir that holds them, one folder a step
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
-    "train.max_steps", "train.log_every_steps", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
+    "train.max_steps", "train.log_every_steps", "train.max_skipped", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
     "data.max_broken", "data.cache", "mesh.", "network.remat",
 )  # fmt: skip
@@ -24,6 +25,22 @@ def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
         return json.loads(path.read_text()) if path.is_file() else None
     except ValueError as error:
         raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
+
+
+def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
+    """Why `--resume` does not let a run start on this workdir."""
+    folder = pathlib.Path(workdir) / CHECKPOINTS
+    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    if resume == "never" and steps:
+        return [
+            f"--resume=never: {workdir} has checkpoints up to step {steps[-1]}; use another workdir, or "
+            "--resume=auto to go on"
+        ]
+    if resume == "must" and not steps:
+        return [
+            f"--resume=must: {workdir} has no checkpoint; see that it is the right one and mounted, or use --resume=auto"
+        ]
+    return []
 
 
 def complete(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

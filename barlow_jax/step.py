@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import optax
 from barlow_jax import gradients as gradients_of
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Network
+from barlow_jax.optim import num_updates
 from barlow_jax.types import Batch, Context, Metrics, Objective, TrainState
 
 Views = Mapping[str, jax.Array]
@@ -38,6 +40,10 @@ def train_step(
     next, as in the official code: two BatchNorm passes and two updates of the averages a step.
     `augment` takes decoded images (`barlow_jax.canvas`) to uint8 views, once a step and outside of the gradient;
     `normalize` makes of any of their rows what the network sees, as often as it does.
+
+    Where the loss, the gradient's norm or a new average is not finite, all but the step stays what it was, learning
+    rates included: as if this batch had not been in the data. `skipped_steps` counts them since the run began: the
+    steps that the optimizer did not count.
     """
     views = batch.views
     if augment is not None:
@@ -54,8 +60,16 @@ def train_step(
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics["gradient_norm"] = optax.tree.norm(gradients)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+    norm = optax.tree.norm(gradients)
+    finite = _all_finite(metrics["loss"], norm, batch_stats)
+    new = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state)
+    new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+    new = new._replace(step=state.step + 1)
+    return new, metrics | {"gradient_norm": norm, "skipped_steps": new.step - num_updates(new.opt_state)}
+
+
+def _all_finite(*tree: Any) -> jax.Array:
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def compile_step(

@@ -14,7 +14,7 @@ import types
 import numpy as np
 import pytest
 
-from barlow_jax import __main__, processes
+from barlow_jax import __main__, digests, lock, processes
 
 CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
 HEARTBEAT_S = 4
@@ -152,6 +152,29 @@ def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
     )
     assert whole.shape == (10, 128)
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+@pytest.mark.usefixtures("digits")
+def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is_held(tmp_path):
+    run = tmp_path / "run"
+    argv = (["_record_ids", tmp_path], "--workdir", run, *TEN_STEPS, "--config.checkpoint.every_epochs=0.5")
+    for process in _start_two(*argv):
+        _finish(process)
+    newest = run / "checkpoints" / "10"
+    assert digests.exist(newest) and digests.problems(newest) == []
+    of_both = {path.parts[-3] for path in newest.rglob("d/*")}
+    assert {"ocdbt.process_0", "ocdbt.process_1"} <= of_both, "each process has written a part"
+    losses = _losses(run)
+    damaged = max(newest.glob("default/ocdbt.process_1/d/*"), key=lambda path: path.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    both = [_finish(process) for process in _start_two(*argv)]
+    assert json.loads(both[0][0])["first_step"] == 6 and _losses(run) == losses
+    assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "passed over" not in both[1][1]
+    assert (run / "damaged" / "10").is_dir() and digests.problems(newest) == []
+    with lock.held(run):
+        first, second = _start_two(*argv)
+        assert "another run is at work" in _finish(first, 2)[1]
+        assert "error: process 0 failed, and says why" in _finish(second, 1)[1]
 
 
 def _losses(workdir):

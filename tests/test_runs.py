@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from barlow_jax import runs
 from barlow_jax.config import Config
 from barlow_jax.configdict import from_tree, to_config_dict
@@ -32,3 +34,19 @@ def test_a_run_that_is_older_than_a_key_goes_on_with_its_default(tmp_path):
 
 def test_an_empty_workdir_has_no_run(tmp_path):
     assert runs.saved_config(tmp_path) is None and not runs.differences(tmp_path, Config())
+
+
+@pytest.mark.parametrize(
+    ("folders", "resume", "words"),
+    [
+        ((), "auto", None), ((), "never", None), ((), "must", "has no checkpoint; see that"),
+        (("9", "18"), "auto", None), (("9", "18"), "never", "has checkpoints up to step 18; use another workdir"),
+        (("9", "18"), "must", None), (("9.orbax-checkpoint-tmp",), "must", "has no checkpoint"),
+        (("9.orbax-checkpoint-tmp",), "never", None),
+    ],
+)  # fmt: skip
+def test_resume_says_whether_a_workdir_may_or_must_have_checkpoints(tmp_path, folders, resume, words):
+    for name in folders:
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    problems = runs.resume_problems(tmp_path, resume)
+    assert len(problems) == (words is not None) and (not words or words in problems[0])

@@ -12,7 +12,7 @@ from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 from barlow_jax.step import compile_step, init_state
-from barlow_jax.types import Batch
+from barlow_jax.types import Batch, Objective
 
 
 def _parts(config, layout):
@@ -206,3 +206,80 @@ def test_the_augmentation_is_outside_of_the_gradient_and_runs_once(small_config,
     step.lower(state, _batch(config))
     assert traced == [dict.fromkeys((CANVAS, SHAPE, POSITION), 16 // microbatches)]
     assert len(seen) == 2 * (1 if microbatches == 1 else 2) and set(seen) == {jnp.dtype(jnp.uint8)}
+
+
+POISON = 99  # a label in the first row that makes the loss, or its gradient alone, not finite
+
+
+def _poisoned(objective, how):
+    def loss(outputs, context):
+        value, metrics = objective.loss(outputs, context)
+        bad = context.labels[0] == POISON
+        if how == "loss":
+            value = jnp.where(bad, jnp.nan, value)
+            return value, metrics | {"loss": value}
+        root = jnp.sqrt(
+            jnp.where(bad, value - jax.lax.stop_gradient(value), 1.0)
+        )  # 0, with gradient infinity
+        return value + 0.0 * root, metrics
+
+    return Objective(loss)
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "sgd", "adamw"])
+@pytest.mark.parametrize("how", ["loss", "gradient"])
+def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
+    small_config, typed, optimizer, how
+):
+    """As if its batch were not there: the next step is bitwise the one that had followed the last good one."""
+    small_config.optim.name = optimizer
+    small_config.optim.trust_clip = optimizer == "lars"
+    small_config.optim.warmup_epochs = 0.5
+    config = typed(small_config)
+    layout, parts, state = _start(config, jax.devices()[:1])
+    parts["objective"] = _poisoned(parts["objective"], how)
+    step, place = compile_step(layout, state, **parts), layout.place
+    good = [_batch(config, number) for number in range(3)]
+    labels = good[0].labels.copy()
+    labels[0] = POISON
+    bad = _batch(config, 7)._replace(labels=labels)
+    state, _ = step(state, place(good[0]))
+    other = jax.tree.map(jnp.copy, state)
+    before = jax.device_get(state)
+    for skipped in (1, 2):
+        state, metrics = step(state, place(bad))
+        assert int(metrics["skipped_steps"]) == skipped
+        assert not np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
+        after = jax.device_get(state)
+        assert after.step == 1 + skipped
+        jax.tree.map(np.testing.assert_array_equal, after[1:], before[1:])
+    for batch in good[1:]:
+        state, metrics = step(state, place(batch))
+        other, expected = step(other, place(batch))
+        assert int(metrics["skipped_steps"]) == 2 and int(expected["skipped_steps"]) == 0
+        assert np.asarray(metrics["loss"]).tobytes() == np.asarray(expected["loss"]).tobytes()
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state[1:]), jax.device_get(other[1:]))
+
+
+def test_averages_that_would_overflow_are_not_taken(small_config, typed):
+    """Loss and gradient may be finite where a running variance is not: BatchNorm makes 0 of it."""
+    config = typed(small_config)
+    layout, parts, state = _start(config, jax.devices()[:1])
+    normalize = parts["normalize"]
+    parts["normalize"] = lambda views: {name: 1e30 * images for name, images in normalize(views).items()}
+    before = jax.device_get(state)
+    state, metrics = compile_step(layout, state, **parts)(state, layout.place(_batch(config)))
+    assert int(metrics["skipped_steps"]) == 1
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state)[1:], before[1:])
+
+
+@pytest.mark.parametrize("projector", ["replicated", "sharded"])
+def test_the_state_is_updated_in_its_own_memory(small_config, typed, projector):
+    """Every array but the step is given back in the buffer that it came in."""
+    small_config.train.batch_size = 64
+    config = typed(small_config)
+    layout, parts, state = _start(config, layout=Layout(make_mesh(), projector))
+    compiled = compile_step(layout, state, **parts).lower(state, layout.place(_batch(config))).compile()
+    memory = compiled.memory_analysis()
+    on_one = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
+    assert memory.alias_size_in_bytes >= on_one - 64

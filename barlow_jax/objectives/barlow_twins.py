@@ -35,6 +35,9 @@ class Terms(NamedTuple):
     diagonal_mean: jax.Array  # of C; 1 when both views agree
     embedding_std_min: jax.Array  # smallest standard deviation of a feature, before standardising
     embedding_std_mean: jax.Array
+    # The same over the embeddings' root mean square: 1 where they lie around the origin, 0 where all are one
+    # vector. Figure 2 of SimSiam (Chen and He 2021) but for the factor sqrt(D), and one length for all rows.
+    embedding_spread: jax.Array
 
 
 def standardize(z: jax.Array, epsilon: float = 1e-5) -> tuple[jax.Array, jax.Array]:
@@ -79,6 +82,7 @@ def barlow_twins_terms(
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
     (a, deviation_a), (b, deviation_b) = standardize(z_a, epsilon), standardize(z_b, epsilon)
     deviations = jax.lax.stop_gradient(jnp.stack([deviation_a, deviation_b]))
+    spread = jnp.mean(deviations) * _SCALE / jnp.maximum(_root_mean_square(z_a, z_b), 1e-30)
     if normalization == "sample":
         a, b = variants.to_sphere(a), variants.to_sphere(b)
     elif normalization == "none":
@@ -96,6 +100,7 @@ def barlow_twins_terms(
         diagonal_mean=jnp.mean(diagonal),
         embedding_std_min=jnp.min(deviations),
         embedding_std_mean=jnp.mean(deviations),
+        embedding_spread=jax.lax.stop_gradient(spread),
     )
 
 
@@ -168,9 +173,16 @@ def make(config: config_lib.Objective, reshard: Reshard | None = None) -> Object
             "off_diagonal_rms": jnp.sqrt(terms.redundancy / pairs),
             "embedding_std_min": terms.embedding_std_min,
             "embedding_std_mean": terms.embedding_std_mean,
+            "embedding_spread": terms.embedding_spread,
         }
 
     return Objective(loss)
+
+
+def _root_mean_square(z_a: jax.Array, z_b: jax.Array) -> jax.Array:
+    """Of both views' embeddings, times _SCALE."""
+    squares = (jnp.mean(jnp.square(z.astype(jnp.float32) * _SCALE)) for z in (z_a, z_b))
+    return jnp.sqrt(sum(squares) / 2)
 
 
 def _check_shapes(z_a: jax.Array, z_b: jax.Array) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -51,6 +52,11 @@ def make(config: config_lib.Optim, rates: dict[str, optax.Schedule]) -> optax.Gr
         optax.masked(optax.add_decayed_weights(config.weight_decay), param_groups.is_weight),
         param_groups.scale_by_learning_rates(rates),
     )
+
+
+def num_updates(opt_state: optax.OptState) -> jax.Array:
+    """Updates that an optimizer of `make` has made, `[]` int32: what its schedules count."""
+    return optax.tree.get_all_with_path(opt_state, "count")[0][1]
 
 
 def finetune(config: config_lib.Finetune, steps_per_epoch: int) -> optax.GradientTransformation:

@@ -57,15 +57,23 @@ def restore(
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)
     run, step = _run_and_step(where)
-    step = newest_step(run) if step is None else step
-    if step is None:
+    if newest_step(run) is None:
         raise UserError(
             f"{run} holds no checkpoint; run `pretrain --workdir {run}` first, or pass --untrained"
         )
     with open_checkpoints(run, read_only=True) as checkpoints:
+        if step is None:
+            return EncoderState(*checkpoints.restore_newest_part(*abstract, layout))
         if step not in checkpoints.steps:
-            there = ", ".join(map(str, checkpoints.steps))
-            raise UserError(f"{run} holds no checkpoint of step {step}; it has {there or 'none'}")
+            raise UserError(
+                f"{run} holds no checkpoint of step {step}; it has {', '.join(map(str, checkpoints.steps))}"
+            )
+        params, batch_stats = abstract
+        verdict = checkpoints.examine(step, {"params": params, "batch_stats": batch_stats}, part=True)
+        if verdict.problems:
+            raise UserError(
+                f"{where} is damaged: {verdict.says}; pass another checkpoint, or {run} for its newest"
+            )
         return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
 
 

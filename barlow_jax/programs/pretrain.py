@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, optim, resident
+from barlow_jax import configdict, files, lock, optim, processes, resident
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.collapse import Collapse
 from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
@@ -24,8 +25,12 @@ from barlow_jax.loop import Hook, every, fit
 from barlow_jax.metrics import MetricsWriter, Progress
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.skipping import SkipWatch
 from barlow_jax.step import compile_step
 from barlow_jax.types import FeatureTable, Metrics, TrainState
+
+# Of the last rows of the metrics, in the results.
+_TOLD = ("loss", "skipped_steps", "knn_top1")
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -36,12 +41,13 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     _check_labels(config, source)
     order = experiment.order(source.num_examples)
     num_steps = experiment.num_steps(order)
-    if jax.process_index() == 0:
-        files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
     keep = config.checkpoint
     keep_every_steps = _steps(order, keep.keep_every_epochs) if keep.keep_every_epochs else None
 
     with contextlib.ExitStack() as stack:
+        processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
+        if jax.process_index() == 0:
+            files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
         )
@@ -58,15 +64,24 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             hooks.append(every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps))
         save_every = _steps(order, config.checkpoint.every_epochs)
         hooks.append(every(save_every, lambda done, state, metrics: checkpoints.save(state), last=num_steps))
+        skips = SkipWatch(
+            workdir / "results" / "skipped.json",
+            max_in_a_row=config.train.max_skipped,
+            start=(first_step, first_step - int(optim.num_updates(state.opt_state))),
+            num_steps=num_steps,
+            gather=experiment.layout.replicate,
+            save=checkpoints.save,
+            newest=lambda: max(checkpoints.steps, default=-1),
+        )
         step = compile_step(experiment.layout, state, **experiment.step_parts(order))
-        fit(step, state, feed, num_steps=num_steps, hooks=hooks)
+        fit(skips.watched(step), state, feed, num_steps=num_steps, hooks=[skips, *hooks])
     return {
         "step": num_steps,
         "first_step": first_step,
         "epochs": num_steps / order.steps_per_epoch,
         "seconds": round(time.monotonic() - started, 1),
         "broken_images": source.broken.met_before(num_steps),
-        **{name: writer.latest[name] for name in ("loss", "knn_top1") if name in writer.latest},
+        **{name: writer.latest[name] for name in _TOLD if name in writer.latest},
     }
 
 
@@ -114,13 +129,13 @@ def _steps(order: Order, epochs: float) -> int:
 
 
 def _start(experiment: Experiment, order: Order, checkpoints) -> tuple[TrainState, int]:
-    """The newest checkpoint's state, or a fresh one."""
+    """The newest good checkpoint's state, or a fresh one where there is no checkpoint."""
     init = experiment.init(order)
     if not checkpoints.steps:
         return init(jax.random.key(experiment.config.seed)), 0
-    step = checkpoints.steps[-1]
+    state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout)
     print(f"going on from the checkpoint of step {step}", file=sys.stderr)
-    return checkpoints.restore(abstract_state(init), experiment.layout, step), step
+    return state, step
 
 
 def _feed(
@@ -158,6 +173,7 @@ def _progress(
         waited=lambda: feed.waited,
         rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
         broken=source.broken.met_before,
+        signs=Collapse(experiment.config, order.steps_per_epoch),
     )
 
 

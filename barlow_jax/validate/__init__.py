@@ -55,6 +55,7 @@ def _ranges(config: Config) -> Iterator[str]:
     }
     optional = {
         "train.max_steps": config.train.max_steps,
+        "train.max_skipped": config.train.max_skipped,
         "optim.bias_learning_rate": config.optim.bias_learning_rate,
         "objective.temperature": config.objective.temperature,
         "checkpoint.keep_every_epochs": config.checkpoint.keep_every_epochs,

@@ -195,3 +195,15 @@ def test_wrong_shapes_are_named(one, other, words):
 
 def test_the_docstring_example_runs():
     assert doctest.testmod(barlow_twins).failed == 0
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_spread_is_simsiams_figure_on_the_sphere_and_vanishes_on_one_vector(scale):
+    """sqrt(D) times the standard deviation of normalised embeddings, for rows of one length; any scale."""
+    z = np.random.default_rng(0).normal(size=(4096, 32)).astype(np.float32)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    spread = barlow_twins_terms(scale * z, scale * z).embedding_spread
+    np.testing.assert_allclose(spread, np.sqrt(32) * z.std(axis=0).mean(), rtol=1e-5)
+    assert abs(spread - 1) < 0.01
+    one = np.tile(z[:1], (64, 1)) + 1e-4 * z[:64]
+    assert barlow_twins_terms(scale * one, scale * one).embedding_spread < 1e-3

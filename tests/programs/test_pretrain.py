@@ -1,11 +1,13 @@
 import json
+import os
 
 import jax
 import numpy as np
 import pytest
 
-from barlow_jax import configdict
+from barlow_jax import configdict, lock
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 
 
@@ -30,7 +32,8 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     trained = [row for row in rows if "loss" in row]
     assert [row["step"] for row in trained] == list(range(2, 23, 2))
     names = {"invariance", "redundancy", "diagonal_mean", "off_diagonal_rms", "embedding_std_min",
-             "embedding_std_mean", "images_per_second", "data_wait_share", "epoch", "gradient_norm",
+             "embedding_std_mean", "embedding_spread", "skipped_steps",
+             "images_per_second", "data_wait_share", "epoch", "gradient_norm",
              "learning_rate_weights", "learning_rate_biases"}  # fmt: skip
     assert names <= set(trained[0])
     assert [row["step"] for row in rows if "knn_top1" in row] == [11, 22]
@@ -127,3 +130,52 @@ def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program
     _, said = program("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
     assert "run the same command again" in said
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()
+
+
+DIVERGES = ("--config.optim.name=sgd", "--config.optim.learning_rate=1e30", "--config.monitor.every_epochs=0",
+            "--config.train.log_every_steps=1", "--config.train.max_skipped=3")  # fmt: skip
+
+
+def test_a_run_that_diverges_stops_with_its_last_good_state_and_the_images(tmp_path, config_file, program):
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, *DIVERGES)
+    _, said = program(*argv, code=1)
+    report = json.loads((tmp_path / "results" / "skipped.json").read_text())
+    steps, order = [row["step"] for row in report["skipped"]], Order(0, 1437, 128)
+    assert (
+        f"was not finite in 3 steps in a row, {steps[0]} to {steps[-1]}" in said and "Traceback" not in said
+    )
+    for row in report["skipped"]:
+        assert row["examples"] == order.batch(row["step"] - 1)[0].tolist()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+    last = rows[-1]
+    assert last["skipped_steps"] >= 3 and last["step"] == steps[-1] + 1
+    with open_checkpoints(tmp_path) as checkpoints:
+        (saved,) = checkpoints.steps
+    state = _state(tmp_path, saved)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    _, said = program(*argv, code=1)
+    assert (
+        f"going on from the checkpoint of step {saved}" in said
+        and f"after step {saved} was saved before" in said
+    )
+    with open_checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps == [saved]
+
+
+def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_file, program):
+    before = sorted(workdir.rglob("*"))
+    _, said = program("pretrain", "--workdir", workdir, "--resume=never", code=2)
+    assert "has checkpoints up to step 22; use another workdir, or --resume=auto" in said
+    assert sorted(workdir.rglob("*")) == before
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "new")
+    assert "has no checkpoint" in program(*argv, "--resume=must", code=2)[1]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_second_run_on_the_workdir_is_refused_while_the_first_is_at_work(workdir, program):
+    before = (workdir / "config.json").stat().st_mtime_ns
+    with lock.held(workdir):
+        _, said = program("pretrain", "--workdir", workdir, code=2)
+    assert f"another run is at work on {workdir}: process {os.getpid()} on" in said
+    assert (workdir / "config.json").stat().st_mtime_ns == before

@@ -1,0 +1,49 @@
+"""Whether the checkpoints of a run are what was saved; reads files alone, beside the run if it goes on."""
+
+import argparse
+from functools import partial
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from barlow_jax import optim
+from barlow_jax.checkpoint import FOLDER, abstract_state, newest_step, open_checkpoints
+from barlow_jax.config import Config
+from barlow_jax.errors import UserError
+from barlow_jax.networks.network import Network
+from barlow_jax.step import init_state
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    """One row a checkpoint; `good` is False unless every one of them has digests, matches them and fits the network."""
+    del args
+    jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
+    if newest_step(workdir) is None:
+        raise UserError(f"{workdir} holds no checkpoint to verify")
+    abstract = _abstract(config)
+    rows = []
+    with open_checkpoints(workdir, read_only=True) as checkpoints:
+        print(f"{'step':>10}  {'MB':>9}  verdict", file=sys.stderr)
+        for step in checkpoints.steps:
+            verdict = checkpoints.examine(step, abstract)
+            kind = "damaged" if verdict.problems else "good" if verdict.verified else "unverified"
+            files = (path for path in (workdir / FOLDER / str(step)).rglob("*") if path.is_file())
+            size = sum(path.stat().st_size for path in files)
+            said = kind if kind == "good" else f"{kind}: {verdict.says}"
+            print(f"{step:>10}  {size / 1e6:>9.1f}  {said}", file=sys.stderr, flush=True)
+            rows.append({"step": step, "bytes": size, "verdict": kind, "problems": list(verdict.problems)})
+    usable = [row["step"] for row in rows if row["verdict"] != "damaged"]
+    return {
+        "good": all(row["verdict"] == "good" for row in rows),
+        "newest_usable": max(usable, default=None),
+        "checkpoints": rows,
+    }
+
+
+def _abstract(config: Config) -> dict[str, Any]:
+    """Shapes and dtypes of the run's state, which are the same on every mesh and for any number of images."""
+    optimizer = optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=1))
+    init = partial(init_state, network=Network(config.network), optimizer=optimizer)
+    return abstract_state(init)._asdict()

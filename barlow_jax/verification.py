@@ -1,0 +1,68 @@
+"""Whether a checkpoint's folder holds what was saved, and what this network can take."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import orbax.checkpoint as ocp
+
+from barlow_jax import digests
+
+# Orbax's folder for the one tree of a step.
+_ITEM = "default"
+# Written by Orbax when the digests are made already; nothing of the state is in them.
+UNDIGESTED = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+
+class Verdict(NamedTuple):
+    """What is to be said of a checkpoint."""
+
+    problems: tuple[str, ...]  # one phrase each; none where it can be used
+    verified: bool  # against digests; False where it has none, and may be damaged without a sign
+
+    @property
+    def says(self) -> str:
+        """All of it in a phrase."""
+        shown = "; ".join(self.problems[:3])
+        if len(self.problems) > 3:
+            shown += f"; and {len(self.problems) - 3} more"
+        return shown or ("good" if self.verified else "has no digests: it cannot be verified")
+
+
+def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdict:
+    """Reads all files of a step's folder.
+
+    Args:
+      folder: of one step.
+      abstract: nested dict of what is to be restored, with shapes and dtypes.
+      part: of a larger tree; otherwise the checkpoint must hold nothing else.
+    """
+    verified = digests.exist(folder)
+    problems = digests.problems(folder) if verified else []
+    return Verdict(tuple(problems or _misfits(folder, abstract, part)), verified)
+
+
+def _misfits(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
+    """Where the arrays are others than `abstract` has. Orbax casts a wrong dtype without a word."""
+    try:
+        saved = _described(ocp.PyTreeCheckpointHandler().metadata(folder / _ITEM).tree)
+    except Exception as error:  # of Orbax, of TensorStore: whatever damaged metadata bring about
+        return [f"cannot be read ({type(error).__name__}: {first_line(error)})"]
+    wanted = _described(abstract)
+    misfits = [
+        f"{name} is {saved.get(name, 'missing')} there, {array} in this network"
+        for name, array in wanted.items()
+        if saved.get(name) != array
+    ]
+    more = (
+        [] if part else [f"{name} is there, and not in this network" for name in saved.keys() - wanted.keys()]
+    )
+    return misfits + sorted(more)
+
+
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]
+
+
+def _described(tree: Any) -> dict[str, str]:
+    flat = ocp.tree.to_flat_dict(tree, sep=".")
+    return {name: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" for name, leaf in flat.items()}

@@ -1,0 +1,105 @@
+"""`verify`: every checkpoint of a run in one table, and an exit code."""
+
+import json
+import shutil
+
+import pytest
+
+from barlow_jax import digests
+
+
+@pytest.fixture
+def copy(workdir, tmp_path):
+    """A run with the checkpoints of steps 18 and 22, to be damaged."""
+    return shutil.copytree(workdir, tmp_path / "copy")
+
+
+def _files(workdir):
+    return {
+        path: path.read_bytes()
+        for path in workdir.rglob("*")
+        if path.is_file() and "results" not in path.parts
+    }
+
+
+def _damage(workdir, step):
+    path = next(p for p in (workdir / "checkpoints" / str(step) / "default" / "d").iterdir())
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_a_sound_run_is_good_and_untouched(copy, program):
+    before = _files(copy)
+    results, said = program("verify", "--workdir", copy)
+    assert results["good"] and results["newest_usable"] == 22
+    assert [(row["step"], row["verdict"]) for row in results["checkpoints"]] == [(18, "good"), (22, "good")]
+    assert sum(line.endswith("  good") for line in said.splitlines()) == 2
+    assert json.loads((copy / "results" / "verify.json").read_text()) == results
+    assert _files(copy) == before
+
+
+@pytest.mark.parametrize("step", [18, 22])
+def test_a_damaged_checkpoint_is_named_and_the_exit_code_is_one(copy, program, step):
+    _damage(copy, step)
+    _, said = program("verify", "--workdir", copy, code=1)
+    (line,) = [line for line in said.splitlines() if "damaged: default/d/" in line]
+    assert line.split()[0] == str(step) and "bytes of" in line
+    results = json.loads((copy / "results" / "verify.json").read_text())
+    assert not results["good"] and results["newest_usable"] == (22 if step == 18 else 18)
+
+
+def test_a_checkpoint_without_digests_is_unverified_and_not_called_good(copy, program):
+    (copy / "checkpoints" / "18" / digests.FILE).unlink()
+    _, said = program("verify", "--workdir", copy, code=1)
+    assert "unverified: has no digests" in said
+
+
+def test_a_checkpoint_of_another_network_is_named_with_the_difference(copy, program):
+    _, said = program("verify", "--workdir", copy, "--config.network.width=8", code=1)
+    assert "batch_stats.encoder.norm.mean is float32[4] there, float32[8] in this network" in said
+
+
+def test_it_needs_neither_the_data_nor_the_devices_of_the_run(copy, program):
+    config = json.loads((copy / "config.json").read_text())
+    config["data"] |= {"name": "folder", "data_dir": "/nowhere"}
+    config["mesh"]["slices"] = 256
+    (copy / "config.json").write_text(json.dumps(config))
+    assert program("verify", "--workdir", copy)[0]["good"]
+
+
+def test_what_cannot_be_verified_is_said(tmp_path, copy, program):
+    assert "--workdir: is missing" in program("verify", code=2)[1]
+    assert "holds no run" in program("verify", "--workdir", tmp_path / "nowhere", code=2)[1]
+    shutil.rmtree(copy / "checkpoints")
+    assert "holds no checkpoint to verify" in program("verify", "--workdir", copy, code=2)[1]
+
+
+def test_evaluations_take_the_newest_good_one_and_refuse_a_damaged_one_by_name(copy, program, tmp_path):
+    flags = ("--config.knn.label_fractions=1", "--config.knn.k=20")
+    whole, _ = program("knn", "--encoder", copy / "checkpoints" / "18", "--workdir", tmp_path / "a", *flags)
+    _damage(copy, 22)
+    results, said = program("knn", "--workdir", copy, *flags)
+    assert results == whole and results["step"] == 18
+    assert "warning: damaged checkpoints are passed over: step 22: default/d/" in said
+    assert (copy / "checkpoints" / "22").is_dir()
+    _, said = program(
+        "knn", "--encoder", copy / "checkpoints" / "22", "--workdir", tmp_path / "b", *flags, code=2
+    )
+    assert "checkpoints/22 is damaged: default/d/" in said
+
+
+def test_pretraining_goes_on_from_the_newest_good_one_to_the_same_bits(copy, workdir, program):
+    _damage(copy, 22)
+    results, said = program("pretrain", "--workdir", copy)
+    assert (results["first_step"], results["step"]) == (18, 22)
+    assert "step 22: default/d/" in said and "going on from the checkpoint of step 18" in said
+    losses = [json.loads((run / "results" / "pretrain.json").read_text())["loss"] for run in (workdir, copy)]
+    assert losses[0] == losses[1]
+    assert program("verify", "--workdir", copy)[0]["good"]
+
+
+def test_pretraining_with_no_good_checkpoint_is_refused_and_leaves_all_as_it_is(copy, program):
+    _damage(copy, 18), _damage(copy, 22)
+    before = _files(copy)
+    _, said = program("pretrain", "--workdir", copy, code=2)
+    assert "holds no checkpoint that can be used" in said and "step 18:" in said and "step 22:" in said
+    assert _files(copy) == before

@@ -1,0 +1,86 @@
+"""Skipped steps in a row: when the run stops, what it saves, what it reports."""
+
+import json
+
+import jax.numpy as jnp
+import pytest
+
+from barlow_jax.errors import RunError
+from barlow_jax.loop import fit
+from barlow_jax.skipping import SkipWatch
+from barlow_jax.types import Batch, TrainState
+
+
+class _Feed:
+    def __init__(self, first):
+        self.number = first
+
+    def next(self, running):
+        del running
+        self.number += 1
+        return Batch({}, None, jnp.array([self.number, -self.number]))
+
+
+def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, newest=-1):
+    """Runs steps of which those in `skipped` are; the steps done, and the saved ones."""
+    saved, done = [], []
+    watch = SkipWatch(
+        tmp_path / "results" / "skipped.json", max_in_a_row=max_in_a_row, start=(first, before),
+        num_steps=num_steps, gather=lambda index: index, save=lambda state: saved.append(int(state.step)),
+        newest=lambda: newest,
+    )  # fmt: skip
+    total = [before]
+
+    def step(state, batch):
+        del batch
+        step = int(state.step) + 1
+        total[0] += step in skipped
+        return state._replace(step=jnp.asarray(step)), {
+            "loss": jnp.asarray(1.0),
+            "skipped_steps": jnp.asarray(total[0]),
+        }
+
+    state = TrainState(jnp.asarray(first), None, None, None)
+    hooks = [watch, lambda number, state, metrics: done.append(number)]
+    try:
+        fit(watch.watched(step), state, _Feed(first), num_steps=num_steps, hooks=hooks)
+    except RunError as error:
+        return done, saved, str(error)
+    return done, saved, None
+
+
+def test_too_many_in_a_row_stop_the_run_with_a_checkpoint_and_the_ids_of_the_images(tmp_path):
+    done, saved, error = _run(tmp_path, {2, 5, 6, 8, 9, 10, 11})
+    assert done[-1] == 11 and saved == [12], "seen two steps later"
+    assert "in 3 steps in a row, 8 to 10" in error and "after step 7 is saved" in error
+    for remedy in ("config.optim.learning_rate", "older checkpoint", "config.train.max_skipped"):
+        assert remedy in error
+    report = json.loads((tmp_path / "results" / "skipped.json").read_text())
+    assert report == {
+        "last_good_step": 7,
+        "skipped": [{"step": n, "examples": [n, -n]} for n in (8, 9, 10)],
+    }
+
+
+def test_single_ones_and_short_bursts_do_not_stop_it(tmp_path):
+    done, saved, error = _run(tmp_path, {1, 2, 4, 5, 7, 19, 20})
+    assert error is None and done[-1] == 20 and saved == [] and not list(tmp_path.iterdir())
+
+
+def test_the_last_steps_count(tmp_path):
+    assert "18 to 20" in _run(tmp_path, {18, 19, 20})[2]
+
+
+@pytest.mark.parametrize("max_in_a_row", [None, 21])
+def test_any_number_can_be_allowed(tmp_path, max_in_a_row):
+    assert _run(tmp_path, set(range(1, 21)), max_in_a_row=max_in_a_row)[2] is None
+
+
+def test_a_run_that_is_started_again_and_again_saves_its_last_good_state_once(tmp_path):
+    """Else copies of it would push the good checkpoints out."""
+    _, saved, error = _run(tmp_path, set(range(10, 21)), first=9, before=2, newest=9)
+    assert saved == [] and "after step 9 was saved before" in error
+
+
+def test_steps_that_were_skipped_before_the_start_are_not_counted_again(tmp_path):
+    assert _run(tmp_path, {10, 11}, first=9, before=5, newest=9)[2] is None
