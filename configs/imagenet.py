@@ -26,4 +26,5 @@ from barlow_jax.configdict import default_config
 def get_config():
     config = default_config()  # the defaults are this recipe
     config.optim.grad_scale = 1 / 32
+    config.data.augment_on = "device"  # the CPUs of a TPU host would not keep up
     return config

@@ -54,7 +54,7 @@ SETTINGS = {
         "network.encoder": "resnet50", "network.width": 64, "network.stem": "imagenet",
         "network.projector": (8192, 8192, 8192), "network.projector_batch_norm": True, "network.predictor": (),
         "network.batch_norm_epsilon": 1e-5, "network.batch_norm_momentum": 0.9, "network.dtype": "bfloat16",
-        "data.image_size": 224, "data.eval_resize": 256,
+        "data.image_size": 224, "data.eval_resize": 256, "data.augment_on": "device",
         **{view + key: value for view in (A, B) for key, value in BOTH.items()},
         A + "blur.probability": 1.0, B + "blur.probability": 0.1,
         A + "solarize.probability": 0.0, B + "solarize.probability": 0.2,
