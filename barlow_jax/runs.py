@@ -21,10 +21,15 @@ _FREE = (
 def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
     """The nested dict in `<workdir>/config.json`; None where there is none."""
     path = pathlib.Path(workdir) / "config.json"
+    if not path.is_file():
+        return None
     try:
-        return json.loads(path.read_text()) if path.is_file() else None
+        saved = json.loads(path.read_text())
+        if not isinstance(saved, dict):
+            raise ValueError(f"expected groups of keys, got {type(saved).__name__}")
     except ValueError as error:
         raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
+    return saved
 
 
 def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:

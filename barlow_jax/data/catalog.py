@@ -1,7 +1,9 @@
 """What a data set holds, said without importing TensorFlow: for checks before anything slow starts."""
 
+from collections.abc import Iterable
 import difflib
 import pathlib
+import re
 from typing import Any
 
 from barlow_jax import config as config_lib
@@ -28,14 +30,20 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
     known = builder.info.splits
     if not known:  # not prepared yet, and sizes are not published with the data set
         sizes = _KNOWN.get(data.name, {})
-        return {split: sizes[split] for split in splits if split in sizes}, []
+        parts = [part for split in splits for part in re.findall(r"(\w+)(?:\[[^]]*\])?", split)]
+        counts = {split: sizes[split] for split in splits if split in sizes}
+        return counts, [_no_split(data, part, sizes) for part in parts if sizes and part not in sizes]
     counts, problems = {}, []
     for split in splits:
         try:
             counts[split] = known[split].num_examples
         except (KeyError, ValueError):
-            problems.append(f"config.data: {data.name} has no split {split!r}; it has {', '.join(known)}")
+            problems.append(_no_split(data, split, known))
     return counts, problems
+
+
+def _no_split(data: config_lib.Data, split: str, there: Iterable[str]) -> str:
+    return f"config.data: {data.name} has no split {split!r}; it has {', '.join(there)}"
 
 
 def not_at_hand(data: config_lib.Data) -> str | None:

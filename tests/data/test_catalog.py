@@ -55,3 +55,11 @@ def test_a_split_that_a_prepared_data_set_lacks_is_named(tmp_path):
     assert count_images(data, ("train[:10%]",)) == ({"train[:10%]": 144}, [])
     _, problems = count_images(data, ("train", "validation"))
     assert len(problems) == 1 and "digits has no split 'validation'; it has" in problems[0]
+
+
+@pytest.mark.parametrize("split", ["train[:10%]", "train+test", "train[:5]+test[10:]"])
+def test_a_part_of_a_split_is_known_before_the_data_set_is_prepared(tmp_path, split):
+    data = Data(name="digits", data_dir=str(tmp_path))
+    assert count_images(data, (split,)) == ({}, [])
+    _, problems = count_images(data, (split.replace("t", "v", 1),))
+    assert problems == ["config.data: digits has no split 'vrain'; it has train, test"]

@@ -1,0 +1,146 @@
+"""Every kind of wrong input: what is said, exit code 2, no traceback, and no file left behind."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from barlow_jax.__main__ import main
+
+CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
+FOLDER = (
+    "--config.data.name=folder",
+    "--config.data.data_dir={tmp}/images",
+    "--config.data.eval_split=train",
+)
+ARRAYS = (
+    "--config.data.name=arrays",
+    "--config.data.data_dir={tmp}/arrays",
+    "--config.data.augment_on=device",
+)
+FILES = {
+    "broken.py": b"def get_config(:\n",
+    "empty.py": b"x = 1\n",
+    "raises.py": b"def get_config():\n    raise RuntimeError('no internet')\n",
+    "number.py": b"def get_config():\n    return 3\n",
+    "typo.py": b"from barlow_jax.configdict import default_config\ndef get_config():\n"
+    b"    config = default_config()\n    config.optm.name = 'sgd'\n    return config\n",
+    "torn/config.json": b'{"data": {"na',
+    "list/config.json": b"[1, 2]",
+    "garbage.safetensors": b"these are not weights",
+    "arrays/train.npz": b"PK\x03\x04 cut off",
+    "images/train/a/1.txt": b"no image is here",
+}  # fmt: skip
+
+# What is typed after `pretrain --config <a small one> --workdir <new>`, and what is said.
+OF_A_CONFIG = {
+    "a key that is not there": (("--config.optim.lr=1",), "did you mean config.optim.learning_rate?"),
+    "a group for a key": (("--config.optim=1",), "config.optim"),
+    "no value": (("--config.seed",), "--config.seed: needs a value"),
+    "a word for a number": (("--config.network.width=wide",), "expected an integer, got 'wide'"),
+    "a fraction for a whole number": (("--config.train.batch_size=2.5",), "config.train.batch_size: expected an integer"),
+    "a word for a switch": (("--config.network.remat=maybe",), "config.network.remat"),
+    "a name that is none of them": (("--config.optim.name=adam",), "config.optim.name"),
+    "an encoder that there is not": (("--config.network.encoder=resnet49",), "config.network.encoder"),
+    "a negative rate": (("--config.optim.learning_rate=-1",), "config.optim.learning_rate: must be above 0, got -1"),
+    "a rate of nan": (("--config.optim.learning_rate=nan",), "config.optim.learning_rate: expected a number, got 'nan'"),
+    "an infinite weight": (("--config.objective.scale=inf",), "config.objective.scale: expected a number, got 'inf'"),
+    "no images a step": (("--config.train.batch_size=0",), "config.train.batch_size"),
+    "a batch beyond the data": (("--config.train.batch_size=4096",), "has 1437 images, fewer than one batch of 4096"),
+    "a batch that does not divide": (("--config.train.batch_size=100",), "100 is not divisible by the 8 devices"),
+    "microbatches that do not divide": (("--config.train.microbatches=5",), "128 is not divisible into 5 microbatches on 8 devices"),
+    "no microbatch": (("--config.train.microbatches=0",), "config.train.microbatches"),
+    "a crop beyond the image": (("--config.data.image_size=99",), "the crop of 99 pixels is larger than the image"),
+    "no canvas": (("--config.data.canvas=0",), "config.data.canvas: must be above 0, got 0"),
+    "images too small for the network": (("--config.data.image_size=2",), "config.data.image_size"),
+    "a projector without a layer": (("--config.network.projector=",), "config.network.projector"),
+    "a projector of no width": (("--config.network.projector=16,0",), "needs one or more widths from 1"),
+    "a probability of 2": (("--config.recipe.views.a.flip.probability=2",), "must lie in 0..1, got 2"),
+    "an order without an op": (("--config.recipe.views.b.order=crop,normalize",), "must name each op once"),
+    "colors before the crop on the device": (
+        ("--config.data.augment_on=device", "--config.recipe.views.a.jitter.probability=1",
+         "--config.recipe.views.a.order=jitter,crop,rotate,flip,grayscale,blur,solarize,normalize"),
+        "set config.data.augment_on=host"),
+    "crops of no area": (("--config.recipe.views.a.crop.min_area=0",), "needs 0 < min_area <= max_area <= 1"),
+    "slices that do not divide": (("--config.mesh.slices=3",), "8 devices are not divisible into 3 slices"),
+    "a fraction of labels above 1": (("--config.probe.label_fractions=2",), "needs numbers above 0 and up to 1"),
+    "neighbours of none": (("--config.knn.k=0",), "config.knn.k: needs one or more numbers from 1"),
+    "a negative number of broken images": (("--config.data.max_broken=-1",), "config.data.max_broken"),
+    "decoded images on the host": (("--config.data.cache=decoded",), "set config.data.augment_on=device"),
+    "a data set that there is not": (("--config.data.name=didgits",), "did you mean 'digits'?"),
+    "a split that there is not": (("--config.data.eval_split=validation",), "digits has no split 'validation'"),
+    "a folder without a path": (("--config.data.name=folder",), "a folder data set needs the path"),
+    "a folder that there is not": (
+        ("--config.data.name=folder", "--config.data.data_dir={tmp}/none"), "there is no folder {tmp}/none"),
+    "a folder without the split": ((*FOLDER, "--config.data.train_split=val"), "has no folder 'val'; it has train"),
+    "a folder without an image": (FOLDER, "holds 0 images"),
+    "arrays that are cut off": ((*ARRAYS, "--config.data.eval_split=train"), "is not what numpy.savez writes"),
+    "arrays that there are not": ((*ARRAYS, "--config.data.eval_split=test"), "has no test.npz"),
+    "arrays of floats": ((*ARRAYS[:1], "--config.data.data_dir={tmp}/floats", ARRAYS[2], "--config.data.eval_split=train"),
+                         "images must be uint8 levels 0..255, got float64"),
+    "arrays on the host": (("--config.data.name=arrays", "--config.data.data_dir={tmp}/arrays"), "set config.data.augment_on=device"),
+    "a checkpoint that must be there": (("--resume=must",), "--resume"),
+    "a flag that there is not": (("--workdri=x",), "--workdri=x: unknown argument"),
+    "a process without the others": (("--process_id=1",), "--"),
+}  # fmt: skip
+
+# Whole command lines.
+ALONE = {
+    "no config": (("pretrain", "--workdir", "{tmp}/run"), "holds no run (there is no config.json); pass --config"),
+    "a config that there is not": (("pretrain", "--config", "{tmp}/x.py", "--workdir", "{tmp}/run"), "there is no file {tmp}/x.py"),
+    "a folder for a config": (("pretrain", "--config", "{tmp}", "--workdir", "{tmp}/run"), "{tmp}"),
+    "a config that is not Python": (("pretrain", "--config", "{tmp}/broken.py", "--workdir", "{tmp}/run"), "broken.py"),
+    "a config without get_config": (("pretrain", "--config", "{tmp}/empty.py", "--workdir", "{tmp}/run"), "get_config"),
+    "a config that fails": (("pretrain", "--config", "{tmp}/raises.py", "--workdir", "{tmp}/run"), "no internet"),
+    "a config that is a number": (("pretrain", "--config", "{tmp}/number.py", "--workdir", "{tmp}/run"), "number.py"),
+    "a config with a typo": (("pretrain", "--config", "{tmp}/typo.py", "--workdir", "{tmp}/run"), "optm"),
+    "no workdir": (("pretrain", "--config", CONFIG), "--workdir: is missing"),
+    "a file for a workdir": (("pretrain", "--config", CONFIG, "--workdir", CONFIG), "is not a folder"),
+    "a bucket for a workdir": (("pretrain", "--config", CONFIG, "--workdir", "gs://b/run"), "mount the bucket"),
+    "a run whose config is torn": (("probe", "--workdir", "{tmp}/torn"), "config.json"),
+    "a run whose config is a list": (("probe", "--workdir", "{tmp}/list"), "config.json"),
+    "a run without a checkpoint": (("probe", "--config", CONFIG, "--workdir", "{tmp}/run"), "checkpoint"),
+    "an encoder that there is not": (("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/none"), "{tmp}/none"),
+    "weights that are none": (
+        ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/garbage.safetensors"), "garbage.safetensors"),
+    "a topology that there is not": (("plan", "--config", CONFIG, "--topology", "v9:2x2"), "it looks like v5e:8x8"),
+    "no topology": (("plan", "--config", CONFIG), "--topology: is missing"),
+    "words for rows": (("bench", "loss", "--rows", "16,x"), "--rows 16,x: needs numbers"),
+    "too few images to time": (("bench", "input", "--config", CONFIG, "--images", "10"), "--images: needs 50 or more"),
+    "a sheet of no format": (("show-views", "--config", CONFIG, "--out", "{tmp}/sheet.txt"), "ends in .png, .pdf or .svg"),
+    "an ablation that there is not": (("ablate", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"), "--only"),
+    "a transfer that there is not": (("transfer", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"), "--only"),
+    "nothing to verify": (("verify", "--workdir", "{tmp}/none"), "{tmp}/none"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    root = tmp_path_factory.mktemp("given")
+    for name, content in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    (root / "floats").mkdir()
+    np.savez(root / "floats" / "train.npz", images=np.zeros((300, 8, 8, 3)))
+    return root
+
+
+def _refused(capsys, files, argv, words):
+    before = {path: path.stat().st_mtime_ns for path in files.rglob("*")}
+    assert main([arg.format(tmp=files) for arg in argv]) == 2
+    out, said = capsys.readouterr()
+    assert out == "" and "Traceback" not in said
+    assert words.format(tmp=files) in said and said.startswith("error: ")
+    assert {path: path.stat().st_mtime_ns for path in files.rglob("*")} == before, "nothing is left behind"
+    return said
+
+
+@pytest.mark.parametrize("case", OF_A_CONFIG)
+def test_a_run_with_a_mistake_is_refused_before_it_starts(capsys, files, case):
+    argv, words = OF_A_CONFIG[case]
+    _refused(capsys, files, ("pretrain", "--config", CONFIG, "--workdir", "{tmp}/run", *argv), words)
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_a_command_with_a_mistake_is_refused(capsys, files, case):
+    _refused(capsys, files, *ALONE[case])
