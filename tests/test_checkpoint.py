@@ -93,9 +93,14 @@ def run(tmp_path, state):
     return tmp_path
 
 
+def _data(run, step):
+    return [
+        path for path in (run / "checkpoints" / str(step) / "default").rglob("*") if path.parent.name == "d"
+    ]
+
+
 def _largest(run, step):
-    files = (run / "checkpoints" / str(step) / "default").rglob("*")
-    return max((path for path in files if path.parent.name == "d"), key=lambda path: path.stat().st_size)
+    return max(_data(run, step), key=lambda path: path.stat().st_size)
 
 
 def _truncate(run, step):
@@ -114,17 +119,18 @@ def _flip(run, step):
     path.write_bytes(data)
 
 
-def _without_digests_and_with_half_a_file(run, step):
+def _without_digests_and_with_half_of_each_file(run, step):
+    """Of each, as not every one need hold what is read."""
     (run / "checkpoints" / str(step) / digests.FILE).unlink()
-    path = _largest(run, step)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for path in _data(run, step):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def _all_files(run):
     return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
-DAMAGE = [_truncate, _remove, _flip, _without_digests_and_with_half_a_file]
+DAMAGE = [_truncate, _remove, _flip, _without_digests_and_with_half_of_each_file]
 
 
 def _restore_newest(run):

@@ -67,15 +67,20 @@ def _weights(
     """
     first, number = window
     pixels = jnp.arange(side) - start
+    places = first + jnp.arange(number)[:, None]
     # The distance of both centres, a whole number in these units: rounded once, by the division.
-    distance = (2 * (first + jnp.arange(number))[:, None] + 1) * length - size * (2 * pixels + 1)
+    distance = (2 * places + 1) * length - size * (2 * pixels + 1)
     reach = 2 * jnp.maximum(length, size)  # of one pixel, of the old or of the new size: the larger
     weight = _FILTERS[method](jnp.abs(distance).astype(jnp.float32), reach.astype(jnp.float32))
     weight = jnp.where((pixels >= 0) & (pixels < length), weight, 0.0)
-    return jnp.round(weight / weight.sum(axis=1, keepdims=True) * _ONE) / _ONE
+    weight = jnp.round(weight / weight.sum(axis=1, keepdims=True) * _ONE)
+    # What rounding left over is given to the pixel in the middle: an even surface keeps its level.
+    middle = (2 * places + 1) * length // (2 * size)
+    return (weight + jnp.where(pixels == middle, _ONE - weight.sum(axis=1, keepdims=True), 0.0)) / _ONE
 
 
-# Whole numbers, as yet without a unit: their sum, too, is exact in any order.
+# As yet without a unit, and whole: their sum is exact in any order. So is all but the rounded products below, for
+# what a device that multiplies and adds in one makes of other sums depends on what they are compiled with.
 
 
 def _bilinear(distance: jax.Array, reach: jax.Array) -> jax.Array:
@@ -83,11 +88,14 @@ def _bilinear(distance: jax.Array, reach: jax.Array) -> jax.Array:
 
 
 def _bicubic(distance: jax.Array, reach: jax.Array) -> jax.Array:
-    """Keys's with a = -1/2."""
+    """Keys's with a = -1/2: 3/2 x^3 - 5/2 x^2 + 1 up to 1, -1/2 x^3 + 5/2 x^2 - 4 x + 2 up to 2; in 2^-18."""
+    one = 2.0**18
     x = distance / reach
-    inner = (1.5 * x - 2.5) * x * x + 1.0
-    outer = (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
-    return jnp.round(jnp.where(x < 1.0, inner, jnp.where(x < 2.0, outer, 0.0)) * 2.0**18)
+    square = jnp.round(x * x * one)
+    cube = jnp.round(x * square)
+    inner = 1.5 * cube - 2.5 * square + one
+    outer = 2.5 * square - 0.5 * cube - 4.0 * one * x + 2.0 * one
+    return jnp.round(jnp.where(x < 1.0, inner, jnp.where(x < 2.0, outer, 0.0)))
 
 
 _FILTERS = {"bilinear": _bilinear, "bicubic": _bicubic}

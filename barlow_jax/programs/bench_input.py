@@ -39,9 +39,9 @@ _TITLES = {
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Pairs a CPU-second and a second of each stage; with a workdir also a bar chart."""
-    source = sources.open_split(config.data, config.data.train_split)
     if args.images < 2 * _BATCH:
         raise UserError(f"--images: needs {2 * _BATCH} or more to tell two lengths apart, got {args.images}")
+    source = sources.open_split(config.data, config.data.train_split)
     order = Order(config.seed, source.num_examples, min(_BATCH, source.num_examples))
     num_steps = max(2, args.images // order.batch_size)
     runs = _runs(config, source, order)
