@@ -39,8 +39,8 @@ def test_the_evaluation_crop_is_torchvisions(images, shape):
     )
     top, left = round((height - 56) / 2), round((width - 56) / 2)
     difference = np.abs(np.asarray(ours).astype(int) - np.asarray(pillow)[top : top + 56, left : left + 56])
-    # At 65 to 64 pixels every 130th sum of two is a half exactly, in both passes, and Pillow's last bit decides.
-    assert difference.max() <= 1 and np.mean(difference > 0) <= 2 / 130
+    # Between such sizes 3 sums in 100 are a half exactly (of a pass over noise), and Pillow's last bit decides them.
+    assert difference.max() <= 1 and np.mean(difference > 0) <= 0.02
 
 
 @pytest.mark.parametrize("u", [0.0, 0.2, 0.5, 0.99])
