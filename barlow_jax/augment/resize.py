@@ -5,7 +5,7 @@ part's. As in Pillow, levels are rounded after the pass along the width and agai
 (Pillow from 12 on takes the height first where that is less work; the versions that the papers' numbers are from
 do not.) Weights are whole multiples of 2^-15, where Pillow's are of 2^-22: so many bits and a level's fit into a
 float32, and sums are exact in any order: views do not depend on how many devices share a batch. Where a sum is next
-to a half this costs a level (3 in 1000 of the colors of a photograph).
+to a half this costs a level (6 in 10 000 of the levels of a photograph).
 """
 
 from typing import NamedTuple
