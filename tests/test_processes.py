@@ -127,14 +127,6 @@ def _end_by(how):
 # The tests.
 
 
-@pytest.fixture
-def digits(small_config, typed):
-    """The data set prepared, which two processes at once would do in each other's way."""
-    from barlow_jax.data import sources
-
-    sources.open_split(typed(small_config).data, "train")
-
-
 @pytest.mark.usefixtures("digits")
 def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
