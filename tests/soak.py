@@ -23,7 +23,10 @@ import tempfile
 import time
 
 CONFIG = pathlib.Path(__file__).with_name("small_config.py")
-FLAGS = ("--config.checkpoint.every_epochs=0.28", "--config.monitor.max_images=500")  # a save every third step
+FLAGS = (
+    "--config.checkpoint.every_epochs=0.28",
+    "--config.monitor.max_images=500",
+)  # a save every third step
 CLOCKS = ("images_per_second", "data_wait_share")  # of the metrics: they measure time
 KINDS = ("save", "compile", "rows", "SIGTERM", "start-up", "anywhere")
 _LIMIT_S = 300  # of one start
@@ -34,7 +37,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=pathlib.Path, help="to keep the runs and what they said; default: none")
+    parser.add_argument(
+        "--folder", type=pathlib.Path, help="to keep the runs and what they said; default: none"
+    )
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = args.folder or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
