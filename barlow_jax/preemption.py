@@ -49,8 +49,7 @@ class Preemption:
 
     def __enter__(self) -> "Preemption":
         self._thread.start()
-        # Python's part of the handler does nothing; C's part writes the signal's number to the pipe at once.
-        self._handler = signal.signal(signal.SIGTERM, lambda *_: None)
+        self._handler = self._listen()
         self._wakeup = signal.set_wakeup_fd(self._outbox, warn_on_full_buffer=False)
         return self
 
@@ -65,9 +64,14 @@ class Preemption:
         os.close(self._inbox)
         os.close(self._outbox)
 
+    def _listen(self) -> Any:
+        """Python's part of the handler does nothing; C's part writes the signal's number to the pipe at once."""
+        return signal.signal(signal.SIGTERM, lambda *_: None)
+
     @contextlib.contextmanager
     def run(self) -> Iterator[None]:
         """What is closed within the block is waited for, however long it takes."""
+        self._listen()  # again: by now the devices' driver is loaded, and may have taken the signal for itself
         if self._told:
             raise Preempted(_TOLD.format(what="no further run is started"))
         try:

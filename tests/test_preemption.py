@@ -1,10 +1,12 @@
 """SIGTERM to a process that plays a run: where it stops, what it saves, what it says."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -153,13 +155,47 @@ def test_nothing_is_left_of_it_and_nobody_watches_from_a_thread():
     thread.join()
 
 
+def test_a_library_that_takes_the_signal_does_not_keep_it():
+    ignore = ctypes.c_void_p(signal.SIG_IGN.value)
+    with preemption.watched():
+        ctypes.CDLL(None).signal(signal.SIGTERM, ignore)  # where Python does not see it
+        with preemption.run(), pytest.raises(preemption.Preempted):
+            preemption.point()
+            _terminate_and_wait()
+            preemption.point()
+
+
+def test_processes_that_cannot_agree_leave_at_once(monkeypatch, capsys):
+    """The others may be gone already."""
+
+    class Store:
+        def key_value_try_get(self, key):
+            raise ValueError("NOT_FOUND")
+
+        def key_value_set(self, key, value, allow_overwrite):
+            raise ConnectionError("gone")
+
+    left = []
+    monkeypatch.setattr(preemption.processes, "client", Store)
+    monkeypatch.setattr(preemption.processes, "leave", left.append)
+    with preemption.watched(), preemption.run():
+        preemption.point()
+        _terminate_and_wait()
+    assert left == [143] and "cannot agree on a step to stop at: gone" in capsys.readouterr().err
+
+
 def test_after_one_run_of_several_no_other_is_started():
     with preemption.watched():
         with preemption.run():
             preemption.point()
             preemption._watching.close()
-            os.kill(os.getpid(), signal.SIGTERM)
-            while not preemption._watching._told:
-                pass
+            _terminate_and_wait()
         with pytest.raises(preemption.Preempted, match="no further run"), preemption.run():
             pass
+
+
+def _terminate_and_wait():
+    os.kill(os.getpid(), signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while preemption._watching._stop_at is None and time.monotonic() < deadline:
+        time.sleep(0.001)

@@ -47,6 +47,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     with preemption.run(), contextlib.ExitStack() as stack:
         processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
         if jax.process_index() == 0:
+            files.sweep(workdir)
+            files.sweep(workdir / "results", "pretrain.json")
             files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+import several
 import soak
 
 from barlow_jax import preemption
@@ -47,6 +48,9 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, program, monkeypat
         "told to stop (SIGTERM): step 7 is saved; run the same command again"
     )
     assert not (tmp_path / "pretrain.lock").exists()
+    for name in (".metrics.jsonl.17", "results/.pretrain.json.17"):  # of one that was killed as it wrote
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{")
     said = _assert_goes_on_to_the_same_bits(argv, tmp_path, workdir, program)
     assert "going on from the checkpoint of step 7" in said
 
@@ -68,3 +72,11 @@ def test_in_the_last_monitor_the_step_is_saved_and_the_accuracy_made_up_for(
     assert "step 22 is saved" in said and "step 22  k-NN" not in said
     said = _assert_goes_on_to_the_same_bits(argv, tmp_path, workdir, program)
     assert "step 22  k-NN" in said
+
+
+@pytest.mark.usefixtures("digits")
+def test_before_the_first_step_it_leaves_at_once(tmp_path):
+    """As it does while the data set is prepared, or the step is compiled."""
+    run = several.start(["terminate_in", "splits.open_split", 0], "--workdir", tmp_path / "run")
+    out, err = several.finish(run, 143)
+    assert out == "" and "nothing was to be saved; run the same command again" in err.splitlines()[-1]
