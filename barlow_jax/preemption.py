@@ -42,7 +42,7 @@ class Preemption:
         self._state = threading.Condition()  # held while the processes agree: no point is passed meanwhile
         self._phase, self._ended, self._told = _IDLE, False, False
         self._points, self._stop_at = 0, None
-        self._newest, self._gap = time.monotonic(), 0.0
+        self._newest, self._gap = 0.0, 0.0  # time of the newest point; seconds between the last two of a run
         self._inbox, self._outbox = os.pipe()
         os.set_blocking(self._outbox, False)
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -55,7 +55,7 @@ class Preemption:
 
     def __exit__(self, *_: Any) -> None:
         signal.set_wakeup_fd(self._wakeup)
-        signal.signal(signal.SIGTERM, self._handler)
+        signal.signal(signal.SIGTERM, self._handler or signal.SIG_DFL)  # None: not Python's
         with self._state:
             self._ended = True
             self._state.notify()
@@ -87,7 +87,8 @@ class Preemption:
         """
         with self._state:
             self._points, now = self._points + 1, time.monotonic()
-            self._gap, self._newest = now - self._newest, now
+            self._gap = now - self._newest if self._phase == _STEPPING else 0.0
+            self._newest = now
             stops = self._points == self._stop_at
         self._enter(_CLOSING if stops else _STEPPING)
         if stops:

@@ -165,6 +165,16 @@ def test_a_library_that_takes_the_signal_does_not_keep_it():
             preemption.point()
 
 
+def test_what_came_before_the_first_step_does_not_make_it_more_patient():
+    with preemption.watched(), preemption.run():
+        gaps = []
+        for _ in range(3):
+            time.sleep(0.01)
+            preemption.point()
+            gaps.append(preemption._watching._gap)
+    assert gaps[0] == 0 and min(gaps[1:]) >= 0.01
+
+
 def test_processes_that_cannot_agree_leave_at_once(monkeypatch, capsys):
     """The others may be gone already."""
 
