@@ -10,7 +10,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__, cli, files, flags, processes, tpu
+from barlow_jax import __version__, cli, files, flags, preemption, processes, tpu
 from barlow_jax.errors import RunError, UserError
 
 PROGRAMS = {
@@ -32,12 +32,21 @@ The last line on standard output is one JSON object with the results, which also
 WORKDIR/results/PROGRAM.json; everything else goes to standard error.
 Exit codes: 0 done, 1 failed (verify: a checkpoint is not good), 2 the config or the command line is wrong,
 3 the plan does not fit, 130 interrupted, 134 another process of the run died, or the processes did not find each
-other: run all of them again.
+other: run all of them again; 143 told to stop (SIGTERM): pretrain has saved its step, run the same command again.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return processes.conclude(lambda: _main(argv))
+    return processes.conclude(lambda: _watched(argv))
+
+
+def _watched(argv: Sequence[str] | None) -> int:
+    try:
+        with preemption.watched():
+            return _main(argv)
+    except preemption.Preempted as told:
+        print(told, file=sys.stderr)
+        return preemption.EXIT_CODE
 
 
 def _main(argv: Sequence[str] | None) -> int:

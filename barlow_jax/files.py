@@ -19,3 +19,10 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def sweep(folder: pathlib.Path, name: str = "*") -> None:
+    """Removes what a killed process left of files of this name. Whoever writes them must not run meanwhile."""
+    for draft in folder.glob(f".{name}.*"):
+        if draft.name.rpartition(".")[2].isdecimal():
+            draft.unlink()

@@ -28,18 +28,22 @@ _STARVING = (
 class MetricsWriter:
     """Appends rows `{"step": ..., name: number}`, null for what is not finite; files are process 0's alone.
 
-    `latest` holds the newest value of every name.
+    `latest` holds the newest value of every name, `there` the names that the rows of `first_step` have.
     """
 
     def __init__(self, workdir: pathlib.Path, *, first_step: int):
         """Rows after `first_step` are those of a run that was cut off, and are dropped."""
         self.latest: dict[str, float | None] = {}
+        self.there: set[str] = set()
         self._active = jax.process_index() == 0
         if not self._active:
             return
         path = workdir / "metrics.jsonl"
         rows = path.read_text().splitlines() if path.exists() else []
         kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= first_step]
+        for row in map(json.loads, kept):
+            self.there |= row.keys() if row["step"] == first_step else set()
+            self.latest |= row
         files.write_text(path, "".join(f"{row}\n" for row in kept))
         self._jsonl = path.open("a")
         self._tensorboard = _open_tensorboard(workdir / "tensorboard")

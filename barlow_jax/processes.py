@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from typing import Any
 
 from barlow_jax.config import Distributed
 from barlow_jax.errors import RunError
@@ -28,6 +29,7 @@ _WITNESS = (
 )
 
 _witness: subprocess.Popen | None = None  # there while this process is one of several, or is to become one
+_client: Any = None  # of jax.distributed, while this process is one of several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,7 @@ def join(distributed: Distributed, place: Place | None) -> None:
     if jax.distributed.is_initialized() or not (place or distributed.detect):
         return
     _last_words(_not_found(distributed, place))
+    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is `preemption`'s
     where = {}
     if place:
         where = {
@@ -106,7 +109,16 @@ def join(distributed: Distributed, place: Place | None) -> None:
     if jax.process_count() == 1:
         _dismiss()
     else:
+        global _client
+        from jax._src import distributed as internal  # jax has no public way to its key-value store
+
+        _client = internal.global_state.client
         _last_words(_cut_off(jax.process_index(), jax.process_count()))
+
+
+def client() -> Any:
+    """The key-value store that the processes share; None where this one is alone."""
+    return _client
 
 
 def from_first(number: Callable[[], int]) -> int:
@@ -151,17 +163,31 @@ def conclude(program: Callable[[], int]) -> int:
         if _is_from_outside(error):
             _end(ABORTED)
         code = 1
-    if _witness is None:
-        return code
-    import jax
-
-    goodbye = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-    goodbye.start()
-    goodbye.join(None if code == 0 else _GRACE_S)
-    _dismiss()
-    if goodbye.is_alive():
+    if _witness is not None and not _say_goodbye(None if code == 0 else _GRACE_S):
         _end(code)
     return code
+
+
+def leave(code: int) -> None:
+    """Ends this process at once, from any thread, when the others, if there are any, have come to the same."""
+    if _client is not None:
+        _say_goodbye(_GRACE_S)
+    elif _witness is not None:
+        _dismiss()
+    _end(code)
+
+
+def _say_goodbye(patience: float | None) -> bool:
+    """Whether all processes have come to their end within so many seconds."""
+    global _client
+    import jax
+
+    _client = None
+    goodbye = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    goodbye.start()
+    goodbye.join(patience)
+    _dismiss()
+    return not goodbye.is_alive()
 
 
 def _end(code: int) -> None:

@@ -59,6 +59,14 @@ def typed():
     return convert
 
 
+@pytest.fixture
+def digits(small_config, typed):
+    """The data set prepared, which two processes at once would do in each other's way."""
+    from barlow_jax.data import sources
+
+    sources.open_split(typed(small_config).data, "train")
+
+
 @pytest.fixture(scope="session")
 def relative():
     """How far one tree of arrays is from another, relative to the other, in the Euclidean norm."""

@@ -24,3 +24,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         files.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".a.json.12", ".b.json.7", ".hidden.json", "a.json.12", ".12"):
+        (tmp_path / name).touch()
+    files.sweep(tmp_path, "a.json")
+    assert {path.name for path in tmp_path.iterdir()} == {".b.json.7", ".hidden.json", "a.json.12", ".12"}
+    files.sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".hidden.json", "a.json.12", ".12"}
+    files.sweep(tmp_path / "not there")

@@ -19,6 +19,7 @@ FLOORS = {
     ),
     2: (
         "step", "gradients", "feed", "resident", "loop", "checkpoint", "verification", "metrics", "skipping", "collapse",
+        "preemption",
     ),
     3: ("evals",),
     4: ("programs",),

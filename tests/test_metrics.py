@@ -29,8 +29,10 @@ def test_rows_are_written_without_tensorflow_too(tmp_path, capsys, monkeypatch):
 
 
 def test_rows_after_the_checkpoint_and_half_rows_are_dropped_on_going_on(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"step": 10}\n{"step": 15}\n{"step": 2')
+    rows = '{"step": 5, "knn": 1}\n{"step": 10, "loss": 3}\n{"step": 15, "rate": 1}\n{"step": 2'
+    (tmp_path / "metrics.jsonl").write_text(rows)
     writer = MetricsWriter(tmp_path, first_step=10)
+    assert writer.latest == {"step": 10, "knn": 1, "loss": 3} and writer.there == {"step", "loss"}
     writer.write(15, {"loss": 2.0})
     writer.close()
     assert [row["step"] for row in _rows(tmp_path)] == [5, 10, 15]

@@ -1,22 +1,21 @@
 """Several processes: how they find each other, that they give what one gives, and how they end."""
 
 import argparse
+from functools import partial
 import json
 import os
-import pathlib
 import signal
-import socket
-import subprocess
 import sys
 import time
 import types
 
 import numpy as np
 import pytest
+import several
+from several import CONFIG
 
 from barlow_jax import __main__, digests, lock, processes
 
-CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
 HEARTBEAT_S = 4
 IMPATIENT = [f"--config.distributed.heartbeat_timeout_s={HEARTBEAT_S}"]
 TEN_STEPS = [
@@ -25,76 +24,8 @@ TEN_STEPS = [
 ]  # fmt: skip
 
 
-def _start(part, *argv, devices=1, **environment):
-    """This file as a process, which plays `part` around `barlow_jax`'s main."""
-    flags = (  # the last one halves the time of compiling
-        f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
-        "--xla_cpu_use_fusion_emitters=false"
-    )
-    return subprocess.Popen(
-        [sys.executable, __file__, *map(str, part), "pretrain", "--config", CONFIG, *map(str, argv)],
-        env=os.environ | {"XLA_FLAGS": flags} | environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def _start_two(part, *argv, **kwargs):
-    coordinator = f"127.0.0.1:{_free_port()}"
-    return [
-        _start(part, "--coordinator", coordinator, "--num_processes=2", f"--process_id={i}", *argv, **kwargs)
-        for i in range(2)
-    ]
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _finish(process, code=0):
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, err
-    return out, err
-
-
-# The parts that this file plays as a process.
-
-
-def _record_ids(folder, argv):
-    """`pretrain`, with the example ids of its batches written to FOLDER/ids<process>.json."""
-    import jax
-
-    from barlow_jax.data import pipeline
-
-    train_batches, ids = pipeline.train_batches, []
-
-    def recorded(*args, **kwargs):
-        for batch in train_batches(*args, **kwargs):
-            ids.append(batch.index.tolist())
-            yield batch
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "train_batches", recorded)
-        code = __main__.main(argv)
-    (pathlib.Path(folder) / f"ids{jax.process_index()}.json").write_text(json.dumps(ids))
-    return code
-
-
-def _die_in_pretrain(process_id, argv):
-    """`pretrain`, killed at its seventh batch."""
-    from barlow_jax.data import pipeline
-
-    train_batches = pipeline.train_batches
-
-    def deadly(*args, share, **kwargs):
-        for number, batch in enumerate(train_batches(*args, share=share, **kwargs)):
-            if number == 6 and share.process == int(process_id):
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield batch
-
-    pipeline.train_batches = deadly
-    return __main__.main(argv)
+# The part that this file plays as a process.
+_start, _start_two = (partial(start, script=__file__) for start in (several.start, several.start_two))
 
 
 def _end_in_a_collective(how, process_id, argv):
@@ -127,21 +58,13 @@ def _end_by(how):
 # The tests.
 
 
-@pytest.fixture
-def digits(small_config, typed):
-    """The data set prepared, which two processes at once would do in each other's way."""
-    from barlow_jax.data import sources
-
-    sources.open_split(typed(small_config).data, "train")
-
-
 @pytest.mark.usefixtures("digits")
 def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()
-    both = _start_two(["_record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
-    assert _record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS]) == 0
-    said = [_finish(process)[0] for process in both]
+    both = several.start_two(["record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
+    assert several.record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS]) == 0
+    said = [several.finish(process)[0] for process in both]
     assert json.loads(said[0])["step"] == 10 and said[1] == "", "process 0 speaks for all"
     of_one, of_two = _losses(one), _losses(two)
     assert len(of_one) == 10
@@ -157,9 +80,9 @@ def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
 @pytest.mark.usefixtures("digits")
 def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is_held(tmp_path):
     run = tmp_path / "run"
-    argv = (["_record_ids", tmp_path], "--workdir", run, *TEN_STEPS, "--config.checkpoint.every_epochs=0.5")
-    for process in _start_two(*argv):
-        _finish(process)
+    argv = (["record_ids", tmp_path], "--workdir", run, *TEN_STEPS, "--config.checkpoint.every_epochs=0.5")
+    for process in several.start_two(*argv):
+        several.finish(process)
     newest = run / "checkpoints" / "10"
     assert digests.exist(newest) and digests.problems(newest) == []
     of_both = {path.parts[-3] for path in newest.rglob("d/*")}
@@ -167,14 +90,14 @@ def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is
     losses = _losses(run)
     damaged = max(newest.glob("default/ocdbt.process_1/d/*"), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    both = [_finish(process) for process in _start_two(*argv)]
+    both = [several.finish(process) for process in several.start_two(*argv)]
     assert json.loads(both[0][0])["first_step"] == 6 and _losses(run) == losses
     assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "passed over" not in both[1][1]
     assert (run / "damaged" / "10").is_dir() and digests.problems(newest) == []
     with lock.held(run):
-        first, second = _start_two(*argv)
-        assert "another run is at work" in _finish(first, 2)[1]
-        assert "error: process 0 failed, and says why" in _finish(second, 1)[1]
+        first, second = several.start_two(*argv)
+        assert "another run is at work" in several.finish(first, 2)[1]
+        assert "error: process 0 failed, and says why" in several.finish(second, 1)[1]
 
 
 def _losses(workdir):
@@ -183,8 +106,10 @@ def _losses(workdir):
 
 @pytest.mark.usefixtures("digits")
 def test_a_killed_process_ends_the_other_in_the_midst_of_pretraining(tmp_path):
-    other, killed = _start_two(["_die_in_pretrain", 1], "--workdir", tmp_path / "run", *IMPATIENT)
-    _finish(killed, -signal.SIGKILL)
+    other, killed = several.start_two(
+        ["end_at_a_batch", "SIGKILL", 1, 6], "--workdir", tmp_path / "run", *IMPATIENT
+    )
+    several.finish(killed, -signal.SIGKILL)
     _assert_lost_the_other(other)
 
 
@@ -196,7 +121,7 @@ def test_one_that_ends_ends_the_other(tmp_path, how, process_id):
     ended = _assert_lost_the_other(other)
     if how == "SIGSTOP":
         ends.kill()
-    _, err = _finish(ends, 1 if how == "OSError" else -signal.SIGKILL)
+    _, err = several.finish(ends, 1 if how == "OSError" else -signal.SIGKILL)
     assert ended - float(err.partition("ends at ")[2].split()[0]) < HEARTBEAT_S + 8
     assert how != "OSError" or err.endswith("error: OSError: disk full\n")
 
@@ -204,7 +129,7 @@ def test_one_that_ends_ends_the_other(tmp_path, how, process_id):
 def test_processes_that_fail_alike_each_say_why(tmp_path):
     both = _start_two(["_end_in_a_collective", "ValueError", "all"], "--workdir", tmp_path / "run")
     for process in both:
-        _, err = _finish(process, 1)
+        _, err = several.finish(process, 1)
         assert "ValueError: a bug" in err and "another process" not in err
 
 
@@ -215,14 +140,14 @@ def test_a_slurm_step_is_detected(tmp_path):
             SLURM_JOB_ID="1", SLURM_STEP_NODELIST="localhost", SLURM_NTASKS="2", SLURM_PROCID=str(i),
             SLURM_LOCALID=str(i), JAX_COORDINATOR_PORT=str(port),
         )
-        for port in [_free_port()] for i in range(2)
+        for port in [several.free_port()] for i in range(2)
     ]  # fmt: skip
-    said = [_finish(process)[0] for process in both]
+    said = [several.finish(process)[0] for process in both]
     assert json.loads(said[0]) == {"processes": 2, "process": 0} and said[1] == ""
 
 
 def test_without_a_cluster_and_flags_a_program_runs_alone(tmp_path):
-    out, _ = _finish(_start(["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run"))
+    out, _ = several.finish(_start(["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run"))
     assert json.loads(out) == {"processes": 1, "process": 0}
 
 
@@ -231,13 +156,13 @@ def test_a_process_that_waits_in_vain_says_for_what(tmp_path):
         ["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run", "--coordinator=127.0.0.1:1",
         "--num_processes=2", "--process_id=1", "--config.distributed.initialization_timeout_s=1",
     )  # fmt: skip
-    _, err = _finish(alone, -signal.SIGABRT)
+    _, err = several.finish(alone, -signal.SIGABRT)
     assert "did not find each other within 1 s; start all 2 of them" in err.splitlines()[-1]
 
 
 def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
     process = _start(["_end_in_a_collective", "", 0], "--workdir", tmp_path, JAX_COORDINATOR_ADDRESS="a:1")
-    _, err = _finish(process, 1)
+    _, err = several.finish(process, 1)
     assert "cannot be joined: Number of processes must be defined.; config.distributed.detect=false" in err
 
 
@@ -276,6 +201,4 @@ def _assert_lost_the_other(process):
 
 
 if __name__ == "__main__":
-    part = {f.__name__: f for f in (_record_ids, _die_in_pretrain, _end_in_a_collective)}[sys.argv[1]]
-    count = part.__code__.co_argcount - 1
-    sys.exit(part(*sys.argv[2 : 2 + count], sys.argv[2 + count :]))
+    sys.exit(several.play(_end_in_a_collective))

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, lock, optim, processes, resident
+from barlow_jax import configdict, files, lock, optim, preemption, processes, resident
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.collapse import Collapse
 from barlow_jax.config import Config
@@ -44,9 +44,11 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     keep = config.checkpoint
     keep_every_steps = _steps(order, keep.keep_every_epochs) if keep.keep_every_epochs else None
 
-    with contextlib.ExitStack() as stack:
+    with preemption.run(), contextlib.ExitStack() as stack:
         processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
         if jax.process_index() == 0:
+            files.sweep(workdir)
+            files.sweep(workdir / "results", "pretrain.json")
             files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
@@ -61,7 +63,11 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         hooks = [every(config.train.log_every_steps, progress, last=num_steps)]
         if config.monitor.every_epochs:
             monitor = _monitor(experiment, source, writer)
-            hooks.append(every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps))
+            watch = every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps)
+            hooks.append(watch)
+            # Who was stopped in the midst of it has saved the step, and owes the row.
+            if first_step and processes.from_first(lambda: "knn_top1" not in writer.there):
+                preemption.saving([watch], checkpoints.save, last=num_steps)(first_step, state, {})
         save_every = _steps(order, config.checkpoint.every_epochs)
         hooks.append(every(save_every, lambda done, state, metrics: checkpoints.save(state), last=num_steps))
         skips = SkipWatch(
@@ -74,7 +80,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             newest=lambda: max(checkpoints.steps, default=-1),
         )
         step = compile_step(experiment.layout, state, **experiment.step_parts(order))
-        fit(skips.watched(step), state, feed, num_steps=num_steps, hooks=[skips, *hooks])
+        hook = preemption.saving([skips, *hooks], checkpoints.save, last=num_steps)
+        fit(skips.watched(step), state, feed, num_steps=num_steps, hooks=[hook])
     return {
         "step": num_steps,
         "first_step": first_step,
@@ -187,7 +194,9 @@ def _monitor(experiment: Experiment, train: splits.Split, writer: MetricsWriter)
         chosen = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
         batches = experiment.eval_batches(source, np.sort(chosen))
         params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
-        return features.extract(partial(encoder, params, stats), batches, experiment.layout)
+        return features.extract(
+            partial(encoder, params, stats), preemption.heeded(batches), experiment.layout
+        )
 
     def monitor(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics

@@ -1,0 +1,23 @@
+"""A run that is killed at any moment comes to what the run that nobody touched comes to."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SOAK = pathlib.Path(__file__).parents[1] / "soak.py"
+
+
+@pytest.mark.usefixtures("digits")
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, kills):
+    soak = subprocess.run(
+        [sys.executable, SOAK, f"--kills={kills}", "--folder", tmp_path],
+        env=os.environ | {"PYTHONPATH": str(SOAK.parents[1])},
+        stdout=subprocess.PIPE, text=True, timeout=120 + 30 * kills,
+    )  # fmt: skip
+    assert soak.returncode == 0, soak.stdout
+    assert f"{kills} kills" in soak.stdout and ", 0 of them not the untouched one" in soak.stdout
+    assert "in the midst of a save" in soak.stdout

@@ -1,0 +1,275 @@
+"""Kills a run again and again, and holds what it comes to against a run that nobody touched: `python tests/soak.py`.
+
+The moments are drawn from a seed, each kind in its turn: in the midst of a save, in compilation, after some rows of
+the metrics, in start-up, anywhere; every sixth is a SIGTERM. A run that comes to its end is compared, and the next
+one begins, until so many kills are done. What is compared, to the bit: every array of the last checkpoint
+(parameters, statistics, optimizer), `metrics.jsonl` but for CLOCKS, and the names of the files.
+
+Runs are forks of this process, which has imported everything and used nothing: a start takes no 15 s of imports.
+"""
+
+import argparse
+from collections.abc import Iterator
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+CONFIG = pathlib.Path(__file__).with_name("small_config.py")
+FLAGS = (
+    "--config.checkpoint.every_epochs=0.28",
+    "--config.monitor.max_images=500",
+)  # a save every third step
+CLOCKS = ("images_per_second", "data_wait_share")  # of the metrics: they measure time
+KINDS = ("save", "compile", "rows", "SIGTERM", "start-up", "anywhere")
+_LIMIT_S = 300  # of one start
+_TERM_S = 15  # that a run which is told to stop may take
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--folder", type=pathlib.Path, help="to keep the runs and what they said; default: none"
+    )
+    args = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = args.folder or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        return soak(folder, args.kills, random.Random(args.seed))
+
+
+def soak(folder: pathlib.Path, kills: int, draw: random.Random) -> int:
+    """0 if every run that came to its end was the untouched one to the bit; says how it goes."""
+    _import_all(folder)
+    began = time.monotonic()
+    untouched = Start(folder / "untouched", cold=False)
+    times = untouched.to_the_end()
+    done, finished, bad = 0, 0, 0
+    kinds = itertools.cycle(KINDS)
+    kind = next(kinds)
+    for number in itertools.count():
+        if number > 4 * kills + 4:
+            print("the runs end before they can be killed")
+            return 1
+        workdir = folder / f"run{finished}"
+        start = Start(workdir, cold=kind == "compile" and done < kills)
+        at = "its end" if done == kills else start.stop(kind, draw, times)
+        if at == "its end":
+            start.finish(0)
+        print(f"{time.monotonic() - began:5.0f} s  run {finished}  start {number}: {at}", flush=True)
+        if at == "its end":
+            finished += 1
+            bad += not _is_alike(workdir, folder / "untouched")
+            shutil.rmtree(workdir)
+            if done == kills:
+                break
+        else:
+            done += 1
+            kind = next(kinds)
+    print(f"{done} kills, {finished} runs to the end, {bad} of them not the untouched one to the bit")
+    return int(bad > 0)
+
+
+class Start:
+    """One start of the run, as a process."""
+
+    def __init__(self, workdir: pathlib.Path, *, cold: bool):
+        """`cold` compiles without the cache."""
+        self._workdir = workdir
+        self._log = workdir.with_name(f"{workdir.name}.log")
+        self._from = self._log.stat().st_size if self._log.exists() else 0
+        self._rows = self._count_rows()
+        self._began = time.monotonic()
+        self._pid, self._code = _fork(self._log, lambda: _pretrain(workdir, cold)), None
+
+    def to_the_end(self) -> dict[str, float]:
+        """Runs it; seconds to the first row and to the end."""
+        self._wait_for(lambda: self._count_rows() > 0)
+        first = time.monotonic() - self._began
+        self.finish(0)
+        return {"start-up": first, "anywhere": time.monotonic() - self._began}
+
+    def stop(self, kind: str, draw: random.Random, times: dict[str, float]) -> str:
+        """Ends the process at a moment of this kind; what became of it, in words."""
+        if kind == "save":
+            self._wait_for(self._half_saved)
+            delay = draw.uniform(0, 0.06)
+        elif kind == "compile":
+            self._wait_for(lambda: b"Compiling jit(train_step)" in self._said())
+            delay = draw.uniform(0, 1)
+        elif kind in ("rows", "SIGTERM"):
+            rows = self._rows + draw.randint(1, 3)
+            self._wait_for(lambda: self._count_rows() >= rows)
+            delay = draw.uniform(0, 0.3)
+        else:
+            delay = draw.uniform(0, times[kind])
+        until = time.monotonic() + delay
+        self._wait_for(lambda: time.monotonic() >= until)
+        if self._ended():
+            return "its end"
+        told = time.monotonic()
+        os.kill(self._pid, signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
+        if self.finish(0, 143 if kind == "SIGTERM" else -signal.SIGKILL) == 0:
+            return "its end"
+        took = time.monotonic() - told
+        assert took < _TERM_S, f"{kind} took {took:.0f} s"
+        saving = ", in the midst of a save" if self._half_saved() else ""
+        return f"ended after {took:.1f} s ({kind}), with {self._count_rows()} rows{saving}"
+
+    def finish(self, *codes: int) -> int:
+        """Waits for its end, which must be with one of these exit codes."""
+        self._wait_for(lambda: False)
+        assert self._code in codes, f"exit code {self._code}:\n{self._end_of_log()}"
+        return self._code
+
+    def _wait_for(self, condition) -> None:
+        """Until it holds, or the process has ended."""
+        while not (self._ended() or condition()):
+            if time.monotonic() - self._began > _LIMIT_S:
+                os.kill(self._pid, signal.SIGKILL)
+                raise TimeoutError(f"more than {_LIMIT_S} s:\n{self._end_of_log()}")
+            time.sleep(0.002)
+
+    def _ended(self) -> bool:
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code is not None
+
+    def _said(self) -> bytes:
+        return self._log.read_bytes()[self._from :]
+
+    def _end_of_log(self) -> str:
+        return self._said()[-3000:].decode(errors="replace")
+
+    def _half_saved(self) -> bool:
+        return any((self._workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+
+    def _count_rows(self) -> int:
+        path = self._workdir / "metrics.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
+    """What of two finished runs is not the same to the bit; one phrase each. Uses jax."""
+    return [*_different_names(one, other), *_different_rows(one, other), *_different_arrays(one, other)]
+
+
+def _different_names(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
+    for part in ("", "checkpoints", "results"):
+        names = [{path.name for path in (workdir / part).iterdir()} for workdir in (one, other)]
+        if names[0] != names[1]:
+            yield f"/{part} has {sorted(names[0])} and {sorted(names[1])}"
+
+
+def _different_rows(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
+    rows = [(workdir / "metrics.jsonl").read_text().splitlines() for workdir in (one, other)]
+    if len(rows[0]) != len(rows[1]):
+        yield f"metrics.jsonl has {len(rows[0])} and {len(rows[1])} rows"
+    for number, pair in enumerate(zip(*rows, strict=False)):
+        # As Python writes them, floats come back to the bit.
+        a, b = ({k: v for k, v in json.loads(row).items() if k not in CLOCKS} for row in pair)
+        if a != b:
+            yield f"row {number} of metrics.jsonl is {a} and {b}"
+
+
+def _different_arrays(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
+    a, b = map(final_arrays, (one, other))
+    if a.keys() != b.keys():
+        yield f"arrays are {sorted(a)} and {sorted(b)}"
+    for name in a.keys() & b.keys():
+        same = (a[name].dtype, a[name].shape) == (b[name].dtype, b[name].shape)
+        if not same or a[name].tobytes() != b[name].tobytes():
+            yield f"{name} has other bits"
+
+
+def final_arrays(workdir: pathlib.Path) -> dict:
+    """All arrays of the newest checkpoint, on the host, by their names there."""
+    import jax
+    import numpy as np
+    import orbax.checkpoint as ocp
+
+    step = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    folder = workdir.absolute() / "checkpoints" / str(step) / "default"
+    handler = ocp.PyTreeCheckpointHandler()
+    shapes = handler.metadata(folder).tree
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+    tree = handler.restore(folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    return {name: np.asarray(array) for name, array in ocp.tree.to_flat_dict(tree, sep=".").items()}
+
+
+def _is_alike(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """In a process of its own: this one must not use jax, or its forks could not."""
+
+    def compare() -> int:
+        found = differences(one, other)
+        print("\n".join(found), file=sys.stderr)
+        return int(bool(found))
+
+    log = one.with_name(f"{one.name}.compared")
+    _, status = os.waitpid(_fork(log, compare), 0)
+    if status:
+        print(f"{one.name} is not the untouched one:\n{log.read_text()}", flush=True)
+    return status == 0
+
+
+def _fork(log: pathlib.Path, work) -> int:
+    """A process that does `work`, with what it says at the end of `log`; its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1), os.dup2(file, 2)
+        code = work()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+
+
+def _pretrain(workdir: pathlib.Path, cold: bool) -> int:
+    import jax
+
+    from barlow_jax.__main__ import main
+
+    jax.config.update("jax_log_compiles", cold)  # which is how this file knows of it
+    jax.config.update("jax_enable_compilation_cache", not cold)
+    return main(["pretrain", "--config", str(CONFIG), "--workdir", str(workdir), *FLAGS])
+
+
+def _import_all(folder: pathlib.Path) -> None:
+    """All that `pretrain` imports, with nothing of jax's devices made and no thread of TensorFlow's started."""
+    os.environ["XLA_FLAGS"] = (
+        "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 "
+        "--xla_cpu_use_fusion_emitters=false"
+    )
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from clu import metric_writers  # noqa: F401
+    import jax
+    import tensorflow_datasets  # noqa: F401
+
+    from barlow_jax import __main__  # noqa: F401
+    from barlow_jax.data import digits, sources  # noqa: F401
+    from barlow_jax.programs import pretrain  # noqa: F401
+
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
