@@ -27,10 +27,18 @@ def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
 
 
+def checkpoint_steps(workdir: str | pathlib.Path) -> list[int]:
+    """Steps of the checkpoints that are there whole, in order; none where the folder cannot be read."""
+    folder = pathlib.Path(workdir) / CHECKPOINTS
+    try:
+        return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    except OSError:
+        return []
+
+
 def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
     """Why `--resume` does not let a run start on this workdir."""
-    folder = pathlib.Path(workdir) / CHECKPOINTS
-    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    steps = checkpoint_steps(workdir)
     if resume == "never" and steps:
         return [
             f"--resume=never: {workdir} has checkpoints up to step {steps[-1]}; use another workdir, or "
