@@ -5,8 +5,8 @@ import argparse
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 
-# Programs of one process; all but verify need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify")
+# Programs of one process; all but verify and status need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify", "status")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 

@@ -9,6 +9,7 @@ from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 
 CHECKPOINTS = "checkpoints"  # the folder of a workdir that holds them, one folder a step
+FILES = ("status.json", "config.json")  # one of which every run has
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (

@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "ablations", "digests", "lock", "journal",
+        "published", "ablations", "digests", "lock", "journal", "status",
     ),
     1: (
         "types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data",
