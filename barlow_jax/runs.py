@@ -13,7 +13,8 @@ FILES = ("status.json", "config.json")  # one of which every run has
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
-    "train.max_steps", "train.log_every_steps", "train.max_skipped", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
+    "train.max_steps", "train.log_every_steps", "train.max_skipped", "train.compilation_cache",
+    "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
     "data.max_broken", "data.cache", "mesh.", "network.remat",
 )  # fmt: skip

@@ -14,7 +14,7 @@ FLOORS = {
         "published", "ablations", "digests", "lock", "journal", "status",
     ),
     1: (
-        "types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data",
+        "types", "mesh", "processes", "compiled", "networks", "objectives", "optim", "augment", "data",
         "hlo", "traffic", "tpu", "roofline",
     ),
     2: (

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, lock, optim, processes, resident
+from barlow_jax import compiled, configdict, files, lock, optim, processes, resident
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.collapse import Collapse
 from barlow_jax.config import Config
@@ -50,6 +50,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
         if jax.process_index() == 0:
             files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+        keep_compiled = stack.enter_context(compiled.kept(config.train.compilation_cache))
         status = stack.enter_context(_status(experiment, workdir, order))
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
@@ -62,7 +63,11 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         stack.callback(writer.close)
         progress = _progress(experiment, order, writer, feed, first_step, source)
         stack.callback(progress.close)
-        hooks = [_once(status.first_step_done), every(config.train.log_every_steps, progress, last=num_steps)]
+        hooks = [
+            _once(status.first_step_done),
+            _once(keep_compiled),
+            every(config.train.log_every_steps, progress, last=num_steps),
+        ]
         log = every(
             config.train.log_every_steps, lambda done, *_: status.log(done, writer.latest), last=num_steps
         )
