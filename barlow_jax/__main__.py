@@ -25,7 +25,7 @@ PROGRAMS = {
     "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
-    "bench": "time and memory of the loss in both forms; speed of the input pipeline and of the device's augmentation",
+    "bench": "time and memory of the loss; speed of the input pipeline and the device's augmentation; cost of checkpoints",
 }
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.

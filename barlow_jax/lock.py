@@ -51,9 +51,8 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(
-                missing_ok=True
-            )  # before it is released: who opened it meanwhile sees that it is gone
+            with contextlib.suppress(OSError):  # of a workdir that is gone
+                path.unlink(missing_ok=True)  # before it is released: who opened it meanwhile sees that
 
 
 def holder(workdir: pathlib.Path) -> str | None:

@@ -103,6 +103,11 @@ class Saver:
             self._saving = step
             self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
 
+    @property
+    def saving(self) -> bool:
+        """Whether a save is under way, so far as it was looked."""
+        return self._saving >= 0
+
     def look(self) -> None:
         """Says that a save failed in the background; waits for nothing. Several processes see that at the next save."""
         if self._saving >= 0 and jax.process_count() == 1 and not self._manager.is_saving_in_progress():
