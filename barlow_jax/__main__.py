@@ -21,10 +21,11 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
+    "status": "where a run is, whether it is alive, and what its restarts have cost",
     "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
-    "bench": "time and memory of the loss in both forms; speed of the input pipeline and of the device's augmentation",
+    "bench": "time and memory of the loss; speed of the input pipeline and the device's augmentation; cost of checkpoints",
 }
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
@@ -64,6 +65,8 @@ def _main(argv: Sequence[str] | None) -> int:
             else:
                 kind = args.what if args.program == "bench" else args.features
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
+                if args.program == "status":  # leaves nothing behind
+                    name = ""
                 program = importlib.import_module(f"barlow_jax.programs.{args.program.replace('-', '_')}")
                 results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
@@ -123,9 +126,8 @@ def everything_to_stderr() -> Iterator[None]:
 
 def finish(results: dict[str, Any], workdir: str | None, name: str) -> None:
     """Writes the results of process 0 where they belong, then prints them."""
-    import jax
-
-    if jax.process_index() == 0:
+    jax = sys.modules.get("jax")  # status does without
+    if jax is None or jax.process_index() == 0:
         if name and workdir:
             files.write_json(pathlib.Path(workdir) / "results" / f"{name}.json", results)
         print(json.dumps(results), flush=True)

@@ -1,21 +1,19 @@
-"""Checkpoints of a run by Orbax: async saves with digests, a policy of what stays, restore of what is good."""
+"""Checkpoints of a run by Orbax: restore of what is good, whole or in part; `saving.py` writes them."""
 
 from collections.abc import Callable, Sequence
 import contextlib
 import itertools
-import pathlib
 import sys
 from typing import Any
 
-from absl import logging
 import jax
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
-from barlow_jax import digests, processes, verification
-from barlow_jax.errors import UserError
+from barlow_jax import digests, processes, runs, verification
+from barlow_jax.errors import RunError, UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.runs import CHECKPOINTS as FOLDER
+from barlow_jax.saving import Saver
 from barlow_jax.types import TrainState
 from barlow_jax.verification import Verdict
 
@@ -23,63 +21,8 @@ from barlow_jax.verification import Verdict
 DAMAGED = "damaged"
 
 
-class Checkpoints:
+class Checkpoints(Saver):
     """The checkpoints below a workdir, one folder a step."""
-
-    def __init__(
-        self,
-        workdir: str,
-        *,
-        keep_newest: int = 2,
-        keep_every_steps: int | None = None,
-        read_only: bool = False,
-    ):
-        """Args:
-        workdir: of the run; checkpoints are in its folder `checkpoints`.
-        keep_newest: how many of the newest stay; with one alone there is none to go back to if it is damaged.
-        keep_every_steps: multiples of this stay for good.
-        read_only: leaves everything as it is, so that a run that is still going on can be looked at.
-        """
-        policies = [checkpoint_managers.LatestN(keep_newest)]
-        if keep_every_steps:
-            policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            # pretrain decides when; the manager would otherwise skip saves by its own interval.
-            save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
-            cleanup_tmp_directories=not read_only,
-            create=not read_only,
-            save_interval_steps=0 if read_only else 1,
-            read_only=read_only,
-            # In the background, on process 0, when all files are written and the folder does not yet have its
-            # name: a checkpoint and its digests are there at once.
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
-        )
-        verbosity = logging.get_verbosity()
-        if read_only:  # Orbax would warn that it is
-            logging.set_verbosity(logging.ERROR)
-        self._workdir = pathlib.Path(workdir).absolute()
-        self._saving = -1
-        self._manager = ocp.CheckpointManager(self._workdir / FOLDER, options=options)
-        logging.set_verbosity(verbosity)
-
-    @property
-    def steps(self) -> Sequence[int]:
-        return sorted(self._manager.all_steps())
-
-    def save(self, state: TrainState) -> None:
-        """Starts saving; returns once the arrays are copied off the devices. A step is saved once."""
-        step = int(state.step)
-        if step in self.steps:
-            return
-        self._manager.wait_until_finished()
-        self._saving = step
-        self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
-
-    def _write_digests(self) -> None:
-        folder = self._workdir / FOLDER
-        drafts = sorted(folder.glob(f"{self._saving}.*"))
-        digests.write(drafts[-1] if drafts else folder / str(self._saving), but=verification.UNDIGESTED)
 
     def restore(self, abstract: TrainState, layout: Layout, step: int) -> TrainState:
         """The whole state of a step, laid out for this mesh."""
@@ -178,11 +121,6 @@ class Checkpoints:
         processes.from_first(lambda: 0)  # all wait for the moves
         self._manager.reload()
 
-    def close(self) -> None:
-        """Waits for the save that is under way; raises what went wrong with it."""
-        self._manager.wait_until_finished()
-        self._manager.close()
-
 
 @contextlib.contextmanager
 def open_checkpoints(workdir: str, **kwargs: Any):
@@ -190,8 +128,14 @@ def open_checkpoints(workdir: str, **kwargs: Any):
     checkpoints = Checkpoints(workdir, **kwargs)
     try:
         yield checkpoints
-    finally:
-        checkpoints.close()
+    except BaseException:
+        # Why the block ended is what must be told; and other processes may be elsewhere.
+        try:
+            checkpoints.close(together=False)
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
+        raise
+    checkpoints.close()
 
 
 def _numbered(step: int, number: int) -> str:
@@ -200,10 +144,7 @@ def _numbered(step: int, number: int) -> str:
 
 def newest_step(workdir: str) -> int | None:
     """The newest checkpoint's step, or None; looks, and makes no folder."""
-    if not (pathlib.Path(workdir) / FOLDER).is_dir():
-        return None
-    with open_checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.steps[-1] if checkpoints.steps else None
+    return max(runs.checkpoint_steps(workdir), default=None)
 
 
 def abstract_state(init: Any) -> TrainState:

@@ -35,6 +35,8 @@ def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[
 
 def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
     """Config file or workdir, overrides, types, then what the data set and the devices say."""
+    if args.program == "status":  # at once, of a run whatever its config
+        return Config(), Facts(), _not_a_run(args, overrides)
     tree, unread = _load(args)
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
@@ -123,6 +125,16 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     else:
         problem = "--config: is missing; pass a config file, such as configs/digits.py"
     return configdict.default_config().to_dict(), [problem]
+
+
+def _not_a_run(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:
+    problems = [f"--config.{key}: status reads no config" for key, _ in overrides]
+    problems += _workdir_problems(args.workdir, needed=True)
+    if not problems and not any((pathlib.Path(args.workdir) / name).is_file() for name in runs.FILES):
+        problems.append(
+            f"--workdir: {args.workdir} holds no run (there is neither {' nor '.join(runs.FILES)})"
+        )
+    return problems
 
 
 def _needs_workdir(args: argparse.Namespace) -> bool:

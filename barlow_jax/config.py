@@ -98,6 +98,9 @@ class Train:
     # Steps in a row whose loss or gradient is not finite, which are not taken, until the run stops; none: any
     # number. What one bad batch or a burst of bad hardware leaves behind is over sooner; a run that diverged stays so.
     max_skipped: int | None = 10
+    # Folder of compiled programs, which a restart loads; none: compiles again. Code that is run as it is: write to it
+    # alone. On machines that come and go, and on several hosts, a mounted folder that all of them see.
+    compilation_cache: str | None = "~/.cache/barlow_jax"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Files that are whole or not there."""
 
+import errno
 import json
 import os
 import pathlib
+import shutil
 from typing import Any
 
 
@@ -26,3 +28,19 @@ def sweep(folder: pathlib.Path, name: str = "*") -> None:
     for draft in folder.glob(f".{name}.*"):
         if draft.name.rpartition(".")[2].isdecimal():
             draft.unlink()
+
+
+def check_room(folder: pathlib.Path, num_bytes: int) -> None:
+    """Makes the folder where it is not there.
+
+    Raises:
+      OSError: nothing can be written into it, or its disk has less than `num_bytes` left.
+    """
+    write_text(folder / ".probe", "")
+    (folder / ".probe").unlink(missing_ok=True)
+    if (free := shutil.disk_usage(folder).free) < num_bytes:
+        raise OSError(
+            errno.ENOSPC,
+            f"{os.strerror(errno.ENOSPC)}: {free / 1e6:.0f} MB of {num_bytes / 1e6:.0f} MB",
+            str(folder),
+        )

@@ -5,8 +5,8 @@ import argparse
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 
-# Programs of one process; all but verify need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify")
+# Programs of one process; all but verify and status need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify", "status")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 
@@ -75,11 +75,21 @@ def _add_ablate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("loss", "input", "augment"), help="what to measure")
+    parser.add_argument("what", choices=("loss", "input", "augment", "checkpoint"), help="what to measure")
     parser.add_argument("--rows", default="256,1024", help="loss: batch sizes N, separated by commas")
     parser.add_argument("--widths", default="1024,2048,4096,8192", help="loss: embedding widths D")
     parser.add_argument(
         "--images", type=int, default=250, metavar="N", help="input: pairs to time, three times"
+    )
+    parser.add_argument(
+        "--state_mb", type=float, default=400, metavar="MB",
+        help="checkpoint: size of the state; 0: that of the config's own; default: 400",
+    )  # fmt: skip
+    parser.add_argument(
+        "--step_seconds",
+        type=float,
+        metavar="S",
+        help="checkpoint: of a step, for the share that a save takes",
     )
 
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import socket
 import sys
+import time
 from typing import IO
 
 from barlow_jax.errors import UserError
@@ -27,7 +28,11 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
     """
     path = workdir / FILE
     try:
-        file = _lock(path)
+        for wait in (0.1, 0.2, 0.4):  # out of the way of one who only looks
+            file = _lock(path)
+            if file is not None:
+                break
+            time.sleep(wait)
     except OSError as error:
         reason = error.strerror or error
         print(f"warning: {path} cannot be locked ({reason}): see that no other run uses it", file=sys.stderr)
@@ -46,9 +51,19 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(
-                missing_ok=True
-            )  # before it is released: who opened it meanwhile sees that it is gone
+            with contextlib.suppress(OSError):  # of a workdir that is gone
+                path.unlink(missing_ok=True)  # before it is released: who opened it meanwhile sees that
+
+
+def holder(workdir: pathlib.Path) -> str | None:
+    """Who holds the lock, as it says; None where nobody does so far as this host can see. Changes nothing."""
+    path = workdir / FILE
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except OSError as error:
+        return _holder(path) if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
 
 
 def _lock(path: pathlib.Path) -> IO[str] | None:

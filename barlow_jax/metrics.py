@@ -12,6 +12,7 @@ import jax
 import tqdm
 
 from barlow_jax import files
+from barlow_jax.journal import Journal
 from barlow_jax.types import Metrics, TrainState
 
 # Above this share of the time the data, not the devices, set the pace.
@@ -27,6 +28,8 @@ _STARVING = (
 
 class MetricsWriter:
     """Appends rows `{"step": ..., name: number}`, null for what is not finite; files are process 0's alone.
+
+    Files that cannot be written do not stop a run.
 
     `latest` holds the newest value of every name, `there` the names that the rows of `first_step` have.
     """
@@ -45,25 +48,38 @@ class MetricsWriter:
             self.there |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
         files.write_text(path, "".join(f"{row}\n" for row in kept))
-        self._jsonl = path.open("a")
-        self._tensorboard = _open_tensorboard(workdir / "tensorboard")
+        self._jsonl = Journal(path)
+        self._tensorboard, self._warned = _open_tensorboard(workdir / "tensorboard"), False
 
     def write(self, step: int, row: dict[str, float]) -> None:
         row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         self.latest |= row
         if not self._active:
             return
-        self._jsonl.write(json.dumps({"step": step, **row}) + "\n")
-        self._jsonl.flush()
+        self._jsonl.append(json.dumps({"step": step, **row}))
         if self._tensorboard:
             finite = {name: value for name, value in row.items() if value is not None}
-            self._tensorboard.write_scalars(step, finite)
+            self._try(lambda: self._tensorboard.write_scalars(step, finite))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        """TensorFlow raises errors of its own, and keeps what it could not write for the next time."""
+        try:
+            write()
+        except Exception as error:
+            if not self._warned:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                tqdm.tqdm.write(
+                    f"WARNING: events for TensorBoard cannot be written ({reason}), and some may be lost; "
+                    "metrics.jsonl has every number",
+                    file=sys.stderr,
+                )
+            self._warned = True
 
     def close(self) -> None:
         if self._active:
             self._jsonl.close()
             if self._tensorboard:
-                self._tensorboard.close()
+                self._try(self._tensorboard.close)
 
 
 def _open_tensorboard(folder: pathlib.Path) -> Any:

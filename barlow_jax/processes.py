@@ -148,6 +148,18 @@ def from_first(number: Callable[[], int]) -> int:
     return value
 
 
+def on_any(this: bool) -> bool:
+    """Whether it is so on any process; they wait for each other."""
+    import jax
+
+    if jax.process_count() == 1:
+        return this
+    from jax.experimental import multihost_utils
+    import numpy as np
+
+    return bool(np.any(multihost_utils.process_allgather(np.array(this))))
+
+
 def conclude(program: Callable[[], int]) -> int:
     """Runs `program` and returns its exit code, when the other processes, if there are any, are done too.
 

@@ -9,10 +9,12 @@ from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 
 CHECKPOINTS = "checkpoints"  # the folder of a workdir that holds them, one folder a step
+FILES = ("status.json", "config.json")  # one of which every run has
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
-    "train.max_steps", "train.log_every_steps", "train.max_skipped", "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
+    "train.max_steps", "train.log_every_steps", "train.max_skipped", "train.compilation_cache",
+    "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
     "data.max_broken", "data.cache", "mesh.", "network.remat",
 )  # fmt: skip
@@ -32,10 +34,18 @@ def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
     return saved
 
 
+def checkpoint_steps(workdir: str | pathlib.Path) -> list[int]:
+    """Steps of the checkpoints that are there whole, in order; none where the folder cannot be read."""
+    folder = pathlib.Path(workdir) / CHECKPOINTS
+    try:
+        return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    except OSError:
+        return []
+
+
 def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
     """Why `--resume` does not let a run start on this workdir."""
-    folder = pathlib.Path(workdir) / CHECKPOINTS
-    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    steps = checkpoint_steps(workdir)
     if resume == "never" and steps:
         return [
             f"--resume=never: {workdir} has checkpoints up to step {steps[-1]}; use another workdir, or "

@@ -1,6 +1,7 @@
 """Whether a checkpoint's folder holds what was saved, and what this network can take."""
 
 import pathlib
+import re
 from typing import Any, NamedTuple
 
 import orbax.checkpoint as ocp
@@ -57,6 +58,12 @@ def _misfits(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
         [] if part else [f"{name} is there, and not in this network" for name in saved.keys() - wanted.keys()]
     )
     return misfits + sorted(more)
+
+
+def reason(error: BaseException) -> str:
+    """In a line: what the system said, where TensorStore says a screenful."""
+    said = re.search(r"([^:]+) \[os_error_code", str(error))
+    return said[1].strip() if said else f"{type(error).__name__}: {first_line(error)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ def get_config():
     config.train.batch_size = 128
     config.train.num_epochs = 2.0
     config.train.log_every_steps = 2
+    config.train.compilation_cache = None  # nothing in the home of who tests
     config.optim.warmup_epochs = 0.5
     config.eval_batch_size = 512
     config.monitor.every_epochs = 1.0

@@ -11,15 +11,15 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "ablations", "digests", "lock",
+        "published", "ablations", "digests", "lock", "journal", "status",
     ),
     1: (
-        "types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data",
+        "types", "mesh", "processes", "compiled", "networks", "objectives", "optim", "augment", "data",
         "hlo", "traffic", "tpu", "roofline",
     ),
     2: (
-        "step", "gradients", "feed", "resident", "loop", "checkpoint", "verification", "metrics", "skipping", "collapse",
-        "preemption",
+        "step", "gradients", "feed", "resident", "loop", "checkpoint", "saving", "verification",
+        "metrics", "skipping", "collapse", "preemption",
     ),
     3: ("evals",),
     4: ("programs",),

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -84,3 +85,16 @@ def test_a_file_system_without_locks_is_said_and_the_run_goes_on(tmp_path, monke
         pass
     said = capsys.readouterr().err
     assert "cannot be locked (No locks available): see that no other run uses it" in said
+
+
+def test_who_only_looks_sees_the_holder_and_keeps_nobody_out(tmp_path, holder):
+    assert f"process {holder.pid} on" in lock.holder(tmp_path)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+    assert lock.holder(tmp_path) is None
+    with (tmp_path / lock.FILE).open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with lock.held(tmp_path):
+            assert f"process {os.getpid()} on" in lock.holder(tmp_path)
+    assert lock.holder(tmp_path) is None and list(tmp_path.iterdir()) == []

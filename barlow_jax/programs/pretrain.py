@@ -1,6 +1,7 @@
 """Pretrains an encoder without labels; goes on where the workdir's newest checkpoint is."""
 
 import argparse
+from collections.abc import Callable
 import contextlib
 from functools import partial
 import pathlib
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import configdict, files, lock, optim, preemption, processes, resident
+from barlow_jax import compiled, configdict, files, lock, optim, preemption, processes, resident
 from barlow_jax.checkpoint import abstract_state, open_checkpoints
 from barlow_jax.collapse import Collapse
 from barlow_jax.config import Config
@@ -26,6 +27,7 @@ from barlow_jax.metrics import MetricsWriter, Progress
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.skipping import SkipWatch
+from barlow_jax.status import Status
 from barlow_jax.step import compile_step
 from barlow_jax.types import FeatureTable, Metrics, TrainState
 
@@ -50,26 +52,39 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             files.sweep(workdir)
             files.sweep(workdir / "results", "pretrain.json")
             files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+        keep_compiled = stack.enter_context(compiled.kept(config.train.compilation_cache))
+        status = stack.enter_context(_status(experiment, workdir, order))
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_every_steps)
         )
         state, first_step = _start(experiment, order, checkpoints)
+        status.begin(first_step)
         feed = _feed(experiment, source, order, first_step, num_steps)
         stack.callback(feed.close)
         writer = MetricsWriter(workdir, first_step=first_step)
         stack.callback(writer.close)
         progress = _progress(experiment, order, writer, feed, first_step, source)
         stack.callback(progress.close)
-        hooks = [every(config.train.log_every_steps, progress, last=num_steps)]
+        hooks = [
+            _once(status.first_step_done),
+            _once(keep_compiled),
+            every(config.train.log_every_steps, progress, last=num_steps),
+        ]
+        log = every(
+            config.train.log_every_steps, lambda done, *_: status.log(done, writer.latest), last=num_steps
+        )
+        hooks += [log, every(config.train.log_every_steps, lambda *_: checkpoints.look())]
         if config.monitor.every_epochs:
             monitor = _monitor(experiment, source, writer)
+            monitor = _apart(status, "evaluating", monitor)
             watch = every(_steps(order, config.monitor.every_epochs), monitor, last=num_steps)
             hooks.append(watch)
             # Who was stopped in the midst of it has saved the step, and owes the row.
             if first_step and processes.from_first(lambda: "knn_top1" not in writer.there):
                 preemption.saving([watch], checkpoints.save, last=num_steps)(first_step, state, {})
         save_every = _steps(order, config.checkpoint.every_epochs)
-        hooks.append(every(save_every, lambda done, state, metrics: checkpoints.save(state), last=num_steps))
+        save = _apart(status, "saving", lambda done, state, metrics: checkpoints.save(state))
+        hooks.append(every(save_every, save, last=num_steps))
         skips = SkipWatch(
             workdir / "results" / "skipped.json",
             max_in_a_row=config.train.max_skipped,
@@ -90,6 +105,39 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "broken_images": source.broken.met_before(num_steps),
         **{name: writer.latest[name] for name in _TOLD if name in writer.latest},
     }
+
+
+def _status(experiment: Experiment, workdir: pathlib.Path, order: Order) -> Status:
+    return Status(
+        workdir,
+        num_steps=experiment.num_steps(order),
+        steps_per_epoch=order.steps_per_epoch,
+        active=jax.process_index() == 0,
+    )
+
+
+def _once(told: Callable[[], None]) -> Hook:
+    """A hook that tells when the first step is done."""
+    first = [True]
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        if first:
+            first.clear()
+            jax.block_until_ready(metrics)
+            told()
+
+    return hook
+
+
+def _apart(status: Status, what: str, hook: Hook) -> Hook:
+    """The hook, its time not counted as that of steps."""
+
+    def apart(done: int, state: TrainState, metrics: Metrics) -> None:
+        jax.block_until_ready(metrics)  # the step under way is none of its time
+        with status.during(what, done):
+            hook(done, state, metrics)
+
+    return apart
 
 
 def _check_labels(config: Config, source: splits.Split) -> None:
