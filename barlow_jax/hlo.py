@@ -9,6 +9,8 @@ import math
 import re
 from typing import NamedTuple
 
+import numpy as np
+
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # What chips send to their peers on other slices: host transfers, which the compiler puts between a
 # reduce-scatter and an all-gather within the slices.
@@ -182,12 +184,40 @@ def _group_size(line: str) -> int:
 
 def _product_flops(product: Instruction, lhs: list[int], rhs: list[int]) -> float:
     """2 x the elements of the result x those summed over for each."""
-    if labels := re.search(r"dim_labels=(\w+)_(\w+)->", product.line):
-        summed = math.prod(n for n, label in zip(rhs, labels[2], strict=False) if label != "o")
-    else:
+    result = _shape(product.result)
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", product.line)
+    if labels is None:
         contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", product.line)[1]
-        summed = math.prod(lhs[int(axis)] for axis in contracted.split(",") if axis)
-    return 2.0 * math.prod(_shape(product.result)) * summed
+        return 2.0 * math.prod(result) * math.prod(lhs[int(axis)] for axis in contracted.split(",") if axis)
+    of_lhs, of_rhs, of_result = (
+        dict(zip(names, sizes, strict=False))
+        for names, sizes in zip(labels.groups(), (lhs, rhs, result), strict=True)
+    )
+    window = {key: value.split("x") for key, value in re.findall(r"(\w+)=([\d_x]+)", _window(product.line))}
+    terms = 2.0 * of_result.get("b", 1) * of_result.get("f", 1) * of_rhs.get("i", 1)
+    for axis, size in enumerate(window.get("size", ())):
+        one = {key: values[axis] for key, values in window.items()}
+        terms *= _overlaps(int(size), of_lhs[str(axis)], of_result[str(axis)], one)
+    return terms
+
+
+def _overlaps(size: int, inputs: int, outputs: int, window: dict[str, str]) -> int:
+    """Pairs of a place of the result and one of the kernel that meet an element of the input along one axis.
+
+    A TPU's compiler writes products in batches as convolutions along the batch, in which nearly all that a window
+    covers is padding, or the gaps of a dilated input.
+    """
+    stride, lhs_dilate, rhs_dilate = (
+        int(window.get(key, 1)) for key in ("stride", "lhs_dilate", "rhs_dilate")
+    )
+    pad = int(window.get("pad", "0_0").split("_")[0])
+    places = np.arange(outputs)[:, None] * stride + np.arange(size) * rhs_dilate - pad
+    return int(np.sum((places >= 0) & (places <= (inputs - 1) * lhs_dilate) & (places % lhs_dilate == 0)))
+
+
+def _window(line: str) -> str:
+    found = re.search(r"window=\{([^}]*)\}", line)
+    return found[1] if found else ""
 
 
 def _shape(text: str) -> list[int]:

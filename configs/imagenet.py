@@ -3,7 +3,7 @@
 Expected: 73.2 % top-1, 91.0 % top-5 by linear probe (the released model has 73.5 %). Not yet trained
 here: the constants are those of the official code, each checked by a test.
 Hardware: the authors used 32 V100 GPUs for about 124 hours; any TPU slice whose devices divide 2048. On
-paper (`plan --topology v5e:8x8`) 64 v5e chips take 2.6 hours at least, 5.3 with nothing overlapped, if the
+paper (`plan --topology v5e:8x8`) 64 v5e chips take 2.6 hours at least, 5.6 with nothing overlapped, if the
 hosts deliver; one chip fits it with --config.train.microbatches=16.
 Data: TFDS's `imagenet2012`, whose two archives ImageNet's licence wants you to download yourself into
 `<data_dir>/downloads/manual`; or `configs/folder.py`.

@@ -1,4 +1,4 @@
-"""Kills a run again and again, and holds what it comes to against a run that nobody touched: `python tests/soak.py`.
+"""Kills a run again and again, and holds what it comes to against a run that nobody touched: `python tests/soak.py --kills 100`.
 
 The moments are drawn from a seed, each kind in its turn: in the midst of a save, in compilation, after some rows of
 the metrics, in start-up, anywhere; every sixth is a SIGTERM. A run that comes to its end is compared, and the next

@@ -116,3 +116,20 @@ def test_a_loop_of_products_is_counted_by_its_turns():
 
     compiled = jax.jit(partial(power, turns=6)).lower(jax.ShapeDtypeStruct((4, 4), jnp.float32)).compile()
     assert Program.parse(compiled.as_text()).loop_factor() == 6
+
+
+def test_a_product_in_batches_that_is_written_as_a_convolution_along_the_batch_is_not_overcounted():
+    """Of a TPU's compiler: 256 products of [512 x 3, 512] and [512, 224], nearly all of the window padding and gaps."""
+    line = (
+        "  ROOT %c = f32[256,224,512,3]{2,1,3,0:T(8,128)} convolution(%w, %x), window={size=256x3 stride=255x1 "
+        "pad=0_0x2_2 lhs_dilate=256x1 rhs_reversal=0x1}, dim_labels=0bf1_0oi1->0bf1, operand_precision={highest,highest}"
+    )
+    text = "\n".join([
+        "ENTRY %main (w: f32[256,224,512,1], x: f32[256,512,512,3]) -> f32[256,224,512,3] {",
+        "  %w = f32[256,224,512,1]{2,1,3,0} parameter(0)",
+        "  %x = f32[256,512,512,3]{2,1,3,0} parameter(1)",
+        line,
+        "}",
+    ])  # fmt: skip
+    (product,) = Program.parse(text)._products()
+    assert product == ("highest", 2.0 * 256 * 512 * 3 * 512 * 224)
