@@ -193,7 +193,7 @@ def _product_flops(product: Instruction, lhs: list[int], rhs: list[int]) -> floa
         dict(zip(names, sizes, strict=False))
         for names, sizes in zip(labels.groups(), (lhs, rhs, result), strict=True)
     )
-    window = {key: value.split("x") for key, value in re.findall(r"(\w+)=([\d_x]+)", _window(product.line))}
+    window = {key: value.split("x") for key, value in re.findall(r"(\w+)=([-\d_x]+)", _window(product.line))}
     terms = 2.0 * of_result.get("b", 1) * of_result.get("f", 1) * of_rhs.get("i", 1)
     for axis, size in enumerate(window.get("size", ())):
         one = {key: values[axis] for key, values in window.items()}
