@@ -77,6 +77,7 @@ def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("digits")
 def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is_held(tmp_path):
     run = tmp_path / "run"
