@@ -11,7 +11,6 @@ jax's key has the program, the flags, the versions of XLA and the kind of device
 
 from collections.abc import Callable, Iterator
 import contextlib
-import hashlib
 import os
 import pathlib
 import platform
@@ -22,7 +21,7 @@ import zlib
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from barlow_jax import processes
+from barlow_jax import digests, processes
 
 _SUFFIX = "-cache"  # of jax's entries
 _MOST_BYTES = 2_000_000_000  # that stay in the lasting folder; the oldest go
@@ -81,7 +80,7 @@ def _load(store: pathlib.Path, live: pathlib.Path) -> None:
     """Links the entries that are what was written; removes the others."""
     try:
         for path in sorted(store.glob(f"*{_SUFFIX}.*")):
-            if _sha256(path) == path.suffix[1:]:
+            if digests.sha256(path) == path.suffix[1:]:
                 with contextlib.suppress(FileExistsError):
                     (live / path.stem).symlink_to(path.absolute())
             else:
@@ -107,7 +106,7 @@ def _keep(live: pathlib.Path, store: pathlib.Path) -> None:
             draft = store / f".{path.name}.{os.getpid()}"
             try:
                 draft.write_bytes(path.read_bytes())
-                target = store / f"{path.name}.{_sha256(draft)}"
+                target = store / f"{path.name}.{digests.sha256(draft)}"
                 os.replace(draft, target)
             finally:
                 draft.unlink(missing_ok=True)
@@ -121,11 +120,6 @@ def _keep(live: pathlib.Path, store: pathlib.Path) -> None:
                 entry.unlink(missing_ok=True)
     except OSError as error:
         _say(store, "written", error)
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _say(store: pathlib.Path, what: str, error: OSError) -> None:

@@ -17,7 +17,7 @@ FILE = "digests.json"
 def write(folder: pathlib.Path, *, but: tuple[str, ...] = ()) -> None:
     """Writes FILE into the folder: size in bytes and SHA-256 of each file below it, except those named in `but`."""
     found = {
-        path.relative_to(folder).as_posix(): [path.stat().st_size, _sha256(path)]
+        path.relative_to(folder).as_posix(): [path.stat().st_size, sha256(path)]
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (FILE, *but)
     }
@@ -47,13 +47,14 @@ def _problem(path: pathlib.Path, size: int, digest: str) -> str | None:
     try:
         if (there := path.stat().st_size) != size:
             return f"has {there} bytes of {size}"
-        return None if _sha256(path) == digest else "has other bits than were written"
+        return None if sha256(path) == digest else "has other bits than were written"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
 
 
-def _sha256(path: pathlib.Path) -> str:
+def sha256(path: pathlib.Path) -> str:
+    """Of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ the accelerator's.
 Definitions are torchvision's on PIL images (Barlow Twins, appendix A, and its official code).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 from typing import Literal
 
@@ -113,10 +113,15 @@ class Recipe:
     )
 
 
+def without(view: View, ops: Iterable[str]) -> View:
+    """The same view, in which these ops are never applied."""
+    off = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in ops}
+    return dataclasses.replace(view, **off)
+
+
 def geometric(view: View) -> View:
     """The same view with its geometric ops alone."""
-    off = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in COLOR}
-    return dataclasses.replace(view, **off)
+    return without(view, COLOR)
 
 
 def classifier_view(view: View) -> View:

@@ -15,11 +15,6 @@ from barlow_jax.augment.resize import Box, resize
 CROP_ATTEMPTS = 10
 
 
-def crop(canvas: jax.Array, shape: jax.Array, u: jax.Array, op: recipe.Crop, size: int) -> jax.Array:
-    """RandomResizedCrop of an image of this `[2]` shape in the corner of a canvas; `[size, size, 3]` uint8."""
-    return resize(canvas, crop_box(shape, u, op), (size, size), op.method)
-
-
 def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
     """The first of 10 draws that fits, else the largest central one (torchvision's RandomResizedCrop)."""
     rows, columns = shape[0].astype(jnp.float32), shape[1].astype(jnp.float32)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.augment import blur, color, geometry
-from barlow_jax.augment.resize import Box
+from barlow_jax.augment.resize import Box, resize
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE, shelves
 from barlow_jax.recipe import Normalize, Recipe, View
 
@@ -58,7 +58,7 @@ def crop(
     if place is not None:
         finished = Box(*(jnp.int32(value) for value in (*place, size, size)))
         box = jax.tree.map(lambda ours, theirs: jnp.where(shape[0] == 0, theirs, ours), box, finished)
-    return geometry.resize(canvas, box, (size, size), view.crop.method)
+    return resize(canvas, box, (size, size), view.crop.method)
 
 
 def make_view(image: jax.Array, view: View, draws: Mapping[str, jax.Array]) -> jax.Array:

@@ -19,7 +19,7 @@ from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.recipe import COLOR, GEOMETRIC, Recipe, View
+from barlow_jax.recipe import COLOR, GEOMETRIC, Recipe, View, without
 from barlow_jax.roofline import compile_cost
 from barlow_jax.tpu import Topology
 
@@ -108,9 +108,4 @@ def _stages(config: Config) -> Iterator[tuple[str, dict[str, View]]]:
         if op == "normalize" or not any(applied):
             continue
         off.discard(op)
-        yield op, {name: _without(view, off) for name, view in views.items()}
-
-
-def _without(view: View, ops: set[str]) -> View:
-    off = {op: dataclasses.replace(getattr(view, op), probability=0.0) for op in ops}
-    return dataclasses.replace(view, **off)
+        yield op, {name: without(view, off) for name, view in views.items()}

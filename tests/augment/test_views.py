@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from barlow_jax import recipe
-from barlow_jax.augment import blur, color, geometry, views
+from barlow_jax.augment import blur, color, views
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.recipe import IMAGENET_MEAN, IMAGENET_STD, Normalize, Recipe
@@ -162,7 +162,7 @@ def test_a_view_is_cropped_flipped_and_rotated_by_its_own_draws(crops):
     shape, done = np.array([SIZE, SIZE], np.int32), set()
     for row, image in enumerate(crops[:8]):
         u = {op: values[row] for op, values in draws.items()}
-        expected = np.asarray(geometry.crop(image, shape, u["crop"], view.crop, SIZE))
+        expected = np.asarray(views.crop(image, shape, u["crop"], view, SIZE, None))
         for op in ("rotate", "flip"):
             if views.is_applied(u[op], getattr(view, op)):
                 done.add(op)
