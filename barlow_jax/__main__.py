@@ -10,8 +10,10 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__, cli, files, flags, preemption, processes, tpu
+from barlow_jax import __version__, cli, files, flags, processes
+from barlow_jax.compiler import tpu
 from barlow_jax.errors import RunError, UserError
+from barlow_jax.running import preemption
 
 PROGRAMS = {
     "pretrain": "pretrain an encoder; goes on from the newest checkpoint",

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from barlow_jax import configdict, processes, runs
+from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.flags import ALONE
-from barlow_jax.tpu import Topology
 from barlow_jax.validate import Facts, validate
 
 

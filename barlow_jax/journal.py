@@ -1,24 +1,36 @@
 """A file of lines that outlives a disk that is full or away for a while."""
 
+from collections.abc import Callable
+import json
 import os
 import pathlib
 import sys
+from typing import Any
 
 import tqdm
+
+from barlow_jax import files
+
+
+def reopened(path: pathlib.Path, keep: Callable[[Any], bool]) -> list[Any]:
+    """The rows of a file of JSON lines that are to be kept; the others, and what a kill cut off, are gone from it.
+
+    Raises:
+      OSError: it cannot be rewritten.
+    """
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if line.endswith("}") and keep(json.loads(line))]
+    if kept != lines:
+        files.write_text(path, "".join(f"{line}\n" for line in kept))
+    return [json.loads(line) for line in kept]
 
 
 class Journal:
     """Appends lines, each at once. Those that cannot be written wait in memory, and go with the next that can."""
 
     def __init__(self, path: pathlib.Path):
-        """The file is made where it is not there.
-
-        Raises:
-          OSError: it cannot be.
-        """
         self._path = path
-        with path.open("ab") as file:
-            self._whole = file.seek(0, os.SEEK_END)  # bytes that are known to be whole lines
+        self._whole = path.stat().st_size if path.exists() else 0  # bytes that are known to be whole lines
         self._waiting: list[str] = []
 
     def append(self, line: str) -> None:

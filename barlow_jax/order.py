@@ -44,14 +44,46 @@ class Order:
         order = _permutation(self.seed, epoch, self.num_examples)
         return order[step_of_epoch * self.batch_size + rows], step * self.batch_size + rows
 
-    def part(
-        self, step: int, share: Share, examples: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A process's rows of `batch`; where the order runs over `examples`, indices are those in the split."""
-        rows = share.rows(self.batch_size)
-        index, position = self.batch(step)
-        index = index if examples is None else examples[index]
-        return index[rows], position[rows]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Window:
+    """What a process reads of an order: its rows of the batches of steps `first_step` to `num_steps - 1`."""
+
+    order: Order
+    first_step: int
+    num_steps: int
+    share: Share = Share()
+    examples: np.ndarray | None = (
+        None  # [n] indices into the split, which the order runs over; none: all of it
+    )
+
+    @property
+    def steps(self) -> range:
+        return range(self.first_step, self.num_steps)
+
+    @property
+    def num_rows(self) -> int:
+        """Of this process, a step."""
+        rows = self.share.rows(self.order.batch_size)
+        return rows.stop - rows.start
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """This process's rows of `Order.batch`, the indices those in the split."""
+        rows = self.share.rows(self.order.batch_size)
+        index, position = self.order.batch(step)
+        return self._in_split(index[rows]), position[rows]
+
+    def stand_ins(self, position: int) -> np.ndarray:
+        """`[100]` indices into the split: the first whose image is readable takes a broken one's place.
+
+        They are drawn uniformly from (seed, position), so they are the same after a restart and on any number of
+        processes.
+        """
+        draws = np.random.default_rng((self.order.seed, position))
+        return self._in_split(draws.integers(self.order.num_examples, size=_DRAWS))
+
+    def _in_split(self, index: np.ndarray) -> np.ndarray:
+        return index if self.examples is None else self.examples[index]
 
 
 def padded(step: int, batch_size: int, share: Share, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,15 +94,6 @@ def padded(step: int, batch_size: int, share: Share, examples: np.ndarray) -> tu
     place = (step * batch_size + np.arange(batch_size))[share.rows(batch_size)]
     real = place < len(examples)
     return examples[np.where(real, place, 0)], real
-
-
-def stand_ins(seed: int, position: int, num_examples: int) -> np.ndarray:
-    """`[100]` numbers below `num_examples`: the first whose image is readable takes a broken one's place.
-
-    They are drawn uniformly from (seed, position), so they are the same after a restart and on any number of
-    processes.
-    """
-    return np.random.default_rng((seed, position)).integers(num_examples, size=_DRAWS)
 
 
 @functools.lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ import numpy as np
 from barlow_jax.canvas import POSITION
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
-from barlow_jax.order import Order, Share, stand_ins
+from barlow_jax.order import Window
 from barlow_jax.types import Batch
 
 
@@ -38,39 +38,27 @@ class Resident:
             _gather, in_shardings=(layout.replicated, layout.batch), out_shardings=layout.batch
         )
 
-    def rows(
-        self,
-        order: Order,
-        *,
-        first_step: int,
-        num_steps: int,
-        share: Share,
-        broken: Callable[[int, int], None],
-    ) -> Iterator[Rows]:
-        """This process's rows, `[B / processes]`, of the steps `first_step` to `num_steps - 1`.
+    def rows(self, window: Window, broken: Callable[[int, int], None]) -> Iterator[Rows]:
+        """This process's rows, `[B / processes]`, of a window's steps.
 
-        As in a stream of batches, another image stands in for a broken one: `order.stand_ins`.
+        As in a stream of batches, another image stands in for a broken one: `Window.stand_ins`.
 
         Args:
-          order: over all N examples.
-          first_step: from 0.
-          num_steps: where to end.
-          share: of this process.
+          window: over all N examples.
           broken: is told of each broken image and the step that it was met in.
 
         Raises:
           UserError: all that may stand in for an image are broken.
         """
-        for step in range(first_step, num_steps):
-            index, position = order.part(step, share)
+        for step in window.steps:
+            index, position = window.batch(step)
             index = index.astype(np.int32)
             for row in np.flatnonzero(self._broken[index]):
                 broken(int(index[row]), step)
-                index[row] = self._stand_in(order, int(position[row]))
+                index[row] = self._stand_in(window.stand_ins(int(position[row])))
             yield Rows(index, position.astype(np.uint32))
 
-    def _stand_in(self, order: Order, position: int) -> int:
-        draws = stand_ins(order.seed, position, order.num_examples)
+    def _stand_in(self, draws: np.ndarray) -> int:
         readable = draws[~self._broken[draws]]
         if not len(readable):
             raise UserError(f"of {len(draws)} images drawn from the split none can be decoded")

@@ -6,4 +6,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 make_environment test
-run "$venv/bin/python" -m pytest -q -n 2 "$@"
+run "$venv/bin/python" -m pytest -q -n 2 --dist worksteal "$@"

@@ -82,13 +82,14 @@ def end_at_a_batch(how, process_id, number, argv):
 
 def terminate_in(function, process_id, argv):
     """`pretrain`, of which one process gets SIGTERM when it calls this function, and then waits until all agree."""
+    import importlib
+
     import jax
 
-    from barlow_jax import preemption
-    from barlow_jax.programs import pretrain
+    from barlow_jax.running import preemption
 
-    name, _, attribute = function.rpartition(".")
-    owner = getattr(pretrain, name) if name else pretrain
+    module, _, attribute = function.rpartition(".")
+    owner = importlib.import_module(module)
     called = getattr(owner, attribute)
 
     def terminated(*args, **kwargs):

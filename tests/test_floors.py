@@ -11,16 +11,10 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "ablations", "digests", "lock", "journal", "status",
+        "published", "ablations", "digests", "journal",
     ),
-    1: (
-        "types", "mesh", "processes", "compiled", "networks", "objectives", "optim", "augment", "data",
-        "hlo", "traffic", "tpu", "roofline",
-    ),
-    2: (
-        "step", "gradients", "feed", "resident", "loop", "checkpoint", "saving", "verification",
-        "metrics", "skipping", "collapse", "preemption",
-    ),
+    1: ("types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data", "compiler"),
+    2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),
     3: ("evals",),
     4: ("programs",),
     5: ("cli", "flags", "__main__"),
@@ -68,6 +62,22 @@ def test_only_the_data_wing_imports_tensorflow(path):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not any(name.split(".")[0].startswith("tensorflow") for name in names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_that_can_hold_code_is_loaded(path):
+    """A config file is code, and the one exception."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"} & {
+            n.split(".")[0] for n in names
+        }
+        called = node.func if isinstance(node, ast.Call) else None
+        name = getattr(called, "attr", getattr(called, "id", None))
+        assert name not in ("eval", "exec") and (name != "exec_module" or path.name == "configdict.py")
+        if name == "load" and getattr(called.value, "id", None) == "np":
+            assert any(k.arg == "allow_pickle" and k.value.value is False for k in node.keywords)
 
 
 # What runs where TensorFlow is not installed imports none of these.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.order import Order, Share, padded
+from barlow_jax.order import Order, Share, Window, padded
 
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
@@ -32,7 +32,7 @@ def test_the_parts_of_all_processes_are_the_batch():
     order, examples = Order(3, 50, 12), np.arange(50)[::-1] * 2
     for step in (0, 5):
         index, position = order.batch(step)
-        parts = [order.part(step, Share(process, 3), examples) for process in range(3)]
+        parts = [Window(order, 0, 9, Share(process, 3), examples).batch(step) for process in range(3)]
         np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), examples[index])
         np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), position)
 

@@ -14,7 +14,8 @@ import pytest
 import several
 from several import CONFIG
 
-from barlow_jax import __main__, digests, lock, processes
+from barlow_jax import __main__, digests, processes
+from barlow_jax.running import lock
 
 HEARTBEAT_S = 4
 IMPATIENT = [f"--config.distributed.heartbeat_timeout_s={HEARTBEAT_S}"]

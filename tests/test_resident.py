@@ -5,7 +5,7 @@ import pytest
 from barlow_jax import resident
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout, make_mesh
-from barlow_jax.order import Order, Share, stand_ins
+from barlow_jax.order import Order, Share, Window
 from barlow_jax.resident import Resident, Rows
 from barlow_jax.types import Batch
 
@@ -24,8 +24,8 @@ def _decoded(broken=()):
 
 
 def _rows(there, met=None, share=None, first_step=0, num_steps=5):
-    window = {"first_step": first_step, "num_steps": num_steps, "share": share or Share()}
-    return list(there.rows(ORDER, **window, broken=met or (lambda index, step: None)))
+    window = Window(ORDER, first_step, num_steps, share or Share())
+    return list(there.rows(window, met or (lambda index, step: None)))
 
 
 def test_a_batch_is_the_one_that_the_host_would_have_placed(devices):
@@ -71,7 +71,7 @@ def test_a_broken_image_is_met_in_its_step_and_replaced_by_the_first_readable_dr
         expected += [(image, step) for image in whole[gone].tolist()]
         np.testing.assert_array_equal(index[~gone], whole[~gone])
         for row in np.flatnonzero(gone):
-            draws = stand_ins(2, int(position[row]), 40)
+            draws = Window(ORDER, 0, 5).stand_ins(int(position[row]))
             assert index[row] == next(draw for draw in draws if draw not in BROKEN)
     assert met == expected and len(met) >= 4
 

@@ -11,7 +11,7 @@ from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.data import npz
 from barlow_jax.data.broken import Broken
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, padded
+from barlow_jax.order import Share, Window, padded
 from barlow_jax.recipe import View
 from barlow_jax.types import Batch
 from barlow_jax.validate.data import host_arrays
@@ -33,21 +33,13 @@ class Arrays:
         return cls(npz.load(data, split), f"{split}.npz")
 
     def train_batches(
-        self,
-        data: config_lib.Data,
-        views: Mapping[str, View],
-        order: Order,
-        *,
-        first_step: int,
-        num_steps: int,
-        share: Share,
-        examples: np.ndarray | None = None,
+        self, data: config_lib.Data, views: Mapping[str, View], window: Window
     ) -> Iterator[Batch]:
         if data.augment_on == "host":
             raise UserError(host_arrays("data"))
         del views  # they are the step's to make
-        for step in range(first_step, num_steps):
-            index, position = order.part(step, share, examples)
+        for step in window.steps:
+            index, position = window.batch(step)
             batch = self._rows(index, data.canvas)
             yield batch._replace(views={**batch.views, POSITION: position.astype(np.uint32)})
 

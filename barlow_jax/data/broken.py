@@ -1,12 +1,16 @@
 """The images of a split that cannot be decoded: counted, named, and too many of them an error."""
 
 from collections.abc import Callable
+import json
+import pathlib
 import sys
 import threading
 
 import tqdm
 
+from barlow_jax import journal
 from barlow_jax.errors import UserError
+from barlow_jax.journal import Journal
 
 SHOWN = 10  # that are named in the log, and in the error
 # What a file begins with, of the kinds of files that are met under an image's name.
@@ -23,7 +27,7 @@ _FOREIGN = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "Photoshop", b"%PDF": "
 class Broken:
     """Of one split, of this process alone: in a pod every process meets, counts and names its own.
 
-    The count is of images, not of times that one was met, and starts at 0 with the program.
+    The count is of images, not of times that one was met.
     """
 
     def __init__(self, name: Callable[[int], str]):
@@ -31,10 +35,25 @@ class Broken:
         self.name = name
         self._words: dict[int, str] = {}  # by index, in the order in which they were met
         self._first_step: dict[int, int] = {}  # of training, by index
+        self._journal: Journal | None = None
         self._lock = threading.Lock()  # training and its k-NN monitor read at the same time
 
     def __len__(self) -> int:
         return len(self._words)
+
+    def keep(self, path: pathlib.Path, first_step: int) -> None:
+        """From now on each one that training meets is a line of the file, `{"step": ..., "index": ..., "image": ...}`.
+
+        A line is of the first step that met it. Those of steps from `first_step` on are of a run that was cut off,
+        and are dropped; the others were met.
+
+        Raises:
+          OSError: the file cannot be written.
+        """
+        rows = journal.reopened(path, lambda row: row["step"] < first_step)
+        with self._lock:
+            self._first_step |= {row["index"]: row["step"] for row in rows}
+            self._journal = Journal(path)
 
     def met_before(self, step: int) -> int:
         """How many the training met in the steps before `step`: batches that are made ahead do not count."""
@@ -54,11 +73,14 @@ class Broken:
           UserError: there are more than `most`.
         """
         with self._lock:
-            if step is not None:
-                self._first_step.setdefault(index, step)
             if index not in self._words:
                 self._words[index] = f"{self.name(index)} {why}"
                 self._say()
+            if step is not None and index not in self._first_step:
+                self._first_step[index] = step
+                if self._journal:
+                    row = {"step": step, "index": index, "image": self._words[index]}
+                    self._journal.append(json.dumps(row))
             if most is not None and len(self._words) > most:
                 raise UserError(self._too_many(most))
 
@@ -67,7 +89,7 @@ class Broken:
         if number <= SHOWN:
             tqdm.tqdm.write(f"broken image {number}: {list(self._words.values())[-1]}", file=sys.stderr)
         if number == SHOWN:
-            tqdm.tqdm.write("broken images from here on are only counted", file=sys.stderr)
+            tqdm.tqdm.write("broken images from here on are not named here", file=sys.stderr)
 
     def _too_many(self, most: int) -> str:
         named = "".join(f"\n  {words}" for words in list(self._words.values())[:SHOWN])

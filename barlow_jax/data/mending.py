@@ -17,7 +17,6 @@ from barlow_jax.data import views
 from barlow_jax.data.broken import reason
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
-from barlow_jax.order import stand_ins
 from barlow_jax.types import Batch
 
 
@@ -84,12 +83,10 @@ def read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
     return record, None
 
 
-def substitute(
-    source: Source, seed: int, position: int, examples: np.ndarray | None
-) -> tuple[tf.Tensor, int]:
+def substitute(source: Source, draws: np.ndarray) -> tuple[tf.Tensor, int]:
     """The record and the index of the readable example that stands in for a broken one.
 
-    It is drawn by `order.stand_ins` over `examples`, or over the split, and brings its own label and index.
+    It is the first such one of `Window.stand_ins`, and brings its own label and index.
     Not a grey image, which with a label teaches a falsehood and without variance is an outlier in the batch's
     statistics; and not the next image of the batch, which may be another process's, and would stand in one
     batch twice.
@@ -97,9 +94,7 @@ def substitute(
     Raises:
       UserError: none of a hundred draws is readable.
     """
-    draws = stand_ins(seed, position, source.num_examples if examples is None else len(examples))
-    for draw in draws:
-        index = int(draw if examples is None else examples[draw])
+    for index in draws.tolist():
         record, why = read(source, index)
         if why is None:
             return record, index

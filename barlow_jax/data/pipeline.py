@@ -12,7 +12,7 @@ from barlow_jax.canvas import POSITION
 from barlow_jax.data import mending, views as views_lib
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, padded
+from barlow_jax.order import Share, Window, padded
 from barlow_jax.recipe import View
 from barlow_jax.types import Batch
 
@@ -21,20 +21,14 @@ def train_batches(
     source: Source,
     data: config_lib.Data,
     views: Mapping[str, View],
-    order: Order,
-    *,
-    first_step: int,
-    num_steps: int,
-    share: Share,
-    examples: np.ndarray | None = None,
+    window: Window,
 ) -> Iterator[Batch]:
-    """This process's rows of the batches of steps `first_step` to `num_steps - 1`.
+    """This process's rows of the batches of a window's steps.
 
     What comes out depends on the order's seed and the step alone: each view of each image is drawn
     from (seed, view, global position), and the processes' rows, put together, are the global batch.
-    The order runs over `examples`, `[n]` indices into the split, or over all of it. With `data.augment_on`
-    "device" the step makes the views, and gets decoded images (`barlow_jax.canvas`). An image that cannot be
-    decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
+    With `data.augment_on` "device" the step makes the views, and gets decoded images (`barlow_jax.canvas`). An image
+    that cannot be decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
 
     Raises:
       UserError: the split has more such images than `data.max_broken`.
@@ -45,7 +39,9 @@ def train_batches(
         encoded, label = source.parse(record)
         image = views_lib.decode(encoded)
         size = data.image_size
-        seeds = [tf.stack([order.seed * len(views) + number, position]) for number in range(len(views))]
+        seeds = [
+            tf.stack([window.order.seed * len(views) + number, position]) for number in range(len(views))
+        ]
         if data.augment_on == "device":
             made = views_lib.on_canvas(image, views, size, data.canvas, seeds)
             made[POSITION] = tf.cast(position, tf.uint32)
@@ -54,26 +50,19 @@ def train_batches(
             made = {name: views_lib.make_view(image, view, size, seed) for (name, view), seed in each}
         return Batch(made, label, tf.cast(index, tf.int32))
 
-    window = {"first_step": first_step, "num_steps": num_steps}
-    return train_steps(source, data, order, example, **window, share=share, examples=examples)
+    return train_steps(source, data, window, example)
 
 
 def train_steps(
     source: Source,
     data: config_lib.Data,
-    order: Order,
+    window: Window,
     example: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch],
-    *,
-    first_step: int,
-    num_steps: int,
-    share: Share,
-    examples: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """As `train_batches`, of whatever `example` makes of a record, its index and its global position."""
-    rows = share.rows(order.batch_size)
 
     def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        index, position = order.part(int(step), share, examples)
+        index, position = window.batch(int(step))
         return index.astype(np.int64), position.astype(np.int64)
 
     def substitute(step: int, index: int, position: int) -> tuple[tf.Tensor, int] | None:
@@ -81,10 +70,9 @@ def train_steps(
         if why is None:
             return record, index
         source.broken.add(index, why, step=step, most=data.max_broken)
-        return mending.substitute(source, order.seed, position, examples)
+        return mending.substitute(source, window.stand_ins(position))
 
-    steps = range(first_step, num_steps)
-    return _run(source, data, steps, indices, example, substitute, rows.stop - rows.start)
+    return _run(source, data, window.steps, indices, example, substitute, window.num_rows)
 
 
 def eval_batches(

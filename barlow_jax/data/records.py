@@ -10,7 +10,7 @@ from barlow_jax import config as config_lib
 from barlow_jax.canvas import CANVAS, SHAPE
 from barlow_jax.data import pipeline, sources, views as views_lib
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Share, Window
 from barlow_jax.recipe import View
 from barlow_jax.types import Batch
 
@@ -26,20 +26,9 @@ class Records:
         self.several_labels, self.broken = source.several_labels, source.broken
 
     def train_batches(
-        self,
-        data: config_lib.Data,
-        views: Mapping[str, View],
-        order: Order,
-        *,
-        first_step: int,
-        num_steps: int,
-        share: Share,
-        examples: np.ndarray | None = None,
+        self, data: config_lib.Data, views: Mapping[str, View], window: Window
     ) -> Iterator[Batch]:
-        window = {"first_step": first_step, "num_steps": num_steps}
-        return pipeline.train_batches(
-            self._source, data, views, order, **window, share=share, examples=examples
-        )
+        return pipeline.train_batches(self._source, data, views, window)
 
     def eval_batches(
         self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None

@@ -8,7 +8,7 @@ import numpy as np
 from barlow_jax import config as config_lib
 from barlow_jax.data.broken import Broken
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Share, Window
 from barlow_jax.recipe import View
 from barlow_jax.types import Batch
 
@@ -22,24 +22,16 @@ class Split(Protocol):
     broken: Broken  # its images that could not be decoded, as far as they were met
 
     def train_batches(
-        self,
-        data: config_lib.Data,
-        views: Mapping[str, View],
-        order: Order,
-        *,
-        first_step: int,
-        num_steps: int,
-        share: Share,
-        examples: np.ndarray | None = None,
+        self, data: config_lib.Data, views: Mapping[str, View], window: Window
     ) -> Iterator[Batch]:
-        """This process's rows of the batches of steps `first_step` to `num_steps - 1`.
+        """This process's rows of the batches of a window's steps.
 
         With `data.augment_on` "host" the views are `views`, finished; with "device" they are what the step makes
         them of (`barlow_jax.canvas`).
 
-        The order runs over `examples`, `[n]` indices into the split, or over all of it. What comes out depends
-        on the order's seed and the step alone, and the processes' rows, put together, are the global batch.
-        Another image (`order.stand_ins`) takes the row of one that cannot be decoded, which is counted.
+        What comes out depends on the order's seed and the step alone, and the processes' rows, put together, are
+        the global batch. Another image (`Window.stand_ins`) takes the row of one that cannot be decoded, which is
+        counted.
 
         Raises:
           UserError: the split has more such images than `data.max_broken`.

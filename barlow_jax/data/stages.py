@@ -10,7 +10,7 @@ import tensorflow as tf
 from barlow_jax.config import Config
 from barlow_jax.data import pipeline, views as views_lib
 from barlow_jax.data.sources import Source
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Window
 from barlow_jax.recipe import View, geometric
 from barlow_jax.types import Batch
 
@@ -34,13 +34,11 @@ def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
         return Batch({"levels": tf.size(views_lib.decode(image))}, label, tf.cast(index, tf.int32))
 
     def until(example: Callable, num_steps: int) -> Iterator[Batch]:
-        window = {"first_step": 0, "num_steps": num_steps}
-        return pipeline.train_steps(source, config.data, order, example, **window, share=Share())
+        return pipeline.train_steps(source, config.data, Window(order, 0, num_steps), example)
 
     def views(place: str, made: dict[str, View], num_steps: int) -> Iterator[Batch]:
         data = dataclasses.replace(config.data, augment_on=place)
-        window = {"first_step": 0, "num_steps": num_steps}
-        return pipeline.train_batches(source, data, made, order, **window, share=Share())
+        return pipeline.train_batches(source, data, made, Window(order, 0, num_steps))
 
     whole = dict(config.recipe.views)
     return {

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError

@@ -11,12 +11,12 @@ from typing import Any
 
 import jax
 
+from barlow_jax.compiler.roofline import DoesNotFit, compile_cost
+from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.roofline import DoesNotFit, compile_cost
-from barlow_jax.tpu import Topology
 
 # "all-reduce" sums the D x D matrix over the devices, as the official code does; on one it is "direct".
 FORMS = {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from barlow_jax import config as config_lib, runs
-from barlow_jax.checkpoint import FOLDER, newest_step, open_checkpoints
+from barlow_jax.checkpoints.restoring import FOLDER, newest_step, open_checkpoints
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.networks import torchvision

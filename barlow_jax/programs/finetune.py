@@ -25,7 +25,7 @@ from barlow_jax.evals import features, scores
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.feed import Feed
 from barlow_jax.loop import fit
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Window
 from barlow_jax.programs import encoders
 from barlow_jax.programs.encoders import EncoderState
 from barlow_jax.programs.experiment import Experiment, broken_images
@@ -116,10 +116,8 @@ def _train(
     # The step takes over the memory of what it is given, and the next draw starts from the encoder again.
     params, stats = jax.tree.map(jnp.copy, (encoder.params, encoder.batch_stats))
     state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
-    batches = source.train_batches(
-        config.data, config.recipe.views, order,
-        first_step=0, num_steps=num_steps, share=experiment.share, examples=rows,
-    )  # fmt: skip
+    window = Window(order, 0, num_steps, experiment.share, rows)
+    batches = source.train_batches(config.data, config.recipe.views, window)
     with contextlib.closing(Feed(batches, experiment.layout.place)) as feed:
         return fit(tuning.step, state, feed, num_steps=num_steps)
 

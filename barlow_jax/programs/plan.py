@@ -9,14 +9,14 @@ import sys
 from typing import Any
 
 from barlow_jax import configdict
+from barlow_jax.compiler.roofline import Cost, DoesNotFit, Roofline, compile_cost
+from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config, Data
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.objectives.correlation import resolve_form
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.roofline import Cost, DoesNotFit, Roofline, compile_cost
-from barlow_jax.tpu import Topology
 from barlow_jax.validate import Facts, validate
 
 

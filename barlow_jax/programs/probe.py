@@ -12,7 +12,7 @@ from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
-from barlow_jax.order import Order
+from barlow_jax.order import Order, Window
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, broken_images
 from barlow_jax.recipe import Recipe, classifier_view
@@ -79,11 +79,10 @@ def _epochs(
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         first_step = epoch * order.steps_per_epoch
-        batches = source.train_batches(
-            config.data, views, order, examples=train.index[rows],
-            first_step=first_step, num_steps=first_step + order.steps_per_epoch, share=experiment.share,
-        )  # fmt: skip
-        for batch in batches:
+        window = Window(
+            order, first_step, first_step + order.steps_per_epoch, experiment.share, train.index[rows]
+        )
+        for batch in source.train_batches(config.data, views, window):
             table = features.encode_batch(encode, batch, experiment.layout, crop)
             yield FeatureTable(scale(table.features), table.labels)
 

@@ -15,7 +15,7 @@ from barlow_jax.augment.views import augment
 from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Share, Window
 from barlow_jax.validate.data import problems_of
 from barlow_jax.validate.recipe import recipe_problems
 
@@ -40,11 +40,10 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.ndarray]:
     """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
     order = Order(config.seed, source.num_examples, number)
-    share = Share()
     index, _ = order.batch(0)
     (originals,) = source.eval_batches(
         dataclasses.replace(config.data, eval_resize=config.data.image_size),
-        batch_size=number, share=share, examples=index,
+        batch_size=number, share=Share(), examples=index,
     )  # fmt: skip
     made = {}
     for place in ("host", "device"):
@@ -54,9 +53,7 @@ def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.nda
         # An order that the accelerator cannot honour; arrays on the host.
         if any(recipe_problems(case)) or any(problems_of("data", case.data)):
             continue
-        (batch,) = source.train_batches(
-            case.data, config.recipe.views, order, first_step=0, num_steps=1, share=share
-        )
+        (batch,) = source.train_batches(case.data, config.recipe.views, Window(order, 0, 1))
         views = batch.views
         if place == "device":
             size, seed = config.data.image_size, config.seed

@@ -7,8 +7,9 @@ import sys
 import time
 from typing import Any
 
-from barlow_jax import lock, runs, status
+from barlow_jax import runs
 from barlow_jax.config import Config
+from barlow_jax.running import lock, status
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

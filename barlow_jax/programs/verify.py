@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from barlow_jax import optim
-from barlow_jax.checkpoint import FOLDER, abstract_state, newest_step, open_checkpoints
+from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network

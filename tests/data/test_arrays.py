@@ -9,7 +9,7 @@ import pytest
 from barlow_jax.config import Data
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Share, Window
 
 DIGITS = Data(name="digits", eval_split="test", image_size=8, eval_resize=8, canvas=8)
 WHOLE = Share()
@@ -35,8 +35,8 @@ def source(data):
 
 def _train(source, data, share=WHOLE, examples=None, first_step=0, num_steps=3):
     order = Order(1, source.num_examples if examples is None else len(examples), 24)
-    window = {"first_step": first_step, "num_steps": num_steps}
-    return list(source.train_batches(data, {}, order, **window, share=share, examples=examples))
+    window = Window(order, first_step, num_steps, share, examples)
+    return list(source.train_batches(data, {}, window))
 
 
 def _assert_same(one, other):

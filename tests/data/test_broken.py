@@ -12,7 +12,7 @@ from barlow_jax.config import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.broken import SHOWN, Broken, reason
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Share, Window
 from barlow_jax.recipe import Blur, Jitter, View
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
@@ -61,10 +61,8 @@ def data(tmp_path_factory):
 def _train(data, first_step=0, share=WHOLE, examples=None, batch_size=8):
     source = sources.open_split(data, "train")
     order = Order(0, 40 if examples is None else len(examples), batch_size)
-    batches = pipeline.train_batches(
-        source, data, VIEWS, order, first_step=first_step, num_steps=STEPS, share=share, examples=examples
-    )
-    return list(batches), source
+    window = Window(order, first_step, STEPS, share, examples)
+    return list(pipeline.train_batches(source, data, VIEWS, window)), source
 
 
 def _assert_same(one, other):
@@ -198,7 +196,7 @@ def test_the_log_stops_naming_after_a_few(capsys):
     for index in range(3 * SHOWN):
         broken.add(index % (2 * SHOWN), "is empty", step=index, most=None)
     said = capsys.readouterr().err
-    assert said.count("is empty") == SHOWN and "only counted" in said
+    assert said.count("is empty") == SHOWN and "not named here" in said
     assert len(broken) == broken.met_before(3 * SHOWN) == 2 * SHOWN
 
 

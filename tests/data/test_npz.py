@@ -47,6 +47,18 @@ def test_images_are_counted_in_the_header_alone(tmp_path, monkeypatch):
     )
 
 
+def test_a_pickle_among_the_arrays_is_refused_and_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "sprung").write_text, ("",)
+
+    for name in ("images", "labels", "num_classes"):
+        trap = np.array([Trap()], dtype=object)
+        with pytest.raises(UserError, match=r"config\.data\.data_dir"):
+            npz.load(_data(tmp_path, **({"images": RGB} | {name: trap})), "train")
+    assert not (tmp_path / "sprung").exists()
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [

@@ -8,7 +8,7 @@ from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import Data
 from barlow_jax.data import pipeline, sources, views
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Share, Window
 from barlow_jax.recipe import Blur, Jitter, Solarize, View
 
 # Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.
@@ -22,20 +22,10 @@ def source():
     return sources.open_split(DATA, "test")
 
 
-def _train(source, first_step=0, num_steps=3, share=WHOLE, seed=0, data=DATA, views=VIEWS, **kwargs):
-    order = Order(seed, kwargs.pop("num_examples", source.num_examples), 24)
-    return list(
-        pipeline.train_batches(
-            source,
-            data,
-            views,
-            order,
-            first_step=first_step,
-            num_steps=num_steps,
-            share=share,
-            **kwargs,
-        )
-    )
+def _train(source, first_step=0, num_steps=3, share=WHOLE, seed=0, data=DATA, views=VIEWS, examples=None):
+    order = Order(seed, source.num_examples if examples is None else len(examples), 24)
+    window = Window(order, first_step, num_steps, share, examples)
+    return list(pipeline.train_batches(source, data, views, window))
 
 
 def _assert_same(one, other):
@@ -85,7 +75,7 @@ def test_the_global_batch_does_not_depend_on_the_number_of_processes(source, pro
 
 def test_a_subset_of_the_examples_is_all_that_is_seen(source):
     chosen = np.arange(100, 150)
-    batches = _train(source, num_examples=50, examples=chosen, num_steps=2)
+    batches = _train(source, examples=chosen, num_steps=2)
     assert set(np.concatenate([b.index for b in batches])) <= set(chosen)
 
 

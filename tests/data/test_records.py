@@ -10,7 +10,7 @@ import tensorflow as tf
 from barlow_jax.config import Data
 from barlow_jax.data import pipeline, records, sources
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Share, Window
 from barlow_jax.recipe import Blur, Jitter, View
 
 VIEWS = {"a": View(jitter=Jitter(0.0), blur=Blur(0.0))}
@@ -62,8 +62,7 @@ def test_too_many_broken_images_stop_the_decoding(data):
 def _epochs(source, data):
     order = Order(0, source.num_examples, 35)
     for first in (0, 2):
-        window = {"first_step": first, "num_steps": first + 2, "share": Share()}
-        yield list(pipeline.train_batches(source, data, VIEWS, order, **window))
+        yield list(pipeline.train_batches(source, data, VIEWS, Window(order, first, first + 2)))
 
 
 def _assert_same(batches, others):
@@ -102,8 +101,8 @@ def test_records_that_are_kept_are_read_once_and_give_the_same(tmp_path, file_fo
     plain, kept = (sources.open_split(d, "test") for d in (data, dataclasses.replace(data, cache="encoded")))
     order = Order(0, 360, 60)
     for first in (0, 6):
-        window = {"first_step": first, "num_steps": first + 6, "share": Share()}
-        _assert_same(*(pipeline.train_batches(s, data, VIEWS, order, **window) for s in (kept, plain)))
+        window = Window(order, first, first + 6)
+        _assert_same(*(pipeline.train_batches(s, data, VIEWS, window) for s in (kept, plain)))
         assert sorted(asked) == list(range(360))
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from barlow_jax import recipe
 from barlow_jax.config import Data
 from barlow_jax.data import host_ops, pipeline, sources, views
-from barlow_jax.order import Order, Share
+from barlow_jax.order import Order, Window
 
 
 def _applied(uniforms, op):
@@ -144,7 +144,7 @@ def test_the_pipeline_draws_with_these_seeds():
     }
     data = Data(name="digits", image_size=8, eval_resize=8)
     source, order = sources.open_split(data, "test"), Order(3, 360, 8)
-    (batch,) = pipeline.train_batches(source, data, light, order, first_step=2, num_steps=3, share=Share())
+    (batch,) = pipeline.train_batches(source, data, light, Window(order, 2, 3))
     _, positions = order.batch(2)
     images = [
         views.decode(source.parse(record)[0]) for record in source.fetch(tf.constant(batch.index, tf.int64))

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from barlow_jax import configdict
 from barlow_jax.__main__ import main
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.programs.experiment import Experiment
 
 TRAIN = 300
@@ -23,12 +23,15 @@ FLAGS = (
 )  # fmt: skip
 ALONE = """
 import sys
+unpickled = []
+sys.addaudithook(lambda event, args: unpickled.append(args) if event == "pickle.find_class" else None)
 sys.modules.update(tensorflow=None, tensorflow_datasets=None)  # importing them is an ImportError
 from barlow_jax import processes
 from barlow_jax.__main__ import main
 processes.join = lambda *_: None  # which one process may do once
 codes = [main(argv.split("|")) for argv in sys.argv[1:]]
 assert not any(codes), codes
+assert not unpickled, unpickled  # data from others is never code
 """
 
 

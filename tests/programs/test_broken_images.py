@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from barlow_jax import configdict
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.programs.experiment import Experiment
 
 TRAIN, TEST = 288, 72
@@ -56,6 +56,11 @@ def _state(workdir, step):
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
 
 
+def _counts(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["broken_images"] for row in rows if "loss" in row}
+
+
 def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_off(
     run, argv, tmp_path, program, folder
 ):
@@ -65,15 +70,18 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
                         ("200.png", "is a truncated or damaged PNG")):  # fmt: skip
         (path,) = folder.rglob(file)
         assert said.count(f"{path} {words}") == 1
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    counts = [row["broken_images"] for row in rows if "loss" in row]
-    assert counts == sorted(counts) and counts[-1] == results["broken_images"] == 3
+    counts = _counts(workdir)
+    assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["broken_images"] == 3
+    named = (workdir / "broken_images.jsonl").read_text()
+    assert len(named.splitlines()) == 3 and "005.png is empty" in named
 
     cut = tmp_path / "cut"
     program("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
     again, said = program("pretrain", *argv, "--workdir", cut, "--config.data.max_broken=none")
     assert again["first_step"] == 3 and "going on from the checkpoint of step 3" in said
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
+    assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
+    assert (cut / "broken_images.jsonl").read_text() == named
 
     flags = ("--config.probe.augment=true", "--config.probe.num_epochs=1", "--config.probe.batch_size=64")
     probed, _ = program("probe", "--workdir", workdir, *flags)

@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from barlow_jax import digests, status
-from barlow_jax.checkpoint import newest_step
+from barlow_jax import digests
+from barlow_jax.checkpoints.restoring import newest_step
 from barlow_jax.programs import pretrain
+from barlow_jax.running import status
 
 ARGV = ("--config.monitor.every_epochs=0", "--config.train.max_skipped=none")  # saves at 6, 12, 18 and 22
 

@@ -8,9 +8,9 @@ import pytest
 import several
 import soak
 
-from barlow_jax import preemption
 from barlow_jax.evals import features
-from barlow_jax.skipping import SkipWatch
+from barlow_jax.running import preemption
+from barlow_jax.running.skipping import SkipWatch
 
 
 def _terminate():
@@ -77,6 +77,8 @@ def test_in_the_last_monitor_the_step_is_saved_and_the_accuracy_made_up_for(
 @pytest.mark.usefixtures("digits")
 def test_before_the_first_step_it_leaves_at_once(tmp_path):
     """As it does while the data set is prepared, or the step is compiled."""
-    run = several.start(["terminate_in", "splits.open_split", 0], "--workdir", tmp_path / "run")
+    run = several.start(
+        ["terminate_in", "barlow_jax.data.splits.open_split", 0], "--workdir", tmp_path / "run"
+    )
     out, err = several.finish(run, 143)
     assert out == "" and "nothing was to be saved; run the same command again" in err.splitlines()[-1]

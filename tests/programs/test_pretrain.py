@@ -5,10 +5,11 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import configdict, lock
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax import configdict
+from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.running import lock
 
 
 def _state(workdir, step):

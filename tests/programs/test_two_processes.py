@@ -72,7 +72,7 @@ def test_told_to_stop_both_save_the_same_step_and_a_lost_one_ends_the_other(
     two, untouched, tmp_path, tmp_path_factory
 ):
     """In the monitor, then in a step; then one is stopped for good, then one is killed; and on to the same bits."""
-    both = two(["terminate_in", "features.extract", 1], tmp_path)
+    both = two(["terminate_in", "barlow_jax.evals.features.extract", 1], tmp_path)
     said = [several.finish(process, 143)[1] for process in both]
     assert {re.search(r"told to stop \(SIGTERM\): (.*?);", err)[1] for err in said} == {"step 6 is saved"}
 
@@ -99,7 +99,7 @@ def _assert_says_that_it_lost_the_other(process):
 
 
 def test_told_to_stop_before_the_first_step_both_leave_at_once(two, tmp_path):
-    for process in two(["terminate_in", "compile_step", 0], tmp_path):
+    for process in two(["terminate_in", "barlow_jax.programs.pretrain.compile_step", 0], tmp_path):
         _, err = several.finish(process, 143)
         assert "nothing was to be saved" in err.splitlines()[-1]
 

@@ -17,7 +17,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 import tqdm
 
-from barlow_jax import digests, files, processes, runs, verification
+from barlow_jax import digests, files, processes, runs
+from barlow_jax.checkpoints import verification
 from barlow_jax.errors import RunError
 from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import tqdm
 
-from barlow_jax import files
+from barlow_jax import journal
 from barlow_jax.journal import Journal
 from barlow_jax.types import Metrics, TrainState
 
@@ -42,12 +42,9 @@ class MetricsWriter:
         if not self._active:
             return
         path = workdir / "metrics.jsonl"
-        rows = path.read_text().splitlines() if path.exists() else []
-        kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= first_step]
-        for row in map(json.loads, kept):
+        for row in journal.reopened(path, lambda row: row["step"] <= first_step):
             self.there |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
-        files.write_text(path, "".join(f"{row}\n" for row in kept))
         self._jsonl = Journal(path)
         self._tensorboard, self._warned = _open_tensorboard(workdir / "tensorboard"), False
 
@@ -121,7 +118,7 @@ class Progress:
         steps_per_epoch: for the epoch in the row.
         waited: seconds that the devices have waited for data so far.
         rates: learning rates of a step.
-        broken: images that could not be decoded in so many steps, of this process, since it started.
+        broken: images that could not be decoded in so many steps, of this process.
         signs: warnings that a step and its row give rise to.
         """
         self._writer, self._waited, self._rates, self._broken = writer, waited, rates, broken

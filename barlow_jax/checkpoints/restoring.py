@@ -1,4 +1,4 @@
-"""Checkpoints of a run by Orbax: restore of what is good, whole or in part; `saving.py` writes them."""
+"""Restores what is good of a run's checkpoints, whole or in part."""
 
 from collections.abc import Callable, Sequence
 import contextlib
@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from barlow_jax import digests, processes, runs, verification
+from barlow_jax import digests, processes, runs
+from barlow_jax.checkpoints import verification
+from barlow_jax.checkpoints.saving import Saver
+from barlow_jax.checkpoints.verification import Verdict
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.runs import CHECKPOINTS as FOLDER
-from barlow_jax.saving import Saver
 from barlow_jax.types import TrainState
-from barlow_jax.verification import Verdict
 
 # Where damaged ones are moved once the run goes on from an older one.
 DAMAGED = "damaged"

@@ -8,11 +8,11 @@ import optax
 import pytest
 
 from barlow_jax import digests
-from barlow_jax.checkpoint import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.verification import Verdict, examine
 from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
-from barlow_jax.verification import Verdict, examine
 
 
 def _init(width=2, projector=(4, 4)):

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from barlow_jax import status
 from barlow_jax.errors import RunError
-from barlow_jax.status import Status
+from barlow_jax.running import status
+from barlow_jax.running.status import Status
 
 START = 1_000_000.0
 
@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_written_is_said_once_and_others_write_nothing(tmp
 def test_a_reader_never_sees_half_a_file(tmp_path):
     """Written over and over by a process that is killed; read all the while."""
     code = (
-        "import sys, pathlib; from barlow_jax.status import Status\n"
+        "import sys, pathlib; from barlow_jax.running.status import Status\n"
         "one = Status(pathlib.Path(sys.argv[1]), num_steps=9, steps_per_epoch=1); one.begin(0)\n"
         "step = 0\nwhile True:\n    step += 1; one.log(step, {'loss': 1.0})"
     )

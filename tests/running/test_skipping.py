@@ -7,7 +7,7 @@ import pytest
 
 from barlow_jax.errors import RunError
 from barlow_jax.loop import fit
-from barlow_jax.skipping import SkipWatch
+from barlow_jax.running.skipping import SkipWatch
 from barlow_jax.types import Batch, TrainState
 
 
@@ -60,6 +60,14 @@ def test_too_many_in_a_row_stop_the_run_with_a_checkpoint_and_the_ids_of_the_ima
         "last_good_step": 7,
         "skipped": [{"step": n, "examples": [n, -n]} for n in (8, 9, 10)],
     }
+
+
+def test_a_report_that_the_disk_does_not_take_goes_to_standard_error_and_the_state_is_saved(tmp_path, capsys):
+    (tmp_path / "results").write_text("no folder")
+    _, saved, error = _run(tmp_path, {2, 3, 4})
+    assert saved and "after step 1 is saved" in error
+    said = capsys.readouterr().err
+    assert "skipped.json cannot be written" in said and '"step": 3, "examples": [3, -3]' in said
 
 
 def test_single_ones_and_short_bursts_do_not_stop_it(tmp_path):

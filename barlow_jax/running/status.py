@@ -30,8 +30,9 @@ from barlow_jax import files, runs
 
 FILE = "status.json"
 _MOST_MARKS = 200
-# Step, useful seconds until then, Unix time then, broken images until then.
-_Mark = tuple[int, float, float, int]
+_OF_ROWS = ("loss", "skipped_steps", "broken_images")
+# Step, useful seconds until then, Unix time then.
+_Mark = tuple[int, float, float]
 
 
 def read(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -61,11 +62,10 @@ class Status:
         self._starts = int(before.get("starts", 0)) + 1
         self._lost = float(before.get("lost_seconds", 0.0))
         self._marks: list[_Mark] = [tuple(mark) for mark in before.get("marks", ())]
-        self._row: Mapping[str, Any] = {name: before.get(name) for name in ("loss", "skipped_steps")}
+        self._row: Mapping[str, Any] = {name: before.get(name) for name in _OF_ROWS}
         self._state, self._why = "starting", None
         self._useful, self._since = self._marks[-1][1] if self._marks else 0.0, None
         self._first_step = self._step = int(before.get("step", 0))
-        self._broken = 0
 
     def __enter__(self) -> "Status":
         self._write()
@@ -94,13 +94,13 @@ class Status:
         earlier = [mark for mark in self._marks if mark[0] <= step]
         later = [mark for mark in self._marks if mark[0] > step]
         if not earlier:
-            return step, 0.0, self._first_start, 0
-        then, useful, wall, broken = earlier[-1]
+            return step, 0.0, self._first_start
+        then, useful, wall = earlier[-1]
         if later:
             share = (step - then) / (later[0][0] - then)
             useful += share * (later[0][1] - useful)
             wall += share * (later[0][2] - wall)
-        return step, useful, wall, broken
+        return step, useful, wall
 
     def first_step_done(self) -> None:
         """From now on steps take the time that they take."""
@@ -111,7 +111,7 @@ class Status:
 
     def log(self, step: int, row: Mapping[str, Any]) -> None:
         """Step, and the metrics' row of it, when it is done."""
-        self._row, self._broken = row, int(row.get("broken_images") or 0)
+        self._row = row
         self._mark(step)
         self._write()
 
@@ -128,8 +128,7 @@ class Status:
     def _mark(self, step: int) -> None:
         self._tick()
         self._step = step
-        mark = (step, self._useful, time.time(), self._reached[3] + self._broken)
-        self._marks = [*(mark for mark in self._marks if mark[0] < step), mark]
+        self._marks = [*(mark for mark in self._marks if mark[0] < step), (step, self._useful, time.time())]
         if len(self._marks) > _MOST_MARKS:  # the older half at half the density
             half = _MOST_MARKS // 2
             self._marks = [*self._marks[:half:2], *self._marks[half:]]
@@ -168,7 +167,7 @@ class Status:
             "checkpoint": self._checkpoint(),
             "starts": self._starts,
             "restarts": self._starts - 1,
-            "broken_images": self._marks[-1][3] if self._marks else 0,
+            "broken_images": int(self._row.get("broken_images") or 0),
             "skipped_steps": int(self._row.get("skipped_steps") or 0),
             "lost_seconds": self._lost,
             "useful_seconds": self._useful,

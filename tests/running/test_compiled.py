@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import compiled
+from barlow_jax.running import compiled
 
 
 @pytest.fixture(autouse=True)

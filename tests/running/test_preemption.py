@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from barlow_jax import preemption
+from barlow_jax.running import preemption
 
 # A run of four steps, without jax. Each is told by a line on standard input how it goes.
 RUN = """
 import hashlib, sys, time
-from barlow_jax import preemption
+from barlow_jax.running import preemption
 
 preemption._PATIENCE_S = float(sys.argv[1])
 

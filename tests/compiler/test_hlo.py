@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec as P
 import pytest
 
-from barlow_jax.hlo import BETWEEN_SLICES, Program
+from barlow_jax.compiler.hlo import BETWEEN_SLICES, Program
 from barlow_jax.mesh import make_mesh
 
 TEXT = """\

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from barlow_jax.collapse import Collapse
 from barlow_jax.config import Config, Objective, Optim
+from barlow_jax.running.collapse import Collapse
 
 HEALTHY = {"embedding_spread": 0.93, "diagonal_mean": 0.39, "off_diagonal_rms": 0.20}
 # All seen: step 110 and later of 200 steps without one of the terms; and one vector for all.

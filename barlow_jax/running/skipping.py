@@ -2,7 +2,9 @@
 
 import collections
 from collections.abc import Callable
+import json
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -77,6 +79,14 @@ class SkipWatch:
             self._in_a_row.clear()
             self._last_good = step
 
+    def _write(self, report: dict[str, Any]) -> None:
+        """To standard error where the disk does not take it: a full one may be what else is wrong."""
+        try:
+            files.write_json(self._report, report)
+        except OSError as error:
+            words = f"{self._report} cannot be written ({error.strerror or error}). It would say: {json.dumps(report)}"
+            print(words, file=sys.stderr)
+
     def _stop(self, state: TrainState) -> None:
         """Saves what the last finite step left, unless that is saved already, and says what happened.
 
@@ -86,12 +96,12 @@ class SkipWatch:
             {"step": step, "examples": np.asarray(self._gather(index)).tolist()}
             for step, index in self._in_a_row
         ]
-        if jax.process_index() == 0:
-            files.write_json(self._report, {"last_good_step": self._last_good, "skipped": examples})
         first, last = self._in_a_row[0][0], self._in_a_row[-1][0]
         if news := self._last_good > self._newest():
             self._save(state)
         saved = "is saved" if news else "was saved before"
+        if jax.process_index() == 0:
+            self._write({"last_good_step": self._last_good, "skipped": examples})
         raise RunError(
             f"the loss or its gradient was not finite in {len(examples)} steps in a row, {first} to {last}; none of "
             f"them was taken, and the state after step {self._last_good} {saved}. The ids of their images are in "

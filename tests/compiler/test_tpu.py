@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from barlow_jax import tpu
+from barlow_jax.compiler import tpu
+from barlow_jax.compiler.tpu import Topology
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import make_mesh
-from barlow_jax.tpu import Topology
 
 
 @pytest.mark.parametrize(

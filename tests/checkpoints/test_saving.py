@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 from barlow_jax import digests
-from barlow_jax.checkpoint import newest_step, open_checkpoints
+from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
 from barlow_jax.errors import RunError
 from barlow_jax.types import TrainState
 
@@ -127,7 +127,7 @@ def test_a_disk_with_too_little_room_is_not_filled(tmp_path, state, monkeypatch,
 FULL = """
 import pathlib, resource, sys
 import jax.numpy as jnp, numpy as np
-from barlow_jax.checkpoint import open_checkpoints
+from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.types import TrainState
 
 def state(step):

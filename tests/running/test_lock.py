@@ -11,12 +11,12 @@ import threading
 
 import pytest
 
-from barlow_jax import lock
 from barlow_jax.errors import UserError
+from barlow_jax.running import lock
 
 HOLDS = """
 import pathlib, sys, time
-from barlow_jax import lock
+from barlow_jax.running import lock
 with lock.held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,0 +1,1 @@
+"""Checkpoints of a run by Orbax: saved, verified, restored."""

@@ -1,0 +1,1 @@
+"""What a TPU compiler says of a program: memory, traffic, collectives, time."""
