@@ -69,25 +69,25 @@ _CROP_AND_BLUR = {**_NO_COLOR, **_views(flip=0.0), "recipe.views.b.solarize.prob
 
 ABLATIONS = (
     # Table 5.
-    Ablation("loss", "only_invariance", {"objective.off_diagonal_weight": 0.0}, Top(57.3, 80.5)),
-    Ablation("loss", "only_redundancy", {"objective.invariance_weight": 0.0}, Top(0.1, 0.5)),
-    Ablation("loss", "along_features", {"objective.normalization": "sample"}, Top(69.8, 88.8)),
+    Ablation("loss", "only_invariance", {"objective.barlow_twins.off_diagonal_weight": 0.0}, Top(57.3, 80.5)),
+    Ablation("loss", "only_redundancy", {"objective.barlow_twins.invariance_weight": 0.0}, Top(0.1, 0.5)),
+    Ablation("loss", "along_features", {"objective.barlow_twins.normalization": "sample"}, Top(69.8, 88.8)),
     Ablation("loss", "no_projector_bn", {"network.projector_batch_norm": False}, Top(71.2, 89.7)),
     Ablation(
         "loss", "no_normalization",
-        {"network.projector_batch_norm": False, "objective.normalization": "none"}, Top(53.4, 76.7),
+        {"network.projector_batch_norm": False, "objective.barlow_twins.normalization": "none"}, Top(53.4, 76.7),
     ),
     # The paper tells neither temperature nor weight; these are ours.
     Ablation(
         "loss", "cross_entropy",
-        {"objective.temperature": 0.1, "objective.off_diagonal_weight": 1.0}, Top(63.3, 85.7),
+        {"objective.barlow_twins.temperature": 0.1, "objective.barlow_twins.off_diagonal_weight": 1.0}, Top(63.3, 85.7),
     ),
     # Table 6.
-    Ablation("asymmetry", "stop_gradient", {"objective.stop_gradient": True}, Top(70.5, 89.0)),
+    Ablation("asymmetry", "stop_gradient", {"objective.barlow_twins.stop_gradient": True}, Top(70.5, 89.0)),
     Ablation("asymmetry", "predictor", {"network.predictor": _predictor}, Top(70.2, 89.0)),
     Ablation(
         "asymmetry", "both",
-        {"objective.stop_gradient": True, "network.predictor": _predictor}, Top(61.3, 83.5),
+        {"objective.barlow_twins.stop_gradient": True, "network.predictor": _predictor}, Top(61.3, 83.5),
     ),
     # The authors' table of batch sizes with their rates per 256 images, 0.2 at 2048 (their issue 7).
     *(
@@ -113,10 +113,10 @@ ABLATIONS = (
     *(Ablation("depth", str(depth), {"network.projector": _depth(depth)}) for depth in (1, 2, 4)),
     # Figure 5: between 70.8 and 71.6 all over.
     *(
-        Ablation("lambda", f"{weight:g}", {"objective.off_diagonal_weight": weight})
+        Ablation("lambda", f"{weight:g}", {"objective.barlow_twins.off_diagonal_weight": weight})
         for weight in (0.002, 0.005, 0.007, 0.01, 0.015, 0.02)
     ),
     # A footnote: "similar".
-    Ablation("correlation", "auto", {"objective.off_diagonal": "auto"}),
+    Ablation("correlation", "auto", {"objective.barlow_twins.off_diagonal": "auto"}),
 )  # fmt: skip
 GROUPS = tuple(dict.fromkeys(ablation.group for ablation in ABLATIONS))

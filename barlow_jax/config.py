@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
+from barlow_jax import methods
 from barlow_jax.protocols import Finetune, Knn, Probe, Svm
 from barlow_jax.recipe import Recipe
 
@@ -46,7 +47,10 @@ class Network:
     stem: Literal["imagenet", "cifar"] = "imagenet"  # 7x7/2 + max-pool, or 3x3/1
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths; the last one is the embedding's D
     projector_batch_norm: bool = True  # after each hidden layer, of the predictor too
+    projector_biases: Literal["none", "hidden", "all"] = "none"  # of its layers, of the predictor's too
+    projector_output_norm: bool = False  # a BatchNorm without scale and shift on the embedding
     predictor: tuple[int, ...] = ()  # widths of a second such head, on the embedding; none by default
+    prototypes: int = 0  # K unit vectors that the embedding, on the unit sphere, is held against; 0 = none
     num_classes: int = 0  # outputs of a linear classifier on the representation; 0 = none
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of the computation; parameters are float32
     batch_norm_momentum: float = 0.9  # of the running averages (torch's 0.1)
@@ -56,20 +60,22 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Defaults: equation 1. What follows `scale` are the paper's ablations and the two forms of the sum."""
+    """The method, and the settings of each."""
 
-    name: Literal["barlow_twins", "classification"] = "barlow_twins"
-    invariance_weight: float = 1.0  # of the diagonal's term
-    off_diagonal_weight: float = 0.0051  # lambda (the paper rounds to 5e-3)
+    name: str = "barlow_twins"  # of a file in barlow_jax/objectives
     scale: float = 1.0  # factor of the whole loss
-    # What embeddings go through before they are correlated: mean 0 and variance 1 over the batch; that, and
-    # then each image's to length 1; mean 0 alone.
-    normalization: Literal["batch", "sample", "none"] = "batch"
-    off_diagonal: Literal["cross", "auto"] = "cross"  # between the views, or of view a with itself
-    temperature: float | None = None  # a cross-entropy of C in the squares' place; none: the squares
-    stop_gradient: bool = False  # through view b
-    form: Literal["auto", "direct", "gram"] = "auto"  # D x D or two N x N matrices; auto: the cheaper
-    operand_dtype: Literal["float32", "bfloat16"] = "float32"  # that the loss's large products read
+    # Where features are correlated with features: D x D or N x N matrices, auto the cheaper; and what the large
+    # products read.
+    form: Literal["auto", "direct", "gram"] = "auto"
+    operand_dtype: Literal["float32", "bfloat16"] = "float32"
+    barlow_twins: methods.BarlowTwins = methods.BarlowTwins()
+    vicreg: methods.Vicreg = methods.Vicreg()
+    w_mse: methods.WMse = methods.WMse()
+    simclr: methods.Simclr = methods.Simclr()
+    byol: methods.Byol = methods.Byol()
+    simsiam: methods.Simsiam = methods.Simsiam()
+    moco: methods.Moco = methods.Moco()
+    swav: methods.Swav = methods.Swav()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,74 +12,89 @@ BatchNorms: their statistics are over the B / M images of one microbatch (of all
 averages move M times a view.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.types import Array, Context, Metrics, Objective, Outputs
+from barlow_jax.types import Array, Outputs
 
-# (params, batch_stats, raw images of the named view) -> (Outputs, batch_stats)
-Apply = Callable[[Any, Any, str, Array], tuple[Outputs, Any]]
+Views = Mapping[str, Array]
+# (params, batch_stats, raw images by view) -> (what the network says of each, batch_stats)
+Apply = Callable[[Any, Any, Views], tuple[dict[str, Outputs], Any]]
+# Of the outputs of all views, to its value and what else the step wants to know.
+Loss = Callable[[Mapping[str, Outputs]], tuple[Array, Any]]
+
+
+def forward(
+    params: Any, batch_stats: Any, passes: Sequence[Views], apply: Apply, microbatches: int = 1
+) -> tuple[dict[str, Outputs], Any]:
+    """Outputs of all views, and new running statistics.
+
+    Args:
+      params: of the network.
+      batch_stats: of the network.
+      passes: the views, those together that go through the network together.
+      apply: the network in training mode.
+      microbatches: that each pass goes through it in.
+    """
+    outputs: dict[str, Outputs] = {}
+    for views in passes:
+        if microbatches == 1:
+            made, batch_stats = apply(params, batch_stats, views)
+        else:
+            made, batch_stats = _in_turn(params, batch_stats, views, apply, microbatches)
+        outputs |= made
+    return outputs, batch_stats
 
 
 def of_batch(
-    params: Any,
-    batch_stats: Any,
-    views: Mapping[str, Array],
-    context: Context,
-    apply: Apply,
-    objective: Objective,
-) -> tuple[Any, Any, Metrics]:
-    """Gradients, new running statistics and metrics; the whole batch in one piece."""
+    params: Any, batch_stats: Any, passes: Sequence[Views], apply: Apply, loss: Loss
+) -> tuple[Any, Any, Any]:
+    """Gradients, new running statistics and what else the loss says; the whole batch in one piece."""
 
-    def loss(params):
-        outputs, stats = {}, batch_stats
-        for name, images in views.items():
-            outputs[name], stats = apply(params, stats, name, images)
-        value, metrics = objective.loss(outputs, context)
-        return value, (stats, metrics)
+    def whole(params):
+        outputs, stats = forward(params, batch_stats, passes, apply)
+        value, more = loss(outputs)
+        return value, (stats, more)
 
-    gradients, (batch_stats, metrics) = jax.grad(loss, has_aux=True)(params)
-    return gradients, batch_stats, metrics
+    gradients, (batch_stats, more) = jax.grad(whole, has_aux=True)(params)
+    return gradients, batch_stats, more
 
 
 def of_microbatches(
-    params: Any,
-    batch_stats: Any,
-    views: Mapping[str, Array],
-    context: Context,
-    apply: Apply,
-    objective: Objective,
-    microbatches: int,
-) -> tuple[Any, Any, Metrics]:
+    params: Any, batch_stats: Any, passes: Sequence[Views], apply: Apply, loss: Loss, microbatches: int
+) -> tuple[Any, Any, Any]:
     """The same, with the activations of one of M microbatches in memory at a time."""
-    pieces = {name: _split(images, microbatches) for name, images in views.items()}
-    outputs = {}
-    for name, images in pieces.items():
-
-        def forward(stats, piece, name=name):
-            piece_outputs, stats = apply(params, stats, name, piece)
-            return stats, piece_outputs
-
-        batch_stats, parts = jax.lax.scan(forward, batch_stats, images)
-        outputs[name] = jax.tree.map(_join, parts)
-
-    cotangents, metrics = jax.grad(objective.loss, has_aux=True)(outputs, context)
+    outputs, batch_stats = forward(params, batch_stats, passes, apply, microbatches)
+    cotangents, more = jax.grad(loss, has_aux=True)(outputs)
     gradients = jax.tree.map(jnp.zeros_like, params)
-    for name, images in pieces.items():
+    for views in passes:
 
-        def backward(total, piece, name=name):
+        def backward(total, piece):
             images, cotangent = piece
             # In training mode nothing depends on the running statistics: any will do.
-            _, pull = jax.vjp(lambda params: apply(params, batch_stats, name, images)[0], params)
+            _, pull = jax.vjp(lambda params: apply(params, batch_stats, images)[0], params)
             return jax.tree.map(jnp.add, total, *pull(cotangent)), None
 
-        cotangent = jax.tree.map(partial(_split, microbatches=microbatches), cotangents[name])
-        gradients, _ = jax.lax.scan(backward, gradients, (images, cotangent))
-    return gradients, batch_stats, metrics
+        parts = views, {name: cotangents[name] for name in views}
+        parts = jax.tree.map(partial(_split, microbatches=microbatches), parts)
+        gradients, _ = jax.lax.scan(backward, gradients, parts)
+    return gradients, batch_stats, more
+
+
+def _in_turn(
+    params: Any, batch_stats: Any, views: Views, apply: Apply, microbatches: int
+) -> tuple[dict[str, Outputs], Any]:
+    def one(stats, piece):
+        made, stats = apply(params, stats, piece)
+        return stats, made
+
+    pieces = jax.tree.map(partial(_split, microbatches=microbatches), dict(views))
+    batch_stats, parts = jax.lax.scan(one, batch_stats, pieces)
+    return jax.tree.map(_join, parts), batch_stats
 
 
 def in_pieces(function: Callable[[Any], Any], microbatches: int) -> Callable[[Any], Any]:

@@ -12,15 +12,31 @@ from barlow_jax import gradients as gradients_of
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.optim import num_updates
-from barlow_jax.types import Batch, Context, Metrics, Objective, TrainState
+from barlow_jax.types import Array, Batch, Context, Metrics, Objective, Outputs, Target, TrainState
 
 Views = Mapping[str, jax.Array]
 
 
-def init_state(key: jax.Array, *, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+def init_state(
+    key: jax.Array, *, network: Network, objective: Objective, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """The state before the first step; the target network starts as the first one."""
     params, batch_stats = network.init(key)
-    return TrainState(jnp.zeros([], jnp.int32), params, batch_stats, optimizer.init(params))
+    params = objective.constrain(params)
+    target = {}
+    if objective.target is not None:
+        target = {
+            "params": network.target.part_of(params),
+            "batch_stats": network.target.part_of(batch_stats),
+        }
+    return TrainState(
+        jnp.zeros([], jnp.int32),
+        params,
+        batch_stats,
+        optimizer.init(params),
+        target,
+        objective.init_memory(jax.random.fold_in(key, 1)),
+    )
 
 
 def train_step(
@@ -32,12 +48,13 @@ def train_step(
     optimizer: optax.GradientTransformation,
     normalize: Callable[[Views], Views],
     augment: Callable[[Views], Views] | None = None,
+    seed: int = 0,
     microbatches: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """One update from one global batch, which may go through the network in equal microbatches.
 
-    Each view goes through the network by itself, the running statistics passed on from one to the
-    next, as in the official code: two BatchNorm passes and two updates of the averages a step.
+    Views go through the network in the passes of the objective's grouping, the running statistics passed on from
+    one to the next: for Barlow Twins, as in its official code, each view by itself.
     `augment` takes decoded images (`barlow_jax.canvas`) to uint8 views, once a step and outside of the gradient;
     `normalize` makes of any of their rows what the network sees, as often as it does.
 
@@ -48,24 +65,51 @@ def train_step(
     views = batch.views
     if augment is not None:
         views = gradients_of.in_pieces(augment, microbatches)(views)
+    params, grouping = objective.constrain(state.params), objective.grouping
 
-    def apply(params, batch_stats, name, images):
-        return network.apply(params, batch_stats, normalize({name: images})[name])
+    def through(network: Network, views: Views):
+        sizes = {name: images.shape[1] for name, images in sorted(views.items())}
+        passes = [{name: views[name] for name in names} for names in grouping.passes(sizes)]
+        return passes, lambda p, stats, part: network.apply(p, stats, normalize(part), grouping)
+
+    targets, target = {}, state.target
+    if objective.target is not None:
+        seen = {name: views[name] for name in objective.target.views}
+        passes, apply = through(network.target, seen)
+        targets, stats = gradients_of.forward(*target.values(), passes, apply, microbatches)
+        target = {"params": target["params"], "batch_stats": stats}
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    context = Context(batch.labels, state.step, key, targets, network.prototypes_of(params))
+
+    def loss(outputs: Mapping[str, Outputs]) -> tuple[Array, Any]:
+        value, memory, metrics = objective.loss(outputs, state.memory, jax.lax.stop_gradient(context))
+        return value, (memory, metrics)
 
     of_parts = partial(gradients_of.of_microbatches, microbatches=microbatches)
     compute = gradients_of.of_batch if microbatches == 1 else of_parts
-    context = Context(batch.labels)
-    gradients, batch_stats, metrics = compute(
-        state.params, state.batch_stats, views, context, apply, objective
+    gradients, batch_stats, (memory, metrics) = compute(
+        params, state.batch_stats, *through(network, views), loss
     )
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, params)
+    params = optax.apply_updates(params, updates)
+    if objective.target is not None:
+        target = target | {"params": _follow(objective.target, target["params"], params, state.step)}
     norm = optax.tree.norm(gradients)
     finite = _all_finite(metrics["loss"], norm, batch_stats)
-    new = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state)
+    new = TrainState(state.step, params, batch_stats, opt_state, target, memory)
     new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
     new = new._replace(step=state.step + 1)
     return new, metrics | {"gradient_norm": norm, "skipped_steps": new.step - num_updates(new.opt_state)}
+
+
+def _follow(target: Target, average: Any, params: Any, step: Array) -> Any:
+    """The target's parameters, moved towards those of the network."""
+    momentum = target.momentum(step)
+    return jax.tree.map(
+        lambda old, new: momentum * old + (1 - momentum) * new,
+        average,
+        {name: params[name] for name in average},
+    )
 
 
 def _all_finite(*tree: Any) -> jax.Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -27,12 +27,17 @@ class Outputs(NamedTuple):
     embedding: Array | None = None  # [B, D] output of the projector, in the dtype of the computation
     prediction: Array | None = None  # [B, D] output of the predictor on the embedding
     logits: Array | None = None  # [B, C] output of the classifier on the representation, float32
+    scores: Array | None = None  # [B, K] cosines of the embedding with the prototypes, float32
 
 
 class Context(NamedTuple):
-    """What a loss may look at beside the network's outputs."""
+    """What a loss may look at beside the network's outputs; nothing of it has a gradient."""
 
     labels: Array  # [B] int32 classes; -1 where the data set has none
+    step: Array | int = 0  # [] int32 updates done before this one
+    key: Array | None = None  # of this step, for what the loss draws
+    targets: Mapping[str, Outputs] = {}  # of the target network, by view
+    prototypes: Array | None = None  # [D, K] unit columns
 
 
 class TrainState(NamedTuple):
@@ -42,13 +47,73 @@ class TrainState(NamedTuple):
     params: Any  # nested dict of float32 arrays, {"encoder": ..., "projector": ...}
     batch_stats: Any  # the same shape of tree: running means and variances
     opt_state: Any
+    # {"params": ..., "batch_stats": ...} of the target network, the parameters a moving average; {} without one.
+    target: Any = {}
+    memory: Any = {}  # what the objective keeps, in arrays [K, ...] that a mesh may split by rows; {} if nothing
+
+    def parts(self) -> dict[str, Any]:
+        """Those that hold arrays, by name: what is saved and restored."""
+        return {name: part for name, part in self._asdict().items() if jax.tree.leaves(part)}
+
+
+# What the network says by view, the memory, and the context, to the loss, the new memory, and metrics: scalars
+# that say how healthy the run is.
+Loss = Callable[[Mapping[str, Outputs], Any, Context], tuple[Array, Any, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grouping:
+    """Whose rows share the batch statistics of a BatchNorm: those of one view; or more, in encoder and heads."""
+
+    encoder: Literal["view", "size"] = "view"  # size: all views of one size
+    heads: Literal["view", "together"] = "view"  # together: all views
+
+    def of_encoder(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+        """The groups of views, from pixels by name."""
+        if self.encoder == "view":
+            return [(name,) for name in sizes]
+        return [tuple(n for n in sizes if sizes[n] == size) for size in dict.fromkeys(sizes.values())]
+
+    def of_heads(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+        """As `of_encoder`."""
+        return [tuple(sizes)] if self.heads == "together" else [(name,) for name in sizes]
+
+    def passes(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+        """The groups of views that need nothing of each other in the whole network."""
+        return self.of_heads(sizes) if self.heads == "together" else self.of_encoder(sizes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A second network whose parameters follow those of the first as a moving average."""
+
+    momentum: Callable[
+        [Array], Array
+    ]  # of the average, from the updates done before this one: 1 stays as it is
+    views: tuple[str, ...]  # that go through it, in training mode
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A method: a pure loss, written for the global batch."""
+    """A method: a pure loss, written for the global batch, and what the step does for it."""
 
-    loss: Callable[[Mapping[str, Outputs], Context], tuple[Array, Metrics]]
+    loss: Loss
+    grouping: Grouping = Grouping()
+    target: Target | None = None
+    init_memory: Callable[[Array], Any] = lambda key: {}  # from a key
+    constrain: Callable[[Any], Any] = lambda params: params  # what parameters are made to be before each step
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a method is told of the run that it is made for."""
+
+    views: tuple[str, ...] = ("a", "b")
+    width: int = 0  # D
+    batch_size: int = 0  # B, all devices
+    steps_per_epoch: int = 1
+    num_steps: int = 1  # of the whole schedule
+    reshard: "Reshard | None" = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ def get_config():
     config.network.stem = "cifar"
     config.network.projector = (512, 512)
     config.network.dtype = "float32"  # two cores have no bfloat16
-    config.objective.off_diagonal_weight = 0.01
+    config.objective.barlow_twins.off_diagonal_weight = 0.01
 
     config.optim.name = "adamw"
     config.optim.learning_rate = 8e-3

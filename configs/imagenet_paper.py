@@ -16,7 +16,7 @@ import runpy
 def get_config():
     config = runpy.run_path(pathlib.Path(__file__).with_name("imagenet.py"))["get_config"]()
     config.optim.weight_decay = 1.5e-6
-    config.objective.off_diagonal_weight = 5e-3
+    config.objective.barlow_twins.off_diagonal_weight = 5e-3
     config.finetune.encoder_learning_rate = 0.002
     config.finetune.schedule = "steps"
     config.finetune.milestones = (0.6, 0.8)

@@ -11,9 +11,9 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "ablations", "digests", "journal",
+        "published", "ablations", "methods", "digests", "journal",
     ),
-    1: ("types", "mesh", "processes", "networks", "objectives", "optim", "augment", "data", "compiler"),
+    1: ("types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler"),
     2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),
     3: ("evals",),
     4: ("programs",),

@@ -24,13 +24,21 @@ def parts(small_config, typed):
     rng = np.random.default_rng(0)
     views = {name: rng.normal(size=(ROWS, 8, 8, 3)).astype(np.float32) for name in "ab"}
 
-    def apply(params, stats, name, images):
-        return network.apply(params, stats, images)
+    objective = objectives.make(config.objective)
 
-    return params, stats, views, apply, objectives.make(config.objective)
+    def loss(outputs):
+        value, _, metrics = objective.loss(outputs, {}, CONTEXT)
+        return value, metrics
+
+    return params, stats, views, network.apply, loss
 
 
-def _oracle(params, stats, views, apply, objective):
+def _alone(views):
+    """Each view in a pass of its own."""
+    return [{name: images} for name, images in views.items()]
+
+
+def _oracle(params, stats, views, apply, loss_of):
     """One graph over all microbatches, nothing clever: every fourth row at a time."""
 
     def loss(params):
@@ -39,12 +47,12 @@ def _oracle(params, stats, views, apply, objective):
             embeddings, current = [None] * ROWS, stats if not outputs else stats_of[-1]
             for piece in range(PIECES):
                 rows = range(piece, ROWS, PIECES)
-                out, current = apply(params, current, name, images[piece::PIECES])
-                for row, embedding in zip(rows, out.embedding, strict=True):
+                out, current = apply(params, current, {name: images[piece::PIECES]})
+                for row, embedding in zip(rows, out[name].embedding, strict=True):
                     embeddings[row] = embedding
             stats_of.append(current)
             outputs[name] = Outputs(jnp.zeros([ROWS, 1]), jnp.stack(embeddings))
-        value, metrics = objective.loss(outputs, CONTEXT)
+        value, metrics = loss_of(outputs)
         return value, (stats_of[-1], metrics)
 
     stats_of = []
@@ -56,7 +64,7 @@ def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices,
     params, stats, views, *rest = parts
     layout = Layout(make_mesh(devices))
     placed = jax.device_put(views, layout.batch)
-    compute = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, CONTEXT, *rest, microbatches=PIECES))
+    compute = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, _alone(v), *rest, microbatches=PIECES))
     found = jax.device_get(compute(params, stats, placed))
     expected = jax.device_get(jax.jit(lambda p, s, v: _oracle(p, s, v, *rest))(params, stats, views))
     assert relative(found[0], expected[0]) < 1e-5
@@ -66,8 +74,8 @@ def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices,
 
 def test_one_microbatch_is_the_whole_batch(parts, relative):
     params, stats, views, *rest = parts
-    one = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, v, CONTEXT, *rest, microbatches=1))
-    whole = jax.jit(lambda p, s, v: gradients.of_batch(p, s, v, CONTEXT, *rest))
+    one = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, _alone(v), *rest, microbatches=1))
+    whole = jax.jit(lambda p, s, v: gradients.of_batch(p, s, _alone(v), *rest))
     (g1, s1, m1), (g2, s2, m2) = (jax.device_get(f(params, stats, views)) for f in (one, whole))
     assert relative(g1, g2) < 1e-5 and relative(s1, s2) < 1e-6
     np.testing.assert_allclose(m1["loss"], m2["loss"], rtol=1e-6)
@@ -76,16 +84,15 @@ def test_one_microbatch_is_the_whole_batch(parts, relative):
 @pytest.fixture
 def remat_apply(small_config, typed):
     small_config.network.remat = True
-    network = Network(typed(small_config).network)
-    return lambda params, stats, name, images: network.apply(params, stats, images)
+    return Network(typed(small_config).network).apply
 
 
 def test_microbatches_save_memory(parts):
-    params, stats, views, apply, objective = parts
+    params, stats, views, apply, loss = parts
 
     def temporaries(compute, **kwargs):
-        compute = partial(compute, context=CONTEXT, apply=apply, objective=objective, **kwargs)
-        return jax.jit(compute).lower(params, stats, views).compile().memory_analysis().temp_size_in_bytes
+        compute = jax.jit(partial(compute, apply=apply, loss=loss, **kwargs))
+        return compute.lower(params, stats, _alone(views)).compile().memory_analysis().temp_size_in_bytes
 
     whole = temporaries(gradients.of_batch)
     assert temporaries(gradients.of_microbatches, microbatches=16) < whole / 4
@@ -96,7 +103,7 @@ def test_remat_keeps_less_for_the_backward_pass(parts, remat_apply):
 
     def kept(apply):
         def forward(params):
-            return apply(params, stats, "a", views["a"])[0]
+            return apply(params, stats, {"a": views["a"]})[0]
 
         _, pull = jax.eval_shape(lambda params: jax.vjp(forward, params), params)
         return sum(residual.size for residual in jax.tree.leaves(pull))
@@ -105,13 +112,9 @@ def test_remat_keeps_less_for_the_backward_pass(parts, remat_apply):
 
 
 def test_remat_changes_no_number(parts, remat_apply, relative):
-    params, stats, views, apply, objective = parts
+    params, stats, views, apply, loss = parts
     plain, remat = (
-        jax.device_get(
-            jax.jit(partial(gradients.of_batch, context=CONTEXT, apply=f, objective=objective))(
-                params, stats, views
-            )
-        )
+        jax.device_get(jax.jit(partial(gradients.of_batch, apply=f, loss=loss))(params, stats, _alone(views)))
         for f in (apply, remat_apply)
     )
     assert relative(remat[0], plain[0]) < 1e-6 and relative(remat[1], plain[1]) < 1e-6

@@ -11,15 +11,16 @@ from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
-from barlow_jax.step import compile_step, init_state
-from barlow_jax.types import Batch, Objective
+from barlow_jax.programs.experiment import init_of
+from barlow_jax.step import compile_step
+from barlow_jax.types import Batch, Objective, Setup
 
 
 def _parts(config, layout):
     rates = optim.learning_rates(config, steps_per_epoch=4)
     return {
         "network": Network(config.network, layout.parallel_linear),
-        "objective": objectives.make(config.objective, layout.reshard),
+        "objective": objectives.make(config.objective, Setup(reshard=layout.reshard)),
         "optimizer": optim.make(config.optim, rates),
         "normalize": partial(normalize_views, recipe=config.recipe),
         "augment": partial(augment, recipe=config.recipe, size=config.data.image_size, seed=3)
@@ -41,7 +42,7 @@ def _batch(config, seed=0):
 def _start(config, devices=None, layout=None):
     layout = layout or Layout(make_mesh(devices))
     parts = _parts(config, layout)
-    init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
+    init = init_of(parts)
     shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
     return layout, parts, jax.jit(init, out_shardings=shardings)(jax.random.key(0))
 
@@ -97,8 +98,11 @@ def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config,
     views = parts["normalize"](_batch(config).views)
 
     def loss(params):
-        z = [parts["network"].apply(params, state.batch_stats, views[name])[0].embedding for name in "ab"]
-        return barlow_twins_loss(*z, off_diagonal_weight=config.objective.off_diagonal_weight)
+        z = [
+            parts["network"].apply(params, state.batch_stats, {name: views[name]})[0][name].embedding
+            for name in "ab"
+        ]
+        return barlow_twins_loss(*z, off_diagonal_weight=config.objective.barlow_twins.off_diagonal_weight)
 
     value, gradients = jax.jit(jax.value_and_grad(loss))(state.params)
     norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(gradients)))
@@ -212,16 +216,16 @@ POISON = 99  # a label in the first row that makes the loss, or its gradient alo
 
 
 def _poisoned(objective, how):
-    def loss(outputs, context):
-        value, metrics = objective.loss(outputs, context)
+    def loss(outputs, memory, context):
+        value, memory, metrics = objective.loss(outputs, memory, context)
         bad = context.labels[0] == POISON
         if how == "loss":
             value = jnp.where(bad, jnp.nan, value)
-            return value, metrics | {"loss": value}
+            return value, memory, metrics | {"loss": value}
         root = jnp.sqrt(
             jnp.where(bad, value - jax.lax.stop_gradient(value), 1.0)
         )  # 0, with gradient infinity
-        return value + 0.0 * root, metrics
+        return value + 0.0 * root, memory, metrics
 
     return Objective(loss)
 

@@ -27,8 +27,8 @@ class Checkpoints(Saver):
 
     def restore(self, abstract: TrainState, layout: Layout, step: int) -> TrainState:
         """The whole state of a step, laid out for this mesh."""
-        item = layout.abstract(abstract._asdict())
-        return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(item)))
+        item = layout.abstract(abstract.parts())
+        return abstract._replace(**self._manager.restore(step, args=ocp.args.StandardRestore(item)))
 
     def restore_part(self, params: Any, batch_stats: Any, layout: Layout, step: int) -> tuple[Any, Any]:
         """Parameters and running statistics of a part of the network, from their shapes: `{"encoder": ...}`."""
@@ -52,7 +52,7 @@ class Checkpoints(Saver):
           UserError: none is good; then nothing is moved.
         """
         state, step, passed_over = self._newest_good(
-            lambda step: self.restore(abstract, layout, step), abstract._asdict(), part=False
+            lambda step: self.restore(abstract, layout, step), abstract.parts(), part=False
         )
         self._set_aside(passed_over)
         return state, step

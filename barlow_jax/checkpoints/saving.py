@@ -102,7 +102,7 @@ class Saver:
         self._manager = self._manager or self._open()
         if step not in self.steps:  # of a manager that was given up
             self._saving = step
-            self._manager.save(step, args=ocp.args.StandardSave(state._asdict()))
+            self._manager.save(step, args=ocp.args.StandardSave(state.parts()))
 
     @property
     def saving(self) -> bool:

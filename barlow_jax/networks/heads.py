@@ -1,7 +1,8 @@
 """What sits on the encoder: projector and predictor, and a classifier."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from flax import nnx
 import jax
@@ -13,10 +14,20 @@ from barlow_jax.types import ParallelLinear
 torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-class Projector(nnx.Module):
-    """Linear, BatchNorm, ReLU for each hidden width, then a bare Linear; no biases (Barlow Twins, 2.2).
+def _torch_bias(inputs: int) -> Any:
+    """The same law, of a Linear's bias."""
 
-    The predictor of the asymmetric variants is another one, on the embedding.
+    def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        bound = inputs**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Projector(nnx.Module):
+    """Linear, BatchNorm, ReLU for each hidden width, then a Linear; bare and without biases in Barlow Twins (2.2).
+
+    The predictor of the asymmetric methods is another one, on the embedding.
     """
 
     def __init__(
@@ -25,6 +36,8 @@ class Projector(nnx.Module):
         widths: Sequence[int],
         *,
         batch_norm: bool = True,
+        biases: Literal["none", "hidden", "all"] = "none",
+        output_norm: bool = False,
         dtype: jnp.dtype = jnp.float32,
         norm: Any = nnx.BatchNorm,
         parallel: ParallelLinear | None = None,
@@ -34,6 +47,8 @@ class Projector(nnx.Module):
         inputs: H, width of the representation.
         widths: of each layer; the last one is D.
         batch_norm: after each hidden layer.
+        biases: of which Linears.
+        output_norm: a BatchNorm without scale and shift after the last one.
         dtype: of the computation; parameters are float32.
         norm: makes a BatchNorm from a width.
         parallel: splits each layer's output features over devices: its BatchNorm sees the whole batch
@@ -41,11 +56,22 @@ class Projector(nnx.Module):
         """
         self.dtype, self.parallel = dtype, parallel
         sizes = [inputs, *widths]
+        with_bias = [biases != "none"] * (len(widths) - 1) + [biases == "all"]
         self.layers = nnx.List(
-            nnx.Linear(i, o, use_bias=False, kernel_init=torch_linear, dtype=dtype, rngs=rngs)
-            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+            nnx.Linear(
+                i,
+                o,
+                use_bias=bias,
+                kernel_init=torch_linear,
+                bias_init=_torch_bias(i),
+                dtype=dtype,
+                rngs=rngs,
+            )
+            for i, o, bias in zip(sizes[:-1], sizes[1:], with_bias, strict=True)
         )
         self.norms = nnx.List(norm(w, rngs=rngs) if batch_norm else None for w in widths[:-1])
+        bare = partial(norm, use_scale=False, use_bias=False)
+        self.output_norm = bare(widths[-1], rngs=rngs) if output_norm else None
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """`[B, H]` representations to `[B, D]` embeddings."""
@@ -55,9 +81,24 @@ class Projector(nnx.Module):
             else:
                 weights = layer.kernel[...].astype(self.dtype)
                 x = self.parallel(x.astype(self.dtype), weights, layer is self.layers[0])
+                if layer.bias is not None:
+                    x += layer.bias[...].astype(self.dtype)
             if layer is not self.layers[-1]:
                 x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
-        return x
+        return self.output_norm(x, use_running_average=not train) if self.output_norm else x
+
+
+class Prototypes(nnx.Module):
+    """K directions that embeddings are held against, both on the unit sphere (SwAV, section 3.2)."""
+
+    def __init__(self, inputs: int, number: int, *, rngs: nnx.Rngs):
+        self.vectors = nnx.Param(torch_linear(rngs.params(), (inputs, number), jnp.float32))
+
+    def __call__(self, embedding: jax.Array) -> jax.Array:
+        """`[B, D]` embeddings to `[B, K]` cosines, float32; the vectors are unit columns already."""
+        z = embedding.astype(jnp.float32)
+        z *= jax.lax.rsqrt(jnp.sum(jnp.square(z), axis=1, keepdims=True) + 1e-12)
+        return jnp.matmul(z, self.vectors[...], precision="highest")
 
 
 class Classifier(nnx.Module):

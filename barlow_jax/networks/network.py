@@ -1,6 +1,6 @@
 """An encoder with its heads as pure functions of their arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from functools import partial
@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
-from barlow_jax.networks.heads import Classifier, Projector
+from barlow_jax.methods import HEADS
+from barlow_jax.networks.heads import Classifier, Projector, Prototypes
 from barlow_jax.networks.resnet import ResNet, num_features
-from barlow_jax.types import Outputs, ParallelLinear
+from barlow_jax.types import Grouping, Outputs, ParallelLinear
 
 
 def resnet(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
@@ -56,26 +57,53 @@ class Siamese(nnx.Module):
         head = partial(
             Projector,
             batch_norm=config.projector_batch_norm,
+            biases=config.projector_biases,
             dtype=dtype,
             # E[x^2] - E[x]^2 cancels where a feature's mean is large against its deviation.
             norm=partial(norm, use_fast_variance=False),
             rngs=rngs,
         )
         inputs, widths, more = num_features(config.encoder, config.width), config.projector, config.predictor
-        self.projector = head(inputs, widths, parallel=parallel) if widths else None
+        output_norm = config.projector_output_norm
+        self.projector = head(inputs, widths, output_norm=output_norm, parallel=parallel) if widths else None
         self.predictor = head(widths[-1], more) if widths and more else None
+        self.prototypes = Prototypes(widths[-1], config.prototypes, rngs=rngs) if config.prototypes else None
         self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
 
-    def __call__(self, images: jax.Array) -> Outputs:
-        """One view in training mode."""
-        representation = self.encoder(images, train=True)
+    def __call__(self, views: Mapping[str, jax.Array], grouping: Grouping) -> dict[str, Outputs]:
+        """All views in training mode."""
+        sizes = {name: images.shape[1] for name, images in views.items()}
+        representations, outputs = {}, {}
+        for names in grouping.of_encoder(sizes):
+            made = self.encoder(_together([views[name] for name in names]), train=True)
+            representations |= _apart(made, names)
+        for names in grouping.of_heads(sizes):
+            made = self._heads(_together([representations[name] for name in names]))
+            outputs |= _apart(made, names)
+        return outputs
+
+    def _heads(self, representation: jax.Array) -> Outputs:
         embedding = self.projector and self.projector(representation, train=True)
         return Outputs(
             representation,
             embedding,
             prediction=self.predictor and self.predictor(embedding, train=True),
             logits=self.classifier and self.classifier(representation),
+            scores=self.prototypes and self.prototypes(embedding),
         )
+
+
+def _together(parts: Sequence[jax.Array]) -> jax.Array:
+    """V arrays `[B, ...]` to `[B V, ...]`: image by image, so that rows stay on their devices."""
+    return parts[0] if len(parts) == 1 else jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
+
+
+def _apart(rows: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The inverse of `_together`, of each array of a tree."""
+    if len(names) == 1:
+        return {names[0]: rows}
+    each = jax.tree.map(lambda x: x.reshape(-1, len(names), *x.shape[1:]), rows)
+    return {name: jax.tree.map(lambda x, i=i: x[:, i], each) for i, name in enumerate(names)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +126,31 @@ class Network:
         module = self._module(nnx.Rngs(key))
         return tuple(nnx.to_pure_dict(nnx.state(module, kind)) for kind in (nnx.Param, nnx.BatchStat))
 
-    def apply(self, params: Any, batch_stats: Any, images: jax.Array) -> tuple[Outputs, Any]:
-        """One view in training mode: `[B, height, width, 3]` images to Outputs and the new statistics.
+    def apply(
+        self, params: Any, batch_stats: Any, views: Mapping[str, jax.Array], grouping: Grouping = Grouping()
+    ) -> tuple[dict[str, Outputs], Any]:
+        """Training mode: `[B, height, width, 3]` images by view to Outputs by view, and the new statistics.
 
-        BatchNorm sees the whole (global) batch of this view and nothing of the other one.
+        BatchNorm sees the whole (global) batch of the views that `grouping` puts together, of one alone by default.
         """
         module = nnx.merge(self._graph, params, batch_stats)
-        outputs = module(images)
+        outputs = module(views, grouping)
         return outputs, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+    @property
+    def target(self) -> "Network":
+        """What a target network has: encoder and projector."""
+        heads = HEADS | {"projector": self.config.projector}
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **heads))
+
+    def part_of(self, tree: Any) -> Any:
+        """Of parameters or statistics of a network that has more heads, those of this one."""
+        module = nnx.eval_shape(lambda: self._module(nnx.Rngs(0)))
+        return {name: part for name, part in tree.items() if getattr(module, name, None) is not None}
+
+    def prototypes_of(self, params: Any) -> jax.Array | None:
+        """`[D, K]`, or None."""
+        return params["prototypes"]["vectors"] if self.config.prototypes else None
 
     def encode(self, params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
         """The frozen encoder: `[B, height, width, 3]` images to `[B, H]` float32, running statistics."""

@@ -1,12 +1,15 @@
-"""One file a method; `make` turns a config into the Objective that the step calls."""
+"""One file a method, found by its name; its `make` turns a config into the Objective that the step calls."""
+
+import importlib
 
 from barlow_jax import config as config_lib
-from barlow_jax.objectives import barlow_twins, classification
-from barlow_jax.types import Objective, Reshard
-
-_MAKERS = {"barlow_twins": barlow_twins.make, "classification": classification.make}
+from barlow_jax.types import Objective, Setup
 
 
-def make(config: config_lib.Objective, reshard: Reshard | None = None) -> Objective:
-    """The method of a config; `reshard` is how the mesh, if there is one, lays embeddings out by features."""
-    return _MAKERS[config.name](config, reshard)
+def make(config: config_lib.Objective, setup: Setup = Setup()) -> Objective:
+    """The method that a config names.
+
+    Raises:
+      UserError: its settings do not go with the run.
+    """
+    return importlib.import_module(f"barlow_jax.objectives.{config.name}").make(config, setup)

@@ -12,15 +12,15 @@ of the large products are asked for in bfloat16. `correlation.py` has the two wa
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
-from barlow_jax.objectives import variants
-from barlow_jax.objectives.correlation import Form, off_diagonal_energy, resolve_form
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard
+from barlow_jax.terms import variants
+from barlow_jax.terms.correlation import Form, off_diagonal_energy, resolve_form
+from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard, Setup
 
 # Squares in float32 end at 1e19, and the gradient of 1 / sqrt(variance), a third power, at 1e12. A power of
 # two moves both up and changes no digit.
@@ -145,36 +145,43 @@ def barlow_twins_loss(
     return terms.invariance + off_diagonal_weight * terms.redundancy
 
 
-def make(config: config_lib.Objective, reshard: Reshard | None = None) -> Objective:
+def make(config: config_lib.Objective, setup: Setup) -> Objective:
     """The objective over views a and b, with metrics that can be compared between widths.
 
     Where there is a predictor it is on view a, and a stop-gradient is on view b (table 6).
     """
 
-    def loss(outputs: Mapping[str, Outputs], context: Context) -> tuple[jax.Array, Metrics]:
+    settings = config.barlow_twins
+
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
         del context
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction
-        z_b = jax.lax.stop_gradient(z_b) if config.stop_gradient else z_b
+        z_b = jax.lax.stop_gradient(z_b) if settings.stop_gradient else z_b
         terms = barlow_twins_terms(
-            z_a, z_b, form=config.form, reshard=reshard, operand_dtype=jnp.dtype(config.operand_dtype),
-            normalization=config.normalization, off_diagonal=config.off_diagonal, temperature=config.temperature,
+            z_a, z_b, form=config.form, reshard=setup.reshard, operand_dtype=jnp.dtype(config.operand_dtype),
+            normalization=settings.normalization, off_diagonal=settings.off_diagonal,
+            temperature=settings.temperature,
         )  # fmt: skip
         value = config.scale * (
-            config.invariance_weight * terms.invariance + config.off_diagonal_weight * terms.redundancy
+            settings.invariance_weight * terms.invariance + settings.off_diagonal_weight * terms.redundancy
         )
-        width = 1 if config.temperature else z_a.shape[1]  # a cross-entropy does not grow with D
+        width = 1 if settings.temperature else z_a.shape[1]  # a cross-entropy does not grow with D
         pairs = max(1.0, width * (width - 1.0))
-        return value, {
-            "loss": value,
-            "invariance": terms.invariance / width,
-            "redundancy": terms.redundancy / width,
-            "diagonal_mean": terms.diagonal_mean,
-            "off_diagonal_rms": jnp.sqrt(terms.redundancy / pairs),
-            "embedding_std_min": terms.embedding_std_min,
-            "embedding_std_mean": terms.embedding_std_mean,
-            "embedding_spread": terms.embedding_spread,
-        }
+        return (
+            value,
+            memory,
+            {
+                "loss": value,
+                "invariance": terms.invariance / width,
+                "redundancy": terms.redundancy / width,
+                "diagonal_mean": terms.diagonal_mean,
+                "off_diagonal_rms": jnp.sqrt(terms.redundancy / pairs),
+                "embedding_std_min": terms.embedding_std_min,
+                "embedding_std_mean": terms.embedding_std_mean,
+                "embedding_spread": terms.embedding_spread,
+            },
+        )
 
     return Objective(loss)
 

@@ -79,7 +79,7 @@ def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
         seconds = {name: statistics.median(times[1:]) for name, times in taken.items()}
         for name, call in {
             "restore_seconds": lambda: jax.block_until_ready(checkpoints.restore(abstract, layout, newest)),
-            "verify_seconds": lambda: checkpoints.examine(newest, abstract._asdict()),
+            "verify_seconds": lambda: checkpoints.examine(newest, abstract.parts()),
         }.items():
             started = time.perf_counter()
             call()

@@ -1,6 +1,6 @@
 """What every program needs of a config: the mesh, the network, the data, the encoder at rest."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 from functools import partial
 import pathlib
@@ -17,13 +17,14 @@ from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.mesh import Layout, choose_projector, make_mesh
+from barlow_jax.methods import HEADS
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order, Share
 from barlow_jax.programs import encoders
 from barlow_jax.recipe import Recipe
 from barlow_jax.step import init_state
-from barlow_jax.types import Batch, FeatureTable, TrainState
+from barlow_jax.types import Batch, FeatureTable, Reshard, Setup, TrainState
 
 # Whose features: those of the newest checkpoint, of the encoder before training, or the image itself.
 PRETRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels"
@@ -74,10 +75,13 @@ class Experiment:
         rates = optim.learning_rates(config, order.steps_per_epoch)
         return {
             "network": self.network,
-            "objective": objectives.make(config.objective, self.layout.reshard),
+            "objective": objectives.make(
+                config.objective, setup_of(config, order.steps_per_epoch, self.layout.reshard)
+            ),
             "optimizer": optim.make(config.optim, rates),
             "normalize": partial(normalize_views, recipe=config.recipe),
             "augment": self.augment(config.recipe) if config.data.augment_on == "device" else None,
+            "seed": config.seed,
             "microbatches": config.train.microbatches,
         }
 
@@ -87,8 +91,7 @@ class Experiment:
 
     def init(self, order: Order) -> Callable[[jax.Array], TrainState]:
         """The jitted `key -> TrainState`, laid out on the mesh."""
-        optimizer = self.step_parts(order)["optimizer"]
-        return self.run_once(partial(init_state, network=self.network, optimizer=optimizer))
+        return self.run_once(init_of(self.step_parts(order)))
 
     def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
         batch_size = self.config.eval_batch_size
@@ -118,7 +121,7 @@ class Experiment:
     @property
     def headless(self) -> Network:
         """The encoder alone: `{"encoder": ...}` trees."""
-        return Network(dataclasses.replace(self.config.network, projector=(), predictor=(), num_classes=0))
+        return Network(dataclasses.replace(self.config.network, **HEADS))
 
     def jitted_encoder(self) -> Callable[..., jax.Array]:
         """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""
@@ -140,6 +143,23 @@ class Experiment:
         fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         shardings = self.layout.state(jax.eval_shape(function, jax.random.key(0)))
         return jax.jit(function, out_shardings=shardings, compiler_options=fast)
+
+
+def setup_of(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> Setup:
+    """What the method is told of the run."""
+    return Setup(
+        views=tuple(sorted(config.recipe.views)),
+        width=(*config.network.projector, 0)[-1],
+        batch_size=config.train.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        num_steps=round(config.train.num_epochs * steps_per_epoch),
+        reshard=reshard,
+    )
+
+
+def init_of(parts: Mapping[str, Any]) -> Callable[[jax.Array], TrainState]:
+    """`key -> TrainState`, of the parts of a step."""
+    return partial(init_state, **{name: parts[name] for name in ("network", "objective", "optimizer")})
 
 
 def broken_images(train: int, test: int) -> dict[str, dict[str, int]]:

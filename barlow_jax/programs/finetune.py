@@ -25,12 +25,13 @@ from barlow_jax.evals import features, scores
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.feed import Feed
 from barlow_jax.loop import fit
+from barlow_jax.methods import HEADS
 from barlow_jax.order import Order, Window
 from barlow_jax.programs import encoders
 from barlow_jax.programs.encoders import EncoderState
-from barlow_jax.programs.experiment import Experiment, broken_images
+from barlow_jax.programs.experiment import Experiment, broken_images, init_of
 from barlow_jax.recipe import Recipe, classifier_view
-from barlow_jax.step import compile_step, init_state
+from barlow_jax.step import compile_step
 from barlow_jax.types import TrainState
 
 # SimCLR's lists of ImageNet images, by share of the labels; every paper since takes them.
@@ -82,7 +83,7 @@ def tuned(config: Config, num_classes: int, batch_size: int) -> Config:
     return dataclasses.replace(
         config,
         recipe=Recipe({"a": classifier_view(config.recipe.views["a"])}),
-        network=dataclasses.replace(config.network, projector=(), predictor=(), num_classes=num_classes),
+        network=dataclasses.replace(config.network, **HEADS | {"num_classes": num_classes}),
         objective=config_lib.Objective(name="classification"),
         train=dataclasses.replace(config.train, batch_size=batch_size, microbatches=1),
         mesh=dataclasses.replace(config.mesh, projector="replicated"),
@@ -100,7 +101,7 @@ def _compile(config: Config, num_classes: int, num_rows: int) -> Tuning:
     order = Order(config.seed, num_rows, batch_size)
     optimizer = optim.finetune(config.finetune, order.steps_per_epoch)
     parts = experiment.step_parts(order) | {"optimizer": optimizer}
-    init = experiment.run_once(partial(init_state, network=experiment.network, optimizer=optimizer))
+    init = experiment.run_once(init_of(parts))
     step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), **parts)
     return Tuning(experiment, order, init, step, experiment.jitted_encoder())
 

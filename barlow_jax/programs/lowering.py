@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import dataclasses
-from functools import partial
 import math
 
 import jax
@@ -16,9 +15,9 @@ from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Factors
 from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order
-from barlow_jax.programs.experiment import Experiment
-from barlow_jax.step import compile_step, init_state
-from barlow_jax.types import Batch, Context, Outputs, TrainState
+from barlow_jax.programs.experiment import Experiment, init_of
+from barlow_jax.step import compile_step
+from barlow_jax.types import Batch, Context, Outputs, Setup, TrainState
 
 
 def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
@@ -44,15 +43,13 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
         view = jax.ShapeDtypeStruct(
             (rows, num_features(config.network.encoder, config.network.width)), jnp.float32
         )
-    state = jax.eval_shape(
-        partial(init_state, network=parts["network"], optimizer=parts["optimizer"]), jax.random.key(0)
-    )
+    state = jax.eval_shape(init_of(parts), jax.random.key(0))
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
     views = {name: view for name in config.recipe.views}
     if parts["augment"] is not None:
         views = abstract_images(config)
     batch = Batch(views, numbers, numbers)
-    abstract = TrainState(**layout.abstract(state._asdict()))
+    abstract = state._replace(**layout.abstract(state.parts()))
     return compile_step(layout, abstract, **parts).lower(abstract, batch), abstract
 
 
@@ -74,12 +71,12 @@ def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
 
 def jit_loss(config: Config, layout: Layout) -> Callable:
     """`embeddings -> (loss, gradients)`, both laid out by rows."""
-    objective = objectives.make(config.objective, layout.reshard)
+    objective = objectives.make(config.objective, Setup(reshard=layout.reshard))
 
     def loss(embeddings):
         nothing = jnp.zeros([config.train.batch_size, 0])
         outputs = {name: Outputs(nothing, z) for name, z in embeddings.items()}
-        return objective.loss(outputs, Context(jnp.zeros([config.train.batch_size], jnp.int32)))[0]
+        return objective.loss(outputs, {}, Context(jnp.zeros([config.train.batch_size], jnp.int32)))[0]
 
     return jax.jit(
         jax.value_and_grad(loss), in_shardings=layout.batch, out_shardings=(layout.replicated, layout.batch)

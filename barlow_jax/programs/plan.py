@@ -14,9 +14,9 @@ from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config, Data
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.objectives.correlation import resolve_form
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.terms.correlation import resolve_form
 from barlow_jax.validate import Facts, validate
 
 

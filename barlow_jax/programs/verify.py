@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 
-from barlow_jax import optim
+from barlow_jax import objectives, optim
 from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
+from barlow_jax.programs.experiment import setup_of
 from barlow_jax.step import init_state
 
 
@@ -45,5 +46,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 def _abstract(config: Config) -> dict[str, Any]:
     """Shapes and dtypes of the run's state, which are the same on every mesh and for any number of images."""
     optimizer = optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=1))
-    init = partial(init_state, network=Network(config.network), optimizer=optimizer)
-    return abstract_state(init)._asdict()
+    objective = objectives.make(config.objective, setup_of(config))
+    init = partial(init_state, network=Network(config.network), objective=objective, optimizer=optimizer)
+    return abstract_state(init).parts()

@@ -25,9 +25,13 @@ class Collapse:
 
     def __init__(self, config: Config, steps_per_epoch: int):
         """Nothing is said before the warm-up is over, and one epoch at least."""
-        objective = config.objective
-        # Elsewhere C is a covariance, or its sums are entropies.
-        self._correlations = objective.normalization == "batch" and objective.temperature is None
+        settings = config.objective.barlow_twins
+        # Elsewhere there is no C, or it is a covariance, or its sums are entropies.
+        self._correlations = (
+            config.objective.name == "barlow_twins"
+            and settings.normalization == "batch"
+            and settings.temperature is None
+        )
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
         self._rows: dict[str, int] = {}  # that had the sign, in a row
 
@@ -58,7 +62,7 @@ class Collapse:
                 "diagonal",
                 (
                     f"the two views of an image do not agree (diagonal_mean {diagonal:.2g}, 1 is perfect): see the views "
-                    "(show-views), then --config.objective.invariance_weight and --config.optim.learning_rate"
+                    "(show-views), then --config.objective.barlow_twins.invariance_weight and --config.optim.learning_rate"
                 ),
             )
         elif row["off_diagonal_rms"] > _RATIO * diagonal:
@@ -67,6 +71,6 @@ class Collapse:
                 (
                     "all features of the embeddings are one and the same (off_diagonal_rms "
                     f"{row['off_diagonal_rms']:.2g}, diagonal_mean {diagonal:.2g}): a larger "
-                    "--config.objective.off_diagonal_weight"
+                    "--config.objective.barlow_twins.off_diagonal_weight"
                 ),
             )

@@ -7,6 +7,7 @@ from barlow_jax.config import Config
 from barlow_jax.validate import bounds
 from barlow_jax.validate.data import data_problems
 from barlow_jax.validate.evaluations import evaluation_problems
+from barlow_jax.validate.objective import objective_problems
 from barlow_jax.validate.recipe import recipe_problems
 
 # Pixels of the image to one of the stem's output; each stage after the first halves that again.
@@ -25,7 +26,7 @@ def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
     checks = (
         _ranges(config), data_problems(config), evaluation_problems(config), recipe_problems(config),
-        _objective(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
+        objective_problems(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
     )  # fmt: skip
     return [problem for check in checks for problem in check]
 
@@ -41,7 +42,6 @@ def _ranges(config: Config) -> Iterator[str]:
         "optim.learning_rate": config.optim.learning_rate,
         "optim.trust_coefficient": config.optim.trust_coefficient,
         "optim.grad_scale": config.optim.grad_scale,
-        "objective.scale": config.objective.scale,
         "checkpoint.every_epochs": config.checkpoint.every_epochs,
         "checkpoint.keep_newest": config.checkpoint.keep_newest,
         "monitor.k": config.monitor.k,
@@ -57,7 +57,6 @@ def _ranges(config: Config) -> Iterator[str]:
         "train.max_steps": config.train.max_steps,
         "train.max_skipped": config.train.max_skipped,
         "optim.bias_learning_rate": config.optim.bias_learning_rate,
-        "objective.temperature": config.objective.temperature,
         "checkpoint.keep_every_epochs": config.checkpoint.keep_every_epochs,
     }
     positive |= {key: value for key, value in optional.items() if value is not None}
@@ -68,8 +67,6 @@ def _ranges(config: Config) -> Iterator[str]:
     not_negative |= {
         "seed": config.seed,
         "data.threads": config.data.threads,
-        "objective.invariance_weight": config.objective.invariance_weight,
-        "objective.off_diagonal_weight": config.objective.off_diagonal_weight,
         "optim.weight_decay": config.optim.weight_decay,
         "optim.warmup_epochs": config.optim.warmup_epochs,
         "monitor.every_epochs": config.monitor.every_epochs,
@@ -84,30 +81,6 @@ def _ranges(config: Config) -> Iterator[str]:
         yield (
             f"config.optim.warmup_epochs: {config.optim.warmup_epochs} is longer than the run of "
             f"config.train.num_epochs = {config.train.num_epochs}"
-        )
-
-
-def _objective(config: Config) -> Iterator[str]:
-    objective, network = config.objective, config.network
-    if objective.name == "classification":
-        if network.num_classes < 2:
-            yield f"config.network.num_classes: classification needs 2 classes or more, got {network.num_classes}"
-        if network.projector or network.predictor:
-            yield "config.network.projector: classification has none; set it and config.network.predictor to ()"
-        return
-    if not network.projector or min(network.projector) < 1:
-        yield f"config.network.projector: needs one or more widths from 1, got {network.projector}"
-    elif network.predictor and (min(network.predictor) < 1 or network.predictor[-1] != network.projector[-1]):
-        yield (
-            f"config.network.predictor: needs widths from 1 that end in the projector's {network.projector[-1]}, "
-            f"got {network.predictor}"
-        )
-    if network.num_classes:
-        yield f"config.network.num_classes: {objective.name} knows no classes; set it to 0"
-    if objective.temperature is not None and (objective.form == "gram" or objective.off_diagonal == "auto"):
-        yield (
-            "config.objective.temperature: the cross-entropy reads every entry of C; it goes with "
-            "config.objective.form auto or direct and config.objective.off_diagonal cross"
         )
 
 

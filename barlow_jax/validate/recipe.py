@@ -5,16 +5,8 @@ from collections.abc import Iterator
 from barlow_jax.config import Config
 from barlow_jax.recipe import OPS, View
 
-_VIEWS = {"barlow_twins": ("a", "b"), "classification": ("a",)}
-
 
 def recipe_problems(config: Config) -> Iterator[str]:
-    needed = _VIEWS[config.objective.name]
-    if sorted(config.recipe.views) != sorted(needed):
-        yield (
-            f"config.recipe.views: {config.objective.name} needs {' and '.join(needed)} and no other, "
-            f"got {', '.join(sorted(config.recipe.views))}"
-        )
     for name, view in config.recipe.views.items():
         yield from (f"config.recipe.views.{name}.{problem}" for problem in _view(view))
         if config.data.augment_on == "device":

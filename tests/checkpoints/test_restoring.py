@@ -14,9 +14,10 @@ from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
+from barlow_jax.types import Objective
 
 NETWORK = Network(NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(4, 4)))
-INIT = jax.jit(partial(init_state, network=NETWORK, optimizer=optax.trace(0.9)))
+INIT = jax.jit(partial(init_state, network=NETWORK, objective=Objective(None), optimizer=optax.trace(0.9)))
 
 
 @pytest.fixture(scope="module")

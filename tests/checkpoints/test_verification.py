@@ -13,11 +13,14 @@ from barlow_jax.checkpoints.verification import Verdict, examine
 from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
+from barlow_jax.types import Objective
 
 
 def _init(width=2, projector=(4, 4)):
     network = Network(NetworkConfig(encoder="resnet8", width=width, stem="cifar", projector=projector))
-    return jax.jit(partial(init_state, network=network, optimizer=optax.trace(0.9)))
+    return jax.jit(
+        partial(init_state, network=network, objective=Objective(None), optimizer=optax.trace(0.9))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def abstract():
-    return abstract_state(_init())._asdict()
+    return abstract_state(_init()).parts()
 
 
 def test_what_was_saved_is_good_whole_and_in_part(saved, abstract):
@@ -58,7 +61,7 @@ def test_every_file_that_holds_some_of_the_state_is_covered(saved):
     ],
 )
 def test_arrays_of_another_network_are_named_with_both_shapes(saved, width, projector, words):
-    problems = examine(saved, abstract_state(_init(width, projector))._asdict()).problems
+    problems = examine(saved, abstract_state(_init(width, projector)).parts()).problems
     assert any(words in problem for problem in problems)
 
 

@@ -18,8 +18,9 @@ from barlow_jax.config import Config, Train
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
-from barlow_jax.step import compile_step, init_state
-from barlow_jax.types import Batch
+from barlow_jax.programs.experiment import init_of
+from barlow_jax.step import compile_step
+from barlow_jax.types import Batch, Setup
 from barlow_jax.validate import Facts, validate
 
 WEIGHT = 0.0051
@@ -173,11 +174,11 @@ def _steps(config, devices, images, num_steps=2):
     layout, rates = Layout(make_mesh(devices)), optim.learning_rates(config, steps_per_epoch=4)
     parts = {
         "network": Network(config.network, layout.parallel_linear),
-        "objective": objectives.make(config.objective, layout.reshard),
+        "objective": objectives.make(config.objective, Setup(reshard=layout.reshard)),
         "optimizer": optim.make(config.optim, rates),
         "normalize": partial(normalize_views, recipe=config.recipe),
     }
-    init = partial(init_state, network=parts["network"], optimizer=parts["optimizer"])
+    init = init_of(parts)
     shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
     state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
     rows = np.arange(len(images), dtype=np.int32)

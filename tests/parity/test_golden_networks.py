@@ -153,8 +153,8 @@ def _resnet50(data, dtype, convert, *, train):
 
     def loss(params, stats):
         if train:
-            outputs, stats = network.apply(params, stats, images)
-            features = outputs.representation
+            outputs, stats = network.apply(params, stats, {"a": images})
+            features = outputs["a"].representation
         else:
             features = network.encode(params, stats, images)
         signs = inputs.direction("features", features.shape).astype(np.float32)
@@ -239,11 +239,9 @@ def test_one_pass_a_view_gives_the_official_gradients_and_moves_the_averages_twi
     views = double(_views(0))
 
     def loss(params, stats):
-        one, stats = network.apply(params, stats, views["a"])
-        other, stats = network.apply(params, stats, views["b"])
-        value = barlow_twins_loss(
-            one.embedding, other.embedding, off_diagonal_weight=inputs.OFF_DIAGONAL_WEIGHT
-        )
+        outputs, stats = network.apply(params, stats, views)
+        pair = outputs["a"].embedding, outputs["b"].embedding
+        value = barlow_twins_loss(*pair, off_diagonal_weight=inputs.OFF_DIAGONAL_WEIGHT)
         return value, stats
 
     (value, stats), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, stats)

@@ -18,7 +18,7 @@ def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path
     results, said = program(*argv)
     rows = {row["name"]: row for row in results["rows"]}
     assert list(rows) == ["untrained", "baseline", "auto"]
-    assert rows["auto"]["changes"] == {"objective.off_diagonal": "auto"}
+    assert rows["auto"]["changes"] == {"objective.barlow_twins.off_diagonal": "auto"}
     assert rows["baseline"]["published"] == {"top1": 71.4, "top5": 90.2}
     assert all(set(rows[name]["linear"]) == {"0.1", "1"} for name in rows)
     table = said.strip().splitlines()[-4:]

@@ -17,7 +17,7 @@ SHORT = (
     [
         ((), None),
         (
-            ("--config.objective.off_diagonal_weight=0",),
+            ("--config.objective.barlow_twins.off_diagonal_weight=0",),
             "all features of the embeddings are one and the same",
         ),
     ],

@@ -1,10 +1,9 @@
 """Collapse is told once, when it lasts; the numbers of the runs were measured on the digits."""
 
-import dataclasses
-
 import pytest
 
 from barlow_jax.config import Config, Objective, Optim
+from barlow_jax.methods import BarlowTwins
 from barlow_jax.running.collapse import Collapse
 
 HEALTHY = {"embedding_spread": 0.93, "diagonal_mean": 0.39, "off_diagonal_rms": 0.20}
@@ -15,7 +14,8 @@ ONE_VECTOR = {"embedding_spread": 0.001, "diagonal_mean": 0.3, "off_diagonal_rms
 
 
 def _collapse(**objective):
-    config = Config(optim=Optim(warmup_epochs=4.0), objective=dataclasses.replace(Objective(), **objective))
+    settings = BarlowTwins(**objective)
+    config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(barlow_twins=settings))
     return Collapse(config, steps_per_epoch=10)
 
 
@@ -28,7 +28,7 @@ def _said(collapse, rows, first=50):
     [
         (
             RANK_ONE,
-            "one and the same (off_diagonal_rms 0.67, diagonal_mean 0.69): a larger --config.objective.off_d",
+            "one and the same (off_diagonal_rms 0.67, diagonal_mean 0.69): a larger --config.objective.barlow_twins.off_d",
         ),
         (NO_INVARIANCE, "do not agree (diagonal_mean 0.067"),
         (ONE_VECTOR, "have collapsed to one vector (embedding_spread 0.001"),

@@ -9,11 +9,12 @@ import pytest
 
 from barlow_jax import config as config_lib, objectives
 from barlow_jax.mesh import Layout, make_mesh
-from barlow_jax.types import Context, Outputs
+from barlow_jax.methods import BarlowTwins
+from barlow_jax.types import Context, Outputs, Setup
 
 ROWS, WIDTH, EPSILON = 48, 24, 1e-5
 CONTEXT = Context(jnp.zeros([ROWS], jnp.int32))
-CONFIG = config_lib.Objective(off_diagonal_weight=0.01)
+CONFIG = config_lib.Objective(barlow_twins=BarlowTwins(off_diagonal_weight=0.01))
 
 
 def _embeddings():
@@ -26,8 +27,12 @@ def _outputs(z_a, z_b, prediction=None):
 
 
 def _loss(config, *embeddings, reshard=None):
-    objective = objectives.make(config, reshard)
-    return jax.jit(lambda outputs: objective.loss(outputs, CONTEXT))(_outputs(*embeddings))
+    objective = objectives.make(config, Setup(reshard=reshard))
+    return jax.jit(lambda outputs: objective.loss(outputs, {}, CONTEXT)[::2])(_outputs(*embeddings))
+
+
+def _changed(**changes):
+    return dataclasses.replace(CONFIG, barlow_twins=dataclasses.replace(CONFIG.barlow_twins, **changes))
 
 
 def _batch(z):
@@ -73,7 +78,7 @@ VARIANTS = {
 def test_each_variant_is_its_definition(name, form, devices):
     changes, reference = VARIANTS[name]
     form = "auto" if "temperature" in changes else form
-    config = dataclasses.replace(CONFIG, form=form, **changes)
+    config = _changed(form=form, **changes)
     layout, (z_a, z_b) = Layout(make_mesh(devices)), _embeddings()
     placed = (jax.device_put(z, layout.batch) for z in (z_a, z_b))
     value, metrics = _loss(config, *placed, reshard=layout.reshard)
@@ -85,9 +90,9 @@ def test_each_variant_is_its_definition(name, form, devices):
 def test_gradients_are_those_of_the_definition(name):
     """Along random directions, by central differences of the float64 definition."""
     changes, reference = VARIANTS[name]
-    objective = objectives.make(dataclasses.replace(CONFIG, **changes))
+    objective = objectives.make(_changed(**changes))
     z_a, z_b = _embeddings()
-    gradients = jax.jit(jax.grad(lambda pair: objective.loss(_outputs(*pair), CONTEXT)[0]))((z_a, z_b))
+    gradients = jax.jit(jax.grad(lambda pair: objective.loss(_outputs(*pair), {}, CONTEXT)[0]))((z_a, z_b))
     rng = np.random.default_rng(1)
     for _ in range(3):
         d_a, d_b = rng.normal(size=(2, ROWS, WIDTH))
@@ -101,9 +106,9 @@ def test_gradients_are_those_of_the_definition(name):
 
 
 def test_constant_embeddings_without_normalisation_have_finite_gradients():
-    objective = objectives.make(dataclasses.replace(CONFIG, normalization="none"))
+    objective = objectives.make(_changed(normalization="none"))
     constant = jnp.ones((ROWS, WIDTH))
-    gradients = jax.grad(lambda z: objective.loss(_outputs(z, z), CONTEXT)[0])(constant)
+    gradients = jax.grad(lambda z: objective.loss(_outputs(z, z), {}, CONTEXT)[0])(constant)
     assert np.all(np.isfinite(gradients))
 
 
@@ -112,15 +117,14 @@ def _gradients_by_view(config, prediction):
     z_a, z_b = _embeddings()
 
     def loss(z_a, z_b):
-        return objective.loss(_outputs(z_a, z_b, prediction(z_a)), CONTEXT)[0]
+        return objective.loss(_outputs(z_a, z_b, prediction(z_a)), {}, CONTEXT)[0]
 
     return jax.grad(loss, argnums=(0, 1))(z_a, z_b)
 
 
 def test_the_stop_gradient_is_on_view_b():
     plain, stopped = (
-        _gradients_by_view(dataclasses.replace(CONFIG, stop_gradient=stop), lambda z: None)
-        for stop in (False, True)
+        _gradients_by_view(_changed(stop_gradient=stop), lambda z: None) for stop in (False, True)
     )
     np.testing.assert_allclose(stopped[0], plain[0], rtol=1e-6, atol=1e-7)
     assert np.any(plain[1] != 0) and not np.any(stopped[1])

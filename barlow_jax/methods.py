@@ -1,0 +1,121 @@
+"""The constants of each method as its paper and its official code have them, and what it needs of the network."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class BarlowTwins:
+    """Equation 1 of Zbontar et al. 2021; what follows the two weights are the paper's ablations."""
+
+    invariance_weight: float = 1.0  # of the diagonal's term
+    off_diagonal_weight: float = 0.0051  # lambda (the paper rounds to 5e-3)
+    # What embeddings go through before they are correlated: mean 0 and variance 1 over the batch; that, and
+    # then each image's to length 1; mean 0 alone.
+    normalization: Literal["batch", "sample", "none"] = "batch"
+    off_diagonal: Literal["cross", "auto"] = "cross"  # between the views, or of view a with itself
+    temperature: float | None = None  # a cross-entropy of C in the squares' place; none: the squares
+    stop_gradient: bool = False  # through view b
+
+
+@dataclasses.dataclass(frozen=True)
+class Vicreg:
+    """Bardes, Ponce, LeCun 2022, equation 6."""
+
+    invariance_weight: float = 25.0  # lambda
+    variance_weight: float = 25.0  # mu
+    covariance_weight: float = 1.0  # nu
+    # The official code takes the mean of both views' variance terms, the paper their sum.
+    variance_factor: Literal["code", "paper"] = "code"
+    target_deviation: float = 1.0  # gamma: of each feature, above which there is no variance term
+    epsilon: float = 1e-4  # added to the variance under the root
+
+
+@dataclasses.dataclass(frozen=True)
+class WMse:
+    """Ermolov et al. 2021, algorithm 1."""
+
+    sub_batch: int = 128  # rows that are whitened together, twice the embedding's width at least
+    iterations: int = 1  # w_iter: how often the batch is cut up anew
+    # Share of the identity in the covariance: (1 - s) cov + s I. 0 in the official recipes, where a singular
+    # covariance is an error.
+    shrinkage: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Simclr:
+    """NT-Xent of Chen et al. 2020, equation 1."""
+
+    temperature: float = 0.1  # on ImageNet; 0.5 on CIFAR-10
+
+
+@dataclasses.dataclass(frozen=True)
+class Byol:
+    """Grill et al. 2020; the last two are what table 4 of VICReg adds."""
+
+    # Of the target's moving average at the start; 1 at the end, by a cosine (equation 3). The paper's, at 1000 epochs.
+    target_momentum: float = 0.996
+    variance_weight: float = 0.0
+    covariance_weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Simsiam:
+    """Chen and He 2021, equation 4; the two weights are what table 4 of VICReg adds."""
+
+    variance_weight: float = 0.0
+    covariance_weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Moco:
+    """MoCo v2: InfoNCE of He et al. 2020, equation 1, with the head and views of Chen et al. 2020."""
+
+    temperature: float = 0.2
+    target_momentum: float = 0.999  # of the key encoder
+    queue_size: int = 65536  # keys, a multiple of the batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Swav:
+    """Caron et al. 2020, equations 1 to 5."""
+
+    temperature: float = 0.1
+    epsilon: float = 0.05  # of Sinkhorn-Knopp: the entropy of the codes
+    sinkhorn_iterations: int = 3
+    queue_size: int = 0  # embeddings of each of the two full views, a multiple of the batch; 0: none
+    queue_from_epoch: float = 15.0  # the queue takes part from here on
+    freeze_prototypes_epochs: float = 1.0  # prototypes do not learn before (313 steps of 4096 images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a method must find in the config; what the two sets do not name must be off."""
+
+    views: tuple[str, ...] = ("a", "b")
+    more_views: bool = False  # others may be there too
+    heads: frozenset[str] = frozenset({"projector"})  # that must be on, of HEADS
+    may: frozenset[str] = frozenset()  # that may be
+
+
+# Keys of `config.network`, and what they are where there is no such head.
+HEADS: Mapping[str, tuple[int, ...] | int] = {
+    "projector": (),
+    "predictor": (),
+    "prototypes": 0,
+    "num_classes": 0,
+}
+_PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
+# By the name of the method's file in `objectives/`. A method that is not here is not checked.
+NEEDS: Mapping[str, Needs] = {
+    "barlow_twins": Needs(may=frozenset({"predictor"})),
+    "byol": Needs(may=frozenset({"predictor"})),
+    "classification": Needs(("a",), heads=frozenset({"num_classes"})),
+    "moco": Needs(),
+    "simclr": Needs(),
+    "simsiam": Needs(heads=_PREDICTOR),
+    "swav": Needs(more_views=True, heads=_PROJECTOR | {"prototypes"}),
+    "vicreg": Needs(),
+    "w_mse": Needs(more_views=True),
+}

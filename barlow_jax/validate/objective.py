@@ -1,0 +1,97 @@
+"""What is wrong with the method, its settings and the network that it asks for."""
+
+from collections.abc import Iterator
+import pathlib
+
+from barlow_jax.config import Config
+from barlow_jax.methods import HEADS, NEEDS, Needs
+from barlow_jax.validate import bounds
+
+# Without importing them: that would import jax.
+_FILES = pathlib.Path(__file__).parents[1] / "objectives"
+
+
+def objective_problems(config: Config) -> Iterator[str]:
+    objective = config.objective
+    methods = sorted(path.stem for path in _FILES.glob("*.py") if path.stem != "__init__")
+    if objective.name not in methods:
+        yield f"config.objective.name: there is no method {objective.name!r}; there are {', '.join(methods)}"
+        return
+    yield from _ranges(config)
+    yield from _widths(config)
+    if objective.name in NEEDS:
+        yield from _heads(config, NEEDS[objective.name])
+        yield from _views(config, NEEDS[objective.name])
+    settings = objective.barlow_twins
+    if settings.temperature is not None and (objective.form == "gram" or settings.off_diagonal == "auto"):
+        yield (
+            "config.objective.barlow_twins.temperature: the cross-entropy reads every entry of C; it goes with "
+            "config.objective.form auto or direct and config.objective.barlow_twins.off_diagonal cross"
+        )
+
+
+def _heads(config: Config, needs: Needs) -> Iterator[str]:
+    name = config.objective.name
+    for head, off in HEADS.items():
+        value = getattr(config.network, head)
+        if head in needs.heads and not value:
+            yield f"config.network.{head}: {name} needs {_LEAST[head]}, got {value}"
+        elif head not in needs.heads | needs.may and value:
+            yield f"config.network.{head}: {name} has no use for it; set it to {off}"
+
+
+_LEAST = {
+    "projector": "one or more widths from 1",
+    "predictor": "one or more widths from 1",
+    "prototypes": "2 or more",
+    "num_classes": "2 classes or more",
+}
+
+
+def _widths(config: Config) -> Iterator[str]:
+    network = config.network
+    if network.projector and min(network.projector) < 1:
+        yield f"config.network.projector: needs one or more widths from 1, got {network.projector}"
+    elif network.predictor and (
+        not network.projector or min(network.predictor) < 1 or network.predictor[-1] != network.projector[-1]
+    ):
+        yield (
+            f"config.network.predictor: needs widths from 1 that end in the projector's {network.projector[-1:]}, "
+            f"got {network.predictor}"
+        )
+    for head in ("prototypes", "num_classes"):
+        value = getattr(network, head)
+        if value < 0 or value == 1:
+            yield f"config.network.{head}: must be 2 or more, or 0 for none, got {value}"
+
+
+def _views(config: Config, needs: Needs) -> Iterator[str]:
+    there = config.recipe.views
+    if not set(needs.views) <= set(there) or (len(there) > len(needs.views) and not needs.more_views):
+        only = "" if needs.more_views else " and no other"
+        yield (
+            f"config.recipe.views: {config.objective.name} needs {' and '.join(needs.views)}{only}, "
+            f"got {', '.join(sorted(there))}"
+        )
+
+
+def _ranges(config: Config) -> Iterator[str]:
+    o = config.objective
+    positive = bounds.members("objective.vicreg", o.vicreg, "target_deviation", "epsilon")
+    positive |= bounds.members("objective.w_mse", o.w_mse, "sub_batch", "iterations")
+    positive |= bounds.members("objective.simclr", o.simclr, "temperature")
+    positive |= bounds.members("objective.moco", o.moco, "temperature", "queue_size")
+    positive |= bounds.members("objective.swav", o.swav, "temperature", "epsilon", "sinkhorn_iterations")
+    if o.barlow_twins.temperature is not None:
+        positive["objective.barlow_twins.temperature"] = o.barlow_twins.temperature
+    weights = "invariance_weight", "variance_weight", "covariance_weight"
+    not_negative = bounds.members("objective.barlow_twins", o.barlow_twins, weights[0], "off_diagonal_weight")
+    not_negative |= bounds.members("objective.vicreg", o.vicreg, *weights)
+    not_negative |= bounds.members("objective.byol", o.byol, *weights[1:])
+    not_negative |= bounds.members("objective.simsiam", o.simsiam, *weights[1:])
+    swav = "queue_size", "queue_from_epoch", "freeze_prototypes_epochs"
+    not_negative |= bounds.members("objective.swav", o.swav, *swav)
+    fractions = bounds.members("objective.w_mse", o.w_mse, "shrinkage")
+    fractions |= bounds.members("objective.byol", o.byol, "target_momentum")
+    fractions |= bounds.members("objective.moco", o.moco, "target_momentum")
+    yield from bounds.outside({"objective.scale": o.scale, **positive}, not_negative, fractions)
