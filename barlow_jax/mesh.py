@@ -101,9 +101,14 @@ class Layout:
         return None if self.projector == "replicated" else _parallel_linear(self.mesh)
 
     def state(self, tree: Any) -> Any:
-        """The shardings of a state or a part of it, from its shapes."""
+        """The shardings of a state or a part of it, from its shapes.
+
+        What an objective remembers is split by rows where they divide over all chips.
+        """
 
         def sharding(path: Any, leaf: Any) -> NamedSharding:
+            if path and _name(path[0]) == "memory" and leaf.ndim > 1 and leaf.shape[0] % self.mesh.size == 0:
+                return self.batch
             owned = self.projector == "sharded" and any(_name(key) == _PROJECTOR for key in path)
             return (
                 self._sharding(*(None,) * (leaf.ndim - 1), "data") if owned and leaf.ndim else self.replicated

@@ -1,6 +1,6 @@
 """The one train step: written for the global batch, without a collective or an axis name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -65,30 +65,31 @@ def train_step(
     views = batch.views
     if augment is not None:
         views = gradients_of.in_pieces(augment, microbatches)(views)
-    params, grouping = objective.constrain(state.params), objective.grouping
+    params, target = objective.constrain(state.params), state.target
 
-    def through(network: Network, views: Views):
-        sizes = {name: images.shape[1] for name, images in sorted(views.items())}
-        passes = [{name: views[name] for name in names} for names in grouping.passes(sizes)]
-        return passes, lambda p, stats, part: network.apply(p, stats, normalize(part), grouping)
+    def apply(network, params, batch_stats, part):
+        return network.apply(params, batch_stats, normalize(part), objective.grouping)
 
-    targets, target = {}, state.target
+    targets = {}
     if objective.target is not None:
-        seen = {name: views[name] for name in objective.target.views}
-        passes, apply = through(network.target, seen)
-        targets, stats = gradients_of.forward(*target.values(), passes, apply, microbatches)
-        target = {"params": target["params"], "batch_stats": stats}
+        passes, follower = _passes(objective, views, objective.target.views), partial(apply, network.target)
+        targets, stats = gradients_of.forward(
+            target["params"], target["batch_stats"], passes, follower, microbatches
+        )
+        target = target | {"batch_stats": stats}
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     context = Context(batch.labels, state.step, key, targets, network.prototypes_of(params))
+    context = jax.tree.map(jax.lax.stop_gradient, context)
 
     def loss(outputs: Mapping[str, Outputs]) -> tuple[Array, Any]:
-        value, memory, metrics = objective.loss(outputs, state.memory, jax.lax.stop_gradient(context))
+        value, memory, metrics = objective.loss(outputs, state.memory, context)
         return value, (memory, metrics)
 
     of_parts = partial(gradients_of.of_microbatches, microbatches=microbatches)
     compute = gradients_of.of_batch if microbatches == 1 else of_parts
+    passes = _passes(objective, views, objective.views or views)
     gradients, batch_stats, (memory, metrics) = compute(
-        params, state.batch_stats, *through(network, views), loss
+        params, state.batch_stats, passes, partial(apply, network), loss
     )
     updates, opt_state = optimizer.update(gradients, state.opt_state, params)
     params = optax.apply_updates(params, updates)
@@ -100,6 +101,12 @@ def train_step(
     new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
     new = new._replace(step=state.step + 1)
     return new, metrics | {"gradient_norm": norm, "skipped_steps": new.step - num_updates(new.opt_state)}
+
+
+def _passes(objective: Objective, views: Views, names: Iterable[str]) -> list[Views]:
+    """The named views, those together that go through the network together."""
+    sizes = {name: views[name].shape[1] for name in sorted(names)}
+    return [{name: views[name] for name in together} for together in objective.grouping.passes(sizes)]
 
 
 def _follow(target: Target, average: Any, params: Any, step: Array) -> Any:

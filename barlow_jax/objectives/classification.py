@@ -24,4 +24,4 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         value = config.scale * jnp.mean(losses)
         return value, memory, {"loss": value, "top1": jnp.mean(jnp.argmax(logits, axis=1) == context.labels)}
 
-    return Objective(loss)
+    return Objective(loss, views=("a",))

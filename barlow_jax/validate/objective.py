@@ -35,7 +35,7 @@ def _heads(config: Config, needs: Needs) -> Iterator[str]:
     for head, off in HEADS.items():
         value = getattr(config.network, head)
         if head in needs.heads and not value:
-            yield f"config.network.{head}: {name} needs {_LEAST[head]}, got {value}"
+            yield f"config.network.{head}: needs {_LEAST[head]} for {name}, got {value}"
         elif head not in needs.heads | needs.may and value:
             yield f"config.network.{head}: {name} has no use for it; set it to {off}"
 
@@ -52,13 +52,13 @@ def _widths(config: Config) -> Iterator[str]:
     network = config.network
     if network.projector and min(network.projector) < 1:
         yield f"config.network.projector: needs one or more widths from 1, got {network.projector}"
-    elif network.predictor and (
-        not network.projector or min(network.predictor) < 1 or network.predictor[-1] != network.projector[-1]
-    ):
-        yield (
-            f"config.network.predictor: needs widths from 1 that end in the projector's {network.projector[-1:]}, "
-            f"got {network.predictor}"
-        )
+    elif network.projector and network.predictor:
+        width = network.projector[-1]
+        if min(network.predictor) < 1 or network.predictor[-1] != width:
+            yield (
+                f"config.network.predictor: needs widths from 1 that end in the projector's {width}, "
+                f"got {network.predictor}"
+            )
     for head in ("prototypes", "num_classes"):
         value = getattr(network, head)
         if value < 0 or value == 1:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.config import Network as NetworkConfig
-from barlow_jax.networks.network import Network
+from barlow_jax.networks.network import Factors, Network
+from barlow_jax.types import Grouping
 
 
 def _network(**kwargs):
@@ -29,15 +30,15 @@ def test_parameters_depend_on_the_key_alone():
 def test_parameters_statistics_and_representation_are_float32(dtype):
     network = _network(dtype=dtype)
     params, stats = _init(network)
-    outputs, new_stats = jax.jit(network.apply)(params, stats, _images())
+    outputs, new_stats = jax.jit(network.apply)(params, stats, {"a": _images()})
     assert {leaf.dtype for leaf in jax.tree.leaves((params, stats, new_stats))} == {jnp.dtype("float32")}
-    assert outputs.representation.dtype == jnp.float32 and outputs.embedding.dtype == dtype
+    assert outputs["a"].representation.dtype == jnp.float32 and outputs["a"].embedding.dtype == dtype
 
 
 def test_training_moves_the_running_averages_by_a_tenth():
     network = _network(dtype="float32")
     params, stats = _init(network)
-    _, new_stats = jax.jit(network.apply)(params, stats, _images())
+    _, new_stats = jax.jit(network.apply)(params, stats, {"a": _images()})
     kernel = params["encoder"]["conv"]["kernel"]
     hidden = jax.lax.conv_general_dilated(
         _images(), kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -58,10 +59,77 @@ def test_the_frozen_encoder_sees_each_image_by_itself():
 
 
 def test_heads_are_those_that_the_config_names():
-    network = _network(predictor=(12, 8), num_classes=5)
+    network = _network(predictor=(12, 8), num_classes=5, prototypes=7)
     params, stats = _init(network)
-    assert set(params) == {"encoder", "projector", "predictor", "classifier"}
-    outputs, _ = jax.jit(network.apply)(params, stats, _images())
+    assert set(params) == {"encoder", "projector", "predictor", "prototypes", "classifier"}
+    (outputs,) = jax.jit(network.apply)(params, stats, {"a": _images()})[0].values()
     assert outputs.prediction.shape == outputs.embedding.shape == (8, 8) and outputs.logits.shape == (8, 5)
+    assert outputs.scores.shape == (8, 7) and network.prototypes_of(params).shape == (8, 7)
+    assert set(network.target.part_of(params)) == {"encoder", "projector"}
     bare, _ = _init(Network(NetworkConfig(encoder="resnet8", width=4, projector=())))
     assert set(bare) == {"encoder"}
+
+
+def test_scores_are_cosines_where_the_prototypes_are_of_unit_length():
+    network = _network(prototypes=7, dtype="float32")
+    params, stats = _init(network)
+    vectors = params["prototypes"]["vectors"]
+    params["prototypes"]["vectors"] = vectors / np.linalg.norm(vectors, axis=0)
+    (outputs,) = jax.jit(network.apply)(params, stats, {"a": _images()})[0].values()
+    z = outputs.embedding / np.linalg.norm(outputs.embedding, axis=1, keepdims=True)
+    np.testing.assert_allclose(outputs.scores, z @ params["prototypes"]["vectors"], rtol=1e-5, atol=1e-6)
+
+
+GROUPINGS = {
+    "each view alone": (Grouping(), [["a"], ["b"], ["c"]], [["a"], ["b"], ["c"]]),
+    "by size, heads together": (Grouping("size", "together"), [["a", "b"], ["c"]], [["a", "b", "c"]]),
+    "heads together": (Grouping("view", "together"), [["a"], ["b"], ["c"]], [["a", "b", "c"]]),
+    "by size": (Grouping("size", "view"), [["a", "b"], ["c"]], [["a"], ["b"], ["c"]]),
+}
+
+
+@pytest.mark.parametrize("name", GROUPINGS)
+def test_batch_norm_sees_the_rows_of_its_group_and_no_others(name):
+    """A group gives the rows of one batch in which its views stand one below the other."""
+    grouping, encoder, heads = GROUPINGS[name]
+    network, projector = _network(dtype="float32"), _network(dtype="float32")
+    params, stats = _init(network)
+    views = {name: _images(seed) for seed, name in enumerate("ab")} | {"c": _images(2)[:, :4, :4]}
+    outputs, _ = jax.jit(network.apply, static_argnums=3)(params, stats, views, grouping)
+    for names in encoder:
+        rows = jnp.concatenate([views[name] for name in names])
+        (whole,) = jax.jit(network.apply)(params, stats, {"x": rows})[0].values()
+        found = jnp.concatenate([outputs[name].representation for name in names])
+        np.testing.assert_allclose(found, whole.representation, rtol=1e-4, atol=1e-5)
+    head = Network(projector.config, make_encoder=Factors)
+    factors = {"encoder": {"factors": jnp.ones(outputs["a"].representation.shape[1])}}
+    bare = {"projector": stats["projector"]}
+    for names in heads:
+        rows = jnp.concatenate([outputs[name].representation for name in names])
+        (whole,) = jax.jit(head.apply)(params | factors, bare, {"x": rows})[0].values()
+        found = jnp.concatenate([outputs[name].embedding for name in names])
+        np.testing.assert_allclose(found, whole.embedding, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("biases", "there"), [("none", [0, 0, 0]), ("hidden", [1, 1, 0]), ("all", [1, 1, 1])]
+)
+def test_linears_have_the_biases_that_the_config_names(biases, there):
+    config = NetworkConfig(
+        encoder="resnet8", width=4, stem="cifar", projector=(6, 6, 4), projector_biases=biases
+    )
+    params, _ = _init(Network(config))
+    layers = params["projector"]["layers"]
+    assert [int("bias" in layers[i]) for i in range(3)] == there
+    for i in (i for i in range(3) if there[i]):
+        bound = layers[i]["kernel"].shape[0] ** -0.5
+        assert 0 < np.max(np.abs(layers[i]["bias"])) <= bound, "torch's law"
+
+
+def test_the_embedding_may_be_normalised_without_scale_and_shift():
+    network = _network(dtype="float32", projector_output_norm=True)
+    params, stats = _init(network)
+    assert "output_norm" not in params["projector"] and "output_norm" in stats["projector"]
+    (outputs,) = jax.jit(network.apply)(params, stats, {"a": _images()})[0].values()
+    np.testing.assert_allclose(np.mean(outputs.embedding, 0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.var(outputs.embedding, 0), 1, rtol=2e-2)

@@ -78,7 +78,7 @@ VARIANTS = {
 def test_each_variant_is_its_definition(name, form, devices):
     changes, reference = VARIANTS[name]
     form = "auto" if "temperature" in changes else form
-    config = _changed(form=form, **changes)
+    config = dataclasses.replace(_changed(**changes), form=form)
     layout, (z_a, z_b) = Layout(make_mesh(devices)), _embeddings()
     placed = (jax.device_put(z, layout.batch) for z in (z_a, z_b))
     value, metrics = _loss(config, *placed, reshard=layout.reshard)
