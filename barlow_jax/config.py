@@ -41,10 +41,14 @@ class Data:
 class Network:
     encoder: Literal[
         "resnet8", "resnet10", "resnet18", "resnet34",
-        "resnet50", "resnet101", "resnet152", "resnet200",
+        "resnet50", "resnet101", "resnet152", "resnet200", "vit_tiny", "vit_small", "vit_base",
     ] = "resnet50"  # fmt: skip
-    width: int = 64  # channels of the first stage: 64 is x1, 128 x2, 256 x4
-    stem: Literal["imagenet", "cifar"] = "imagenet"  # 7x7/2 + max-pool, or 3x3/1
+    width: int = 64  # of a ResNet, channels of the first stage: 64 is x1, 128 x2, 256 x4
+    stem: Literal["imagenet", "cifar"] = "imagenet"  # of a ResNet: 7x7/2 + max-pool, or 3x3/1
+    patch: int = 16  # of a vision transformer, pixels a side
+    # View b through the network of the others, or through one of its own, of the same kind or with another encoder.
+    branches: Literal["shared", "own"] = "shared"
+    second_encoder: str | None = None
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths; the last one is the embedding's D
     projector_batch_norm: bool = True  # after each hidden layer, of the predictor too
     projector_biases: Literal["none", "hidden", "all"] = "none"  # of its layers, of the predictor's too

@@ -17,13 +17,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """Random resized crop to the network's image size: area first, then aspect, then position."""
+    """Random resized crop: area first, then aspect, then position."""
 
     min_area: float = 0.08  # share of the image's area
     max_area: float = 1.0
     min_aspect: float = 3 / 4  # width over height, drawn log-uniformly
     max_aspect: float = 4 / 3
     method: Literal["bicubic", "bilinear"] = "bicubic"  # antialiased
+    size: int | None = None  # pixels a side that it is resized to; none: config.data.image_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,10 @@ class View:
         "crop", "rotate", "flip", "jitter", "grayscale", "blur", "solarize", "normalize",
     )  # fmt: skip
 
+    def pixels(self, image_size: int) -> int:
+        """A side of the view, where the others have `image_size`."""
+        return self.crop.size or image_size
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -127,7 +132,7 @@ def geometric(view: View) -> View:
 def classifier_view(view: View) -> View:
     """What classifiers train on: crop (bilinear) and flip as the view has them, and nothing else."""
     off = {"jitter": Jitter(0.0), "grayscale": Grayscale(0.0), "blur": Blur(0.0)}
-    crop = dataclasses.replace(view.crop, method="bilinear")
+    crop = dataclasses.replace(view.crop, method="bilinear", size=None)
     return View(crop=crop, flip=view.flip, normalize=view.normalize, **off)
 
 

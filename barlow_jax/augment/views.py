@@ -31,18 +31,19 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
       images: `canvas`, `[B, side, side, 3]` uint8 levels, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
         (`barlow_jax.canvas`).
       recipe: of the views.
-      size: pixels a side of each.
+      size: pixels a side of each whose crop has no other.
       seed: of the run. An image's draws depend on it, the view and the position alone.
 
     Returns:
       Each view's `[B, size, size, 3]` uint8 levels.
     """
     names = sorted(recipe.views)
-    places = shelves([size] * len(names), images[CANVAS].shape[1]) or [None] * len(names)
+    sizes = [recipe.views[name].pixels(size) for name in names]
+    places = shelves(sizes, images[CANVAS].shape[1]) or [None] * len(names)
     made = {}
     for number, name in enumerate(names):
 
-        def one(canvas, shape, u, view=recipe.views[name], place=places[number]):
+        def one(canvas, shape, u, view=recipe.views[name], size=sizes[number], place=places[number]):
             return make_view(crop(canvas, shape, u["crop"], view, size, place), view, u)
 
         draws = draw(seed, number, images[POSITION])

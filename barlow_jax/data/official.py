@@ -21,7 +21,9 @@ def make_views(
 ) -> dict[str, np.ndarray]:
     """`[3, size, size]` float32 of each view, normalised: what the loader's worker hands over."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
-    return {name: _to_array(_make_view(image, view, size, rng), view) for name, view in views.items()}
+    return {
+        name: _to_array(_make_view(image, view, view.pixels(size), rng), view) for name, view in views.items()
+    }
 
 
 def _make_view(image: Image.Image, view: View, size: int, rng: np.random.Generator) -> Image.Image:

@@ -40,9 +40,10 @@ def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Te
     Args:
       image: `[height, width, 3]` uint8 levels.
       view: the ops and their order.
-      size: pixels a side.
+      size: pixels a side, where its crop has no other.
       seed: `[2]` int64; the same seed gives the same view.
     """
+    size = view.pixels(size)
     for name, u in draw(view, seed).items():
         if name == "crop":  # takes levels as they were decoded, a quarter of the bytes
             image = host_ops.crop(image, u, view.crop, size)
@@ -60,19 +61,21 @@ def on_canvas(
     Args:
       image: `[height, width, 3]` uint8 levels.
       views: by name, in the order of the names.
-      size: pixels a side of a view.
+      size: pixels a side of a view whose crop has no other.
       side: pixels a side of the canvas.
       seeds: `[2]` int64 of each view; only for what is cropped here.
     """
     shape = tf.shape(image)[:2]
-    places = shelves([size] * len(views), side)
+    sizes = [view.pixels(size) for view in views.values()]
+    places = shelves(sizes, side)
 
     def whole() -> tuple[tf.Tensor, tf.Tensor]:
         return pad(image, 0, 0, side), shape
 
     def cropped() -> tuple[tf.Tensor, tf.Tensor]:
         if places is None:
-            refused = f"is larger than config.data.canvas={side}, which has no room for {len(views)} crops of {size}"
+            crops = f"{len(views)} crops of {', '.join(map(str, dict.fromkeys(sizes)))}"
+            refused = f"is larger than config.data.canvas={side}, which has no room for {crops}"
             with tf.control_dependencies([tf.debugging.Assert(False, [f"{refused}: set a larger one"])]):
                 return tf.zeros([side, side, 3], tf.uint8), tf.zeros_like(shape)
         crops = [

@@ -12,22 +12,9 @@ import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
 from barlow_jax.methods import HEADS
+from barlow_jax.networks import encoders
 from barlow_jax.networks.heads import Classifier, Projector, Prototypes
-from barlow_jax.networks.resnet import ResNet, num_features
 from barlow_jax.types import Grouping, Outputs, ParallelLinear
-
-
-def resnet(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
-    """The encoder of a config."""
-    return ResNet(
-        config.encoder,
-        width=config.width,
-        stem=config.stem,
-        dtype=jnp.dtype(config.dtype),
-        norm=norm,
-        remat=config.remat,
-        rngs=rngs,
-    )
 
 
 class Factors(nnx.Module):
@@ -36,15 +23,19 @@ class Factors(nnx.Module):
 
     def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs):
         del norm, rngs
-        self.factors = nnx.Param(jnp.ones(num_features(config.encoder, config.width)))
+        self.factors = nnx.Param(jnp.ones(encoders.width_of(config)))
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         del train
         return x * self.factors[...]
 
 
+# The view that goes through the second of two branches.
+SECOND = "b"
+
+
 class Siamese(nnx.Module):
-    """The encoder and the heads that its config names; every branch is this one."""
+    """The encoder and the heads that its config names: the branch of all views, or, with a second one, of all but b."""
 
     def __init__(
         self, config: config_lib.Network, make_encoder: Any, parallel: ParallelLinear | None, rngs: nnx.Rngs
@@ -63,15 +54,25 @@ class Siamese(nnx.Module):
             norm=partial(norm, use_fast_variance=False),
             rngs=rngs,
         )
-        inputs, widths, more = num_features(config.encoder, config.width), config.projector, config.predictor
+        inputs, widths, more = encoders.width_of(config), config.projector, config.predictor
         output_norm = config.projector_output_norm
         self.projector = head(inputs, widths, output_norm=output_norm, parallel=parallel) if widths else None
         self.predictor = head(widths[-1], more) if widths and more else None
         self.prototypes = Prototypes(widths[-1], config.prototypes, rngs=rngs) if config.prototypes else None
         self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
+        self.second = None
+        if config.branches == "own":
+            other = dataclasses.replace(
+                config, branches="shared", encoder=config.second_encoder or config.encoder
+            )
+            self.second = Siamese(other, make_encoder, parallel, rngs)
 
     def __call__(self, views: Mapping[str, jax.Array], grouping: Grouping) -> dict[str, Outputs]:
         """All views in training mode."""
+        if self.second is not None and SECOND in views:
+            others = {name: images for name, images in views.items() if name != SECOND}
+            outputs = self(others, grouping) if others else {}
+            return outputs | self.second({SECOND: views[SECOND]}, grouping)
         sizes = {name: images.shape[1] for name, images in views.items()}
         representations, outputs = {}, {}
         for names in grouping.of_encoder(sizes):
@@ -112,7 +113,7 @@ class Network:
 
     config: config_lib.Network
     parallel: ParallelLinear | None = None  # of the projector, where the mesh shards it
-    make_encoder: Callable[[config_lib.Network, Any, nnx.Rngs], nnx.Module] = resnet
+    make_encoder: Callable[[config_lib.Network, Any, nnx.Rngs], nnx.Module] = encoders.make
 
     @functools.cached_property
     def _graph(self) -> Any:

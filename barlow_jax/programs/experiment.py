@@ -18,8 +18,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.methods import HEADS
+from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
-from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order, Share
 from barlow_jax.programs import encoders
 from barlow_jax.recipe import Recipe
@@ -47,7 +47,7 @@ class Experiment:
         if projector == "auto":
             network = config.network
             projector = choose_projector(
-                (num_features(network.encoder, network.width), *network.projector),
+                (width_of(network), *network.projector),
                 config.train.batch_size,
                 mesh.shape["data"],
                 jnp.dtype(network.dtype).itemsize,
@@ -121,7 +121,7 @@ class Experiment:
     @property
     def headless(self) -> Network:
         """The encoder alone: `{"encoder": ...}` trees."""
-        return Network(dataclasses.replace(self.config.network, **HEADS))
+        return Network(dataclasses.replace(self.config.network, branches="shared", **HEADS))
 
     def jitted_encoder(self) -> Callable[..., jax.Array]:
         """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""

@@ -12,8 +12,8 @@ from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
+from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors
-from barlow_jax.networks.resnet import num_features
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment, init_of
 from barlow_jax.step import compile_step
@@ -35,17 +35,14 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
     if part == "loss":
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
     rows, parts, layout = order.batch_size, experiment.step_parts(order), experiment.layout
-    size = config.data.image_size
-    view = jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8)
+    sides = {name: view.pixels(config.data.image_size) for name, view in config.recipe.views.items()}
+    views = {name: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8) for name, side in sides.items()}
     if part == "head":
         network = dataclasses.replace(experiment.network, make_encoder=Factors)
         parts |= {"network": network, "normalize": dict, "augment": None}
-        view = jax.ShapeDtypeStruct(
-            (rows, num_features(config.network.encoder, config.network.width)), jnp.float32
-        )
+        views = dict.fromkeys(views, jax.ShapeDtypeStruct((rows, width_of(config.network)), jnp.float32))
     state = jax.eval_shape(init_of(parts), jax.random.key(0))
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
-    views = {name: view for name in config.recipe.views}
     if parts["augment"] is not None:
         views = abstract_images(config)
     batch = Batch(views, numbers, numbers)

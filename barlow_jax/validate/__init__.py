@@ -87,11 +87,13 @@ def _ranges(config: Config) -> Iterator[str]:
 def _shapes(config: Config) -> Iterator[str]:
     stages = 3 if config.network.encoder == "resnet8" else 4
     smallest = _STEM_STRIDE[config.network.stem] * 2 ** (stages - 1)
-    if config.data.image_size < smallest:
-        yield (
-            f"config.data.image_size: {config.network.encoder} with the {config.network.stem} stem halves "
-            f"the image down to a {smallest}th and needs {smallest} pixels or more, got {config.data.image_size}"
-        )
+    sizes = {f"recipe.views.{name}.crop.size": view.crop.size for name, view in config.recipe.views.items()}
+    for key, size in ({"data.image_size": config.data.image_size} | sizes).items():
+        if size is not None and size < smallest:
+            yield (
+                f"config.{key}: {config.network.encoder} with the {config.network.stem} stem halves "
+                f"the image down to a {smallest}th and needs {smallest} pixels or more, got {size}"
+            )
     if config.data.image_size > config.data.eval_resize:
         yield (
             f"config.data.image_size: the crop of {config.data.image_size} pixels is larger than the image, "

@@ -185,6 +185,25 @@ def test_crops_that_the_host_finished_are_taken_as_they_are(crops):
     np.testing.assert_array_equal(made["b"], crops[2:4])
 
 
+def test_views_may_have_sizes_of_their_own_from_images_and_from_finished_crops(crops):
+    plain = recipe.geometric(recipe.View(flip=recipe.Flip(0.0)))
+    small = dataclasses.replace(plain, crop=dataclasses.replace(plain.crop, size=24))
+    of = Recipe({"a": plain, "b": small, "c": small})
+    made = _augment(crops[:3], of=of)
+    assert {name: rows.shape[1:3] for name, rows in made.items()} == {
+        "a": (SIZE, SIZE), "b": (24, 24), "c": (24, 24),
+    }  # fmt: skip
+    canvas = np.zeros((1, 2 * SIZE, 2 * SIZE, 3), np.uint8)
+    canvas[0, :SIZE, :SIZE] = crops[0]
+    for number in range(2):
+        canvas[0, :24, SIZE + 24 * number : SIZE + 24 * (number + 1)] = crops[1 + number][:24, :24]
+    jitted = jax.jit(partial(views.augment, recipe=of, size=SIZE, seed=0))
+    made = jitted(_decoded(canvas) | {SHAPE: np.zeros((1, 2), np.int32)})
+    np.testing.assert_array_equal(made["a"][0], crops[0])
+    np.testing.assert_array_equal(made["b"][0], crops[1][:24, :24])
+    np.testing.assert_array_equal(made["c"][0], crops[2][:24, :24])
+
+
 def test_what_classifiers_train_on_is_geometric():
     for view in PAPER.views.values():
         classifiers = recipe.classifier_view(view)

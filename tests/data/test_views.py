@@ -46,6 +46,17 @@ def _view(view, seed=0, size=32):
     ).numpy()
 
 
+def test_views_may_have_sizes_of_their_own_on_the_host_and_among_the_crops_of_a_large_image():
+    plain = recipe.geometric(recipe.View(flip=recipe.Flip(0.0)))
+    small = dataclasses.replace(plain, crop=dataclasses.replace(plain.crop, size=12))
+    image = tf.constant(PHOTOGRAPH)
+    whole, part = (views.make_view(image, view, 32, SEEDS[0]).numpy() for view in (plain, small))
+    assert whole.shape == (32, 32, 3) and part.shape == (12, 12, 3)
+    made = views.on_canvas(image, {"a": plain, "b": small}, 32, 64, [SEEDS[0]] * 2)
+    np.testing.assert_array_equal(made[CANVAS][:32, :32], whole)
+    np.testing.assert_array_equal(made[CANVAS][:12, 32:44], part)
+
+
 def test_an_image_lies_in_the_corner_of_its_canvas():
     made = views.on_canvas(tf.constant(PHOTOGRAPH), recipe.Recipe().views, 32, 320, SEEDS)
     canvas = made[CANVAS].numpy()

@@ -1,0 +1,33 @@
+"""The encoder that a config names."""
+
+from typing import Any
+
+from flax import nnx
+import jax.numpy as jnp
+
+from barlow_jax import config as config_lib
+from barlow_jax.networks import vit
+from barlow_jax.networks.resnet import ResNet, num_features
+
+
+def make(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
+    """From images `[B, height, width, 3]` to representations `[B, H]`; `norm` makes a BatchNorm from a width."""
+    dtype = jnp.dtype(config.dtype)
+    if config.encoder in vit.SIZES:
+        return vit.Vit(config.encoder, patch=config.patch, dtype=dtype, remat=config.remat, rngs=rngs)
+    return ResNet(
+        config.encoder,
+        width=config.width,
+        stem=config.stem,
+        dtype=dtype,
+        norm=norm,
+        remat=config.remat,
+        rngs=rngs,
+    )
+
+
+def width_of(config: config_lib.Network) -> int:
+    """H."""
+    if config.encoder in vit.SIZES:
+        return vit.SIZES[config.encoder][0]
+    return num_features(config.encoder, config.width)

@@ -1,0 +1,85 @@
+"""Vision transformers (Dosovitskiy et al. 2021; the sizes of DeiT, Touvron et al. 2021), with fixed positions.
+
+Images are `[B, height, width, 3]`, normalised, of any size that the patches divide; the output is the class token
+`[B, H]` after the last LayerNorm. Positions are sines and cosines of row and column (MoCo v3, section 5), so that
+nothing in the parameters depends on the size of the images. LayerNorm's eps is 1e-6.
+"""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# H, blocks, heads.
+SIZES = {"vit_tiny": (192, 12, 3), "vit_small": (384, 12, 6), "vit_base": (768, 12, 12)}
+_xavier = nnx.initializers.xavier_uniform()
+
+
+class Block(nnx.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)), the hidden layer four times as wide."""
+
+    def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        norm = {"epsilon": 1e-6, "dtype": dtype, "rngs": rngs}
+        dense = {"kernel_init": _xavier, "dtype": dtype, "rngs": rngs}
+        self.norm1, self.norm2 = nnx.LayerNorm(width, **norm), nnx.LayerNorm(width, **norm)
+        self.attention = nnx.MultiHeadAttention(heads, width, decode=False, **dense)
+        self.hidden, self.out = nnx.Linear(width, 4 * width, **dense), nnx.Linear(4 * width, width, **dense)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x += self.attention(self.norm1(x))
+        return x + self.out(nnx.gelu(self.hidden(self.norm2(x)), approximate=False))
+
+
+class Vit(nnx.Module):
+    """The encoder of a name in SIZES."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        patch: int = 16,
+        dtype: jnp.dtype = jnp.float32,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        """Args:
+        name: of SIZES.
+        patch: pixels a side.
+        dtype: of the computation; parameters are float32.
+        remat: recompute each block's activations in the backward pass.
+        """
+        width, blocks, heads = SIZES[name]
+        self.dtype, self.remat = dtype, remat
+        self.patches = nnx.Conv(
+            3,
+            width,
+            (patch, patch),
+            (patch, patch),
+            padding="VALID",
+            kernel_init=_xavier,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.token = nnx.Param(1e-6 * jax.random.normal(rngs.params(), (1, 1, width)))
+        self.blocks = nnx.List(Block(width, heads, dtype=dtype, rngs=rngs) for _ in range(blocks))
+        self.norm = nnx.LayerNorm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """`[B, height, width, 3]` images to `[B, H]` float32; the same in training and evaluation."""
+        del train
+        x = self.patches(x.astype(self.dtype))
+        x += positions(*x.shape[1:]).astype(self.dtype)
+        x = x.reshape(len(x), -1, x.shape[-1])
+        token = jnp.broadcast_to(self.token[...].astype(self.dtype), (len(x), 1, x.shape[-1]))
+        x = jnp.concatenate([token, x], axis=1)
+        for block in self.blocks:
+            x = nnx.remat(Block.__call__)(block, x) if self.remat else block(x)
+        return self.norm(x)[:, 0].astype(jnp.float32)
+
+
+def positions(rows: int, columns: int, width: int) -> np.ndarray:
+    """`[rows, columns, width]`: a quarter each of sine and cosine of the column, sine and cosine of the row."""
+    rates = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    angles = [place[..., None] * rates for place in (column, row)]
+    return np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)
