@@ -97,6 +97,7 @@ class Needs:
     more_views: bool = False  # others may be there too
     heads: frozenset[str] = frozenset({"projector"})  # that must be on, of HEADS
     may: frozenset[str] = frozenset()  # that may be
+    branches: bool = False  # view b may have a network of its own
 
 
 # Keys of `config.network`, and what they are where there is no such head.
@@ -109,13 +110,13 @@ HEADS: Mapping[str, tuple[int, ...] | int] = {
 _PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
 # By the name of the method's file in `objectives/`. A method that is not here is not checked.
 NEEDS: Mapping[str, Needs] = {
-    "barlow_twins": Needs(may=frozenset({"predictor"})),
+    "barlow_twins": Needs(may=frozenset({"predictor"}), branches=True),
     "byol": Needs(may=frozenset({"predictor"})),
     "classification": Needs(("a",), heads=frozenset({"num_classes"})),
     "moco": Needs(),
     "simclr": Needs(),
     "simsiam": Needs(heads=_PREDICTOR),
     "swav": Needs(more_views=True, heads=_PROJECTOR | {"prototypes"}),
-    "vicreg": Needs(),
+    "vicreg": Needs(branches=True),
     "w_mse": Needs(more_views=True),
 }

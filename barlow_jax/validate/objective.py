@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 import pathlib
+import typing
 
-from barlow_jax.config import Config
+from barlow_jax.config import Config, Network
 from barlow_jax.methods import HEADS, NEEDS, Needs
 from barlow_jax.validate import bounds
 
@@ -19,6 +20,7 @@ def objective_problems(config: Config) -> Iterator[str]:
         return
     yield from _ranges(config)
     yield from _widths(config)
+    yield from _branches(config, NEEDS.get(objective.name))
     if objective.name in NEEDS:
         yield from _heads(config, NEEDS[objective.name])
         yield from _views(config, NEEDS[objective.name])
@@ -46,6 +48,20 @@ _LEAST = {
     "prototypes": "2 or more",
     "num_classes": "2 classes or more",
 }
+
+
+def _branches(config: Config, needs: Needs | None) -> Iterator[str]:
+    network = config.network
+    if network.branches == "own" and needs is not None and not needs.branches:
+        yield f"config.network.branches: {config.objective.name} has one network for all views; set it to shared"
+    if network.second_encoder is not None:
+        encoders = typing.get_args(typing.get_type_hints(Network)["encoder"])
+        if network.branches != "own":
+            yield "config.network.second_encoder: belongs to config.network.branches=own; set that, or this to none"
+        elif network.second_encoder not in encoders:
+            yield (
+                f"config.network.second_encoder: must be one of {', '.join(encoders)}, got {network.second_encoder!r}"
+            )
 
 
 def _widths(config: Config) -> Iterator[str]:

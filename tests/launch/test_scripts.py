@@ -34,7 +34,9 @@ def test_quickstart_pretrains_and_evaluates_and_passes_overrides_on():
 
 def test_test_script_installs_the_test_extra_and_runs_pytest():
     *_, install, pytest_line = _dry_run("test.sh", "-k", "lars")
-    assert install.endswith("-e .[test]") and pytest_line.endswith("-m pytest -q -n 2 --dist worksteal -k lars")
+    assert install.endswith("-e .[test]") and pytest_line.endswith(
+        "-m pytest -q -n 2 --dist worksteal -k lars"
+    )
 
 
 def test_the_page_names_scripts_and_commands_that_are_there():

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +126,33 @@ def test_linears_have_the_biases_that_the_config_names(biases, there):
     for i in (i for i in range(3) if there[i]):
         bound = layers[i]["kernel"].shape[0] ** -0.5
         assert 0 < np.max(np.abs(layers[i]["bias"])) <= bound, "torch's law"
+
+
+def test_the_second_branch_is_a_network_of_its_own_for_view_b_alone():
+    network = _network(dtype="float32", branches="own", second_encoder="resnet10")
+    params, stats = _init(network)
+    assert set(params) == {"encoder", "projector", "second"} and set(params["second"]) == {
+        "encoder",
+        "projector",
+    }
+    views = {name: _images(seed) for seed, name in enumerate("ab")}
+    outputs, new_stats = jax.jit(network.apply)(params, stats, views)
+    for name, encoder in (("a", "resnet8"), ("b", "resnet10")):
+        alone = Network(
+            NetworkConfig(encoder=encoder, width=4, stem="cifar", projector=(16, 8), dtype="float32")
+        )
+        part, part_stats, part_new = (
+            tree if name == "a" else tree["second"] for tree in (params, stats, new_stats)
+        )
+        part, part_stats = ({n: tree[n] for n in ("encoder", "projector")} for tree in (part, part_stats))
+        expected, expected_stats = jax.jit(alone.apply)(part, part_stats, {name: views[name]})
+        np.testing.assert_allclose(outputs[name].embedding, expected[name].embedding, rtol=1e-5, atol=1e-6)
+        for key in expected_stats:
+            jax.tree.map(
+                partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), part_new[key], expected_stats[key]
+            )
+    (only,) = jax.jit(network.apply)(params, stats, {"b": views["b"]})[0]
+    assert only == "b"
 
 
 def test_the_embedding_may_be_normalised_without_scale_and_shift():

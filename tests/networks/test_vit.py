@@ -1,0 +1,78 @@
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import erf
+
+from barlow_jax.networks.vit import SIZES, Vit, positions
+
+
+def _vit(name="vit_tiny", **kwargs):
+    return nnx.split(Vit(name, rngs=nnx.Rngs(0), **kwargs))
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("vit_tiny", 5_717_416), ("vit_small", 22_050_664), ("vit_base", 86_567_656)]
+)
+def test_parameter_count_is_deits_without_its_classifier_and_learned_positions(name, published):
+    width = SIZES[name][0]
+    _, params = nnx.split(nnx.eval_shape(lambda: Vit(name, rngs=nnx.Rngs(0))), nnx.Param, ...)[:2]
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert count == published - 1000 * (width + 1) - 197 * width
+
+
+def test_the_output_is_float32_of_any_size_that_patches_divide():
+    graph, state = _vit(patch=4, dtype=jnp.bfloat16)
+    for side in (8, 12):
+        y = nnx.merge(graph, state)(jnp.ones((2, side, side, 3)), train=True)
+        assert y.shape == (2, 192) and y.dtype == jnp.float32
+
+
+def _numpy(params, x, patch, heads):
+    """A forward pass written out in float64."""
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+
+    def norm(x, of):
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * of["scale"] + of["bias"]
+
+    def attend(x, of):
+        q, k, v = (
+            np.einsum("bnw,whd->bhnd", x, of[n]["kernel"]) + of[n]["bias"][:, None]
+            for n in ("query", "key", "value")
+        )
+        a = np.exp(q @ np.swapaxes(k, 2, 3) / np.sqrt(q.shape[-1]))
+        y = a / a.sum(-1, keepdims=True) @ v
+        return np.einsum("bhnd,hdw->bnw", y, of["out"]["kernel"]) + of["out"]["bias"]
+
+    def gelu(x):
+        return x * (1 + erf(x / 2**0.5)) / 2
+
+    b, side, width = len(x), x.shape[1] // patch, p["token"].shape[-1]
+    cut = x.reshape(b, side, patch, side, patch, 3).swapaxes(2, 3).reshape(b, side * side, -1)
+    rows = cut @ p["patches"]["kernel"].reshape(-1, width) + p["patches"]["bias"]
+    rows = rows + positions(side, side, width).reshape(-1, width)
+    x = np.concatenate([np.repeat(p["token"], b, 0), rows], 1)
+    for number in range(len(p["blocks"])):
+        of = p["blocks"][number]
+        x = x + attend(norm(x, of["norm1"]), of["attention"])
+        h = gelu(norm(x, of["norm2"]) @ of["hidden"]["kernel"] + of["hidden"]["bias"])
+        x = x + h @ of["out"]["kernel"] + of["out"]["bias"]
+    return norm(x, p["norm"])[:, 0]
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_the_forward_pass_is_the_papers_equations(remat):
+    graph, state = _vit(patch=4, remat=remat)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    found = jax.jit(lambda state, x: nnx.merge(graph, state)(x, train=True))(state, x)
+    expected = _numpy(nnx.to_pure_dict(nnx.filter_state(state, nnx.Param)), x, 4, 3)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_positions_tell_all_places_apart():
+    places = positions(14, 14, 192).reshape(196, 192)
+    distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    assert np.min(distances + 9 * np.eye(196)) > 0.5
+    np.testing.assert_allclose(np.linalg.norm(places, axis=1), 192**0.5 / 2**0.5, rtol=1e-12)
