@@ -63,6 +63,8 @@ def test_an_op_that_is_never_applied_may_stand_anywhere():
         ({"objective__name": "barlow"}, "config.objective.name: there is no method 'barlow'; there are barlow_twins, "),
         ({"network__second_encoder": "resnet18"}, "config.network.second_encoder: belongs to config.network.branches=own"),
         ({"network__branches": "own", "network__second_encoder": "vgg"}, "second_encoder: must be one of resnet8, "),
+        ({"network__encoder": "vit_small", "network__patch": 15}, "patches of config.network.patch = 15, which must divide it"),
+        ({"recipe__views__a__crop__size": 16}, "config.recipe.views.a.crop.size: resnet50 with the imagenet stem"),
         ({"optim__grad_scale": 0}, "config.optim.grad_scale: must be above 0"),
         ({"knn__k": "0"}, "config.knn.k: needs one or more numbers from 1"),
         ({"probe__label_fractions": "0,1"}, "config.probe.label_fractions: needs numbers above 0"),

@@ -60,12 +60,10 @@ class Siamese(nnx.Module):
         self.predictor = head(widths[-1], more) if widths and more else None
         self.prototypes = Prototypes(widths[-1], config.prototypes, rngs=rngs) if config.prototypes else None
         self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
-        self.second = None
-        if config.branches == "own":
-            other = dataclasses.replace(
-                config, branches="shared", encoder=config.second_encoder or config.encoder
-            )
-            self.second = Siamese(other, make_encoder, parallel, rngs)
+        other = dataclasses.replace(
+            config, branches="shared", encoder=config.second_encoder or config.encoder
+        )
+        self.second = Siamese(other, make_encoder, parallel, rngs) if config.branches == "own" else None
 
     def __call__(self, views: Mapping[str, jax.Array], grouping: Grouping) -> dict[str, Outputs]:
         """All views in training mode."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 import dataclasses
 
-from barlow_jax.config import Config
+from barlow_jax.config import Config, Network
 from barlow_jax.validate import bounds
 from barlow_jax.validate.data import data_problems
 from barlow_jax.validate.evaluations import evaluation_problems
@@ -85,19 +85,30 @@ def _ranges(config: Config) -> Iterator[str]:
 
 
 def _shapes(config: Config) -> Iterator[str]:
-    stages = 3 if config.network.encoder == "resnet8" else 4
-    smallest = _STEM_STRIDE[config.network.stem] * 2 ** (stages - 1)
+    network = config.network
     sizes = {f"recipe.views.{name}.crop.size": view.crop.size for name, view in config.recipe.views.items()}
+    sizes = {key: size for key, size in sizes.items() if size is not None}
     for key, size in ({"data.image_size": config.data.image_size} | sizes).items():
-        if size is not None and size < smallest:
-            yield (
-                f"config.{key}: {config.network.encoder} with the {config.network.stem} stem halves "
-                f"the image down to a {smallest}th and needs {smallest} pixels or more, got {size}"
-            )
+        for encoder in dict.fromkeys((network.encoder, network.second_encoder or network.encoder)):
+            yield from (f"config.{key}: {words}, got {size}" for words in _too_small(network, encoder, size))
     if config.data.image_size > config.data.eval_resize:
         yield (
             f"config.data.image_size: the crop of {config.data.image_size} pixels is larger than the image, "
             f"which is resized to config.data.eval_resize = {config.data.eval_resize}"
+        )
+
+
+def _too_small(network: Network, encoder: str, size: int) -> Iterator[str]:
+    if encoder.startswith("vit"):
+        if network.patch < 1 or size % network.patch:
+            yield f"{encoder} cuts the image into patches of config.network.patch = {network.patch}, which must divide it"
+        return
+    stages = 3 if encoder == "resnet8" else 4
+    smallest = _STEM_STRIDE[network.stem] * 2 ** (stages - 1)
+    if size < smallest:
+        yield (
+            f"{encoder} with the {network.stem} stem halves the image down to a {smallest}th and needs "
+            f"{smallest} pixels or more"
         )
 
 
