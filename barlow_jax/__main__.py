@@ -23,6 +23,7 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
+    "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
     "status": "where a run is, whether it is alive, and what its restarts have cost",
     "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
@@ -57,6 +58,7 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         with everything_to_stderr():
             tpu.hide_libtpu()
+            args.overrides = overrides  # compare has several configs to change
             config, facts, more = cli.resolve(args, overrides)
             problems += more
             if problems:

@@ -11,6 +11,7 @@ import difflib
 import functools
 import importlib.util
 import pathlib
+import runpy
 import traceback
 import types
 import typing
@@ -30,18 +31,27 @@ def to_config_dict(config: Config) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(dataclasses.asdict(config)).lock()
 
 
+def sibling(file: str, name: str) -> ml_collections.ConfigDict:
+    """What the config file `name` gives that lies beside `file`: what a config that is a change of it starts from."""
+    return runpy.run_path(str(pathlib.Path(file).with_name(f"{name}.py")))["get_config"]()
+
+
 def load_config_file(path: str) -> tuple[ml_collections.ConfigDict, list[str]]:
-    """Runs `get_config()` of a config file (which is Python code: run only files you trust)."""
-    file = pathlib.Path(path)
+    """Runs `get_config()` of a config file (which is Python code: run only files you trust).
+
+    `FILE.py:ARGUMENT` runs `get_config("ARGUMENT")`.
+    """
+    stem, colon, argument = path.rpartition(".py:")
+    file = pathlib.Path(f"{stem}.py" if colon else path)
     if not file.is_file():
         near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
         hint = f"; did you mean {file.parent / near[0]}?" if near else ""
-        return default_config(), [f"--config: there is no file {path}{hint}"]
+        return default_config(), [f"--config: there is no file {file}{hint}"]
     try:
         spec = importlib.util.spec_from_file_location("barlow_jax_config_file", file)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        config = module.get_config()
+        config = module.get_config(*([argument] if colon else []))
         if not isinstance(config, ml_collections.ConfigDict):
             raise TypeError(f"get_config() must return a ConfigDict, not {type(config).__name__}")
         return config, []

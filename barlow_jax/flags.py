@@ -4,6 +4,7 @@ import argparse
 
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
+from barlow_jax.methods import NEEDS
 
 # Programs of one process; all but verify and status need no workdir.
 ALONE = ("plan", "bench", "show-views", "verify", "status")
@@ -74,6 +75,15 @@ def _add_ablate(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--objectives", metavar="NAMES",
+        help=f"separated by commas, of {', '.join(NEEDS)}, and of any other that has a config beside the base; "
+        "default: those named here",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each, from config.seed on")
+
+
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("loss", "input", "augment", "checkpoint"), help="what to measure")
     parser.add_argument("--rows", default="256,1024", help="loss: batch sizes N, separated by commas")
@@ -117,6 +127,7 @@ _OWN = {
     "show-views": _add_show_views,
     "transfer": _add_transfer,
     "ablate": _add_ablate,
+    "compare": _add_compare,
     "bench": _add_bench,
     "plan": _add_plan,
 }

@@ -7,11 +7,10 @@ Hardware: as imagenet.py, 0.3 of its time, for each of them.
     python -m barlow_jax ablate --base configs/ablations.py --only loss --workdir runs/ablations
 """
 
-import pathlib
-import runpy
+from barlow_jax.configdict import sibling
 
 
 def get_config():
-    config = runpy.run_path(pathlib.Path(__file__).with_name("imagenet.py"))["get_config"]()
+    config = sibling(__file__, "imagenet")
     config.train.num_epochs = 300.0
     return config

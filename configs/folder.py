@@ -10,12 +10,11 @@ are much smaller than 224 pixels want a smaller --config.data.image_size and --c
 and below 64 pixels --config.network.stem=cifar.
 """
 
-import pathlib
-import runpy
+from barlow_jax.configdict import sibling
 
 
 def get_config():
-    config = runpy.run_path(pathlib.Path(__file__).with_name("imagenet.py"))["get_config"]()
+    config = sibling(__file__, "imagenet")
     config.data.name = "folder"
     config.data.eval_split = "val"
     config.train.num_epochs = 300.0

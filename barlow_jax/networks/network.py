@@ -125,6 +125,10 @@ class Network:
         module = self._module(nnx.Rngs(key))
         return tuple(nnx.to_pure_dict(nnx.state(module, kind)) for kind in (nnx.Param, nnx.BatchStat))
 
+    def shapes(self) -> tuple[Any, Any]:
+        """What `init` makes, in shapes and dtypes."""
+        return jax.eval_shape(self.init, jax.random.key(0))
+
     def apply(
         self, params: Any, batch_stats: Any, views: Mapping[str, jax.Array], grouping: Grouping = Grouping()
     ) -> tuple[dict[str, Outputs], Any]:
@@ -135,6 +139,10 @@ class Network:
         module = nnx.merge(self._graph, params, batch_stats)
         outputs = module(views, grouping)
         return outputs, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat))
+
+    def embed(self, params: Any, batch_stats: Any, representations: jax.Array) -> jax.Array:
+        """The frozen projector: `[B, H]` representations to `[B, D]` embeddings, running statistics."""
+        return nnx.merge(self._graph, params, batch_stats).projector(representations, train=False)
 
     @property
     def target(self) -> "Network":

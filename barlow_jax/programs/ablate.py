@@ -2,19 +2,18 @@
 
 import argparse
 from collections.abc import Iterator
-import json
 import pathlib
 import sys
 from typing import Any
 
 import jax
 
-from barlow_jax import configdict, files, runs
+from barlow_jax import configdict
 from barlow_jax.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.programs import pretrain
+from barlow_jax.programs import cases
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.probe import probe
 from barlow_jax.published import ABLATION_BASELINE
@@ -62,23 +61,12 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
     if jax.process_index() == 0:
         shown = ", ".join(f"{key} = {value}" for key, value in changes.items())
         print(f"{place.name}: {shown or 'the base'}", file=sys.stderr, flush=True)
-    return told | _measure(case, place)
+    return told | cases.measured(case, place, "ablate", _judge)
 
 
-def _measure(case: Config, place: pathlib.Path) -> dict[str, Any]:
-    """Accuracies of a run, which is trained as far as it is not yet."""
-    if problems := runs.differences(place, case):
-        raise UserError(problems[0])
-    stored = place / "results" / "ablate.json"
-    if stored.is_file():
-        return json.loads(stored.read_text())
-    trained = pretrain.run(case, place, argparse.Namespace())
-    experiment = Experiment.of(case)
+def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:
     encode, _ = experiment.encoder(place, PRETRAINED)
-    results = {"loss": trained.get("loss"), **probe(experiment, encode, *experiment.tables(encode))}
-    if jax.process_index() == 0:
-        files.write_json(stored, results)
-    return results
+    return probe(experiment, encode, *experiment.tables(encode))
 
 
 def _untrained(config: Config, workdir: pathlib.Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path
     table = said.strip().splitlines()[-4:]
     assert table[2].split()[0] == "baseline" and table[2].split()[-1] == "71.4"
     saved = json.loads((tmp_path / "correlation-auto" / "config.json").read_text())
-    assert saved["objective"]["off_diagonal"] == "auto"
+    assert saved["objective"]["barlow_twins"]["off_diagonal"] == "auto"
 
     again, said = program(*argv)
     assert again == results and "images/s" not in said, "finished runs are read"

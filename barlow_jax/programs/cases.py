@@ -1,0 +1,41 @@
+"""One of several runs that are trained and judged one after the other: what is finished is read, the rest goes on."""
+
+import argparse
+from collections.abc import Callable
+import json
+import pathlib
+from typing import Any
+
+import jax
+
+from barlow_jax import files, runs
+from barlow_jax.config import Config
+from barlow_jax.errors import UserError
+from barlow_jax.programs import pretrain
+from barlow_jax.programs.experiment import Experiment
+
+
+def measured(
+    case: Config, place: pathlib.Path, name: str, judge: Callable[[Experiment, pathlib.Path], dict[str, Any]]
+) -> dict[str, Any]:
+    """Results of a run, which is trained as far as it is not yet.
+
+    Args:
+      case: its config.
+      place: its workdir.
+      name: of the program; `<place>/results/<name>.json` holds the results once they are there.
+      judge: measures the trained run.
+
+    Raises:
+      UserError: another run is there.
+    """
+    if problems := runs.differences(place, case):
+        raise UserError(problems[0])
+    stored = place / "results" / f"{name}.json"
+    if stored.is_file():
+        return json.loads(stored.read_text())
+    trained = pretrain.run(case, place, argparse.Namespace())
+    results = {"loss": trained.get("loss"), **judge(Experiment.of(case), place)}
+    if jax.process_index() == 0:
+        files.write_json(stored, results)
+    return results

@@ -1,0 +1,135 @@
+"""The methods of the papers' tables on equal terms: trained one after the other, judged alike, in one table.
+
+Each method is its own config file beside the base, asked for the base's data: `configs/vicreg.py:digits` is the
+row of VICReg in a comparison on `configs/digits.py`.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from barlow_jax import configdict
+from barlow_jax.checkpoints.restoring import open_checkpoints
+from barlow_jax.config import Config
+from barlow_jax.errors import UserError
+from barlow_jax.evals.spectrum import effective_rank
+from barlow_jax.methods import NEEDS
+from barlow_jax.programs import cases, comparison, lowering
+from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.programs.knn import knn
+from barlow_jax.programs.probe import probe
+from barlow_jax.types import FeatureTable
+from barlow_jax.validate import Facts, validate
+
+UNTRAINED_ROW = "untrained"
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Every method with every seed; finished runs are read, an unfinished one goes on."""
+    names, seeds = parse_names(args.objectives), range(config.seed, config.seed + args.seeds)
+    methods = {name: method_config(name, config, args) for name in names}
+    rows: dict[str, list[dict[str, Any]]] = {UNTRAINED_ROW: []}
+    for seed in seeds:
+        rows[UNTRAINED_ROW].append(_untrained(_seeded(config, seed)))
+        for name, method in methods.items():
+            if jax.process_index() == 0:
+                print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
+            place = workdir / f"{name}-{seed}"
+            rows.setdefault(name, []).append(cases.measured(_seeded(method, seed), place, "compare", _judge))
+    print(comparison.table(rows), file=sys.stderr)
+    if jax.process_index() == 0:
+        comparison.draw(rows, workdir / "compare.png", config.data.name)
+    return {"rows": rows}
+
+
+def parse_names(objectives: str | None) -> tuple[str, ...]:
+    """The methods of --objectives, or all of them."""
+    names = tuple(objectives.split(",")) if objectives else tuple(NEEDS)
+    return tuple(dict.fromkeys(names))
+
+
+def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
+    """The method's config on the base's data, with what the command line changes.
+
+    Raises:
+      UserError: there is none, or it cannot run.
+    """
+    if name == base.objective.name:
+        return base
+    if not args.config:
+        raise UserError("--config: is missing; compare needs the base's file, beside which the methods' are")
+    file = pathlib.Path(args.config)
+    config_dict, problems = configdict.load_config_file(f"{file.with_name(name)}.py:{file.stem}")
+    tree = config_dict.to_dict()
+    problems += configdict.apply_overrides(tree, args.overrides)
+    config, more = configdict.from_tree(tree)
+    facts = Facts(jax.device_count(), {})
+    if problems := [*problems, *more, *validate(config, facts)]:
+        raise UserError(f"--objectives {name}: {problems[0]}")
+    return config
+
+
+def _seeded(config: Config, seed: int) -> Config:
+    tree = configdict.to_config_dict(config).to_dict() | {"seed": seed}
+    return configdict.from_tree(tree)[0]
+
+
+def _untrained(config: Config) -> dict[str, Any]:
+    experiment = Experiment.of(config)
+    encode, _ = experiment.encoder(pathlib.Path(), UNTRAINED)
+    train, test = experiment.tables(encode)
+    return {
+        **probe(experiment, encode, train, test),
+        **knn(config, train, test),
+        "representation_rank": effective_rank(test.features),
+    }
+
+
+def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:
+    encode, _ = experiment.encoder(place, PRETRAINED)
+    train, test = experiment.tables(encode)
+    return {
+        **probe(experiment, encode, train, test),
+        **knn(experiment.config, train, test),
+        "representation_rank": effective_rank(test.features),
+        **_embedding(experiment, place, test),
+        "step_seconds": _step_seconds(experiment.config, place),
+        "step_bytes": _step_bytes(experiment, len(train.labels)),
+    }
+
+
+def _embedding(experiment: Experiment, place: pathlib.Path, test: FeatureTable) -> dict[str, float]:
+    """Rank of the test images' embeddings, and the mean deviation of their features on the unit sphere, times
+    sqrt(D): 1 at best, 0 where all are one vector (figure 2 of SimSiam).
+    """
+    if not experiment.config.network.projector:
+        return {}
+    network = experiment.network.target
+    abstract = network.shapes()
+    with open_checkpoints(place, read_only=True) as checkpoints:
+        params, stats, _ = checkpoints.restore_newest_part(*abstract, experiment.layout)
+    z = np.asarray(jax.jit(network.embed)(params, stats, test.features), np.float32)
+    unit = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    return {
+        "embedding_rank": effective_rank(z),
+        "embedding_std": float(unit.std(0).mean() * z.shape[1] ** 0.5),
+    }
+
+
+def _step_seconds(config: Config, place: pathlib.Path) -> float | None:
+    """The median over the rows of the metrics."""
+    rows = map(json.loads, (place / "metrics.jsonl").read_text().splitlines())
+    rates = [row["images_per_second"] for row in rows if row.get("images_per_second")]
+    return config.train.batch_size / float(np.median(rates)) if rates else None
+
+
+def _step_bytes(experiment: Experiment, num_images: int) -> int:
+    """Of a device: the state, a batch, and what the compiled step needs in between."""
+    lowered, _ = lowering.lower(experiment, experiment.order(num_images), "step")
+    memory = lowered.compile().memory_analysis()
+    return memory.argument_size_in_bytes + memory.temp_size_in_bytes

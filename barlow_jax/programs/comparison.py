@@ -1,0 +1,73 @@
+"""How a comparison is shown: a table, and a plot."""
+
+from collections.abc import Callable, Mapping, Sequence
+import pathlib
+from typing import Any
+
+import numpy as np
+
+# Of one run's results; missing where it has none of it.
+_Column = Callable[[Mapping[str, Any]], float | None]
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # a method's runs, one a seed
+
+
+def table(rows: Rows) -> str:
+    """A line a method: the mean over its seeds, and the standard deviation where there are several."""
+    columns = _columns(rows)
+    lines = [f"{'mean ± deviation over seeds':<28}" + "".join(f"{name:>15}" for name in columns)]
+    for method, runs in rows.items():
+        cells = (_cell([column(run) for run in runs]) for column in columns.values())
+        lines.append(f"{method:<28}" + "".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _columns(rows: Rows) -> dict[str, _Column]:
+    first = next(iter(rows.values()))[0]
+    neighbours = next(iter(next(iter(first["knn"].values()))))
+    columns: dict[str, _Column] = {}
+    for fraction in first["linear"]:
+        columns[f"linear {float(fraction):.0%}"] = lambda run, f=fraction: run["linear"][f]["top1"]
+    for fraction in first["knn"]:
+        columns[f"{neighbours[0]}-NN {float(fraction):.0%}"] = lambda run, f=fraction: run["knn"][f][
+            neighbours
+        ]
+    return columns | {
+        "rank": lambda run: run.get("representation_rank"),
+        "rank of z": lambda run: run.get("embedding_rank"),
+        "std of z": lambda run: run.get("embedding_std"),
+        "s / step": lambda run: run.get("step_seconds"),
+        "MB": lambda run: run["step_bytes"] / 1e6 if "step_bytes" in run else None,
+    }
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    there = [value for value in values if value is not None]
+    if not there:
+        return "-"
+    mean = float(np.mean(there))
+    digits = 1 if abs(mean) >= 1 else 3
+    if len(there) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {float(np.std(there, ddof=1)):.{digits}f}"
+
+
+def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
+    """Writes the linear accuracies: a panel a share of the labels, a point a run, a bar the mean."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    fractions = list(next(iter(rows.values()))[0]["linear"])
+    figure = Figure(figsize=(4 * len(fractions), 0.4 * len(rows) + 1.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(fractions), sharey=True, squeeze=False)[0]
+    for panel, fraction in zip(axes, fractions, strict=True):
+        for line, runs in enumerate(rows.values()):
+            points = [run["linear"][fraction]["top1"] for run in runs]
+            panel.plot(points, [line] * len(points), "o", color="tab:blue", alpha=0.6)
+            panel.plot([np.mean(points)], [line], "|", color="black", markersize=16)
+        panel.set_xlabel(f"linear top-1, %; {float(fraction):.0%} of the labels")
+        panel.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].invert_yaxis()
+    figure.suptitle(data_name)
+    figure.savefig(out)
