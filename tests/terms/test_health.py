@@ -1,0 +1,76 @@
+"""The three metrics of collapse against float64 NumPy, and where they must say 0 or 1."""
+
+import doctest
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.terms import health
+from barlow_jax.terms.health import spread
+
+NAMES = ("embedding_std_min", "embedding_std_mean", "embedding_spread")
+
+
+def _views(scale=1.0, offset=0.0, number=2):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(number, 40, 12)) * np.linspace(0.5, 2, 12) + offset
+    return [(scale * view).astype(np.float32) for view in z]
+
+
+def _reference(views):
+    z = np.stack(views).astype(np.float64)
+    deviations = z.std(axis=1)
+    return deviations.min(), deviations.mean(), deviations.mean() / np.sqrt(np.mean(z**2))
+
+
+def _found(views):
+    metrics = jax.jit(spread)(views)
+    assert set(metrics) == set(NAMES)
+    return [float(metrics[name]) for name in NAMES]
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e18, 1e37])
+def test_they_are_their_definitions_at_any_scale(number, scale):
+    views = _views(scale, offset=3.0, number=number)
+    np.testing.assert_allclose(_found(views), _reference(views), rtol=2e-6)
+
+
+def test_one_view_may_be_far_smaller_than_another():
+    views = [_views()[0], _views(1e-25)[1]]
+    np.testing.assert_allclose(_found(views), _reference(views), rtol=2e-6)
+
+
+def test_collapsed_embeddings_have_no_spread():
+    for constant in (0.0, 0.1, -1e30):
+        assert _found([jnp.full((40, 12), constant)]) == [0, 0, 0]
+
+
+def test_embeddings_around_the_origin_have_spread_1():
+    signs = np.where(
+        np.random.default_rng(0).permuted(np.arange(40 * 12).reshape(12, 40) % 2, axis=1).T, 1.0, -1.0
+    )
+    assert _found([7 * signs]) == pytest.approx([7, 7, 1])
+
+
+def test_half_precision_embeddings_are_read_in_float32():
+    views = [jnp.asarray(view, jnp.bfloat16) for view in _views(offset=2.0)]
+    np.testing.assert_allclose(_found(views), _reference([np.float32(view) for view in views]), rtol=2e-6)
+
+
+def test_nothing_of_it_has_a_gradient():
+    gradient = jax.grad(lambda z: sum(spread([z]).values()))(jnp.asarray(_views()[0]))
+    assert not np.any(gradient)
+
+
+def test_eight_devices_find_what_one_does(devices):
+    layout, views = Layout(make_mesh(devices)), _views(offset=1.0)
+    placed = [jax.device_put(view, layout.batch) for view in views]
+    np.testing.assert_allclose(_found(placed), _reference(views), rtol=2e-6)
+
+
+def test_the_example_is_right():
+    assert doctest.testmod(health).failed == 0
