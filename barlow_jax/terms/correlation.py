@@ -65,7 +65,7 @@ def off_diagonal_energy(
     rows = a.shape[0]
     if form == "gram":
         return _gram_energy(a, b, operand_dtype) / rows**2 - jnp.sum(jnp.square(diagonal))
-    correlation = _product("ni,nj->ij", a, b, operand_dtype) / rows
+    correlation = product("ni,nj->ij", a, b, operand_dtype) / rows
     # Masked out rather than subtracted: near the identity the difference would cancel.
     return jnp.sum(jnp.where(jnp.eye(diagonal.size, dtype=bool), 0.0, jnp.square(correlation)))
 
@@ -78,7 +78,7 @@ def _gram_energy(a: jax.Array, b: jax.Array, operand_dtype: jnp.dtype) -> jax.Ar
 
 
 def _gram_forward(a: jax.Array, b: jax.Array, operand_dtype: jnp.dtype):
-    gram_a, gram_b = (_product("ni,mi->nm", x, x, operand_dtype) for x in (a, b))
+    gram_a, gram_b = (product("ni,mi->nm", x, x, operand_dtype) for x in (a, b))
     # Row by row: one long float32 sum of N^2 terms would lose digits.
     return jnp.sum(jnp.sum(gram_a * gram_b, axis=1)), (a, b, gram_a, gram_b)
 
@@ -87,15 +87,16 @@ def _gram_backward(operand_dtype: jnp.dtype, residuals, cotangent: jax.Array):
     a, b, gram_a, gram_b = residuals
     scale = 2 * cotangent  # goes onto the small matrices
     return (
-        _product("nm,mi->ni", scale * gram_b, a, operand_dtype),
-        _product("nm,mi->ni", scale * gram_a, b, operand_dtype),
+        product("nm,mi->ni", scale * gram_b, a, operand_dtype),
+        product("nm,mi->ni", scale * gram_a, b, operand_dtype),
     )
 
 
 _gram_energy.defvjp(_gram_forward, _gram_backward)
 
 
-def _product(subscripts: str, x: jax.Array, y: jax.Array, operand_dtype: jnp.dtype) -> jax.Array:
+def product(subscripts: str, x: jax.Array, y: jax.Array, operand_dtype: jnp.dtype) -> jax.Array:
+    """An einsum that reads operands of a dtype and accumulates in float32, at the highest precision if they are."""
     return jnp.einsum(
         subscripts, x.astype(operand_dtype), y.astype(operand_dtype),
         precision="highest" if operand_dtype == jnp.float32 else None, preferred_element_type=jnp.float32,

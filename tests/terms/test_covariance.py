@@ -96,12 +96,18 @@ def test_auto_builds_the_smaller_matrix():
     assert "tensor<8x8xf32>" in lowered and "tensor<64x64xf32>" not in lowered
 
 
-@pytest.mark.parametrize(("form", "products"), [("direct", 2), ("gram", 2)])
-def test_one_view_costs_two_products(form, products):
+@pytest.mark.parametrize("form", FORMS)
+def test_one_view_costs_two_products_and_one_gram_matrix_on_the_wire(form, devices):
     """The matrix once, and the gradient once, of what is symmetric."""
-    step = jax.jit(jax.value_and_grad(partial(covariance_energy, form=form)))
-    compiled = step.lower(_embeddings(16, 32)).compile().as_text()
-    assert compiled.count(" dot(") == products
+    layout = Layout(make_mesh(devices))
+    z = jax.device_put(_embeddings(24, 64), layout.batch)
+    step = jax.jit(jax.value_and_grad(partial(covariance_energy, form=form, reshard=layout.reshard)))
+    compiled = step.lower(z).compile().as_text()
+    assert compiled.count(" dot(") == 2
+    summed = " ".join(line for line in compiled.splitlines() if " all-reduce(" in line).split(
+        "replica_groups"
+    )[0]
+    assert summed.count("f32[24,24]") == (form == "gram" and len(devices) > 1)
 
 
 @pytest.mark.parametrize("form", FORMS)
