@@ -124,15 +124,11 @@ def _check(sub_batch: int, shrinkage: float, setup: Setup) -> None:
             f"{key}: the batch must be a multiple of it, got {sub_batch} and a batch of {batch_size}: change it, or "
             "config.train.batch_size"
         )
-    if shrinkage > 0:
-        least, why = 2, "a covariance needs two rows"
-    else:
-        least, why = (
-            max(2, 2 * setup.width),
-            f"below twice the embedding's {setup.width} covariances are singular",
-        )
-    if sub_batch < least:
+    if sub_batch < 2:
+        raise UserError(f"{key}: must be 2 or more, a covariance needs two rows, got {sub_batch}")
+    if shrinkage == 0 and sub_batch < 2 * setup.width:
         raise UserError(
-            f"{key}: must be {least} or more, got {sub_batch}: {why}. Change it, make the last width of "
-            "config.network.projector smaller, or set config.objective.w_mse.shrinkage above 0"
+            f"{key}: must be {2 * setup.width} or more, twice the embedding's width, or covariances are singular or "
+            f"nearly so; got {sub_batch}. Make it larger, make the last width of config.network.projector smaller, or "
+            "set config.objective.w_mse.shrinkage above 0"
         )

@@ -51,7 +51,8 @@ def covariance_energy(
       z: `[N, D]` embeddings, any float dtype, N >= 2, of deviations below 1e9: fourth powers end there.
       form: "direct" builds the D x D matrix, "gram" an N x N one, "auto" takes the cheaper (`correlation.choose_form`).
       reshard: how the mesh lays embeddings out by features; None leaves them as they are.
-      operand_dtype: of what the large matrix products read; they accumulate in float32.
+      operand_dtype: of what the large matrix products read; they accumulate in float32. bfloat16 moves the energy by up
+        to 1e-4 and its gradient by up to 5e-3, relative.
 
     >>> import jax.numpy as jnp
     >>> z = jnp.array([[1.0, 2.0], [-1.0, -2.0]])  # one covariance of 4, twice in the matrix
