@@ -100,6 +100,14 @@ class Needs:
     branches: bool = False  # view b may have a network of its own
 
 
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """What helps, in the words of the method's own keys, beside what helps all of them."""
+
+    not_finite: str = ""  # where its loss was not, again and again
+    collapsed: str = ""  # where all embeddings have become one vector
+
+
 # Keys of `config.network`, and what they are where there is no such head.
 HEADS: Mapping[str, tuple[int, ...] | int] = {
     "projector": (),
@@ -119,4 +127,17 @@ NEEDS: Mapping[str, Needs] = {
     "swav": Needs(more_views=True, heads=_PROJECTOR | {"prototypes"}),
     "vicreg": Needs(branches=True),
     "w_mse": Needs(more_views=True),
+}
+ADVICE: Mapping[str, Advice] = {
+    "byol": Advice(
+        collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "
+        "--config.objective.byol.variance_weight=1"
+    ),
+    "simsiam": Advice(collapsed="--config.objective.simsiam.variance_weight=1"),
+    "vicreg": Advice(collapsed="a larger --config.objective.vicreg.variance_weight"),
+    "w_mse": Advice(
+        not_finite="where smallest_pivot in the metrics is 0, a covariance was singular: a larger "
+        "--config.objective.w_mse.sub_batch, a narrower last width of --config.network.projector, or "
+        "--config.objective.w_mse.shrinkage above 0"
+    ),
 }

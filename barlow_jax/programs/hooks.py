@@ -17,6 +17,7 @@ from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.feed import Feed
 from barlow_jax.loop import Hook, every
+from barlow_jax.methods import ADVICE, Advice
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.running import preemption
@@ -114,6 +115,7 @@ def skips(run: Run, state: TrainState) -> SkipWatch:
         gather=run.experiment.layout.replicate,
         save=run.checkpoints.save,
         newest=lambda: max(run.checkpoints.steps, default=-1),
+        advice=ADVICE.get(run.experiment.config.objective.name, Advice()).not_finite,
     )
 
 

@@ -14,6 +14,7 @@ other as they do with themselves: all of them are one.
 from collections.abc import Iterator, Mapping
 
 from barlow_jax.config import Config
+from barlow_jax.methods import ADVICE, Advice
 
 _SPREAD, _DIAGONAL, _RATIO = 0.01, 0.1, 0.9
 # Rows of the metrics in a row, so that one unlucky batch is none.
@@ -32,6 +33,7 @@ class Collapse:
             and settings.normalization == "batch"
             and settings.temperature is None
         )
+        self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
         self._rows: dict[str, int] = {}  # that had the sign, in a row
 
@@ -46,17 +48,19 @@ class Collapse:
         return [f"warning: {words}" for name, words in signs.items() if self._rows[name] == _LASTS]
 
     def _signs(self, row: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-        spread, diagonal = row["embedding_spread"], row["diagonal_mean"]
+        spread = row["embedding_spread"]
         if spread < _SPREAD:
             yield (
                 "spread",
                 (
-                    f"the embeddings have collapsed to one vector (embedding_spread {spread:.2g}, healthy is near 1): a "
-                    "lower --config.optim.learning_rate or --config.optim.weight_decay"
+                    f"the embeddings have collapsed to one vector (embedding_spread {spread:.2g}, healthy is near 1): "
+                    f"{self._advice + '; or a' if self._advice else 'a'} lower --config.optim.learning_rate or "
+                    "--config.optim.weight_decay"
                 ),
             )
         if not self._correlations:
             return
+        diagonal = row["diagonal_mean"]
         if diagonal < _DIAGONAL:
             yield (
                 "diagonal",

@@ -34,6 +34,7 @@ class SkipWatch:
         gather: Callable[[Array], Array],
         save: Callable[[TrainState], None],
         newest: Callable[[], int],
+        advice: str = "",
     ):
         """Args:
         report: the file that names the images if it comes to that.
@@ -43,9 +44,11 @@ class SkipWatch:
         gather: lays a `[B]` array out so that this process can read all of it.
         save: starts to save a checkpoint.
         newest: the step of the newest checkpoint; -1 where there is none.
+        advice: what else helps this method.
         """
         self._report, self._max, self._num_steps = report, max_in_a_row, num_steps
         self._gather, self._save, self._newest = gather, save, newest
+        self._advice = f"{advice}; " if advice else ""
         self._last_good, self._total = start
         self._newest_index: Array | None = None
         self._under_way: collections.deque[tuple[int, Array, Array]] = collections.deque()
@@ -105,7 +108,7 @@ class SkipWatch:
         raise RunError(
             f"the loss or its gradient was not finite in {len(examples)} steps in a row, {first} to {last}; none of "
             f"them was taken, and the state after step {self._last_good} {saved}. The ids of their images are in "
-            f"{self._report}. What helps: a lower --config.optim.learning_rate, more --config.optim.warmup_epochs or "
+            f"{self._report}. What helps: {self._advice}a lower --config.optim.learning_rate, more --config.optim.warmup_epochs or "
             "--config.network.dtype=float32, each in another workdir; an older checkpoint (move the newer ones out "
             "of the folder); --config.train.max_skipped, to allow more"
         )

@@ -19,6 +19,14 @@ def _collapse(**objective):
     return Collapse(config, steps_per_epoch=10)
 
 
+def test_other_methods_have_no_correlations_and_advice_of_their_own():
+    """VICReg's rows have no diagonal."""
+    config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name="vicreg"))
+    (words,) = _said(Collapse(config, steps_per_epoch=10), [{"embedding_spread": 0.001}] * 9)
+    assert "one vector" in words and "a larger --config.objective.vicreg.variance_weight; or a lower" in words
+    assert not _said(Collapse(config, steps_per_epoch=10), [{"embedding_spread": 0.9}] * 9)
+
+
 def _said(collapse, rows, first=50):
     return [words for number, row in enumerate(rows) for words in collapse(first + number, row)]
 

@@ -21,13 +21,13 @@ class _Feed:
         return Batch({}, None, jnp.array([self.number, -self.number]))
 
 
-def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, newest=-1):
+def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, newest=-1, advice=""):
     """Runs steps of which those in `skipped` are; the steps done, and the saved ones."""
     saved, done = [], []
     watch = SkipWatch(
         tmp_path / "results" / "skipped.json", max_in_a_row=max_in_a_row, start=(first, before),
         num_steps=num_steps, gather=lambda index: index, save=lambda state: saved.append(int(state.step)),
-        newest=lambda: newest,
+        newest=lambda: newest, advice=advice,
     )  # fmt: skip
     total = [before]
 
@@ -60,6 +60,10 @@ def test_too_many_in_a_row_stop_the_run_with_a_checkpoint_and_the_ids_of_the_ima
         "last_good_step": 7,
         "skipped": [{"step": n, "examples": [n, -n]} for n in (8, 9, 10)],
     }
+
+
+def test_what_helps_the_method_is_said_first(tmp_path):
+    assert "What helps: a wider net; a lower" in _run(tmp_path, {2, 3, 4}, advice="a wider net")[2]
 
 
 def test_a_report_that_the_disk_does_not_take_goes_to_standard_error_and_the_state_is_saved(tmp_path, capsys):
