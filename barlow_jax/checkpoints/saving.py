@@ -19,6 +19,7 @@ import tqdm
 
 from barlow_jax import digests, files, processes, runs
 from barlow_jax.checkpoints import verification
+from barlow_jax.checkpoints.barrier import FailedElsewhere, SaveBarrier
 from barlow_jax.errors import RunError
 from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
@@ -41,6 +42,7 @@ class Saver:
         keep_every_steps: multiples of this stay for good.
         read_only: leaves everything as it is, so that a run that is still going on can be looked at.
         """
+        self._barrier = SaveBarrier()
         policies = [checkpoint_managers.LatestN(keep_newest)]
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
@@ -54,7 +56,9 @@ class Saver:
             read_only=read_only,
             # In the background, on process 0, when all files are written and the folder does not yet have its
             # name: a checkpoint and its digests are there at once.
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_digests),
+            async_options=ocp.AsyncOptions(
+                post_finalization_callback=self._write_digests, barrier_sync_fn=self._barrier
+            ),
         )
         self._workdir = pathlib.Path(workdir).absolute()
         self._saving = -1  # the step of the save under way
@@ -92,6 +96,7 @@ class Saver:
             self._start(step, state)
         except Exception as error:  # of the file system, of Orbax, of TensorStore: of any kind
             why = verification.reason(error)
+            self._barrier.fail()
         self._conclude(step, why, together=True)
 
     def _start(self, step: int, state: TrainState) -> None:
@@ -102,6 +107,7 @@ class Saver:
         self._manager = self._manager or self._open()
         if step not in self.steps:  # of a manager that was given up
             self._saving = step
+            self._barrier.begin()
             self._manager.save(step, args=ocp.args.StandardSave(state.parts()))
 
     @property
@@ -122,6 +128,8 @@ class Saver:
         try:
             self._manager.wait_until_finished()
         except Exception as error:
+            while isinstance(error, FailedElsewhere) and error.__context__ is not None:
+                error = error.__context__  # what failed here, before all were told
             why = verification.reason(error)
         step, self._saving = self._saving, -1
         if self._conclude(step, why, together=together):
@@ -130,7 +138,7 @@ class Saver:
     def _conclude(self, step: int, why: str | None, *, together: bool) -> bool:
         """Whether all went well, here and, if `together`, on all processes; otherwise the save is given up."""
         if together and processes.on_any(why is not None):
-            why = why or "it failed on another process, which says why"
+            why = why or str(FailedElsewhere())
         if why is not None:
             self._give_up(step, why)
         return why is None

@@ -108,7 +108,7 @@ class SkipWatch:
         raise RunError(
             f"the loss or its gradient was not finite in {len(examples)} steps in a row, {first} to {last}; none of "
             f"them was taken, and the state after step {self._last_good} {saved}. The ids of their images are in "
-            f"{self._report}. What helps: {self._advice}a lower --config.optim.learning_rate, more --config.optim.warmup_epochs or "
-            "--config.network.dtype=float32, each in another workdir; an older checkpoint (move the newer ones out "
-            "of the folder); --config.train.max_skipped, to allow more"
+            f"{self._report}. What helps: {self._advice}a lower --config.optim.learning_rate, more "
+            "--config.optim.warmup_epochs or --config.network.dtype=float32, each in another workdir; an older "
+            "checkpoint (move the newer ones out of the folder); --config.train.max_skipped, to allow more"
         )

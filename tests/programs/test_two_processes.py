@@ -12,7 +12,7 @@ import several
 from sklearn.datasets import load_digits
 import soak
 
-from barlow_jax import processes
+from barlow_jax import processes, runs
 
 STEPS = (
     "--config.train.max_steps=10", "--config.train.log_every_steps=1", "--config.checkpoint.every_epochs=0.28",
@@ -102,6 +102,19 @@ def test_told_to_stop_before_the_first_step_both_leave_at_once(two, tmp_path):
     for process in two(["terminate_in", "barlow_jax.programs.pretrain.compile_step", 0], tmp_path):
         _, err = several.finish(process, 143)
         assert "nothing was to be saved" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("process", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_save_that_fails_on_one_process_alone_stops_nobody(two, untouched, tmp_path, process):
+    """Both say so and go on; and later saves are whole."""
+    sharded = "--config.mesh.projector=sharded"  # of a replicated state process 0 writes all
+    both = two(["write_little_from", 4, process], tmp_path, sharded)
+    for index, (_, err) in enumerate(map(several.finish, both)):
+        why = "File too large" if index == process else "it failed on another process, which says why"
+        assert re.search(rf"WARNING: the checkpoint of step [36] is NOT saved: .*{why}", err), err
+    assert sorted(runs.checkpoint_steps(tmp_path)) == [9, 10]
+    losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (tmp_path, untouched))
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)  # there the projector is replicated
 
 
 @pytest.fixture(scope="module", params=["sharded", pytest.param("replicated", marks=pytest.mark.slow)])
