@@ -1,0 +1,107 @@
+"""Against equation 1 of Chen et al. 2020 in float64 NumPy, anchor by anchor."""
+
+import dataclasses
+import doctest
+import re
+
+import jax
+import jax.numpy as jnp
+import losses
+import numpy as np
+import pytest
+
+from barlow_jax import config as config_lib, objectives
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.objectives import simclr
+from barlow_jax.objectives.simclr import nt_xent
+from barlow_jax.types import Outputs
+
+ROWS, WIDTH = 24, 6
+CONFIG = config_lib.Objective(name="simclr", scale=2.0)
+OBJECTIVE = objectives.make(CONFIG)
+
+
+def _outputs(scale=1.0):
+    first, noise = np.random.default_rng(0).normal(size=(2, ROWS, WIDTH))
+    pair = first, first + 0.5 * noise
+    return {name: Outputs(None, np.float32(scale * z)) for name, z in zip("ab", pair, strict=True)}
+
+
+def _definition(outputs, temperature=CONFIG.simclr.temperature):
+    """One anchor after the other; and how many of them find their positive."""
+    z = np.concatenate([outputs["a"].embedding, outputs["b"].embedding]).astype(np.float64)
+    terms, wins = [], []
+    for i, anchor in enumerate(z):
+        j = (i + ROWS) % (2 * ROWS)
+        similarity = [z_k @ anchor / np.linalg.norm(z_k) / np.linalg.norm(anchor) for z_k in z]
+        others = [np.exp(s / temperature) for k, s in enumerate(similarity) if k != i]
+        terms.append(-np.log(np.exp(similarity[j] / temperature) / np.sum(others)))
+        wins.append(similarity[j] == max(s for k, s in enumerate(similarity) if k != i))
+    return CONFIG.scale * np.mean(terms), np.mean(wins)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e25])
+def test_value_and_accuracy_are_the_definitions_at_any_length(scale):
+    outputs = _outputs(scale)
+    value, _, _, metrics = losses.run(OBJECTIVE, outputs)
+    loss, accuracy = _definition(outputs)
+    np.testing.assert_allclose([value, metrics["loss"]], loss, rtol=2e-6)
+    np.testing.assert_allclose(metrics["contrast_accuracy"], accuracy, rtol=1e-6)
+    assert 0.5 < accuracy < 1
+
+
+def test_gradients_are_those_of_the_definition():
+    outputs = _outputs()
+    _, gradients, _, _ = losses.run(OBJECTIVE, outputs)
+    losses.assert_slopes(lambda outputs: _definition(outputs)[0], outputs, gradients)
+
+
+def test_one_device_and_eight_agree():
+    losses.assert_one_device_is_as_eight(OBJECTIVE, _outputs())
+
+
+def test_logits_are_split_by_rows_over_devices():
+    """No device has a whole block of them."""
+    rows, layout = 256, Layout(make_mesh())
+    of_view = jax.ShapeDtypeStruct((rows, 16), jnp.float32, sharding=layout.batch)
+    gradients = jax.grad(lambda a, b: nt_xent(a, b, temperature=0.1).loss, argnums=(0, 1))
+    text = jax.jit(gradients).lower(of_view, of_view).compile().as_text()
+    shapes = {tuple(map(int, shape)) for shape in re.findall(r"\[(\d+),(\d+)\]", text)}
+    assert (rows // 8, rows) in shapes and max(np.prod(s) for s in shapes) == rows // 8 * rows
+
+
+def test_bfloat16_operands_move_the_loss_a_little():
+    objective = objectives.make(dataclasses.replace(CONFIG, operand_dtype="bfloat16"))
+    found = losses.run(objective, _outputs())[0]
+    np.testing.assert_allclose(found, _definition(_outputs())[0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0, 1e30])
+def test_a_collapsed_batch_costs_the_logarithm_of_its_size_and_is_seen(level):
+    constant = np.full((ROWS, WIDTH), level, np.float32)
+    value, gradients, _, metrics = losses.run(OBJECTIVE, {name: Outputs(None, constant) for name in "ab"})
+    np.testing.assert_allclose(value, CONFIG.scale * np.log(2 * ROWS - 1), rtol=1e-6)
+    losses.assert_finite(gradients)
+    assert metrics["contrast_accuracy"] == metrics["embedding_spread"] == 0
+
+
+def test_all_views_share_the_statistics():
+    sizes = {"a": 32, "b": 32}
+    assert OBJECTIVE.grouping.passes(sizes) == OBJECTIVE.grouping.of_encoder(sizes) == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
+        ((4,), (4,), r"two \[N, D\] arrays"),
+        ((1, 3), (1, 3), "use larger batches"),
+    ],
+)
+def test_wrong_shapes_are_named(one, other, words):
+    with pytest.raises(ValueError, match=words):
+        nt_xent(jnp.zeros(one), jnp.zeros(other), temperature=0.1)
+
+
+def test_the_docstring_example_runs():
+    assert doctest.testmod(simclr).failed == 0

@@ -1,0 +1,33 @@
+"""NT-Xent by torch's own cross-entropy, over 2N classes, in float64."""
+
+import losses
+import numpy as np
+import pytest
+
+from barlow_jax import config as config_lib, objectives
+from barlow_jax.types import Outputs
+
+ROWS, WIDTH = 40, 12
+pytestmark = pytest.mark.parity
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="pip install -e '.[parity]'")
+
+
+def test_the_loss_and_both_gradients_are_torchs(torch):
+    config = config_lib.Objective(name="simclr")
+    pair = np.random.default_rng(0).normal(size=(2, ROWS, WIDTH)).astype(np.float32)
+    outputs = {name: Outputs(None, z) for name, z in zip("ab", pair, strict=True)}
+    value, gradients, _, _ = losses.run(objectives.make(config), outputs)
+
+    of_torch = [torch.tensor(z, dtype=torch.float64, requires_grad=True) for z in pair]
+    u = torch.nn.functional.normalize(torch.cat(of_torch))
+    logits = (u @ u.T / config.simclr.temperature).fill_diagonal_(-torch.inf)
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(2 * ROWS).roll(ROWS))
+    loss.backward()
+    np.testing.assert_allclose(value, loss.item(), rtol=1e-6)
+    for name, z in zip("ab", of_torch, strict=True):
+        expected = z.grad.numpy()
+        assert np.linalg.norm(gradients[name].embedding - expected) < 1e-6 * np.linalg.norm(expected), name
