@@ -75,4 +75,4 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         value = config.scale * contrast.loss
         return value, memory, {"loss": value, "contrast_accuracy": contrast.accuracy, **health.spread(pair)}
 
-    return Objective(loss, Grouping(encoder="size", heads="together"))
+    return Objective(loss, grouping=Grouping(encoder="size", heads="together"))

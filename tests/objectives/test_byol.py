@@ -1,0 +1,162 @@
+"""Against equation 2 of Grill et al. 2020 in float64 NumPy; the target network in real steps."""
+
+import dataclasses
+import doctest
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import losses
+import numpy as np
+import pytest
+
+from barlow_jax import config as config_lib, objectives, optim
+from barlow_jax.augment.views import normalize_views
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.methods import Byol
+from barlow_jax.networks.network import Network
+from barlow_jax.objectives import byol
+from barlow_jax.objectives.byol import byol_loss, cosine_momentum
+from barlow_jax.programs.experiment import init_of
+from barlow_jax.step import compile_step
+from barlow_jax.types import Batch, Outputs, Setup
+
+ROWS, WIDTH = 32, 8
+PLAIN = Byol()
+REGULARIZED = Byol(variance_weight=1.5, covariance_weight=0.2)
+
+
+def _objective(settings=PLAIN, **setup):
+    return objectives.make(config_lib.Objective(name="byol", scale=0.5, byol=settings), Setup(**setup))
+
+
+def _arrays(seed, scale=1.0):
+    first, noise = np.random.default_rng(seed).normal(size=(2, ROWS, WIDTH))
+    return [np.float32(scale * z) for z in (first, first + 0.5 * noise)]
+
+
+def _outputs(predictor=True):
+    predictions = _arrays(1) if predictor else [None, None]
+    return {n: Outputs(None, z, p) for n, z, p in zip("ab", _arrays(0, 0.5), predictions, strict=True)}
+
+
+TARGETS = {n: Outputs(None, z) for n, z in zip("ab", _arrays(2), strict=True)}
+CONTEXT = losses.context(ROWS, targets=TARGETS)
+
+
+def _cosines(x, y):
+    return np.sum(x * y, axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
+
+
+def _definition(outputs, targets, settings=PLAIN):
+    """Without a predictor, its embedding predicts."""
+    a, b = ((o.embedding if o.prediction is None else o.prediction) for o in (outputs["a"], outputs["b"]))
+    value = np.mean(2 - 2 * _cosines(a, targets["b"])) + np.mean(2 - 2 * _cosines(b, targets["a"]))
+    for name in "ab":
+        covariance = np.cov(outputs[name].embedding.astype(np.float64), rowvar=False)
+        off = covariance - np.diag(np.diag(covariance))
+        value += settings.variance_weight * np.mean(np.maximum(0, 1 - np.sqrt(np.diag(covariance) + 1e-4)))
+        value += settings.covariance_weight * np.sum(off**2) / WIDTH
+    return 0.5 * value
+
+
+FIXED = {name: TARGETS[name].embedding.astype(np.float64) for name in "ab"}
+
+
+@pytest.mark.parametrize("predictor", [True, False])
+@pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
+def test_value_and_gradients_are_those_of_the_definition(settings, predictor):
+    outputs = _outputs(predictor)
+    value, gradients, _, metrics = losses.run(_objective(settings), outputs, about=CONTEXT)
+    np.testing.assert_allclose([value, metrics["loss"]], _definition(outputs, FIXED, settings), rtol=2e-6)
+    losses.assert_slopes(lambda o: _definition(o, FIXED, settings), outputs, gradients)
+    distance = 2 * _definition(outputs, FIXED)
+    np.testing.assert_allclose(metrics["prediction_cosine"], 1 - distance / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
+def test_one_device_and_eight_agree(settings):
+    losses.assert_one_device_is_as_eight(_objective(settings), _outputs(), about=CONTEXT)
+
+
+def test_without_momentum_the_target_is_the_network_itself_behind_a_stop_gradient():
+    objective, outputs = _objective(Byol(target_momentum=0.0)), _outputs()
+    assert objective.target is None
+    value, gradients, _, _ = losses.run(objective, outputs)
+    itself = {name: outputs[name].embedding.astype(np.float64) for name in "ab"}
+    np.testing.assert_allclose(value, _definition(outputs, itself), rtol=2e-6)
+    losses.assert_slopes(lambda o: _definition(o, itself), outputs, gradients)
+    assert not np.any(gradients["a"].embedding) and np.any(gradients["a"].prediction)
+
+
+def test_the_momentum_is_the_papers_cosine_and_one_at_the_end():
+    target = _objective(Byol(target_momentum=0.9), num_steps=80).target
+    assert target.views == ("a", "b")
+    for step in (0, 1, 40, 79, 80):
+        expected = 1 - (1 - 0.9) * (np.cos(np.pi * step / 80) + 1) / 2
+        np.testing.assert_allclose(target.momentum(jnp.int32(step)), expected, rtol=1e-6)
+    assert target.momentum(jnp.int32(80)) == target.momentum(jnp.int32(90)) == 1
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 1.0])
+def test_the_momentum_starts_where_it_is_told_to(start):
+    assert cosine_momentum(start, 7)(jnp.int32(0)) == np.float32(start)
+
+
+def _steps(config, settings, num_steps):
+    layout = Layout(make_mesh(jax.devices()[:1]))
+    objective = dataclasses.replace(config.objective, name="byol", byol=settings)
+    parts = {
+        "network": Network(dataclasses.replace(config.network, predictor=(16, 16)), layout.parallel_linear),
+        "objective": objectives.make(objective, Setup(num_steps=2, reshard=layout.reshard)),
+        "optimizer": optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=4)),
+        "normalize": partial(normalize_views, recipe=config.recipe),
+    }
+    init = init_of(parts)
+    shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+    rows = np.arange(64, dtype=np.int32)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 8, 8, 3), dtype=np.uint8)
+    batch = Batch(dict(zip("ab", images, strict=True)), rows, rows)
+    step, states = compile_step(layout, state, **parts), [jax.device_get(state)]
+    for _ in range(num_steps):
+        state, _ = step(state, layout.place(batch))
+        states.append(jax.device_get(state))
+    return states
+
+
+def test_the_target_follows_in_the_step_and_stays_at_the_end(small_config, typed, relative):
+    """Momentum 0.5, 0.75, 1 over two steps of a schedule of two, and one more."""
+    small_config.optim.warmup_epochs = 0.0
+    states = _steps(typed(small_config), Byol(target_momentum=0.5), 3)
+    for before, after, momentum in zip(states[:-1], states[1:], (0.5, 0.75, 1.0), strict=True):
+        online = {name: after.params[name] for name in before.target["params"]}
+        expected = jax.tree.map(lambda t, p, m=momentum: m * t + (1 - m) * p, before.target["params"], online)
+        assert relative(after.target["params"], expected) < 1e-6
+        assert relative(after.params, before.params) > 1e-5
+    assert "predictor" in states[0].params and "predictor" not in states[0].target["params"]
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e30])
+def test_a_collapsed_batch_is_finite_and_seen(level):
+    constant = np.full((ROWS, WIDTH), level, np.float32)
+    outputs = {name: Outputs(None, constant, constant) for name in "ab"}
+    value, gradients, _, metrics = losses.run(_objective(Byol(target_momentum=0.0)), outputs)
+    np.testing.assert_allclose(value, 0, atol=1e-6)
+    losses.assert_finite(gradients)
+    assert metrics["embedding_spread"] == metrics["embedding_std_mean"] == 0
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e25])
+def test_lengths_change_nothing(scale):
+    one, other = ([scale * z for z in _arrays(0)], _arrays(1))
+    np.testing.assert_allclose(byol_loss(one[0], other[1]), byol_loss(one[0] / scale, other[1]), rtol=1e-6)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"\(4, 3\) and \(4, 2\)"):
+        byol_loss(jnp.zeros((4, 3)), jnp.zeros((4, 2)))
+
+
+def test_the_docstring_example_runs():
+    assert doctest.testmod(byol).failed == 0
