@@ -1,0 +1,126 @@
+"""Against equation 1 of He et al. 2020 in float64 NumPy, query by query."""
+
+import dataclasses
+import doctest
+
+import jax
+import jax.numpy as jnp
+import losses
+import numpy as np
+import pytest
+
+from barlow_jax import config as config_lib, objectives
+from barlow_jax.errors import UserError
+from barlow_jax.methods import Moco
+from barlow_jax.objectives import moco
+from barlow_jax.objectives.moco import queue_loss
+from barlow_jax.types import Outputs, Setup
+
+ROWS, WIDTH, QUEUE = 16, 6, 48
+CONFIG = config_lib.Objective(name="moco", scale=2.0, moco=Moco(queue_size=QUEUE))
+SETUP = Setup(batch_size=ROWS, width=WIDTH)
+OBJECTIVE = objectives.make(CONFIG, SETUP)
+MEMORY = jax.device_get(OBJECTIVE.init_memory(jax.random.key(0)))
+
+
+def _inputs(scale=1.0, seed=0):
+    """Outputs of view a, and the context with the keys of view b."""
+    queries, noise = np.random.default_rng(seed).normal(size=(2, ROWS, WIDTH))
+    keys = Outputs(None, np.float32(scale * (queries + 0.3 * noise)))
+    outputs = {"a": Outputs(None, np.float32(scale * queries))}
+    return outputs, losses.context(ROWS, targets={"b": keys})
+
+
+def _unit(z):
+    z = np.asarray(z, np.float64)
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def _definition(outputs, about, memory=MEMORY, temperature=CONFIG.moco.temperature):
+    keys, terms, wins = _unit(about.targets["b"].embedding), [], []
+    for q, k in zip(_unit(outputs["a"].embedding), keys, strict=True):
+        positive, negatives = q @ k, memory["queue"].astype(np.float64) @ q
+        together = np.exp(positive / temperature) + np.sum(np.exp(negatives / temperature))
+        terms.append(-np.log(np.exp(positive / temperature) / together))
+        wins.append(positive > negatives.max())
+    return CONFIG.scale * np.mean(terms), np.mean(wins)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e25])
+def test_value_and_accuracy_are_the_definitions_at_any_length(scale):
+    outputs, about = _inputs(scale)
+    value, _, _, metrics = losses.run(OBJECTIVE, outputs, MEMORY, about)
+    loss, accuracy = _definition(outputs, about)
+    np.testing.assert_allclose([value, metrics["loss"]], loss, rtol=2e-6)
+    np.testing.assert_allclose(metrics["contrast_accuracy"], accuracy, rtol=1e-6)
+    assert 0.2 < accuracy < 1
+
+
+def test_gradients_are_those_of_the_definition():
+    outputs, about = _inputs()
+    _, gradients, _, _ = losses.run(OBJECTIVE, outputs, MEMORY, about)
+    losses.assert_slopes(lambda outputs: _definition(outputs, about)[0], outputs, gradients)
+
+
+def test_one_device_and_eight_agree_in_their_queues_too():
+    outputs, about = _inputs()
+    losses.assert_one_device_is_as_eight(OBJECTIVE, outputs, MEMORY, about)
+
+
+def test_the_queue_starts_as_random_unit_rows():
+    queue = MEMORY["queue"]
+    assert queue.shape == (QUEUE, WIDTH)
+    np.testing.assert_allclose(np.linalg.norm(queue, axis=1), 1, rtol=1e-6)
+    assert np.any(queue != OBJECTIVE.init_memory(jax.random.key(1))["queue"])
+    assert np.linalg.norm(queue.mean(axis=0)) < 0.5
+
+
+def test_keys_enter_the_queue_after_their_own_loss_and_leave_it_in_order():
+    memory, seen = MEMORY, []
+    for number in range(4):
+        outputs, about = _inputs(seed=number)
+        value, _, after, _ = losses.run(OBJECTIVE, outputs, memory, about)
+        np.testing.assert_allclose(value, _definition(outputs, about, memory)[0], rtol=2e-6)
+        seen.insert(0, _unit(about.targets["b"].embedding))
+        memory = after
+    np.testing.assert_allclose(memory["queue"], np.concatenate(seen[:3]), atol=1e-6)
+
+
+def test_one_view_goes_through_each_network_and_the_momentum_is_constant():
+    target = OBJECTIVE.target
+    assert (OBJECTIVE.views, target.views) == (("a",), ("b",))
+    assert target.momentum(jnp.int32(0)) == target.momentum(jnp.int32(10**6)) == np.float32(0.999)
+
+
+def test_bfloat16_operands_move_the_loss_a_little():
+    outputs, about = _inputs()
+    objective = objectives.make(dataclasses.replace(CONFIG, operand_dtype="bfloat16"), SETUP)
+    found = losses.run(objective, outputs, MEMORY, about)[0]
+    np.testing.assert_allclose(found, _definition(outputs, about)[0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0, 1e30])
+def test_a_collapsed_batch_is_finite_and_seen(level):
+    constant = np.full((ROWS, WIDTH), level, np.float32)
+    about = losses.context(ROWS, targets={"b": Outputs(None, constant)})
+    memory = {"queue": np.tile(_unit(constant + 1).astype(np.float32)[:1], (QUEUE, 1)) * bool(level)}
+    value, gradients, after, metrics = losses.run(OBJECTIVE, {"a": Outputs(None, constant)}, memory, about)
+    np.testing.assert_allclose(value, CONFIG.scale * np.log(1 + QUEUE), rtol=1e-6)
+    losses.assert_finite((gradients, after))
+    assert metrics["embedding_spread"] == 0
+
+
+@pytest.mark.parametrize("size", [QUEUE + 1, ROWS // 2])
+def test_a_queue_of_no_whole_batches_is_the_users_error(size):
+    config = dataclasses.replace(CONFIG, moco=Moco(queue_size=size))
+    with pytest.raises(UserError, match=r"config\.objective\.moco\.queue_size: must be a multiple"):
+        objectives.make(config, SETUP)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"\(4, 3\), \(4, 3\), \(8, 2\)"):
+        queue_loss(jnp.zeros((4, 3)), jnp.zeros((4, 3)), jnp.zeros((8, 2)), temperature=0.1)
+
+
+def test_the_docstring_example_runs():
+    assert doctest.testmod(moco).failed == 0

@@ -1,0 +1,51 @@
+import collections
+import doctest
+
+import jax
+import numpy as np
+import pytest
+
+from barlow_jax.errors import UserError
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.terms import queue
+from barlow_jax.terms.queue import check_size, push
+
+
+@pytest.mark.parametrize("size", [8, 24, 64])
+def test_it_holds_the_last_batches_newest_first(size, devices):
+    """As Python's deque, batch by batch; where the queue is one batch long too."""
+    layout, rows = Layout(make_mesh(devices)), 8
+    compiled = jax.jit(push, out_shardings=layout.batch)
+    expected = collections.deque(np.zeros((size // rows, rows, 3), np.float32), maxlen=size // rows)
+    found = jax.device_put(np.zeros((size, 3), np.float32), layout.batch)
+    for number in range(5):
+        batch = np.random.default_rng(number).normal(size=(rows, 3)).astype(np.float32)
+        expected.appendleft(batch)
+        found = compiled(found, jax.device_put(batch, layout.batch))
+        np.testing.assert_array_equal(found, np.concatenate(expected))
+
+
+def test_a_shift_of_a_split_queue_moves_one_batch_between_neighbours():
+    layout = Layout(make_mesh())
+    parts = [jax.ShapeDtypeStruct(shape, np.float32, sharding=layout.batch) for shape in ((512, 4), (32, 4))]
+    text = jax.jit(push, out_shardings=layout.batch).lower(*parts).compile().as_text()
+    assert "collective-permute" in text and "f32[32,4]" in text
+    assert "all-to-all" not in text and "f32[512,4]" not in text
+
+
+def test_no_gradient_passes():
+    gradient = jax.grad(lambda rows: push(np.ones((4, 2), np.float32), rows).sum())(
+        np.ones((2, 2), np.float32)
+    )
+    assert not np.any(gradient)
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(100, 96), (30, 32), (1, 32)])
+def test_a_size_that_is_no_multiple_of_the_batch_is_named(size, nearest):
+    with pytest.raises(UserError, match=rf"the\.key: .*batch_size 32, got {size}; {nearest} is the nearest"):
+        check_size("the.key", size, 32)
+    check_size("the.key", nearest, 32)
+
+
+def test_the_docstring_example_runs():
+    assert doctest.testmod(queue).failed == 0
