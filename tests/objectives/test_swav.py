@@ -1,0 +1,201 @@
+"""Against equations 1 to 5 of Caron et al. 2020 in float64 NumPy, with the official code's queue and its means."""
+
+import dataclasses
+import doctest
+
+import jax
+import jax.numpy as jnp
+import losses
+import numpy as np
+import pytest
+
+from barlow_jax import config as config_lib, objectives
+from barlow_jax.errors import UserError
+from barlow_jax.methods import Swav
+from barlow_jax.networks.network import Network
+from barlow_jax.objectives import swav
+from barlow_jax.types import Outputs, Setup
+
+ROWS, WIDTH, PROTOTYPES, QUEUE, EPOCH = 16, 6, 5, 32, 10
+VIEWS = ("a", "b", "c", "d")
+SETUP = Setup(views=VIEWS, width=WIDTH, batch_size=ROWS, steps_per_epoch=EPOCH)
+PLAIN = Swav(freeze_prototypes_epochs=1.0)
+QUEUED = dataclasses.replace(PLAIN, queue_size=QUEUE, queue_from_epoch=2.0)
+
+
+def _objective(settings=PLAIN):
+    return objectives.make(config_lib.Objective(name="swav", scale=2.0, swav=settings), SETUP)
+
+
+def _unit(z, axis=1):
+    z = np.asarray(z, np.float64)
+    return z / np.linalg.norm(z, axis=axis, keepdims=True)
+
+
+VECTORS = _unit(np.random.default_rng(9).normal(size=(WIDTH, PROTOTYPES)), axis=0)
+
+
+def _embeddings(seed=0):
+    """Of views that agree a little."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(ROWS, WIDTH)) + 0.5
+    return {name: (image + 0.7 * rng.normal(size=image.shape)).astype(np.float32) for name in VIEWS}
+
+
+def _outputs(embeddings):
+    return {n: Outputs(None, z, scores=np.float32(_unit(z) @ VECTORS)) for n, z in embeddings.items()}
+
+
+def _about(step=10 * EPOCH):
+    return losses.context(ROWS, step=jnp.int32(step), prototypes=jnp.float32(VECTORS))
+
+
+def _codes(scores, queue=None):
+    """Sinkhorn's plain iteration, queue first."""
+    together = scores if queue is None else np.concatenate([queue.astype(np.float64) @ VECTORS, scores])
+    q = np.exp(together / PLAIN.epsilon).T
+    q /= q.sum()
+    for _ in range(PLAIN.sinkhorn_iterations):
+        q /= q.sum(axis=1, keepdims=True) * PROTOTYPES
+        q /= q.sum(axis=0, keepdims=True) * q.shape[1]
+    return (q / q.sum(axis=0)).T[-ROWS:]
+
+
+def _definition(scores, codes):
+    total = 0.0
+    for i in "ab":
+        for v in VIEWS:
+            if v != i:
+                p = np.exp(scores[v] / PLAIN.temperature)
+                log_p = np.log(p / p.sum(axis=1, keepdims=True))
+                total += -np.mean(np.sum(codes[i] * log_p, axis=1)) / (len(VIEWS) - 1)
+    return 2.0 * total / 2
+
+
+def _expected(embeddings, queues=None):
+    scores = {name: _unit(z) @ VECTORS for name, z in embeddings.items()}
+    codes = {name: _codes(scores[name], queues and queues[name]) for name in "ab"}
+    return _definition(scores, codes), codes
+
+
+@pytest.mark.parametrize("step", [0, EPOCH - 1, EPOCH])
+def test_the_value_is_the_definitions_frozen_or_not(step):
+    embeddings = _embeddings()
+    value, _, memory, metrics = losses.run(_objective(), _outputs(embeddings), {}, _about(step))
+    expected, codes = _expected(embeddings)
+    np.testing.assert_allclose([value, metrics["loss"]], expected, rtol=2e-6)
+    entropy = np.mean([-np.sum(q * np.log(q)) / ROWS for q in codes.values()]) / np.log(PROTOTYPES)
+    np.testing.assert_allclose(metrics["code_entropy"], entropy, rtol=1e-4)
+    assert 0.05 < entropy < 0.95 and memory == {}
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_gradients_are_those_of_the_definition_with_its_codes_held(frozen):
+    """With respect to scores; while prototypes are frozen to embeddings, which do not learn of the others."""
+    embeddings = _embeddings()
+    codes = _expected(embeddings)[1]
+    gradients = losses.run(_objective(), _outputs(embeddings), {}, _about(0 if frozen else EPOCH))[1]
+    of_embeddings = {name: gradients[name].embedding for name in VIEWS}
+    of_scores = {name: gradients[name].scores for name in VIEWS}
+
+    def of_unit(z):
+        return _definition({name: _unit(z[name]) @ VECTORS for name in VIEWS}, codes)
+
+    if frozen:
+        losses.assert_slopes(of_unit, embeddings, of_embeddings)
+        assert not any(np.any(g) for g in of_scores.values())
+    else:
+        scores = {name: _unit(z) @ VECTORS for name, z in embeddings.items()}
+        losses.assert_slopes(lambda s: _definition(s, codes), scores, of_scores)
+        assert not any(np.any(g) for g in of_embeddings.values())
+
+
+def _of_prototypes(step, settings):
+    """Gradients of a network's embeddings and prototypes."""
+    embeddings, context = _embeddings(), _about(step)
+
+    def loss(embeddings, vectors):
+        outputs = {
+            name: Outputs(None, z, scores=z / jnp.linalg.norm(z, axis=1, keepdims=True) @ vectors)
+            for name, z in embeddings.items()
+        }
+        return _objective(settings).loss(outputs, {}, context)[0]
+
+    return jax.jit(jax.grad(loss, argnums=(0, 1)))(embeddings, jnp.float32(VECTORS))
+
+
+def test_prototypes_have_no_gradient_in_the_first_epochs_and_embeddings_have_the_same():
+    (frozen, none), (free, some) = (_of_prototypes(step, PLAIN) for step in (EPOCH - 1, EPOCH))
+    assert not np.any(none) and np.all(some != 0)
+    for name in VIEWS:
+        np.testing.assert_allclose(frozen[name], free[name], rtol=1e-4, atol=1e-6)
+    never = _of_prototypes(0, dataclasses.replace(PLAIN, freeze_prototypes_epochs=0.0))[1]
+    np.testing.assert_allclose(never, some, rtol=1e-5, atol=1e-6)
+
+
+def test_the_queue_fills_from_its_epoch_on_and_counts_when_it_is_full():
+    objective, start = _objective(QUEUED), 2 * EPOCH
+    memory, rows = objective.init_memory(jax.random.key(0)), {"a": [], "b": []}
+    for step in (start - 1, start, start + 1, start + 2, start + 3):
+        embeddings = _embeddings(step)
+        value, _, after, _ = losses.run(objective, _outputs(embeddings), memory, _about(step))
+        full = len(rows["a"]) >= QUEUE // ROWS
+        expected, _ = _expected(embeddings, memory if full else None)
+        np.testing.assert_allclose(value, expected, rtol=2e-6)
+        assert full == (step >= start + 2)
+        for name in "ab":
+            if step >= start:
+                rows[name].insert(0, _unit(embeddings[name]))
+            newest = np.concatenate([*rows[name], np.zeros((QUEUE, WIDTH))])[:QUEUE]
+            np.testing.assert_allclose(after[name], newest, atol=1e-6)
+        memory = after
+    assert abs(expected - _expected(embeddings)[0]) > 1e-3, "a full queue changes codes"
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_one_device_and_eight_agree_in_their_queues_too(filled):
+    queues = np.random.default_rng(3).normal(size=(2, QUEUE, WIDTH))
+    memory = {name: np.float32(_unit(q)) * filled for name, q in zip("ab", queues, strict=True)}
+    losses.assert_one_device_is_as_eight(_objective(QUEUED), _outputs(_embeddings()), memory, _about())
+
+
+def test_prototypes_are_made_unit_columns_where_the_network_has_them(small_config, typed):
+    small_config.network.prototypes = PROTOTYPES
+    network = Network(typed(small_config).network)
+    params, _ = network.init(jax.random.key(0))
+    made = _objective().constrain(params)
+    before, after = network.prototypes_of(params), network.prototypes_of(made)
+    np.testing.assert_allclose(after, _unit(before, axis=0), rtol=1e-5)
+    assert jax.tree.structure(made) == jax.tree.structure(params)
+    assert made["projector"] is params["projector"]
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 1e30])
+def test_a_collapsed_batch_is_finite_and_seen(level):
+    """All embeddings one vector: codes are even, and say nothing."""
+    constant = np.full((ROWS, WIDTH), level, np.float32)
+    scores = np.float32(_unit(constant + (level == 0)) @ VECTORS) * bool(level)
+    outputs = {name: Outputs(None, constant, scores=scores) for name in VIEWS}
+    for step in (0, EPOCH):
+        value, gradients, _, metrics = losses.run(_objective(), outputs, {}, _about(step))
+        assert np.isfinite(value)
+        losses.assert_finite(gradients)
+        np.testing.assert_allclose(metrics["code_entropy"], 1, rtol=1e-5)
+        assert metrics["embedding_spread"] == 0
+
+
+def test_grouping_is_encoder_by_size_and_heads_together():
+    grouping = _objective().grouping
+    sizes = {"a": 32, "b": 32, "c": 16, "d": 16}
+    assert grouping.of_encoder(sizes) == [("a", "b"), ("c", "d")]
+    assert grouping.of_heads(sizes) == [VIEWS]
+
+
+@pytest.mark.parametrize("size", [QUEUE + 1, ROWS // 2])
+def test_a_queue_of_no_whole_batches_is_the_users_error(size):
+    with pytest.raises(UserError, match=r"config\.objective\.swav\.queue_size: must be a multiple"):
+        _objective(dataclasses.replace(PLAIN, queue_size=size))
+
+
+def test_the_docstring_example_runs():
+    assert doctest.testmod(swav).failed == 0
