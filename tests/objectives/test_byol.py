@@ -160,3 +160,31 @@ def test_wrong_shapes_are_named():
 
 def test_the_docstring_example_runs():
     assert doctest.testmod(byol).failed == 0
+
+
+def _trained(settings, steps=1000):
+    """Spread and deviation of embeddings, first and last: a linear layer with biases under gradient descent."""
+    rng = np.random.default_rng(0)
+    objective, images = _objective(settings), rng.normal(size=(ROWS, WIDTH))
+    views = jnp.float32(images + 0.5 * rng.normal(size=(2, ROWS, WIDTH)))
+
+    def loss(weights):
+        z = {name: Outputs(None, x @ weights[1:] + weights[0]) for name, x in zip("ab", views, strict=True)}
+        value, _, metrics = objective.loss(z, {}, losses.context(ROWS))
+        return value, (metrics["embedding_spread"], metrics["embedding_std_mean"])
+
+    def descend(weights, _):
+        gradient, metrics = jax.grad(loss, has_aux=True)(weights)
+        return weights - 0.3 * gradient, metrics
+
+    start = jnp.float32(0.3 * rng.normal(size=(WIDTH + 1, WIDTH)))
+    spreads, deviations = jax.jit(lambda w: jax.lax.scan(descend, w, length=steps)[1])(start)
+    return (spreads[0], deviations[0]), (spreads[-1], deviations[-1])
+
+
+def test_without_predictor_and_average_it_collapses_unless_variance_has_a_weight():
+    """Table 4 of VICReg adds that term; the metrics tell one from the other."""
+    start, end = _trained(Byol(target_momentum=0.0))
+    assert start[0] > 0.8 and max(end) < 0.1
+    _, end = _trained(Byol(target_momentum=0.0, variance_weight=1.0))
+    assert end[0] > 0.4 and end[1] > 1
