@@ -13,7 +13,7 @@ def context(rows, **fields):
 
 
 def run(objective, outputs, memory=None, about=None, num_devices=1):
-    """The value, the gradient of the outputs, the memory and the metrics; rows split over devices, memory not."""
+    """The value, the gradient of the outputs, the memory and the metrics; laid out as in a run."""
     layout = Layout(make_mesh(jax.devices()[:num_devices]))
     rows = len(jax.tree.leaves(outputs)[0])
     about = about or context(rows)
@@ -26,10 +26,12 @@ def run(objective, outputs, memory=None, about=None, num_devices=1):
     of_context = jax.tree.map(lambda _: layout.replicated, about)._replace(
         labels=layout.batch, targets=by_rows
     )
+    memory = memory or {}
+    of_memory = layout.state({"memory": memory})["memory"]
     compiled = jax.jit(
-        jax.value_and_grad(loss, has_aux=True), in_shardings=(layout.batch, layout.replicated, of_context)
+        jax.value_and_grad(loss, has_aux=True), in_shardings=(layout.batch, of_memory, of_context)
     )
-    (value, more), gradients = compiled(outputs, memory or {}, about)
+    (value, more), gradients = compiled(outputs, memory, about)
     return jax.device_get((value, gradients, *more))
 
 

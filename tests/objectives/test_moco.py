@@ -62,6 +62,15 @@ def test_gradients_are_those_of_the_definition():
     losses.assert_slopes(lambda outputs: _definition(outputs, about)[0], outputs, gradients)
 
 
+def test_keys_and_queue_have_no_gradient():
+    outputs, about = _inputs()
+    arrays = outputs["a"].embedding, about.targets["b"].embedding, MEMORY["queue"]
+    gradients = jax.grad(lambda *arrays: queue_loss(*arrays, temperature=0.2).loss, argnums=(0, 1, 2))(
+        *arrays
+    )
+    assert np.all(gradients[0] != 0) and not np.any(gradients[1]) and not np.any(gradients[2])
+
+
 def test_one_device_and_eight_agree_in_their_queues_too():
     outputs, about = _inputs()
     losses.assert_one_device_is_as_eight(OBJECTIVE, outputs, MEMORY, about)
