@@ -10,6 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from barlow_jax.terms.correlation import product
+
 
 class Contrast(NamedTuple):
     """Float32 scalars."""
@@ -42,7 +44,4 @@ def similarities(x: jax.Array, y: jax.Array, operand_dtype: jnp.dtype = jnp.floa
 
     `operand_dtype` is what the product reads; it accumulates in float32.
     """
-    return jnp.einsum(
-        "nd,md->nm", x.astype(operand_dtype), y.astype(operand_dtype),
-        precision="highest" if operand_dtype == jnp.float32 else None, preferred_element_type=jnp.float32,
-    )  # fmt: skip
+    return product("nd,md->nm", x, y, operand_dtype)

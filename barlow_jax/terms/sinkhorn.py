@@ -3,7 +3,8 @@
     Q* = Diag(u) exp(scores / epsilon) Diag(v)      1/K in all for each prototype, 1/B for each image
 
 by turns: divide so that each prototype has 1/K over all images, then so that each image has 1/B over all prototypes.
-The codes are B Q*: the last turn ends on images, and each one's code sums to 1.
+The codes are B Q*: the last turn ends on images, and each one's code sums to 1. Of rows that are split over devices a
+turn sums K numbers, and no more is sent.
 """
 
 import jax
