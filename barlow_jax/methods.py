@@ -55,6 +55,7 @@ class Byol:
     """Grill et al. 2020; the last two are what table 4 of VICReg adds."""
 
     # Of the target's moving average at the start; 1 at the end, by a cosine (equation 3). The paper's, at 1000 epochs.
+    # 0: no average, the target is the network itself.
     target_momentum: float = 0.996
     variance_weight: float = 0.0
     covariance_weight: float = 0.0
@@ -85,7 +86,7 @@ class Swav:
     epsilon: float = 0.05  # of Sinkhorn-Knopp: the entropy of the codes
     sinkhorn_iterations: int = 3
     queue_size: int = 0  # embeddings of each of the two full views, a multiple of the batch; 0: none
-    queue_from_epoch: float = 15.0  # the queue takes part from here on
+    queue_from_epoch: float = 15.0  # the queue fills from here on, and takes part when it is full
     freeze_prototypes_epochs: float = 1.0  # prototypes do not learn before (313 steps of 4096 images)
 
 
