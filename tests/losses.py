@@ -1,5 +1,7 @@
 """What the tests of the methods share: a loss on a mesh, and its gradient against a float64 definition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,26 +14,28 @@ def context(rows, **fields):
     return Context(jnp.zeros([rows], jnp.int32), **fields)
 
 
-def run(objective, outputs, memory=None, about=None, num_devices=1):
-    """The value, the gradient of the outputs, the memory and the metrics; laid out as in a run."""
-    layout = Layout(make_mesh(jax.devices()[:num_devices]))
-    rows = len(jax.tree.leaves(outputs)[0])
-    about = about or context(rows)
-
+@functools.cache
+def _compiled(objective):
     def loss(outputs, memory, about):
         value, memory, metrics = objective.loss(outputs, memory, jax.lax.stop_gradient(about))
         return value, (memory, metrics)
 
-    by_rows = jax.tree.map(lambda _: layout.batch, about.targets)
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def run(objective, outputs, memory=None, about=None, num_devices=1):
+    """The value, the gradient of the outputs, the memory and the metrics; laid out as in a run."""
+    layout, memory = Layout(make_mesh(jax.devices()[:num_devices])), memory or {}
+    about = about or context(len(jax.tree.leaves(outputs)[0]))
     of_context = jax.tree.map(lambda _: layout.replicated, about)._replace(
-        labels=layout.batch, targets=by_rows
+        labels=layout.batch, targets=jax.tree.map(lambda _: layout.batch, about.targets)
     )
-    memory = memory or {}
-    of_memory = layout.state({"memory": memory})["memory"]
-    compiled = jax.jit(
-        jax.value_and_grad(loss, has_aux=True), in_shardings=(layout.batch, of_memory, of_context)
+    placed = (
+        jax.device_put(outputs, layout.batch),
+        jax.device_put(memory, layout.state({"memory": memory})["memory"]),
+        jax.device_put(about, of_context),
     )
-    (value, more), gradients = compiled(outputs, memory, about)
+    (value, more), gradients = _compiled(objective)(*placed)
     return jax.device_get((value, gradients, *more))
 
 

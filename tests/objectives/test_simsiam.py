@@ -1,6 +1,7 @@
 """Against equation 4 of Chen and He 2021 in float64 NumPy."""
 
 import doctest
+import functools
 
 import jax.numpy as jnp
 import losses
@@ -19,6 +20,7 @@ REGULARIZED = Simsiam(variance_weight=1.5, covariance_weight=0.2)
 BOTH = pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
 
 
+@functools.cache
 def _objective(settings=PLAIN):
     return objectives.make(config_lib.Objective(name="simsiam", scale=0.5, simsiam=settings))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import doctest
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ PLAIN = Swav(freeze_prototypes_epochs=1.0)
 QUEUED = dataclasses.replace(PLAIN, queue_size=QUEUE, queue_from_epoch=2.0)
 
 
+@functools.cache
 def _objective(settings=PLAIN):
     return objectives.make(config_lib.Objective(name="swav", scale=2.0, swav=settings), SETUP)
 
