@@ -8,6 +8,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from barlow_jax.terms.sphere import unit_rows
 from barlow_jax.types import ParallelLinear
 
 # torch's default for Linear: uniform within 1 / sqrt(fan-in).
@@ -96,9 +97,7 @@ class Prototypes(nnx.Module):
 
     def __call__(self, embedding: jax.Array) -> jax.Array:
         """`[B, D]` embeddings to `[B, K]` cosines, float32; the vectors are unit columns already."""
-        z = embedding.astype(jnp.float32)
-        z *= jax.lax.rsqrt(jnp.sum(jnp.square(z), axis=1, keepdims=True) + 1e-12)
-        return jnp.matmul(z, self.vectors[...], precision="highest")
+        return jnp.matmul(unit_rows(embedding), self.vectors[...], precision="highest")
 
 
 class Classifier(nnx.Module):

@@ -15,9 +15,9 @@ from barlow_jax.mesh import Layout
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors
 from barlow_jax.order import Order
-from barlow_jax.programs.experiment import Experiment, init_of
+from barlow_jax.programs.experiment import Experiment, init_of, setup_of
 from barlow_jax.step import compile_step
-from barlow_jax.types import Batch, Context, Outputs, Setup, TrainState
+from barlow_jax.types import Batch, Context, Outputs, TrainState
 
 
 def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
@@ -68,12 +68,17 @@ def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
 
 def jit_loss(config: Config, layout: Layout) -> Callable:
     """`embeddings -> (loss, gradients)`, both laid out by rows."""
-    objective = objectives.make(config.objective, Setup(reshard=layout.reshard))
+    objective = objectives.make(config.objective, setup_of(config, reshard=layout.reshard))
+    if objective.target or config.network.prototypes or not config.network.projector:
+        raise UserError(
+            f"the loss of {config.objective.name} is no function of embeddings alone: plan its step (--part step)"
+        )
+    context = Context(jnp.zeros([config.train.batch_size], jnp.int32), key=jax.random.key(0))
 
     def loss(embeddings):
         nothing = jnp.zeros([config.train.batch_size, 0])
         outputs = {name: Outputs(nothing, z) for name, z in embeddings.items()}
-        return objective.loss(outputs, {}, Context(jnp.zeros([config.train.batch_size], jnp.int32)))[0]
+        return objective.loss(outputs, {}, context)[0]
 
     return jax.jit(
         jax.value_and_grad(loss), in_shardings=layout.batch, out_shardings=(layout.replicated, layout.batch)
