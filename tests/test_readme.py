@@ -14,7 +14,8 @@ def test_every_program_is_in_the_table():
 
 
 def test_every_file_that_is_named_is_there():
-    named = set(re.findall(r"(?:configs|launch)/\w+\.(?:py|sh)", README))
+    to_write = set(re.findall(r"as `(configs/\w+\.py)`:", README))  # a method of one's own
+    named = set(re.findall(r"(?:configs|launch)/\w+\.(?:py|sh)", README)) - to_write
     assert named and all((ROOT / name).is_file() for name in named)
 
 

@@ -25,7 +25,7 @@ class FailedElsewhere(Exception):
 
 
 class SaveBarrier:
-    """What Orbax calls for each of its barriers, one after the other; with one process it calls none."""
+    """What Orbax calls for each of its barriers, one after the other; nothing to one process alone."""
 
     def __init__(self) -> None:
         self._save, self._count, self._failed = 0, 0, False
@@ -48,6 +48,8 @@ class SaveBarrier:
           TimeoutError: they have not come in time.
         """
         client, deadline = processes.client(), time.monotonic() + timeout_ms / 1000
+        if client is None:
+            return
         place = f"{_KEY}/{self._save}"
         here, self._count = f"{place}/{self._count}", self._count + 1
         client.key_value_set(f"{here}/at/{jax.process_index()}", key, allow_overwrite=True)

@@ -1,0 +1,96 @@
+"""The README's method of one's own: one file and one config put where it says, and nothing else."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHORT = (
+    "--config.train.batch_size=64", "--config.train.max_steps=4", "--config.train.log_every_steps=1",
+    "--config.monitor.every_epochs=0", "--config.train.compilation_cache=none", "--config.network.width=4",
+)  # fmt: skip
+
+
+@pytest.fixture
+def written():
+    """What the README has one write, by file."""
+    section = (ROOT / "README.md").read_text().split("## A method of your own")[1].split("\n## ")[0]
+    pattern = r"`((?:barlow_jax|configs)/\S+\.py)`[^`]*```python\n(.*?)```"
+    return dict(re.findall(pattern, section, re.DOTALL))
+
+
+@pytest.fixture
+def copy(written, tmp_path):
+    """The package with the two files in their places."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("barlow_jax", "configs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    for path, text in written.items():
+        assert not (tmp_path / path).exists()
+        (tmp_path / path).write_text(text)
+    digits = load_digits()
+    levels = (digits.images * 15).astype(np.uint8)
+    np.savez(tmp_path / "train.npz", images=levels[:1437], labels=digits.target[:1437])
+    np.savez(tmp_path / "test.npz", images=levels[1437:], labels=digits.target[1437:])
+    return tmp_path
+
+
+def _reference(z_a, z_b):
+    a, b = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z_a, z_b))
+
+    def potential(z):
+        pairs = [
+            np.exp(-2 * np.sum((x - y) ** 2)) for i, x in enumerate(z) for j, y in enumerate(z) if i != j
+        ]
+        return np.log(np.mean(pairs))
+
+    return np.mean(np.sum((a - b) ** 2, axis=1)) + (potential(a) + potential(b)) / 2
+
+
+def test_it_is_one_short_file_and_one_config_and_its_loss_the_papers(written):
+    method, config = (
+        written[path] for path in ("barlow_jax/objectives/uniformity.py", "configs/uniformity.py")
+    )
+    assert len(written) == 2 and method.count("\n") < 80 and config.count("\n") < 20
+    from barlow_jax import config as config_lib
+    from barlow_jax.types import Context, Outputs, Setup
+
+    module = {}
+    exec(compile(method, "uniformity.py", "exec"), module)
+    z_a, z_b = np.random.default_rng(0).normal(size=(2, 12, 5))
+    outputs = {name: Outputs(None, np.float32(z)) for name, z in (("a", z_a), ("b", z_b))}
+    value, _, _ = module["make"](config_lib.Objective(), Setup()).loss(outputs, {}, Context(np.zeros(12)))
+    np.testing.assert_allclose(value, _reference(z_a, z_b), rtol=1e-6)
+
+
+def test_it_trains_and_is_judged_like_the_others(copy):
+    where = (
+        "--config.data.name=arrays",
+        "--config.data.augment_on=device",
+        "--config.data.canvas=8",
+        f"--config.data.data_dir={copy}",
+    )
+
+    def run(program, *argv):
+        flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+        return subprocess.run(
+            [sys.executable, "-m", "barlow_jax", program, *argv, "--workdir", str(copy / "run")],
+            cwd=copy, capture_output=True, text=True, check=False,
+            env=os.environ | {"PYTHONPATH": str(copy), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        )  # fmt: skip
+
+    done = run("pretrain", "--config", "configs/uniformity.py:digits", *SHORT, *where)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (copy / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 4 and all(np.isfinite(row["alignment"]) and row["skipped_steps"] == 0 for row in rows)
+    judged = run("knn")
+    assert judged.returncode == 0, judged.stderr
+    assert json.loads(judged.stdout)["step"] == 4
