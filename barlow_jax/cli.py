@@ -62,7 +62,10 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
             processes.join(config.distributed, place)
         devices = _count_devices(joined=joins or args.dry_run)
     facts = Facts(devices, num_images)
-    return config, facts, problems + validate(config, facts)
+    problems += validate(config, facts)
+    if args.program == "pretrain" and not problems:
+        problems += _method_problems(config)
+    return config, facts, problems
 
 
 def format_problems(problems: Sequence[str]) -> str:
@@ -125,6 +128,18 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     else:
         problem = "--config: is missing; pass a config file, such as configs/digits.py"
     return configdict.default_config().to_dict(), [problem]
+
+
+def _method_problems(config: Config) -> list[str]:
+    """What the method itself says of its settings."""
+    from barlow_jax import objectives
+    from barlow_jax.programs.experiment import setup_of
+
+    try:
+        objectives.make(config.objective, setup_of(config))
+        return []
+    except UserError as error:
+        return [str(error)]
 
 
 def _not_a_run(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:

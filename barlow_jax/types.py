@@ -98,6 +98,7 @@ class Objective:
     """A method: a pure loss, written for the global batch, and what the step does for it."""
 
     loss: Loss
+    _: dataclasses.KW_ONLY
     views: tuple[str, ...] = ()  # that go through the network; none: all
     grouping: Grouping = Grouping()
     target: Target | None = None

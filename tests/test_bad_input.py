@@ -50,6 +50,16 @@ OF_A_CONFIG = {
     "a batch that does not divide": (("--config.train.batch_size=100",), "100 is not divisible by the 8 devices"),
     "microbatches that do not divide": (("--config.train.microbatches=5",), "128 is not divisible into 5 microbatches"),
     "no microbatch": (("--config.train.microbatches=0",), "config.train.microbatches"),
+    "a method that there is not": (("--config.objective.name=barlow",), "there are barlow_twins, byol, classification, "),
+    "a method without its head": (("--config.objective.name=simsiam",), "config.network.predictor: needs one or more widths"),
+    "a head that the method has no use for": (
+        ("--config.objective.name=simclr", "--config.network.predictor=16"), "simclr has no use for it; set it to ()"),
+    "a queue of half batches": (
+        ("--config.objective.name=moco", "--config.objective.moco.queue_size=192"), "config.objective.moco.queue_size"),
+    "sub-batches too small to whiten": (
+        ("--config.objective.name=w_mse", "--config.objective.w_mse.sub_batch=16"), "config.objective.w_mse.sub_batch"),
+    "another encoder for one branch": (("--config.network.second_encoder=resnet18",), "config.network.branches=own"),
+    "patches that do not divide": (("--config.network.encoder=vit_tiny",), "patches of config.network.patch = 16"),
     "a crop beyond the image": (("--config.data.image_size=99",), "the crop of 99 pixels is larger than the image"),
     "no canvas": (("--config.data.canvas=0",), "config.data.canvas: must be above 0, got 0"),
     "images too small for the network": (("--config.data.image_size=2",), "config.data.image_size"),

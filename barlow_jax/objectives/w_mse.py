@@ -110,7 +110,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         value = config.scale * _loss(terms)
         return value, memory, {"loss": value, **terms._asdict(), **spread(embeddings)}
 
-    return Objective(loss, Grouping(encoder="view", heads="together"))
+    return Objective(loss, grouping=Grouping(encoder="view", heads="together"))
 
 
 def _loss(terms: Terms) -> jax.Array:

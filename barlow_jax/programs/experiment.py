@@ -149,7 +149,7 @@ def setup_of(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None =
     """What the method is told of the run."""
     return Setup(
         views=tuple(sorted(config.recipe.views)),
-        width=(*config.network.projector, 0)[-1],
+        width=(0, *config.network.projector)[-1],
         batch_size=config.train.batch_size,
         steps_per_epoch=steps_per_epoch,
         num_steps=round(config.train.num_epochs * steps_per_epoch),

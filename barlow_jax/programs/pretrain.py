@@ -36,7 +36,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     source = splits.open_split(config.data, config.data.train_split)
     _check_labels(config, source)
     order = experiment.order(source.num_examples)
-    num_steps = experiment.num_steps(order)
+    num_steps, parts = experiment.num_steps(order), experiment.step_parts(order)
 
     with preemption.run(), contextlib.ExitStack() as stack:
         processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
@@ -64,7 +64,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             *watch,
             hooks.save(this),
         ]
-        step = skips.watched(compile_step(experiment.layout, state, **experiment.step_parts(order)))
+        step = skips.watched(compile_step(experiment.layout, state, **parts))
         hook = preemption.saving(beside, checkpoints.save, last=num_steps)
         fit(step, state, feed, num_steps=num_steps, hooks=[hook])
     return {
