@@ -161,7 +161,7 @@ def _on_device(small_config, **train):
     return small_config
 
 
-@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_step_augments_by_seed_and_position(small_config, typed, microbatches):
     """As if the views had been made beforehand."""
     small_config.train.batch_size = 32

@@ -44,7 +44,7 @@ def test_there_and_back_changes_no_bit(name, stem):
     assert encoder.ignored == [key for key in again if key.endswith("num_batches_tracked")]
 
 
-@pytest.mark.parametrize("name", ["resnet101", "resnet200"])
+@pytest.mark.parametrize("name", ["resnet101", pytest.param("resnet200", marks=pytest.mark.slow)])
 def test_deep_ones_are_recognised(name):
     encoder = from_torchvision(to_torchvision(*_encoder(name, 1)))
     assert (encoder.name, encoder.width, encoder.stem) == (name, 1, "imagenet")

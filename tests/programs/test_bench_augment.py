@@ -1,3 +1,5 @@
+import pytest
+
 from barlow_jax.programs import bench_augment
 
 TINY = ("--config.data.canvas=24", "--config.data.image_size=8", "--config.data.eval_resize=8",
@@ -12,6 +14,7 @@ def test_each_op_is_timed_with_those_before_it(program):
     assert "augmentation of 2 images a device on 8 x cpu" in said and "images per second" in said
 
 
+@pytest.mark.slow  # two compilations for a TPU
 def test_for_a_topology_it_is_a_share_of_the_train_step(program):
     off = [
         f"--config.recipe.views.{view}.{op}.probability=0"
