@@ -116,7 +116,7 @@ def test_each_view_updates_the_running_averages_by_itself(small_config, typed, r
     _, parts, start = _start(config, jax.devices()[:1])
     views, stats = parts["normalize"](_batch(config).views), start.batch_stats
     for name in "ab":
-        _, stats = jax.jit(parts["network"].apply)(start.params, stats, views[name])
+        _, stats = jax.jit(parts["network"].apply)(start.params, stats, {name: views[name]})
     state, _ = _run(config, jax.devices()[:1])
     assert relative(state.batch_stats, jax.device_get(stats)) < 1e-6
 
