@@ -8,13 +8,14 @@ import dataclasses
 from typing import Literal
 
 from barlow_jax import methods
-from barlow_jax.protocols import Finetune, Knn, Probe, Svm
-from barlow_jax.recipe import Recipe
+from barlow_jax.protocols import Finetune, Knn, Probe, Retrieval, Svm
+from barlow_jax.recipe import SECOND, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    name: str = "imagenet2012"  # "digits", "folder", "arrays", or any image data set that TFDS knows
+    # "digits", "captioned_digits", "folder", "arrays", or any image data set that TFDS knows
+    name: str = "imagenet2012"
     # TFDS's data_dir; for "folder" the root of <split>/<class>/<image>, for "arrays" of <split>.npz (data/npz.py)
     data_dir: str | None = None
     train_split: str = "train"
@@ -35,6 +36,23 @@ class Data:
     # thousandth of ImageNet: what a crawl of the web always has, and far less than a copy that broke off
     # leaves. In a pod each process counts those that it met.
     max_broken: int | None = 1000
+    # Words of a caption, which is view b; longer ones are cut. 0: captions are not read (data/captions.py).
+    caption_words: int = 0
+    caption_min_count: int = 4  # times that the training captions have a word of the vocabulary (VSE++'s)
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """The encoder of captions: a word embedding and a GRU. Defaults: VSE++ (Faghri et al. 2018)."""
+
+    vocabulary: int = (
+        16384  # rows of the table; word ids, the most frequent first, from here on are the unknown word
+    )
+    embedding: int = 300  # of a word
+    hidden: int = 1024  # H, the state after the last word
+
+
+TEXT_ENCODER = "gru"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +66,8 @@ class Network:
     patch: int = 16  # of a vision transformer, pixels a side
     # View b through the network of the others, or through one of its own, of the same kind or with another encoder.
     branches: Literal["shared", "own"] = "shared"
-    second_encoder: str | None = None
+    second_encoder: str | None = None  # one of those above, or "gru", which reads captions
+    text: Text = Text()  # of the gru
     projector: tuple[int, ...] = (8192, 8192, 8192)  # widths; the last one is the embedding's D
     projector_batch_norm: bool = True  # after each hidden layer, of the predictor too
     projector_biases: Literal["none", "hidden", "all"] = "none"  # of its layers, of the predictor's too
@@ -60,6 +79,11 @@ class Network:
     batch_norm_momentum: float = 0.9  # of the running averages (torch's 0.1)
     batch_norm_epsilon: float = 1e-5
     remat: bool = False  # recompute the activations of each block in the backward pass: memory for time
+
+    @property
+    def reads_text(self) -> bool:
+        """View b is a caption."""
+        return self.branches == "own" and self.second_encoder == TEXT_ENCODER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,5 +219,11 @@ class Config:
     probe: Probe = Probe()
     knn: Knn = Knn()
     finetune: Finetune = Finetune()
+    retrieval: Retrieval = Retrieval()
     transfer: Mapping[str, Transfer] = dataclasses.field(default_factory=papers_transfers)
     distributed: Distributed = Distributed()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of what the network sees of an example: the recipe's images, and the caption where it reads one."""
+        return tuple(sorted({*self.recipe.views, SECOND} if self.network.reads_text else self.recipe.views))

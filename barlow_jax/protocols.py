@@ -57,6 +57,15 @@ class Finetune:
 
 
 @dataclasses.dataclass(frozen=True)
+class Retrieval:
+    """Images by their captions and captions by their images, from embeddings. Defaults: VSE++'s protocol."""
+
+    ks: tuple[int, ...] = (1, 5, 10)  # R@K: the share of queries with a right one among the first K
+    similarity: Literal["cosine", "dot"] = "cosine"
+    captions: int | None = 5  # of each image, the first so many; none: all
+
+
+@dataclasses.dataclass(frozen=True)
 class Svm:
     """Linear SVMs, one class against the rest, on frozen features of images with several labels.
 

@@ -13,6 +13,8 @@ from typing import Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# The view that goes through the second of two branches; where that reads text, a caption of the image.
+SECOND = "b"
 
 
 @dataclasses.dataclass(frozen=True)

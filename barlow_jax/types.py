@@ -9,12 +9,15 @@ import numpy as np
 
 Array = jax.Array
 Metrics = dict[str, Array]
+# Ids of what is no word of a caption's vocabulary; its words come after.
+PADDING, UNKNOWN = 0, 1
 
 
 class Batch(NamedTuple):
     """What a step sees; host arrays before the mesh places them, global arrays after."""
 
-    # Each [B, height, width, 3] uint8 levels; or what the step is to make them of (barlow_jax.canvas).
+    # Each [B, height, width, 3] uint8 levels, or what the step is to make them of (barlow_jax.canvas); a caption
+    # [B, T] int32 word ids, padded with 0.
     views: Mapping[str, Array]
     labels: Array  # [B] int32, -1 where the data set has none; or [B, C] of several labels (FeatureTable)
     index: Array  # [B] int32 place in the data set; -1 for padding, and for broken images, of an evaluation

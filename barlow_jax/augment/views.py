@@ -29,7 +29,7 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
 
     Args:
       images: `canvas`, `[B, side, side, 3]` uint8 levels, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
-        (`barlow_jax.canvas`).
+        (`barlow_jax.canvas`); others, such as captions, are handed on.
       recipe: of the views.
       size: pixels a side of each whose crop has no other.
       seed: of the run. An image's draws depend on it, the view and the position alone.
@@ -37,10 +37,10 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
     Returns:
       Each view's `[B, size, size, 3]` uint8 levels.
     """
+    made = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
     names = sorted(recipe.views)
     sizes = [recipe.views[name].pixels(size) for name in names]
     places = shelves(sizes, images[CANVAS].shape[1]) or [None] * len(names)
-    made = {}
     for number, name in enumerate(names):
 
         def one(canvas, shape, u, view=recipe.views[name], size=sizes[number], place=places[number]):
@@ -104,5 +104,8 @@ def normalize(images: jax.Array, op: Normalize) -> jax.Array:
 
 
 def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
-    """What the network sees: each view of a batch by its own row of the recipe, float32."""
-    return {name: normalize(images, recipe.views[name].normalize) for name, images in views.items()}
+    """What the network sees: each image of a batch by its own row of the recipe, float32; captions as they are."""
+    return {
+        name: normalize(rows, recipe.views[name].normalize) if name in recipe.views else rows
+        for name, rows in views.items()
+    }

@@ -6,13 +6,16 @@ from flax import nnx
 import jax.numpy as jnp
 
 from barlow_jax import config as config_lib
-from barlow_jax.networks import vit
+from barlow_jax.networks import text, vit
 from barlow_jax.networks.resnet import ResNet, num_features
 
 
 def make(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
-    """From images `[B, height, width, 3]` to representations `[B, H]`; `norm` makes a BatchNorm from a width."""
+    """From images `[B, height, width, 3]`, or word ids `[B, T]`, to representations `[B, H]`; `norm` makes a BatchNorm
+    from a width."""
     dtype = jnp.dtype(config.dtype)
+    if config.encoder == config_lib.TEXT_ENCODER:
+        return text.Gru(config.text, dtype=dtype, rngs=rngs)
     if config.encoder in vit.SIZES:
         return vit.Vit(config.encoder, patch=config.patch, dtype=dtype, remat=config.remat, rngs=rngs)
     return ResNet(
@@ -28,6 +31,8 @@ def make(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
 
 def width_of(config: config_lib.Network) -> int:
     """H."""
+    if config.encoder == config_lib.TEXT_ENCODER:
+        return config.text.hidden
     if config.encoder in vit.SIZES:
         return vit.SIZES[config.encoder][0]
     return num_features(config.encoder, config.width)

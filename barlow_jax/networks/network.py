@@ -14,6 +14,7 @@ from barlow_jax import config as config_lib
 from barlow_jax.methods import HEADS
 from barlow_jax.networks import encoders
 from barlow_jax.networks.heads import Classifier, Projector, Prototypes
+from barlow_jax.recipe import SECOND
 from barlow_jax.types import Grouping, Outputs, ParallelLinear
 
 
@@ -30,8 +31,13 @@ class Factors(nnx.Module):
         return x * self.factors[...]
 
 
-# The view that goes through the second of two branches.
-SECOND = "b"
+def second_of(config: config_lib.Network) -> config_lib.Network | None:
+    """Of the second branch by itself; None where there is one branch."""
+    encoder = config.second_encoder or config.encoder
+    own = config.branches == "own"
+    return (
+        dataclasses.replace(config, branches="shared", second_encoder=None, encoder=encoder) if own else None
+    )
 
 
 class Siamese(nnx.Module):
@@ -60,10 +66,8 @@ class Siamese(nnx.Module):
         self.predictor = head(widths[-1], more) if widths and more else None
         self.prototypes = Prototypes(widths[-1], config.prototypes, rngs=rngs) if config.prototypes else None
         self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
-        other = dataclasses.replace(
-            config, branches="shared", encoder=config.second_encoder or config.encoder
-        )
-        self.second = Siamese(other, make_encoder, parallel, rngs) if config.branches == "own" else None
+        other = second_of(config)
+        self.second = Siamese(other, make_encoder, parallel, rngs) if other else None
 
     def __call__(self, views: Mapping[str, jax.Array], grouping: Grouping) -> dict[str, Outputs]:
         """All views in training mode."""
@@ -132,7 +136,8 @@ class Network:
     def apply(
         self, params: Any, batch_stats: Any, views: Mapping[str, jax.Array], grouping: Grouping = Grouping()
     ) -> tuple[dict[str, Outputs], Any]:
-        """Training mode: `[B, height, width, 3]` images by view to Outputs by view, and the new statistics.
+        """Training mode: `[B, height, width, 3]` images (of captions `[B, T]` word ids) by view to Outputs by view, and
+        the new statistics.
 
         BatchNorm sees the whole (global) batch of the views that `grouping` puts together, of one alone by default.
         """
@@ -143,6 +148,12 @@ class Network:
     def embed(self, params: Any, batch_stats: Any, representations: jax.Array) -> jax.Array:
         """The frozen projector: `[B, H]` representations to `[B, D]` embeddings, running statistics."""
         return nnx.merge(self._graph, params, batch_stats).projector(representations, train=False)
+
+    def embed_view(self, params: Any, batch_stats: Any, name: str, view: jax.Array) -> jax.Array:
+        """The frozen encoder and projector of the view's branch: to `[B, D]` embeddings, running statistics."""
+        module = nnx.merge(self._graph, params, batch_stats)
+        branch = module if module.second is None or name != SECOND else module.second
+        return branch.projector(branch.encoder(view, train=False), train=False)
 
     @property
     def target(self) -> "Network":
