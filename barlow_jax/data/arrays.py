@@ -10,6 +10,7 @@ from barlow_jax import config as config_lib
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.data import npz
 from barlow_jax.data.broken import Broken
+from barlow_jax.data.captions import Captions, none_of
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window, padded
 from barlow_jax.recipe import View
@@ -56,6 +57,9 @@ class Arrays:
 
     def read_labels(self) -> np.ndarray:
         return self._images.labels
+
+    def read_captions(self, data: config_lib.Data) -> Captions:
+        raise none_of(data.name)
 
     def decoded(self, data: config_lib.Data) -> Batch:
         return self._rows(np.arange(self.num_examples), data.canvas)

@@ -1,6 +1,6 @@
 """What a data set holds, said without importing TensorFlow: for checks before anything slow starts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 import difflib
 import pathlib
 import re
@@ -12,7 +12,12 @@ from barlow_jax.errors import UserError
 
 NUM_DIGITS = {"train": 1437, "test": 360}
 # TFDS publishes these with the data set, where a machine without internet does not see them.
-_KNOWN = {"digits": NUM_DIGITS, "imagenet2012": {"train": 1_281_167, "validation": 50_000}}
+_KNOWN = {
+    "digits": NUM_DIGITS,
+    "imagenet2012": {"train": 1_281_167, "validation": 50_000},
+    # Karpathy and Fei-Fei's split.
+    "coco_captions": {"train": 82_783, "restval": 30_504, "val": 5_000, "test": 5_000},
+}
 # As TFDS looks for. What a file holds is told from its bytes: views.decode.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -24,15 +29,14 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
             return _count_folder(data, splits)
         if data.name == "arrays":
             return npz.count(data, splits)
+        if data.name == "captioned_digits":
+            return _of_known(data, splits, NUM_DIGITS)
         builder = tfds_builder(data)
     except UserError as error:
         return {}, [str(error)]
     known = builder.info.splits
     if not known:  # not prepared yet, and sizes are not published with the data set
-        sizes = _KNOWN.get(data.name, {})
-        parts = [part for split in splits for part in re.findall(r"(\w+)(?:\[[^]]*\])?", split)]
-        counts = {split: sizes[split] for split in splits if split in sizes}
-        return counts, [_no_split(data, part, sizes) for part in parts if sizes and part not in sizes]
+        return _of_known(data, splits, _KNOWN.get(data.name, {}))
     counts, problems = {}, []
     for split in splits:
         try:
@@ -40,6 +44,14 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
         except (KeyError, ValueError):
             problems.append(_no_split(data, split, known))
     return counts, problems
+
+
+def _of_known(
+    data: config_lib.Data, splits: tuple[str, ...], sizes: Mapping[str, int]
+) -> tuple[dict[str, int], list[str]]:
+    parts = [part for split in splits for part in re.findall(r"(\w+)(?:\[[^]]*\])?", split)]
+    counts = {split: sizes[split] for split in splits if split in sizes}
+    return counts, [_no_split(data, part, sizes) for part in parts if sizes and part not in sizes]
 
 
 def _no_split(data: config_lib.Data, split: str, there: Iterable[str]) -> str:
@@ -50,7 +62,12 @@ def not_at_hand(data: config_lib.Data) -> str | None:
     """Why a data set cannot be read here and now, with what to do; None where it can. Prepares nothing."""
     splits = tuple(dict.fromkeys((data.train_split, data.eval_split)))
     _, problems = count_images(data, splits)
-    if problems or data.name in ("digits", "folder", "arrays"):  # the digits are prepared in a second
+    if problems or data.name in (
+        "digits",
+        "captioned_digits",
+        "folder",
+        "arrays",
+    ):  # the digits are prepared in a second
         return problems[0] if problems else None
     builder = tfds_builder(data)
     if builder.data_path.exists():
@@ -76,7 +93,7 @@ def tfds_builder(data: config_lib.Data) -> Any:
     try:
         return tfds.builder(data.name, data_dir=data.data_dir)
     except tfds.core.DatasetNotFoundError:
-        names = ["digits", "folder", "arrays", *tfds.list_builders()]
+        names = ["digits", "captioned_digits", "folder", "arrays", *tfds.list_builders()]
         near = difflib.get_close_matches(data.name, names, 1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None

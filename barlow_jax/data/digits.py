@@ -7,7 +7,7 @@ here as 0..255. Four fifths of each class train, the rest tests.
 import numpy as np
 import tensorflow_datasets as tfds
 
-from barlow_jax.data.catalog import NUM_DIGITS
+from barlow_jax.data import sklearn_digits
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -30,22 +30,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
         del dl_manager  # the images come with scikit-learn
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
+        return {name: self._generate_examples(digits) for name, digits in sklearn_digits.read().items()}
 
-        digits = load_digits()
-        split = train_test_split(
-            np.arange(len(digits.target)),
-            test_size=NUM_DIGITS["test"],
-            stratify=digits.target,
-            random_state=0,
-        )
-        levels = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-        return {
-            name: self._generate_examples(np.sort(index), levels, digits.target)
-            for name, index in zip(("train", "test"), split, strict=True)
-        }
-
-    def _generate_examples(self, index: np.ndarray, levels: np.ndarray, labels: np.ndarray):
-        for i in index:
-            yield int(i), {"image": levels[i], "label": int(labels[i])}
+    def _generate_examples(self, digits: sklearn_digits.Digits):
+        for levels, label, index in zip(*digits, strict=True):
+            yield int(index), {"image": levels[..., np.newaxis], "label": int(label)}

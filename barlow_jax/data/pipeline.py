@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from barlow_jax import config as config_lib
 from barlow_jax.canvas import POSITION
-from barlow_jax.data import mending, views as views_lib
+from barlow_jax.data import captions as captions_lib, mending, views as views_lib
+from barlow_jax.data.captions import Vocabulary
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window, padded
-from barlow_jax.recipe import View
+from barlow_jax.recipe import SECOND, View
 from barlow_jax.types import Batch
 
 
@@ -22,8 +23,9 @@ def train_batches(
     data: config_lib.Data,
     views: Mapping[str, View],
     window: Window,
+    vocabulary: Vocabulary | None = None,
 ) -> Iterator[Batch]:
-    """This process's rows of the batches of a window's steps.
+    """This process's rows of the batches of a window's steps; with a vocabulary view b is a caption.
 
     What comes out depends on the order's seed and the step alone: each view of each image is drawn
     from (seed, view, global position), and the processes' rows, put together, are the global batch.
@@ -34,6 +36,14 @@ def train_batches(
       UserError: the split has more such images than `data.max_broken`.
     """
     views = dict(sorted(views.items()))
+
+    def drawn(texts: np.ndarray, position: np.int64) -> np.ndarray:
+        caption = captions_lib.drawn([text.decode() for text in texts], window.order.seed, int(position))
+        return vocabulary.ids(caption, data.caption_words)
+
+    def ids(texts: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        words = tf.numpy_function(drawn, [texts, position], tf.int32, stateful=False)
+        return tf.ensure_shape(words, [data.caption_words])
 
     def example(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
@@ -48,6 +58,8 @@ def train_batches(
         else:
             each = zip(views.items(), seeds, strict=True)
             made = {name: views_lib.make_view(image, view, size, seed) for (name, view), seed in each}
+        if vocabulary is not None:
+            made[SECOND] = ids(source.captions(record), position)
         return Batch(made, label, tf.cast(index, tf.int32))
 
     return train_steps(source, data, window, example)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from barlow_jax import config as config_lib
 from barlow_jax.canvas import CANVAS, SHAPE
 from barlow_jax.data import pipeline, sources, views as views_lib
+from barlow_jax.data.captions import Captions, Vocabulary, none_of
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window
 from barlow_jax.recipe import View
@@ -28,7 +29,8 @@ class Records:
     def train_batches(
         self, data: config_lib.Data, views: Mapping[str, View], window: Window
     ) -> Iterator[Batch]:
-        return pipeline.train_batches(self._source, data, views, window)
+        vocabulary = self._vocabulary(data) if data.caption_words else None
+        return pipeline.train_batches(self._source, data, views, window, vocabulary)
 
     def eval_batches(
         self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None
@@ -39,6 +41,15 @@ class Records:
 
     def read_labels(self) -> np.ndarray:
         return sources.read_labels(self._source)
+
+    def read_captions(self, data: config_lib.Data) -> Captions:
+        vocabulary = self._vocabulary(data)
+        return vocabulary.all_ids(list(sources.read_captions(self._source)), data.caption_words)
+
+    def _vocabulary(self, data: config_lib.Data) -> Vocabulary:
+        if self._source.counted is None:
+            raise none_of(data.name)
+        return Vocabulary(self._source.counted(), data.caption_min_count)
 
     def decoded(self, data: config_lib.Data) -> Batch:
         """All are decoded by this process, so all broken ones are named and counted by it, before a step."""

@@ -4,7 +4,7 @@ Reading by index is what makes the order of the data a function of (seed, step),
 hosts and from any step, without a shuffle buffer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import os
 import struct
@@ -16,7 +16,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from barlow_jax import config as config_lib
-from barlow_jax.data import catalog
+from barlow_jax.data import catalog, word_counts
 from barlow_jax.data.broken import Broken
 from barlow_jax.errors import UserError
 
@@ -38,6 +38,12 @@ class Source:
     # of images with several labels, [C]: 1 shown, 0 not, -1 not to be counted.
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     broken: Broken  # its images that could not be decoded, as far as they were met
+    captions: Callable[[tf.Tensor], tf.Tensor] | None = (
+        None  # one record to [n] UTF-8 captions; None: there are none
+    )
+    counted: Callable[[], Mapping[str, int]] | None = (
+        None  # how often the captions of data.train_split have each word
+    )
 
 
 def open_split(data: config_lib.Data, split: str) -> Source:
@@ -58,7 +64,22 @@ def open_split(data: config_lib.Data, split: str) -> Source:
         except AssertionError as error:  # archives that their licence wants downloaded by hand
             raise UserError(str(error)) from None
         builder = catalog.tfds_builder(data)
-    return _open_tfds(builder, split, keep)
+    source = _open_tfds(builder, split, keep)
+    if source.captions is None:
+        return source
+
+    def counted() -> Mapping[str, int]:
+        train = source if split == data.train_split else _open_tfds(builder, data.train_split, None)
+        return word_counts.of(builder.data_path, data.train_split, lambda: read_captions(train))
+
+    return dataclasses.replace(source, counted=counted)
+
+
+def read_captions(source: Source) -> Iterator[list[str]]:
+    """Of each example, in the order of the split; no image is decoded."""
+    records = tf.data.Dataset.range(source.num_examples).batch(256).map(source.fetch).unbatch()
+    for texts in records.map(source.captions).as_numpy_iterator():
+        yield [text.decode() for text in texts]
 
 
 def read_labels(source: Source) -> np.ndarray:
@@ -138,8 +159,24 @@ def _open_tfds(builder: Any, split: str, keep: Callable[[Read], Read] | None) ->
         example = features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
         return example[image_key], tf.cast(read_label(example), tf.int32)
 
+    read_texts = _texts(builder)
+
+    def captions(record: tf.Tensor) -> tf.Tensor:
+        return read_texts(
+            features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
+        )
+
     broken = Broken(lambda index: f"example {index} of {builder.name}'s split {split!r}")
-    return Source(num_examples, num_classes, several, fetch, parse, broken)
+    return Source(num_examples, num_classes, several, fetch, parse, broken, captions if read_texts else None)
+
+
+def _texts(builder: Any) -> Callable[[Mapping[str, Any]], tf.Tensor] | None:
+    """What reads the captions of an example, as `coco_captions` has them; None where there are none."""
+    features = builder.info.features
+    kind = dict(features.items()).get("captions")
+    if isinstance(kind, tfds.features.Sequence) and "text" in getattr(kind.feature, "keys", tuple)():
+        return lambda example: example["captions"]["text"]
+    return None
 
 
 def _labels(builder: Any) -> tuple[int | None, bool, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:

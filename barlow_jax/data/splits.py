@@ -7,6 +7,7 @@ import numpy as np
 
 from barlow_jax import config as config_lib
 from barlow_jax.data.broken import Broken
+from barlow_jax.data.captions import Captions
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window
 from barlow_jax.recipe import View
@@ -27,7 +28,8 @@ class Split(Protocol):
         """This process's rows of the batches of a window's steps.
 
         With `data.augment_on` "host" the views are `views`, finished; with "device" they are what the step makes
-        them of (`barlow_jax.canvas`).
+        them of (`barlow_jax.canvas`). With `data.caption_words` view b is a caption, `[B, caption_words]` int32 ids
+        (`captions.Vocabulary`): one of the image's, drawn from (seed, position) (`captions.drawn`).
 
         What comes out depends on the order's seed and the step alone, and the processes' rows, put together, are
         the global batch. Another image (`Window.stand_ins`) takes the row of one that cannot be decoded, which is
@@ -52,6 +54,13 @@ class Split(Protocol):
     def read_labels(self) -> np.ndarray:
         """`[N]` or `[N, C]` int32 labels (types.Batch), in the order of the split."""
 
+    def read_captions(self, data: config_lib.Data) -> Captions:
+        """All captions of all examples; no image is decoded.
+
+        Raises:
+          UserError: there are none.
+        """
+
     def decoded(self, data: config_lib.Data) -> Batch:
         """All examples as one batch of N host rows, with the views `canvas` and `shape` of `barlow_jax.canvas`.
 
@@ -72,6 +81,10 @@ def open_split(data: config_lib.Data, split: str) -> Split:
         from barlow_jax.data import arrays
 
         return arrays.Arrays.of(data, split)
+    if data.name == "captioned_digits":
+        from barlow_jax.data import captioned_digits
+
+        return captioned_digits.CaptionedDigits.of(data, split)
     try:
         import tensorflow  # noqa: F401  it takes 10 s, or is not installed
         import tensorflow_datasets  # noqa: F401

@@ -1,0 +1,154 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from barlow_jax.config import Data
+from barlow_jax.data import captioned_digits, captions as captions_lib, sklearn_digits, splits
+from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, describe, facts
+from barlow_jax.errors import UserError
+from barlow_jax.order import Order, Share, Window
+
+DATA = Data(
+    name="captioned_digits", eval_split="test", image_size=8, eval_resize=8, canvas=8, augment_on="device",
+    caption_words=12,
+)  # fmt: skip
+WHOLE = Share()
+
+
+@pytest.fixture(scope="module")
+def source():
+    return splits.open_split(DATA, "train")
+
+
+def _stroke(slope, width):
+    """A line through the centre of 41 x 41 pixels, `slope` columns to the right for each row upwards."""
+    rows, columns = np.mgrid[:41, :41]
+    return np.where(np.abs(columns - 20 - slope * (20 - rows)) <= width / 2, 255, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("slope", "words"),
+    [(-0.25, "leaning far left"), (-0.1, "leaning left"), (0, "upright"), (0.1, "leaning right"), (0.25, "leaning far right")],
+)  # fmt: skip
+def test_a_stroke_leans_as_it_was_drawn(slope, words):
+    assert facts(_stroke(slope, 5))[1] == words
+    assert facts(np.roll(_stroke(slope, 5), 3, axis=1))[1] == words, "wherever it stands"
+    assert facts(_stroke(slope, 5) // 3)[1] == words, "and however faint"
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"),
+    [(0.2, "very thin"), (0.28, "thin"), (0.3, "medium"), (0.32, "thick"), (0.5, "very thick")],
+)
+def test_more_ink_is_a_thicker_sign(mean, words):
+    assert facts(np.full((8, 8), round(255 * mean), np.uint8))[0] == words
+
+
+def test_an_empty_image_has_words_too():
+    assert facts(np.zeros((8, 8), np.uint8)) == ("very thin", "upright")
+
+
+def test_the_lean_of_real_digits_is_that_of_their_moments():
+    """By scipy's centre of mass, and of the second moments those about it."""
+    ends = np.array([-np.inf, *LEANS[1], np.inf])
+    for levels in sklearn_digits.read()["test"].levels[:60]:
+        row, column = ndimage.center_of_mass(levels)
+        rows, columns = np.mgrid[:8, :8]
+        both, up = (
+            np.average(p, weights=levels) for p in ((rows - row) * (columns - column), (rows - row) ** 2)
+        )
+        place = LEANS[0].index(facts(levels)[1])
+        assert ends[place] - 1e-9 <= -both / up <= ends[place + 1] + 1e-9
+
+
+def test_an_image_has_five_phrasings_that_all_say_its_facts():
+    captions = describe(_stroke(0.25, 5), 8, 17)
+    assert len(set(captions)) == 5 and captions == describe(_stroke(0.25, 5), 8, 17)
+    assert captions != describe(_stroke(0.25, 5), 8, 18)
+    weight = facts(_stroke(0.25, 5))[0]
+    for caption in captions:
+        assert all(words in caption for words in ("eight", weight, "leaning far right"))
+        assert "a eight" not in caption
+    said = {captions_lib.words_of(c)[0] for number in range(30) for c in describe(_stroke(0, 5), 1, number)}
+    assert len(said) >= 5 and len(PHRASINGS) == 7, "all phrasings come up"
+
+
+def test_all_the_words_are_used_and_none_for_most():
+    said = [facts(image) for image in sklearn_digits.read()["train"].levels]
+    for place, (words, _) in enumerate((WEIGHTS, LEANS)):
+        shares = [np.mean([each[place] == word for each in said]) for word in words]
+        assert min(shares) > 0.04 and max(shares) < 0.4
+
+
+def test_its_images_and_labels_are_those_of_the_digits(source):
+    from barlow_jax.data.digits import Digits  # needs TFDS
+
+    recorded = {
+        number: (example["image"][..., 0], example["label"])
+        for number, example in Digits(data_dir="/nonexistent")._generate_examples(
+            sklearn_digits.read()["train"]
+        )
+    }
+    whole = source.decoded(DATA)
+    assert source.num_examples == len(recorded) == 1437
+    for row, (image, label) in enumerate(recorded.values()):
+        np.testing.assert_array_equal(whole.views["canvas"][row], np.repeat(image[..., np.newaxis], 3, -1))
+        assert whole.labels[row] == label
+
+
+def test_the_vocabulary_is_that_of_the_training_split_in_every_split(source):
+    test = splits.open_split(DATA, "test")
+    captions = [c for several in test.captions for c in several]
+    for caption in captions[:50]:
+        np.testing.assert_array_equal(source.vocabulary.ids(caption, 12), test.vocabulary.ids(caption, 12))
+    made = test.read_captions(DATA)
+    assert made.words.shape == (1800, 12) and not np.any(made.words == 1), "no word is unknown"
+    np.testing.assert_array_equal(made.example, np.repeat(np.arange(360), 5))
+    np.testing.assert_array_equal(made.words[7], test.vocabulary.ids(test.captions[1][2], 12))
+
+
+def _batches(source, first_step=0, num_steps=4, share=WHOLE, data=DATA):
+    window = Window(Order(3, source.num_examples, 32), first_step, num_steps, share)
+    return [batch for batch in source.train_batches(data, {}, window)]
+
+
+def test_a_step_has_one_of_each_images_captions_and_every_start_and_share_the_same(source):
+    whole = _batches(source)
+    several = set()
+    for batch in whole:
+        assert batch.views["b"].shape == (32, 12) and batch.views["b"].dtype == np.int32
+        for index, words in zip(batch.index, batch.views["b"], strict=True):
+            own = [source.vocabulary.ids(caption, 12).tolist() for caption in source.captions[index]]
+            several.add(own.index(words.tolist()))
+    assert several == set(range(5))
+    for later, batch in zip(_batches(source, first_step=2), whole[2:], strict=True):
+        np.testing.assert_array_equal(later.views["b"], batch.views["b"])
+    halves = [_batches(source, share=Share(process, 2)) for process in range(2)]
+    for step, batch in enumerate(whole):
+        together = np.concatenate([half[step].views["b"] for half in halves])
+        np.testing.assert_array_equal(together, batch.views["b"])
+
+
+def test_an_image_that_comes_again_may_have_another_caption(source):
+    epochs = source.num_examples // 32
+    first, later = (_batches(source, start, start + epochs) for start in (0, epochs))
+    seen = [
+        {i: w.tolist() for b in run for i, w in zip(b.index.tolist(), b.views["b"], strict=True)}
+        for run in (first, later)
+    ]
+    both = seen[0].keys() & seen[1].keys()
+    share = np.mean([seen[0][i] != seen[1][i] for i in both])
+    assert 0.75 < share < 0.85, "four times in five"
+
+
+def test_without_caption_words_they_are_digits_alone(source):
+    (batch,) = _batches(source, num_steps=1, data=dataclasses.replace(DATA, caption_words=0))
+    assert set(batch.views) == {"canvas", "shape", "position"}
+
+
+def test_another_split_is_refused_with_those_that_are_there():
+    with pytest.raises(UserError, match=r"no split 'validation'; it has train, test"):
+        splits.open_split(DATA, "validation")
+    assert DATA.name == captioned_digits.NAME

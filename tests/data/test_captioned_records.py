@@ -1,0 +1,136 @@
+"""Captions of a TFDS data set, with the features of `coco_captions`."""
+
+import dataclasses
+import json
+
+import captioned
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from barlow_jax.config import Data
+from barlow_jax.data import captions as captions_lib, sources, splits
+from barlow_jax.errors import UserError
+from barlow_jax.order import Order, Share, Window
+from barlow_jax.recipe import OPS, View, without
+
+# Ops that are never applied are never built.
+VIEWS = {"a": without(View(), (op for op in OPS if op not in ("crop", "normalize")))}
+WHOLE = Share()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    captioned.TinyCaptions(data_dir=str(folder)).download_and_prepare(file_format="array_record")
+    return Data(
+        name="tiny_captions", data_dir=str(folder), train_split="train+restval", eval_split="test", image_size=8,
+        eval_resize=8, canvas=16, caption_words=6, caption_min_count=2,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    """Of what the builder was given."""
+    texts = [
+        text for split in ("train", "restval") for _, several in captioned.examples(split) for text in several
+    ]
+    return captions_lib.Vocabulary(captions_lib.count_words(texts), 2)
+
+
+def _own(split):
+    """Captions by the bytes of the image."""
+    return {image.tobytes(): texts for part in split.split("+") for image, texts in captioned.examples(part)}
+
+
+def _images(source, data):
+    """The whole images, in the order of the split."""
+    whole = source.decoded(data)
+    pairs = zip(whole.views["canvas"], whole.views["shape"].tolist(), strict=True)
+    return [canvas[:height, :width].tobytes() for canvas, (height, width) in pairs]
+
+
+def _batches(source, data, place="host", first_step=0, share=WHOLE):
+    data = dataclasses.replace(data, augment_on=place)
+    return list(
+        source.train_batches(data, VIEWS, Window(Order(3, source.num_examples, 16), first_step, 4, share))
+    )
+
+
+def test_tfds_s_coco_has_the_features_that_are_looked_for():
+    """Its own description, without its images."""
+    described, tiny = (
+        tfds.builder(name, data_dir="/nonexistent").info.features
+        for name in ("coco_captions", "tiny_captions")
+    )
+    assert set(described) == set(tiny) and described.dtype == tiny.dtype
+    for name in ("coco_captions", "tiny_captions"):
+        read = sources._texts(tfds.builder(name, data_dir="/nonexistent"))
+        assert read({"captions": {"text": ["a", "b"]}}) == ["a", "b"]
+    assert sources._texts(tfds.builder("cifar10", data_dir="/nonexistent")) is None
+
+
+def test_evaluation_has_all_captions_of_each_image(data, vocabulary):
+    source, own = splits.open_split(data, "test"), _own("test")
+    made, images = source.read_captions(data), _images(source, data)
+    assert source.num_classes is None and source.num_examples == len(own) == 24
+    np.testing.assert_array_equal(
+        made.example, np.repeat(np.arange(24), [len(own[image]) for image in images])
+    )
+    expected = [vocabulary.ids(text, 6) for image in images for text in own[image]]
+    np.testing.assert_array_equal(made.words, expected)
+
+
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_a_step_has_one_of_each_images_captions_the_same_from_any_start(data, vocabulary, place):
+    source, own = splits.open_split(data, data.train_split), _own(data.train_split)
+    images, whole, several = _images(source, data), _batches(source, data, place), set()
+    for batch in whole:
+        assert set(batch.views) == ({"a", "b"} if place == "host" else {"canvas", "shape", "position", "b"})
+        for index, words in zip(batch.index, batch.views["b"], strict=True):
+            theirs = [vocabulary.ids(text, 6).tolist() for text in own[images[index]]]
+            several.add(theirs.index(words.tolist()))
+    assert several >= {0, 1, 2, 3} and whole[0].views["b"].dtype == np.int32
+    np.testing.assert_array_equal(
+        _batches(source, data, place, first_step=2)[0].views["b"], whole[2].views["b"]
+    )
+    halves = [_batches(source, data, place, share=Share(process, 2)) for process in range(2)]
+    together = np.concatenate([half[1].views["b"] for half in halves])
+    np.testing.assert_array_equal(together, whole[1].views["b"])
+
+
+def test_captions_change_nothing_of_the_images(data):
+    source = splits.open_split(data, data.train_split)
+    for place in ("host", "device"):
+        with_them = _batches(source, data, place)
+        without = _batches(source, dataclasses.replace(data, caption_words=0), place)
+        for one, other in zip(with_them, without, strict=True):
+            assert "b" not in other.views
+            for name, rows in other.views.items():
+                np.testing.assert_array_equal(one.views[name], rows)
+
+
+def test_words_are_counted_once_and_kept_beside_the_data(data, vocabulary, monkeypatch):
+    splits.open_split(data, "test").read_captions(data)
+    (kept,) = sources.catalog.tfds_builder(data).data_path.glob("word_counts*")
+    assert kept.name == "word_counts-train_restval.json"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sources, "read_captions", lambda source: pytest.fail("the training split is read again")
+        )
+        (batch,) = _batches(splits.open_split(data, data.train_split), data)[:1]
+    assert batch.views["b"].max() < len(vocabulary)
+    # Of another split, or of other rules for words, they are no use.
+    whole = json.loads(kept.read_text())
+    kept.write_text(json.dumps(whole | {"split": "train_restval", "counts": {}}))
+    again = splits.open_split(data, "test").read_captions(data)
+    assert again.words.max() > 1 and json.loads(kept.read_text()) == whole
+
+
+def test_a_data_set_without_captions_says_so(tmp_path):
+    np.savez(tmp_path / "test.npz", images=np.zeros((2, 8, 8), np.uint8))
+    arrays = Data(name="arrays", data_dir=str(tmp_path), caption_words=4)
+    digits = Data(name="digits", train_split="test", caption_words=4)
+    for data in (arrays, digits):
+        with pytest.raises(UserError, match=f"{data.name} has no captions; set it to 0"):
+            splits.open_split(data, "test").read_captions(data)
