@@ -21,6 +21,7 @@ PROGRAMS = {
     "knn": "weighted cosine k-NN, and Euclidean, on the newest checkpoint's encoder",
     "finetune": "encoder and a new classifier on a share of the labels (semi-supervised)",
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
+    "retrieve": "images by their captions and captions by their images: R@K of a run on image and text",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",

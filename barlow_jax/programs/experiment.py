@@ -148,7 +148,7 @@ class Experiment:
 def setup_of(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> Setup:
     """What the method is told of the run."""
     return Setup(
-        views=tuple(sorted(config.recipe.views)),
+        views=config.views,
         width=(0, *config.network.projector)[-1],
         batch_size=config.train.batch_size,
         steps_per_epoch=steps_per_epoch,

@@ -83,7 +83,10 @@ def tuned(config: Config, num_classes: int, batch_size: int) -> Config:
     return dataclasses.replace(
         config,
         recipe=Recipe({"a": classifier_view(config.recipe.views["a"])}),
-        network=dataclasses.replace(config.network, **HEADS | {"num_classes": num_classes}),
+        data=dataclasses.replace(config.data, caption_words=0),
+        network=dataclasses.replace(
+            config.network, branches="shared", second_encoder=None, **HEADS | {"num_classes": num_classes}
+        ),
         objective=config_lib.Objective(name="classification"),
         train=dataclasses.replace(config.train, batch_size=batch_size, microbatches=1),
         mesh=dataclasses.replace(config.mesh, projector="replicated"),

@@ -13,9 +13,10 @@ from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.encoders import width_of
-from barlow_jax.networks.network import Factors
+from barlow_jax.networks.network import Factors, second_of
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment, init_of, setup_of
+from barlow_jax.recipe import SECOND
 from barlow_jax.step import compile_step
 from barlow_jax.types import Batch, Context, Outputs, TrainState
 
@@ -37,17 +38,25 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
     rows, parts, layout = order.batch_size, experiment.step_parts(order), experiment.layout
     sides = {name: view.pixels(config.data.image_size) for name, view in config.recipe.views.items()}
     views = {name: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8) for name, side in sides.items()}
+    captions = jax.ShapeDtypeStruct((rows, config.data.caption_words), jnp.int32)
+    views |= {name: captions for name in config.views if name not in views}
     if part == "head":
         network = dataclasses.replace(experiment.network, make_encoder=Factors)
         parts |= {"network": network, "normalize": dict, "augment": None}
-        views = dict.fromkeys(views, jax.ShapeDtypeStruct((rows, width_of(config.network)), jnp.float32))
+        views = {name: jax.ShapeDtypeStruct((rows, _width(config, name)), jnp.float32) for name in views}
     state = jax.eval_shape(init_of(parts), jax.random.key(0))
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
     if parts["augment"] is not None:
-        views = abstract_images(config)
+        views = abstract_images(config) | {n: v for n, v in views.items() if n not in config.recipe.views}
     batch = Batch(views, numbers, numbers)
     abstract = state._replace(**layout.abstract(state.parts()))
     return compile_step(layout, abstract, **parts).lower(abstract, batch), abstract
+
+
+def _width(config: Config, view: str) -> int:
+    """H of the view's branch."""
+    second = second_of(config.network)
+    return width_of(second if second and view == SECOND else config.network)
 
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
@@ -63,7 +72,7 @@ def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
 def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
     """`[N, D]` of each view."""
     shape = (config.train.batch_size, config.network.projector[-1])
-    return dict.fromkeys(config.recipe.views, jax.ShapeDtypeStruct(shape, jnp.dtype(config.network.dtype)))
+    return dict.fromkeys(config.views, jax.ShapeDtypeStruct(shape, jnp.dtype(config.network.dtype)))
 
 
 def jit_loss(config: Config, layout: Layout) -> Callable:

@@ -108,6 +108,11 @@ def _check_labels(config: Config, source: splits.Split) -> None:
             f"{config.data.name} has several labels an image, and the k-NN that watches the run needs one: "
             "set --config.monitor.every_epochs=0"
         )
+    if source.num_classes is None and config.monitor.every_epochs:
+        raise UserError(
+            f"{config.data.name} has no labels, and the k-NN that watches the run needs them: "
+            "set --config.monitor.every_epochs=0"
+        )
     classes = config.network.num_classes
     if classes and (source.several_labels or source.num_classes != classes):
         there = (

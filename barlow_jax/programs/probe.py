@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterable
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -70,6 +71,7 @@ def _epochs(
         chosen = FeatureTable(scale(train.features[rows]), train.labels[rows])
         return linear.table_batches(chosen, config.probe.batch_size, seed)
     source = splits.open_split(config.data, config.data.train_split)
+    images_alone = dataclasses.replace(config.data, caption_words=0)
     views = {"probe": classifier_view(config.recipe.views["a"])}
     order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
     crop = None
@@ -82,7 +84,7 @@ def _epochs(
         window = Window(
             order, first_step, first_step + order.steps_per_epoch, experiment.share, train.index[rows]
         )
-        for batch in source.train_batches(config.data, views, window):
+        for batch in source.train_batches(images_alone, views, window):
             table = features.encode_batch(encode, batch, experiment.layout, crop)
             yield FeatureTable(scale(table.features), table.labels)
 

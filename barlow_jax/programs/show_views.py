@@ -58,7 +58,7 @@ def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.nda
         if place == "device":
             size, seed = config.data.image_size, config.seed
             views = jax.jit(partial(augment, recipe=config.recipe, size=size, seed=seed))(views)
-        made |= {f"view {name}, {place}": np.asarray(images) for name, images in views.items()}
+        made |= {f"view {name}, {place}": np.asarray(views[name]) for name in config.recipe.views}
     return {"original": originals.views["eval"]} | dict(sorted(made.items()))
 
 

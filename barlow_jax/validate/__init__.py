@@ -48,6 +48,9 @@ def _ranges(config: Config) -> Iterator[str]:
         "monitor.max_images": config.monitor.max_images,
         "data.image_size": config.data.image_size,
         "data.canvas": config.data.canvas,
+        "data.caption_min_count": config.data.caption_min_count,
+        "network.text.embedding": config.network.text.embedding,
+        "network.text.hidden": config.network.text.hidden,
         "data.prefetch": config.data.prefetch,
         "distributed.initialization_timeout_s": config.distributed.initialization_timeout_s,
         "distributed.heartbeat_timeout_s": config.distributed.heartbeat_timeout_s,
@@ -66,6 +69,7 @@ def _ranges(config: Config) -> Iterator[str]:
     }
     not_negative |= {
         "seed": config.seed,
+        "data.caption_words": config.data.caption_words,
         "data.threads": config.data.threads,
         "optim.weight_decay": config.optim.weight_decay,
         "optim.warmup_epochs": config.optim.warmup_epochs,
@@ -89,7 +93,8 @@ def _shapes(config: Config) -> Iterator[str]:
     sizes = {f"recipe.views.{name}.crop.size": view.crop.size for name, view in config.recipe.views.items()}
     sizes = {key: size for key, size in sizes.items() if size is not None}
     for key, size in ({"data.image_size": config.data.image_size} | sizes).items():
-        for encoder in dict.fromkeys((network.encoder, network.second_encoder or network.encoder)):
+        second = None if network.reads_text else network.second_encoder
+        for encoder in dict.fromkeys((network.encoder, second or network.encoder)):
             yield from (f"config.{key}: {words}, got {size}" for words in _too_small(network, encoder, size))
     if config.data.image_size > config.data.eval_resize:
         yield (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 import math
 
-from barlow_jax.config import Config, Finetune, Knn, Probe, Svm
+from barlow_jax.config import Config, Finetune, Knn, Probe, Retrieval, Svm
 from barlow_jax.validate import bounds
 
 
@@ -12,6 +12,7 @@ def evaluation_problems(config: Config) -> Iterator[str]:
     yield from _probe("probe", config.probe)
     yield from _knn(config.knn)
     yield from _finetune(config.finetune)
+    yield from _retrieval(config.retrieval)
     for name, transfer in config.transfer.items():
         yield from _probe(f"transfer.{name}.probe", transfer.probe)
         yield from _svm(f"transfer.{name}.svm", transfer.svm)
@@ -73,6 +74,13 @@ def _finetune(finetune: Finetune) -> Iterator[str]:
     )
     yield from _label_fractions("finetune", finetune.label_fractions)
     yield from _milestones("finetune", finetune.milestones)
+
+
+def _retrieval(retrieval: Retrieval) -> Iterator[str]:
+    if not retrieval.ks or min(retrieval.ks) < 1:
+        yield f"config.retrieval.ks: needs one or more numbers from 1, got {retrieval.ks}"
+    if retrieval.captions is not None and retrieval.captions < 1:
+        yield f"config.retrieval.captions: must be 1 or more, or none for all, got {retrieval.captions}"
 
 
 def _milestones(prefix: str, values: tuple[float, ...]) -> Iterator[str]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 import pathlib
 import typing
 
-from barlow_jax.config import Config, Network
+from barlow_jax.config import TEXT_ENCODER, Config, Network
 from barlow_jax.methods import HEADS, NEEDS, Needs
+from barlow_jax.recipe import SECOND
 from barlow_jax.validate import bounds
 
 # Without importing them: that would import jax.
@@ -55,7 +56,7 @@ def _branches(config: Config, needs: Needs | None) -> Iterator[str]:
     if network.branches == "own" and needs is not None and not needs.branches:
         yield f"config.network.branches: {config.objective.name} has one network for all views; set it to shared"
     if network.second_encoder is not None:
-        encoders = typing.get_args(typing.get_type_hints(Network)["encoder"])
+        encoders = (*typing.get_args(typing.get_type_hints(Network)["encoder"]), TEXT_ENCODER)
         if network.branches != "own":
             yield "config.network.second_encoder: belongs to config.network.branches=own; set that, or this to none"
         elif network.second_encoder not in encoders:
@@ -66,6 +67,11 @@ def _branches(config: Config, needs: Needs | None) -> Iterator[str]:
 
 def _widths(config: Config) -> Iterator[str]:
     network = config.network
+    if network.text.vocabulary < 3:
+        yield (
+            "config.network.text.vocabulary: needs 3 rows or more, the first two of padding and of the unknown word, "
+            f"got {network.text.vocabulary}"
+        )
     if network.projector and min(network.projector) < 1:
         yield f"config.network.projector: needs one or more widths from 1, got {network.projector}"
     elif network.projector and network.predictor:
@@ -83,6 +89,13 @@ def _widths(config: Config) -> Iterator[str]:
 
 def _views(config: Config, needs: Needs) -> Iterator[str]:
     there = config.recipe.views
+    if config.network.reads_text:
+        if sorted(there) != sorted(set(needs.views) - {SECOND}):
+            yield (
+                f"config.recipe.views: view {SECOND} is a caption, and the recipe that of the images: "
+                f"{' and '.join(set(needs.views) - {SECOND})} alone, got {', '.join(sorted(there))}"
+            )
+        return
     if not set(needs.views) <= set(there) or (len(there) > len(needs.views) and not needs.more_views):
         only = "" if needs.more_views else " and no other"
         yield (
