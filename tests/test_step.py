@@ -36,6 +36,9 @@ def _batch(config, seed=0):
     if config.data.augment_on == "device":
         positions = np.arange(seed * rows, (seed + 1) * rows, dtype=np.uint32)
         views = {CANVAS: views["a"], SHAPE: np.full((rows, 2), size, np.int32), POSITION: positions}
+    if config.network.reads_text:
+        words = rng.integers(2, 30, (rows, 6), dtype=np.int32)
+        views["b"] = np.where(np.arange(6) < rng.integers(1, 7, (rows, 1)), words, 0)
     return Batch(views, np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32))
 
 
@@ -72,6 +75,32 @@ def test_one_device_and_eight_give_the_same_loss_and_gradients(small_config, typ
     gradients = [jax.tree.map(np.subtract, start, state.params) for state in (eight, one)]
     assert relative(*gradients) < 1e-5
     assert relative(eight.batch_stats, one.batch_stats) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "place"), [("barlow_twins", "device"), ("vicreg", "host")])
+def test_images_and_captions_give_one_device_and_eight_the_same(small_config, typed, name, place, relative):
+    """With the sharded projectors of both branches, and in microbatches of all devices."""
+    small_config.objective.name, small_config.data.augment_on = name, place
+    small_config.train.batch_size, small_config.train.microbatches = 64, 2 if place == "device" else 1
+    small_config.data.canvas, small_config.data.caption_words = 8, 6
+    with small_config.unlocked():
+        del small_config.recipe.views["b"]
+    small_config.network.branches, small_config.network.second_encoder = "own", "gru"
+    text = small_config.network.text
+    text.vocabulary, text.embedding, text.hidden = 30, 5, 16
+    small_config.optim.name, small_config.optim.learning_rate = "sgd", 4.0
+    small_config.optim.bias_learning_rate = None
+    small_config.optim.warmup_epochs = small_config.optim.weight_decay = 0.0
+    config = typed(small_config)
+    start = jax.device_get(_start(config)[-1].params)
+    layouts = Layout(make_mesh(jax.devices()[:1])), Layout(make_mesh(), "sharded")
+    (one, m1), (eight, m8) = (_run(config, layout=layout) for layout in layouts)
+    np.testing.assert_allclose(m8[0]["loss"], m1[0]["loss"], rtol=1e-5)
+    gradients = [jax.tree.map(np.subtract, start, state.params) for state in (eight, one)]
+    assert relative(*gradients) < 2e-5
+    assert np.any(gradients[0]["second"]["encoder"]["words"]) and np.any(
+        gradients[0]["encoder"]["conv"]["kernel"]
+    )
 
 
 @pytest.mark.parametrize("form", ["direct", "gram"])

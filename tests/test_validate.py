@@ -125,3 +125,50 @@ def test_unknown_facts_are_no_problem():
 def test_a_transfers_problems_say_where_they_stand(key, value, words):
     (problem,) = _problems(Facts(8), **{f"transfer.voc07.{key}": value})
     assert problem.startswith(f"config.transfer.voc07.{key}: {words}")
+
+
+def _text_problems(**overrides):
+    tree = default_config().to_dict()
+    del tree["recipe"]["views"]["b"]
+    given = {
+        "network.branches": "own",
+        "network.second_encoder": "gru",
+        "data.caption_words": "32",
+    } | overrides
+    assert not apply_overrides(tree, list(given.items()))
+    return validate(from_tree(tree)[0], Facts(8))
+
+
+@pytest.mark.parametrize("name", ["barlow_twins", "vicreg"])
+def test_a_caption_takes_the_place_of_view_b(name):
+    assert not _text_problems(**{"objective.name": name})
+    assert not _text_problems(**{"network.encoder": "vit_small", "data.augment_on": "device"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"data.caption_words": "0"}, "config.data.caption_words: config.network.second_encoder=gru reads captions"),
+        ({"data.caption_words": "-3"}, "config.data.caption_words: config.network.second_encoder=gru reads captions"),
+        ({"network.second_encoder": "none"}, "config.data.caption_words: captions need config.network.branches=own"),
+        ({"network.branches": "shared"}, "config.network.second_encoder: belongs to config.network.branches=own"),
+        ({"data.name": "folder"}, "config.data.name: folder has no captions; captioned_digits and"),
+        ({"data.cache": "decoded", "data.augment_on": "device"}, "config.data.cache: of images on the devices a step"),
+        ({"data.name": "captioned_digits"}, "set config.data.augment_on=device"),
+        ({"network.text.vocabulary": "2"}, "config.network.text.vocabulary: needs 3 rows or more"),
+        ({"network.text.hidden": "0"}, "config.network.text.hidden: must be above 0"),
+        ({"network.text.embedding": "0"}, "config.network.text.embedding: must be above 0"),
+        ({"data.caption_min_count": "0"}, "config.data.caption_min_count: must be above 0"),
+        ({"objective.name": "classification"}, "config.network.branches: classification has one network for all views"),
+        ({"retrieval.ks": "1,0"}, "config.retrieval.ks: needs one or more numbers from 1"),
+        ({"retrieval.captions": "0"}, "config.retrieval.captions: must be 1 or more, or none"),
+    ],
+)  # fmt: skip
+def test_what_a_run_on_captions_lacks_is_named(overrides, words):
+    assert any(words in problem for problem in _text_problems(**overrides))
+
+
+def test_images_have_no_view_b_where_captions_are_it():
+    overrides = {"data__caption_words": 32, "network__branches": "own", "network__second_encoder": "gru"}
+    (problem,) = _problems(Facts(8), **overrides)
+    assert "view b is a caption" in problem and "a alone, got a, b" in problem

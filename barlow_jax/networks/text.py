@@ -50,7 +50,7 @@ class Gru(nnx.Module):
     def __call__(self, words: jax.Array, *, train: bool) -> jax.Array:
         """`[B, T]` word ids to `[B, H]` float32; padding changes nothing, and nothing but padding gives zeros."""
         del train
-        table = self.words[...]
+        table, words = jnp.asarray(self.words[...]), jnp.asarray(words)
         ids = jnp.where(words < table.shape[0], words, UNKNOWN)
 
         def read(state: jax.Array, word: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:

@@ -1,7 +1,7 @@
 """Images by their captions and captions by their images: R@K of a run's embeddings, beside chance and no training."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 import pathlib
 import sys
@@ -38,14 +38,14 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.eval_split)
     captions = first_of_each(source.read_captions(config.data), config.retrieval.captions)
+    embed = {name: _embedder(experiment, name) for name in ("a", SECOND)}
     measured: dict[str, Any] = {}
     for kind in (UNTRAINED, PRETRAINED):
         params, stats, step = _state(experiment, workdir, kind)
-        embed = _embedder(experiment)
         images = features.extract(
-            partial(embed("a"), params, stats), experiment.eval_batches(source), experiment.layout
+            partial(embed["a"], params, stats), experiment.eval_batches(source), experiment.layout
         )
-        texts = _texts(experiment, captions, partial(embed(SECOND), params, stats))
+        texts = _texts(experiment, captions, partial(embed[SECOND], params, stats))
         images, texts = _matched(images, texts)
         measured[kind] = {"step": step, **_both_ways(config, images, texts)}
     results = {
@@ -103,18 +103,15 @@ def _state(experiment: Experiment, workdir: pathlib.Path, kind: str) -> tuple[An
         return checkpoints.restore_newest_part(*abstract, experiment.layout)
 
 
-def _embedder(experiment: Experiment):
-    """`view -> (params, batch_stats, rows) -> [B, D]`, jitted, in evaluation mode, on every device and host."""
+def _embedder(experiment: Experiment, name: str) -> Callable[..., jax.Array]:
+    """`(params, batch_stats, rows) -> [B, D]` of a view, jitted, in evaluation mode, on every device and host."""
     layout, recipe = experiment.layout, experiment.config.recipe
 
-    def of(name: str):
-        def embed(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
-            (view,) = normalize_views({name: rows}, recipe).values()
-            return experiment.network.embed_view(params, stats, name, view).astype("float32")
+    def embed(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
+        (view,) = normalize_views({name: rows}, recipe).values()
+        return experiment.network.embed_view(params, stats, name, view).astype("float32")
 
-        return jax.jit(embed, in_shardings=(None, None, layout.batch), out_shardings=layout.replicated)
-
-    return of
+    return jax.jit(embed, in_shardings=(None, None, layout.batch), out_shardings=layout.replicated)
 
 
 def _texts(experiment: Experiment, captions: Captions, embed: features.Encode) -> FeatureTable:

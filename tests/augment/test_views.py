@@ -223,3 +223,15 @@ def test_each_view_is_finished_by_its_own_row_of_the_recipe():
     assert set(made) == {"a", "b"} and made["a"].dtype == np.float32
     np.testing.assert_allclose(made["b"], 0.5)
     assert np.all(made["a"] > 2)
+
+
+def test_captions_go_past_the_images_as_they_are():
+    images, words = np.zeros((4, SIZE, SIZE, 3), np.uint8), np.arange(12, dtype=np.int32).reshape(4, 3)
+    plain = Recipe({"a": recipe.View(crop=WHOLE)})
+    made = jax.jit(partial(views.augment, recipe=plain, size=SIZE, seed=0))(_decoded(images) | {"b": words})
+    alone = _augment(images, of=plain)
+    assert set(made) == {"a", "b"}
+    np.testing.assert_array_equal(made["a"], alone["a"])
+    seen = views.normalize_views(made, plain)
+    np.testing.assert_array_equal(seen["b"], words)
+    assert seen["b"].dtype == np.int32 and seen["a"].dtype == np.float32

@@ -1,0 +1,196 @@
+"""A run on image and text through the entry point: pretrained, cut off and gone on, retrieved, planned, probed."""
+
+import functools
+import json
+
+import captioned
+import jax
+import numpy as np
+import pytest
+
+from barlow_jax import configdict
+from barlow_jax.__main__ import everything_to_stderr, main
+from barlow_jax.augment.views import normalize
+from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.data import splits
+from barlow_jax.programs import lowering, retrieve
+from barlow_jax.programs.experiment import Experiment
+
+CONFIG = """
+from barlow_jax.configdict import sibling
+
+
+def get_config():
+    config = sibling("{small}", "small_config")
+    with config.unlocked():
+        del config.recipe.views["b"]
+    config.data.name = "captioned_digits"
+    config.data.augment_on = "device"
+    config.data.canvas = 8
+    config.data.caption_words = 12
+    config.network.branches = "own"
+    config.network.second_encoder = "gru"
+    config.network.text.vocabulary, config.network.text.embedding, config.network.text.hidden = 40, 8, 16
+    config.monitor.every_epochs = 0.0
+    config.train.max_steps = 6
+    config.optim.name, config.optim.learning_rate, config.optim.bias_learning_rate = "adamw", 0.01, None
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def config_path(config_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "text.py"
+    path.write_text(CONFIG.format(small=config_file))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config_path, tmp_path_factory):
+    """The workdir of a run of six steps."""
+    path = tmp_path_factory.mktemp("trained")
+    assert main(["pretrain", "--config", str(config_path), "--workdir", str(path)]) == 0
+    return path
+
+
+def _state(workdir, step):
+    config = configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0]
+    experiment = Experiment.of(config)
+    with open_checkpoints(workdir) as checkpoints:
+        abstract = abstract_state(experiment.init(experiment.order(1437)))
+        return jax.device_get(checkpoints.restore(abstract, experiment.layout, step))
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(config_path, trained, tmp_path, program):
+    argv = ("pretrain", "--config", config_path, "--workdir", tmp_path)
+    program(*argv, "--config.train.max_steps=2")
+    results, _ = program(*argv)
+    assert results["first_step"] == 2 and results["step"] == 6
+    jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
+
+
+def test_results_are_beside_chance_and_the_untrained_network(trained, program):
+    results, said = program("retrieve", "--workdir", trained)
+    assert (results["images"], results["captions"], results["similarity"]) == (360, 1800, "cosine")
+    assert results["chance"]["text_to_image"] == pytest.approx(
+        {"r1": 100 / 360, "r5": 500 / 360, "r10": 1000 / 360}
+    )
+    assert results["untrained"]["step"] == 0 and results["pretrained"]["step"] == 6
+    for kind in ("chance", "untrained", "pretrained"):
+        for way in ("image_to_text", "text_to_image"):
+            assert (
+                0 <= results[kind][way]["r1"] <= results[kind][way]["r5"] <= results[kind][way]["r10"] <= 100
+            )
+        assert kind in said
+    assert "published" not in said
+    kept = json.loads((trained / "results" / "retrieve.json").read_text())
+    assert kept == results
+
+
+def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(trained, program):
+    """From the checkpoint's arrays, row by row, with a sort that is blind to the program's."""
+    state = _state(trained, 6)
+    config = configdict.from_tree(json.loads((trained / "config.json").read_text()))[0]
+    experiment = Experiment.of(config)
+    source = splits.open_split(config.data, "test")
+    captions, whole = source.read_captions(config.data), source.decoded(config.data)
+    embed = jax.jit(
+        functools.partial(experiment.network.embed_view, state.params, state.batch_stats), static_argnums=0
+    )
+    images = np.float64(embed("a", normalize(whole.views["canvas"], config.recipe.views["a"].normalize)))
+    texts = np.float64(embed("b", captions.words))
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (images, texts)]
+    similarities = unit[1] @ unit[0].T
+    own = similarities[np.arange(1800), captions.example][:, np.newaxis]
+    ranks = np.sum(similarities > own, axis=1)  # no two images are one
+    results, _ = program("retrieve", "--workdir", trained, "--config.retrieval.captions=none")
+    for k in (1, 5, 10):
+        # Another program's rounding may swap neighbours of a network that has hardly learned.
+        assert results["pretrained"]["text_to_image"][f"r{k}"] == pytest.approx(
+            100 * np.mean(ranks < k), abs=0.12
+        )
+
+
+def test_knobs_are_heeded(trained, program):
+    flags = ("--config.retrieval.similarity=dot", "--config.retrieval.captions=1", "--config.retrieval.ks=2")
+    results, _ = program("retrieve", "--workdir", trained, *flags)
+    assert results["captions"] == 360 and set(results["pretrained"]["image_to_text"]) == {"r2"}
+    assert results["chance"]["image_to_text"]["r2"] == pytest.approx(200 / 360)
+
+
+def test_the_image_branch_is_an_encoder_like_any_other(trained, program):
+    results, _ = program("knn", "--workdir", trained)
+    assert results["knn"]["1"]["k20"] > 30
+    flags = ("--config.probe.augment=true", "--config.probe.num_epochs=2", "--config.probe.label_fractions=1")
+    results, _ = program("probe", "--workdir", trained, *flags)
+    assert set(results["linear"]) == {"1"}
+
+
+def test_views_are_shown_without_the_captions(config_path, tmp_path, program):
+    results, _ = program(
+        "show-views", "--config", config_path, "--out", tmp_path / "views.png", "--images", 3
+    )
+    assert results["columns"] == ["original", "view a, device"]
+
+
+def test_a_dry_run_counts_both_branches(config_path, program):
+    results, _ = program("pretrain", "--config", config_path, "--dry_run")
+    parameters = results["plan"]["parameters"]
+    assert set(parameters) == {"encoder", "projector", "second"}
+    gru = 40 * 8 + 3 * 16 * (8 + 16 + 1)
+    assert parameters["second"] == gru + 16 * 16 + 2 * 16 + 16 * 16
+
+
+def test_a_run_of_one_branch_is_refused(config_file, tmp_path, program):
+    _, said = program("retrieve", "--config", config_file, "--workdir", tmp_path, code=2)
+    assert "config.network.second_encoder: retrieve needs a run whose second branch reads captions" in said
+
+
+def test_there_must_be_a_checkpoint(config_path, tmp_path, program):
+    _, said = program("retrieve", "--config", config_path, "--workdir", tmp_path, code=2)
+    assert "holds no checkpoint; run `pretrain" in said
+
+
+def test_a_pod_is_planned(config_path, program):
+    flags = ("--config.train.batch_size=64", "--config.mesh.projector=sharded", "--part=head")
+    result, _ = program("plan", "--config", config_path, "--topology", "v5e:2x2", *flags)
+    assert result["fits"] and result["projector"] == "sharded"
+
+
+def test_the_step_that_is_planned_is_given_captions(config_path, typed):
+    config = typed(configdict.load_config_file(str(config_path))[0])
+    experiment = Experiment.of(config)
+    lowered, state = lowering.lower(experiment, experiment.order(1437), "step")
+    (_, batch), _ = lowered.in_avals
+    assert batch.views["b"].shape == (128, 12) and batch.views["canvas"].shape == (128, 8, 8, 3)
+    assert "second" in state.params
+
+
+def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp_path, program):
+    with everything_to_stderr():
+        captioned.TinyCaptions(data_dir=str(tmp_path / "data")).download_and_prepare(
+            file_format="array_record"
+        )
+    flags = (
+        "--config.data.name=tiny_captions", f"--config.data.data_dir={tmp_path / 'data'}",
+        "--config.data.train_split=train+restval", "--config.data.augment_on=host", "--config.objective.name=vicreg",
+        "--config.train.batch_size=16", "--config.train.max_steps=2", "--config.eval_batch_size=16",
+        "--config.network.projector_biases=hidden", "--config.data.cache=encoded",
+    )  # fmt: skip
+    workdir = tmp_path / "run"
+    program("pretrain", "--config", config_path, "--workdir", workdir, *flags)
+    results, _ = program("retrieve", "--workdir", workdir)
+    assert (results["images"], results["captions"]) == (24, 24 * 5 - 8)  # a third of the images has four
+    argv = ("pretrain", "--config", config_path, "--workdir", tmp_path / "other", *flags)
+    _, said = program(*argv, "--config.monitor.every_epochs=1", code=2)
+    assert "tiny_captions has no labels" in said and "--config.monitor.every_epochs=0" in said
+
+
+def test_the_papers_numbers_stand_beside_those_of_coco_alone():
+    row = {way: {"r1": 50.0, "r5": 60.0, "r10": 70.0} for way in retrieve.DIRECTIONS}
+    kinds = {"chance": row, "untrained": row, "pretrained": row}
+    results = {"images": 5000, "captions": 25000, "similarity": "cosine", **kinds}
+    lines = retrieve.table(results, "coco_captions/2014").splitlines()
+    (barlow,) = (line for line in lines if line.startswith("Barlow Twins"))
+    assert barlow.split()[-6:] == ["42.9", "74.0", "83.5", "31.4", "60.4", "75.1"]
+    assert "Barlow" not in retrieve.table(results, "captioned_digits")
