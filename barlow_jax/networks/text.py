@@ -58,5 +58,5 @@ class Gru(nnx.Module):
             after, _ = self.cell(state, table[ids].astype(self.dtype))
             return jnp.where(there[:, jnp.newaxis], after, state), None
 
-        start = jnp.zeros((len(words), self.hidden), jnp.float32)
+        start = jnp.zeros((len(words), self.hidden), table.dtype)
         return jax.lax.scan(read, start, (ids.T, words.T != PADDING))[0]
