@@ -19,7 +19,7 @@ from barlow_jax.data.captions import Captions
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, retrieval
 from barlow_jax.order import padded
-from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
 from barlow_jax.recipe import SECOND
 from barlow_jax.types import Batch, FeatureTable
 
@@ -35,6 +35,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             "config.network.second_encoder: retrieve needs a run whose second branch reads captions (gru); "
             f"configs/captioned_digits.py is one, and {workdir} is not"
         )
+    if newest_step(workdir) is None:
+        raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.eval_split)
     captions = first_of_each(source.read_captions(config.data), config.retrieval.captions)
@@ -46,6 +48,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             partial(embed["a"], params, stats), experiment.eval_batches(source), experiment.layout
         )
         texts = _texts(experiment, captions, partial(embed[SECOND], params, stats))
+        broken = source.num_examples - len(images.index)
         images, texts = _matched(images, texts)
         measured[kind] = {"step": step, **_both_ways(config, images, texts)}
     results = {
@@ -54,6 +57,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "similarity": config.retrieval.similarity,
         CHANCE: _by_chance(config, images.index, texts.labels),
         **measured,
+        **broken_images(0, broken),
     }
     print(table(results, config.data.name), file=sys.stderr)
     return results
@@ -96,8 +100,6 @@ def _state(experiment: Experiment, workdir: pathlib.Path, kind: str) -> tuple[An
     init = experiment.run_once(experiment.network.init)
     if kind == UNTRAINED:
         return *init(jax.random.key(experiment.config.seed)), 0
-    if newest_step(workdir) is None:
-        raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")
     abstract = jax.eval_shape(init, jax.random.key(0))
     with open_checkpoints(workdir, read_only=True) as checkpoints:
         return checkpoints.restore_newest_part(*abstract, experiment.layout)
