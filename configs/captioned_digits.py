@@ -1,8 +1,23 @@
 """Image and text at hand: Barlow Twins and VICReg between a ResNet and a GRU, on digits that say what they are.
 
 An image of scikit-learn's digits has five captions such as "a thick seven, leaning left", made of its class, its mean
-level and its slant (data/captioned_digits.py). MEASURED
-Hardware: two CPU cores, less than a minute, no TensorFlow.
+level and its slant (data/captioned_digits.py). Training sees one of the five, drawn anew each time.
+
+Expected, R@K in % on the 360 test images and their 1 800 captions, mean and deviation over seeds 0, 1, 2:
+
+                      image to text                           text to image
+                      R@1         R@5         R@10            R@1         R@5         R@10
+    chance             0.3         1.4         2.8             0.3         1.4         2.8
+    untrained          0.3         1.2         2.5             0.2         1.4         2.7
+    Barlow Twins      20.5 (2.3)  55.5 (7.9)  69.8 (8.0)      20.9 (1.4)  65.2 (0.7)  88.6 (0.1)
+    VICReg            25.5 (1.2)  62.0 (3.6)  74.0 (4.4)      24.5 (0.9)  70.7 (3.8)  91.0 (1.6)
+    the class alone    2.8        13.3        25.1             2.8        13.9        27.8
+    every fact        40.6        81.8        95.2            40.6        93.9       100.0
+
+The last two rows are of embeddings that hold the digit and nothing else, and all that a caption says: only 146 of the
+360 images have a description of their own. The projector has a hidden layer for a reason: with a single Linear of
+128, Barlow Twins had 4.5 and 4.2 in the place of R@1 (seed 0).
+Hardware: two CPU cores, 42 seconds a run when nothing else uses them; no TensorFlow.
 
     python -m barlow_jax pretrain --config configs/captioned_digits.py --workdir runs/captioned_digits
     python -m barlow_jax pretrain --config configs/captioned_digits.py:vicreg --workdir runs/captioned_digits_vicreg
