@@ -45,9 +45,8 @@ class Data:
 class Text:
     """The encoder of captions: a word embedding and a GRU. Defaults: VSE++ (Faghri et al. 2018)."""
 
-    vocabulary: int = (
-        16384  # rows of the table; word ids, the most frequent first, from here on are the unknown word
-    )
+    # Rows of the table. Word ids are in the order of frequency, and those beyond it are the unknown word.
+    vocabulary: int = 16384
     embedding: int = 300  # of a word
     hidden: int = 1024  # H, the state after the last word
 

@@ -38,12 +38,9 @@ class Source:
     # of images with several labels, [C]: 1 shown, 0 not, -1 not to be counted.
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     broken: Broken  # its images that could not be decoded, as far as they were met
-    captions: Callable[[tf.Tensor], tf.Tensor] | None = (
-        None  # one record to [n] UTF-8 captions; None: there are none
-    )
-    counted: Callable[[], Mapping[str, int]] | None = (
-        None  # how often the captions of data.train_split have each word
-    )
+    # One record to [n] UTF-8 captions; and how often those of data.train_split have each word. None: there are none.
+    captions: Callable[[tf.Tensor], tf.Tensor] | None = None
+    counted: Callable[[], Mapping[str, int]] | None = None
 
 
 def open_split(data: config_lib.Data, split: str) -> Source:

@@ -33,11 +33,10 @@ class Factors(nnx.Module):
 
 def second_of(config: config_lib.Network) -> config_lib.Network | None:
     """Of the second branch by itself; None where there is one branch."""
+    if config.branches != "own":
+        return None
     encoder = config.second_encoder or config.encoder
-    own = config.branches == "own"
-    return (
-        dataclasses.replace(config, branches="shared", second_encoder=None, encoder=encoder) if own else None
-    )
+    return dataclasses.replace(config, branches="shared", second_encoder=None, encoder=encoder)
 
 
 class Siamese(nnx.Module):
