@@ -5,7 +5,7 @@ each one sentence that names the key and the remedy.
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import difflib
 import functools
@@ -34,6 +34,24 @@ def to_config_dict(config: Config) -> ml_collections.ConfigDict:
 def sibling(file: str, name: str) -> ml_collections.ConfigDict:
     """What the config file `name` gives that lies beside `file`: what a config that is a change of it starts from."""
     return runpy.run_path(str(pathlib.Path(file).with_name(f"{name}.py")))["get_config"]()
+
+
+def for_data(
+    file: str, data: str, changes: Mapping[str, Callable[[ml_collections.ConfigDict], None]]
+) -> ml_collections.ConfigDict:
+    """The sibling `data` with the changes that are for it: a method's config beside those of Barlow Twins.
+
+    Raises:
+      ValueError: there are none for it.
+    """
+    if data not in changes:
+        name = pathlib.Path(file).name
+        raise ValueError(
+            f"{name} has nothing for {data!r}; there are " + ", ".join(f"{name}:{d}" for d in changes)
+        )
+    config = sibling(file, data)
+    changes[data](config)
+    return config
 
 
 def load_config_file(path: str) -> tuple[ml_collections.ConfigDict, list[str]]:

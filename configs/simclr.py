@@ -1,0 +1,80 @@
+"""SimCLR (Chen et al. 2020): an image's other view is told from all other views of the batch.
+
+    python -m barlow_jax pretrain --config configs/simclr.py --workdir runs/simclr
+    python -m barlow_jax pretrain --config configs/simclr.py:cifar10 --workdir runs/simclr_cifar10
+    python -m barlow_jax pretrain --config configs/simclr.py:digits --workdir runs/simclr_digits
+
+Expected, linear: ImageNet 69.3 % top-1 (the released model 69.1 %; 100 epochs 64.5 %); CIFAR-10 90.74 % (solo-learn's
+online probe; 91.80 % in W-MSE's table). Neither trained here yet.
+Measured: digits, seed 0, @MEASURED@
+Hardware: ImageNet, the authors' 32 TPU v3 cores took 6 hours for 100 epochs; else as cifar10.py and digits.py.
+
+ImageNet: 1000 epochs at batch 4096, rate 0.3 per 256 images, weight decay 1e-6, temperature 0.1. For smaller batches the
+authors found rates that grow with the root of the batch, 0.075 times it, to be better.
+Paper and code: the paper's head is Linear, ReLU, Linear to 128; the code has a BatchNorm after each Linear, the last one
+with a scale, and so has this but for the scale. The code's LARS has the rate before the momentum; here it is after.
+CIFAR-10: solo-learn's recipe (temperature 0.2, no BatchNorm in the head, blur at half the views even at 32 pixels). The
+official README has one too, for about 91 %: batch 512, rate 1.0 per 256, weight decay 1e-6 (in later versions 1e-4),
+temperature 0.5, half the jitter (.4 .4 .4 .1) and no blur.
+Digits, and cifar10_cpu (untried): temperature 0.2, the base's rate and views.
+"""
+
+from barlow_jax.configdict import for_data
+
+
+def imagenet(config):
+    method(config)
+    distort(config)
+    config.network.projector = (2048, 128)
+    config.network.projector_output_norm = True
+    config.objective.simclr.temperature = 0.1
+    config.optim.learning_rate = 0.3
+    config.optim.bias_learning_rate = None
+    config.optim.grad_scale = 1.0
+    config.optim.final_scale = 0.0
+    config.train.batch_size = 4096
+
+    config.probe.num_epochs = 90
+    config.probe.batch_size = 4096
+    config.probe.learning_rate = 0.1
+    config.probe.scale_learning_rate = True
+    config.probe.nesterov = True
+    config.probe.weight_decay = 0.0
+
+
+def cifar10(config):
+    method(config)
+    distort(config)
+    config.network.projector = (2048, 256)
+    config.network.projector_batch_norm = False
+    config.network.projector_biases = "all"
+    config.objective.simclr.temperature = 0.2
+    config.optim.learning_rate = 0.4
+
+
+def small(config):
+    method(config)
+    config.network.projector = (512, 128)
+    config.network.projector_output_norm = True
+    config.objective.simclr.temperature = 0.2
+
+
+def method(config):
+    config.objective.name = "simclr"
+    config.objective.scale = 1.0
+
+
+def distort(config):
+    """Both views alike; color distortion of strength 1."""
+    for view in config.recipe.views.values():
+        view.jitter.brightness = view.jitter.contrast = view.jitter.saturation = 0.8
+        view.jitter.hue = 0.2
+        view.blur.probability = 0.5
+        view.solarize.probability = 0.0
+
+
+CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_cpu": small}
+
+
+def get_config(data="imagenet"):
+    return for_data(__file__, data, CHANGES)
