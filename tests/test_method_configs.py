@@ -32,7 +32,9 @@ def test_a_method_has_a_valid_config_for_each_data_set(method, data):
     config, problems = from_tree(config_dict.to_dict())
     assert not problems
     assert not validate(config, Facts(num_devices=8))
-    objectives.make(config.objective, setup_of(config))  # which refuses queues and sub-batches that do not fit
+    objectives.make(
+        config.objective, setup_of(config)
+    )  # which refuses queues and sub-batches that do not fit
     assert config.objective.name == method and config.objective.scale == 1
     assert config.data.name == load(data)["data.name"]
 

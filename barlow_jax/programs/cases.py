@@ -29,13 +29,27 @@ def measured(
     Raises:
       UserError: another run is there.
     """
+    refuse_another(case, place)
+
+    def measure() -> dict[str, Any]:
+        trained = pretrain.run(case, place, argparse.Namespace())
+        return {"loss": trained.get("loss"), **judge(Experiment.of(case), place)}
+
+    return stored(place, name, measure)
+
+
+def refuse_another(case: Config, place: pathlib.Path) -> None:
+    """Raises UserError where the run at `place` has another config."""
     if problems := runs.differences(place, case):
         raise UserError(problems[0])
-    stored = place / "results" / f"{name}.json"
-    if stored.is_file():
-        return json.loads(stored.read_text())
-    trained = pretrain.run(case, place, argparse.Namespace())
-    results = {"loss": trained.get("loss"), **judge(Experiment.of(case), place)}
+
+
+def stored(place: pathlib.Path, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `<place>/results/<name>.json` holds, or else is measured and put there."""
+    file = place / "results" / f"{name}.json"
+    if file.is_file():
+        return json.loads(file.read_text())
+    results = measure()
     if jax.process_index() == 0:
-        files.write_json(stored, results)
+        files.write_json(file, results)
     return results

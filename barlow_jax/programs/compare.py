@@ -13,10 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import configdict
+from barlow_jax import configdict, files
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
+from barlow_jax.evals.features import Encode
 from barlow_jax.evals.spectrum import effective_rank
 from barlow_jax.methods import NEEDS
 from barlow_jax.programs import cases, comparison, lowering
@@ -31,16 +32,22 @@ UNTRAINED_ROW = "untrained"
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Every method with every seed; finished runs are read, an unfinished one goes on."""
-    names, seeds = parse_names(args.objectives), range(config.seed, config.seed + args.seeds)
-    methods = {name: method_config(name, config, args) for name in names}
-    rows: dict[str, list[dict[str, Any]]] = {UNTRAINED_ROW: []}
-    for seed in seeds:
-        rows[UNTRAINED_ROW].append(_untrained(_seeded(config, seed)))
-        for name, method in methods.items():
-            if jax.process_index() == 0:
-                print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
-            place = workdir / f"{name}-{seed}"
-            rows.setdefault(name, []).append(cases.measured(_seeded(method, seed), place, "compare", _judge))
+    methods = {UNTRAINED_ROW: config}
+    methods |= {name: method_config(name, config, args) for name in parse_names(args.objectives)}
+    seeds = range(config.seed, config.seed + args.seeds)
+    plan = [
+        (name, workdir / f"{name}-{seed}", _seeded(method, seed))
+        for seed in seeds
+        for name, method in methods.items()
+    ]
+    for _, place, case in plan:
+        cases.refuse_another(case, place)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
+    for name, place, case in plan:
+        if jax.process_index() == 0:
+            print(place.name, file=sys.stderr, flush=True)
+        measured = _untrained if name == UNTRAINED_ROW else _trained
+        rows[name].append(measured(case, place))
     print(comparison.table(rows), file=sys.stderr)
     if jax.process_index() == 0:
         comparison.draw(rows, workdir / "compare.png", config.data.name)
@@ -63,8 +70,15 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
         return base
     if not args.config:
         raise UserError("--config: is missing; compare needs the base's file, beside which the methods' are")
-    file = pathlib.Path(args.config)
-    config_dict, problems = configdict.load_config_file(f"{file.with_name(name)}.py:{file.stem}")
+    base_file = pathlib.Path(args.config)
+    file = base_file.with_name(f"{name}.py")
+    if not file.is_file():
+        there = [base.objective.name, *(n for n in NEEDS if base_file.with_name(f"{n}.py").is_file())]
+        raise UserError(
+            f"--objectives {name}: there is no {file}, where the method's config would be; there are "
+            + ", ".join(dict.fromkeys(there))
+        )
+    config_dict, problems = configdict.load_config_file(f"{file}:{base_file.stem}")
     tree = config_dict.to_dict()
     problems += configdict.apply_overrides(tree, args.overrides)
     config, more = configdict.from_tree(tree)
@@ -79,13 +93,26 @@ def _seeded(config: Config, seed: int) -> Config:
     return configdict.from_tree(tree)[0]
 
 
-def _untrained(config: Config) -> dict[str, Any]:
-    experiment = Experiment.of(config)
-    encode, _ = experiment.encoder(pathlib.Path(), UNTRAINED)
-    train, test = experiment.tables(encode)
+def _trained(config: Config, place: pathlib.Path) -> dict[str, Any]:
+    return cases.measured(config, place, "compare", _judge)
+
+
+def _untrained(config: Config, place: pathlib.Path) -> dict[str, Any]:
+    def measure() -> dict[str, Any]:
+        experiment = Experiment.of(config)
+        encode, _ = experiment.encoder(place, UNTRAINED)
+        if jax.process_index() == 0:
+            files.write_json(place / "config.json", configdict.to_config_dict(config).to_dict())
+        return _worth(experiment, encode, *experiment.tables(encode))
+
+    return cases.stored(place, "compare", measure)
+
+
+def _worth(experiment: Experiment, encode: Encode, train: FeatureTable, test: FeatureTable) -> dict[str, Any]:
+    """Of an encoder's features."""
     return {
         **probe(experiment, encode, train, test),
-        **knn(config, train, test),
+        **knn(experiment.config, train, test),
         "representation_rank": effective_rank(test.features),
     }
 
@@ -94,9 +121,7 @@ def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:
     encode, _ = experiment.encoder(place, PRETRAINED)
     train, test = experiment.tables(encode)
     return {
-        **probe(experiment, encode, train, test),
-        **knn(experiment.config, train, test),
-        "representation_rank": effective_rank(test.features),
+        **_worth(experiment, encode, train, test),
         **_embedding(experiment, place, test),
         "step_seconds": _step_seconds(experiment.config, place),
         "step_bytes": _step_bytes(experiment, len(train.labels)),

@@ -28,7 +28,7 @@ def _columns(rows: Rows) -> dict[str, _Column]:
     for fraction in first["linear"]:
         columns[f"linear {float(fraction):.0%}"] = lambda run, f=fraction: run["linear"][f]["top1"]
     for fraction in first["knn"]:
-        columns[f"{neighbours[0]}-NN {float(fraction):.0%}"] = lambda run, f=fraction: run["knn"][f][
+        columns[f"{neighbours[1:]}-NN {float(fraction):.0%}"] = lambda run, f=fraction: run["knn"][f][
             neighbours
         ]
     return columns | {

@@ -1,0 +1,100 @@
+"""compare through the entry point: a method beside the base, a few steps each."""
+
+import shutil
+
+import pytest
+
+SIBLING = """
+from barlow_jax.configdict import for_data
+
+
+def change(config):
+    config.objective.name = "{method}"
+
+
+def get_config(data):
+    return for_data(__file__, data, {{"small": change}})
+"""
+SHORT = ("--config.train.num_epochs=0.5", "--config.optim.warmup_epochs=0.1", "--config.monitor.every_epochs=0",
+         "--config.train.log_every_steps=1", "--config.probe.subset_draws=1", "--config.knn.subset_draws=1",
+         "--config.probe.num_epochs=1", "--config.train.max_steps=4")  # fmt: skip
+
+
+@pytest.fixture
+def base(tmp_path, config_file):
+    """A base, and the methods' configs beside it."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    shutil.copy(config_file, folder / "small.py")
+    for method in ("simclr", "vicreg"):
+        (folder / f"{method}.py").write_text(SIBLING.format(method=method))
+    return folder / "small.py"
+
+
+def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done(program, base, tmp_path):
+    runs = tmp_path / "runs"
+    argv = (
+        "compare",
+        "--config",
+        base,
+        "--objectives",
+        "barlow_twins,simclr",
+        "--seeds",
+        "1",
+        "--workdir",
+        runs,
+    )
+    results, said = program(*argv, *SHORT)
+    rows = results["rows"]
+    assert list(rows) == ["untrained", "barlow_twins", "simclr"] and all(
+        len(seeds) == 1 for seeds in rows.values()
+    )
+    for (run,) in rows.values():
+        assert set(run["linear"]) == set(run["knn"]) == {"0.1", "1"}
+        assert 1 <= run["representation_rank"] <= 16  # of a ResNet-8 of width 4
+    for name in ("barlow_twins", "simclr"):
+        (run,) = rows[name]
+        assert 1 <= run["embedding_rank"] <= 16 and 0 <= run["embedding_std"] <= 1.001
+        assert run["step_seconds"] > 0 and run["step_bytes"] > 128 * 2 * 8 * 8 * 3
+    table = said.splitlines()[-4:]
+    assert [line.split()[0] for line in table] == ["mean", *rows]
+    assert f"{rows['simclr'][0]['linear']['1']['top1']:.1f}" in table[-1].split()
+    assert (runs / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+    # Interrupted before one of them was judged: that one is, from its checkpoint, and the other is read.
+    (runs / "simclr-0" / "results" / "compare.json").unlink()
+    again, said = program(*argv, *SHORT)
+    assert "images/s" not in said, "finished runs are not trained again"
+    assert again["rows"]["simclr"][0]["linear"] == rows["simclr"][0]["linear"]
+    assert all(again["rows"][name] == rows[name] for name in ("untrained", "barlow_twins"))
+
+    _, said = program(*argv, *SHORT, "--config.optim.learning_rate=0.5", code=2)
+    assert "holds a run with config.optim.learning_rate = 0.2, this one has 0.5" in said
+
+
+@pytest.mark.parametrize(
+    ("objectives", "words"),
+    [
+        ("simclr,foo", "--objectives foo: there is no {folder}/foo.py, where the method's config would be; there are "
+                       "barlow_twins, simclr, vicreg"),
+        ("other", "other.py has nothing for 'small'; there are other.py:digits"),
+    ],
+)  # fmt: skip
+def test_a_method_that_is_not_beside_the_base_is_named_with_the_remedy(
+    program, base, tmp_path, objectives, words
+):
+    (base.parent / "other.py").write_text(SIBLING.format(method="byol").replace('"small"', '"digits"'))
+    argv = (
+        "compare",
+        "--config",
+        base,
+        "--objectives",
+        objectives,
+        "--seeds",
+        "1",
+        "--workdir",
+        tmp_path / "runs",
+    )
+    _, said = program(*argv, *SHORT, code=2)
+    assert words.format(folder=base.parent) in said
+    assert not list(tmp_path.glob("runs/*-0")), "before anything is trained"

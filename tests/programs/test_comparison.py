@@ -1,0 +1,47 @@
+"""The table of a comparison, from rows made by hand."""
+
+import numpy as np
+
+from barlow_jax.programs import comparison
+
+
+def _run(top1, rank, **more):
+    linear = {"0.1": {"top1": top1}, "1": {"top1": top1 + 5}}
+    return {"linear": linear, "knn": {"1": {"k20": 50.0, "e5": 40.0}}, "representation_rank": rank, **more}
+
+
+ROWS = {
+    "untrained": [_run(10.0, 3.0), _run(12.0, 5.0)],
+    "vicreg": [
+        _run(80.0, 9.0, step_seconds=0.1, step_bytes=2e6),
+        _run(86.0, 9.0, step_seconds=0.3, step_bytes=4e6),
+    ],
+}
+
+
+def test_a_cell_is_the_mean_and_the_deviation_of_the_seeds():
+    head, untrained, vicreg = comparison.table(ROWS).splitlines()
+    assert head.split("  ")[-1].strip() == "MB" and "linear 10%" in head and "20-NN 100%" in head
+    deviation = np.std([80.0, 86.0], ddof=1)
+    assert f"83.0 ± {deviation:.1f}" in vicreg and f"88.0 ± {deviation:.1f}" in vicreg
+    assert "0.200 ± 0.141" in vicreg and vicreg.endswith("3.0 ± 1.4")
+    assert untrained.startswith("untrained") and untrained.split()[-1] == "-", "it has no step"
+
+
+def test_one_seed_has_no_deviation():
+    table = comparison.table({name: runs[:1] for name, runs in ROWS.items()})
+    assert "±" not in table.split("\n", 1)[1] and " 80.0" in table
+
+
+def test_the_plot_has_a_panel_for_each_share_of_the_labels(tmp_path):
+    from PIL import Image
+
+    sizes = {}
+    for shares in (("1",), ("0.1", "1")):
+        rows = {
+            name: [run | {"linear": {share: run["linear"][share] for share in shares}} for run in runs]
+            for name, runs in ROWS.items()
+        }
+        comparison.draw(rows, tmp_path / "plot.png", "digits")
+        sizes[len(shares)] = Image.open(tmp_path / "plot.png").size
+    assert sizes[2][0] == 2 * sizes[1][0] and sizes[2][1] == sizes[1][1]
