@@ -8,7 +8,9 @@ import pytest
 from barlow_jax import objectives
 from barlow_jax.configdict import flatten, from_tree, load_config_file
 from barlow_jax.methods import NEEDS
-from barlow_jax.programs.experiment import setup_of
+from barlow_jax.order import Order
+from barlow_jax.programs import lowering
+from barlow_jax.programs.experiment import Experiment, setup_of
 from barlow_jax.validate import Facts, validate
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
@@ -45,6 +47,15 @@ def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
     for file in (f"{method}.py", f"{method}.py:cifar10", f"{method}.py:digits"):
         assert f"python -m barlow_jax pretrain --config configs/{file} --workdir runs/" in note
     assert "Measured: digits" in note
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_step_of_a_method_is_built_from_its_config(method):
+    config, _ = from_tree(load_config_file(f"{FOLDER / method}.py:digits")[0].to_dict())
+    lowered, state = lowering.lower(Experiment.of(config), Order(0, 1437, config.train.batch_size), "step")
+    assert lowered.out_info[1]["loss"].shape == ()
+    for rows in state.memory.values():
+        assert rows.shape[1] == config.network.projector[-1], "queues are of embeddings"
 
 
 def test_data_that_a_method_has_nothing_for_is_an_error_that_says_what_there_is():
