@@ -81,7 +81,12 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         )  # fmt: skip
         value = config.scale * (distance + more)
         # 2 - 2 cos in each of two directions.
-        metrics = {"loss": value, "prediction_cosine": 1 - distance / 4, **metrics, **health.spread(pair)}
+        metrics = {
+            "loss": value,
+            "prediction_cosine": 1 - distance / 4,
+            **metrics,
+            **health.spread(pair, directions=True),
+        }
         return value, memory, metrics
 
     return Objective(loss, target=target)

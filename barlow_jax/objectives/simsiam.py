@@ -59,7 +59,12 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
             form=config.form, reshard=setup.reshard, operand_dtype=jnp.dtype(config.operand_dtype),
         )  # fmt: skip
         value = config.scale * (distance + more)
-        metrics = {"loss": value, "prediction_cosine": -distance, **metrics, **health.spread(pair)}
+        metrics = {
+            "loss": value,
+            "prediction_cosine": -distance,
+            **metrics,
+            **health.spread(pair, directions=True),
+        }
         return value, memory, metrics
 
     return Objective(loss)

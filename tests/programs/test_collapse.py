@@ -1,10 +1,11 @@
-"""The quickstart as it is and without the loss's second term: who is warned, and who is not."""
+"""Runs on the digits as they are and without what keeps them from collapsing: who is warned, and who is not."""
 
 import pathlib
 
 import pytest
 
-DIGITS = str(pathlib.Path(__file__).parents[2] / "configs" / "digits.py")
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+DIGITS = str(CONFIGS / "digits.py")
 SHORT = (
     "--config.train.max_steps=150", "--config.train.log_every_steps=5", "--config.monitor.every_epochs=0",
     "--config.network.width=8", "--config.network.projector=128,128",
@@ -28,3 +29,30 @@ def test_a_collapsing_run_is_warned_once_and_a_healthy_one_not(tmp_path, program
         line for line in said.splitlines() if line.startswith("warning: ") and "wait for data" not in line
     ]
     assert len(warnings) == (words is not None) and (words is None or words in warnings[0])
+
+
+QUICK = (
+    "--config.train.max_steps=64", "--config.train.log_every_steps=2", "--config.monitor.every_epochs=0",
+    "--config.network.width=4", "--config.network.projector=16,16", "--config.optim.learning_rate=0.1",
+    "--config.optim.warmup_epochs=1", "--config.train.compilation_cache=none",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "told"),
+    [
+        ("byol", ("--config.network.predictor=16,16",), None),
+        (
+            "byol", ("--config.network.predictor=()", "--config.objective.byol.target_momentum=0"),
+            "one vector (embedding_spread",
+        ),
+        ("vicreg", ("--config.objective.vicreg.variance_weight=0",), "one vector (embedding_std_mean"),
+    ],
+    ids=["byol", "byol without predictor and average", "vicreg without variance"],
+)  # fmt: skip
+def test_methods_collapse_without_what_keeps_them_from_it_and_say_so(tmp_path, program, method, flags, told):
+    argv = ("--config", f"{CONFIGS / method}.py:digits", "--workdir", tmp_path, *QUICK, *flags)
+    _, said = program("pretrain", *argv)
+    warnings = [line for line in said.splitlines() if line.startswith("warning: the embeddings")]
+    assert len(warnings) == (told is not None) and (told is None or told in warnings[0])
+    assert told is None or f"--config.objective.{method}." in warnings[0], "the method's own remedy"

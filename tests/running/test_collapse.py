@@ -22,9 +22,21 @@ def _collapse(**objective):
 def test_other_methods_have_no_correlations_and_advice_of_their_own():
     """VICReg's rows have no diagonal."""
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name="vicreg"))
-    (words,) = _said(Collapse(config, steps_per_epoch=10), [{"embedding_spread": 0.001}] * 9)
-    assert "one vector" in words and "a larger --config.objective.vicreg.variance_weight; or a lower" in words
-    assert not _said(Collapse(config, steps_per_epoch=10), [{"embedding_spread": 0.9}] * 9)
+    one_vector = {"embedding_spread": 0.001, "embedding_std_mean": 0.4}
+    (words,) = _said(Collapse(config, steps_per_epoch=10), [one_vector] * 9)
+    assert "one vector (embedding_spread 0.001," in words
+    assert "a larger --config.objective.vicreg.variance_weight; or a lower" in words
+    healthy = {"embedding_spread": 0.86, "embedding_std_mean": 0.28}
+    assert not _said(Collapse(config, steps_per_epoch=10), [healthy] * 9)
+
+
+@pytest.mark.parametrize(("name", "told"), [("vicreg", True), ("byol", False)])
+def test_embeddings_that_shrink_to_nothing_are_told_where_the_loss_reads_lengths(name, told):
+    """Of 120 steps of VICReg without its variance term."""
+    config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name=name))
+    row = {"embedding_spread": 0.74, "embedding_std_mean": 0.004}
+    said = _said(Collapse(config, steps_per_epoch=10), [row] * 9)
+    assert len(said) == told and (not told or "one vector (embedding_std_mean 0.004," in said[0])
 
 
 def _said(collapse, rows, first=50):

@@ -56,6 +56,23 @@ def test_embeddings_around_the_origin_have_spread_1():
     assert _found([7 * signs]) == pytest.approx([7, 7, 1])
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e25])
+def test_of_directions_alone_the_spread_is_that_of_unit_rows(scale):
+    views = _views(scale, offset=1.0)
+    metrics = {name: float(value) for name, value in spread(views, directions=True).items()}
+    units = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in np.float64(views)]
+    assert metrics["embedding_spread"] == pytest.approx(_reference(units)[2], rel=2e-6)
+    np.testing.assert_allclose([metrics[name] for name in NAMES[:2]], _reference(views)[:2], rtol=2e-6)
+
+
+def test_rows_that_point_one_way_have_lengths_that_differ_and_one_direction():
+    ray = np.random.default_rng(0).uniform(1, 9, (40, 1)).astype(np.float32) * np.arange(
+        1, 13, dtype=np.float32
+    )
+    assert spread([ray])["embedding_spread"] > 0.3
+    assert spread([ray], directions=True)["embedding_spread"] < 1e-6
+
+
 def test_half_precision_embeddings_are_read_in_float32():
     views = [jnp.asarray(view, jnp.bfloat16) for view in _views(offset=2.0)]
     np.testing.assert_allclose(_found(views), _reference([np.float32(view) for view in views]), rtol=2e-6)
