@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 74.3 % top-1, 91.6 % top-5; CIFAR-10 92.58 % (solo-learn's online probe; 91.73 % in W-MSE's
 table). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 80.5, 96.9, 99.4 %; before training 39.4, 74.4, 88.3 %.
 Hardware: ImageNet, the authors' 512 TPU v3 cores took about 8 hours; else as cifar10.py and digits.py.
 
 ImageNet: 1000 epochs at batch 4096, rate 0.2 per 256 images, weight decay 1.5e-6, momentum of the target 0.996. Shorter

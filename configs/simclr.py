@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 69.3 % top-1 (the released model 69.1 %; 100 epochs 64.5 %); CIFAR-10 90.74 % (solo-learn's
 online probe; 91.80 % in W-MSE's table). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 80.3, 97.5, 98.9 %; before training 39.4, 74.4, 88.3 %.
 Hardware: ImageNet, the authors' 32 TPU v3 cores took 6 hours for 100 epochs; else as cifar10.py and digits.py.
 
 ImageNet: 1000 epochs at batch 4096, rate 0.3 per 256 images, weight decay 1e-6, temperature 0.1. For smaller batches the

@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 71.3 % top-1 after 800 epochs (100 epochs 68.1 %); CIFAR-10 91.8 % after 800 epochs (the
 paper's appendix D). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 76.2, 94.8, 98.9 %; before training 39.4, 74.4, 88.3 %.
 Hardware: ImageNet, the authors' 8 GPUs; else as cifar10.py and digits.py.
 
 ImageNet: SGD, 0.05 per 256 images at batch 512, weight decay 1e-4, half a cosine without warm-up; MoCo v2's views. All

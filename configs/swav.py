@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 75.3 % top-1 after 800 epochs with these 2 + 6 views (71.8 % with two views and 400 epochs);
 CIFAR-10 89.17 % (solo-learn's online probe). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 81.4, 97.6, 98.9 %; before training 39.4, 74.4, 88.3 %.
 Hardware: ImageNet, the authors' 64 V100 GPUs took about 50 hours; else as cifar10.py and digits.py.
 
 ImageNet: two views of 224 pixels from 14 % of the image on and six of 96 from 5 to 14 %, SimCLR's distortion; 3000

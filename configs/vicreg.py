@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 73.2 % top-1, 91.1 % top-5 (54.8 and 69.5 % with 1 and 10 % of the labels); CIFAR-10 92.07 %
 (solo-learn's online probe). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 85.5, 97.8, 99.2 %; before training 39.4, 74.4, 88.3 %.
 Hardware: as imagenet.py; cifar10.py; digits.py.
 
 ImageNet: the official code. One rate for all parameters: 0.2 per 256 images at 1000 epochs and batch 2048, 0.3 at 100

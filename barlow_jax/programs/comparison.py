@@ -68,6 +68,6 @@ def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
         panel.set_xlabel(f"linear top-1, %; {float(fraction):.0%} of the labels")
         panel.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(rows)), rows)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first on top
     figure.suptitle(data_name)
     figure.savefig(out)
