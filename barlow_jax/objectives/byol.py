@@ -81,12 +81,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         )  # fmt: skip
         value = config.scale * (distance + more)
         # 2 - 2 cos in each of two directions.
-        metrics = {
-            "loss": value,
-            "prediction_cosine": 1 - distance / 4,
-            **metrics,
-            **health.spread(pair, directions=True),
-        }
-        return value, memory, metrics
+        metrics = {"loss": value, "prediction_cosine": 1 - distance / 4, **metrics}
+        return value, memory, metrics | health.spread(pair, directions=True)
 
     return Objective(loss, target=target)

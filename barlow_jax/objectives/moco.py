@@ -75,11 +75,8 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
             queries, keys, memory["queue"], temperature=settings.temperature, operand_dtype=operand_dtype
         )
         value = config.scale * contrast.loss
-        metrics = {
-            "loss": value,
-            "contrast_accuracy": contrast.accuracy,
-            **health.spread([queries], directions=True),
-        }
+        metrics = {"loss": value, "contrast_accuracy": contrast.accuracy}
+        metrics |= health.spread([queries], directions=True)
         return value, {"queue": push(memory["queue"], keys)}, metrics
 
     def init_memory(key: jax.Array) -> dict[str, jax.Array]:

@@ -73,10 +73,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         operand_dtype = jnp.dtype(config.operand_dtype)
         contrast = nt_xent(*pair, temperature=config.simclr.temperature, operand_dtype=operand_dtype)
         value = config.scale * contrast.loss
-        return (
-            value,
-            memory,
-            {"loss": value, "contrast_accuracy": contrast.accuracy, **health.spread(pair, directions=True)},
-        )
+        metrics = {"loss": value, "contrast_accuracy": contrast.accuracy}
+        return value, memory, metrics | health.spread(pair, directions=True)
 
     return Objective(loss, grouping=Grouping(encoder="size", heads="together"))

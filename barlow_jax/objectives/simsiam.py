@@ -59,12 +59,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
             form=config.form, reshard=setup.reshard, operand_dtype=jnp.dtype(config.operand_dtype),
         )  # fmt: skip
         value = config.scale * (distance + more)
-        metrics = {
-            "loss": value,
-            "prediction_cosine": -distance,
-            **metrics,
-            **health.spread(pair, directions=True),
-        }
-        return value, memory, metrics
+        metrics = {"loss": value, "prediction_cosine": -distance, **metrics}
+        return value, memory, metrics | health.spread(pair, directions=True)
 
     return Objective(loss)

@@ -97,11 +97,8 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         entropy = jnp.mean(jnp.stack([jnp.mean(jnp.sum(entr(code), axis=1)) for code in codes.values()]))
         # Of the logarithm of K: 1 where codes say nothing of their image, as of embeddings that are all one vector.
         metrics = {"loss": value, "code_entropy": entropy / jnp.log(scores["a"].shape[1])}
-        return (
-            value,
-            new,
-            metrics | health.spread([outputs[name].embedding for name in FULL_VIEWS], directions=True),
-        )
+        full = [outputs[name].embedding for name in FULL_VIEWS]
+        return value, new, metrics | health.spread(full, directions=True)
 
     def init_memory(key: jax.Array) -> dict[str, jax.Array]:
         del key

@@ -4,7 +4,7 @@ Thresholds, and where runs on the digits are, the quickstart and the methods' (s
 
     sign                                     threshold    healthy      collapsing
     embedding_spread                         < 0.05       0.3 and up   0 where all embeddings are one vector
-    embedding_std_mean, of VICReg            < 0.05       0.3 and up   0 without the variance term: all become 0
+    embedding_std_mean, of VICReg            < 0.05       0.28 and up  0 without the variance term: all become 0
     diagonal_mean                            < 0.1        0.4 and up   0.05 without the invariance term
     off_diagonal_rms / diagonal_mean         > 0.9        0.5          0.98 without redundancy reduction
 
@@ -35,7 +35,7 @@ class Collapse:
             and settings.normalization == "batch"
             and settings.temperature is None
         )
-        # Elsewhere a loss does not change with the length of the embeddings.
+        # Most losses do not change with the length of the embeddings.
         self._lengths = config.objective.name == "vicreg"
         self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
