@@ -7,7 +7,7 @@
 
 Expected: ImageNet 76.5 % top-1 in the Barlow Twins paper's table 1; Goyal et al. report 76.4 % with steps in the cosine's
 place. CIFAR-10 about 95 % (a ResNet-18 in many reports; none with these crops). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 98.8, 99.2, 99.2 %; before training 39.4, 74.4, 88.3 %.
 Hardware: as imagenet.py, one view instead of two and 0.09 of its epochs; cifar10.py; digits.py.
 
 ImageNet: Goyal et al. 2017: SGD, 0.1 per 256 images, momentum 0.9, weight decay 1e-4 (here not on biases and BatchNorm),

@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 71.1 % top-1 after 800 epochs (200 epochs 67.5 %); CIFAR-10 below solo-learn's 92.94 % (online
 probe), whose MoCo v2+ is symmetric: each view is query and key. Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 78.9, 95.4, 98.3 %; before training 39.4, 74.4, 88.3 %.
 Hardware: ImageNet, 200 epochs took the authors' 8 V100 GPUs 53 hours; else as cifar10.py and digits.py.
 
 ImageNet: SGD, 0.03 at batch 256, weight decay 1e-4, half a cosine without warm-up; 65536 keys, momentum 0.999,

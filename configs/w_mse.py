@@ -6,7 +6,7 @@
 
 Expected, linear: ImageNet 69.43 % top-1 after 100 epochs, 72.56 % after 400 (W-MSE 4; the paper's table, not checked
 again); CIFAR-10 91.99 %, 5-NN 89.87 % (W-MSE 4; with two views 91.55 and 89.69 %). Neither trained here yet.
-Measured: digits, seed 0, @MEASURED@
+Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 79.7, 97.5, 99.2 %; before training 39.4, 74.4, 88.3 %.
 Hardware: one GPU for the small data; ImageNet needs hosts that make four views, as jitter comes before the crop.
 
 All: four views alike, each whitened in random sub-batches of twice the embedding's width; a head of 1024; Adam with a
