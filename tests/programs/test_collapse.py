@@ -50,7 +50,9 @@ QUICK = (
     ],
     ids=["byol", "byol without predictor and average", "vicreg without variance"],
 )  # fmt: skip
-def test_methods_say_that_they_collapse_without_what_keeps_them_from_it(tmp_path, program, method, flags, told):
+def test_methods_say_that_they_collapse_without_what_keeps_them_from_it(
+    tmp_path, program, method, flags, told
+):
     argv = ("--config", f"{CONFIGS / method}.py:digits", "--workdir", tmp_path, *QUICK, *flags)
     _, said = program("pretrain", *argv)
     warnings = [line for line in said.splitlines() if line.startswith("warning: the embeddings")]
