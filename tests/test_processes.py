@@ -115,8 +115,18 @@ def test_a_killed_process_ends_the_other_in_the_midst_of_pretraining(tmp_path):
     _assert_lost_the_other(other)
 
 
-@pytest.mark.parametrize("process_id", [0, 1], ids=["coordinator", "worker"])
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP", "OSError"])
+# Each way and each process once; the others are slow.
+ENDS = {("SIGKILL", 0), ("SIGSTOP", 1), ("OSError", 1)}
+
+
+@pytest.mark.parametrize(
+    ("how", "process_id"),
+    [
+        pytest.param(how, process, marks=() if (how, process) in ENDS else pytest.mark.slow)
+        for how in ("SIGKILL", "SIGSTOP", "OSError")
+        for process in (0, 1)
+    ],
+)
 def test_one_that_ends_ends_the_other(tmp_path, how, process_id):
     both = _start_two(["_end_in_a_collective", how, process_id], "--workdir", tmp_path / "run", *IMPATIENT)
     ends, other = both[process_id], both[1 - process_id]

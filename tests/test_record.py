@@ -93,7 +93,7 @@ def layout():
 
 
 @pytest.mark.parametrize("projector", ["replicated", "sharded"])
-@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_device_and_eight_agree(config, projector, microbatches, relative):
     one = _run(config, Layout(make_mesh(jax.devices()[:1])), 3, microbatches=microbatches)
     eight = _run(config, Layout(make_mesh(), projector), 3, microbatches=microbatches)

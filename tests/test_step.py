@@ -103,7 +103,7 @@ def test_images_and_captions_give_one_device_and_eight_the_same(small_config, ty
 
 
 @pytest.mark.parametrize("form", ["direct", "gram"])
-@pytest.mark.parametrize("slices", [1, 2])
+@pytest.mark.parametrize("slices", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_sharded_projector_gives_the_numbers_of_a_replicated_one(
     small_config, typed, form, slices, relative
 ):
@@ -211,7 +211,7 @@ def test_the_step_augments_by_seed_and_position(small_config, typed, microbatche
         np.testing.assert_allclose(metrics["gradient_norm"], expected["gradient_norm"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_device_and_eight_agree_where_the_step_augments(small_config, typed, relative, microbatches):
     config = typed(_on_device(small_config, batch_size=64, microbatches=microbatches))
     (one, m1), (eight, m8) = (_run(config, jax.devices()[:n]) for n in (1, 8))

@@ -52,7 +52,9 @@ def test_without_libtpu_one_line_says_what_to_install(monkeypatch):
 
 def test_programs_are_as_quiet_with_libtpu_as_without():
     """On a machine without a TPU, where jax alone would load libtpu and have it complain."""
-    code = "from barlow_jax import tpu; tpu.hide_libtpu(); import jax; print(jax.devices()[0].platform)"
+    code = (
+        "from barlow_jax.compiler import tpu; tpu.hide_libtpu(); import jax; print(jax.devices()[0].platform)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_without_platform()
     )

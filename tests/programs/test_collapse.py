@@ -41,7 +41,7 @@ QUICK = (
 @pytest.mark.parametrize(
     ("method", "flags", "told"),
     [
-        ("byol", ("--config.network.predictor=16,16",), None),
+        pytest.param("byol", ("--config.network.predictor=16,16",), None, marks=pytest.mark.slow),
         (
             "byol", ("--config.network.predictor=()", "--config.objective.byol.target_momentum=0"),
             "one vector (embedding_spread",

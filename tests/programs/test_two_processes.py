@@ -21,11 +21,7 @@ STEPS = (
 # Without TensorFlow, which takes ten seconds to import.
 ARRAYS = ("--config.data.name=arrays", "--config.data.augment_on=device", "--config.data.canvas=8")
 HEARTBEAT_S = 4
-MOVED = (
-    (8, "replicated"),
-    (4, "sharded"),
-    (1, "replicated"),
-)  # devices of one process, and the projector there
+MOVED = ((8, "replicated"), (1, "replicated"))  # devices of one process, and the projector there
 REST = tuple(case for case in itertools.product((8, 4, 1), ("sharded", "replicated")) if case not in MOVED)
 
 
