@@ -121,6 +121,17 @@ def client() -> Any:
     return _client
 
 
+def has_key(key: str) -> bool:
+    """Whether that store has the key; False where it cannot be asked, which jax itself will notice."""
+    if _client is None:
+        return False
+    try:
+        _client.key_value_try_get(key)
+        return True
+    except Exception:  # of jax, where it has not
+        return False
+
+
 def from_first(number: Callable[[], int]) -> int:
     """What `number` gives on process 0, which alone calls it; on all processes, which wait for it.
 

@@ -54,7 +54,7 @@ class SaveBarrier:
         here, self._count = f"{place}/{self._count}", self._count + 1
         client.key_value_set(f"{here}/at/{jax.process_index()}", key, allow_overwrite=True)
         while time.monotonic() < deadline:
-            if self._failed or _there(client, f"{place}/failed"):
+            if self._failed or processes.has_key(f"{place}/failed"):
                 self._failed = True
                 raise FailedElsewhere
             if jax.process_index() > 0:
@@ -72,14 +72,6 @@ class SaveBarrier:
         raise TimeoutError(
             f"other processes had not written their part of the save in {timeout_ms / 1000:.0f} s"
         )
-
-
-def _there(client: Any, key: str) -> bool:
-    try:
-        client.key_value_try_get(key)
-        return True
-    except Exception:  # of jax
-        return False
 
 
 def _comes(client: Any, key: str) -> bool:

@@ -1,6 +1,6 @@
 """Restores what is good of a run's checkpoints, whole or in part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import itertools
 import sys
@@ -78,10 +78,9 @@ class Checkpoints(Saver):
         while True:
             step = processes.from_first(lambda: self._choose(abstract, part, bad))
             if step < 0:
-                told = "; ".join(f"step {step}: {why}" for step, why in bad.items())
                 raise UserError(
                     f"{self._workdir} holds no checkpoint that can be used, and nothing in it was changed. "
-                    f"{told or 'Process 0 says why'}. Put a good copy back, or use another workdir"
+                    f"{_told(bad) or 'Process 0 says why'}. Put a good copy back, or use another workdir"
                 )
             try:
                 restored = restore(step)
@@ -90,10 +89,9 @@ class Checkpoints(Saver):
                 # With digests it is whole, and the fault lies elsewhere; and several processes do not fail alike.
                 if jax.process_count() > 1 or digests.exist(self._workdir / FOLDER / str(step)):
                     raise
-                bad[step] = f"cannot be read ({type(error).__name__}: {verification.first_line(error)})"
+                bad[step] = verification.unreadable(error)
         if bad and jax.process_index() == 0:
-            told = "; ".join(f"step {step}: {why}" for step, why in bad.items())
-            print(f"warning: damaged checkpoints are passed over: {told}", file=sys.stderr)
+            print(f"warning: damaged checkpoints are passed over: {_told(bad)}", file=sys.stderr)
         return restored, step, bad
 
     def _choose(self, abstract: Any, part: bool, bad: dict[int, str]) -> int:
@@ -137,6 +135,10 @@ def open_checkpoints(workdir: str, **kwargs: Any):
             print(f"error: {error}", file=sys.stderr)
         raise
     checkpoints.close()
+
+
+def _told(bad: Mapping[int, str]) -> str:
+    return "; ".join(f"step {step}: {why}" for step, why in bad.items())
 
 
 def _numbered(step: int, number: int) -> str:

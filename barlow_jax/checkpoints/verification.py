@@ -47,7 +47,7 @@ def _misfits(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
     try:
         saved = _described(ocp.PyTreeCheckpointHandler().metadata(folder / _ITEM).tree)
     except Exception as error:  # of Orbax, of TensorStore: whatever damaged metadata bring about
-        return [f"cannot be read ({type(error).__name__}: {first_line(error)})"]
+        return [unreadable(error)]
     wanted = _described(abstract)
     misfits = [
         f"{name} is {saved.get(name, 'missing')} there, {array} in this network"
@@ -63,11 +63,16 @@ def _misfits(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
 def reason(error: BaseException) -> str:
     """In a line: what the system said, where TensorStore says a screenful."""
     said = re.search(r"([^:]+) \[os_error_code", str(error))
-    return said[1].strip() if said else f"{type(error).__name__}: {first_line(error)}"
+    return said[1].strip() if said else _named(error)
 
 
-def first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "")[:200]
+def unreadable(error: BaseException) -> str:
+    """What is said of a checkpoint whose reading raised this."""
+    return f"cannot be read ({_named(error)})"
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
 
 
 def _described(tree: Any) -> dict[str, str]:

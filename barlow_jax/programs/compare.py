@@ -5,6 +5,7 @@ row of VICReg in a comparison on `configs/digits.py`.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
@@ -36,7 +37,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     methods |= {name: method_config(name, config, args) for name in parse_names(args.objectives)}
     seeds = range(config.seed, config.seed + args.seeds)
     plan = [
-        (name, workdir / f"{name}-{seed}", _seeded(method, seed))
+        (name, workdir / f"{name}-{seed}", dataclasses.replace(method, seed=seed))
         for seed in seeds
         for name, method in methods.items()
     ]
@@ -86,11 +87,6 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
     if problems := [*problems, *more, *validate(config, facts)]:
         raise UserError(f"--objectives {name}: {problems[0]}")
     return config
-
-
-def _seeded(config: Config, seed: int) -> Config:
-    tree = configdict.to_config_dict(config).to_dict() | {"seed": seed}
-    return configdict.from_tree(tree)[0]
 
 
 def _trained(config: Config, place: pathlib.Path) -> dict[str, Any]:
