@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import config as config_lib, configdict, files, optim, processes, resident
+from barlow_jax import config as config_lib, configdict, files, optim, processes, provenance, resident
 from barlow_jax.checkpoints.restoring import Checkpoints, abstract_state, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.data import splits
@@ -83,6 +83,12 @@ def _prepare(workdir: pathlib.Path, config: Config) -> None:
         files.sweep(workdir)
         files.sweep(workdir / "results", "pretrain.json")
         files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+        devices = {
+            "kind": jax.devices()[0].device_kind,
+            "count": jax.device_count(),
+            "processes": jax.process_count(),
+        }
+        provenance.record(workdir, sys.argv[1:], devices)
 
 
 def _status(workdir: pathlib.Path, order: Order, num_steps: int) -> Status:

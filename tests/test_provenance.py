@@ -1,0 +1,47 @@
+import json
+
+from barlow_jax import provenance
+
+ONE, EIGHT = ({"kind": "cpu", "count": n, "processes": 1} for n in (1, 8))
+
+
+def test_starts_that_are_alike_are_one_entry(tmp_path):
+    for devices in (ONE, ONE, EIGHT, ONE):
+        provenance.record(tmp_path, ["pretrain"], devices)
+    entries = provenance.read(tmp_path)
+    assert [entry["starts"] for entry in entries] == [2, 1, 1]
+    assert [entry["devices"]["count"] for entry in entries] == [1, 8, 1]
+    assert entries[0]["first"] <= entries[0]["last"] <= entries[1]["first"]
+
+
+def test_packages_have_the_versions_that_are_imported(tmp_path):
+    import jax
+    import numpy as np
+
+    provenance.record(tmp_path, ["pretrain", "--config", "x.py"], ONE)
+    (entry,) = provenance.read(tmp_path)
+    assert entry["packages"]["jax"] == jax.__version__ and entry["packages"]["numpy"] == np.__version__
+    assert entry["command"] == ["pretrain", "--config", "x.py"]
+
+
+def test_the_commit_says_whether_files_were_changed(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "file").write_text("1")
+    assert provenance._commit(package) is None
+    author = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    provenance._git(tmp_path, "init")
+    provenance._git(tmp_path, "add", ".")
+    provenance._git(tmp_path, *author, "commit", "-m", "x")
+    clean = provenance._commit(package)
+    assert len(clean) == 40 and clean == provenance._git(tmp_path, "rev-parse", "HEAD")
+    (package / "file").write_text("2")
+    assert provenance._commit(package) == clean + "+"
+
+
+def test_a_damaged_file_is_counted_as_none(tmp_path):
+    for text in ("", "{}", "[1]", '[{"starts": 1}]', "null"):
+        (tmp_path / provenance.FILE).write_text(text)
+        assert provenance.read(tmp_path) == []
+    provenance.record(tmp_path, ["pretrain"], ONE)
+    assert json.loads((tmp_path / provenance.FILE).read_text())[0]["starts"] == 1
