@@ -15,8 +15,8 @@ FLOORS = {
     ),
     1: ("types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler"),
     2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),
-    3: ("evals",),
-    4: ("programs",),
+    3: ("evals", "exports"),
+    4: ("programs", "pretrained"),
     5: ("cli", "flags", "__main__"),
 }  # fmt: skip
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -5,11 +5,12 @@ manager tells of a failure in the background at the next call, forgets checkpoin
 wrote; so a failed one is given up, and the next save makes another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import pathlib
 import shutil
 import sys
+from typing import Any
 
 from absl import logging
 import jax
@@ -82,33 +83,36 @@ class Saver:
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState) -> None:
-        """Starts saving; returns once the arrays are copied off the devices. A step is saved once.
+        """`save_parts` of a whole state."""
+        self.save_parts(int(state.step), state.parts())
+
+    def save_parts(self, step: int, parts: Mapping[str, Any]) -> None:
+        """Starts saving named trees of arrays; returns once they are copied off the devices. A step is saved once.
 
         A failure is a warning, here or when it is noticed: `look`, the next `save`, `close`. All older checkpoints
         are there then, and the next save tries again.
         """
-        step = int(state.step)
         if self._manager is not None and step in self.steps:
             return
         self._settle()
         why = None
         try:
-            self._start(step, state)
+            self._start(step, parts)
         except Exception as error:  # of the file system, of Orbax, of TensorStore: of any kind
             why = verification.reason(error)
             self._barrier.fail()
         self._conclude(step, why, together=True)
 
-    def _start(self, step: int, state: TrainState) -> None:
+    def _start(self, step: int, parts: Mapping[str, Any]) -> None:
         """Raises whatever keeps it from being saved."""
         # Orbax would fill the disk to its last byte; and without the folder its threads wait for each other.
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
         processes.from_first(lambda: files.check_room(self._workdir / FOLDER, size) or 0)
         self._manager = self._manager or self._open()
         if step not in self.steps:  # of a manager that was given up
             self._saving = step
             self._barrier.begin()
-            self._manager.save(step, args=ocp.args.StandardSave(state.parts()))
+            self._manager.save(step, args=ocp.args.StandardSave(dict(parts)))
 
     @property
     def saving(self) -> bool:

@@ -8,26 +8,22 @@
     layer2.0.downsample.0.weight         stages[1][0].shortcut.conv.kernel
     layer2.0.downsample.1.weight         stages[1][0].shortcut.norm.scale
 
-A kernel is `[out, in, k, k]` there and `[k, k, in, out]` here; everything else keeps its shape. Nothing is
-computed, so both directions together change no bit. Training moves torch's running variances by the unbiased
-variance of a batch and ours by the biased one; the arrays mean the same.
+Axes are changed as `torch_layout` says. Names and shapes do not tell all: a network whose layers have the same names
+and compute otherwise (a stride in another convolution, another activation, blurred pooling) is taken for a ResNet.
 """
 
-from collections.abc import Iterable, Mapping
-import pathlib
+from collections.abc import Mapping
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from barlow_jax.errors import UserError
+from barlow_jax.networks import torch_layout
 from barlow_jax.networks.resnet import ENCODERS
+from barlow_jax.networks.torch_layout import Place, listed
 
 _STEM_KERNELS = {"imagenet": 7, "cifar": 3}
-_NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
-_COUNTER = "num_batches_tracked"
 # Of DistributedDataParallel, and of the attribute that an official model keeps its encoder in.
 _PREFIX = re.compile(r"^(module\.)?(backbone\.)?")
 _BLOCK = re.compile(r"layer([1-9]\d*)\.(\d+)\.")
@@ -42,14 +38,6 @@ class Encoder(NamedTuple):
     params: dict[str, Any]  # nested, float32, as under "encoder" in what `Network.init` makes
     batch_stats: dict[str, Any]  # likewise
     ignored: list[str]  # keys that were left out: the classifier and torch's counters of batches
-
-
-class _Place(NamedTuple):
-    path: tuple[str | int, ...]  # in params or batch_stats; empty for a counter of batches
-    shape: tuple[int, ...]  # torch's
-
-    def tree(self, params: Any, batch_stats: Any) -> Any:
-        return batch_stats if self.path[-1] in ("mean", "var") else params
 
 
 def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
@@ -71,21 +59,11 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
     layout = _layout(name, width, stem)
     ignored = [key for key in found if key.startswith("fc.") or (key in layout and not layout[key].path)]
     problems = doubled + [f"{found[key]}: unknown" for key in found if key not in {*layout, *ignored}]
-    layout = {key: place for key, place in layout.items() if place.path}
-    for key, place in layout.items():
-        if key not in found:
-            problems.append(f"{key}: missing")
-        elif (shape := np.shape(tensors[found[key]])) != place.shape:
-            problems.append(f"{found[key]}: is {list(shape)}, needs {list(place.shape)}")
+    problems += torch_layout.misfits(layout, found, tensors)
     if problems:
-        raise UserError(_listed(f"not a {name} of width {width} in torchvision's layout", problems))
-
-    params, batch_stats = {}, {}
-    for key, place in layout.items():
-        array = np.asarray(tensors[found[key]])
-        array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-        _set(place.tree(params, batch_stats), place.path, np.array(array, np.float32, order="C"))
-    return Encoder(name, width, stem, params, batch_stats, [found[key] for key in ignored])
+        raise UserError(listed(f"not a {name} of width {width} in torchvision's layout", problems))
+    trees = torch_layout.read(layout, found, tensors)
+    return Encoder(name, width, stem, *trees, [found[key] for key in ignored])
 
 
 def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
@@ -99,35 +77,10 @@ def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
     kernel, _, _, width = np.shape(params["conv"]["kernel"])
     name = _name([len(stages[i]) for i in range(len(stages))], "conv3" in stages[0][0])
     stem = next(stem for stem, pixels in _STEM_KERNELS.items() if pixels == kernel)
-    tensors = {}
-    for key, place in _layout(name, width, stem).items():
-        if place.path:
-            array = np.asarray(_get(place.tree(params, batch_stats), place.path))
-            tensors[key] = np.array(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array, order="C")
-        else:
-            tensors[key] = np.zeros([], np.int64)
-    return tensors
+    return torch_layout.write(_layout(name, width, stem), params, batch_stats)
 
 
-def read_safetensors(path: str | pathlib.Path) -> Encoder:
-    """`from_torchvision` of a file.
-
-    Raises:
-      UserError: the file is absent or damaged, or does not hold such an encoder; names it.
-    """
-    try:
-        return from_torchvision(load_file(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise UserError(
-            f"{path}: damaged, or no safetensors file ({error}); fetch or export it anew"
-        ) from None
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def _layout(name: str, width: int, stem: str) -> dict[str, _Place]:
+def _layout(name: str, width: int, stem: str) -> dict[str, Place]:
     """Where each of torchvision's tensors stands here, in torchvision's order."""
     block, blocks = ENCODERS[name]
     stem_shape = (width, 3, _STEM_KERNELS[stem])
@@ -158,14 +111,11 @@ def _layout(name: str, width: int, stem: str) -> dict[str, _Place]:
 
 def _conv_norm(
     conv: str, conv_path: tuple, norm: str, norm_path: tuple, shape: tuple[int, int, int]
-) -> dict[str, _Place]:
+) -> dict[str, Place]:
     """A convolution of `(out, in, kernel)` and its BatchNorm."""
     outputs, inputs, kernel = shape
-    return (
-        {f"{conv}.weight": _Place((*conv_path, "kernel"), (outputs, inputs, kernel, kernel))}
-        | {f"{norm}.{theirs}": _Place((*norm_path, ours), (outputs,)) for theirs, ours in _NORM.items()}
-        | {f"{norm}.{_COUNTER}": _Place((), ())}
-    )
+    weight = Place((*conv_path, "kernel"), (outputs, inputs, kernel, kernel))
+    return {f"{conv}.weight": weight} | torch_layout.norm(norm, norm_path, outputs)
 
 
 def _identify(found: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str]:
@@ -180,7 +130,7 @@ def _identify(found: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tu
     norm = np.shape(tensors[found["bn1.weight"]]) if "bn1.weight" in found else ()
     width = norm[0] if len(norm) == 1 else shape[0] if len(shape) == 4 else None
     if sorted(blocks) != [*range(1, len(blocks) + 1)] or not blocks or width is None:
-        raise UserError(_listed("no ResNet in torchvision's layout; its keys are", found.values()))
+        raise UserError(listed("no ResNet in torchvision's layout; its keys are", found.values()))
     if kernel not in stems:
         raise UserError(f"{found['conv1.weight']}: {list(shape)}: a stem is 7x7 (ImageNet) or 3x3 (CIFAR)")
     name = _name([len(blocks[stage]) for stage in sorted(blocks)], any(".conv3." in key for key in found))
@@ -193,19 +143,3 @@ def _name(blocks: list[int], bottleneck: bool) -> str:
             return name
     kind = "bottleneck" if bottleneck else "basic"
     raise UserError(f"stages of {blocks} {kind} blocks are none of {', '.join(ENCODERS)}")
-
-
-def _listed(title: str, lines: Iterable[str]) -> str:
-    return "\n  ".join([title + ":", *(lines or ["none"])])
-
-
-def _get(tree: Any, path: tuple[str | int, ...]) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
-def _set(tree: dict, path: tuple[str | int, ...], leaf: np.ndarray) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = leaf

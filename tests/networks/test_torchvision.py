@@ -4,13 +4,12 @@ from flax import nnx
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import ENCODERS, ResNet
-from barlow_jax.networks.torchvision import from_torchvision, read_safetensors, to_torchvision
+from barlow_jax.networks.torchvision import from_torchvision, to_torchvision
 
 RESNET50_PARAMETERS = 25_557_032 - 2_049_000  # torchvision's, less the classifier
 DEEP = ("resnet101", "resnet152", "resnet200")
@@ -161,45 +160,21 @@ def test_other_numbers_of_blocks_are_an_error(tensors):
         from_torchvision(tensors | more)
 
 
+def test_a_deep_stem_is_refused_with_its_keys(tensors):
+    """Timm's gluon_resnet50_v1c and its like: three convolutions in the place of one."""
+    del tensors["conv1.weight"]
+    tensors |= {"conv1.0.weight": np.zeros((2, 3, 3, 3)), "conv1.1.running_mean": np.zeros(2)}
+    with pytest.raises(UserError) as error:
+        from_torchvision(tensors)
+    assert str(error.value).splitlines()[1:] == [
+        "  conv1.0.weight: unknown",
+        "  conv1.1.running_mean: unknown",
+        "  conv1.weight: missing",
+    ]
+
+
 @pytest.mark.parametrize("keys", [[], ["patch_embed.weight", "cls_token"], ["conv1.weight", "bn1.weight"]])
 def test_another_network_is_an_error_that_lists_its_keys(keys):
     with pytest.raises(UserError, match="no ResNet in torchvision's layout") as error:
         from_torchvision({key: np.ones(3) for key in keys})
     assert all(key in str(error.value) for key in keys)
-
-
-def test_a_file_is_read(tmp_path, tensors):
-    save_file(tensors, tmp_path / "encoder.safetensors", metadata={"format": "pt"})
-    encoder, expected = read_safetensors(tmp_path / "encoder.safetensors"), from_torchvision(tensors)
-    assert encoder[:3] == expected[:3]
-    jax.tree.map(np.testing.assert_array_equal, encoder[3:5], expected[3:5])
-
-
-def _absent(path, tensors):
-    del path, tensors
-
-
-def _text(path, tensors):
-    del tensors
-    path.write_text("not tensors")
-
-
-def _cut(path, tensors):
-    save_file(tensors, path)
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def _foreign(path, tensors):
-    save_file({"bn1.bias": tensors["bn1.bias"]}, path)
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [(_absent, "cannot be read"), (_text, "damaged"), (_cut, "damaged"), (_foreign, "no ResNet")],
-)
-def test_an_absent_or_damaged_file_is_named(tmp_path, tensors, make, words):
-    path = tmp_path / "encoder.safetensors"
-    make(path, tensors)
-    with pytest.raises(UserError, match=words) as error:
-        read_safetensors(path)
-    assert str(error.value).startswith(str(path))

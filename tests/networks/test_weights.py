@@ -1,0 +1,107 @@
+"""Files of torch's tensors, made by hand under the names of released checkpoints."""
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.errors import UserError
+from barlow_jax.networks import weights
+from barlow_jax.networks.network import Network
+from barlow_jax.networks.torch_projector import to_torch
+from barlow_jax.networks.torchvision import to_torchvision
+
+
+@pytest.fixture(scope="module")
+def trees():
+    rng = np.random.default_rng(0)
+    shapes = Network(NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(6, 4))).shapes()
+    return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+
+
+@pytest.fixture
+def tensors(trees):
+    return to_torchvision(*(tree["encoder"] for tree in trees))
+
+
+@pytest.fixture
+def full(trees, tensors):
+    """The official model's: DistributedDataParallel around backbone, projector and the loss's BatchNorm."""
+    model = {f"backbone.{key}": tensor for key, tensor in tensors.items()}
+    model |= to_torch(*(tree["projector"] for tree in trees))
+    model |= {"bn.running_mean": np.zeros(4), "bn.running_var": np.ones(4)}
+    return {f"module.{key}": t for key, t in (model | {"bn.num_batches_tracked": np.array(7)}).items()}
+
+
+def test_an_encoder_alone(tmp_path, trees, tensors):
+    classifier = {"fc.weight": np.ones((3, 8), np.float32), "fc.bias": np.ones(3, np.float32)}
+    save_file(tensors | classifier, tmp_path / "encoder.safetensors", metadata={"format": "pt"})
+    found = weights.read(tmp_path / "encoder.safetensors")
+    assert found.projector is None
+    assert found.encoder[:3] == ("resnet8", 2, "cifar")
+    jax.tree.map(np.testing.assert_array_equal, found.encoder[3:5], tuple(tree["encoder"] for tree in trees))
+    assert found.ignored["fc.weight"] == found.ignored["fc.bias"] == "the classifier"
+    counters = {key for key in tensors if key.endswith("num_batches_tracked")}
+    assert found.ignored.keys() == counters | {*classifier}
+
+
+def test_the_official_full_model(tmp_path, trees, full):
+    save_file(full, tmp_path / "full.safetensors")
+    found = weights.read(tmp_path / "full.safetensors")
+    jax.tree.map(np.testing.assert_array_equal, found.encoder[3:5], tuple(tree["encoder"] for tree in trees))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (found.projector.params, found.projector.batch_stats),
+        tuple(tree["projector"] for tree in trees),
+    )
+    of_loss = {key for key, why in found.ignored.items() if "loss" in why}
+    assert of_loss == {f"module.bn.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert set(full) - set(found.ignored) == {
+        key for key in full if not key.endswith("num_batches_tracked") and not key.startswith("module.bn.")
+    }
+
+
+def test_what_is_wrong_in_both_parts_is_said_at_once(full):
+    del full["module.backbone.bn1.bias"], full["module.projector.1.running_var"]
+    full["module.bn.momentum"] = np.ones(())
+    with pytest.raises(UserError) as error:
+        weights.from_tensors(full)
+    said = str(error.value)
+    assert "module.bn.momentum: unknown" in said
+    assert "bn1.bias: missing" in said and "projector.1.running_var: missing" in said
+
+
+def test_a_batchnorm_of_no_loss_is_unknown(tensors):
+    with pytest.raises(UserError, match=r"bn\.running_mean: unknown"):
+        weights.from_tensors(tensors | {"bn.running_mean": np.zeros(4)})
+
+
+def _absent(path, tensors):
+    del path, tensors
+
+
+def _text(path, tensors):
+    del tensors
+    path.write_text("not tensors")
+
+
+def _cut(path, tensors):
+    save_file(tensors, path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _foreign(path, tensors):
+    save_file({"bn1.bias": tensors["bn1.bias"]}, path)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(_absent, "cannot be read"), (_text, "damaged"), (_cut, "damaged"), (_foreign, "no ResNet")],
+)
+def test_an_absent_or_damaged_file_is_named(tmp_path, tensors, make, words):
+    path = tmp_path / "encoder.safetensors"
+    make(path, tensors)
+    with pytest.raises(UserError, match=words) as error:
+        weights.read(path)
+    assert str(error.value).startswith(str(path))
