@@ -36,8 +36,8 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
 def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
     parser.add_argument(
         "--encoder", metavar="PATH",
-        help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), or a ResNet in torchvision's "
-        "layout (.safetensors)",
+        help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), an encoder folder, or a ResNet in "
+        "torchvision's layout (.safetensors; .pth where torch is installed)",
     )  # fmt: skip
     if program == "evaluate":  # it shows them all
         return

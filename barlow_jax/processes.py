@@ -116,6 +116,14 @@ def join(distributed: Distributed, place: Place | None) -> None:
         _last_words(_cut_off(jax.process_index(), jax.process_count()))
 
 
+def devices() -> dict[str, Any]:
+    """Those of all processes, as `provenance` notes them: `kind`, `count`, `processes`."""
+    import jax
+
+    kind = jax.devices()[0].device_kind
+    return {"kind": kind, "count": jax.device_count(), "processes": jax.process_count()}
+
+
 def client() -> Any:
     """The key-value store that the processes share; None where this one is alone."""
     return _client

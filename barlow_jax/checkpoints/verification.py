@@ -42,10 +42,26 @@ def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdi
     return Verdict(tuple(problems or _misfits(folder, abstract, part)), verified)
 
 
+def is_encoder_alone(folder: pathlib.Path) -> bool:
+    """Whether a step's folder is that of an encoder folder: neither heads nor the rest of a run's state."""
+    try:
+        saved = _saved(folder)
+        return saved.keys() <= {"params", "batch_stats"} and all(
+            part.keys() == {"encoder"} for part in saved.values()
+        )
+    except Exception:  # as of `_misfits`, which says it
+        return False
+
+
+def _saved(folder: pathlib.Path) -> Any:
+    """What is known of the arrays that were saved, in their nested dict."""
+    return ocp.PyTreeCheckpointHandler().metadata(folder / _ITEM).tree
+
+
 def _misfits(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
     """Where the arrays are others than `abstract` has. Orbax casts a wrong dtype without a word."""
     try:
-        saved = _described(ocp.PyTreeCheckpointHandler().metadata(folder / _ITEM).tree)
+        saved = _described(_saved(folder))
     except Exception as error:  # of Orbax, of TensorStore: whatever damaged metadata bring about
         return [unreadable(error)]
     wanted = _described(abstract)

@@ -1,4 +1,4 @@
-"""Where a trained encoder comes from: a run's workdir, one of its checkpoints, or a torchvision file."""
+"""Where a trained encoder comes from: a run's workdir, one of its checkpoints, an encoder folder, or released weights."""
 
 import argparse
 import pathlib
@@ -10,11 +10,11 @@ from barlow_jax import config as config_lib, runs
 from barlow_jax.checkpoints.restoring import FOLDER, newest_step, open_checkpoints
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
-from barlow_jax.networks import torchvision
+from barlow_jax.networks import torchvision, weights
 
 _FORMS = (
-    "pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), "
-    "or a file in torchvision's layout (.safetensors)"
+    "pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, or a file "
+    f"in torchvision's layout ({', '.join(weights.SUFFIXES)})"
 )
 
 
@@ -31,15 +31,15 @@ def place(workdir: pathlib.Path, args: argparse.Namespace) -> pathlib.Path:
     return pathlib.Path(args.encoder) if args.encoder else workdir
 
 
-def describe(path: str) -> dict[str, Any]:
-    """The config that an encoder brings with it, whole from a run, `network` alone from a file.
+def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
+    """The config that an encoder brings with it, whole from a folder, `network` alone from a file.
 
     Raises:
       UserError: there is no encoder.
     """
     brought = _brought(pathlib.Path(path))
     if brought is None:
-        raise UserError(f"--encoder: {path} holds no encoder; {_FORMS}")
+        raise UserError(f"{flag}: {path} holds no encoder; {_FORMS}")
     return brought
 
 
@@ -47,7 +47,7 @@ def restore(
     where: pathlib.Path, network: config_lib.Network, abstract: tuple[Any, Any], layout: Layout
 ) -> EncoderState:
     """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
-    found = torchvision.read_safetensors(where) if _is_file(where) else None
+    found = weights.read(where).encoder if _is_file(where) else None
     theirs = _network_of(found) if found else (_brought(where) or {}).get("network", {})
     for key in ("encoder", "width", "stem"):
         ours = getattr(network, key)
@@ -80,7 +80,7 @@ def restore(
 def _brought(where: pathlib.Path) -> dict[str, Any] | None:
     if not _is_file(where):
         return runs.saved_config(_run_and_step(where)[0])
-    return {"network": _network_of(torchvision.read_safetensors(where))}
+    return {"network": _network_of(weights.read(where).encoder)}
 
 
 def _network_of(found: torchvision.Encoder) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _network_of(found: torchvision.Encoder) -> dict[str, Any]:
 
 
 def _is_file(where: pathlib.Path) -> bool:
-    return where.suffix == ".safetensors"
+    return where.suffix in weights.SUFFIXES and not where.is_dir()
 
 
 def _run_and_step(where: pathlib.Path) -> tuple[pathlib.Path, int | None]:

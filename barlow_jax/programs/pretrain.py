@@ -10,7 +10,14 @@ from typing import Any
 import jax
 
 from barlow_jax import config as config_lib, configdict, files, optim, processes, provenance, resident
-from barlow_jax.checkpoints.restoring import Checkpoints, abstract_state, open_checkpoints
+from barlow_jax.checkpoints import verification
+from barlow_jax.checkpoints.restoring import (
+    FOLDER,
+    Checkpoints,
+    abstract_state,
+    newest_step,
+    open_checkpoints,
+)
 from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
@@ -32,6 +39,7 @@ _TOLD = ("loss", "skipped_steps", "knn_top1")
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     del args
     started = time.monotonic()
+    _check_workdir(workdir)
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.train_split)
     _check_labels(config, source)
@@ -77,18 +85,22 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
+def _check_workdir(workdir: pathlib.Path) -> None:
+    step = newest_step(workdir)
+    if step is not None and verification.is_encoder_alone(workdir / FOLDER / str(step)):
+        raise UserError(
+            f"{workdir} holds an encoder alone, and a run goes on from a whole state: use another workdir. To start "
+            "one from these weights, `export --format torchvision` them, and `import --as start` that file"
+        )
+
+
 def _prepare(workdir: pathlib.Path, config: Config) -> None:
     """What a killed process left is gone, and the workdir says what runs in it."""
     if jax.process_index() == 0:
         files.sweep(workdir)
         files.sweep(workdir / "results", "pretrain.json")
         files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
-        devices = {
-            "kind": jax.devices()[0].device_kind,
-            "count": jax.device_count(),
-            "processes": jax.process_count(),
-        }
-        provenance.record(workdir, sys.argv[1:], devices)
+        provenance.record(workdir, sys.argv[1:], processes.devices())
 
 
 def _status(workdir: pathlib.Path, order: Order, num_steps: int) -> Status:

@@ -1,4 +1,4 @@
-"""Whether the checkpoints of a run are what was saved; reads files alone, beside the run if it goes on."""
+"""Whether the checkpoints of a workdir are what was saved; reads files alone, beside the run if it goes on."""
 
 import argparse
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from barlow_jax import objectives, optim
+from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
@@ -28,13 +29,23 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     with open_checkpoints(workdir, read_only=True) as checkpoints:
         print(f"{'step':>10}  {'MB':>9}  verdict", file=sys.stderr)
         for step in checkpoints.steps:
-            verdict = checkpoints.examine(step, abstract)
+            alone = verification.is_encoder_alone(workdir / FOLDER / str(step))
+            verdict = checkpoints.examine(step, _encoder_of(abstract) if alone else abstract)
             kind = "damaged" if verdict.problems else "good" if verdict.verified else "unverified"
             files = (path for path in (workdir / FOLDER / str(step)).rglob("*") if path.is_file())
             size = sum(path.stat().st_size for path in files)
             said = kind if kind == "good" else f"{kind}: {verdict.says}"
+            said += ", an encoder alone" if alone else ""
             print(f"{step:>10}  {size / 1e6:>9.1f}  {said}", file=sys.stderr, flush=True)
-            rows.append({"step": step, "bytes": size, "verdict": kind, "problems": list(verdict.problems)})
+            rows.append(
+                {
+                    "step": step,
+                    "bytes": size,
+                    "holds": "encoder" if alone else "run",
+                    "verdict": kind,
+                    "problems": list(verdict.problems),
+                }
+            )
     usable = [row["step"] for row in rows if row["verdict"] != "damaged"]
     return {
         "good": all(row["verdict"] == "good" for row in rows),
@@ -49,3 +60,9 @@ def _abstract(config: Config) -> dict[str, Any]:
     objective = objectives.make(config.objective, setup_of(config))
     init = partial(init_state, network=Network(config.network), objective=objective, optimizer=optimizer)
     return abstract_state(init).parts()
+
+
+def _encoder_of(abstract: dict[str, Any]) -> dict[str, Any]:
+    """What an encoder folder holds of it."""
+    parts = {name: abstract.get(name, {}) for name in ("params", "batch_stats")}
+    return {name: {"encoder": part["encoder"]} for name, part in parts.items() if "encoder" in part}

@@ -1,0 +1,98 @@
+"""An encoder folder in a run's place: what takes it, and what refuses it."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from barlow_jax import provenance
+from barlow_jax.configdict import from_tree
+from barlow_jax.exports import orbax
+from barlow_jax.exports.encoder import Trained
+from barlow_jax.pretrained import load
+from barlow_jax.programs.experiment import Experiment
+
+
+@pytest.fixture(scope="module")
+def written(workdir, tmp_path_factory):
+    """Of the run's newest checkpoint."""
+    config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
+    state = Experiment.of(config).encoder_state(workdir, "pretrained")
+    trees = jax.device_get((state.params, state.batch_stats))
+    folder = tmp_path_factory.mktemp("encoder")
+    orbax.write(Trained(config, *trees, state.step, provenance.read(workdir)), folder)
+    return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "encoder")
+
+
+def _files(workdir):
+    return {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_it_is_evaluated_as_the_run_is(workdir, folder, program, tmp_path):
+    fast = ("--config.knn.label_fractions=1", "--config.knn.k=20")
+    own, _ = program("knn", "--workdir", workdir, *fast)
+    assert program("knn", "--workdir", folder, *fast)[0] == own
+    assert program("knn", "--encoder", folder, "--workdir", tmp_path / "other", *fast)[0] == own
+    assert (
+        program("probe", "--dry_run", "--encoder", folder / "checkpoints" / "22")[0]["config"]["network"][
+            "width"
+        ]
+        == 4
+    )
+
+
+def test_it_is_tuned_as_the_run_is(workdir, folder, program):
+    fast = (
+        "--config.finetune.label_fractions=0.1",
+        "--config.finetune.num_epochs=1",
+        "--config.finetune.subset_draws=1",
+    )
+    assert (
+        program("finetune", "--workdir", folder, *fast)[0]
+        == program("finetune", "--workdir", workdir, *fast)[0]
+    )
+
+
+def test_it_is_verified(folder, program):
+    results, said = program("verify", "--workdir", folder)
+    (row,) = results["checkpoints"]
+    assert results["good"] and (row["step"], row["holds"], row["verdict"]) == (22, "encoder", "good")
+    assert said.splitlines()[-1].endswith("good, an encoder alone")
+    (data, *_) = (folder / "checkpoints/22/default/d").iterdir()
+    data.write_bytes(data.read_bytes()[:-1])
+    _, said = program("verify", "--workdir", folder, code=1)
+    assert "damaged: default/d/" in said
+
+
+def test_verify_names_what_another_network_has_otherwise(folder, program):
+    _, said = program("verify", "--workdir", folder, "--config.network.width=8", code=1)
+    assert "batch_stats.encoder.norm.mean is float32[4] there, float32[8] in this network" in said
+
+
+def test_pretraining_refuses_it_and_changes_nothing(folder, program):
+    before = _files(folder)
+    _, said = program("pretrain", "--workdir", folder, code=2)
+    assert "holds an encoder alone" in said and "use another workdir" in said and "import --as start" in said
+    assert _files(folder) == before
+
+
+def test_loading_gives_the_features_of_the_run(workdir, folder):
+    """Against the run's own encoder on eight devices; one device and eight agree to 1e-5."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
+    experiment = Experiment.of(config)
+    encode, step = experiment.encoder(workdir, "pretrained")
+    expected = np.asarray(encode(np.repeat(images, 8, 0)))[::8]
+    for where in (workdir, folder, workdir / "checkpoints" / "22"):
+        encoder = load(where)
+        assert (encoder.step, encoder.image_size, encoder.width) == (step, 8, expected.shape[1])
+        np.testing.assert_allclose(encoder(images), expected, rtol=1e-5, atol=1e-6)
+    assert dataclasses.replace(encoder.config, mesh=config.mesh) == config
