@@ -25,12 +25,15 @@ PROGRAMS = {
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
+    "import": "released weights (torchvision, timm, the official Barlow Twins) as an encoder, or as the start of a run",
     "status": "where a run is, whether it is alive, and what its restarts have cost",
     "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
     "bench": "time and memory of the loss; speed of the input pipeline and the device's augmentation; cost of checkpoints",
 }
+# Where the module in programs/ has another name; `import` is a word of Python's.
+_MODULES = {"show-views": "show_views", "import": "import_"}
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
 The last line on standard output is one JSON object with the results, which also lands in
@@ -72,7 +75,8 @@ def _main(argv: Sequence[str] | None) -> int:
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
                 if args.program == "status":  # leaves nothing behind
                     name = ""
-                program = importlib.import_module(f"barlow_jax.programs.{args.program.replace('-', '_')}")
+                module = _MODULES.get(args.program, args.program)
+                program = importlib.import_module(f"barlow_jax.programs.{module}")
                 results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
         if results.get("fits") is False:

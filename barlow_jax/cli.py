@@ -47,6 +47,10 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     # These are the defaults, and whether they fit this machine is nobody's question; nor is it of a run's files.
     if unread or args.program == "verify":
         return config, Facts(), problems
+    if args.program == "import":  # needs neither the data nor all devices
+        problems += ["--weights: is missing; say what to import"] if not args.weights else []
+        problems += validate(config, Facts())
+        return config, Facts(), problems or _method_problems(config)
     if args.program == "pretrain" and args.workdir:
         problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
     data = config.data
@@ -91,14 +95,16 @@ def dry_run(config: Config, facts: Facts) -> dict[str, Any]:
 
 def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """The nested dict that the run starts from: of --config, else of the workdir, else of the encoder."""
-    if not args.encoder:
+    if not (args.encoder or args.weights):
         return _load_base(args)
     from barlow_jax.programs import encoders
 
+    describe = encoders.describe if args.encoder else encoders.describe_weights
     try:
-        brought, unread = encoders.describe(args.encoder), []
+        brought = describe(args.encoder or args.weights)
     except UserError as error:
         return configdict.default_config().to_dict(), [str(error)]
+    unread = []
     if "data" in brought:  # a run, not a file
         brought, unread = runs.complete(brought)
         if not args.config and (not args.workdir or runs.saved_config(args.workdir) is None):
@@ -153,7 +159,7 @@ def _not_a_run(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> li
 
 
 def _needs_workdir(args: argparse.Namespace) -> bool:
-    return args.program == "verify" or not (args.dry_run or args.program in ALONE)
+    return args.program in ("verify", "import") or not (args.dry_run or args.program in ALONE)
 
 
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:

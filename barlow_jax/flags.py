@@ -6,8 +6,8 @@ from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 from barlow_jax.methods import NEEDS
 
-# Programs of one process; all but verify and status need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify", "status")
+# Programs of one process; all but verify, import and status need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify", "import", "status")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 
@@ -17,7 +17,9 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
     names = ("--base", "--config") if program == "ablate" else ("--config",)
     parser.add_argument(*names, dest="config", metavar="FILE", help=f"config file; default: {without}")
     parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
-    parser.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
+    parser.set_defaults(
+        features="pretrained", encoder=None, weights=None, topology=None, sweep=None, dry_run=False
+    )
     if program in ("plan", "bench"):
         parser.add_argument(
             "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
@@ -58,6 +60,23 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
         "--resume", choices=("auto", "never", "must"), default="auto",
         help="auto: goes on from the workdir's newest good checkpoint, where there is one; never: refuses a workdir "
         "that has any; must: refuses one that has none",
+    )  # fmt: skip
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", metavar="FILE",
+        help="in torchvision's layout, or the official full checkpoint: .safetensors; .pth, .pt or .pth.tar where torch "
+        "is installed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--as", dest="form", choices=("encoder", "start"),
+        help="encoder: for the evaluations and export; start: a run at step 0, which pretrain goes on from; default: "
+        "start where the file has a projector",
+    )  # fmt: skip
+    parser.add_argument(
+        "--without_projector", action="store_true",
+        help="start: leaves the file's projector out; the config's is a fresh one",
     )  # fmt: skip
 
 
@@ -125,6 +144,7 @@ def _add_show_views(parser: argparse.ArgumentParser) -> None:
 _OWN = {
     "pretrain": _add_pretrain,
     "show-views": _add_show_views,
+    "import": _add_import,
     "transfer": _add_transfer,
     "ablate": _add_ablate,
     "compare": _add_compare,

@@ -23,20 +23,22 @@ def init_state(
     """The state before the first step; the target network starts as the first one."""
     params, batch_stats = network.init(key)
     params = objective.constrain(params)
-    target = {}
-    if objective.target is not None:
-        target = {
-            "params": network.target.part_of(params),
-            "batch_stats": network.target.part_of(batch_stats),
-        }
     return TrainState(
         jnp.zeros([], jnp.int32),
         params,
         batch_stats,
         optimizer.init(params),
-        target,
+        target_of(params, batch_stats, network=network, objective=objective),
         objective.init_memory(jax.random.fold_in(key, 1)),
     )
+
+
+def target_of(params: Any, batch_stats: Any, *, network: Network, objective: Objective) -> dict[str, Any]:
+    """The target network of a state, a copy of the first one's part; {} where the objective has none."""
+    if objective.target is None:
+        return {}
+    trees = {"params": params, "batch_stats": batch_stats}
+    return {name: network.target.part_of(tree) for name, tree in trees.items()}
 
 
 def train_step(

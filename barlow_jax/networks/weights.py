@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from barlow_jax.errors import UserError
 from barlow_jax.networks import pth, torch_projector, torchvision
+from barlow_jax.networks.resnet import num_features
 from barlow_jax.networks.torch_layout import COUNTER
 
 SUFFIXES = (".safetensors", *pth.SUFFIXES)
@@ -63,6 +64,8 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     rest = {key: tensor for key, tensor in tensors.items() if key not in {*projector, *loss}}
     encoder, wrong = _tried(torchvision.from_torchvision, rest)
     head, more = _tried(torch_projector.from_torch, projector) if projector else (None, "")
+    if encoder and head and head.inputs != (made := num_features(encoder.name, encoder.width)):
+        more = f"the projector takes {head.inputs} features, and the encoder makes {made}"
     if wrong or more:
         raise UserError("\n".join(filter(None, (wrong, more))))
     ignored = {key: _why(key) for part in (encoder, head) if part for key in part.ignored}

@@ -1,6 +1,7 @@
 """Where a trained encoder comes from: a run's workdir, one of its checkpoints, an encoder folder, or released weights."""
 
 import argparse
+from collections.abc import Mapping
 import pathlib
 from typing import Any, NamedTuple
 
@@ -37,10 +38,34 @@ def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
     Raises:
       UserError: there is no encoder.
     """
-    brought = _brought(pathlib.Path(path))
+    where = pathlib.Path(path)
+    brought = _of_file(where) if _is_file(where) else runs.saved_config(_run_and_step(where)[0])
     if brought is None:
         raise UserError(f"{flag}: {path} holds no encoder; {_FORMS}")
     return brought
+
+
+def describe_weights(path: str) -> dict[str, Any]:
+    """As `describe`, of --weights: of a file alone.
+
+    Raises:
+      UserError: it is none.
+    """
+    if not _is_file(pathlib.Path(path)):
+        raise UserError(f"--weights: needs a file ({', '.join(weights.SUFFIXES)}), got {path}")
+    return _of_file(pathlib.Path(path))
+
+
+def check(where: pathlib.Path, network: config_lib.Network, theirs: Mapping[str, Any]) -> None:
+    """Whether the encoder at `where`, which keys of `config.network` describe, is that of the network.
+
+    Raises:
+      UserError: it is not; names the key.
+    """
+    for key in ("encoder", "width", "stem"):
+        ours = getattr(network, key)
+        if theirs.get(key, ours) != ours:
+            raise UserError(f"{where}: config.network.{key} is {ours}, and the encoder's is {theirs[key]}")
 
 
 def restore(
@@ -48,15 +73,11 @@ def restore(
 ) -> EncoderState:
     """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
     found = weights.read(where).encoder if _is_file(where) else None
-    theirs = _network_of(found) if found else (_brought(where) or {}).get("network", {})
-    for key in ("encoder", "width", "stem"):
-        ours = getattr(network, key)
-        if theirs.get(key, ours) != ours:
-            raise UserError(f"{where}: config.network.{key} is {ours}, and the encoder's is {theirs[key]}")
+    run, step = _run_and_step(where)
+    check(where, network, network_of(found) if found else (runs.saved_config(run) or {}).get("network", {}))
     if found:
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)
-    run, step = _run_and_step(where)
     if newest_step(run) is None:
         raise UserError(
             f"{run} holds no checkpoint; run `pretrain --workdir {run}` first, or pass --untrained"
@@ -77,13 +98,11 @@ def restore(
         return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
 
 
-def _brought(where: pathlib.Path) -> dict[str, Any] | None:
-    if not _is_file(where):
-        return runs.saved_config(_run_and_step(where)[0])
-    return {"network": _network_of(weights.read(where).encoder)}
+def _of_file(where: pathlib.Path) -> dict[str, Any]:
+    return {"network": network_of(weights.read(where).encoder)}
 
 
-def _network_of(found: torchvision.Encoder) -> dict[str, Any]:
+def network_of(found: torchvision.Encoder) -> dict[str, Any]:
     """The keys of `config.network` that a file tells."""
     return {"encoder": found.name, "width": found.width, "stem": found.stem}
 

@@ -72,6 +72,12 @@ def test_what_is_wrong_in_both_parts_is_said_at_once(full):
     assert "bn1.bias: missing" in said and "projector.1.running_var: missing" in said
 
 
+def test_a_projector_of_another_encoder_is_refused(full):
+    full["module.projector.0.weight"] = np.ones((6, 9), np.float32)
+    with pytest.raises(UserError, match="the projector takes 9 features, and the encoder makes 8"):
+        weights.from_tensors(full)
+
+
 def test_a_batchnorm_of_no_loss_is_unknown(tensors):
     with pytest.raises(UserError, match=r"bn\.running_mean: unknown"):
         weights.from_tensors(tensors | {"bn.running_mean": np.zeros(4)})

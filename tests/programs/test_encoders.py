@@ -3,6 +3,7 @@
 import json
 
 import jax
+import numpy as np
 import pytest
 import safetensors.numpy
 
@@ -62,9 +63,23 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, pro
     assert other == own | {"step": -1}
     tuned, _ = program("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
     assert tuned["finetune"]["0.1"]["top1"] > 0
+    whole = {
+        f"module.backbone.{key}": tensor for key, tensor in torchvision.to_torchvision(params, stats).items()
+    }
+    safetensors.numpy.save_file(whole | {"module.projector.0.weight": np.ones((4, 16), np.float32)}, path)
+    assert program("knn", "--encoder", path, *argv)[0] == other, "of an official full checkpoint the encoder"
     path.write_bytes(b"not safetensors")
     _, said = program("knn", "--encoder", path, *argv, code=2)
     assert str(path) in said
+
+
+def test_a_file_of_torch_that_cannot_be_read_is_named(program, tmp_path, config_file):
+    """Where torch is not installed, which is said; where it is, the file is damaged."""
+    (tmp_path / "encoder.pth").write_bytes(b"")
+    argv = ("--config", config_file, "--workdir", tmp_path / "out", "--encoder", tmp_path / "encoder.pth")
+    _, said = program("knn", *argv, code=2)
+    assert f"{tmp_path / 'encoder.pth'}: " in said and ("needs torch" in said or "damaged" in said)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_encoder_of_another_shape_is_refused(workdir, program):
