@@ -16,6 +16,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax import config as config_lib, configdict, runs
@@ -100,7 +101,8 @@ class Encoder:
             return self.apply(jax.device_get(self.params), images)
         batch = self._experiment.layout.batch
         missing = -len(images) % batch.num_devices
-        padded = np.pad(np.asarray(images), ((0, missing), *((0, 0),) * 3), mode="edge")
+        pad = jnp.pad if isinstance(images, jax.Array) else np.pad  # stays on the devices if it is there
+        padded = pad(images, ((0, missing), *((0, 0),) * 3), mode="edge")
         return self._jitted(self.params, jax.device_put(padded, batch))[: len(images)]
 
     def apply(self, params: Any, images: jax.Array) -> jax.Array:

@@ -20,6 +20,12 @@ from barlow_jax import configdict, files, processes, provenance
 from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
 from barlow_jax.exports.encoder import Trained
 
+LOAD = [
+    "from barlow_jax.pretrained import load",
+    'encoder = load("{out}")',
+    "features = encoder(images)  # [B, height, width, 3] uint8 -> [B, H] float32",
+]
+
 
 def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     """Writes the folder; `config.json`, by which it is known as one, comes last.
@@ -29,7 +35,7 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
       out: folder that holds no run.
 
     Returns:
-      `step`, `checkpoint` (its path in `out`), `parameters` (their number).
+      `checkpoint` (its path in `out`), `parameters` (their number), `load` (lines of code; {out} is the folder).
 
     Raises:
       RunError: the checkpoint cannot be written.
@@ -44,4 +50,4 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
         checkpoints.save_parts(step, parts)
     files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
     number = sum(leaf.size for leaf in jax.tree.leaves(trained.params))
-    return {"step": step, "checkpoint": f"{FOLDER}/{step}", "parameters": number}
+    return {"checkpoint": f"{FOLDER}/{step}", "parameters": number, "load": LOAD}

@@ -84,6 +84,13 @@ def test_pretraining_refuses_it_and_changes_nothing(folder, program):
     assert _files(folder) == before
 
 
+def test_the_lines_that_load_it_do(folder):
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    names = {"images": images}
+    exec("\n".join(orbax.LOAD).replace("{out}", str(folder)), names)
+    np.testing.assert_array_equal(names["features"], load(folder)(images))
+
+
 def test_loading_gives_the_features_of_the_run(workdir, folder):
     """Against the run's own encoder on eight devices; one device and eight agree to 1e-5."""
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
