@@ -53,6 +53,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         status = stack.enter_context(_status(workdir, order, num_steps))
         checkpoints = stack.enter_context(_checkpoints(workdir, config.checkpoint, order))
         state, first_step = _start(experiment, order, checkpoints)
+        if jax.process_index() == 0:  # now that it has one: a workdir that is refused stays as it was
+            provenance.record(workdir, sys.argv[1:], processes.devices())
         status.begin(first_step)
         source.broken.keep(workdir / _broken_images(), first_step)
         feed = stack.enter_context(
@@ -100,7 +102,6 @@ def _prepare(workdir: pathlib.Path, config: Config) -> None:
         files.sweep(workdir)
         files.sweep(workdir / "results", "pretrain.json")
         files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
-        provenance.record(workdir, sys.argv[1:], processes.devices())
 
 
 def _status(workdir: pathlib.Path, order: Order, num_steps: int) -> Status:
