@@ -111,7 +111,7 @@ def _embedder(experiment: Experiment, name: str) -> Callable[..., jax.Array]:
 
     def embed(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
         (view,) = normalize_views({name: rows}, recipe).values()
-        return experiment.network.embed_view(params, stats, name, view).astype("float32")
+        return experiment.network.apply_frozen(params, stats, name, view).embedding.astype("float32")
 
     return jax.jit(embed, in_shardings=(None, None, layout.batch), out_shardings=layout.replicated)
 
