@@ -21,6 +21,11 @@ _FREE = (
 )  # fmt: skip
 
 
+def is_run(workdir: str | pathlib.Path) -> bool:
+    """Whether the folder is the workdir of a run."""
+    return any((pathlib.Path(workdir) / name).is_file() for name in FILES)
+
+
 def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
     """The nested dict in `<workdir>/config.json`; None where there is none."""
     path = pathlib.Path(workdir) / "config.json"

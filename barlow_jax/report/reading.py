@@ -20,7 +20,7 @@ def read_run(workdir: pathlib.Path) -> Run:
     Raises:
       UserError: the folder holds no run.
     """
-    if not any((workdir / name).is_file() for name in runs.FILES):
+    if not runs.is_run(workdir):
         raise UserError(
             f"--workdir: {workdir} holds no run (there is neither {' nor '.join(runs.FILES)}); pass the folder that "
             "`pretrain --workdir` was given"

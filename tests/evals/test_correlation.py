@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from barlow_jax.evals import correlation
 from barlow_jax.evals.correlation import EDGES, correlate
 
 
@@ -27,7 +28,11 @@ def test_a_narrow_matrix_is_shown_as_it_is():
 
 
 @pytest.mark.parametrize(("width", "most_cells", "cells"), [(24, 8, 8), (23, 8, 8), (25, 8, 7), (9, 8, 5)])
-def test_of_a_wide_one_each_cell_is_the_root_mean_square_of_its_block(width, most_cells, cells):
+@pytest.mark.parametrize("held", [1, 150, 10**6])
+def test_of_a_wide_one_each_cell_is_the_root_mean_square_of_its_block(
+    width, most_cells, cells, held, monkeypatch
+):
+    monkeypatch.setattr(correlation, "_ENTRIES", held)
     z_a, z_b = _views(30, width)
     made, expected = correlate(z_a, z_b, most_cells=most_cells), _expected(z_a, z_b)
     k = -(-width // most_cells)
@@ -38,7 +43,9 @@ def test_of_a_wide_one_each_cell_is_the_root_mean_square_of_its_block(width, mos
 
 
 @pytest.mark.parametrize("most_cells", [256, 8])
-def test_histograms_count_every_value_once(most_cells):
+@pytest.mark.parametrize("held", [1, 150, 10**6])
+def test_histograms_count_every_value_once(most_cells, held, monkeypatch):
+    monkeypatch.setattr(correlation, "_ENTRIES", held)
     z_a, z_b = _views(30, 20)
     made, expected = correlate(z_a, z_b, most_cells=most_cells), _expected(z_a, z_b)
     off = expected[~np.eye(20, dtype=bool)]
