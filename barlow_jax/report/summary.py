@@ -1,0 +1,144 @@
+"""Is it healthy, is it good, what did it cost: the first minute of reading."""
+
+from collections.abc import Sequence
+
+from barlow_jax import published, standings
+from barlow_jax.report import cost, health, scores, series, words
+from barlow_jax.report.facts import Run
+from barlow_jax.report.health import BAD, GOOD, LOOK, NONE, Check
+from barlow_jax.report.html import Html, Section, details, element, joined, paragraph, table
+
+_SHOWN = {GOOD: ("✓", "good"), LOOK: ("!", "worth a look"), BAD: ("✗", "bad"), NONE: ("·", "to know")}
+_HEALTH = {GOOD: "Healthy", LOOK: "Worth a look", BAD: "Not healthy", NONE: "Not known yet"}
+_VALUE = {
+    GOOD: "Better than no training", LOOK: "No better than pixels", BAD: "No better than no training",
+    NONE: "Not measured yet",
+}  # fmt: skip
+
+
+def section(runs: Sequence[Run], chip_hour_price: float | None) -> Section:
+    title = "In one minute"
+    if len(runs) == 1:
+        return Section("summary", title, _cards(runs[0], chip_hour_price))
+    each = [
+        details(run.name, _cards(run, chip_hour_price), is_open=not place) for place, run in enumerate(runs)
+    ]
+    return Section("summary", title, joined([_side_by_side(runs, chip_hour_price), *each]))
+
+
+def good(run: Run) -> list[Check]:
+    """Whether the encoder is worth more than none, and where the papers are."""
+    found = [_against_baselines(one) for one in scores.headlines(run)]
+    online = series.of(run, "knn_top1")
+    if len(online.finite):
+        first, last, best = (
+            100 * value for value in (online.finite[0], online.finite[-1], online.finite.max())
+        )
+        told = f"k-NN while training: {first:.1f} % at step {online.steps[0]:,.0f}, {last:.1f} % at the end"
+        found.append(Check(NONE, told + (f", {best:.1f} % at best." if best > last + 0.05 else ".")))
+    if not scores.headlines(run):
+        command = f"python -m barlow_jax evaluate --workdir {run.workdir}"
+        found.append(Check(NONE, f"No evaluation beside baselines yet: {command}"))
+    elif told := _published(run):
+        found.append(Check(NONE, told))
+    return found
+
+
+def _against_baselines(one: scores.Headline) -> Check:
+    ours = one.values.get("pretrained")
+    bases = {kind: value for kind, value in one.values.items() if kind != "pretrained" and value is not None}
+    if ours is None:
+        return Check(NONE, f"{one.name}: not measured on the pretrained encoder.")
+    beside = " and ".join(f"{value:.1f} % {_baseline(kind)}" for kind, value in bases.items())
+    told = f"{one.name}: {ours:.1f} %" + (
+        f", against {beside}." if beside else "; evaluate adds the baselines."
+    )
+    if not bases:
+        return Check(NONE, told)
+    sign = BAD if ours <= bases.get("untrained", -1) else LOOK if ours <= bases.get("pixels", -1) else GOOD
+    return Check(sign, told)
+
+
+def _baseline(kind: str) -> str:
+    return {"pixels": "of raw pixels", "untrained": "of the untrained encoder"}.get(kind, kind)
+
+
+def _published(run: Run) -> str:
+    data, method = run.config.get("data.name", ""), scores.method(run)
+    if data not in published.SMALL_LINEAR and data != "imagenet2012":
+        return f"The papers report nothing on {data}; what they have is beside it, below."
+    setting, _, rows = standings.beside_the_papers(scores.by_kind(run).get("pretrained", {}), data)
+    told = [f"{row.name} {row.ours:.1f} % (paper: {row.theirs[method]:.1f} %)"
+            for row in rows if row.ours is not None and row.theirs.get(method) is not None]  # fmt: skip
+    return f"{method} on {setting}: {'; '.join(told)}." if told else ""
+
+
+def _cards(run: Run, chip_hour_price: float | None) -> Html:
+    healthy, value, spent = health.checks(run), good(run), cost.of(run, chip_hour_price)
+    sign = health.worst([check for check in healthy if check.sign != NONE]) if run.metrics else NONE
+    goes_on = run.status is not None and run.status["state"] not in ("finished", "stopped")
+    price = f", {spent.price:,.2f}" if spent.price is not None else ""
+    paid = cost.hours(spent.chip_hours) if spent.chip_hours is not None else ""
+    took = ", ".join(part for part in (words.span(spent.wall_seconds), paid) if part != "-" and part) + price
+    facts = [Check(NONE, told) for told in cost.sentences(spent, chip_hour_price)]
+    return element(
+        "div",
+        _card(
+            "Is it healthy?", sign, _HEALTH[sign] + (" so far" if goes_on and sign == GOOD else ""), healthy
+        ),
+        _card("Is it good?", health.worst(value), _VALUE[health.worst(value)], value),
+        _card("What did it cost?", NONE, took or "Not recorded", facts),
+        class_="verdicts",
+    )
+
+
+def _card(question: str, sign: str, answer: str, found: Sequence[Check]) -> Html:
+    lines = [
+        element("li", element("span", _SHOWN[one.sign][0], class_="sign", role="img", aria_label=_SHOWN[one.sign][1]),
+                element("span", one.words), class_=one.sign)
+        for one in found
+    ]  # fmt: skip
+    head = paragraph(answer, class_=f"answer {sign}")
+    return element("div", element("h3", question), head, element("ul", *lines), class_="card verdict")
+
+
+def _side_by_side(runs: Sequence[Run], chip_hour_price: float | None) -> Html:
+    heads = [
+        "run",
+        "method",
+        "health",
+        "steps",
+        "loss",
+        "spread",
+        "k-NN, %",
+        "linear, %",
+        "images / s",
+        "wall time",
+    ]
+    heads += ["chip-hours"] + (["cost"] if chip_hour_price is not None else [])
+    return element(
+        "div", table(heads, [_line(run, chip_hour_price) for run in runs], "The runs side by side")
+    )
+
+
+def _line(run: Run, chip_hour_price: float | None) -> list:
+    healthy = [check for check in health.checks(run) if check.sign != NONE] if run.metrics else []
+    ours = {one.name.split()[0].split(",")[0]: one.values.get("pretrained") for one in scores.headlines(run)}
+    online = series.last(run, "knn_top1")
+    knn = ours.get("k-NN", None if online is None else 100 * online)
+    rates, spent = series.of(run, "images_per_second").finite[1:], cost.of(run, chip_hour_price)
+    step = run.metrics[-1]["step"] if run.metrics else None
+    cells = [
+        run.name,
+        scores.method(run),
+        _HEALTH[health.worst(healthy)],
+        None if step is None else f"{step:,.0f}",
+    ]
+    cells += [words.number(series.last(run, name)) for name in ("loss", "embedding_spread")]
+    cells += ["-" if score is None else f"{score:.1f}" for score in (knn, ours.get("linear"))]
+    cells += [
+        words.number(float(sorted(rates)[len(rates) // 2])) if len(rates) else "-",
+        words.span(spent.wall_seconds),
+    ]
+    cells += [words.number(spent.chip_hours)]
+    return cells + ([words.number(spent.price)] if chip_hour_price is not None else [])
