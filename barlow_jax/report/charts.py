@@ -23,6 +23,7 @@ _CONFIG = {
         "tickOpacity": 0.5, "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 12,
         "labelOverlap": True,
     },
+    "axisY": {"minExtent": 44},
     "legend": {
         "labelColor": "currentColor", "titleColor": "currentColor", "orient": "top", "titleFontWeight": "normal",
         "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 220, "columns": {"expr": "width < 420 ? 2 : 5"},

@@ -44,7 +44,7 @@ def _by_kind(results: Mapping[str, Any]) -> list[Html]:
         "be clearly the longest; where few labels are known, the distance should be largest. "
     )
     bars = [
-        {"classifier": name, "features": kind, "top1": value}
+        {"classifier": name.removesuffix(" of labels"), "features": kind, "top1": value}
         for name, values in rows
         for kind, value in zip(results, values, strict=True)
         if value is not None

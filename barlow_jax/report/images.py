@@ -63,7 +63,7 @@ def maps(look: Look | None, why_not: str) -> Section:
         "groups of one label. Point at a sign for the image; a click in the legend picks a label."
     )
     drawn = [element("div", element("h3", one.method), _map(one)) for one in look.maps]
-    return Section("map", title, joined([paragraph(words), element("div", *drawn, class_="grid")]))
+    return Section("map", title, joined([paragraph(words), element("div", *drawn, class_="grid wide")]))
 
 
 def _row(it: Neighbours, place: int) -> Html:

@@ -45,7 +45,7 @@ def correlation(look: Look | None, why_not: str) -> Section:
             _histograms("On the diagonal", "The mass moves to 1.", moments, [m.diagonal for m in moments]),
             _histograms("Off the diagonal", "The mass gathers around 0, and tails get short. Logarithmic.",
                         moments, [m.off_diagonal for m in moments], logarithmic=True),
-            class_="grid",
+            class_="grid wide",
         ),
     ]  # fmt: skip
     return Section("correlation", title, joined(body))
@@ -70,7 +70,7 @@ def spectra(look: Look | None, why_not: str) -> Section:
             "that the directions right of it carry nothing. The effective rank, exp of the entropy of the singular "
             "values' shares, counts the directions in use: it should grow, or stay, and never fall to a few."
         ),
-        element("div", *drawn, class_="grid"),
+        element("div", *drawn, class_="grid wide"),
         element("h3", "Effective ranks"),
         _ranks(look.moments),
     ]
@@ -87,7 +87,7 @@ def _histograms(
     rows = [
         row for one, histogram in zip(moments, histograms, strict=True) for row in _stairs(one, histogram)
     ]
-    scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale()
+    scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale(zero=True)
     chart = alt.Chart(charts.data(rows)).mark_line(interpolate="step-after", strokeWidth=2, clip=True)
     chart = chart.encode(
         x=alt.X("value:Q", title="correlation"),

@@ -60,7 +60,7 @@ def write(
 def _sections(runs: Sequence[Run], look: Look | None, chip_hour_price: float | None) -> list[Section]:
     why_not = f"{runs[0].name} has no checkpoint that can be read, so its network could not be looked at."
     return [
-        summary.section(runs, chip_hour_price),
+        summary.section(runs, look, chip_hour_price),
         curves.section(runs),
         evaluations.section(runs),
         moments.correlation(look, why_not),
@@ -96,7 +96,7 @@ def _document(runs: Sequence[Run], sections: Sequence[Section]) -> str:
         element("title", f"{title} · barlow_jax report"),
         element("style", Html(style.sheet())),
     )
-    links = [element("li", element("a", one.title, href=f"#{one.anchor}")) for one in sections]
+    links = [element("li", element("a", one.anchor.capitalize(), href=f"#{one.anchor}")) for one in sections]
     header = element(
         "header",
         element("h1", title),

@@ -51,7 +51,8 @@ header + main section:first-child { margin-top: 18px; }
 dl { margin: 0; font-size: .92rem; }
 dl div { display: grid; grid-template-columns: minmax(6.5em, 30%) 1fr; gap: 8px; padding: 3px 0; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 14px 28px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px 28px; }
+.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
 .grid > * { min-width: 0; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-top: 2px; }
