@@ -10,6 +10,7 @@ from barlow_jax.report.html import Html, element, script
 
 # Colours are the style sheet's, light or dark.
 NUM_COLORS = 8
+UNSEEN = {"fillOpacity": 0, "strokeOpacity": 0}  # a point that is there for its tooltip
 # Zoom by the wheel with Ctrl (or a pinch on a trackpad) alone, and no move by touch: a page scrolls over its charts.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 _MOVE = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"

@@ -38,20 +38,20 @@ def _drawn(panel: Panel, runs: Sequence[Run]) -> Html:
     axis = "epoch" if all(row["epoch"] is not None for row in rows) else "step"
     few = len(rows) <= 60 * len(runs) * len(panel.lines)
     encoding = {
-        "x": alt.X(f"{axis}:Q", title=axis, scale=alt.Scale(padding=8), axis=alt.Axis(tickMinStep=1)),
-        "y": alt.Y("value:Q", title=panel.axis, scale=_scale(panel, rows)),
+        "x": alt.X(f"{axis}:Q", title=axis, scale=alt.Scale(padding=8, nice=False), axis=alt.Axis(tickMinStep=1)),
+        "y": alt.Y("value:Q", title=panel.axis, scale=_scale(panel, rows), axis=alt.Axis(tickCount=6)),
         "tooltip": [
             alt.Tooltip("run:N"), alt.Tooltip("line:N", title="what"), alt.Tooltip("epoch:Q", format=".4~g"),
             alt.Tooltip("step:Q", format=",d"), alt.Tooltip("value:Q", title=panel.axis, format=".5~g"),
         ],
     }  # fmt: skip
-    point = {"size": 30 if few else 60, "opacity": 1 if few else 0, "filled": True, "strokeWidth": 0}
+    point = {"size": 30 if few else 60, **({} if few else charts.UNSEEN), "filled": True, "strokeWidth": 0}
     chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point=point).encode(**encoding)
     chart = chart.encode(color=_color(runs)).add_params(charts.zoom())
     if len(panel.lines) > 1:
         names = list(panel.lines.values())
         dashes = alt.Scale(domain=names, range=[[1, 0], [5, 4]])
-        legend = alt.Legend(symbolStrokeColor="currentColor", symbolType="stroke")
+        legend = alt.Legend(symbolStrokeColor="currentColor", symbolType="stroke", orient="bottom")
         chart = chart.encode(strokeDash=alt.StrokeDash("line:N", title=None, scale=dashes, legend=legend))
     if len(runs) > 1:
         picked = alt.selection_point(fields=["run"], bind="legend")

@@ -67,7 +67,7 @@ def _loss(run: Run) -> Check:
     trend = series.trend(loss.values)
     if trend is None:
         return Check(GOOD, f"The loss is {rows}: {words.number(loss.values[0])}.")
-    told = f"from {words.number(trend[0])} to {words.number(trend[1])}"
+    told = f"from {words.number(loss.values[0])} to {words.number(loss.values[-1])}"
     if trend[1] < trend[0]:
         return Check(GOOD, f"The loss is {rows}, and fell {told}.")
     if run.config.get("objective.name") in _LOSS_MAY_RISE:

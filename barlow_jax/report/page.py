@@ -27,6 +27,7 @@ from barlow_jax.report.html import Html, Section, element, joined, paragraph
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
 )
+_MOST_NAMED = 4  # in the title
 
 
 def write(
@@ -86,7 +87,8 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
 
 
 def _document(runs: Sequence[Run], sections: Sequence[Section]) -> str:
-    title = ", ".join(run.name for run in runs)
+    names = [run.name for run in runs]
+    title = ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} runs, {names[0]} and others"
     head = element(
         "head",
         element("meta", charset="utf-8"),

@@ -21,7 +21,7 @@ class Panel(NamedTuple):
 TERMS = (
     Panel(
         "Loss", "loss", {"loss": "loss"},
-        "Falls, steeply at first; no gaps, which are values that are not finite.",
+        "Falls, steeply at first; no gaps, which are values that are not finite.", may_be_log=True,
     ),
     Panel(
         "Invariance term", "Σᵢ (1 - Cᵢᵢ)² / D", {"invariance": "invariance"},

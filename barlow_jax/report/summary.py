@@ -6,13 +6,13 @@ from barlow_jax import published, standings
 from barlow_jax.report import cost, health, scores, series, words
 from barlow_jax.report.facts import Look, Run
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE, Check
-from barlow_jax.report.html import Html, Section, details, element, joined, paragraph, table
+from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
 
 _SHOWN = {GOOD: ("✓", "good"), LOOK: ("!", "worth a look"), BAD: ("✗", "bad"), NONE: ("·", "to know")}
 _HEALTH = {GOOD: "Healthy", LOOK: "Worth a look", BAD: "Not healthy", NONE: "Not known yet"}
 _VALUE = {
     GOOD: "Better than no training", LOOK: "No better than pixels", BAD: "No better than no training",
-    NONE: "Not measured yet",
+    NONE: "No baseline to compare with",
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def _baseline(kind: str) -> str:
 def _published(run: Run) -> str:
     data, method = run.config.get("data.name", ""), scores.method(run)
     if data not in published.SMALL_LINEAR and data != "imagenet2012":
-        return f"The papers report nothing on {data}; what they have is beside it, below."
+        return f"The papers report nothing on {data}; their numbers on ImageNet are under Evaluations."
     setting, _, rows = standings.beside_the_papers(scores.by_kind(run).get("pretrained", {}), data)
     told = [f"{row.name} {row.ours:.1f}% (paper: {row.theirs[method]:.1f}%)"
             for row in rows if row.ours is not None and row.theirs.get(method) is not None]  # fmt: skip
@@ -124,22 +124,17 @@ def _side_by_side(runs: Sequence[Run], chip_hour_price: float | None) -> Html:
 
 def _line(run: Run, chip_hour_price: float | None) -> list:
     healthy = [check for check in health.checks(run) if check.sign != NONE] if run.metrics else []
-    ours = {one.name.split()[0].split(",")[0]: one.values.get("pretrained") for one in scores.headlines(run)}
+    ours = {one.group: one.values.get("pretrained") for one in scores.headlines(run)}
     online = series.last(run, "knn_top1")
-    knn = ours.get("k-NN", None if online is None else 100 * online)
-    rates, spent = series.of(run, "images_per_second").finite[1:], cost.of(run, chip_hour_price)
-    step = run.metrics[-1]["step"] if run.metrics else None
-    cells = [
-        run.name,
-        scores.method(run),
-        _HEALTH[health.worst(healthy)],
-        None if step is None else f"{step:,.0f}",
-    ]
-    cells += [words.number(series.last(run, name)) for name in ("loss", "embedding_spread")]
-    cells += ["-" if score is None else f"{score:.1f}" for score in (knn, ours.get("linear"))]
-    cells += [
-        words.number(float(sorted(rates)[len(rates) // 2])) if len(rates) else "-",
+    knn = ours.get("knn", None if online is None else 100 * online)
+    step, spent = run.metrics[-1]["step"] if run.metrics else None, cost.of(run, chip_hour_price)
+    numbers = [
+        "-" if step is None else f"{step:,.0f}",
+        *(words.number(series.last(run, name)) for name in ("loss", "embedding_spread")),
+        *("-" if score is None else f"{score:.1f}" for score in (knn, ours.get("linear"))),
+        words.number(series.rate(run)),
         words.span(spent.wall_seconds),
+        words.number(spent.chip_hours),
+        *([words.number(spent.price)] if chip_hour_price is not None else []),
     ]
-    cells += [words.number(spent.chip_hours)]
-    return cells + ([words.number(spent.price)] if chip_hour_price is not None else [])
+    return [run.name, scores.method(run), _HEALTH[health.worst(healthy)], *map(Digits, numbers)]
