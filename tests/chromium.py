@@ -61,6 +61,21 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def point_at(self, selector: str, *, click: bool = False) -> None:
+        """Moves the mouse to the middle of the first such element; the page then has drawn what follows from it."""
+        middle = """(() => {
+            const it = document.querySelector(%s);
+            it.scrollIntoView({block: 'center', behavior: 'instant'});
+            const box = it.getBoundingClientRect();
+            return {x: box.x + box.width / 2, y: box.y + box.height / 2};
+        })()"""
+        place = self.run(middle % json.dumps(selector))
+        kinds = ["mouseMoved", *(["mousePressed", "mouseReleased"] if click else [])]
+        for kind in kinds:
+            pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+            self._ask("Input.dispatchMouseEvent", type=kind, **place, **pressed)
+        self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
+
     def screenshot(self, out: pathlib.Path) -> None:
         """The whole page, not the window alone."""
         image = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)

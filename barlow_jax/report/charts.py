@@ -69,7 +69,8 @@ def figure(chart: alt.TopLevelMixin, alternative: str, caption: str | None = Non
       caption: below it.
       height: pixels.
     """
-    spec = chart.properties(width="container", height=height).configure(**_CONFIG).to_dict()
+    whole = chart.properties(width="container", height=height).configure(**_CONFIG)
+    spec = whole.to_dict(validate=False)  # each part was when it was made
     del spec["$schema"]  # an address
     style = f"min-height:{height}px"  # the page does not jump when it is drawn
     place = element("div", class_="chart", role="img", aria_label=alternative, style=style)

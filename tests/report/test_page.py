@@ -3,14 +3,24 @@
 from html.parser import HTMLParser
 import json
 import math
-import re
 
 import pytest
 import reported
 
 from barlow_jax.report import page
 
-SECTIONS = ["summary", "curves", "evaluations", "correlation", "spectra", "views", "neighbours", "map", "setup", "plan"]  # fmt: skip
+SECTIONS = [
+    "summary",
+    "curves",
+    "evaluations",
+    "correlation",
+    "spectra",
+    "views",
+    "neighbours",
+    "map",
+    "setup",
+    "plan",
+]
 _VOID = {"br", "img", "link", "meta"}
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=https://example.com/x>"
 
@@ -79,7 +89,7 @@ def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path)
     assert all(attrs.get("aria-label") for _, attrs in parsed.tags if attrs.get("class") == "chart")
     assert (tmp_path / "report.html").stat().st_size < 5e6
     words = parsed.words
-    assert "Is it healthy? Healthy" in re.sub(r"(\?)", r"\1 ", words).replace("  ", " ")
+    assert "Is it healthy?Healthy" in words and "Is it good?Better than no training" in words
     for part in (
         "4.00 chip-hours on 4 chips",
         "Price: 6.00, at 1.50 a chip-hour",
@@ -109,7 +119,7 @@ def test_what_is_not_a_number_is_a_gap_and_is_said(written):
     losses = [math.nan if row == 7 else None if row == 9 else 300.0 - row for row in range(20)]
     parsed = written([reported.run(metrics=reported.metrics(20, loss=losses))])
     assert "The loss is not finite in 2 of 20 rows, the first at step 800." in parsed.words
-    (spec,) = [spec for spec in parsed.data if "Falls" and _axis(spec) == "loss"]
+    (spec,) = [spec for spec in parsed.data if _axis(spec) == "loss"]
     assert [row["value"] for row in _rows(spec)][6:10] == [294, None, 292, None]
 
 
@@ -134,7 +144,7 @@ def test_names_and_values_that_are_markup_are_text(written, tmp_path):
         ],
         status=reported.status(state="stopped", why=HOSTILE),
         results={
-            "evaluate": reported.evaluate() | {},
+            "evaluate": reported.evaluate(),
             "plan": reported.plan(fits=False, why=HOSTILE, remedies=[HOSTILE]),
         },
     )
