@@ -32,16 +32,18 @@ class Published(NamedTuple):
 
 
 def by_kind(results: Mapping[str, Any]) -> Iterator[tuple[str, list[float | None]]]:
-    """Top-1 of a classifier and label fraction that the last kind has, and its value by kind of features.
+    """Top-1 of each classifier and label fraction, in the order of `results`; None where one has none.
 
     Args:
-      results: of each kind (`evaluate`'s), the best last: "linear", "knn", "finetune", each by label fraction.
+      results: of each kind of features (`evaluate`'s): "linear", "knn", "finetune", each by label fraction.
     """
     for group, title in _GROUPS.items():
-        for fraction, scores in list(results.values())[-1].get(group, {}).items():
-            for key in [key for key in scores if key == "top1" or group == "knn"]:
-                values = [kind.get(group, {}).get(fraction, {}).get(key) for kind in results.values()]
-                yield f"{title}{_neighbours(key)}, {float(fraction):.0%} of labels", values
+        of_group = [kind.get(group, {}) for kind in results.values()]
+        for fraction in dict.fromkeys(fraction for scores in of_group for fraction in scores):
+            scores = [kind.get(fraction, {}) for kind in of_group]
+            for key in dict.fromkeys(key for one in scores for key in one if key == "top1" or group == "knn"):
+                name = f"{title}{_neighbours(key)}, {float(fraction):.0%} of labels"
+                yield name, [one.get(key) for one in scores]
 
 
 def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> Published:

@@ -10,6 +10,7 @@ from barlow_jax.report.html import Html, element, script
 
 # Colours are the style sheet's, light or dark.
 NUM_COLORS = 8
+UNSEEN = {"fillOpacity": 0, "strokeOpacity": 0}  # a point that is there for its tooltip
 # Zoom by the wheel with Ctrl (or a pinch on a trackpad) alone, and no move by touch: a page scrolls over its charts.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 _MOVE = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
@@ -23,6 +24,7 @@ _CONFIG = {
         "tickOpacity": 0.5, "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 12,
         "labelOverlap": True,
     },
+    "axisY": {"minExtent": 44},
     "legend": {
         "labelColor": "currentColor", "titleColor": "currentColor", "orient": "top", "titleFontWeight": "normal",
         "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 220, "columns": {"expr": "width < 420 ? 2 : 5"},
@@ -67,7 +69,8 @@ def figure(chart: alt.TopLevelMixin, alternative: str, caption: str | None = Non
       caption: below it.
       height: pixels.
     """
-    spec = chart.properties(width="container", height=height).configure(**_CONFIG).to_dict()
+    whole = chart.properties(width="container", height=height).configure(**_CONFIG)
+    spec = whole.to_dict(validate=False)  # each part was when it was made
     del spec["$schema"]  # an address
     style = f"min-height:{height}px"  # the page does not jump when it is drawn
     place = element("div", class_="chart", role="img", aria_label=alternative, style=style)

@@ -67,7 +67,7 @@ def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
         changed = "; earlier starts had another number of chips" if cost.chips_changed else ""
         told.append(f"{hours(cost.chip_hours)} on {words.count(cost.chips, 'chip')}{changed}.")
     if cost.price is not None:
-        told.append(f"{cost.price:,.2f} in money, at {chip_hour_price:,.2f} a chip-hour.")
+        told.append(f"Price: {cost.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour.")
     elif cost.chip_hours is not None:
-        told.append("In money: with --chip_hour_price.")
+        told.append("The price is shown with --chip_hour_price.")
     return told

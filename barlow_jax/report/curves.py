@@ -35,23 +35,23 @@ def _is_there(panel: Panel, runs: Sequence[Run]) -> bool:
 
 def _drawn(panel: Panel, runs: Sequence[Run]) -> Html:
     rows = list(_rows(panel, runs))
-    on_epochs = all(row["epoch"] is not None for row in rows)
+    axis = "epoch" if all(row["epoch"] is not None for row in rows) else "step"
     few = len(rows) <= 60 * len(runs) * len(panel.lines)
     encoding = {
-        "x": alt.X("epoch:Q" if on_epochs else "step:Q", title="epoch" if on_epochs else "step").axis(tickMinStep=1),
-        "y": alt.Y("value:Q", title=panel.axis, scale=alt.Scale(zero=False, nice=True, type=_kind(rows))),
+        "x": alt.X(f"{axis}:Q", title=axis, scale=alt.Scale(padding=8, nice=False), axis=alt.Axis(tickMinStep=1)),
+        "y": alt.Y("value:Q", title=panel.axis, scale=_scale(panel, rows), axis=alt.Axis(tickCount=6)),
         "tooltip": [
             alt.Tooltip("run:N"), alt.Tooltip("line:N", title="what"), alt.Tooltip("epoch:Q", format=".4~g"),
             alt.Tooltip("step:Q", format=",d"), alt.Tooltip("value:Q", title=panel.axis, format=".5~g"),
         ],
     }  # fmt: skip
-    point = {"size": 30 if few else 60, "opacity": 1 if few else 0, "filled": True, "strokeWidth": 0}
+    point = {"size": 30 if few else 60, **({} if few else charts.UNSEEN), "filled": True, "strokeWidth": 0}
     chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point=point).encode(**encoding)
     chart = chart.encode(color=_color(runs)).add_params(charts.zoom())
     if len(panel.lines) > 1:
         names = list(panel.lines.values())
         dashes = alt.Scale(domain=names, range=[[1, 0], [5, 4]])
-        legend = alt.Legend(symbolStrokeColor="currentColor", symbolType="stroke")
+        legend = alt.Legend(symbolStrokeColor="currentColor", symbolType="stroke", orient="bottom")
         chart = chart.encode(strokeDash=alt.StrokeDash("line:N", title=None, scale=dashes, legend=legend))
     if len(runs) > 1:
         picked = alt.selection_point(fields=["run"], bind="legend")
@@ -60,9 +60,7 @@ def _drawn(panel: Panel, runs: Sequence[Run]) -> Html:
         rule = alt.Chart(charts.data([{"limit": panel.threshold}])).mark_rule(strokeDash=[3, 3], opacity=0.6)
         chart = chart + rule.encode(y=alt.Y("limit:Q"))
     told = "; ".join(_told(panel, run, name) for run in runs for name in panel.lines)
-    drawn = charts.figure(
-        chart, f"{panel.title} over {'epochs' if on_epochs else 'steps'}: {told}", panel.note, 190
-    )
+    drawn = charts.figure(chart, f"{panel.title} over {axis}s: {told}", panel.note, 190)
     return element("div", element("h4", panel.title), drawn)
 
 
@@ -81,10 +79,11 @@ def _color(runs: Sequence[Run]) -> alt.Color:
     return alt.Color("run:N", scale=charts.scale([run.name for run in runs]), legend=legend)
 
 
-def _kind(rows: Sequence[Mapping]) -> str:
-    """Logarithmic where values are far apart, and all above 0."""
+def _scale(panel: Panel, rows: Sequence[Mapping]) -> alt.Scale:
     values = [row["value"] for row in rows if math.isfinite(row["value"])]
-    return "log" if values and min(values) > 0 and max(values) > 30 * min(values) else "linear"
+    if panel.may_be_log and values and min(values) > 0 and max(values) > 30 * min(values):
+        return alt.Scale(type="log", padding=8)
+    return alt.Scale(zero=False, padding=8)
 
 
 def _told(panel: Panel, run: Run, name: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from barlow_jax import signs
 from barlow_jax.report import series, words
-from barlow_jax.report.facts import Run
+from barlow_jax.report.facts import Look, Run
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
 # Terms against a moving network, or a queue of what it said: their loss may well rise while the run learns.
@@ -23,9 +23,10 @@ class Check(NamedTuple):
     words: str
 
 
-def checks(run: Run) -> list[Check]:
-    found = (_state(run), _loss(run), *_embeddings(run), *_skipped(run), *_broken(run), *_waiting(run))
-    return [check for check in found if check]
+def checks(run: Run, look: Look | None = None) -> list[Check]:
+    return [
+        _state(run), _loss(run), *_embeddings(run), *_ranks(look), *_skipped(run), *_broken(run), *_waiting(run),
+    ]  # fmt: skip
 
 
 def worst(found: list[Check]) -> str:
@@ -66,7 +67,7 @@ def _loss(run: Run) -> Check:
     trend = series.trend(loss.values)
     if trend is None:
         return Check(GOOD, f"The loss is {rows}: {words.number(loss.values[0])}.")
-    told = f"from {words.number(trend[0])} to {words.number(trend[1])}"
+    told = f"from {words.number(loss.values[0])} to {words.number(loss.values[-1])}"
     if trend[1] < trend[0]:
         return Check(GOOD, f"The loss is {rows}, and fell {told}.")
     if run.config.get("objective.name") in _LOSS_MAY_RISE:
@@ -111,6 +112,18 @@ def _views(row: dict[str, float], there: dict, lasts: bool) -> Check:
     return Check(GOOD, f"Views agree, and features differ: {told}.")
 
 
+def _ranks(look: Look | None) -> Iterator[Check]:
+    if look is None or not look.moments:
+        return
+    last, told = look.moments[-1], []
+    for what in ("representation", "embedding"):
+        rank, spectrum = getattr(last, f"{what}_rank"), getattr(last, f"{what}_spectrum")
+        if rank is not None and spectrum is not None:
+            told.append(f"{what}s use {rank:.1f} of {len(spectrum)} directions")
+    if told:
+        yield Check(NONE, f"{' and '.join(told)} (effective ranks).".capitalize())
+
+
 def _collapsed(run: Run, row: dict) -> dict[str, tuple[str, float]]:
     config, group = run.config, "objective.barlow_twins"
     seen_by = signs.Collapse.of(
@@ -152,7 +165,7 @@ def _waiting(run: Run) -> Iterator[Check]:
     if len(shares):
         share = float(np.median(shares))
         slow = share > signs.WAIT_SHARE
-        told = f"{100 * share:.1f} % of the time in the median row, a warning above {signs.WAIT_SHARE:.0%}"
+        told = f"{share:.1%} of the time in the median row, a warning above {signs.WAIT_SHARE:.0%}"
         yield Check(
             LOOK if slow else GOOD, f"{'Devices wait' if slow else 'Hardly a wait'} for data: {told}."
         )

@@ -12,6 +12,10 @@ class Html(str):
     """Markup. Any other string is text, and is escaped where it becomes a child."""
 
 
+class Digits(str):
+    """A number as it is written."""
+
+
 class Section(NamedTuple):
     """A part of the page."""
 
@@ -45,11 +49,16 @@ def script(values: Any, **attributes: Any) -> Html:
 
 
 def table(heads: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str | None = None) -> Html:
-    """The first column names the rows. Numbers are aligned, None is "-"; a wide table scrolls in its place."""
-    head = element("tr", *(element("th", head, scope="col") for head in heads))
+    """The first column names the rows; None is "-". Numbers are at the right, a wide table scrolls in its place."""
+    rows = list(rows)
+    kinds = [
+        "number" if all(_is_number(cell) for cell in column) else None for column in zip(*rows, strict=True)
+    ]
+    told = zip(heads, kinds or [None] * len(heads), strict=True)
+    head = element("tr", *(element("th", head, scope="col", class_=kind) for head, kind in told))
     lines = [element("tr", element("th", row[0], scope="row"), *map(_cell, row[1:])) for row in rows]
-    body = [element("caption", caption) if caption else None, element("thead", head)]
-    made = element("table", *body, element("tbody", *lines))
+    titled = element("caption", caption) if caption else None
+    made = element("table", titled, element("thead", head), element("tbody", *lines))
     return element("div", made, class_="scroll", tabindex=0, role="region", aria_label=caption or "table")
 
 
@@ -67,11 +76,12 @@ def definitions(pairs: Mapping[str, Any]) -> Html:
     return element("dl", *told)
 
 
-def _cell(value: Any) -> Html:
-    if value is None:
-        return element("td", "-", class_="number")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return element("td", value, class_="number" if is_number else None)
+def _is_number(cell: Any) -> bool:
+    return cell is None or isinstance(cell, int | float | Digits)
+
+
+def _cell(cell: Any) -> Html:
+    return element("td", "-" if cell is None else cell, class_="number" if _is_number(cell) else None)
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,7 @@ def neighbours(look: Look | None, why_not: str) -> Section:
         same = it.found_labels[labelled] == it.query_labels[labelled, None]
         words += (
             f" ✓ and a solid frame: the same label; ✗ and a dashed one: another. Of these neighbours {same.mean():.0%} "
-            "have the label of the test image; labels had no part in the training."
+            "have the label of the test image."
         )
     rows = [_row(it, place) for place in range(len(it.queries))]
     return Section("neighbours", title, joined([paragraph(words), element("div", *rows, class_="rows")]))
@@ -63,7 +63,7 @@ def maps(look: Look | None, why_not: str) -> Section:
         "groups of one label. Point at a sign for the image; a click in the legend picks a label."
     )
     drawn = [element("div", element("h3", one.method), _map(one)) for one in look.maps]
-    return Section("map", title, joined([paragraph(words), element("div", *drawn, class_="grid")]))
+    return Section("map", title, joined([paragraph(words), element("div", *drawn, class_="grid wide")]))
 
 
 def _row(it: Neighbours, place: int) -> Html:
@@ -110,8 +110,8 @@ def _map(it: Map) -> Html:
     picked = alt.selection_point(fields=["group"], bind="legend")
     axis = alt.Axis(labels=False, ticks=False, grid=False)
     chart = chart.encode(
-        x=alt.X("x:Q", title="first direction, no unit", axis=axis, scale=alt.Scale(zero=False)),
-        y=alt.Y("y:Q", title="second direction, no unit", axis=axis, scale=alt.Scale(zero=False)),
+        x=alt.X("x:Q", title="first direction, no unit", axis=axis, scale=alt.Scale(zero=False, padding=12)),
+        y=alt.Y("y:Q", title="second direction, no unit", axis=axis, scale=alt.Scale(zero=False, padding=12)),
         color=alt.Color("group:N", title="label", scale=charts.scale(shown, colors),
                         legend=alt.Legend(symbolType="circle") if shown != [_UNLABELLED] else None),
         opacity=alt.condition(picked, alt.value(0.9), alt.value(0.08)),

@@ -45,7 +45,7 @@ def correlation(look: Look | None, why_not: str) -> Section:
             _histograms("On the diagonal", "The mass moves to 1.", moments, [m.diagonal for m in moments]),
             _histograms("Off the diagonal", "The mass gathers around 0, and tails get short. Logarithmic.",
                         moments, [m.off_diagonal for m in moments], logarithmic=True),
-            class_="grid",
+            class_="grid wide",
         ),
     ]  # fmt: skip
     return Section("correlation", title, joined(body))
@@ -70,7 +70,7 @@ def spectra(look: Look | None, why_not: str) -> Section:
             "that the directions right of it carry nothing. The effective rank, exp of the entropy of the singular "
             "values' shares, counts the directions in use: it should grow, or stay, and never fall to a few."
         ),
-        element("div", *drawn, class_="grid"),
+        element("div", *drawn, class_="grid wide"),
         element("h3", "Effective ranks"),
         _ranks(look.moments),
     ]
@@ -87,11 +87,11 @@ def _histograms(
     rows = [
         row for one, histogram in zip(moments, histograms, strict=True) for row in _stairs(one, histogram)
     ]
-    scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale()
+    scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale(zero=True)
     chart = alt.Chart(charts.data(rows)).mark_line(interpolate="step-after", strokeWidth=2, clip=True)
     chart = chart.encode(
         x=alt.X("value:Q", title="correlation"),
-        y=alt.Y("count:Q", title="entries of C", scale=scale),
+        y=alt.Y("count:Q", title="entries of C", scale=scale, axis=alt.Axis(tickCount=6)),
         tooltip=[
             alt.Tooltip("step:N"),
             alt.Tooltip("value:Q", title="from", format=".3f"),
@@ -120,9 +120,9 @@ def _spectrum(name: str, moments: Sequence[Moment], spectra: Sequence[np.ndarray
         for place in np.unique(np.geomspace(1, len(shares), _MOST_POINTS).round().astype(int)) - 1
         if shares[place] > _LEAST_SHARE
     ]
-    chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"opacity": 0, "size": 40}).encode(
-        x=alt.X("direction:Q", title="direction, by variance"),
-        y=alt.Y("share:Q", title="share of the variance", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")),
+    chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 40, **charts.UNSEEN}).encode(
+        x=alt.X("direction:Q", title="direction, by variance", scale=alt.Scale(nice=False)),
+        y=alt.Y("share:Q", title="share of the variance", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)),
         tooltip=[alt.Tooltip("step:N"), alt.Tooltip("direction:Q"), alt.Tooltip("share:Q", format=".2e")],
     )  # fmt: skip
     told = "; ".join(f"{_named(m)}: the first has {s[0]:.0%}" for m, s in zip(moments, spectra, strict=True))
@@ -150,7 +150,7 @@ def _ranks(moments: Sequence[Moment]) -> Html:
                 rows.append({"of": f"{what}s", "step": one.step, "rank": rank, "directions": len(spectrum)})
     names = list(dict.fromkeys(row["of"] for row in rows))
     chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 60, "filled": True}).encode(
-        x=alt.X("step:Q", title="step"),
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8)),
         y=alt.Y("rank:Q", title="effective rank, directions"),
         color=alt.Color("of:N", title=None, scale=charts.scale(names)),
         tooltip=["of:N", "step:Q", alt.Tooltip("rank:Q", format=".1f"), alt.Tooltip("directions:Q", title="of")],

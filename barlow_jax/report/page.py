@@ -27,6 +27,7 @@ from barlow_jax.report.html import Html, Section, element, joined, paragraph
 _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'"
 )
+_MOST_NAMED = 4  # in the title
 
 
 def write(
@@ -60,7 +61,7 @@ def write(
 def _sections(runs: Sequence[Run], look: Look | None, chip_hour_price: float | None) -> list[Section]:
     why_not = f"{runs[0].name} has no checkpoint that can be read, so its network could not be looked at."
     return [
-        summary.section(runs, chip_hour_price),
+        summary.section(runs, look, chip_hour_price),
         curves.section(runs),
         evaluations.section(runs),
         moments.correlation(look, why_not),
@@ -86,7 +87,8 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
 
 
 def _document(runs: Sequence[Run], sections: Sequence[Section]) -> str:
-    title = ", ".join(run.name for run in runs)
+    names = [run.name for run in runs]
+    title = ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} runs, {names[0]} and others"
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -96,7 +98,7 @@ def _document(runs: Sequence[Run], sections: Sequence[Section]) -> str:
         element("title", f"{title} · barlow_jax report"),
         element("style", Html(style.sheet())),
     )
-    links = [element("li", element("a", one.title, href=f"#{one.anchor}")) for one in sections]
+    links = [element("li", element("a", one.anchor.capitalize(), href=f"#{one.anchor}")) for one in sections]
     header = element(
         "header",
         element("h1", title),

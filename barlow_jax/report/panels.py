@@ -14,13 +14,14 @@ class Panel(NamedTuple):
     lines: Mapping[str, str]  # what a line is called, by metric
     note: str = ""  # what healthy looks like
     factor: float = 1.0  # from the metric to the axis
+    may_be_log: bool = False  # where values are far apart
     threshold: float | None = None  # a dashed line, in the axis's unit
 
 
 TERMS = (
     Panel(
         "Loss", "loss", {"loss": "loss"},
-        "Falls, steeply at first; no gaps, which are values that are not finite.",
+        "Falls, steeply at first; no gaps, which are values that are not finite.", may_be_log=True,
     ),
     Panel(
         "Invariance term", "Σᵢ (1 - Cᵢᵢ)² / D", {"invariance": "invariance"},
@@ -62,7 +63,7 @@ OPTIMIZATION = (
         "Learning rates", "rate", {"learning_rate_weights": "weights", "learning_rate_biases": "biases, BatchNorm"},
         "A rise from 0 in the warm-up, then half a cosine.",
     ),
-    Panel("Length of the gradient", "Euclidean norm", {"gradient_norm": "gradient"}, "No jumps that stay."),
+    Panel("Length of the gradient", "Euclidean norm", {"gradient_norm": "gradient"}, "No jumps that stay.", may_be_log=True),
     Panel(
         "Skipped steps", "steps so far", {"skipped_steps": "skipped"},
         "None. A step whose loss or gradient is not finite is not taken.",

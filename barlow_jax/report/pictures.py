@@ -27,7 +27,7 @@ def data_url(image: np.ndarray) -> str:
 def tile(image: np.ndarray, alt: str, **attributes: Any) -> Html:
     """An image as large as its neighbours; one of a few pixels keeps them as squares."""
     tiny = "tiny" if max(image.shape[:2]) <= _TINY else None
-    return element("img", src=data_url(image), alt=alt, class_=tiny, loading="lazy", **attributes)
+    return element("img", src=data_url(image), alt=alt, class_=tiny, **attributes)
 
 
 def heat_map(matrix: np.ndarray, alt: str) -> Html:

@@ -3,32 +3,29 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from barlow_jax.report import series, words
 from barlow_jax.report.facts import Run
-from barlow_jax.report.html import Html, Section, element, joined, paragraph, table
+from barlow_jax.report.html import Digits, Html, Section, element, joined, paragraph, table
 
 
 def section(runs: Sequence[Run]) -> Section:
     body: list[Html] = []
     for run in runs:
-        body += [element("h3", run.name)] if len(runs) > 1 else []
-        body += _of_run(run)
+        if result := run.results.get("plan"):
+            body += [element("h3", run.name)] if len(runs) > 1 else []
+            body += [part for plan in result.get("rows", [result]) for part in _plan(plan, run)]
+    if without := [run for run in runs if not run.results.get("plan")]:
+        command = f"python -m barlow_jax plan --workdir {without[0].workdir} --topology v5e:4x4"
+        told = f"{', '.join(run.name for run in without)}: there is no plan. "
+        if len(runs) == 1:
+            told = "There is no plan. "
+        told += "This compiles the step for a TPU topology, and says what it costs there: "
+        body.append(paragraph(told, element("code", command)))
+        rows = [[run.name, *(Digits(words.number(it)) for it in _measured(run))] for run in without]
+        body.append(
+            table(["measured", "images a second", "ms a step"], rows, "Medians of the rows of the metrics")
+        )
     return Section("plan", "The plan beside what was measured", joined(body))
-
-
-def _of_run(run: Run) -> list[Html]:
-    result = run.results.get("plan")
-    if result is None:
-        command = f"python -m barlow_jax plan --workdir {run.workdir} --topology v5e:4x4"
-        return [
-            paragraph("There is no plan. This compiles the step for a TPU topology, and says what it costs there: ",
-                      element("code", command)),
-            *_measured(run),
-        ]  # fmt: skip
-    plans = result.get("rows", [result])
-    return [part for plan in plans for part in _plan(plan, run)]
 
 
 def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
@@ -45,13 +42,13 @@ def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
             ),
             element("ul", *remedies),
         ]
-    rate, batch = _rate(run), run.config.get("train.batch_size")
+    rate, step = _measured(run)
     devices = (run.provenance[-1].get("devices") or {}) if run.provenance else {}
     machine = (
         f"{devices['count']} {words.TIMES} {devices.get('kind')}" if devices.get("count") else "its devices"
     )
     rows = [
-        ["step, ms", 1e3 * plan["step_s"], 1e3 * batch / rate if rate and batch else None],
+        ["step, ms", 1e3 * plan["step_s"], step],
         ["images a second", plan["images_per_second"], rate],
         ["images a second and chip", plan["images_per_second"] / plan["chips"],
          rate / devices["count"] if rate and devices.get("count") else None],
@@ -59,7 +56,8 @@ def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
         ["whole recipe, hours", plan.get("hours"), _hours(run)],
     ]  # fmt: skip
     shown = [
-        [name, words.number(planned), words.number(was), _times(planned, was)] for name, planned, was in rows
+        [name, *map(Digits, (words.number(planned), words.number(was), _times(planned, was)))]
+        for name, planned, was in rows
     ]
     told = (
         f"The plan is for {name}; the run was on {machine}. A plan is a bound, {plan['bound']} taking all of the time: on "
@@ -72,19 +70,10 @@ def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
     ]
 
 
-def _measured(run: Run) -> list[Html]:
-    rate, batch = _rate(run), run.config.get("train.batch_size")
-    if not rate:
-        return []
-    step = f", {words.number(1e3 * batch / rate)} ms a step" if batch else ""
-    return [paragraph(f"Measured: {words.number(rate)} images a second{step}, the median of the rows.")]
-
-
-def _rate(run: Run) -> float | None:
-    """Median; the first row has the compilation."""
-    rates = series.of(run, "images_per_second").finite
-    rates = rates[1:] if len(rates) > 1 else rates
-    return float(np.median(rates)) if len(rates) else None
+def _measured(run: Run) -> tuple[float | None, float | None]:
+    """Images a second; milliseconds a step."""
+    rate, batch = series.rate(run), run.config.get("train.batch_size")
+    return rate, 1e3 * batch / rate if rate and batch else None
 
 
 def _hours(run: Run) -> float | None:

@@ -22,7 +22,7 @@ def section(runs: Sequence[Run], chip_hour_price: float | None) -> Section:
         element("h3", "Starts"),
         *(_starts(run, len(runs) > 1) for run in runs),
     ]
-    return Section("ran", "What ran", joined(body))
+    return Section("setup", "What ran", joined(body))
 
 
 def _cards(run: Run, chip_hour_price: float | None) -> list[Html]:
@@ -89,7 +89,7 @@ def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
         "Wall time": words.span(spent.wall_seconds),
         "Goodput": words.share(cost.goodput(spent)),
         "Restarts": None if spent.restarts is None
-        else f"{spent.restarts}, which cost {words.span(spent.lost_seconds or 0.0)}",
+        else f"{spent.restarts}, which cost {words.span(spent.lost_seconds or 0.0)}" if spent.restarts else "none",
         "Chip-hours": words.number(spent.chip_hours),
         "Cost": None if spent.price is None
         else f"{spent.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour",

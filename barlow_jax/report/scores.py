@@ -18,6 +18,7 @@ METHODS = {
 class Headline(NamedTuple):
     """One classifier on the most labels that it was given."""
 
+    group: str  # "knn", "linear"
     name: str
     values: Mapping[str, float | None]  # by kind of features, in percent
 
@@ -42,10 +43,15 @@ def headlines(run: Run) -> list[Headline]:
         return []
     # Fractions rise, so the last one of a classifier has the most labels.
     rows = dict(standings.by_kind(results))
-    neighbours = [name for name in rows if name.startswith("k-NN") and "Euclidean" not in name]
-    linear = [name for name in rows if name.startswith("linear")]
-    chosen = [*neighbours[-1:], *linear[-1:]]
-    return [Headline(name, dict(zip(results, rows[name], strict=True))) for name in chosen]
+    groups = {
+        "knn": [name for name in rows if name.startswith("k-NN") and "Euclidean" not in name],
+        "linear": [name for name in rows if name.startswith("linear")],
+    }
+    return [
+        Headline(group, names[-1], dict(zip(results, rows[names[-1]], strict=True)))
+        for group, names in groups.items()
+        if names
+    ]
 
 
 def method(run: Run) -> str:

@@ -70,6 +70,13 @@ def trend(values: Sequence[float]) -> tuple[float, float] | None:
     return float(np.median(values[:size])), float(np.median(values[-size:]))
 
 
+def rate(run: Run) -> float | None:
+    """Images a second, the median; the first row has the compilation."""
+    rates = of(run, "images_per_second").finite
+    rates = rates[1:] if len(rates) > 1 else rates
+    return float(np.median(rates)) if len(rates) else None
+
+
 def _epochs_per_step(run: Run) -> float:
     """Rows of evaluations have steps alone."""
     for row in run.metrics:

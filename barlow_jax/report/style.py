@@ -4,7 +4,7 @@
 # colours (after Okabe and Ito 2008), a bit darker or lighter than there for contrast.
 _LIGHT = {
     "page": "#ffffff", "card": "#f6f7f9", "text": "#1c2026", "muted": "#5d6673", "line": "#d5dae1", "link": "#0b57d0",
-    "good": "#19703b", "look": "#8a5300", "bad": "#b3261e", "early": "#b9c2cf", "late": "#0b5cad",
+    "good": "#19703b", "look": "#8a5300", "bad": "#b3261e", "early": "#98a5b7", "late": "#0b5cad",
     "color-0": "#0868ac", "color-1": "#c2570c", "color-2": "#1b7f5c", "color-3": "#a8447f", "color-4": "#7a6a00",
     "color-5": "#3f8fc4", "color-6": "#5b4fb0", "color-7": "#555d68",
     "class-0": "#0868ac", "class-1": "#c2570c", "class-2": "#1b7f5c", "class-3": "#b3261e", "class-4": "#6b4fb3",
@@ -12,7 +12,7 @@ _LIGHT = {
 }  # fmt: skip
 _DARK = {
     "page": "#14171c", "card": "#1d2127", "text": "#e4e8ee", "muted": "#9aa5b4", "line": "#363d47", "link": "#8ab4f8",
-    "good": "#6fd08c", "look": "#f0b35c", "bad": "#ff8a80", "early": "#4b5665", "late": "#7cc0ff",
+    "good": "#6fd08c", "look": "#f0b35c", "bad": "#ff8a80", "early": "#66748a", "late": "#7cc0ff",
     "color-0": "#6cb6ff", "color-1": "#ff9d57", "color-2": "#56d1a5", "color-3": "#f08cc7", "color-4": "#e0cc4a",
     "color-5": "#a5d8ff", "color-6": "#b7a9ff", "color-7": "#b4bdc9",
     "class-0": "#6cb6ff", "class-1": "#ff9d57", "class-2": "#56d1a5", "class-3": "#ff8a80", "class-4": "#b7a9ff",
@@ -51,7 +51,8 @@ header + main section:first-child { margin-top: 18px; }
 dl { margin: 0; font-size: .92rem; }
 dl div { display: grid; grid-template-columns: minmax(6.5em, 30%) 1fr; gap: 8px; padding: 3px 0; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 14px 28px; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px 28px; }
+.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
 .grid > * { min-width: 0; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-top: 2px; }
@@ -66,10 +67,10 @@ th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-ali
 td { overflow-wrap: anywhere; max-width: 28em; }
 thead th { white-space: nowrap; }
 tbody th { font-weight: normal; min-width: 9em; }
-td.number, td:has(> .number) { text-align: right; white-space: nowrap; }
+th.number, td.number { text-align: right; white-space: nowrap; }
 details { margin: 8px 0; }
 summary { cursor: pointer; padding: 4px 0; font-weight: 600; overflow-wrap: anywhere; }
-.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(240px, 100%), 1fr)); gap: 16px; }
+.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(240px, 45%), 1fr)); gap: 16px; }
 .matrix { width: 100%; image-rendering: pixelated; display: block; border: 1px solid var(--line); }
 .color-bar { max-width: 300px; margin: 12px 0 0; font-size: .86rem; color: var(--muted); }
 .color-bar img { width: 100%; height: 14px; border: 1px solid var(--line); display: block; }

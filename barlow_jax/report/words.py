@@ -19,12 +19,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None) -> str:
     """Of what is in percent already."""
-    return "-" if value is None else f"{value:.1f} %"
+    return "-" if value is None else f"{value:.1f}%"
 
 
 def share(value: float | None) -> str:
     """Of what is in 0..1."""
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:.1f}%"
 
 
 def span(seconds: float | None) -> str:
