@@ -33,11 +33,8 @@ _AT_A_TIME = 128  # views
 def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int) -> list[Moment]:
     """Before training and at up to five checkpoints, evenly spread, the newest good one among them.
 
-    None of a network without projector, or of a folder that holds an encoder alone: they have no embeddings.
+    None where no checkpoint holds the whole network, as in a folder of an encoder alone.
     """
-    if not experiment.config.network.projector:
-        say("the network has no projector: its embeddings are left out")
-        return []
     views = make_views(experiment, source, images)
     measure = Measure(experiment)
     init = experiment.run_once(experiment.network.init)
@@ -53,7 +50,7 @@ def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split,
                 continue
             found.append(measure(step, *state, views))
     if not found:
-        say(f"{workdir} holds no checkpoint with a projector that can be used: its embeddings are left out")
+        say(f"{workdir} holds no whole checkpoint that can be used: how the network changed is left out")
         return []
     if found[0].step > 0:  # what training started from
         found.insert(0, measure(0, *init(jax.random.key(experiment.config.seed)), views))
@@ -121,25 +118,19 @@ class Measure:
     def __call__(self, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]) -> Moment:
         """By view a and b; the spectra are those of view a."""
         representation, z_a = self.outputs(params, batch_stats, FIRST, views[FIRST])
+        of_representations = spectrum(representation)
+        if not z_a.size:
+            return Moment(step, None, 1, None, None, None, None, *of_representations)
         _, z_b = self.outputs(params, batch_stats, SECOND, views[SECOND])
         c = correlate(z_a, z_b)
-        of_embeddings, of_representations = spectrum(z_a), spectrum(representation)
-        return Moment(
-            step,
-            c.cells,
-            c.features_per_cell,
-            c.diagonal,
-            c.off_diagonal,
-            of_embeddings.shares,
-            of_embeddings.effective_rank,
-            of_representations.shares,
-            of_representations.effective_rank,
-        )
+        matrix = c.cells, c.features_per_cell, c.diagonal, c.off_diagonal
+        return Moment(step, *matrix, *spectrum(z_a), *of_representations)
 
     def outputs(
         self, params: Any, batch_stats: Any, name: str, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`[n, H]` representations and `[n, D]` embeddings of a view, in evaluation mode, float32."""
+        """`[n, H]` representations and `[n, D]` embeddings of a view, in evaluation mode, float32; D is 0 without a
+        projector."""
         encode = partial(self._frozen(name), params, batch_stats)
 
         def batches() -> Iterator[Batch]:
@@ -148,7 +139,7 @@ class Measure:
                 yield Batch({name: part}, np.zeros(len(part), np.int32), np.arange(len(part)))
 
         table = features.extract(encode, batches(), self._experiment.layout)
-        width = table.features.shape[1] - self._experiment.config.network.projector[-1]
+        width = table.features.shape[1] - (0, *self._experiment.config.network.projector)[-1]
         return table.features[:, :width], table.features[:, width:]
 
     def _frozen(self, name: str) -> Callable[..., jax.Array]:
@@ -161,9 +152,8 @@ class Measure:
         def side_by_side(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
             (view,) = normalize_views({name: rows}, recipe).values()
             made = network.apply_frozen(params, stats, name, view)
-            return jnp.concatenate(
-                [made.representation.astype(jnp.float32), made.embedding.astype(jnp.float32)], axis=1
-            )
+            parts = [part for part in (made.representation, made.embedding) if part is not None]
+            return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=1)
 
         if alike not in self._jitted:
             self._jitted[alike] = jax.jit(

@@ -76,9 +76,11 @@ def test_a_moment_is_what_numpy_says_of_the_embeddings_of_the_runs_first_images(
     batch = next(train.train_batches(config.data, config.recipe.views, window))
     state = _states(experiment, workdir, [22])[22]
 
+    frozen = jax.jit(experiment.network.apply_frozen, static_argnums=2)
+
     def outputs(name):
         images = normalize(batch.views[name], config.recipe.views[name].normalize)
-        made = experiment.network.apply_frozen(state.params, state.batch_stats, name, images)
+        made = frozen(state.params, state.batch_stats, name, images)
         return np.float64(made.representation), np.float64(made.embedding)
 
     (representation, a), (_, b) = outputs("a"), outputs("b")
@@ -225,10 +227,26 @@ def test_two_views_of_every_kind_of_run_make_a_moment(small_config, typed, chang
     np.testing.assert_allclose(moment.correlation, expected, atol=1e-4)
 
 
-def test_a_network_without_projector_has_no_moments_and_that_is_said(small_config, typed, capsys, tmp_path):
+def test_a_network_without_projector_has_representations_alone(small_config, typed):
     small_config.network.projector, small_config.network.num_classes = (), 10
-    assert moments_lib.moments(Experiment.of(typed(small_config)), tmp_path, None, 64) == []
-    assert "the network has no projector: its embeddings are left out" in capsys.readouterr().err
+    small_config.data.name, small_config.data.augment_on, small_config.data.canvas = (
+        "captioned_digits",
+        "device",
+        8,
+    )
+    experiment = Experiment.of(typed(small_config))
+    views = moments_lib.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
+    params, stats = experiment.run_once(experiment.network.init)(jax.random.key(0))
+    moment = moments_lib.Measure(experiment)(0, params, stats, views)
+    images = normalize(views["a"], experiment.config.recipe.views["a"].normalize)
+    rows = np.float64(
+        experiment.headless.encode({"encoder": params["encoder"]}, {"encoder": stats["encoder"]}, images)
+    )
+    eigenvalues = np.linalg.eigvalsh(np.cov(rows.T))[::-1]
+    np.testing.assert_allclose(
+        moment.representation_spectrum, eigenvalues / eigenvalues.sum(), rtol=1e-3, atol=1e-7
+    )
+    assert moment.correlation is moment.diagonal is moment.embedding_spectrum is moment.embedding_rank is None
 
 
 def test_a_run_without_checkpoint_has_no_look_and_that_is_said(experiment, tmp_path, capsys):
