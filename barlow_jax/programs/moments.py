@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from barlow_jax import runs
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import Checkpoints, open_checkpoints
 from barlow_jax.checkpoints.verification import unreadable
@@ -19,6 +20,7 @@ from barlow_jax.data import splits
 from barlow_jax.evals import features
 from barlow_jax.evals.correlation import correlate
 from barlow_jax.evals.spectrum import spectrum
+from barlow_jax.mesh import Layout
 from barlow_jax.order import Order, Window
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.recipe import SECOND, Recipe
@@ -28,6 +30,7 @@ from barlow_jax.types import Batch
 FIRST = "a"  # the view that every method has
 MOST_CHECKPOINTS = 5
 _AT_A_TIME = 128  # views
+_ATTEMPTS = 3  # to read checkpoints of a run that removes them meanwhile
 
 
 def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int) -> list[Moment]:
@@ -38,22 +41,37 @@ def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split,
     views = make_views(experiment, source, images)
     measure = Measure(experiment)
     init = experiment.run_once(experiment.network.init)
-    found = []
-    with open_checkpoints(workdir, read_only=True) as checkpoints:
-        abstract = jax.eval_shape(init, jax.random.key(0))
-        for step in usable(checkpoints, dict(zip(("params", "batch_stats"), abstract, strict=True))):
-            try:
-                state = checkpoints.restore_part(*abstract, experiment.layout, step)
-            # Of Orbax, of TensorStore: it has no digests and is damaged, or a run that goes on has removed it.
-            except Exception as error:
-                _pass_over(step, unreadable(error))
-                continue
-            found.append(measure(step, *state, views))
+    abstract = jax.eval_shape(init, jax.random.key(0))
+    found: list[Moment] = []
+    tried: set[int] = set()
+    for _ in range(_ATTEMPTS):
+        there = set(runs.checkpoint_steps(workdir))
+        if found or there <= tried:
+            break
+        tried |= there
+        found = _of_checkpoints(experiment.layout, workdir, abstract, lambda *state: measure(*state, views))
     if not found:
         say(f"{workdir} holds no whole checkpoint that can be used: how the network changed is left out")
         return []
     if found[0].step > 0:  # what training started from
         found.insert(0, measure(0, *init(jax.random.key(experiment.config.seed)), views))
+    return found
+
+
+def _of_checkpoints(
+    layout: Layout, workdir: pathlib.Path, abstract: tuple[Any, Any], measure: Callable[..., Moment]
+) -> list[Moment]:
+    """Those that `measure` makes of a step, parameters and statistics."""
+    found = []
+    with open_checkpoints(workdir, read_only=True) as checkpoints:
+        for step in usable(checkpoints, dict(zip(("params", "batch_stats"), abstract, strict=True))):
+            try:
+                state = checkpoints.restore_part(*abstract, layout, step)
+            # Of Orbax, of TensorStore: it has no digests and is damaged, or a run that goes on has removed it.
+            except Exception as error:
+                _pass_over(step, unreadable(error))
+                continue
+            found.append(measure(step, *state))
     return found
 
 

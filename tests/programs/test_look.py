@@ -277,3 +277,25 @@ def test_thumbnails_keep_their_shape_and_small_images_stay():
     images = np.arange(2 * 40 * 80 * 3, dtype=np.uint8).reshape(2, 40, 80, 3)
     assert look_lib.thumbnails(images, 20).shape == (2, 10, 20, 3)
     np.testing.assert_array_equal(look_lib.thumbnails(images, 80), images)
+
+
+def test_checkpoints_that_a_run_removes_meanwhile_are_passed_over_for_newer_ones(
+    experiment, workdir, train, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "checkpoints"
+    (newest,) = (path for path in folder.iterdir() if path.name == "22")
+    newest.rename(tmp_path / "22")
+    usable = moments_lib.usable
+
+    def and_then_they_are_gone(checkpoints, abstract):
+        steps = usable(checkpoints, abstract)
+        if not newest.exists():
+            for step in steps:
+                shutil.rmtree(folder / str(step))
+            (tmp_path / "22").rename(newest)
+        return steps
+
+    monkeypatch.setattr(moments_lib, "usable", and_then_they_are_gone)
+    assert [m.step for m in moments_lib.moments(experiment, tmp_path, train, 64)] == [0, 22]
+    assert "passed over: cannot be read" in capsys.readouterr().err
