@@ -34,19 +34,18 @@ class Tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._ask(f"{domain}.enable")
 
-    def open(self, page: pathlib.Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
-        """At this width in pixels; returns when all charts are drawn."""
-        self.said.clear()
-        self.fetched.clear()
-        self._ask(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
+    def show(self, *, width: int, dark: bool = False, media: str = "screen") -> None:
+        """The window is so many pixels wide from now on, its theme and medium are these."""
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._ask("Emulation.setDeviceMetricsOverride", **metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
+
+    def open(self, page: pathlib.Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
+        """Returns when all charts are drawn."""
+        self.said.clear()
+        self.fetched.clear()
+        self.show(width=width, dark=dark, media=media)
         address = page.resolve().as_uri()
         self._ask("Page.navigate", url=address)
         deadline = time.monotonic() + 20

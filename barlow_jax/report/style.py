@@ -52,7 +52,7 @@ dl { margin: 0; font-size: .92rem; }
 dl div { display: grid; grid-template-columns: minmax(6.5em, 30%) 1fr; gap: 8px; padding: 3px 0; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px 28px; }
-.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.grid.wide { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
 .grid > * { min-width: 0; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-top: 2px; }
@@ -70,7 +70,7 @@ tbody th { font-weight: normal; min-width: 9em; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 details { margin: 8px 0; }
 summary { cursor: pointer; padding: 4px 0; font-weight: 600; overflow-wrap: anywhere; }
-.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(240px, 45%), 1fr)); gap: 16px; }
+.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 45%), 1fr)); gap: 16px; }
 .matrix { width: 100%; image-rendering: pixelated; display: block; border: 1px solid var(--line); }
 .color-bar { max-width: 300px; margin: 12px 0 0; font-size: .86rem; color: var(--muted); }
 .color-bar img { width: 100%; height: 14px; border: 1px solid var(--line); display: block; }
@@ -112,10 +112,13 @@ CODE = """
   for (const place of document.querySelectorAll('.chart')) {
     const spec = JSON.parse(place.nextElementSibling.textContent);
     try {
+      if (spec.usermeta) {
+        const images = JSON.parse(document.getElementById(spec.usermeta.images).textContent);
+        for (const row of spec.data.values) row.image = images[row.image];
+      }
       await vegaEmbed(place, spec, {
         mode: 'vega-lite', renderer: 'svg', actions: false, tooltip: {theme: 'custom'},
       });
-      place.firstElementChild?.setAttribute('aria-hidden', 'true');
     } catch (error) {
       place.textContent = 'This chart could not be drawn: ' + error.message;
       console.error(error);
