@@ -60,7 +60,7 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def point_at(self, selector: str, *, click: bool = False) -> None:
+    def point_at(self, selector: str, *, click: bool = False, wheel: float = 0, ctrl: bool = False) -> None:
         """Moves the mouse to the middle of the first such element; the page then has drawn what follows from it."""
         middle = """(() => {
             const it = document.querySelector(%s);
@@ -69,10 +69,16 @@ class Tab:
             return {x: box.x + box.width / 2, y: box.y + box.height / 2};
         })()"""
         place = self.run(middle % json.dumps(selector))
-        kinds = ["mouseMoved", *(["mousePressed", "mouseReleased"] if click else [])]
-        for kind in kinds:
-            pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-            self._ask("Input.dispatchMouseEvent", type=kind, **place, **pressed)
+        events: list[dict[str, Any]] = [{"type": "mouseMoved"}]
+        if click:
+            events += [
+                {"type": kind, "button": "left", "clickCount": 1}
+                for kind in ("mousePressed", "mouseReleased")
+            ]
+        if wheel:
+            events.append({"type": "mouseWheel", "deltaX": 0, "deltaY": wheel})
+        for event in events:
+            self._ask("Input.dispatchMouseEvent", **place, **event, modifiers=2 if ctrl else 0)
         self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
 
     def screenshot(self, out: pathlib.Path) -> None:

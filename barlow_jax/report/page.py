@@ -20,7 +20,7 @@ from barlow_jax.report import (
     scores,
     style,
     summary,
-)  # fmt: skip
+)
 from barlow_jax.report.facts import Look, Run
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
 

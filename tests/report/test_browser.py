@@ -89,6 +89,15 @@ def test_a_click_in_a_legend_leaves_one_run_strong(opened):
     assert opened.run(f"{lines}.length") == 2 and opened.run(faint) == 1
 
 
+def test_the_wheel_scrolls_the_page_and_with_ctrl_it_zooms(opened):
+    ticks = "[...document.querySelector('#curves .chart').querySelectorAll('.role-axis-label text')].map(it => it.textContent)"
+    before = opened.run(ticks)
+    opened.point_at("#curves .chart .mark-line path", wheel=-300)
+    assert opened.run(ticks) == before
+    opened.point_at("#curves .chart .mark-line path", wheel=-300, ctrl=True)
+    assert opened.run(ticks) != before
+
+
 def test_print_is_light_where_the_screen_is_dark(opened, tmp_path):
     ground = "getComputedStyle(document.body).backgroundColor"
     opened.show(width=700, dark=True)

@@ -96,7 +96,7 @@ def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path)
         "Goodput 90.0%: 54 min 00 s",
     ):
         assert part in words
-    assert "7 keys differ from the paper's recipe" in words and "resnet50" in words
+    assert "which the defaults are: 7 keys." in words and "resnet50" in words
     assert "python -m barlow_jax pretrain --workdir 'runs/my digits'" in words
     assert "0123456789ab" in words and "(with changed files)" in words
 

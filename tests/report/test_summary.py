@@ -63,6 +63,6 @@ def test_starts_on_other_chips_are_not_kept_silent():
     assert any("earlier starts had another number of chips" in words for words in told)
 
 
-def test_a_path_of_the_workdir_is_in_the_command():
+def test_the_command_can_be_copied_to_a_shell():
     run = reported.run(results={}, workdir=pathlib.Path("my runs/one"))
-    assert summary.good(run)[-1].words.endswith("--workdir my runs/one")
+    assert summary.good(run)[-1].words.endswith("--workdir 'my runs/one'")
