@@ -48,10 +48,15 @@ class Tab:
         self.show(width=width, dark=dark, media=media)
         address = page.resolve().as_uri()
         self._ask("Page.navigate", url=address)
+        self.wait(
+            f"location.href === {json.dumps(address)} && document.documentElement?.dataset.drawn === 'all'"
+        )
+
+    def wait(self, code: str) -> None:
+        """Until the expression is true, 20 s at most."""
         deadline = time.monotonic() + 20
-        drawn = f"location.href === {json.dumps(address)} && document.documentElement?.dataset.drawn"
-        while self.run(drawn) != "all":
-            assert time.monotonic() < deadline, f"the charts were not drawn in 20 s: {self.said}"
+        while not self.run(code):
+            assert time.monotonic() < deadline, f"not so in 20 s: {code}; the console: {self.said}"
             time.sleep(0.05)
 
     def run(self, code: str) -> Any:
@@ -61,7 +66,7 @@ class Tab:
         return answer["result"].get("value")
 
     def point_at(self, selector: str, *, click: bool = False, wheel: float = 0, ctrl: bool = False) -> None:
-        """Moves the mouse to the middle of the first such element; the page then has drawn what follows from it."""
+        """Moves the mouse to the middle of the first such element, and there clicks, or turns the wheel."""
         middle = """(() => {
             const it = document.querySelector(%s);
             it.scrollIntoView({block: 'center', behavior: 'instant'});
@@ -79,7 +84,6 @@ class Tab:
             events.append({"type": "mouseWheel", "deltaX": 0, "deltaY": wheel})
         for event in events:
             self._ask("Input.dispatchMouseEvent", **place, **event, modifiers=2 if ctrl else 0)
-        self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
 
     def screenshot(self, out: pathlib.Path) -> None:
         """The whole page, not the window alone."""

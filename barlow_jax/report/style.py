@@ -64,7 +64,7 @@ figcaption { margin-top: 2px; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 4px; font-size: .86rem; }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; max-width: 28em; }
+td { overflow-wrap: break-word; max-width: 28em; }
 thead th { white-space: nowrap; }
 tbody th { font-weight: normal; min-width: 9em; }
 th.number, td.number { text-align: right; white-space: nowrap; }
@@ -96,6 +96,12 @@ img.tiny { image-rendering: pixelated; }
 #vg-tooltip-element.custom-theme img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated;
   display: block; }
 footer { border-top: 1px solid var(--line); margin-top: 32px; padding-top: 12px; padding-bottom: 32px; font-size: .86rem; }
+@media (max-width: 480px) {
+  .neighbours { gap: 6px 5px; }
+  .neighbours img { width: 49px; height: 49px; }
+  .neighbours figcaption { font-size: .68rem; max-width: 49px; }
+  .neighbours .query { margin-right: 3px; }
+}
 @media print {
   nav, .hint { display: none; }
   body { font-size: 11pt; }
