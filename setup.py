@@ -15,7 +15,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
     install_requires=[
         "absl-py>=2.1",
-        "altair>=6.1,<7",  # the charts of `report`
+        "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
         "flax>=0.12.8,<0.13",
         "jax>=0.10.2,<0.12",

@@ -34,25 +34,29 @@ class Tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._ask(f"{domain}.enable")
 
-    def open(self, page: pathlib.Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
-        """At this width in pixels; returns when all charts are drawn."""
-        self.said.clear()
-        self.fetched.clear()
-        self._ask(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
+    def show(self, *, width: int, dark: bool = False, media: str = "screen") -> None:
+        """The window is so many pixels wide from now on, its theme and medium are these."""
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._ask("Emulation.setDeviceMetricsOverride", **metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
+
+    def open(self, page: pathlib.Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
+        """Returns when all charts are drawn."""
+        self.said.clear()
+        self.fetched.clear()
+        self.show(width=width, dark=dark, media=media)
         address = page.resolve().as_uri()
         self._ask("Page.navigate", url=address)
+        self.wait(
+            f"location.href === {json.dumps(address)} && document.documentElement?.dataset.drawn === 'all'"
+        )
+
+    def wait(self, code: str) -> None:
+        """Until the expression is true, 20 s at most."""
         deadline = time.monotonic() + 20
-        drawn = f"location.href === {json.dumps(address)} && document.documentElement?.dataset.drawn"
-        while self.run(drawn) != "all":
-            assert time.monotonic() < deadline, f"the charts were not drawn in 20 s: {self.said}"
+        while not self.run(code):
+            assert time.monotonic() < deadline, f"not so in 20 s: {code}; the console: {self.said}"
             time.sleep(0.05)
 
     def run(self, code: str) -> Any:
@@ -61,8 +65,8 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def point_at(self, selector: str, *, click: bool = False) -> None:
-        """Moves the mouse to the middle of the first such element; the page then has drawn what follows from it."""
+    def point_at(self, selector: str, *, click: bool = False, wheel: float = 0, ctrl: bool = False) -> None:
+        """Moves the mouse to the middle of the first such element, and there clicks, or turns the wheel."""
         middle = """(() => {
             const it = document.querySelector(%s);
             it.scrollIntoView({block: 'center', behavior: 'instant'});
@@ -70,11 +74,16 @@ class Tab:
             return {x: box.x + box.width / 2, y: box.y + box.height / 2};
         })()"""
         place = self.run(middle % json.dumps(selector))
-        kinds = ["mouseMoved", *(["mousePressed", "mouseReleased"] if click else [])]
-        for kind in kinds:
-            pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-            self._ask("Input.dispatchMouseEvent", type=kind, **place, **pressed)
-        self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")
+        events: list[dict[str, Any]] = [{"type": "mouseMoved"}]
+        if click:
+            events += [
+                {"type": kind, "button": "left", "clickCount": 1}
+                for kind in ("mousePressed", "mouseReleased")
+            ]
+        if wheel:
+            events.append({"type": "mouseWheel", "deltaX": 0, "deltaY": wheel})
+        for event in events:
+            self._ask("Input.dispatchMouseEvent", **place, **event, modifiers=2 if ctrl else 0)
 
     def screenshot(self, out: pathlib.Path) -> None:
         """The whole page, not the window alone."""

@@ -16,6 +16,7 @@ _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 _MOVE = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
 _CONFIG = {
     "background": "transparent",
+    "aria": False,  # each figure is told as a whole
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
@@ -27,7 +28,7 @@ _CONFIG = {
     "axisY": {"minExtent": 44},
     "legend": {
         "labelColor": "currentColor", "titleColor": "currentColor", "orient": "top", "titleFontWeight": "normal",
-        "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 220, "columns": {"expr": "width < 420 ? 2 : 5"},
+        "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 140, "columns": {"expr": "width < 420 ? 2 : 5"},
     },
     "text": {"color": "currentColor"},
     "rule": {"color": "currentColor"},

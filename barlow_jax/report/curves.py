@@ -51,7 +51,9 @@ def _drawn(panel: Panel, runs: Sequence[Run]) -> Html:
     if len(panel.lines) > 1:
         names = list(panel.lines.values())
         dashes = alt.Scale(domain=names, range=[[1, 0], [5, 4]])
-        legend = alt.Legend(symbolStrokeColor="currentColor", symbolType="stroke", orient="bottom")
+        legend = alt.Legend(
+            symbolStrokeColor="currentColor", symbolType="stroke", orient="bottom", symbolStrokeWidth=2
+        )
         chart = chart.encode(strokeDash=alt.StrokeDash("line:N", title=None, scale=dashes, legend=legend))
     if len(runs) > 1:
         picked = alt.selection_point(fields=["run"], bind="legend")

@@ -27,7 +27,7 @@ def section(runs: Sequence[Run]) -> Section:
             body += _retrieval(run.results["retrieve"], run)
     missing = [run for run in runs if not scores.by_kind(run) and "retrieve" not in run.results]
     for run in missing:
-        command = element("code", f"python -m barlow_jax evaluate --workdir {run.workdir}")
+        command = element("code", words.command("evaluate", run.workdir))
         body.append(paragraph(f"{run.name} was not evaluated yet. This does it: ", command))
     return Section("evaluations", "What it is worth: evaluations", joined(body))
 

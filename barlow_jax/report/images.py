@@ -1,17 +1,8 @@
-"""What the network is given, what it takes for alike, and where it puts images in a plane."""
+"""What the network is given, and what it takes for alike."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-
-import altair as alt
-import numpy as np
-
-from barlow_jax.report import charts, pictures
-from barlow_jax.report.facts import Look, Map, Neighbours
+from barlow_jax.report import pictures
+from barlow_jax.report.facts import Look, Neighbours
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
-
-_MOST_CLASSES = 10  # that have a colour of their own
-_OTHERS, _UNLABELLED = "others", "unlabelled"
 
 
 def views(look: Look | None, why_not: str) -> Section:
@@ -54,18 +45,6 @@ def neighbours(look: Look | None, why_not: str) -> Section:
     return Section("neighbours", title, joined([paragraph(words), element("div", *rows, class_="rows")]))
 
 
-def maps(look: Look | None, why_not: str) -> Section:
-    title = "A map of the test images"
-    if look is None or not look.maps:
-        return Section("map", title, paragraph(why_not if look is None else "There is no map to show."))
-    words = (
-        "Each sign is the label of a test image, where its representation lies in a plane. Good representations lie in "
-        "groups of one label. Point at a sign for the image; a click in the legend picks a label."
-    )
-    drawn = [element("div", element("h3", one.method), _map(one)) for one in look.maps]
-    return Section("map", title, joined([paragraph(words), element("div", *drawn, class_="grid wide")]))
-
-
 def _row(it: Neighbours, place: int) -> Html:
     label = int(it.query_labels[place])
     query = element(
@@ -87,44 +66,4 @@ def _row(it: Neighbours, place: int) -> Html:
 
 
 def _label(label: int) -> str:
-    return f"label {label}" if label >= 0 else _UNLABELLED
-
-
-def _map(it: Map) -> Html:
-    names = [str(int(label)) if label >= 0 else _UNLABELLED for label in it.labels]
-    groups = _groups(it.labels)
-    rows = [
-        {"x": x, "y": y, "label": name, "group": groups[int(label)], "image": pictures.data_url(thumbnail)}
-        for (x, y), label, name, thumbnail in zip(it.points, it.labels, names, it.thumbnails, strict=True)
-    ]
-    shown = list(
-        dict.fromkeys(
-            groups[label] for label in sorted(groups, key=lambda one: (groups[one] == _OTHERS, one))
-        )
-    )
-    colors = ["var(--muted)" if name in (_OTHERS, _UNLABELLED) else f"var(--class-{place})"
-              for place, name in enumerate(shown)]  # fmt: skip
-    signed = all(len(name) <= 2 for name in names)
-    chart = alt.Chart(charts.data(rows))
-    chart = chart.mark_text(fontSize=11, fontWeight="bold") if signed else chart.mark_circle(size=40)
-    picked = alt.selection_point(fields=["group"], bind="legend")
-    axis = alt.Axis(labels=False, ticks=False, grid=False)
-    chart = chart.encode(
-        x=alt.X("x:Q", title="first direction, no unit", axis=axis, scale=alt.Scale(zero=False, padding=12)),
-        y=alt.Y("y:Q", title="second direction, no unit", axis=axis, scale=alt.Scale(zero=False, padding=12)),
-        color=alt.Color("group:N", title="label", scale=charts.scale(shown, colors),
-                        legend=alt.Legend(symbolType="circle") if shown != [_UNLABELLED] else None),
-        opacity=alt.condition(picked, alt.value(0.9), alt.value(0.08)),
-        tooltip=["image:N", "label:N"],
-    ).add_params(picked)  # fmt: skip
-    if signed:
-        chart = chart.encode(text="label:N")
-    told = f"Map of {len(rows)} test images by {it.method}, coloured by {len(set(names))} labels"
-    return charts.figure(chart, told, height=380)
-
-
-def _groups(labels: Sequence[int] | np.ndarray) -> Mapping[int, str]:
-    """Names in the legend by label: the most frequent ones their own, as far as colours go."""
-    counts = Counter(int(label) for label in labels)
-    own = {label for label, _ in counts.most_common(_MOST_CLASSES)}
-    return {label: _UNLABELLED if label < 0 else str(label) if label in own else _OTHERS for label in counts}
+    return f"label {label}" if label >= 0 else "unlabelled"

@@ -24,7 +24,10 @@ def correlation(look: Look | None, why_not: str) -> Section:
     rows = len(moments[0].correlation)
     cell = ""
     if (size := moments[0].features_per_cell) > 1:
-        cell = f" A cell is {size} {words.TIMES} {size} features, the root of the mean of their squares."
+        cell = (
+            f" A cell is {size} {words.TIMES} {size} features, the root of the mean of their squares: it has no sign, "
+            "and the line is paler than 1."
+        )
     maps = [
         element(
             "figure", pictures.heat_map(one.correlation, _of_matrix(one)), element("figcaption", _named(one)),

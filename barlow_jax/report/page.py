@@ -13,13 +13,14 @@ from barlow_jax.report import (
     curves,
     evaluations,
     images,
+    maps,
     moments,
     planned,
     ran,
     scores,
     style,
     summary,
-)  # fmt: skip
+)
 from barlow_jax.report.facts import Look, Run
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
 
@@ -68,7 +69,7 @@ def _sections(runs: Sequence[Run], look: Look | None, chip_hour_price: float | N
         moments.spectra(look, why_not),
         images.views(look, why_not),
         images.neighbours(look, why_not),
-        images.maps(look, why_not),
+        maps.section(look, why_not),
         ran.section(runs, chip_hour_price),
         planned.section(runs),
     ]

@@ -10,18 +10,19 @@ from PIL import Image
 from barlow_jax.report.html import Html, element
 
 _MOST_PIXELS = 160  # a side; no tile is shown larger
-_TINY = 48  # up to here a PNG is small, and each pixel is to be seen
+_TINY = 48  # up to here each pixel is to be seen
 # Of -1 and of 1, of mid lightness: seen on white and on black. 0 is transparent, the page itself.
-_NEGATIVE, _POSITIVE = (33, 113, 221), (224, 92, 28)
+_NEGATIVE, _POSITIVE = (20, 110, 235), (228, 78, 12)
 
 
 def data_url(image: np.ndarray) -> str:
-    """Of `[height, width, 3]` uint8 levels; PNG where that is small, else JPEG of at most 160 pixels a side."""
+    """Of `[height, width, 3]` uint8 levels; the smaller of PNG and JPEG, at most 160 pixels a side."""
     picture = Image.fromarray(np.ascontiguousarray(image))
-    if max(picture.size) <= _TINY:
-        return _encoded(picture, "png", optimize=True)
     picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
-    return _encoded(picture, "jpeg", quality=85)
+    jpeg = _encoded(picture, "jpeg", quality=85)
+    if max(picture.size) > _TINY:
+        return jpeg
+    return min(_encoded(picture, "png", optimize=True), jpeg, key=len)
 
 
 def tile(image: np.ndarray, alt: str, **attributes: Any) -> Html:

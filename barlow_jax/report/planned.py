@@ -15,7 +15,7 @@ def section(runs: Sequence[Run]) -> Section:
             body += [element("h3", run.name)] if len(runs) > 1 else []
             body += [part for plan in result.get("rows", [result]) for part in _plan(plan, run)]
     if without := [run for run in runs if not run.results.get("plan")]:
-        command = f"python -m barlow_jax plan --workdir {without[0].workdir} --topology v5e:4x4"
+        command = words.command("plan", without[0].workdir, "--topology", "v5e:4x4")
         told = f"{', '.join(run.name for run in without)}: there is no plan. "
         if len(runs) == 1:
             told = "There is no plan. "

@@ -62,14 +62,15 @@ def _code(run: Run) -> Mapping[str, Any]:
         return {"code": "not recorded: there is no provenance.json, which younger runs have"}
     entry = run.provenance[-1]
     devices, commit = entry.get("devices") or {}, entry.get("commit")
-    changed = " (with changed files)" if commit and commit.endswith("+") else ""
+    code = "not from a repository"
+    if commit:
+        shown = element("code", commit.rstrip("+")[:12], title=commit)
+        code = joined([shown, " (with changed files)" if commit.endswith("+") else None])
     return {
         "barlow_jax": entry.get("version"),
-        "Commit": element("span", element("code", commit.rstrip("+")[:12], title=commit), changed)
-        if commit
-        else "not from a repository",
+        "Commit": code,
         "Devices": f"{devices.get('count', '?')} {words.TIMES} {devices.get('kind', '?')}, "
-        + words.count(devices.get("processes", 1), "process").replace("processs", "processes"),
+        + words.count(devices.get("processes", 1), "process", "processes"),
         "Python": entry.get("python"),
         "Platform": entry.get("platform"),
         "Packages": ", ".join(f"{name} {version}" for name, version in entry["packages"].items()),
@@ -88,8 +89,8 @@ def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
         "Last checkpoint": f"step {checkpoint['step']:,}, {checkpoint.get('time')}" if checkpoint else None,
         "Wall time": words.span(spent.wall_seconds),
         "Goodput": words.share(cost.goodput(spent)),
-        "Restarts": None if spent.restarts is None
-        else f"{spent.restarts}, which cost {words.span(spent.lost_seconds or 0.0)}" if spent.restarts else "none",
+        "Restarts": spent.restarts,
+        "Lost to restarts": words.span(spent.lost_seconds) if spent.restarts else None,
         "Chip-hours": words.number(spent.chip_hours),
         "Cost": None if spent.price is None
         else f"{spent.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour",
@@ -109,7 +110,9 @@ def _changes(runs: Sequence[Run]) -> list[Html]:
         rows.append([element("code", key), words.value(default), *map(words.value, ours)])
     heads = ["config", "paper", *(["this run"] if len(runs) == 1 else [run.name for run in runs])]
     made = table(heads, rows, "Keys that are not as in the paper's recipe for ImageNet")
-    told = f"{words.count(len(keys), 'key')} differ from the paper's recipe for ImageNet, which the defaults are."
+    told = (
+        f"Not as in the paper's recipe for ImageNet, which the defaults are: {words.count(len(keys), 'key')}."
+    )
     if len(keys) <= _MOST_ROWS:
         return [paragraph(told), made]
     return [paragraph(told), details("Show them", made)]

@@ -52,7 +52,7 @@ dl { margin: 0; font-size: .92rem; }
 dl div { display: grid; grid-template-columns: minmax(6.5em, 30%) 1fr; gap: 8px; padding: 3px 0; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px 28px; }
-.grid.wide { grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.grid.wide { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
 .grid > * { min-width: 0; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-top: 2px; }
@@ -64,13 +64,13 @@ figcaption { margin-top: 2px; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 4px; font-size: .86rem; }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; max-width: 28em; }
+td { overflow-wrap: break-word; max-width: 28em; }
 thead th { white-space: nowrap; }
 tbody th { font-weight: normal; min-width: 9em; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 details { margin: 8px 0; }
 summary { cursor: pointer; padding: 4px 0; font-weight: 600; overflow-wrap: anywhere; }
-.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(240px, 45%), 1fr)); gap: 16px; }
+.matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 45%), 1fr)); gap: 16px; }
 .matrix { width: 100%; image-rendering: pixelated; display: block; border: 1px solid var(--line); }
 .color-bar { max-width: 300px; margin: 12px 0 0; font-size: .86rem; color: var(--muted); }
 .color-bar img { width: 100%; height: 14px; border: 1px solid var(--line); display: block; }
@@ -96,6 +96,12 @@ img.tiny { image-rendering: pixelated; }
 #vg-tooltip-element.custom-theme img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated;
   display: block; }
 footer { border-top: 1px solid var(--line); margin-top: 32px; padding-top: 12px; padding-bottom: 32px; font-size: .86rem; }
+@media (max-width: 480px) {
+  .neighbours { gap: 6px 5px; }
+  .neighbours img { width: 49px; height: 49px; }
+  .neighbours figcaption { font-size: .68rem; max-width: 49px; }
+  .neighbours .query { margin-right: 3px; }
+}
 @media print {
   nav, .hint { display: none; }
   body { font-size: 11pt; }
@@ -112,10 +118,13 @@ CODE = """
   for (const place of document.querySelectorAll('.chart')) {
     const spec = JSON.parse(place.nextElementSibling.textContent);
     try {
+      if (spec.usermeta) {
+        const images = JSON.parse(document.getElementById(spec.usermeta.images).textContent);
+        for (const row of spec.data.values) row.image = images[row.image];
+      }
       await vegaEmbed(place, spec, {
         mode: 'vega-lite', renderer: 'svg', actions: false, tooltip: {theme: 'custom'},
       });
-      place.firstElementChild?.setAttribute('aria-hidden', 'true');
     } catch (error) {
       place.textContent = 'This chart could not be drawn: ' + error.message;
       console.error(error);

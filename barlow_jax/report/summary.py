@@ -40,7 +40,7 @@ def good(run: Run) -> list[Check]:
         told = f"k-NN while training: {first:.1f}% at step {online.steps[0]:,.0f}, {last:.1f}% at the end"
         found.append(Check(NONE, told + (f", {best:.1f}% at best." if best > last + 0.05 else ".")))
     if not scores.headlines(run):
-        command = f"python -m barlow_jax evaluate --workdir {run.workdir}"
+        command = words.command("evaluate", run.workdir)
         found.append(Check(NONE, f"No evaluation beside baselines yet: {command}"))
     elif told := _published(run):
         found.append(Check(NONE, told))
@@ -105,17 +105,8 @@ def _card(question: str, sign: str, answer: str, found: Sequence[Check]) -> Html
 
 def _side_by_side(runs: Sequence[Run], chip_hour_price: float | None) -> Html:
     heads = [
-        "run",
-        "method",
-        "health",
-        "steps",
-        "loss",
-        "spread",
-        "k-NN, %",
-        "linear, %",
-        "images / s",
-        "wall time",
-    ]
+        "run", "method", "health", "steps", "loss", "spread", "k-NN, %", "linear, %", "images / s", "wall time",
+    ]  # fmt: skip
     heads += ["chip-hours"] + (["cost"] if chip_hour_price is not None else [])
     return element(
         "div", table(heads, [_line(run, chip_hour_price) for run in runs], "The runs side by side")

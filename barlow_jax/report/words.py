@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 import math
+import pathlib
+import shlex
 from typing import Any
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -11,8 +13,10 @@ def number(value: float | None, digits: int = 3) -> str:
     """So many significant digits, without an exponent between a ten-thousandth and a million."""
     if value is None or not math.isfinite(value):
         return "-" if value is None else "not finite"
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        places = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    if value == 0:
+        return "0"
+    if 1e-4 <= abs(value) < 1e6:
+        places = digits - 1 - math.floor(math.log10(abs(value)))
         return f"{round(value, places):,.{max(0, places)}f}"
     return f"{value:.{digits - 1}e}"
 
@@ -48,9 +52,14 @@ def size(num_bytes: float | None) -> str:
     return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
-def count(number: int, thing: str) -> str:
-    """ "1 step", "2 steps"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """ "1 step", "2 steps", "2 processes"."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def command(program: str, workdir: pathlib.Path, *more: str) -> str:
+    """To be copied to a shell."""
+    return shlex.join(["python", "-m", "barlow_jax", program, "--workdir", str(workdir), *more])
 
 
 def value(it: Any) -> str:

@@ -96,7 +96,7 @@ def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path)
         "Goodput 90.0%: 54 min 00 s",
     ):
         assert part in words
-    assert "7 keys differ from the paper's recipe" in words and "resnet50" in words
+    assert "which the defaults are: 7 keys." in words and "resnet50" in words
     assert "python -m barlow_jax pretrain --workdir 'runs/my digits'" in words
     assert "0123456789ab" in words and "(with changed files)" in words
 
@@ -105,6 +105,9 @@ def test_every_chart_is_one_of_vega_lite_with_labelled_axes(written):
     data = written([reported.run()], reported.look()).data
     assert len(data) > 15
     for spec in data:
+        if isinstance(spec, list):  # thumbnails
+            assert len(spec) == 24 and all(url.startswith("data:image/") for url in spec)
+            continue
         assert "$schema" not in spec and spec["width"] == "container"
         for layer in spec.get("layer", [spec]):
             axes = [layer["encoding"][axis] for axis in ("x", "y") if axis in layer["encoding"]]
@@ -222,8 +225,12 @@ def test_no_run_is_an_error(tmp_path):
 
 
 def _rows(spec):
+    if isinstance(spec, list):
+        return []
     return [row for layer in spec.get("layer", [spec]) for row in layer.get("data", {}).get("values", [])]
 
 
 def _axis(spec):
+    if isinstance(spec, list):
+        return None
     return spec.get("layer", [spec])[0]["encoding"]["y"].get("title")
