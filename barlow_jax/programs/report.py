@@ -33,8 +33,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     if args.chip_hour_price is not None and not args.chip_hour_price >= 0:
         raise UserError(f"--chip_hour_price: must not be negative, got {args.chip_hour_price}")
     read = [reading.read_run(pathlib.Path(place)) for place in args.workdirs]
-    seen = _look(workdir, args) if args.images else None
-    written = page.write(read, seen, out, chip_hour_price=args.chip_hour_price)
+    seen, why_not = _look(workdir, args) if args.images else (None, "Left out by --no-images.")
+    written = page.write(read, seen, out, chip_hour_price=args.chip_hour_price, why_not=why_not)
     print(f"the report is {out} ({written['bytes'] / 1e6:.1f} MB)", file=sys.stderr)
     return {
         "out": str(out),
@@ -44,26 +44,26 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _look(workdir: pathlib.Path, args: argparse.Namespace) -> facts.Look | None:
-    """None, with a word, where the run's data set or its checkpoints are not at hand.
+def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[facts.Look | None, str | None]:
+    """None and why, which is also said here, where the run's data set or its checkpoints are not at hand.
 
     Raises:
       UserError: an override is wrong.
     """
     config = _config(workdir, args.overrides)
     if config is None:
-        return None
+        return None, "The run's config.json cannot be read: its network could not be looked at."
     if lock.holder(workdir):
         jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
     try:
-        return look(Experiment.of(config), workdir)
+        return look(Experiment.of(config), workdir), None
     except (UserError, RunError, OSError) as error:
         print(
             f"warning: {error}\nwarning: what the network makes of images is left out of the report; where the data "
             "set lies elsewhere, --config.data.data_dir=... helps",
             file=sys.stderr,
         )
-        return None
+        return None, f"The network could not be looked at: {error}"
 
 
 def _config(workdir: pathlib.Path, overrides: Sequence[tuple[str, str]]) -> Config | None:

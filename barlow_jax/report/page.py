@@ -32,15 +32,21 @@ _MOST_NAMED = 4  # in the title
 
 
 def write(
-    runs: Sequence[Run], look: Look | None, out: pathlib.Path, *, chip_hour_price: float | None = None
+    runs: Sequence[Run],
+    look: Look | None,
+    out: pathlib.Path,
+    *,
+    chip_hour_price: float | None = None,
+    why_not: str | None = None,
 ) -> dict[str, Any]:
     """Writes the report of some runs, whole or not at all.
 
     Args:
       runs: one or more; colours in charts are in their order.
-      look: what the first run's network makes of images; None where it has no checkpoint, and the page says so.
+      look: what the first run's network makes of images, or None.
       out: the file.
       chip_hour_price: of one chip for one hour, in any currency; None leaves money out.
+      why_not: a sentence for the page, why there is no look, or nothing of several steps; None: there is no checkpoint.
 
     Returns:
       `path`, `bytes`, `runs` by name, `sections` by anchor.
@@ -48,7 +54,10 @@ def write(
     if not runs:
         raise ValueError("a report needs one run at least")
     runs = _distinct(runs)
-    sections = _sections(runs, look, chip_hour_price)
+    why_not = (
+        why_not or f"{runs[0].name} has no checkpoint that can be read: its network could not be looked at."
+    )
+    sections = _sections(runs, look, chip_hour_price, why_not)
     text = _document(runs, sections)
     files.write_text(out, text)
     return {
@@ -59,8 +68,9 @@ def write(
     }
 
 
-def _sections(runs: Sequence[Run], look: Look | None, chip_hour_price: float | None) -> list[Section]:
-    why_not = f"{runs[0].name} has no checkpoint that can be read, so its network could not be looked at."
+def _sections(
+    runs: Sequence[Run], look: Look | None, chip_hour_price: float | None, why_not: str
+) -> list[Section]:
     return [
         summary.section(runs, look, chip_hour_price),
         curves.section(runs),

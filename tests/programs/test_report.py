@@ -44,6 +44,7 @@ def test_several_runs_are_in_one_report_of_their_files_alone(workdir, program, t
     assert results["out"] == str(tmp_path / "one" / "report.html")
     assert results["runs"] == ["one", "two"] and results["moments"] == []
     assert not (tmp_path / "one" / "results" / "report.json").exists() and "warning" not in said
+    assert "Left out by --no-images." in (tmp_path / "one" / "report.html").read_text()
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_a_run_whose_data_set_is_not_at_hand_is_reported_without_it(copied, prog
     results, said = program("report", "--workdir", copied)
     assert results["moments"] == [] and results["bytes"] > 10_000
     assert "what the network makes of images is left out" in said and "--config.data.data_dir=" in said
+    assert "The network could not be looked at: " in (copied / "report.html").read_text()
 
 
 def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(copied, program):
