@@ -15,6 +15,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
     install_requires=[
         "absl-py>=2.1",
+        "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
         "flax>=0.12.8,<0.13",
         "jax>=0.10.2,<0.12",
@@ -31,6 +32,7 @@ setuptools.setup(
         "tensorflow>=2.21,<2.22; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.10,<4.10",
         "tqdm>=4.66",
+        "vl-convert-python>=1.9,<2",  # the script that draws them, which the page takes with it
         # Not named by those that import them: clu's writers, and TFDS when it prepares a data set.
         "tensorboard>=2.20",
         "importlib_resources>=6",

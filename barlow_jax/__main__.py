@@ -26,6 +26,7 @@ PROGRAMS = {
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
     "status": "where a run is, whether it is alive, and what its restarts have cost",
+    "report": "one HTML file of one run or several: health, results, cost, and what the network makes of images",
     "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
@@ -70,7 +71,7 @@ def _main(argv: Sequence[str] | None) -> int:
             else:
                 kind = args.what if args.program == "bench" else args.features
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
-                if args.program == "status":  # leaves nothing behind
+                if args.program in flags.READERS:  # leaves no results behind
                     name = ""
                 program = importlib.import_module(f"barlow_jax.programs.{args.program.replace('-', '_')}")
                 results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)

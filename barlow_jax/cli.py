@@ -11,7 +11,7 @@ from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.flags import ALONE
+from barlow_jax.flags import ALONE, READERS
 from barlow_jax.validate import Facts, validate
 
 
@@ -35,8 +35,8 @@ def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[
 
 def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
     """Config file or workdir, overrides, types, then what the data set and the devices say."""
-    if args.program == "status":  # at once, of a run whatever its config
-        return Config(), Facts(), _not_a_run(args, overrides)
+    if args.program in READERS:  # at once, of a run whatever its config
+        return Config(), Facts(), _not_runs(args, overrides)
     tree, unread = _load(args)
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
@@ -142,13 +142,18 @@ def _method_problems(config: Config) -> list[str]:
         return [str(error)]
 
 
-def _not_a_run(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:
-    problems = [f"--config.{key}: status reads no config" for key, _ in overrides]
-    problems += _workdir_problems(args.workdir, needed=True)
-    if not problems and not any((pathlib.Path(args.workdir) / name).is_file() for name in runs.FILES):
-        problems.append(
-            f"--workdir: {args.workdir} holds no run (there is neither {' nor '.join(runs.FILES)})"
-        )
+def _not_runs(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:
+    """What is wrong with the command line of a program that reads runs."""
+    problems = []
+    if args.program == "status":
+        problems = [f"--config.{key}: status reads no config" for key, _ in overrides]
+    elif args.config:
+        problems = ["--config: report takes the config of each run; leave it out"]
+    for workdir in getattr(args, "workdirs", [args.workdir]):
+        wrong = _workdir_problems(workdir, needed=True)
+        if not wrong and not runs.is_run(workdir):
+            wrong = [f"--workdir: {workdir} holds no run (there is neither {' nor '.join(runs.FILES)})"]
+        problems += wrong
     return problems
 
 

@@ -6,8 +6,10 @@ from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 from barlow_jax.methods import NEEDS
 
-# Programs of one process; all but verify and status need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify", "status")
+# Programs of one process; all but verify, status and report need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify", "status", "report")
+# Those that need no more than files of runs, whatever their configs; and leave no results in the workdir.
+READERS = ("status", "report")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
 
 
@@ -16,7 +18,16 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
     without = "the defaults" if program == "bench" else "the one of the workdir"
     names = ("--base", "--config") if program == "ablate" else ("--config",)
     parser.add_argument(*names, dest="config", metavar="FILE", help=f"config file; default: {without}")
-    parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
+    if program == "report":
+        parser.add_argument(
+            "--workdir",
+            nargs="+",
+            action=_Several,
+            metavar="DIR",
+            help="of the run; more are drawn beside it",
+        )
+    else:
+        parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
     parser.set_defaults(features="pretrained", encoder=None, topology=None, sweep=None, dry_run=False)
     if program in ("plan", "bench"):
         parser.add_argument(
@@ -117,6 +128,24 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Several(argparse.Action):
+    """`workdir` is the first of several, as every program has one; `workdirs` are all."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        namespace.workdir, namespace.workdirs = values[0], values
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE", help=".html; default: report.html in the (first) workdir")
+    parser.add_argument(
+        "--chip_hour_price", type=float, metavar="P", help="of a chip for an hour, in any currency"
+    )
+    parser.add_argument(
+        "--no-images", dest="images", action="store_false",
+        help="of files alone, in seconds: nothing that needs the data set and the checkpoints",
+    )  # fmt: skip
+
+
 def _add_show_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help=".png, .pdf or .svg; default: views.png in the workdir")
     parser.add_argument("--images", type=int, default=8, metavar="N", help="rows of the sheet")
@@ -130,4 +159,5 @@ _OWN = {
     "compare": _add_compare,
     "bench": _add_bench,
     "plan": _add_plan,
+    "report": _add_report,
 }

@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "ablations", "methods", "digests", "journal", "provenance", "report",
+        "published", "standings", "signs", "ablations", "methods", "digests", "journal", "provenance", "report",
     ),
     1: ("types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler"),
     2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),

@@ -1,6 +1,7 @@
 """A contact sheet: images as they are, and the views that the host and the accelerator make of each."""
 
 import argparse
+from collections.abc import Sequence
 import dataclasses
 from functools import partial
 import math
@@ -37,8 +38,11 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     return {"out": str(out), "images": number, "columns": list(columns)}
 
 
-def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.ndarray]:
-    """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
+def sheet(
+    config: Config, source: splits.Split, number: int, places: Sequence[str] = ("host", "device")
+) -> dict[str, np.ndarray]:
+    """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view that is made
+    in one of these places."""
     order = Order(config.seed, source.num_examples, number)
     index, _ = order.batch(0)
     (originals,) = source.eval_batches(
@@ -46,7 +50,7 @@ def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.nda
         batch_size=number, share=Share(), examples=index,
     )  # fmt: skip
     made = {}
-    for place in ("host", "device"):
+    for place in places:
         case = dataclasses.replace(
             config, data=dataclasses.replace(config.data, augment_on=place, cache="none")
         )
