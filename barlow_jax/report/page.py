@@ -38,7 +38,7 @@ def write(
 
     Args:
       runs: one or more; colours in charts are in their order.
-      look: what the first run's network makes of images; None where it has no checkpoint, and the page says so.
+      look: what the first run's network makes of images; None where it was not looked at, and the page says so.
       out: the file.
       chip_hour_price: of one chip for one hour, in any currency; None leaves money out.
 
@@ -60,7 +60,10 @@ def write(
 
 
 def _sections(runs: Sequence[Run], look: Look | None, chip_hour_price: float | None) -> list[Section]:
-    why_not = f"{runs[0].name} has no checkpoint that can be read, so its network could not be looked at."
+    why_not = (
+        f"The network of {runs[0].name} was not looked at: there is no checkpoint that can be read, its data set is not "
+        "at hand, or the report was made with --no-images."
+    )
     return [
         summary.section(runs, look, chip_hour_price),
         curves.section(runs),
