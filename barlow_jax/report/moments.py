@@ -101,13 +101,17 @@ def _histograms(
             alt.Tooltip("count:Q"),
         ],
     )
-    middles = [
-        np.sum((h.edges[1:] + h.edges[:-1]) / 2 * h.counts) / max(1, h.counts.sum()) for h in histograms
-    ]
-    told = "; ".join(f"{_named(m)}: mean {middle:.2f}" for m, middle in zip(moments, middles, strict=True))
+    means = zip(moments, map(_mean, histograms), strict=True)
+    told = "; ".join(f"{_named(moment)}: mean {mean:.2f}" for moment, mean in means)
     return element(
         "div", element("h4", title), charts.figure(_by_moment(chart, moments), f"{title}. {told}", note)
     )
+
+
+def _mean(histogram: Histogram) -> float:
+    """Of what it counts, to half a bin."""
+    middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
+    return float(np.sum(middles * histogram.counts) / max(1, histogram.counts.sum()))
 
 
 def _stairs(moment: Moment, histogram: Histogram) -> Iterator[dict]:
@@ -163,7 +167,7 @@ def _ranks(moments: Sequence[Moment]) -> Html:
 
 
 def _of_matrix(moment: Moment) -> str:
-    diagonal = words.number(float(np.mean(np.diagonal(moment.correlation))), 2)
+    diagonal = words.number(_mean(moment.diagonal), 2)
     return f"Cross-correlation matrix, {_named(moment)}: its diagonal's mean is {diagonal}"
 
 
