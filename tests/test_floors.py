@@ -15,7 +15,7 @@ FLOORS = {
     ),
     1: ("types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler"),
     2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),
-    3: ("evals",),
+    3: ("evals", "exports"),
     4: ("programs",),
     5: ("cli", "flags", "__main__"),
 }  # fmt: skip
