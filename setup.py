@@ -24,6 +24,7 @@ setuptools.setup(
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "pillow>=11",  # what `bench input` is measured against
+        "pyarrow>=15",  # the .parquet of `embed`; TFDS brings it too
         "safetensors>=0.4",
         "scikit-learn>=1.5",
         # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.

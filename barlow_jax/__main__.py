@@ -23,6 +23,7 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "retrieve": "images by their captions and captions by their images: R@K of a run on image and text",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
+    "embed": "features of a split, or of the images in any folder, as .npz or .parquet; and who is near whom",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
     "status": "where a run is, whether it is alive, and what its restarts have cost",

@@ -49,8 +49,7 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
         return config, Facts(), problems
     if args.program == "pretrain" and args.workdir:
         problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
-    data = config.data
-    num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    num_images, more = _count_images(args, config)
     problems += more
     if alone:
         devices, more = _devices_on_paper(args)
@@ -153,7 +152,17 @@ def _not_a_run(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> li
 
 
 def _needs_workdir(args: argparse.Namespace) -> bool:
+    if args.program == "embed" and args.encoder:  # what it writes is at --out
+        return False
     return args.program == "verify" or not (args.dry_run or args.program in ALONE)
+
+
+def _count_images(args: argparse.Namespace, config: Config) -> tuple[dict[str, int], list[str]]:
+    """Of the splits that must be there; embed reads one, which may be of any size, or another folder."""
+    data = config.data
+    if args.program != "embed":
+        return catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    return {}, [] if args.images else catalog.count_images(data, (args.split or data.eval_split,))[1]
 
 
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:

@@ -8,7 +8,7 @@ from barlow_jax.methods import NEEDS
 
 # Programs of one process; all but verify and status need no workdir.
 ALONE = ("plan", "bench", "show-views", "verify", "status")
-_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
+_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate", "embed")
 
 
 def add(parser: argparse.ArgumentParser, program: str) -> None:
@@ -66,6 +66,26 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="NAMES",
         help="of config.transfer, separated by commas; default: those that are at hand",
     )  # fmt: skip
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--split", metavar="NAME", help="of the config's data set; default: config.data.eval_split"
+    )
+    which.add_argument(
+        "--images", metavar="DIR",
+        help="all images in this folder and in those below it, instead; they need no classes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", metavar="FILE", required=True,
+        help=".npz or .parquet: features, labels where there are any, names and index of the images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nearest", type=int, metavar="K",
+        help="also a contact sheet beside it, FILE's name with .nearest.png: the K nearest other images of a few",
+    )  # fmt: skip
+    parser.add_argument("--queries", type=int, default=8, metavar="N", help="rows of that sheet; default: 8")
 
 
 def _add_ablate(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +146,7 @@ _OWN = {
     "pretrain": _add_pretrain,
     "show-views": _add_show_views,
     "transfer": _add_transfer,
+    "embed": _add_embed,
     "ablate": _add_ablate,
     "compare": _add_compare,
     "bench": _add_bench,
