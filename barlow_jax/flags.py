@@ -85,7 +85,10 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
         "--nearest", type=int, metavar="K",
         help="also a contact sheet beside it, FILE's name with .nearest.png: the K nearest other images of a few",
     )  # fmt: skip
-    parser.add_argument("--queries", type=int, default=8, metavar="N", help="rows of that sheet; default: 8")
+    parser.add_argument(
+        "--queries", type=int, default=8, metavar="N",
+        help="rows of that sheet, spread evenly over the images; default: 8",
+    )  # fmt: skip
 
 
 def _add_ablate(parser: argparse.ArgumentParser) -> None:

@@ -118,8 +118,8 @@ def _draw(
     names: list[str],
     out: pathlib.Path,
 ) -> None:
-    """A row a query: the image, and the nearest others with their cosines."""
-    queries = np.arange(min(args.queries, len(table.index)))
+    """A row a query: the image, and the nearest others with their cosines. Queries are spread evenly over the table."""
+    queries = np.linspace(0, len(table.index) - 1, min(args.queries, len(table.index))).astype(int)
     rows, cosines = nearest(table.features, queries, args.nearest)
     shown = np.concatenate([queries[:, np.newaxis], rows], axis=1)
     (batch,) = source.eval_batches(
@@ -142,5 +142,5 @@ def _draw(
     print(f"the nearest of {len(queries)} images: {out}", file=sys.stderr)
 
 
-def _shortened(name: str, most: int = 16) -> str:
+def _shortened(name: str, most: int = 12) -> str:
     return name if len(name) <= most else f"…{name[1 - most :]}"
