@@ -11,8 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from barlow_jax import exports
+from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.networks import torchvision
+from barlow_jax.networks.network import Network
 from barlow_jax.programs import export
 
 KNN = {18: 0.5, 22: 0.25}  # what the tests have metrics.jsonl say
@@ -122,9 +124,6 @@ def test_a_damaged_checkpoint_is_passed_over_or_refused_by_name(copy, program, t
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """A ResNet-10 of width 4 in torchvision's layout, of a network that was never trained."""
-    from barlow_jax.config import Network as NetworkConfig
-    from barlow_jax.networks.network import Network
-
     config = NetworkConfig(encoder="resnet10", width=4, projector=(8,))
     trees = jax.device_get(Network(config).init(jax.random.key(0)))
     path = tmp_path_factory.mktemp("file") / "encoder.safetensors"
@@ -192,3 +191,21 @@ def test_results_that_are_torn_are_named(copy, program, taken, tmp_path):
     (copy / "results" / "probe.json").write_text('{"linear": {')
     _, said = program("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "out", code=2)
     assert "probe.json is not what was written there" in said
+
+
+def test_a_resnet50_of_noise_goes_in_and_comes_out_bit_for_bit(program, tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = [tree["encoder"] for tree in Network(NetworkConfig(projector=(8,))).shapes()]
+    noise = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
+    tensors = torchvision.to_torchvision(*noise)
+    given, out = tmp_path / "given.safetensors", tmp_path / "out"
+    save_file(tensors, given, metadata={"format": "pt"})
+    results, said = program("export", "--encoder", given, "--format", "torchvision", "--out", out)
+    assert results["keys"] == 318 and {"encoder.safetensors", "README.md"} <= set(results["files"])
+    assert (out / "encoder.safetensors").read_bytes() == given.read_bytes()
+    assert (
+        "torchvision.models.resnet50()" in said and f"Detectron2: the commands are in {out}/README.md" in said
+    )
+    card = (out / "README.md").read_text()
+    assert "convert-torchvision-to-d2.py FOLDER/encoder.pth encoder.pkl" in card
+    assert "voc_c4.yaml" in card and "coco_c4.yaml" in card and "PIXEL_MEAN" not in card
