@@ -185,7 +185,7 @@ def _measured(trained: Trained) -> dict[str, dict[str, float]]:
 
 
 def _entries(trained: Trained, kind: str) -> Iterator[Mapping[str, Any]]:
-    """What the evaluations said of a kind of features; the later ones of `evaluate` and the single programs count."""
+    """What the evaluations said of a kind of features: `evaluate`, then the single programs, which count where both do."""
     yield trained.results.get("evaluate", {}).get(kind, {})
     suffix = "" if kind == "pretrained" else f"-{kind}"
     yield from (trained.results.get(f"{name}{suffix}", {}) for name in ("probe", "knn", "finetune"))
