@@ -40,6 +40,11 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10.2,<0.12"],
         "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
         "parity": ["torch>=2.3"],  # the reference of tests/parity
+        "interop": [
+            "torch>=2.3",
+            "torchvision>=0.18",
+            "timm>=1.0.20",
+        ],  # what tests/interop loads exports with
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -4,10 +4,11 @@ import argparse
 
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
+from barlow_jax.exports import FORMATS
 from barlow_jax.methods import NEEDS
 
 # Programs of one process; all but verify and status need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify", "status")
+ALONE = ("plan", "bench", "show-views", "verify", "status", "export")
 _EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate", "embed")
 
 
@@ -27,7 +28,7 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
             "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
         )
         processes.add_flags(parser)
-    if program in _EVALUATIONS:
+    if program in (*_EVALUATIONS, "export"):
         _add_encoder(parser, program)
     if program in _OWN:
         _OWN[program](parser)
@@ -39,7 +40,7 @@ def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
         help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), or a ResNet in torchvision's "
         "layout (.safetensors)",
     )  # fmt: skip
-    if program == "evaluate":  # it shows them all
+    if program in ("evaluate", "export"):  # it shows them all; it takes the trained one
         return
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -145,6 +146,19 @@ def _add_show_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=8, metavar="N", help="rows of the sheet")
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=tuple(FORMATS), help="of the files; needed")
+    parser.add_argument("--out", metavar="DIR", help="folder to write, new or empty; needed")
+    parser.add_argument(
+        "--checkpoint", metavar="STEP", default="newest",
+        help="newest: the newest good one; best: the one with the highest k-NN accuracy in metrics.jsonl; or a step",
+    )  # fmt: skip
+    parser.add_argument(
+        "--license", default="other",
+        help="of the weights, for the model card, as the Hugging Face Hub spells it (mit, cc-by-nc-4.0); default: other",
+    )  # fmt: skip
+
+
 _OWN = {
     "pretrain": _add_pretrain,
     "show-views": _add_show_views,
@@ -154,4 +168,5 @@ _OWN = {
     "compare": _add_compare,
     "bench": _add_bench,
     "plan": _add_plan,
+    "export": _add_export,
 }

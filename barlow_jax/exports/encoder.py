@@ -20,12 +20,12 @@ class Trained:
 
     config: Config  # of the run; of a file, the config that it is exported with
     params: Mapping[str, Any]  # {"encoder": nested dict of float32 NumPy arrays}
-    batch_stats: Mapping[str, Any]  # likewise: running means and variances; {"encoder": {}} without BatchNorm
+    batch_stats: Mapping[str, Any]  # likewise: running means and variances; {} without BatchNorm
     step: int  # updates that it has seen; -1 where a file does not say
     provenance: Sequence[Mapping[str, Any]] = ()  # as `provenance.read` gives it
-    results: Mapping[str, Mapping[str, Any]] = dataclasses.field(
-        default_factory=dict
-    )  # results/<name>.json by name
+    # The contents of results/<name>.json, by name.
+    results: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    license: str = "other"  # of the model card, as the Hugging Face Hub spells it; the owner's to say
 
     @property
     def name(self) -> str:

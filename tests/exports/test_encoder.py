@@ -5,7 +5,7 @@ from barlow_jax.exports.encoder import Trained
 
 
 def _trained(**network):
-    return Trained(Config(network=Network(**network)), {"encoder": {}}, {"encoder": {}}, 7)
+    return Trained(Config(network=Network(**network)), {"encoder": {}}, {}, 7)
 
 
 def test_the_papers_encoder_is_told_as_it_is():

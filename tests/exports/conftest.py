@@ -1,0 +1,1 @@
+from trained_encoders import trained  # noqa: F401
