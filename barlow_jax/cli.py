@@ -120,9 +120,9 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
         config_dict, problems = configdict.load_config_file(args.config)
         return config_dict.to_dict(), problems
-    # Of a file that is exported, the defaults say how images are made: as for ImageNet.
-    exports_a_file = args.program == "export" and args.encoder and not args.workdir
-    if exports_a_file or (args.program == "bench" and args.what != "input"):
+    # Of a file, the defaults say how images are made: as for ImageNet.
+    file_alone = args.program in ("export", "embed") and args.encoder and not args.workdir
+    if file_alone or (args.program == "bench" and args.what != "input"):
         return configdict.default_config().to_dict(), []
     if args.workdir:
         saved = runs.saved_config(args.workdir)

@@ -39,6 +39,19 @@ def trained():
 
 
 @pytest.fixture
+def small(trained):
+    """A `Trained` for images of 16 pixels a side, of few features; other keys of the network may be given."""
+    network = {"encoder": "resnet8", "width": 4, "stem": "cifar", "patch": 8}
+    return lambda **keys: trained(Data(image_size=16, eval_resize=20), **network | keys)
+
+
+@pytest.fixture
+def noise():
+    """`[number, 16, 16, 3]` uint8 images."""
+    return lambda number: np.random.default_rng(number).integers(0, 256, (number, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture
 def features():
     """`(trained, images) -> [B, H]` float32 of uint8 images, by our own network."""
 

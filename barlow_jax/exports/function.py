@@ -1,18 +1,25 @@
 """An encoder as one pure function of its weights and of images as they were decoded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import pathlib
 
 import jax
 import numpy as np
 
+from barlow_jax import configdict, files
 from barlow_jax.augment.views import normalize
+from barlow_jax.exports import card
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.methods import HEADS
 from barlow_jax.networks.network import Network
 
 # Lowered for all of them, wherever it is exported.
 PLATFORMS = ("cpu", "tpu", "cuda")
+
+_NOTES = """\
+`images`: `[B, {size}, {size}, 3]` uint8 levels, any B; `features`: `[B, {width}]` float32. The normalisation is inside.
+It runs on {platforms}, and computes in {dtype}. {promise}"""
 
 Weights = Mapping[str, np.ndarray]
 
@@ -40,6 +47,27 @@ def encode(trained: Trained) -> Callable[[Weights, jax.Array], jax.Array]:
         )
 
     return function
+
+
+def describe(trained: Trained, out: pathlib.Path, load: Sequence[str], promise: str) -> None:
+    """Writes `config.json` and `README.md` beside a function.
+
+    Args:
+      trained: the encoder.
+      out: the folder.
+      load: lines of Python that load the function and call it; `{out}` is the folder.
+      promise: sentences on which versions read it.
+    """
+    notes = _NOTES.format(
+        size=trained.image_size,
+        width=trained.num_features,
+        platforms=", ".join(PLATFORMS),
+        dtype=trained.config.network.dtype,
+        promise=promise,
+    )
+    inside = [line.replace("{out}/", "").replace("{out}", ".") for line in load]
+    files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
+    files.write_text(out / "README.md", card.text(trained, inside, notes=[notes]))
 
 
 def _trees(trained: Trained) -> dict:

@@ -7,14 +7,18 @@ the folder holds once and which have no bound of size.
 import pathlib
 from typing import Any
 
-from barlow_jax import configdict, files
 from barlow_jax.errors import UserError
 from barlow_jax.exports import function
 from barlow_jax.exports.encoder import Trained
 
+_PROMISE = (
+    "TensorFlow {version} wrote it; the signature `serving_default` takes `images` and gives `features`, in TensorFlow "
+    "Serving too."
+)
+
 
 def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
-    """Writes the SavedModel and `config.json`.
+    """Writes the SavedModel, `config.json` and `README.md`.
 
     Its signature `serving_default` takes `images`, `[B, image_size, image_size, 3]` uint8 levels, any B, and gives
     `features`, `[B, H]` float32; the normalisation is inside.
@@ -26,8 +30,8 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
         import tensorflow as tf  # it takes 10 s
     except ImportError as error:
         raise UserError(
-            f"--format: savedmodel is written by TensorFlow, and importing that failed ({error}); install "
-            "tensorflow, or use jax, which needs none"
+            f"--format=savedmodel: is written by TensorFlow, and importing that failed ({error}); install "
+            "tensorflow, or use --format jax, which needs none"
         ) from None
     from jax.experimental import jax2tf
 
@@ -50,5 +54,10 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
 
     module.serve = serve
     tf.saved_model.save(module, str(out), signatures={"serving_default": serve.get_concrete_function()})
-    files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
-    return {"signature": "serving_default", "input": "images", "output": "features"}
+    load = [
+        "import tensorflow as tf",
+        'encoder = tf.saved_model.load("{out}").signatures["serving_default"]',
+        'features = encoder(images=tf.constant(images))["features"]',
+    ]
+    function.describe(trained, out, load, _PROMISE.format(version=tf.__version__))
+    return {"load": load}

@@ -14,26 +14,16 @@ import jax
 from jax import export
 import numpy as np
 
-from barlow_jax import configdict, files
 from barlow_jax.errors import UserError
 from barlow_jax.exports import function
 from barlow_jax.exports.encoder import Trained
 
 FILE = "encoder.jaxexport"
 _MOST_BYTES = 2**31 - 2**24  # of a flatbuffer, less the program itself
-_README = """\
-# {name} as a JAX program
-
-    from jax import export, jit
-    encoder = jit(export.deserialize(open("{file}", "rb").read()).call)
-    features = encoder(images)
-
-`images`: `[B, {size}, {size}, 3]` uint8 levels, any B; `features`: `[B, {width}]` float32. The normalisation is inside;
-before it, resize the shorter side to {resize} pixels (bilinear, antialiased) and take the central {size} x {size}.
-
-It runs on {platforms}, and computes in {dtype}. Written by jax {jax}; JAX promises that what it has serialised can be
-read for six months of newer versions. Step {step} of the run that `config.json` describes.
-"""
+_PROMISE = (
+    "jax {version} wrote it; JAX promises that newer versions read it for six months at least, and what is older may "
+    "not read it at all."
+)
 
 
 def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
@@ -46,14 +36,18 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     itemsize = jax.numpy.dtype(trained.config.network.dtype).itemsize
     if (size := itemsize * sum(map(np.size, weights.values()))) > _MOST_BYTES:
         raise UserError(
-            f"--format: jax holds weights of {_MOST_BYTES / 1e9:.1f} GB at most, and these are {size / 1e9:.1f} GB; "
+            f"--format=jax: holds weights of {_MOST_BYTES / 1e9:.1f} GB at most, and these are {size / 1e9:.1f} GB; "
             "savedmodel and orbax keep them in files of their own"
         )
     exported = export_encoder(trained, weights)
-    files.write_bytes(out / FILE, exported.serialize())
-    files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
-    files.write_text(out / "README.md", _readme(trained))
-    return {"file": FILE, "platforms": list(exported.platforms), "bytes": (out / FILE).stat().st_size}
+    (out / FILE).write_bytes(exported.serialize())
+    load = [
+        "from jax import export, jit",
+        f'encoder = jit(export.deserialize(open("{{out}}/{FILE}", "rb").read()).call)',
+        "features = encoder(images)",
+    ]
+    function.describe(trained, out, load, _PROMISE.format(version=jax.__version__))
+    return {"platforms": list(exported.platforms), "load": load}
 
 
 def export_encoder(trained: Trained, weights: function.Weights) -> export.Exported:
@@ -63,17 +57,3 @@ def export_encoder(trained: Trained, weights: function.Weights) -> export.Export
     images = jax.ShapeDtypeStruct((batch, size, size, 3), np.uint8)
     of_images = jax.jit(lambda images: encode(weights, images))
     return export.export(of_images, platforms=function.PLATFORMS)(images)
-
-
-def _readme(trained: Trained) -> str:
-    return _README.format(
-        name=trained.name,
-        file=FILE,
-        size=trained.image_size,
-        resize=trained.eval_resize,
-        width=trained.num_features,
-        platforms=", ".join(function.PLATFORMS),
-        dtype=trained.config.network.dtype,
-        jax=jax.__version__,
-        step=trained.step,
-    )

@@ -1,1 +1,1 @@
-from trained_encoders import trained  # noqa: F401
+from trained_encoders import features, noise, small, trained  # noqa: F401

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from trained_encoders import features, trained  # noqa: F401
+from trained_encoders import features, noise, small, trained  # noqa: F401
 
 
 @pytest.fixture

@@ -1,37 +1,27 @@
 """The SavedModel in a process that has TensorFlow and neither jax nor this package."""
 
-import subprocess
-import sys
-
-import jax
-import numpy as np
 import pytest
-import trained
 
-from barlow_jax.exports import function, savedmodel
+from barlow_jax.exports import savedmodel
 
 pytestmark = pytest.mark.interop
 ALONE = """
 import sys
 sys.modules.update(jax=None, jaxlib=None, flax=None, barlow_jax=None)  # importing them is an ImportError
-import numpy as np
 import tensorflow as tf
-serve = tf.saved_model.load("model").signatures["serving_default"]
-for number in (1, 7):
-    np.save(f"features{number}.npy", serve(images=tf.constant(np.load(f"{number}.npy")))["features"])
+serve = tf.saved_model.load({folder!r}).signatures["serving_default"]
+give(serve(images=tf.constant(given[0]))["features"])
 """
 
 
+@pytest.mark.parametrize("number", [1, 7])
 @pytest.mark.parametrize(
-    ("encoder", "dtype"), [("resnet8", "float32"), ("resnet8", "bfloat16"), ("vit_tiny", "float32")]
+    "keys", [{}, {"dtype": "bfloat16"}, {"encoder": "vit_tiny"}], ids=lambda keys: "-".join(keys.values())
 )
-def test_tensorflow_alone_gives_the_encoders_features(encoder, dtype, tmp_path, relative):
-    subject = trained.small(encoder, dtype=dtype)
+def test_tensorflow_alone_gives_the_encoders_features(
+    small, noise, features, other_tool, tmp_path, relative, keys, number
+):
+    subject, images = small(**keys), noise(number)
     savedmodel.write(subject, tmp_path / "model")
-    for number in (1, 7):
-        np.save(tmp_path / f"{number}.npy", trained.images(number))
-    subprocess.run([sys.executable, "-c", ALONE], cwd=tmp_path, check=True)
-    encode = jax.jit(function.encode(subject))
-    for number in (1, 7):
-        expected = np.asarray(encode(function.weights_of(subject), trained.images(number)))
-        assert relative(np.load(tmp_path / f"features{number}.npy"), expected) < 1e-4
+    found = other_tool("tensorflow", ALONE.format(folder=str(tmp_path / "model")), images)
+    assert relative(found, features(subject, images)) < 1e-4
