@@ -70,11 +70,9 @@ def _fill_parquet(file: BinaryIO, columns: Mapping[str, np.ndarray], about: str)
             return pa.array(values.tolist() if values.dtype.kind == "U" else values)
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
-    schema = pa.table({name: array(values) for name, values in columns.items()})
+    table = pa.table({name: array(values) for name, values in columns.items()})
     group = max(1, _GROUP_BYTES // columns["features"].strides[0])
+    table = table.replace_schema_metadata({"about": about})
     parquet.write_table(
-        schema.replace_schema_metadata({"about": about}),
-        file,
-        row_group_size=group,
-        use_dictionary=["labels"],
-    )
+        table, file, row_group_size=group, use_dictionary=False
+    )  # hardly two values are alike

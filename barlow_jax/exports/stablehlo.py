@@ -1,10 +1,9 @@
 """Format "jax": StableHLO with the weights inside, for whoever has jax and nothing of this package.
 
 The weights are constants of the program, in the dtype that it computes in. A ResNet-50 is one file of 94 MB (47 MB in
-bfloat16), written in 0.4 s and read in 0.02 s, and calls take as long as with the weights as arguments; what that
-costs is a copy of them in each compiled program, one a batch size. As arguments the program has 53 kB, and needs a
-second file that must be its own, and a line that says in which order they go. A serialised program holds at most
-2 GB.
+bfloat16), written and read in less than a second; calls take as long as with the weights as arguments. What that costs
+is a copy of them in each compiled program, one a batch size. As arguments the program has 53 kB, and needs a second
+file that must be its own, and a line that says in which order they go. A serialised program holds at most 2 GB.
 """
 
 import pathlib

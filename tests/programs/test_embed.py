@@ -1,16 +1,23 @@
 """embed through the entry point: files that other tools read, of every kind of data, against the evaluations."""
 
 import json
+import os
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from pyarrow import parquet
 import pytest
+import several
 from sklearn.neighbors import KNeighborsClassifier
 
 from barlow_jax.__main__ import main
+from barlow_jax.configdict import from_tree
 from barlow_jax.data import sklearn_digits
+from barlow_jax.exports import torchvision
+from barlow_jax.programs import export
 
 IN_MEMORY = ("--config.data.augment_on=device", "--config.data.canvas=8")
 
@@ -132,6 +139,20 @@ def test_one_image_is_enough_and_the_runs_data_need_not_be_there(program, workdi
     assert "there is no folder /nowhere" in said and not (tmp_path / "x.npz").exists()
 
 
+def test_a_file_of_weights_needs_neither_run_nor_config(program, workdir, photographs, tmp_path):
+    """The defaults say how images are made; here as small as the run's."""
+    trained = export.read_trained(from_tree(json.loads((workdir / "config.json").read_text()))[0], workdir)
+    torchvision.write(trained, tmp_path)
+    size = ("--config.data.image_size=8", "--config.data.eval_resize=8", "--config.network.dtype=float32")
+    argv = ("--encoder", tmp_path / torchvision.WEIGHTS, "--images", photographs, *size)
+    results, _ = program("embed", *argv, "--out", tmp_path / "file.npz")
+    program("embed", "--workdir", workdir, "--images", photographs, "--out", tmp_path / "run.npz")
+    assert results["step"] == -1
+    found, expected = (_read(tmp_path / f"{name}.npz")["features"] for name in ("file", "run"))
+    assert len(found) == 4
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("name", ["arrays", "captioned_digits"])
 def test_images_in_memory_give_the_features_of_the_same_images_in_records(embed, of_test, tmp_path, name):
     digits = sklearn_digits.read()["test"]
@@ -186,3 +207,26 @@ def test_a_folder_of_broken_images_alone_is_an_error(program, workdir, tmp_path)
     _, said = program(*argv, code=2)
     assert "a.png is empty" in said and "none of the 1 images can be decoded" in said
     assert not (tmp_path / "f.npz").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_file_of_one(workdir, of_test, tmp_path):
+    """Batches of 128, of which each has half of the rows; process 1 writes nothing."""
+    coordinator = f"127.0.0.1:{several.free_port()}"
+    flags = ("--config.eval_batch_size=128", "--num_processes=2", "--coordinator", coordinator)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "barlow_jax", "embed", "--workdir", workdir, *flags, f"--process_id={number}",
+             "--out", tmp_path / f"of{number}.npz"],
+            env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    said = [several.finish(process)[0] for process in both]
+    assert json.loads(said[0])["images"] == 360 and said[1] == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["of0.npz"]
+    found = _read(tmp_path / "of0.npz")
+    for name in ("index", "labels", "names"):
+        np.testing.assert_array_equal(found[name], of_test[name])
+    np.testing.assert_allclose(found["features"], of_test["features"], rtol=1e-5, atol=1e-6)
