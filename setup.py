@@ -25,6 +25,7 @@ setuptools.setup(
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "pillow>=11",  # what `bench input` is measured against
+        "pyarrow>=15",  # the .parquet of `embed`; TFDS brings it too
         "safetensors>=0.4",
         "scikit-learn>=1.5",
         # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.
@@ -41,6 +42,11 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10.2,<0.12"],
         "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
         "parity": ["torch>=2.3"],  # the reference of tests/parity
+        "interop": [
+            "torch>=2.3",
+            "torchvision>=0.18",
+            "timm>=1.0.20",
+        ],  # what tests/interop loads exports with
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

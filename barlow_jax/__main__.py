@@ -23,8 +23,10 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "retrieve": "images by their captions and captions by their images: R@K of a run on image and text",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
+    "embed": "features of a split, or of the images in any folder, as .npz or .parquet; and who is near whom",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
+    "export": "the encoder of a run in the form that another tool reads: orbax, torchvision, timm, jax, savedmodel",
     "status": "where a run is, whether it is alive, and what its restarts have cost",
     "report": "one HTML file of one run or several: health, results, cost, and what the network makes of images",
     "verify": "check every checkpoint of a run, to the bit",
@@ -69,7 +71,8 @@ def _main(argv: Sequence[str] | None) -> int:
             if args.dry_run:
                 name, results = "", cli.dry_run(config, facts)
             else:
-                kind = args.what if args.program == "bench" else args.features
+                kind = {"bench": "what", "export": "format"}.get(args.program, "features")
+                kind = getattr(args, kind)
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
                 if args.program in flags.READERS:  # leaves no results behind
                     name = ""

@@ -11,6 +11,7 @@ from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.exports import FORMATS
 from barlow_jax.flags import ALONE, READERS
 from barlow_jax.validate import Facts, validate
 
@@ -42,15 +43,18 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     config, more = configdict.from_tree(tree)
     alone = args.program in ALONE
     problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
+    if args.program == "export":
+        problems += _export_problems(args)
     place, more = (None, []) if alone else processes.place_of(args)
     problems += more
     # These are the defaults, and whether they fit this machine is nobody's question; nor is it of a run's files.
     if unread or args.program == "verify":
         return config, Facts(), problems
+    if args.program == "export":
+        return config, Facts(), problems + validate(config, Facts())
     if args.program == "pretrain" and args.workdir:
         problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
-    data = config.data
-    num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    num_images, more = _count_images(args, config)
     problems += more
     if alone:
         devices, more = _devices_on_paper(args)
@@ -116,7 +120,9 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
         config_dict, problems = configdict.load_config_file(args.config)
         return config_dict.to_dict(), problems
-    if args.program == "bench" and args.what != "input":
+    # Of a file, the defaults say how images are made: as for ImageNet.
+    file_alone = args.program in ("export", "embed") and args.encoder and not args.workdir
+    if file_alone or (args.program == "bench" and args.what != "input"):
         return configdict.default_config().to_dict(), []
     if args.workdir:
         saved = runs.saved_config(args.workdir)
@@ -157,8 +163,33 @@ def _not_runs(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> lis
     return problems
 
 
+def _export_problems(args: argparse.Namespace) -> list[str]:
+    out = args.out and pathlib.Path(args.out)
+    problems = []
+    if not args.format:
+        problems.append(f"--format: is missing; one of {', '.join(FORMATS)}")
+    if not out:
+        problems.append("--out: is missing; say which folder to write")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "is not empty" if out.is_dir() else "is not a folder"
+        problems.append(f"--out: {out} {what}; pass a new or an empty one")
+    if args.checkpoint not in ("newest", "best") and not args.checkpoint.isdecimal():
+        problems.append(f"--checkpoint: must be newest, best or a step, got {args.checkpoint!r}")
+    return problems
+
+
 def _needs_workdir(args: argparse.Namespace) -> bool:
+    if args.program == "embed" and args.encoder:  # what it writes is at --out
+        return False
     return args.program == "verify" or not (args.dry_run or args.program in ALONE)
+
+
+def _count_images(args: argparse.Namespace, config: Config) -> tuple[dict[str, int], list[str]]:
+    """Of the splits that must be there; embed reads one, which may be of any size, or another folder."""
+    data = config.data
+    if args.program != "embed":
+        return catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    return {}, [] if args.images else catalog.count_images(data, (args.split or data.eval_split,))[1]
 
 
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:

@@ -4,13 +4,14 @@ import argparse
 
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
+from barlow_jax.exports import FORMATS
 from barlow_jax.methods import NEEDS
 
 # Programs of one process; all but verify, status and report need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify", "status", "report")
+ALONE = ("plan", "bench", "show-views", "verify", "status", "export", "report")
 # Those that need no more than files of runs, whatever their configs; and leave no results in the workdir.
 READERS = ("status", "report")
-_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
+_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate", "embed")
 
 
 def add(parser: argparse.ArgumentParser, program: str) -> None:
@@ -38,7 +39,7 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
             "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
         )
         processes.add_flags(parser)
-    if program in _EVALUATIONS:
+    if program in (*_EVALUATIONS, "export"):
         _add_encoder(parser, program)
     if program in _OWN:
         _OWN[program](parser)
@@ -50,7 +51,7 @@ def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
         help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), or a ResNet in torchvision's "
         "layout (.safetensors)",
     )  # fmt: skip
-    if program == "evaluate":  # it shows them all
+    if program in ("evaluate", "export"):  # it shows them all; it takes the trained one
         return
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -76,6 +77,29 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="NAMES",
         help="of config.transfer, separated by commas; default: those that are at hand",
+    )  # fmt: skip
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--split", metavar="NAME", help="of the config's data set; default: config.data.eval_split"
+    )
+    which.add_argument(
+        "--images", metavar="DIR",
+        help="all images in this folder and in those below it, instead; they need no classes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", metavar="FILE", required=True,
+        help=".npz or .parquet: features, labels where there are any, names and index of the images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nearest", type=int, metavar="K",
+        help="also a contact sheet beside it, FILE's name with .nearest.png: the K nearest other images of a few",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queries", type=int, default=8, metavar="N",
+        help="rows of that sheet, spread evenly over the images; default: 8",
     )  # fmt: skip
 
 
@@ -151,13 +175,28 @@ def _add_show_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=8, metavar="N", help="rows of the sheet")
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=tuple(FORMATS), help="of the files; needed")
+    parser.add_argument("--out", metavar="DIR", help="folder to write, new or empty; needed")
+    parser.add_argument(
+        "--checkpoint", metavar="STEP", default="newest",
+        help="newest: the newest good one; best: the one with the highest k-NN accuracy in metrics.jsonl; or a step",
+    )  # fmt: skip
+    parser.add_argument(
+        "--license", default="other",
+        help="of the weights, for the model card, as the Hugging Face Hub spells it (mit, cc-by-nc-4.0); default: other",
+    )  # fmt: skip
+
+
 _OWN = {
     "pretrain": _add_pretrain,
     "show-views": _add_show_views,
     "transfer": _add_transfer,
+    "embed": _add_embed,
     "ablate": _add_ablate,
     "compare": _add_compare,
     "bench": _add_bench,
     "plan": _add_plan,
+    "export": _add_export,
     "report": _add_report,
 }
