@@ -15,6 +15,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
     install_requires=[
         "absl-py>=2.1",
+        "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
         "flax>=0.12.8,<0.13",
         "jax>=0.10.2,<0.12",
@@ -24,6 +25,7 @@ setuptools.setup(
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",
         "pillow>=11",  # what `bench input` is measured against
+        "pyarrow>=15",  # the .parquet of `embed`; TFDS brings it too
         "safetensors>=0.4",
         "scikit-learn>=1.5",
         # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.
@@ -31,6 +33,7 @@ setuptools.setup(
         "tensorflow>=2.21,<2.22; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.10,<4.10",
         "tqdm>=4.66",
+        "vl-convert-python>=1.9,<2",  # the script that draws them, which the page takes with it
         # Not named by those that import them: clu's writers, and TFDS when it prepares a data set.
         "tensorboard>=2.20",
         "importlib_resources>=6",
@@ -39,6 +42,11 @@ setuptools.setup(
         "tpu": ["jax[tpu]>=0.10.2,<0.12"],
         "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
         "parity": ["torch>=2.3"],  # the reference of tests/parity
+        "interop": [
+            "torch>=2.3",
+            "torchvision>=0.18",
+            "timm>=1.0.20",
+        ],  # what tests/interop loads exports with
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

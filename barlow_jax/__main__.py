@@ -23,10 +23,13 @@ PROGRAMS = {
     "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
     "retrieve": "images by their captions and captions by their images: R@K of a run on image and text",
     "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
+    "embed": "features of a split, or of the images in any folder, as .npz or .parquet; and who is near whom",
     "ablate": "the paper's ablations of a base config, one run after the other, in one table",
     "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
+    "export": "the encoder of a run in the form that another tool reads: orbax, torchvision, timm, jax, savedmodel",
     "import": "released weights (torchvision, timm, the official Barlow Twins) as an encoder, or as the start of a run",
     "status": "where a run is, whether it is alive, and what its restarts have cost",
+    "report": "one HTML file of one run or several: health, results, cost, and what the network makes of images",
     "verify": "check every checkpoint of a run, to the bit",
     "show-views": "a contact sheet of images and their views, as the network is given them",
     "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
@@ -71,9 +74,10 @@ def _main(argv: Sequence[str] | None) -> int:
             if args.dry_run:
                 name, results = "", cli.dry_run(config, facts)
             else:
-                kind = args.what if args.program == "bench" else args.features
+                kind = {"bench": "what", "export": "format"}.get(args.program, "features")
+                kind = getattr(args, kind)
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
-                if args.program == "status":  # leaves nothing behind
+                if args.program in flags.READERS:  # leaves no results behind
                     name = ""
                 module = _MODULES.get(args.program, args.program)
                 program = importlib.import_module(f"barlow_jax.programs.{module}")

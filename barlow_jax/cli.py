@@ -11,7 +11,8 @@ from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.flags import ALONE
+from barlow_jax.exports import FORMATS
+from barlow_jax.flags import ALONE, READERS
 from barlow_jax.validate import Facts, validate
 
 
@@ -35,26 +36,29 @@ def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[
 
 def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
     """Config file or workdir, overrides, types, then what the data set and the devices say."""
-    if args.program == "status":  # at once, of a run whatever its config
-        return Config(), Facts(), _not_a_run(args, overrides)
+    if args.program in READERS:  # at once, of a run whatever its config
+        return Config(), Facts(), _not_runs(args, overrides)
     tree, unread = _load(args)
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
     alone = args.program in ALONE
     problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
+    if args.program == "export":
+        problems += _export_problems(args)
     place, more = (None, []) if alone else processes.place_of(args)
     problems += more
     # These are the defaults, and whether they fit this machine is nobody's question; nor is it of a run's files.
     if unread or args.program == "verify":
         return config, Facts(), problems
+    if args.program == "export":
+        return config, Facts(), problems + validate(config, Facts())
     if args.program == "import":  # needs neither the data nor all devices
         problems += ["--weights: is missing; say what to import"] if not args.weights else []
         problems += validate(config, Facts())
         return config, Facts(), problems or _method_problems(config)
     if args.program == "pretrain" and args.workdir:
         problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
-    data = config.data
-    num_images, more = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    num_images, more = _count_images(args, config)
     problems += more
     if alone:
         devices, more = _devices_on_paper(args)
@@ -122,7 +126,9 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
         config_dict, problems = configdict.load_config_file(args.config)
         return config_dict.to_dict(), problems
-    if args.program == "bench" and args.what != "input":
+    # Of a file, the defaults say how images are made: as for ImageNet.
+    file_alone = args.program in ("export", "embed") and args.encoder and not args.workdir
+    if file_alone or (args.program == "bench" and args.what != "input"):
         return configdict.default_config().to_dict(), []
     if args.workdir:
         saved = runs.saved_config(args.workdir)
@@ -148,18 +154,48 @@ def _method_problems(config: Config) -> list[str]:
         return [str(error)]
 
 
-def _not_a_run(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:
-    problems = [f"--config.{key}: status reads no config" for key, _ in overrides]
-    problems += _workdir_problems(args.workdir, needed=True)
-    if not problems and not any((pathlib.Path(args.workdir) / name).is_file() for name in runs.FILES):
-        problems.append(
-            f"--workdir: {args.workdir} holds no run (there is neither {' nor '.join(runs.FILES)})"
-        )
+def _not_runs(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:
+    """What is wrong with the command line of a program that reads runs."""
+    problems = []
+    if args.program == "status":
+        problems = [f"--config.{key}: status reads no config" for key, _ in overrides]
+    elif args.config:
+        problems = ["--config: report takes the config of each run; leave it out"]
+    for workdir in getattr(args, "workdirs", [args.workdir]):
+        wrong = _workdir_problems(workdir, needed=True)
+        if not wrong and not runs.is_run(workdir):
+            wrong = [f"--workdir: {workdir} holds no run (there is neither {' nor '.join(runs.FILES)})"]
+        problems += wrong
+    return problems
+
+
+def _export_problems(args: argparse.Namespace) -> list[str]:
+    out = args.out and pathlib.Path(args.out)
+    problems = []
+    if not args.format:
+        problems.append(f"--format: is missing; one of {', '.join(FORMATS)}")
+    if not out:
+        problems.append("--out: is missing; say which folder to write")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "is not empty" if out.is_dir() else "is not a folder"
+        problems.append(f"--out: {out} {what}; pass a new or an empty one")
+    if args.checkpoint not in ("newest", "best") and not args.checkpoint.isdecimal():
+        problems.append(f"--checkpoint: must be newest, best or a step, got {args.checkpoint!r}")
     return problems
 
 
 def _needs_workdir(args: argparse.Namespace) -> bool:
+    if args.program == "embed" and args.encoder:  # what it writes is at --out
+        return False
     return args.program in ("verify", "import") or not (args.dry_run or args.program in ALONE)
+
+
+def _count_images(args: argparse.Namespace, config: Config) -> tuple[dict[str, int], list[str]]:
+    """Of the splits that must be there; embed reads one, which may be of any size, or another folder."""
+    data = config.data
+    if args.program != "embed":
+        return catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
+    return {}, [] if args.images else catalog.count_images(data, (args.split or data.eval_split,))[1]
 
 
 def _workdir_problems(workdir: str | None, *, needed: bool) -> list[str]:

@@ -4,11 +4,14 @@ import argparse
 
 from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
+from barlow_jax.exports import FORMATS
 from barlow_jax.methods import NEEDS
 
-# Programs of one process; all but verify, import and status need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify", "import", "status")
-_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate")
+# Programs of one process; all but verify, import, status and report need no workdir.
+ALONE = ("plan", "bench", "show-views", "verify", "status", "export", "import", "report")
+# Those that need no more than files of runs, whatever their configs; and leave no results in the workdir.
+READERS = ("status", "report")
+_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate", "embed")
 
 
 def add(parser: argparse.ArgumentParser, program: str) -> None:
@@ -16,7 +19,16 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
     without = "the defaults" if program == "bench" else "the one of the workdir"
     names = ("--base", "--config") if program == "ablate" else ("--config",)
     parser.add_argument(*names, dest="config", metavar="FILE", help=f"config file; default: {without}")
-    parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
+    if program == "report":
+        parser.add_argument(
+            "--workdir",
+            nargs="+",
+            action=_Several,
+            metavar="DIR",
+            help="of the run; more are drawn beside it",
+        )
+    else:
+        parser.add_argument("--workdir", metavar="DIR", help="checkpoints, metrics and results of the run")
     parser.set_defaults(
         features="pretrained", encoder=None, weights=None, topology=None, sweep=None, dry_run=False
     )
@@ -29,7 +41,7 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
             "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
         )
         processes.add_flags(parser)
-    if program in _EVALUATIONS:
+    if program in (*_EVALUATIONS, "export"):
         _add_encoder(parser, program)
     if program in _OWN:
         _OWN[program](parser)
@@ -41,7 +53,7 @@ def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
         help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), an encoder folder, or a ResNet in "
         "torchvision's layout (.safetensors; .pth where torch is installed)",
     )  # fmt: skip
-    if program == "evaluate":  # it shows them all
+    if program in ("evaluate", "export"):  # it shows them all; it takes the trained one
         return
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -84,6 +96,29 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", metavar="NAMES",
         help="of config.transfer, separated by commas; default: those that are at hand",
+    )  # fmt: skip
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--split", metavar="NAME", help="of the config's data set; default: config.data.eval_split"
+    )
+    which.add_argument(
+        "--images", metavar="DIR",
+        help="all images in this folder and in those below it, instead; they need no classes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", metavar="FILE", required=True,
+        help=".npz or .parquet: features, labels where there are any, names and index of the images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nearest", type=int, metavar="K",
+        help="also a contact sheet beside it, FILE's name with .nearest.png: the K nearest other images of a few",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queries", type=int, default=8, metavar="N",
+        help="rows of that sheet, spread evenly over the images; default: 8",
     )  # fmt: skip
 
 
@@ -136,9 +171,40 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Several(argparse.Action):
+    """`workdir` is the first of several, as every program has one; `workdirs` are all."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        namespace.workdir, namespace.workdirs = values[0], values
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE", help=".html; default: report.html in the (first) workdir")
+    parser.add_argument(
+        "--chip_hour_price", type=float, metavar="P", help="of a chip for an hour, in any currency"
+    )
+    parser.add_argument(
+        "--no-images", dest="images", action="store_false",
+        help="of files alone, in seconds: nothing that needs the data set and the checkpoints",
+    )  # fmt: skip
+
+
 def _add_show_views(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help=".png, .pdf or .svg; default: views.png in the workdir")
     parser.add_argument("--images", type=int, default=8, metavar="N", help="rows of the sheet")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=tuple(FORMATS), help="of the files; needed")
+    parser.add_argument("--out", metavar="DIR", help="folder to write, new or empty; needed")
+    parser.add_argument(
+        "--checkpoint", metavar="STEP", default="newest",
+        help="newest: the newest good one; best: the one with the highest k-NN accuracy in metrics.jsonl; or a step",
+    )  # fmt: skip
+    parser.add_argument(
+        "--license", default="other",
+        help="of the weights, for the model card, as the Hugging Face Hub spells it (mit, cc-by-nc-4.0); default: other",
+    )  # fmt: skip
 
 
 _OWN = {
@@ -146,8 +212,11 @@ _OWN = {
     "show-views": _add_show_views,
     "import": _add_import,
     "transfer": _add_transfer,
+    "embed": _add_embed,
     "ablate": _add_ablate,
     "compare": _add_compare,
     "bench": _add_bench,
     "plan": _add_plan,
+    "export": _add_export,
+    "report": _add_report,
 }

@@ -19,10 +19,33 @@ def reopened(path: pathlib.Path, keep: Callable[[Any], bool]) -> list[Any]:
       OSError: it cannot be rewritten.
     """
     lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and keep(json.loads(line))]
-    if kept != lines:
-        files.write_text(path, "".join(f"{line}\n" for line in kept))
-    return [json.loads(line) for line in kept]
+    kept = [(line, row) for line in lines if (row := _row(line)) is not None and keep(row)]
+    if len(kept) < len(lines):
+        files.write_text(path, "".join(f"{line}\n" for line, _ in kept))
+    return [row for _, row in kept]
+
+
+def read(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+    """The rows of such a file, and how many of its lines are none, as the last one while it is written; it stays as
+    it is. There are none where there is no file.
+
+    Raises:
+      OSError: it is there, and cannot be read.
+    """
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return [], 0
+    rows = [row for line in lines if (row := _row(line)) is not None]
+    return rows, len(lines) - len(rows)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 class Journal:

@@ -9,7 +9,8 @@ from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 
 CHECKPOINTS = "checkpoints"  # the folder of a workdir that holds them, one folder a step
-FILES = ("status.json", "config.json")  # one of which every run has
+STATUS = "status.json"  # `running.status` writes it
+FILES = (STATUS, "config.json")  # one of which every run has
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
@@ -18,6 +19,11 @@ _FREE = (
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
     "data.max_broken", "data.cache", "mesh.", "network.remat",
 )  # fmt: skip
+
+
+def is_run(workdir: str | pathlib.Path) -> bool:
+    """Whether the folder is the workdir of a run."""
+    return any((pathlib.Path(workdir) / name).is_file() for name in FILES)
 
 
 def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
@@ -32,6 +38,15 @@ def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
     return saved
+
+
+def saved_status(workdir: str | pathlib.Path) -> dict[str, Any] | None:
+    """What `<workdir>/status.json` says; None where it is missing, or is not what was written."""
+    try:
+        figures = json.loads((pathlib.Path(workdir) / STATUS).read_text())
+        return figures if {"state", "step", "marks", "updated_unix"} <= figures.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def checkpoint_steps(workdir: str | pathlib.Path) -> list[int]:

@@ -67,18 +67,12 @@ def train_step(
     views = batch.views
     if augment is not None:
         views = gradients_of.in_pieces(augment, microbatches)(views)
-    params, target = objective.constrain(state.params), state.target
+    params = objective.constrain(state.params)
 
     def apply(network, params, batch_stats, part):
         return network.apply(params, batch_stats, normalize(part), objective.grouping)
 
-    targets = {}
-    if objective.target is not None:
-        passes, follower = _passes(objective, views, objective.target.views), partial(apply, network.target)
-        targets, stats = gradients_of.forward(
-            target["params"], target["batch_stats"], passes, follower, microbatches
-        )
-        target = target | {"batch_stats": stats}
+    targets, target = _targets(state.target, objective, views, partial(apply, network.target), microbatches)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     context = Context(batch.labels, state.step, key, targets, network.prototypes_of(params))
     context = jax.tree.map(jax.lax.stop_gradient, context)
@@ -98,11 +92,22 @@ def train_step(
     if objective.target is not None:
         target = target | {"params": _follow(objective.target, target["params"], params, state.step)}
     norm = optax.tree.norm(gradients)
-    finite = _all_finite(metrics["loss"], norm, batch_stats)
     new = TrainState(state.step, params, batch_stats, opt_state, target, memory)
-    new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-    new = new._replace(step=state.step + 1)
+    new = _either(_all_finite(metrics["loss"], norm, batch_stats), new, state)._replace(step=state.step + 1)
     return new, metrics | {"gradient_norm": norm, "skipped_steps": new.step - num_updates(new.opt_state)}
+
+
+def _targets(
+    target: Any, objective: Objective, views: Views, apply: Callable[..., Any], microbatches: int
+) -> tuple[dict[str, Outputs], Any]:
+    """What the target network says of the views that it sees, and the target with its new statistics."""
+    if objective.target is None:
+        return {}, target
+    passes = _passes(objective, views, objective.target.views)
+    outputs, stats = gradients_of.forward(
+        target["params"], target["batch_stats"], passes, apply, microbatches
+    )
+    return outputs, target | {"batch_stats": stats}
 
 
 def _passes(objective: Objective, views: Views, names: Iterable[str]) -> list[Views]:
@@ -119,6 +124,10 @@ def _follow(target: Target, average: Any, params: Any, step: Array) -> Any:
         average,
         {name: params[name] for name in average},
     )
+
+
+def _either(condition: Array, one: Any, other: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def _all_finite(*tree: Any) -> jax.Array:

@@ -42,7 +42,7 @@ def get_config():
     config.train.log_every_steps = 100
     config.eval_batch_size = 512
     config.checkpoint.every_epochs = 20.0
-    config.checkpoint.keep_every_epochs = None
+    config.checkpoint.keep_every_epochs = 20.0  # for the report
     config.monitor.every_epochs = 20.0
 
     config.probe.augment = False

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a probed encoder: environment, install, pretraining on real handwritten digits, table.
+# From nothing to a probed encoder: environment, install, pretraining on real handwritten digits, table, report.
 # Usage: bash launch/quickstart.sh [--dry-run] [--config.seed=1 and other overrides]
 set -euo pipefail
 
@@ -10,3 +10,5 @@ make_environment ""
 workdir=${WORKDIR:-runs/digits}
 run "$venv/bin/python" -m barlow_jax pretrain --config configs/digits.py --workdir "$workdir" "$@"
 run "$venv/bin/python" -m barlow_jax evaluate --workdir "$workdir"
+run "$venv/bin/python" -m barlow_jax report --workdir "$workdir"
+is_dry_run || say "Open the report in a browser: $(cd "$workdir" && pwd)/report.html"

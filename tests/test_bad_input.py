@@ -94,6 +94,7 @@ OF_A_CONFIG = {
     "a process without the others": (("--process_id=1",), "--"),
 }  # fmt: skip
 
+WEIGHTS = ("--encoder", "{tmp}/garbage.safetensors")
 # Whole command lines.
 ALONE = {
     "no config": (("pretrain", "--workdir", "{tmp}/run"), "holds no run (there is no config.json); pass --config"),
@@ -120,6 +121,22 @@ ALONE = {
     "a sheet of no format": (("show-views", "--config", CONFIG, "--out", "{tmp}/sheet.txt"), "ends in .png, .pdf or .svg"),
     "an ablation that there is not": (("ablate", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"), "--only"),
     "a transfer that there is not": (("transfer", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"), "--only"),
+    "an export in no format": (("export", *WEIGHTS, "--out", "{tmp}/out"), "--format: is missing; one of orbax, "),
+    "an export to nowhere": (("export", *WEIGHTS, "--format", "timm"), "--out: is missing; say which folder"),
+    "an export into a full folder": (
+        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/torn"), "--out: {tmp}/torn is not empty; pass a new"),
+    "an export into a file": (("export", *WEIGHTS, "--format", "timm", "--out", CONFIG), "small_config.py is not a folder"),
+    "an export of no encoder": (
+        ("export", "--config", CONFIG, "--format", "timm", "--out", "{tmp}/out"), "--workdir: is missing; pass the run"),
+    "an export of no weights": (("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out"), "garbage.safetensors"),
+    "an export of a run that there is not": (
+        ("export", "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"), "{tmp}/run holds no run"),
+    "an export of a run without a checkpoint": (
+        ("export", "--config", CONFIG, "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"),
+        "{tmp}/run holds no checkpoint"),
+    "an export of a checkpoint of no step": (
+        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out", "--checkpoint", "last"),
+        "--checkpoint: must be newest, best or a step, got 'last'"),
     "nothing to verify": (("verify", "--workdir", "{tmp}/none"), "{tmp}/none"),
 }  # fmt: skip
 

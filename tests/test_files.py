@@ -26,6 +26,30 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "a" / "export"
+    with files.new_folder(path) as draft:
+        (draft / "weights").write_text("1")
+        assert not path.exists()
+    assert [p.name for p in path.iterdir()] == ["weights"] and [p.name for p in path.parent.iterdir()] == [
+        "export"
+    ]
+    with pytest.raises(FileExistsError), files.new_folder(path):
+        raise AssertionError("never filled")
+    (path / "weights").unlink()
+    with files.new_folder(path) as draft:  # an empty one is as good as none
+        (draft / "b").touch()
+    assert [p.name for p in path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_is_not_finished_is_not_there(tmp_path, error):
+    with pytest.raises(error), files.new_folder(tmp_path / "export") as draft:
+        (draft / "weights").write_text("1")
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     for name in (".a.json.12", ".b.json.7", ".hidden.json", "a.json.12", ".12"):
         (tmp_path / name).touch()

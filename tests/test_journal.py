@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from barlow_jax import journal
 from barlow_jax.journal import Journal
 
 FULL = """
@@ -64,3 +65,20 @@ def test_a_file_that_was_replaced_by_a_shorter_one_is_appended_to(tmp_path):
     journal.append("next")
     journal.close()
     assert (tmp_path / "lines").read_text() == "new\nnext\n"
+
+
+def test_reading_leaves_the_file_as_it_is_and_counts_what_is_no_row(tmp_path):
+    path = tmp_path / "lines"
+    assert journal.read(path) == ([], 0)
+    path.write_bytes(b'{"step": 1}\n[2]\n\xff\xfe\n{"step": 3}\n{"st')
+    before = path.read_bytes()
+    assert journal.read(path) == ([{"step": 1}, {"step": 3}], 3)
+    assert path.read_bytes() == before
+
+
+def test_reopening_drops_lines_that_are_no_rows(tmp_path):
+    path = tmp_path / "lines"
+    path.write_text('{"step": 1}\n{"step": 1}\n\0\0}\n{"step": 2}\n{"step": 9}\n{"st')
+    rows = journal.reopened(path, lambda row: row["step"] < 9)
+    assert rows == [{"step": 1}, {"step": 1}, {"step": 2}]
+    assert path.read_text() == '{"step": 1}\n{"step": 1}\n{"step": 2}\n'

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 import difflib
+import os
 import pathlib
 import re
 from typing import Any
@@ -18,8 +19,10 @@ _KNOWN = {
     # Karpathy and Fei-Fei's split.
     "coco_captions": {"train": 82_783, "restval": 30_504, "val": 5_000, "test": 5_000},
 }
-# As TFDS looks for. What a file holds is told from its bytes: views.decode.
+# As TFDS looks for; in a folder without classes all that can be decoded. What a file holds is told from its bytes:
+# views.decode.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+ALL_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".webp", ".bmp")
 
 
 def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
@@ -120,5 +123,32 @@ def _count_folder(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[
     return counts, problems
 
 
-def _is_image(name: str) -> bool:
-    return pathlib.PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+def image_files(folder: str) -> list[str]:
+    """Paths below a folder, relative to it and in their order, of what its name says is an image (ALL_SUFFIXES).
+
+    Folders that are links are gone into, and each once; what is hidden, by a dot, is not looked at.
+
+    Raises:
+      UserError: it is no folder, or there is no image in it.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"--images: there is no folder {folder}; a bucket must be mounted (gcsfuse)")
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        if (here := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        named = (name for name in names if not name.startswith(".") and _is_image(name, ALL_SUFFIXES))
+        found += [os.path.relpath(os.path.join(root, name), folder) for name in named]
+    if not found:
+        raise UserError(
+            f"--images: there is no image in {folder}, nor in the folders below it; their names end in "
+            f"{', '.join(ALL_SUFFIXES)}"
+        )
+    return sorted(found)
+
+
+def _is_image(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> bool:
+    return pathlib.PurePath(name).suffix.lower() in suffixes

@@ -100,13 +100,29 @@ def _keeping(read: Read) -> Read:
     return read_new
 
 
+def open_images(folder: str) -> Source:
+    """All images below a folder (`catalog.image_files`), without labels."""
+    paths = [os.path.join(folder, name) for name in catalog.image_files(folder)]
+    return _of_files(paths, [-1] * len(paths), None, None)
+
+
 def _open_folder(data: config_lib.Data, split: str, keep: Callable[[Read], Read] | None) -> Source:
     builder = tfds.ImageFolder(data.data_dir)
     # Private, but there is no other way: its as_dataset() reads every file, in order.
     examples = builder._split_examples[split]
-    paths = [os.fspath(example.image_path) for example in examples]
-    tensor = tf.constant(paths)
-    labels = tf.constant([builder.info.features["label"].str2int(e.label) for e in examples], tf.int32)
+    classes = builder.info.features["label"]
+    paths, labels = [os.fspath(e.image_path) for e in examples], [classes.str2int(e.label) for e in examples]
+    return _of_files(paths, labels, classes.num_classes, keep)
+
+
+def _of_files(
+    paths: Sequence[str],
+    classes: Sequence[int],
+    num_classes: int | None,
+    keep: Callable[[Read], Read] | None,
+) -> Source:
+    encoded_paths = [os.fsencode(path) for path in paths]  # a name may be any bytes
+    tensor, labels = tf.constant(encoded_paths), tf.constant(classes, tf.int32)
 
     # A file is read where it is parsed: by many threads, and one that cannot be read is one row's fault.
     def parse(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -118,13 +134,11 @@ def _open_folder(data: config_lib.Data, split: str, keep: Callable[[Read], Read]
         return tf.ensure_shape(tf.numpy_function(lambda i: kept([int(i)])[0], [index], tf.string), [])
 
     def read_files(indices: Sequence[int]) -> list[bytes]:
-        return [tf.io.read_file(paths[index]).numpy() for index in indices]
+        return [tf.io.read_file(encoded_paths[index]).numpy() for index in indices]
 
     kept = keep and keep(read_files)
-    num_classes = builder.info.features["label"].num_classes
-    return Source(
-        len(examples), num_classes, False, lambda index: index, parse, Broken(lambda index: paths[index])
-    )
+    broken = Broken(lambda index: encoded_paths[index].decode(errors="backslashreplace"))
+    return Source(len(paths), num_classes, False, lambda index: index, parse, broken)
 
 
 def _open_tfds(builder: Any, split: str, keep: Callable[[Read], Read] | None) -> Source:

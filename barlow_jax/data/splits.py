@@ -85,14 +85,30 @@ def open_split(data: config_lib.Data, split: str) -> Split:
         from barlow_jax.data import captioned_digits
 
         return captioned_digits.CaptionedDigits.of(data, split)
+    _check_tensorflow(f"config.data.name: {data.name} is")
+    from barlow_jax.data import records, sources
+
+    return records.Records(sources.open_split(data, split))
+
+
+def open_images(folder: str) -> Split:
+    """All images below a folder, whatever is in it (`catalog.image_files`), in the order of their paths; no labels.
+
+    Raises:
+      UserError: there are none, or TensorFlow is not installed.
+    """
+    _check_tensorflow("--images: files are")
+    from barlow_jax.data import records, sources
+
+    return records.Records(sources.open_images(folder))
+
+
+def _check_tensorflow(what: str) -> None:
     try:
         import tensorflow  # noqa: F401  it takes 10 s, or is not installed
         import tensorflow_datasets  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"config.data.name: {data.name} is read by TensorFlow and TFDS, and importing them failed ({error}); "
+            f"{what} read by TensorFlow and TFDS, and importing them failed ({error}); "
             "install tensorflow and tensorflow-datasets, or bring the images as config.data.name=arrays"
         ) from None
-    from barlow_jax.data import records, sources
-
-    return records.Records(sources.open_split(data, split))

@@ -148,11 +148,13 @@ class Network:
         """The frozen projector: `[B, H]` representations to `[B, D]` embeddings, running statistics."""
         return nnx.merge(self._graph, params, batch_stats).projector(representations, train=False)
 
-    def embed_view(self, params: Any, batch_stats: Any, name: str, view: jax.Array) -> jax.Array:
-        """The frozen encoder and projector of the view's branch: to `[B, D]` embeddings, running statistics."""
+    def apply_frozen(self, params: Any, batch_stats: Any, name: str, view: jax.Array) -> Outputs:
+        """The frozen encoder and, where there is one, projector of the view's branch, running statistics: representation
+        and embedding."""
         module = nnx.merge(self._graph, params, batch_stats)
         branch = module if module.second is None or name != SECOND else module.second
-        return branch.projector(branch.encoder(view, train=False), train=False)
+        representation = branch.encoder(view, train=False)
+        return Outputs(representation, branch.projector and branch.projector(representation, train=False))
 
     @property
     def target(self) -> "Network":

@@ -69,8 +69,8 @@ class Vit(nnx.Module):
         del train
         x = self.patches(x.astype(self.dtype))
         x += positions(*x.shape[1:]).astype(self.dtype)
-        x = x.reshape(len(x), -1, x.shape[-1])
-        token = jnp.broadcast_to(self.token[...].astype(self.dtype), (len(x), 1, x.shape[-1]))
+        x = x.reshape(x.shape[0], -1, x.shape[-1])
+        token = jnp.broadcast_to(self.token[...].astype(self.dtype), (x.shape[0], 1, x.shape[-1]))
         x = jnp.concatenate([token, x], axis=1)
         for block in self.blocks:
             x = nnx.remat(Block.__call__)(block, x) if self.remat else block(x)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import published
+from barlow_jax import standings
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
 from barlow_jax.config import Config
@@ -74,11 +74,8 @@ def first_of_each(captions: Captions, number: int | None) -> Captions:
 
 def table(results: Mapping[str, Any], data_name: str) -> str:
     """R@K in percent, a row a kind of embeddings; on COCO also the papers'."""
-    kinds = (CHANCE, UNTRAINED, PRETRAINED)
     keys = list(results[CHANCE]["image_to_text"])
-    rows = {kind: results[kind] for kind in kinds}
-    if data_name.partition("/")[0] == "coco_captions":
-        rows |= {f"{name} (published)": row for name, row in published.RETRIEVAL.items()}
+    rows = standings.retrieval(results, data_name)
     lines = [
         f"{results['images']} images, {results['captions']} captions, {results['similarity']} similarity"
     ]
@@ -111,7 +108,7 @@ def _embedder(experiment: Experiment, name: str) -> Callable[..., jax.Array]:
 
     def embed(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
         (view,) = normalize_views({name: rows}, recipe).values()
-        return experiment.network.embed_view(params, stats, name, view).astype("float32")
+        return experiment.network.apply_frozen(params, stats, name, view).embedding.astype("float32")
 
     return jax.jit(embed, in_shardings=(None, None, layout.batch), out_shardings=layout.replicated)
 

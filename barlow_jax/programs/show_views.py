@@ -1,9 +1,9 @@
 """A contact sheet: images as they are, and the views that the host and the accelerator make of each."""
 
 import argparse
+from collections.abc import Sequence
 import dataclasses
 from functools import partial
-import math
 import pathlib
 import sys
 from typing import Any
@@ -16,29 +16,31 @@ from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.order import Order, Share, Window
+from barlow_jax.programs import contact_sheet
 from barlow_jax.validate.data import problems_of
 from barlow_jax.validate.recipe import recipe_problems
-
-_CELL_INCHES = 1.4
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """The first images of the run's first epoch, in its order and with its draws."""
     out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
-    if out is None or out.suffix.lower() not in (".png", ".pdf", ".svg"):
+    if out is None or out.suffix.lower() not in contact_sheet.SUFFIXES:
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
     source = splits.open_split(config.data, config.data.train_split)
     number = min(args.images, source.num_examples)
     if number < 1:
         raise UserError(f"--images: must be 1 or more, got {args.images}")
     columns = sheet(config, source, number)
-    draw(columns, out)
+    contact_sheet.draw(list(zip(*columns.values(), strict=True)), out, titles=list(columns))
     print(f"{number} images, {len(columns) - 1} columns of views: {out}", file=sys.stderr)
     return {"out": str(out), "images": number, "columns": list(columns)}
 
 
-def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.ndarray]:
-    """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view."""
+def sheet(
+    config: Config, source: splits.Split, number: int, places: Sequence[str] = ("host", "device")
+) -> dict[str, np.ndarray]:
+    """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view that is made
+    in one of these places."""
     order = Order(config.seed, source.num_examples, number)
     index, _ = order.batch(0)
     (originals,) = source.eval_batches(
@@ -46,7 +48,7 @@ def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.nda
         batch_size=number, share=Share(), examples=index,
     )  # fmt: skip
     made = {}
-    for place in ("host", "device"):
+    for place in places:
         case = dataclasses.replace(
             config, data=dataclasses.replace(config.data, augment_on=place, cache="none")
         )
@@ -60,23 +62,3 @@ def sheet(config: Config, source: splits.Split, number: int) -> dict[str, np.nda
             views = jax.jit(partial(augment, recipe=config.recipe, size=size, seed=seed))(views)
         made |= {f"view {name}, {place}": np.asarray(views[name]) for name in config.recipe.views}
     return {"original": originals.views["eval"]} | dict(sorted(made.items()))
-
-
-def draw(columns: dict[str, np.ndarray], out: pathlib.Path) -> None:
-    """Writes the sheet: a row an image, a column a kind of picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = len(next(iter(columns.values())))
-    figure = Figure(figsize=(_CELL_INCHES * len(columns), _CELL_INCHES * rows))
-    FigureCanvasAgg(figure)
-    gaps = {"wspace": 0.05, "hspace": 0.05}
-    axes = figure.subplots(rows, len(columns), squeeze=False, gridspec_kw=gaps)
-    for number, (title, images) in enumerate(columns.items()):
-        for row in range(rows):
-            axes[row, number].imshow(images[row], interpolation="nearest")
-            axes[row, number].set_axis_off()
-        axes[0, number].set_title(title, fontsize=9)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    dpi = max(100, math.ceil(columns["original"].shape[1] / _CELL_INCHES))  # a pixel of ours is one there
-    figure.savefig(out, bbox_inches="tight", dpi=dpi)

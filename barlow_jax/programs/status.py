@@ -9,13 +9,13 @@ from typing import Any
 
 from barlow_jax import runs
 from barlow_jax.config import Config
-from barlow_jax.running import lock, status
+from barlow_jax.running import lock
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of `status.json`, without its marks; `alive` is None where that cannot be told from here."""
     del config, args
-    figures = status.read(workdir)
+    figures = runs.saved_status(workdir)
     holder = lock.holder(workdir)
     if figures is None:
         steps = runs.checkpoint_steps(workdir)

@@ -30,18 +30,19 @@ class Histogram(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What the network makes of the two views of fixed images after so many steps."""
+    """What the network makes of the two views of fixed images after so many steps. Where it has no projector there are
+    no embeddings, and None stands for what is said of them."""
 
     step: int
-    # [d, d]: C (Barlow Twins, equation 2) of the embeddings; of several features a cell, their mean square root.
-    correlation: np.ndarray
-    features_per_cell: int  # D / d, rounded up
-    diagonal: Histogram  # of the D values of C's diagonal
-    off_diagonal: Histogram  # of the others
-    embedding_spectrum: (
-        np.ndarray
-    )  # eigenvalues of the covariance, as shares of their sum, from the largest on
-    embedding_rank: float  # exp of the entropy of the singular values' shares
+    # [d, d]: C (Barlow Twins, equation 2) of the embeddings; of several features a cell, their root mean square.
+    correlation: np.ndarray | None
+    features_per_cell: int  # a side: D / d, rounded up
+    diagonal: Histogram | None  # of the D values of C's diagonal
+    off_diagonal: Histogram | None  # of the others
+    # Eigenvalues of the covariance, as shares of their sum, from the largest on; and exp of the entropy of the singular
+    # values' shares.
+    embedding_spectrum: np.ndarray | None
+    embedding_rank: float | None
     representation_spectrum: np.ndarray
     representation_rank: float
 

@@ -13,10 +13,9 @@ import tqdm
 
 from barlow_jax import journal
 from barlow_jax.journal import Journal
+from barlow_jax.signs import WAIT_SHARE
 from barlow_jax.types import Metrics, TrainState
 
-# Above this share of the time the data, not the devices, set the pace.
-_WAIT_SHARE = 0.05
 _STARVING = (
     "warning: the devices wait for data {share:.0%} of the time. What helps: more or faster cores on this host "
     "(config.data.threads=0 uses all of them); config.data.augment_on=device, which leaves colour and blur to "
@@ -162,7 +161,7 @@ class Progress:
                 tqdm.tqdm.write(words, file=sys.stderr)
 
     def _starving(self, since: int, share: float) -> Iterator[str]:
-        if since != self._first_step and share > _WAIT_SHARE and not self._warned:
+        if since != self._first_step and share > WAIT_SHARE and not self._warned:
             self._warned = True
             yield _STARVING.format(share=share)
 

@@ -15,7 +15,6 @@ that is missing or damaged is counted as none, and counting starts anew.
 from collections.abc import Iterator, Mapping
 import contextlib
 import datetime
-import json
 import math
 import os
 import pathlib
@@ -28,20 +27,10 @@ import tqdm
 
 from barlow_jax import files, runs
 
-FILE = "status.json"
 _MOST_MARKS = 200
 _OF_ROWS = ("loss", "skipped_steps", "broken_images")
 # Step, useful seconds until then, Unix time then.
 _Mark = tuple[int, float, float]
-
-
-def read(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """What the file says; None where it is missing, or is not what was written."""
-    try:
-        figures = json.loads((workdir / FILE).read_text())
-        return figures if {"state", "step", "marks", "updated_unix"} <= figures.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
 
 
 class Status:
@@ -56,7 +45,7 @@ class Status:
         """
         self._workdir, self._active, self._warned = workdir, active, False
         self._num_steps, self._steps_per_epoch = num_steps, steps_per_epoch
-        before = (read(workdir) if active else None) or {}
+        before = (runs.saved_status(workdir) if active else None) or {}
         self._before, self._started = before, time.time()
         self._first_start = float(before.get("first_start_unix", self._started))
         self._starts = int(before.get("starts", 0)) + 1
@@ -143,12 +132,12 @@ class Status:
         if not self._active:
             return
         try:
-            files.write_json(self._workdir / FILE, figures or self._figures())
+            files.write_json(self._workdir / runs.STATUS, figures or self._figures())
             self._warned = False
         except OSError as error:
             if not self._warned:
                 tqdm.tqdm.write(
-                    f"WARNING: {self._workdir / FILE} cannot be written ({error.strerror or error})",
+                    f"WARNING: {self._workdir / runs.STATUS} cannot be written ({error.strerror or error})",
                     file=sys.stderr,
                 )
             self._warned = True

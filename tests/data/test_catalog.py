@@ -1,8 +1,9 @@
 import pytest
 
 from barlow_jax.config import Data
-from barlow_jax.data.catalog import count_images
+from barlow_jax.data.catalog import count_images, image_files
 from barlow_jax.data.digits import Digits
+from barlow_jax.errors import UserError
 
 SPLITS = ("train", "test")
 
@@ -63,3 +64,25 @@ def test_a_part_of_a_split_is_known_before_the_data_set_is_prepared(tmp_path, sp
     assert count_images(data, (split,)) == ({}, [])
     _, problems = count_images(data, (split.replace("t", "v", 1),))
     assert problems == ["config.data: digits has no split 'vrain'; it has train, test"]
+
+
+def test_the_images_below_a_folder_are_found_by_their_names_in_order(tmp_path):
+    hidden, others = (".hidden.png", ".git/x.png"), ("b.txt", "png")
+    for name in ("b/2.JPEG", "b/c/d/1.webp", "a.png", "z.GIF", "m.bmp", *hidden, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "round").symlink_to(tmp_path)
+    outside = tmp_path.with_name(tmp_path.name + "-outside")
+    outside.mkdir()
+    (outside / "far.jpg").touch()
+    (tmp_path / "linked").symlink_to(outside)
+    expected = ["a.png", "b/2.JPEG", "b/c/d/1.webp", "linked/far.jpg", "m.bmp", "z.GIF"]
+    assert image_files(str(tmp_path)) == expected
+
+
+def test_a_folder_without_images_is_refused_with_what_they_are_called(tmp_path):
+    (tmp_path / "a.tiff").touch()
+    with pytest.raises(UserError, match=r"there is no image in .* names end in \.jpg, .*\.bmp"):
+        image_files(str(tmp_path))
+    with pytest.raises(UserError, match="there is no folder gs://bucket/x; a bucket must be mounted"):
+        image_files("gs://bucket/x")

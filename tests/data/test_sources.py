@@ -1,4 +1,5 @@
 import io
+import os
 
 import multi_label
 import numpy as np
@@ -145,3 +146,19 @@ def test_the_labels_of_voc_are_found():
         {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
     )
     assert np.flatnonzero(label == 1).tolist() == [14] and np.flatnonzero(label == -1).tolist() == [2]
+
+
+def test_any_folder_is_read_by_index_without_labels_whatever_its_files_are_called(tmp_path):
+    """A name in Latin-1 is bytes that are no UTF-8."""
+    names = [b"1.png", b"caf\xe9.png", "zürich/3.png".encode()]
+    for level, name in enumerate(names):
+        path = os.path.join(os.fsencode(tmp_path), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            Image.new("RGB", (5, 4), (level,) * 3).save(file, "PNG")
+    source = sources.open_images(str(tmp_path))
+    assert source.num_examples == 3 and source.num_classes is None
+    found = [(int(image[0, 0, 0]), label) for image, label in _examples(source, [2, 0, 1])]
+    assert found == [(2, -1), (0, -1), (1, -1)]
+    assert source.broken.name(1) == f"{tmp_path}/caf\\xe9.png"
+    assert source.broken.name(2) == f"{tmp_path}/zürich/3.png"

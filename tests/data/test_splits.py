@@ -18,3 +18,9 @@ def test_what_needs_tensorflow_says_so_where_it_is_missing(monkeypatch, module, 
 def test_a_data_set_of_tfds_is_not_at_hand_without_tfds(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert "install tensorflow and tensorflow-datasets" in catalog.not_at_hand(Data(name="voc/2007"))
+
+
+def test_any_folder_needs_tensorflow_and_says_so_where_it_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match=r"--images: files are read by TensorFlow .* install tensorflow"):
+        splits.open_images(str(tmp_path))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from barlow_jax.evals.spectrum import effective_rank
+from barlow_jax.evals.spectrum import effective_rank, spectrum
 
 
 def test_the_rank_of_orthogonal_directions_is_their_number():
@@ -20,3 +20,20 @@ def test_it_is_the_exponential_of_the_entropy_of_the_singular_values():
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e6])
 def test_one_vector_for_all_has_rank_one(value):
     assert effective_rank(np.full((20, 5), value, np.float32)) == 1.0
+
+
+@pytest.mark.parametrize("shape", [(50, 8), (9, 30)])
+def test_the_spectrum_is_that_of_the_covariance(shape):
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float32) * np.arange(1, shape[1] + 1)
+    eigenvalues = np.linalg.eigvalsh(np.cov(features.T.astype(np.float64)))[::-1]
+    found = spectrum(features)
+    assert found.shares.shape == (min(shape[0] - 1, shape[1]),)
+    np.testing.assert_allclose(
+        found.shares, (eigenvalues / eigenvalues.sum())[: len(found.shares)], rtol=1e-9
+    )
+    assert found.effective_rank == effective_rank(features)
+
+
+def test_one_vector_for_all_has_no_spectrum():
+    found = spectrum(np.full((20, 5), 3.0, np.float32))
+    assert found.shares.shape == (5,) and not found.shares.any() and found.effective_rank == 1.0

@@ -24,12 +24,13 @@ def _dry_run(script, *args):
     return [line.removeprefix("+ ") for line in result.stderr.splitlines()]
 
 
-def test_quickstart_pretrains_and_evaluates_and_passes_overrides_on():
-    *_, pretrain, evaluate = _dry_run("quickstart.sh", "--config.seed=3")
+def test_quickstart_pretrains_evaluates_and_reports_and_passes_overrides_on():
+    *_, pretrain, evaluate, report = _dry_run("quickstart.sh", "--config.seed=3")
     assert pretrain.endswith(
         "-m barlow_jax pretrain --config configs/digits.py --workdir runs/digits --config.seed=3"
     )
     assert evaluate.endswith("-m barlow_jax evaluate --workdir runs/digits")
+    assert report.endswith("-m barlow_jax report --workdir runs/digits")
 
 
 def test_test_script_installs_the_test_extra_and_runs_pytest():

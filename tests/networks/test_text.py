@@ -105,12 +105,14 @@ def test_a_branch_that_reads_is_beside_one_that_sees_and_each_is_embedded_by_its
     assert outputs["b"].representation.shape == (5, 7) and outputs["b"].embedding.shape == (5, 8)
     moved = jax.tree.map(lambda old, now: bool(np.any(old != now)), stats, new)
     assert all(jax.tree.leaves(moved)), "both projectors' running statistics"
-    embed = jax.jit(network.embed_view, static_argnums=2)
+    frozen = jax.jit(network.apply_frozen, static_argnums=2)
     text = nnx.split(Gru(SIZES, rngs=nnx.Rngs(0)))[0]
     encoded = nnx.merge(text, params["second"]["encoder"])(WORDS, train=False)
-    assert embed(params, stats, "a", images).shape == (5, 8)
+    assert frozen(params, stats, "a", images).embedding.shape == (5, 8)
     layers, norm = (params["second"]["projector"][part] for part in ("layers", "norms"))
     running = stats["second"]["projector"]["norms"][0]
     hidden = (encoded @ layers[0]["kernel"] - running["mean"]) / np.sqrt(running["var"] + 1e-5)
     expected = np.maximum(hidden * norm[0]["scale"] + norm[0]["bias"], 0) @ layers[1]["kernel"]
-    np.testing.assert_allclose(embed(params, stats, "b", WORDS), expected, rtol=1e-4, atol=1e-5)
+    made = frozen(params, stats, "b", WORDS)
+    np.testing.assert_allclose(made.representation, encoded, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(made.embedding, expected, rtol=1e-4, atol=1e-5)

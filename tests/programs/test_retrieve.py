@@ -95,11 +95,11 @@ def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(traine
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, "test")
     captions, whole = source.read_captions(config.data), source.decoded(config.data)
-    embed = jax.jit(
-        functools.partial(experiment.network.embed_view, state.params, state.batch_stats), static_argnums=0
+    frozen = jax.jit(
+        functools.partial(experiment.network.apply_frozen, state.params, state.batch_stats), static_argnums=0
     )
-    images = embed("a", normalize(whole.views["canvas"], config.recipe.views["a"].normalize))
-    similarities = np.float64(embed("b", captions.words)) @ np.float64(images).T
+    images = frozen("a", normalize(whole.views["canvas"], config.recipe.views["a"].normalize)).embedding
+    similarities = np.float64(frozen("b", captions.words).embedding) @ np.float64(images).T
     own = similarities[np.arange(1800), captions.example][:, np.newaxis]
     ranks = np.sum(similarities > own, axis=1)  # no two images are one
     flags = (

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from barlow_jax import runs
 from barlow_jax.errors import RunError
 from barlow_jax.running import status
 from barlow_jax.running.status import Status
@@ -134,7 +135,7 @@ def test_a_start_from_the_beginning_has_lost_all(tmp_path, clock):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"state": "training"}', "null", "\x00" * 40])
 def test_a_file_that_is_torn_is_none(tmp_path, clock, content):
     (tmp_path / "status.json").write_text(content)
-    assert status.read(tmp_path) is None
+    assert runs.saved_status(tmp_path) is None
     with _open(tmp_path) as one:
         one.begin(40)
     assert _figures(tmp_path)["starts"] == 1
@@ -202,8 +203,8 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     while not (tmp_path / "status.json").exists():
         time.sleep(0.01)
-    steps = [status.read(tmp_path)["step"] for _ in range(200)]
+    steps = [runs.saved_status(tmp_path)["step"] for _ in range(200)]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert steps == sorted(steps) and steps[-1] > steps[0]
-    assert status.read(tmp_path)["step"] >= steps[-1]
+    assert runs.saved_status(tmp_path)["step"] >= steps[-1]

@@ -1,0 +1,74 @@
+"""An encoder as one pure function of its weights and of images as they were decoded."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+
+from barlow_jax import configdict, files
+from barlow_jax.augment.views import normalize
+from barlow_jax.exports import card
+from barlow_jax.exports.encoder import Trained
+from barlow_jax.methods import HEADS
+from barlow_jax.networks.network import Network
+
+# Lowered for all of them, wherever it is exported.
+PLATFORMS = ("cpu", "tpu", "cuda")
+
+_NOTES = """\
+`images`: `[B, {size}, {size}, 3]` uint8 levels, any B; `features`: `[B, {width}]` float32. The normalisation is inside.
+It runs on {platforms}, and computes in {dtype}. {promise}"""
+
+Weights = Mapping[str, np.ndarray]
+
+
+def weights_of(trained: Trained) -> Weights:
+    """Parameters and running statistics by their path: `params/encoder/stages/0/0/conv1/kernel`."""
+    leaves, _ = jax.tree.flatten_with_path(_trees(trained))
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def encode(trained: Trained) -> Callable[[Weights, jax.Array], jax.Array]:
+    """`(weights, images) -> features`: `[B, image_size, image_size, 3]` uint8 levels to `[B, H]` float32.
+
+    They are the features that the evaluations read: normalised by view a's row of the recipe, computed in
+    `config.network.dtype`, with the running statistics.
+    """
+    network = dataclasses.replace(trained.config.network, branches="shared", remat=False, **HEADS)
+    names, treedef = list(weights_of(trained)), jax.tree.structure(_trees(trained))
+    normalization = trained.normalize
+
+    def function(weights: Weights, images: jax.Array) -> jax.Array:
+        trees = treedef.unflatten([weights[name] for name in names])
+        return Network(network).encode(
+            trees["params"], trees["batch_stats"], normalize(images, normalization)
+        )
+
+    return function
+
+
+def describe(trained: Trained, out: pathlib.Path, load: Sequence[str], promise: str) -> None:
+    """Writes `config.json` and `README.md` beside a function.
+
+    Args:
+      trained: the encoder.
+      out: the folder.
+      load: lines of Python that load the function and call it; `{out}` is the folder.
+      promise: sentences on which versions read it.
+    """
+    notes = _NOTES.format(
+        size=trained.image_size,
+        width=trained.num_features,
+        platforms=", ".join(PLATFORMS),
+        dtype=trained.config.network.dtype,
+        promise=promise,
+    )
+    inside = [line.replace("{out}/", "").replace("{out}", ".") for line in load]
+    files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
+    files.write_text(out / "README.md", card.text(trained, inside, notes=[notes]))
+
+
+def _trees(trained: Trained) -> dict:
+    return {"params": trained.params, "batch_stats": trained.batch_stats}

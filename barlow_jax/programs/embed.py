@@ -1,0 +1,146 @@
+"""Features of a split, or of the images in any folder, in a file; and a contact sheet of nearest neighbours."""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from barlow_jax import files
+from barlow_jax.config import Config
+from barlow_jax.data import splits
+from barlow_jax.errors import UserError
+from barlow_jax.evals import features, table_files
+from barlow_jax.evals.neighbors import nearest
+from barlow_jax.networks.encoders import width_of
+from barlow_jax.order import Share
+from barlow_jax.programs import contact_sheet, encoders
+from barlow_jax.programs.experiment import PIXELS, Experiment
+from barlow_jax.running.watched import watched
+from barlow_jax.types import FeatureTable
+
+
+def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+    out = pathlib.Path(args.out)
+    _check(args, out)
+    source = _open(config, args)
+    config = _of_few(config, source.num_examples)
+    width = config.data.image_size**2 * 3 if args.features == PIXELS else width_of(config.network)
+    if jax.process_index() == 0:
+        files.check_room(out.parent, 4 * source.num_examples * width)
+    experiment = Experiment.of(config)
+    encode, step = experiment.encoder(encoders.place(workdir, args), args.features)
+    table = _table(experiment, encode, source)
+    about = {
+        "features": args.features,
+        "step": step,
+        "encoder": config.network.encoder,
+        **({"images_of": args.images} if args.images else _split_of(config, args)),
+    }
+    written = {"out": str(out)}
+    if jax.process_index() == 0:
+        names = [_name(config, args, source, index) for index in table.index.tolist()]
+        table_files.write(out, table, names, about)
+        print(f"{len(names)} rows of {width} features: {out}", file=sys.stderr)
+        if args.nearest:
+            picture = out.with_suffix(".nearest.png")
+            _draw(config, args, source, table, names, picture)
+            written["nearest"] = str(picture)
+    return {
+        **about,
+        "images": len(table.index),
+        "width": width,
+        "broken_images": table.broken,
+        **written,
+    }
+
+
+def _check(args: argparse.Namespace, out: pathlib.Path) -> None:
+    table_files.check(out)
+    for flag, least in (("nearest", args.nearest), ("queries", args.queries)):
+        if least is not None and least < 1:
+            raise UserError(f"--{flag}: must be 1 or more, got {least}")
+
+
+def _open(config: Config, args: argparse.Namespace) -> splits.Split:
+    if args.images:
+        return splits.open_images(args.images)
+    split = _split_of(config, args)["split"]
+    source = splits.open_split(config.data, split)
+    if not source.num_examples:
+        raise UserError(f"--split: {split} of {config.data.name} is empty")
+    return source
+
+
+def _split_of(config: Config, args: argparse.Namespace) -> dict[str, str]:
+    return {"data": config.data.name, "split": args.split or config.data.eval_split}
+
+
+def _of_few(config: Config, num_images: int) -> Config:
+    """With no larger batches than there are images: the last one is padded with copies, which cost what images do."""
+    devices = jax.device_count()
+    most = -(-num_images // devices) * devices
+    return dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, most))
+
+
+def _table(experiment: Experiment, encode: features.Encode, source: splits.Split) -> FeatureTable:
+    """In the order of the data set."""
+    batches = watched(
+        experiment.eval_batches(source),
+        num_images=source.num_examples,
+        batch_size=experiment.config.eval_batch_size,
+    )
+    table = features.extract(encode, batches, experiment.layout)
+    if not len(table.index):
+        raise UserError(f"none of the {source.num_examples} images can be decoded")
+    if np.any(np.diff(table.index) < 0):  # several processes' rows, where the mesh has them in another order
+        order = np.argsort(table.index)
+        table = FeatureTable(*(rows[order] for rows in table[:3]))
+    return table._replace(broken=source.num_examples - len(table.index))
+
+
+def _name(config: Config, args: argparse.Namespace, source: splits.Split, index: int) -> str:
+    """A path relative to the folder, where there is one."""
+    root = args.images or (config.data.data_dir if config.data.name == "folder" else None)
+    name = source.broken.name(index)
+    return os.path.relpath(name, os.path.expanduser(root)) if root else name
+
+
+def _draw(
+    config: Config,
+    args: argparse.Namespace,
+    source: splits.Split,
+    table: FeatureTable,
+    names: list[str],
+    out: pathlib.Path,
+) -> None:
+    """A row a query: the image, and the nearest others with their cosines. Queries are spread evenly over the table."""
+    queries = np.linspace(0, len(table.index) - 1, min(args.queries, len(table.index))).astype(int)
+    rows, cosines = nearest(table.features, queries, args.nearest)
+    shown = np.concatenate([queries[:, np.newaxis], rows], axis=1)
+    (batch,) = source.eval_batches(
+        config.data, batch_size=shown.size, share=Share(), examples=table.index[shown.ravel()]
+    )
+    images = batch.views["eval"].reshape(*shown.shape, *batch.views["eval"].shape[1:])
+
+    def word(row: int) -> str:
+        label = table.labels[row]
+        return (
+            f"label {label}" if label.ndim == 0 and label >= 0 else _shortened(os.path.basename(names[row]))
+        )
+
+    captions = [
+        [word(row[0]), *(f"{cosine:.3f}  {word(n)}" for n, cosine in zip(row[1:], near, strict=True))]
+        for row, near in zip(shown, cosines, strict=True)
+    ]
+    titles = ["image", *(f"nearest {number}" for number in range(1, shown.shape[1]))]
+    contact_sheet.draw(images, out, titles=titles, captions=captions)
+    print(f"the nearest of {len(queries)} images: {out}", file=sys.stderr)
+
+
+def _shortened(name: str, most: int = 12) -> str:
+    return name if len(name) <= most else f"…{name[1 - most :]}"

@@ -1,0 +1,116 @@
+"""The encoder of a run in the form that another tool reads: a folder that is whole or not there."""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from barlow_jax import config as config_lib, files, provenance, runs
+from barlow_jax.config import Config
+from barlow_jax.errors import UserError
+from barlow_jax.exports import FORMATS
+from barlow_jax.exports.encoder import Trained
+from barlow_jax.programs import encoders
+from barlow_jax.programs.experiment import PRETRAINED, Experiment
+
+NEWEST, BEST = "newest", "best"
+
+
+def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+    """Writes --out; its results name the files, with what the format says of itself."""
+    jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
+    if workdir is None and not args.encoder:
+        raise UserError("--workdir: is missing; pass the run to export, or --encoder")
+    trained = read_trained(config, encoders.place(workdir, args), args.checkpoint)
+    trained = dataclasses.replace(trained, license=args.license)
+    out = pathlib.Path(args.out).resolve()
+    module = importlib.import_module(f"barlow_jax.exports.{FORMATS[args.format]}")
+    with files.new_folder(out) as draft:
+        told = module.write(trained, draft)
+    told["load"] = [line.replace("{out}", str(out)) for line in told.get("load", ())]
+    written = sorted(path for path in out.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in written)
+    of = f"step {trained.step}" if trained.step >= 0 else "a file"
+    print(f"{trained.name} of {of}: {len(written)} files, {size / 1e6:.1f} MB, in {out}", file=sys.stderr)
+    print("\n".join(told["load"]), file=sys.stderr)
+    return {
+        "format": args.format,
+        "out": str(out),
+        "step": trained.step,
+        "files": [path.relative_to(out).as_posix() for path in written],
+        "bytes": size,
+        **told,
+    }
+
+
+def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) -> Trained:
+    """The encoder of a run, of one of its checkpoints or of a file, on the host.
+
+    Args:
+      config: of the run.
+      where: as --encoder has it.
+      checkpoint: "newest" good one, "best" by the k-NN accuracy of metrics.jsonl, or a step in digits.
+
+    Raises:
+      UserError: there is no such encoder or checkpoint, or it is damaged.
+    """
+    # One device: what the run's mesh was is nothing to its encoder.
+    alone = dataclasses.replace(config, mesh=config_lib.Mesh(slices=1, projector="replicated"))
+    experiment = Experiment.of(alone, jax.devices()[:1])
+    state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
+    params, batch_stats = jax.device_get((state.params, state.batch_stats))
+    workdir = _workdir_of(where)
+    return Trained(
+        config, params, batch_stats, int(state.step), provenance.read(workdir), _results(workdir / "results")
+    )
+
+
+def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
+    """The checkpoint's folder; `where` itself for the newest, and for a file."""
+    if checkpoint == NEWEST:
+        return where
+    workdir = _workdir_of(where)
+    if workdir != where or not where.is_dir():
+        raise UserError(
+            f"--checkpoint={checkpoint}: {where} is one encoder; pass the workdir of a run, or leave --checkpoint out"
+        )
+    step = _best(workdir) if checkpoint == BEST else int(checkpoint)
+    return workdir / runs.CHECKPOINTS / str(step)
+
+
+def _workdir_of(where: pathlib.Path) -> pathlib.Path:
+    return where.parent.parent if where.parent.name == runs.CHECKPOINTS else where
+
+
+def _best(workdir: pathlib.Path) -> int:
+    """The step with the highest k-NN accuracy of those that have a checkpoint; of equal ones the newest."""
+    steps = runs.checkpoint_steps(workdir)
+    metrics = workdir / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]  # a run that goes on may be amid a line
+    scores = {row["step"]: row["knn_top1"] for row in rows if row.get("knn_top1") is not None}
+    measured = [step for step in steps if step in scores]
+    if not measured:
+        there = f"checkpoints of step {', '.join(map(str, steps))}" if steps else "no checkpoint"
+        raise UserError(
+            f"--checkpoint=best: {metrics} has no k-NN accuracy of a checkpoint that is there; {workdir} holds {there}: "
+            "pass one of those steps, or newest"
+        )
+    return max(measured, key=lambda step: (scores[step], step))
+
+
+def _results(folder: pathlib.Path) -> dict[str, Any]:
+    results = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            results[path.stem] = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(
+                f"{path} is not what was written there ({error}); remove it, or measure anew"
+            ) from None
+    return results

@@ -1,0 +1,85 @@
+"""One HTML file of one run or several; reads them, also while they go on, and writes nothing else."""
+
+import argparse
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+
+from barlow_jax import configdict, runs
+from barlow_jax.config import Config, Mesh
+from barlow_jax.errors import RunError, UserError
+from barlow_jax.programs.experiment import Experiment
+from barlow_jax.programs.look import look
+from barlow_jax.report import facts, page, reading
+from barlow_jax.running import lock
+
+
+def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Of all of `args.workdirs`; the network that is looked at is the first one's.
+
+    Returns:
+      `out`, `bytes`, `runs` by name, `sections`, `moments` (the steps at which the network was looked at), `seconds`.
+    """
+    del config  # the runs have their own
+    started = time.monotonic()
+    out = pathlib.Path(args.out) if args.out else workdir / "report.html"
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out: needs a file that ends in .html, got {out}")
+    if args.chip_hour_price is not None and not args.chip_hour_price >= 0:
+        raise UserError(f"--chip_hour_price: must not be negative, got {args.chip_hour_price}")
+    read = [reading.read_run(pathlib.Path(place)) for place in args.workdirs]
+    seen, why_not = _look(workdir, args) if args.images else (None, "Left out by --no-images.")
+    written = page.write(read, seen, out, chip_hour_price=args.chip_hour_price, why_not=why_not)
+    print(f"the report is {out} ({written['bytes'] / 1e6:.1f} MB)", file=sys.stderr)
+    return {
+        "out": str(out),
+        **{name: written[name] for name in ("bytes", "runs", "sections")},
+        "moments": [moment.step for moment in seen.moments] if seen else [],
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[facts.Look | None, str | None]:
+    """None and why, which is also said here, where the run's data set or its checkpoints are not at hand.
+
+    Raises:
+      UserError: an override is wrong.
+    """
+    config = _config(workdir, args.overrides)
+    if config is None:
+        return None, "The run's config.json cannot be read: its network could not be looked at."
+    if lock.holder(workdir):
+        jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
+    try:
+        return look(Experiment.of(config), workdir), None
+    except (UserError, RunError, OSError) as error:
+        print(
+            f"warning: {error}\nwarning: what the network makes of images is left out of the report; where the data "
+            "set lies elsewhere, --config.data.data_dir=... helps",
+            file=sys.stderr,
+        )
+        return None, f"The network could not be looked at: {error}"
+
+
+def _config(workdir: pathlib.Path, overrides: Sequence[tuple[str, str]]) -> Config | None:
+    """The run's, on the mesh of this machine; None where it cannot be read, which is said already.
+
+    Raises:
+      UserError: an override is wrong.
+    """
+    try:
+        saved = runs.saved_config(workdir)
+    except UserError:
+        return None
+    if saved is None:
+        return None
+    tree, _ = runs.complete(saved)
+    if problems := configdict.apply_overrides(tree, overrides):
+        raise UserError(problems[0])
+    config, _ = configdict.from_tree(tree)
+    return dataclasses.replace(config, mesh=Mesh())

@@ -1,0 +1,71 @@
+"""The summary of C against numpy.corrcoef, which holds all of it."""
+
+import numpy as np
+import pytest
+
+from barlow_jax.evals import correlation
+from barlow_jax.evals.correlation import EDGES, correlate
+
+
+def _views(rows, width, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(rows, width)) @ rng.normal(size=(width, width)) + 3
+    return (z + rng.normal(size=z.shape)).astype(np.float32), (5 * z + rng.normal(size=z.shape)).astype(
+        np.float32
+    )
+
+
+def _expected(z_a, z_b):
+    width = z_a.shape[1]
+    return np.corrcoef(np.float64(z_a), np.float64(z_b), rowvar=False)[:width, width:]
+
+
+def test_a_narrow_matrix_is_shown_as_it_is():
+    z_a, z_b = _views(40, 9)
+    made, expected = correlate(z_a, z_b), _expected(z_a, z_b)
+    assert made.features_per_cell == 1
+    np.testing.assert_allclose(made.cells, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("width", "most_cells", "cells"), [(24, 8, 8), (23, 8, 8), (25, 8, 7), (9, 8, 5)])
+@pytest.mark.parametrize("held", [1, 150, 10**6])
+def test_of_a_wide_one_each_cell_is_the_root_mean_square_of_its_block(
+    width, most_cells, cells, held, monkeypatch
+):
+    monkeypatch.setattr(correlation, "_ENTRIES", held)
+    z_a, z_b = _views(30, width)
+    made, expected = correlate(z_a, z_b, most_cells=most_cells), _expected(z_a, z_b)
+    k = -(-width // most_cells)
+    assert made.features_per_cell == k and made.cells.shape == (cells, cells)
+    for i, j in np.ndindex(made.cells.shape):
+        block = expected[i * k : i * k + k, j * k : j * k + k]
+        assert made.cells[i, j] == pytest.approx(np.sqrt(np.mean(block**2)), abs=1e-12)
+
+
+@pytest.mark.parametrize("most_cells", [256, 8])
+@pytest.mark.parametrize("held", [1, 150, 10**6])
+def test_histograms_count_every_value_once(most_cells, held, monkeypatch):
+    monkeypatch.setattr(correlation, "_ENTRIES", held)
+    z_a, z_b = _views(30, 20)
+    made, expected = correlate(z_a, z_b, most_cells=most_cells), _expected(z_a, z_b)
+    off = expected[~np.eye(20, dtype=bool)]
+    np.testing.assert_array_equal(made.diagonal.counts, np.histogram(np.diag(expected), EDGES)[0])
+    np.testing.assert_array_equal(made.off_diagonal.counts, np.histogram(off, EDGES)[0])
+    assert made.diagonal.counts.sum() == 20 and made.off_diagonal.counts.sum() == 380
+    assert made.off_diagonal.counts.min() >= 0
+
+
+def test_perfect_agreement_is_counted_at_the_end_of_the_scale():
+    z, _ = _views(30, 6)
+    made = correlate(z, -z)
+    assert made.diagonal.counts[0] == 6 and made.diagonal.counts.sum() == 6
+
+
+@pytest.mark.parametrize("feature", [np.zeros(30), np.full(30, 0.1), np.linspace(1e4, 1e4 + 1e-3, 30)])
+def test_a_feature_that_is_constant_up_to_rounding_correlates_with_none(feature):
+    z_a, z_b = _views(30, 5)
+    others = correlate(z_a, z_b).cells
+    z_a[:, 2] = feature
+    made = correlate(z_a, z_b).cells
+    assert not made[2].any()
+    np.testing.assert_array_equal(np.delete(made, 2, 0), np.delete(others, 2, 0))

@@ -1,0 +1,1 @@
+from trained_encoders import features, noise, small, trained  # noqa: F401

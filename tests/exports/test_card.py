@@ -1,0 +1,161 @@
+"""The card against YAML's own reader, and against what a run's files say and do not say."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from barlow_jax.config import Config, Data, Network, Objective, Train
+from barlow_jax.exports import card
+from barlow_jax.exports.citations import PAPERS
+from barlow_jax.exports.encoder import Trained
+from barlow_jax.methods import NEEDS, BarlowTwins
+
+CONFIG = Config(
+    data=Data(name="cifar10", eval_split="test", image_size=24, eval_resize=28, data_dir="/home/me/secret"),
+    network=Network(encoder="resnet18", dtype="float32"),
+    objective=Objective(barlow_twins=BarlowTwins(off_diagonal_weight=0.01)),
+    train=Train(num_epochs=80.0, compilation_cache="/home/me/cache"),
+)
+ENTRY = {
+    "version": "0.1.0", "commit": "abc123", "python": "3.11.2", "platform": "Linux", "packages": {"jax": "0.10.2"},
+    "devices": {"kind": "TPU v5e", "count": 16, "processes": 4}, "command": ["pretrain", "--workdir", "/home/me/run"],
+    "starts": 3, "first": "2026-01-01T00:00:00+00:00", "last": "2026-01-02T00:00:00+00:00",
+}  # fmt: skip
+PROBE = {"linear": {"0.01": {"top1": 41.04, "top5": 70.0}, "1": {"top1": 91.26, "top5": 99.0}}}
+KNN = {"knn": {"1": {"k20": 88.88, "euclidean5": 87.0}}}
+
+
+@pytest.fixture
+def trained():
+    def make(step=100, results=None, **changes):
+        return Trained(dataclasses.replace(CONFIG, **changes), {}, {}, step, [ENTRY], results or {})
+
+    return make
+
+
+def _text(trained, **more):
+    return card.text(trained, ["import timm"], library="timm", **more)
+
+
+def _section(text, title):
+    return text.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def _front(text):
+    before, front, _ = text.split("---\n", 2)
+    assert before == ""
+    return yaml.safe_load(front)
+
+
+def test_the_front_matter_is_what_the_hub_reads(trained):
+    given = dataclasses.replace(trained(), license="cc-by-nc-4.0")
+    assert _front(_text(given)) == {
+        "library_name": "timm",
+        "pipeline_tag": "image-feature-extraction",
+        "license": "cc-by-nc-4.0",
+        "tags": ["image-feature-extraction", "timm", "self-supervised-learning", "barlow-twins"],
+        "datasets": ["uoft-cs/cifar10"],
+    }
+    assert "`cc-by-nc-4.0`" in _section(_text(given), "Licence")
+    front = _front(_text(trained(data=Data(name="folder", data_dir="/home/me"))))
+    assert front["license"] == "other" and "datasets" not in front
+
+
+def test_a_word_that_yaml_would_misread_stays_a_word(trained):
+    assert _front(_text(dataclasses.replace(trained(), license="no: [x")))["license"] == "no: [x"
+
+
+def test_the_training_is_told_and_no_folder_of_its_owner(trained):
+    results = {"pretrain": {"step": 200, "epochs": 40.0}}
+    text = _text(trained(results=results))
+    told = _section(text, "Training")
+    assert (
+        "100 updates, 20 epochs, of a schedule of 80 epochs" in told
+        and "the split `train` of `cifar10`" in told
+    )
+    assert "| `objective.barlow_twins.off_diagonal_weight` | `0.01` | `0.0051` |" in told
+    assert "| `data.image_size` | `24` | `224` |" in told and "`network.width`" not in told
+    assert "/home/me" not in text
+    assert "epochs," not in _section(_text(trained()), "Training").replace("of a schedule of 80 epochs,", "")
+
+
+def test_settings_of_a_method_that_was_not_used_are_left_out(trained):
+    objective = Objective(name="vicreg", barlow_twins=BarlowTwins(off_diagonal_weight=0.01))
+    text = _text(trained(objective=objective))
+    assert "off_diagonal_weight" not in text and "| `objective.name` | `vicreg` | `barlow_twins` |" in text
+    assert "@inproceedings{bardes2022vicreg," in text and "@inproceedings{zbontar2021barlow," in text
+
+
+def test_accuracies_stand_beside_the_untrained_encoder(trained):
+    results = {
+        "probe": {"step": 100, **PROBE},
+        "probe-untrained": {"step": 0, "linear": {"1": {"top1": 70.0}}},
+        "knn": {"step": 100, **KNN},
+    }
+    rows = [
+        line
+        for line in _section(_text(trained(results=results)), "Results").splitlines()
+        if line.startswith("|")
+    ]
+    assert rows == [
+        "| | untrained | pretrained |",
+        "|---|---|---|",
+        "| linear, 1 % of labels | not measured | 41.0 |",
+        "| linear, 100 % of labels | 70.0 | 91.3 |",
+        "| k-NN 20, 100 % of labels | not measured | 88.9 |",
+        "| k-NN 5, Euclidean, 100 % of labels | not measured | 87.0 |",
+    ]
+
+
+def test_what_evaluate_measured_is_shown_with_the_pixels(trained):
+    pixels = {"linear": {"1": {"top1": 38.4}}}
+    results = {
+        "evaluate": {
+            "pixels": pixels,
+            "untrained": {"step": 0, **PROBE},
+            "pretrained": {"step": 100, **PROBE},
+        }
+    }
+    told = _section(_text(trained(results=results)), "Results")
+    assert "| linear, 100 % of labels | 38.4 | 91.3 | 91.3 |" in told
+
+
+def test_results_of_another_step_are_not_these_weights(trained):
+    told = _section(_text(trained(step=50, results={"probe": {"step": 100, **PROBE}})), "Results")
+    assert told.strip() == "Not measured for these weights (of step 100 there are results)."
+    assert _section(_text(trained()), "Results").strip() == "Not measured for these weights."
+
+
+def test_of_weights_from_a_file_nothing_is_claimed(trained):
+    given = dataclasses.replace(trained(step=-1), provenance=[])
+    text = _text(given)
+    assert _section(text, "Training").strip() == "Not recorded."
+    assert "What made the weights is not recorded." in text and "resnet18, weights from a file" in text
+    assert "datasets" not in _front(text) and "self-supervised-learning" not in _front(text)["tags"]
+
+
+def test_the_code_and_its_devices_are_told_and_no_command(trained):
+    told = _section(_text(trained()), "Code")
+    for words in (
+        "barlow_jax 0.1.0, commit `abc123`, Python 3.11.2, on 16 x TPU v5e",
+        "jax 0.10.2",
+        "Started 3 times",
+    ):
+        assert words in told
+    assert "--workdir" not in told
+
+
+def test_a_network_with_a_classifier_had_labels(trained):
+    network = Network(encoder="resnet18", projector=(), num_classes=10)
+    given = trained(network=network, objective=Objective(name="classification"))
+    text = _text(given)
+    assert "Pretrained with labels by classification" in text
+    assert "self-supervised-learning" not in _front(text)["tags"]
+
+
+def test_every_method_has_its_paper():
+    assert set(PAPERS) == set(NEEDS) - {"classification"}
+    for paper in PAPERS.values():
+        entry = paper.bibtex()
+        assert entry.count("{") == entry.count("}") and entry.startswith("@") and str(paper.year) in entry

@@ -1,0 +1,21 @@
+"""What the record says of an encoder, against the papers' figures."""
+
+from barlow_jax.config import Config, Network
+from barlow_jax.exports.encoder import Trained
+
+
+def _trained(**network):
+    return Trained(Config(network=Network(**network)), {"encoder": {}}, {}, 7)
+
+
+def test_the_papers_encoder_is_told_as_it_is():
+    trained = _trained()
+    assert (trained.name, trained.num_features) == ("resnet50", 2048)
+    assert (trained.image_size, trained.eval_resize) == (224, 256)
+    assert (trained.normalize.mean, trained.normalize.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert trained.is_resnet
+
+
+def test_a_transformer_is_no_resnet():
+    trained = _trained(encoder="vit_small")
+    assert trained.num_features == 384 and not trained.is_resnet

@@ -1,0 +1,48 @@
+"""The pure function against the encoder as the evaluations run it."""
+
+import dataclasses
+
+import jax
+from jax import export
+import numpy as np
+import pytest
+
+from barlow_jax.evals import features
+from barlow_jax.exports import function
+from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.methods import HEADS
+from barlow_jax.networks import vit
+from barlow_jax.networks.network import Network
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_features_are_those_of_the_evaluations(small, noise, dtype):
+    subject = small(dtype=dtype)
+    images = noise(5)
+    network = Network(dataclasses.replace(subject.config.network, **HEADS))
+    encoder = features.make_encoder(network, Layout(make_mesh(jax.devices()[:1])), subject.normalize)
+    expected = encoder(subject.params, subject.batch_stats, images)
+    found = jax.jit(function.encode(subject))(function.weights_of(subject), images)
+    assert found.shape == (5, subject.num_features) and found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_are_all_arrays_by_their_path(small):
+    subject = small()
+    weights = function.weights_of(subject)
+    trees = (subject.params, subject.batch_stats)
+    assert len(weights) == len(jax.tree.leaves(trees))
+    block = subject.params["encoder"]["stages"][1][0]
+    np.testing.assert_array_equal(weights["params/encoder/stages/1/0/conv1/kernel"], block["conv1"]["kernel"])
+    np.testing.assert_array_equal(
+        weights["batch_stats/encoder/norm/var"], subject.batch_stats["encoder"]["norm"]["var"]
+    )
+
+
+@pytest.mark.parametrize("encoder", ["resnet10", "vit_tiny"])
+def test_the_number_of_images_may_be_a_symbol(small, encoder, monkeypatch):
+    monkeypatch.setitem(vit.SIZES, "vit_tiny", (192, 1, 3))  # one block, as its twelve are
+    subject = small(encoder=encoder)
+    images = jax.ShapeDtypeStruct((*export.symbolic_shape("b"), 16, 16, 3), np.uint8)
+    features = jax.eval_shape(function.encode(subject), function.weights_of(subject), images)
+    assert str(features.shape) == f"(b, {subject.num_features})"

@@ -1,0 +1,51 @@
+"""The SavedModel as TensorFlow reads it, against the encoder."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from barlow_jax import configdict
+from barlow_jax.errors import UserError
+from barlow_jax.exports import function, savedmodel
+
+
+def test_the_signature_gives_the_encoders_features_of_any_batch(small, noise, features, tmp_path, relative):
+    subject, folder = small(), tmp_path
+    savedmodel.write(subject, folder)
+    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    assert serve.structured_input_signature[1]["images"] == tf.TensorSpec(
+        [None, 16, 16, 3], tf.uint8, "images"
+    )
+    assert serve.structured_outputs["features"].shape.as_list() == [None, subject.num_features]
+    for number in (1, 7):
+        found = serve(images=tf.constant(noise(number)))["features"].numpy()
+        assert found.dtype == np.float32
+        assert relative(found, features(subject, noise(number))) < 1e-5
+
+
+def test_the_weights_are_in_the_variables_alone_and_the_config_beside_them(small, tmp_path):
+    subject, folder = small(width=64), tmp_path
+    told = savedmodel.write(subject, folder)
+    weights = function.weights_of(subject)
+    size = sum(array.nbytes for array in weights.values())
+    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    assert size > 4e6 and sizes["variables.data-00000-of-00001"] < 1.05 * size
+    assert sizes["saved_model.pb"] < 3e5
+    loaded = tf.saved_model.load(str(folder)).weights
+    assert loaded.keys() == weights.keys()
+    for name, value in weights.items():
+        np.testing.assert_array_equal(loaded[name], value)
+    config, problems = configdict.from_tree(json.loads((folder / "config.json").read_text()))
+    assert config == subject.config and not problems
+    readme = (folder / "README.md").read_text()
+    assert all(line.replace("{out}", ".") in readme for line in told["load"])
+
+
+def test_where_tensorflow_is_not_installed_the_remedy_is_named(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match="install tensorflow, or use --format jax"):
+        savedmodel.write(small(), tmp_path)
+    assert not list(tmp_path.iterdir())

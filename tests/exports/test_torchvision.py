@@ -1,0 +1,88 @@
+"""The torchvision folder: keys and bits without torch. What torch makes of it is in tests/interop."""
+
+import jax
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from barlow_jax.config import Config, Data, Network
+from barlow_jax.errors import UserError
+from barlow_jax.exports import torchvision
+from barlow_jax.exports.encoder import Trained
+from barlow_jax.networks import weights
+from barlow_jax.recipe import Normalize, Recipe, View
+
+
+def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_path):
+    given = trained(encoder="resnet18", width=8)
+    told = torchvision.write(given, tmp_path)
+    read = weights.read(tmp_path / "encoder.safetensors").encoder
+    assert (read.name, read.width, read.stem) == ("resnet18", 8, "imagenet")
+    trees = given.params["encoder"], given.batch_stats["encoder"]
+    jax.tree.map(np.testing.assert_array_equal, (read.params, read.batch_stats), trees)
+    with safe_open(tmp_path / "encoder.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt"}
+        assert len(file.keys()) == told["keys"] == 120  # torchvision's 122 less fc
+
+
+def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    told = torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    assert (
+        told["pth"].startswith("not written: torch is not installed")
+        and not (tmp_path / "encoder.pth").exists()
+    )
+
+
+def test_where_torch_fails_the_reason_is_told(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr(torchvision, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
+    told = torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    assert "libtorch.so is another machine's" in told["pth"] and (tmp_path / "encoder.safetensors").exists()
+
+
+def test_a_transformer_is_refused_with_the_formats_that_take_it(tmp_path):
+    given = Trained(Config(network=Network(encoder="vit_tiny")), {}, {}, 1)
+    with pytest.raises(UserError, match=r"vit_tiny has no keys .* use --format timm, orbax or jax"):
+        torchvision.write(given, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_normalised_otherwise_is_told_to_detectron2():
+    half = View(normalize=Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+    given = Trained(Config(recipe=Recipe({"a": half, "b": View()})), {}, {}, 1)
+    assert torchvision.fits_detectron(given)
+    assert (
+        'MODEL.PIXEL_MEAN "[127.5, 127.5, 127.5]" MODEL.PIXEL_STD "[63.75, 63.75, 63.75]"'
+        in torchvision._pixels(given)
+    )
+    assert not torchvision._pixels(Trained(Config(), {}, {}, 1))
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ({"encoder": "resnet50"}, "model = torchvision.models.resnet50()"),
+        (
+            {"encoder": "resnet200", "width": 64},
+            "ResNet(torchvision.models.resnet.Bottleneck, [3, 24, 36, 3])",
+        ),
+        ({"encoder": "resnet18", "stem": "cifar"}, "torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)"),
+        (
+            {"encoder": "resnet50", "width": 128},
+            "_make_layer(torchvision.models.resnet.Bottleneck, 1024, 3, stride=2)",
+        ),
+        ({"encoder": "resnet8"}, "model.layer4 = torch.nn.Identity()"),
+        ({"encoder": "resnet18", "batch_norm_epsilon": 1e-3}, "eps=0.001"),
+    ],
+)
+def test_how_to_build_it_is_told(trained, network, words):
+    lines = torchvision.build(Trained(Config(network=Network(**network)), {}, {}, 1))
+    assert words in "\n".join(lines) and compile("\n".join(lines), "told", "exec")
+
+
+def test_the_card_says_what_the_images_are(trained, tmp_path):
+    torchvision.write(trained(Data(image_size=32, eval_resize=36), encoder="resnet8", width=8), tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "resized to 36 pixels" in card and "32 x 32" in card
+    assert 'load_file("encoder.safetensors")' in card and "etectron" not in card

@@ -1,0 +1,118 @@
+"""timm loads what was exported for it: the same features, the same images from a file, the same k-NN accuracy."""
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+from sklearn.datasets import load_sample_image
+
+from barlow_jax.config import Data
+from barlow_jax.configdict import from_tree
+from barlow_jax.data import splits
+from barlow_jax.data.views import evaluation_crop
+from barlow_jax.exports import timm
+from barlow_jax.order import Share
+from barlow_jax.programs.knn import knn
+from barlow_jax.runs import saved_config
+from barlow_jax.types import FeatureTable
+
+pytestmark = pytest.mark.interop
+LOAD = """
+import timm, torch
+model = timm.create_model("local-dir:{out}", pretrained=True).eval()
+config = timm.data.resolve_model_data_config(model)
+"""
+FORWARD = (
+    LOAD
+    + """
+mean, std = (torch.tensor(config[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+images = torch.from_numpy(given[0]).permute(0, 3, 1, 2)
+with torch.no_grad():
+    give(torch.cat([model((part / 255 - mean) / std) for part in images.split(256)]).numpy())
+"""
+)
+SMALL = Data(image_size=64, eval_resize=64)
+EVERY_KIND = [
+    (SMALL, {"encoder": "resnet18"}),
+    (SMALL, {"encoder": "resnet50"}),
+    (SMALL, {"encoder": "resnet8"}),
+    (SMALL, {"encoder": "resnet10"}),
+    (SMALL, {"encoder": "resnet50", "width": 32}),
+    (Data(image_size=48, eval_resize=48), {"encoder": "vit_tiny", "patch": 8}),
+    (Data(), {"encoder": "vit_small"}),
+]
+
+
+def _written(given, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    timm.write(given, out)
+    return out
+
+
+@pytest.mark.parametrize(("data", "network"), EVERY_KIND, ids=str)
+def test_the_features_are_ours(trained, features, other_tool, images, relative, tmp_path, data, network):
+    given = trained(data, **network)
+    out, batch = _written(given, tmp_path), images(data.image_size)
+    theirs = other_tool("timm", FORWARD.format(out=out), batch)
+    ours = features(given, batch)
+    assert ours.shape == (3, given.num_features) and np.ptp(ours) > 0.1
+    assert relative(theirs, ours) < 1e-4
+
+
+@pytest.mark.parametrize("network", [{"encoder": "resnet10"}, {"encoder": "resnet50", "width": 16}], ids=str)
+def test_what_the_config_says_is_what_timm_makes_of_it(trained, other_tool, tmp_path, network):
+    """The feature map's size, the width, a new classifier for fine-tuning, and every key taken."""
+    given = trained(Data(image_size=97, eval_resize=110), **network)
+    code = (LOAD + """
+grid = model.forward_features(torch.zeros(1, *config["input_size"])).shape[-2:]
+tuned = timm.create_model("local-dir:{out}", pretrained=True, num_classes=7).eval()
+said = model.pretrained_cfg
+assert tuned(torch.zeros(1, 3, 97, 97)).shape == (1, 7)
+assert dict(tuned.named_modules())[said["classifier"]].out_features == 7
+assert isinstance(dict(model.named_modules())[said["first_conv"]], torch.nn.Conv2d)
+give(np.array([model.num_features, model.num_classes, *grid, *said["pool_size"]]))
+""").format(out=_written(given, tmp_path))  # fmt: skip
+    np.testing.assert_array_equal(other_tool("timm", code), [given.num_features, 0, 4, 4, 4, 4])
+
+
+@pytest.mark.parametrize(("size", "resize"), [(224, 256), (32, 36), (97, 97), (60, 91)])
+@pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
+def test_an_image_goes_the_way_that_it_went_here(trained, other_tool, tmp_path, size, resize, name):
+    """timm's transform of a file's pixels, against our evaluation crop and normalisation."""
+    given = trained(Data(image_size=size, eval_resize=resize), encoder="resnet8")
+    picture = load_sample_image(name)[: 427 - size % 7, : 640 - size % 5]
+    code = (LOAD + """
+from PIL import Image
+give(timm.data.create_transform(**config)(Image.fromarray(given[0])).numpy())
+""").format(out=_written(given, tmp_path))  # fmt: skip
+    theirs = other_tool("timm", code, picture)
+    assert Image.fromarray(picture).mode == "RGB"
+    levels = np.asarray(evaluation_crop(picture, resize=resize, size=size))
+    ours = (levels / 255 - given.normalize.mean) / given.normalize.std
+    np.testing.assert_allclose(theirs.transpose(1, 2, 0), ours, atol=2e-6)
+
+
+def test_the_knn_accuracy_through_timm_is_ours(program, config_file, other_tool, tmp_path):
+    """Of a run on the digits at 32 pixels, through every program's entry point."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    flags = [f"--config.{key}" for key in (
+        "data.image_size=32", "data.eval_resize=32", "network.encoder=resnet10", "network.stem=imagenet",
+        "network.width=64", "train.max_steps=6", "monitor.every_epochs=0", "train.batch_size=64",
+    )]  # fmt: skip
+    program("pretrain", "--config", config_file, "--workdir", run, *flags)
+    ours, _ = program("knn", "--workdir", run)
+    program("export", "--workdir", run, "--format", "timm", "--out", out)
+    config, problems = from_tree(saved_config(run))
+    assert not problems
+    tables = []
+    for split in (config.data.train_split, config.data.eval_split):
+        source = splits.open_split(config.data, split)
+        batches = source.eval_batches(config.data, batch_size=config.eval_batch_size, share=Share())
+        batch = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
+        real = batch.index >= 0
+        theirs = other_tool("timm", FORWARD.format(out=out), batch.views["eval"][real])
+        tables.append(FeatureTable(theirs, batch.labels[real], batch.index[real]))
+    measured = knn(config, *tables)
+    assert ours["step"] == 6 and ours["knn"]["1"]["k20"] > 50
+    assert measured["knn"] == ours["knn"]

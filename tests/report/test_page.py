@@ -1,0 +1,237 @@
+"""The page as a parser sees it; test_browser.py opens it."""
+
+from html.parser import HTMLParser
+import json
+import math
+
+import pytest
+import reported
+
+from barlow_jax.report import page
+
+SECTIONS = [
+    "summary",
+    "curves",
+    "evaluations",
+    "correlation",
+    "spectra",
+    "views",
+    "neighbours",
+    "map",
+    "setup",
+    "plan",
+]
+_VOID = {"br", "img", "link", "meta"}
+HOSTILE = "</script><script>alert(1)</script>\"'&<img src=https://example.com/x>"
+
+
+class Parsed(HTMLParser):
+    """Elements, what they refer to, and their text; every one that is opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.references, self.anchors, self.text, self.data = [], [], [], [], []
+        self._open = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.references += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "action", "poster")
+        ]
+        self.anchors += [value for name, value in attrs if name == "id"]
+        if tag not in _VOID:
+            self._open.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop()[0] == tag
+
+    def handle_data(self, data):
+        tag, attrs = self._open[-1] if self._open else ("", {})
+        if tag == "script" and attrs.get("type") == "application/json":
+            self.data.append(json.loads(data, parse_constant=lambda name: pytest.fail(f"{name} in JSON")))
+        elif tag not in ("script", "style"):
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join("".join(self.text).split())
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(runs, look=None, price=None):
+        result = page.write(runs, look, tmp_path / "report.html", chip_hour_price=price)
+        text = (tmp_path / "report.html").read_text()
+        assert result["bytes"] == len(text.encode())
+        assert result["sections"] == SECTIONS
+        return Parsed(text)
+
+    return write
+
+
+def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path):
+    run = reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()})
+    parsed = written([run], reported.look(), 1.5)
+    assert [anchor for anchor in parsed.anchors if anchor in SECTIONS] == SECTIONS
+    assert {f"#{anchor}" for anchor in SECTIONS} <= set(parsed.references)
+    assert all(reference.startswith(("#", "data:")) for reference in parsed.references)
+    style = (tmp_path / "report.html").read_text().split("</style>")[0]
+    assert "url(" not in style and "@import" not in style
+    policy = next(a["content"] for t, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert not [a for t, a in parsed.tags if t == "script" and "src" in a]
+    assert all(
+        attrs.get("alt") for tag, attrs in parsed.tags if tag == "img" and "matrix" not in attrs["class"]
+    )
+    assert all(attrs.get("aria-label") for _, attrs in parsed.tags if attrs.get("class") == "chart")
+    assert (tmp_path / "report.html").stat().st_size < 5e6
+    words = parsed.words
+    assert "Is it healthy?Healthy" in words and "Is it good?Better than no training" in words
+    for part in (
+        "4.00 chip-hours on 4 chips",
+        "Price: 6.00, at 1.50 a chip-hour",
+        "Goodput 90.0%: 54 min 00 s",
+    ):
+        assert part in words
+    assert "which the defaults are: 7 keys." in words and "resnet50" in words
+    assert "python -m barlow_jax pretrain --workdir 'runs/my digits'" in words
+    assert "0123456789ab" in words and "(with changed files)" in words
+
+
+def test_every_chart_is_one_of_vega_lite_with_labelled_axes(written):
+    data = written([reported.run()], reported.look()).data
+    assert len(data) > 15
+    for spec in data:
+        if isinstance(spec, list):  # thumbnails
+            assert len(spec) == 24 and all(url.startswith("data:image/") for url in spec)
+            continue
+        assert "$schema" not in spec and spec["width"] == "container"
+        for layer in spec.get("layer", [spec]):
+            axes = [layer["encoding"][axis] for axis in ("x", "y") if axis in layer["encoding"]]
+            rule = layer["mark"]["type"] == "rule"
+            assert (
+                all("title" in axis and (axis["title"] or axis["field"] == "classifier") for axis in axes)
+                or rule
+            )
+
+
+def test_what_is_not_a_number_is_a_gap_and_is_said(written):
+    losses = [math.nan if row == 7 else None if row == 9 else 300.0 - row for row in range(20)]
+    parsed = written([reported.run(metrics=reported.metrics(20, loss=losses))])
+    assert "The loss is not finite in 2 of 20 rows, the first at step 800." in parsed.words
+    (spec,) = [spec for spec in parsed.data if _axis(spec) == "loss"]
+    assert [row["value"] for row in _rows(spec)][6:10] == [294, None, 292, None]
+
+
+def test_a_peak_in_many_rows_is_still_there(written):
+    losses = [100.0] * 9000
+    losses[4321] = 5000.0
+    (spec,) = [
+        s
+        for s in written([reported.run(metrics=reported.metrics(9000, loss=losses))]).data
+        if _axis(s) == "loss"
+    ]
+    values = [row["value"] for row in _rows(spec)]
+    assert len(values) <= 600 and max(values) == 5000
+
+
+def test_names_and_values_that_are_markup_are_text(written, tmp_path):
+    run = reported.run(
+        HOSTILE,
+        changes={"data.name": HOSTILE, "data.data_dir": HOSTILE},
+        provenance=[
+            reported.entry(command=["pretrain", HOSTILE], commit=HOSTILE, packages={HOSTILE: HOSTILE})
+        ],
+        status=reported.status(state="stopped", why=HOSTILE),
+        results={
+            "evaluate": reported.evaluate(),
+            "plan": reported.plan(fits=False, why=HOSTILE, remedies=[HOSTILE]),
+        },
+    )
+    parsed = written([run, reported.run("other")], reported.look())
+    scripts = [attrs for tag, attrs in parsed.tags if tag == "script"]
+    assert len([attrs for attrs in scripts if "type" not in attrs]) == 2, "the library and the page's own"
+    assert not [value for value in parsed.references if "example.com" in value]
+    assert HOSTILE in "".join(parsed.text)
+    assert any(row.get("run") == HOSTILE for spec in parsed.data for row in _rows(spec))
+
+
+def test_several_runs_are_one_colour_each_and_side_by_side(written):
+    runs = [
+        reported.run("one"),
+        reported.run("two", changes={"objective.name": "byol"}),
+        reported.run("three"),
+    ]
+    parsed = written(runs)
+    (loss,) = [spec for spec in parsed.data if _axis(spec) == "loss"]
+    scale = loss["encoding"]["color"]["scale"]
+    assert scale["domain"] == ["one", "two", "three"] and len(set(scale["range"])) == 3
+    assert {row["run"] for row in _rows(loss)} == {"one", "two", "three"}
+    assert any(param.get("bind") == "legend" for param in loss["params"])
+    assert "one, two, three" in parsed.words and "BYOL on digits" in parsed.words
+
+
+def test_runs_whose_folders_are_called_alike_are_told_apart(written, tmp_path):
+    runs = [reported.run("0", workdir=tmp_path / name / "0") for name in ("a", "b", "b")]
+    (loss,) = [spec for spec in written(runs).data if _axis(spec) == "loss"]
+    assert loss["encoding"]["color"]["scale"]["domain"] == [
+        str(tmp_path / "a/0"), str(tmp_path / "b/0"), f"{tmp_path / 'b/0'} (2)",
+    ]  # fmt: skip
+
+
+def test_a_run_with_nothing_has_a_page_that_says_so(written):
+    bare = reported.run(config={}, changed={}, provenance=[], status=None, metrics=[], results={})
+    words = written([bare]).words
+    for part in (
+        "There is no status.json: whether it finished cannot be told.", "No loss was written yet.",
+        "metrics.jsonl is missing", "python -m barlow_jax evaluate --workdir runs/digits",
+        "The network of digits was not looked at: there is no checkpoint",
+        "config.json is missing", "there is no provenance.json",
+        "How long it took is not recorded", "There is no plan.", "python -m barlow_jax plan",
+    ):  # fmt: skip
+        assert part in words
+
+
+def test_supervised_runs_have_no_embeddings_and_that_is_said(written):
+    names = (
+        "step",
+        "epoch",
+        "loss",
+        "images_per_second",
+        "data_wait_share",
+        "skipped_steps",
+        "broken_images",
+    )
+    rows = [
+        {name: row[name] for name in names if name in row} | {"top1": 0.5} for row in reported.metrics()[:-1]
+    ]
+    run = reported.run(metrics=rows, changes={"objective.name": "classification", "network.projector": ()})
+    parsed = written([run], reported.look(embeddings=False))
+    assert "No embeddings were measured, so none can have collapsed." in parsed.words
+    assert "This run has no embeddings." in parsed.words
+    assert "top-1, %" in {_axis(spec) for spec in parsed.data}
+
+
+def test_images_of_photographs_stay_small(written, tmp_path):
+    written([reported.run()], reported.look(images=48, size=64))
+    assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def test_no_run_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="one run at least"):
+        page.write([], None, tmp_path / "report.html")
+
+
+def _rows(spec):
+    if isinstance(spec, list):
+        return []
+    return [row for layer in spec.get("layer", [spec]) for row in layer.get("data", {}).get("values", [])]
+
+
+def _axis(spec):
+    if isinstance(spec, list):
+        return None
+    return spec.get("layer", [spec])[0]["encoding"]["y"].get("title")

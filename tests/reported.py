@@ -1,0 +1,108 @@
+"""Runs and looks as a report is given them, made up: numbers of the size that the quickstart has."""
+
+import pathlib
+
+import numpy as np
+
+from barlow_jax import configdict
+from barlow_jax.report.facts import Histogram, Look, Map, Moment, Neighbours, Run
+
+DEFAULTS = configdict.flatten(configdict.default_config().to_dict())
+CHANGES = {
+    "data.name": "digits", "data.image_size": 8, "network.encoder": "resnet8", "network.projector": (512, 512),
+    "train.batch_size": 64, "train.num_epochs": 80.0, "optim.name": "adamw",
+}  # fmt: skip
+_RNG = np.random.default_rng(0)
+
+
+def run(name="digits", *, changes=(), rows=20, **pieces):
+    """A healthy run; `pieces` replace those of its record."""
+    changes = CHANGES | dict(changes)
+    given = {
+        "name": name,
+        "workdir": pathlib.Path("runs") / name,
+        "config": DEFAULTS | changes,
+        "changed": {key: (DEFAULTS[key], value) for key, value in changes.items()},
+        "provenance": [entry()],
+        "status": status(),
+        "metrics": metrics(rows),
+        "results": {"evaluate": evaluate()},
+    }
+    return Run(**given | pieces)
+
+
+def metrics(rows=20, **columns):
+    """Each row 100 steps after the last; a column replaces what a row has."""
+    made = []
+    for row in range(rows):
+        done = (row + 1) / rows
+        it = {
+            "step": 100 * (row + 1), "epoch": 4.0 * (row + 1), "loss": 400.0 - 270.0 * done,
+            "invariance": 0.5 - 0.4 * done, "redundancy": 25.0, "diagonal_mean": 0.3 + 0.5 * done,
+            "off_diagonal_rms": 0.2, "embedding_spread": 0.9, "embedding_std_mean": 0.9, "embedding_std_min": 0.4,
+            "gradient_norm": 100.0, "skipped_steps": 0.0, "learning_rate_weights": 0.002 * (1 - done),
+            "learning_rate_biases": 0.002 * (1 - done), "images_per_second": 900.0, "data_wait_share": 0.01,
+            "broken_images": 0,
+        }  # fmt: skip
+        made.append(it | {name: values[row] for name, values in columns.items()})
+    return [*made, {"step": 100 * rows, "knn_top1": 0.98}]
+
+
+def status(**figures):
+    return {
+        "state": "finished", "why": None, "step": 2000, "num_steps": 2000, "epoch": 80.0, "images_per_second": 900.0,
+        "loss": 130.0, "checkpoint": {"step": 2000, "time": "2026-01-02 03:06:27 UTC"}, "starts": 1, "restarts": 0,
+        "broken_images": 0, "skipped_steps": 0, "lost_seconds": 0.0, "useful_seconds": 3240.0,
+        "wall_seconds": 3600.0, "goodput": 0.9, "host": "here", "pid": 1, "started": "2026-01-02 02:06:27 UTC",
+        "updated": "2026-01-02 03:06:27 UTC", "updated_unix": 1.7e9,
+    } | figures  # fmt: skip
+
+
+def entry(**more):
+    return {
+        "version": "0.1.0", "commit": "0123456789abcdef+", "python": "3.12.3", "platform": "Linux",
+        "packages": {"jax": "0.10.2"}, "devices": {"kind": "TPU v5e", "count": 4, "processes": 1},
+        "command": ["pretrain", "--workdir", "runs/my digits"], "starts": 1, "first": "2026-01-02T02:06:27+00:00",
+        "last": "2026-01-02T02:06:27+00:00",
+    } | more  # fmt: skip
+
+
+def evaluate(linear=98.9, knn=98.6):
+    def kind(step, linear, knn):
+        return {"step": step, "linear": {"0.1": {"top1": linear - 5}, "1": {"top1": linear, "top5": 99.9}},
+                "knn": {"0.1": {"k20": knn - 4}, "1": {"k20": knn, "euclidean5": knn}}}  # fmt: skip
+
+    tuned = {"finetune": {"0.01": {"top1": 73.9, "top5": 93.4}}}
+    transfer = {"voc07": {"why_not": "it is not prepared"}}
+    return {"pixels": kind(-1, 95.3, 97.5), "untrained": kind(0, 88.3, 80.6) | tuned,
+            "pretrained": kind(2000, linear, knn) | tuned | {"transfer": transfer}}  # fmt: skip
+
+
+def plan(**more):
+    return {
+        "topology": "v5e:2x2", "chips": 4, "hosts": 1, "part": "step", "batch_size": 64, "projector": "replicated",
+        "form": "direct", "fits": True, "step_s": 0.05, "bound": "compute", "images_per_second": 1280.0,
+        "peak_bytes": 3_000_000_000, "hours": 0.5, "chip_hours": 2.0,
+    } | more  # fmt: skip
+
+
+def look(*, images=24, size=8, embeddings=True):
+    moments = [_moment(step, embeddings) for step in (0, 1000, 2000)]
+    pictures = _RNG.integers(0, 256, (images, size, size, 3), np.uint8)
+    labels = np.arange(images) % 10
+    found = np.arange(8 * 6).reshape(8, 6) % images
+    neighbours = Neighbours(
+        pictures[:8], labels[:8], pictures[found], labels[found], np.full(found.shape, 0.9)
+    )
+    map_ = Map("PCA, 40% of the variance", _RNG.normal(size=(images, 2)), labels, pictures)
+    views = {"original": pictures[:4], "a": pictures[4:8], "b": pictures[8:12]}
+    return Look(moments, views, neighbours, [map_])
+
+
+def _moment(step, embeddings):
+    edges, spectrum = np.linspace(-1, 1, 41), np.exp(-np.arange(64) / 9)
+    matrix = np.clip(_RNG.normal(0, 0.2, (64, 64)) + np.eye(64) * step / 2500, -1, 1)
+    counts = [np.histogram(values, edges)[0] for values in (np.diagonal(matrix), matrix)]
+    histograms = [Histogram(edges, count) for count in counts]
+    of_embeddings = [matrix, 8, *histograms, spectrum / spectrum.sum(), 20.0] if embeddings else [None] * 6
+    return Moment(step, *of_embeddings, spectrum / spectrum.sum(), 25.0)
