@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from barlow_jax.errors import UserError
 from barlow_jax.exports import card
@@ -38,7 +38,8 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
       UserError: timm has no such model; names a format that does.
     """
     model = model_of(trained)
-    save_file(model.tensors, out / WEIGHTS, metadata={"format": "pt"})
+    # save_file() would have it readable by its owner alone.
+    (out / WEIGHTS).write_bytes(save(model.tensors, metadata={"format": "pt"}))
     (out / CONFIG).write_text(json.dumps(config_of(trained, model), indent=1) + "\n")
     load = ["import timm", 'model = timm.create_model("local-dir:{out}", pretrained=True).eval()',
             'transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))']  # fmt: skip

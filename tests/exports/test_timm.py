@@ -26,6 +26,7 @@ def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp
     }  # fmt: skip
     with safe_open(tmp_path / "model.safetensors", "np") as file:
         assert file.metadata() == {"format": "pt"} and len(file.keys()) == told["keys"] == 120
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "who may read one may read all"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "README.md",
         "config.json",
