@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from barlow_jax.errors import UserError
 from barlow_jax.exports import card
@@ -38,7 +38,8 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
       UserError: timm has no such model; names a format that does.
     """
     model = model_of(trained)
-    save_file(model.tensors, out / WEIGHTS, metadata={"format": "pt"})
+    # save_file() would have it readable by its owner alone.
+    (out / WEIGHTS).write_bytes(save(model.tensors, metadata={"format": "pt"}))
     (out / CONFIG).write_text(json.dumps(config_of(trained, model), indent=1) + "\n")
     load = ["import timm", 'model = timm.create_model("local-dir:{out}", pretrained=True).eval()',
             'transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))']  # fmt: skip
@@ -72,12 +73,9 @@ def model_of(trained: Trained) -> Model:
     block, blocks = ENCODERS[trained.name]
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
     if network.width == 64:
-        own = {
-            "resnet10": {"layers": [1, 1, 1, 1]},
-            "resnet8": {"layers": [1, 1, 1], "channels": [64, 128, 256]},
-        }
-        name = "resnet18" if trained.name in own else trained.name
-        return Model(name, own.get(trained.name, {}), "conv1", "fc", tensors)
+        if trained.name == "resnet10":
+            return Model("resnet18", {"layers": list(blocks)}, "conv1", "fc", tensors)
+        return Model(trained.name, {}, "conv1", "fc", tensors)
     channels = [network.width * 2**stage * block.expansion for stage in range(len(blocks))]
     arguments = {"preact": False, "layers": list(blocks), "stem_chs": network.width, "channels": channels}
     renamed = {_second_version(key): tensor for key, tensor in tensors.items()}
@@ -85,9 +83,11 @@ def model_of(trained: Trained) -> Model:
 
 
 def _problem(trained: Trained) -> str | None:
-    network, block = trained.config.network, ENCODERS[trained.name][0]
+    network, (block, blocks) = trained.config.network, ENCODERS[trained.name]
     if network.stem != "imagenet":
         return f"timm has no ResNet with the {network.stem} stem (config.network.stem)"
+    if len(blocks) != 4:
+        return f"timm's ResNet has four stages, {trained.name} has {len(blocks)} (config.network.encoder)"
     if network.batch_norm_epsilon != 1e-5:
         return f"timm's BatchNorm has an epsilon of 1e-5, config.network.batch_norm_epsilon is {network.batch_norm_epsilon}"
     if network.width != 64 and (block.expansion == 1 or network.width % 8):
@@ -108,7 +108,7 @@ def config_of(trained: Trained, model: Model) -> dict[str, Any]:
         "mean": list(trained.normalize.mean),
         "std": list(trained.normalize.std),
         "num_classes": 0,
-        "pool_size": [math.ceil(size / _stride(trained))] * 2 if trained.is_resnet else None,
+        "pool_size": [math.ceil(size / 32)] * 2 if trained.is_resnet else None,  # the last feature map
         "first_conv": model.first_conv,
         "classifier": model.classifier,
         "license": trained.license,
@@ -127,11 +127,6 @@ def crop_share(size: int, resize: int) -> float:
     """The share of the resized side that is kept, from which timm makes floor(size / share) pixels: `resize` again."""
     share = size / resize
     return share if math.floor(size / share) == resize else math.nextafter(share, 0)
-
-
-def _stride(trained: Trained) -> int:
-    """Pixels of the image to one position of the last feature map."""
-    return 4 * 2 ** (len(ENCODERS[trained.name][1]) - 1)
 
 
 def _second_version(key: str) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from barlow_jax.errors import UserError
 from barlow_jax.exports import card
@@ -48,7 +48,8 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
             f"--format=torchvision: {trained.name} has no keys in torchvision's ResNet layout; use --format timm, orbax or jax"
         )
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
-    save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
+    # save_file() would have it readable by its owner alone.
+    (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     load = [*build(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
     notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
     (out / CARD).write_text(card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes))

@@ -1,11 +1,13 @@
 """timm loads what was exported for it: the same features, the same images from a file, the same k-NN accuracy."""
 
+import json
+
 import jax
 import numpy as np
-from PIL import Image
 import pytest
 from sklearn.datasets import load_sample_image
 
+from barlow_jax.__main__ import main
 from barlow_jax.config import Data
 from barlow_jax.configdict import from_tree
 from barlow_jax.data import splits
@@ -35,7 +37,6 @@ SMALL = Data(image_size=64, eval_resize=64)
 EVERY_KIND = [
     (SMALL, {"encoder": "resnet18"}),
     (SMALL, {"encoder": "resnet50"}),
-    (SMALL, {"encoder": "resnet8"}),
     (SMALL, {"encoder": "resnet10"}),
     (SMALL, {"encoder": "resnet50", "width": 32}),
     (Data(image_size=48, eval_resize=48), {"encoder": "vit_tiny", "patch": 8}),
@@ -50,7 +51,9 @@ def _written(given, tmp_path):
     return out
 
 
-@pytest.mark.parametrize(("data", "network"), EVERY_KIND, ids=str)
+@pytest.mark.parametrize(
+    ("data", "network"), EVERY_KIND, ids=lambda value: "" if isinstance(value, Data) else str(value)
+)
 def test_the_features_are_ours(trained, features, other_tool, images, relative, tmp_path, data, network):
     given = trained(data, **network)
     out, batch = _written(given, tmp_path), images(data.image_size)
@@ -69,7 +72,7 @@ grid = model.forward_features(torch.zeros(1, *config["input_size"])).shape[-2:]
 tuned = timm.create_model("local-dir:{out}", pretrained=True, num_classes=7).eval()
 said = model.pretrained_cfg
 assert tuned(torch.zeros(1, 3, 97, 97)).shape == (1, 7)
-assert dict(tuned.named_modules())[said["classifier"]].out_features == 7
+assert dict(tuned.named_modules())[said["classifier"]].weight.shape[0] == 7
 assert isinstance(dict(model.named_modules())[said["first_conv"]], torch.nn.Conv2d)
 give(np.array([model.num_features, model.num_classes, *grid, *said["pool_size"]]))
 """).format(out=_written(given, tmp_path))  # fmt: skip
@@ -80,29 +83,32 @@ give(np.array([model.num_features, model.num_classes, *grid, *said["pool_size"]]
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
 def test_an_image_goes_the_way_that_it_went_here(trained, other_tool, tmp_path, size, resize, name):
     """timm's transform of a file's pixels, against our evaluation crop and normalisation."""
-    given = trained(Data(image_size=size, eval_resize=resize), encoder="resnet8")
+    given = trained(Data(image_size=size, eval_resize=resize), encoder="resnet10")
     picture = load_sample_image(name)[: 427 - size % 7, : 640 - size % 5]
     code = (LOAD + """
 from PIL import Image
 give(timm.data.create_transform(**config)(Image.fromarray(given[0])).numpy())
 """).format(out=_written(given, tmp_path))  # fmt: skip
     theirs = other_tool("timm", code, picture)
-    assert Image.fromarray(picture).mode == "RGB"
     levels = np.asarray(evaluation_crop(picture, resize=resize, size=size))
-    ours = (levels / 255 - given.normalize.mean) / given.normalize.std
-    np.testing.assert_allclose(theirs.transpose(1, 2, 0), ours, atol=2e-6)
+    scaled = theirs.transpose(1, 2, 0) * given.normalize.std + given.normalize.mean
+    # Pillow's sums are of 8-bit weights: where ours differ, by one level, as in the test of the crop itself.
+    difference = np.abs(255 * scaled - levels)
+    assert difference.max() < 1.01 and np.mean(difference > 0.01) < 0.01
 
 
-def test_the_knn_accuracy_through_timm_is_ours(program, config_file, other_tool, tmp_path):
+def test_the_knn_accuracy_through_timm_is_ours(capsys, config_file, other_tool, tmp_path):
     """Of a run on the digits at 32 pixels, through every program's entry point."""
     run, out = tmp_path / "run", tmp_path / "out"
     flags = [f"--config.{key}" for key in (
         "data.image_size=32", "data.eval_resize=32", "network.encoder=resnet10", "network.stem=imagenet",
         "network.width=64", "train.max_steps=6", "monitor.every_epochs=0", "train.batch_size=64",
     )]  # fmt: skip
-    program("pretrain", "--config", config_file, "--workdir", run, *flags)
-    ours, _ = program("knn", "--workdir", run)
-    program("export", "--workdir", run, "--format", "timm", "--out", out)
+    assert main(["pretrain", "--config", config_file, "--workdir", str(run), *flags]) == 0
+    assert main(["export", "--workdir", str(run), "--format", "timm", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["knn", "--workdir", str(run)]) == 0
+    ours = json.loads(capsys.readouterr().out)
     config, problems = from_tree(saved_config(run))
     assert not problems
     tables = []

@@ -203,6 +203,7 @@ def test_a_resnet50_of_noise_goes_in_and_comes_out_bit_for_bit(program, tmp_path
     results, said = program("export", "--encoder", given, "--format", "torchvision", "--out", out)
     assert results["keys"] == 318 and {"encoder.safetensors", "README.md"} <= set(results["files"])
     assert (out / "encoder.safetensors").read_bytes() == given.read_bytes()
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1, "who may read one may read all"
     assert (
         "torchvision.models.resnet50()" in said and f"Detectron2: the commands are in {out}/README.md" in said
     )
