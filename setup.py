@@ -41,9 +41,9 @@ setuptools.setup(
     extras_require={
         "tpu": ["jax[tpu]>=0.10.2,<0.12"],
         "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
-        "parity": ["torch>=2.3"],  # the reference of tests/parity
+        "parity": ["torch>=2.6"],  # the reference of tests/parity
         "interop": [
-            "torch>=2.3",
+            "torch>=2.6",
             "torchvision>=0.18",
             "timm>=1.0.20",
         ],  # what tests/interop loads exports with

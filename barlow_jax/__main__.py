@@ -13,30 +13,9 @@ from typing import Any
 from barlow_jax import __version__, cli, files, flags, processes
 from barlow_jax.compiler import tpu
 from barlow_jax.errors import RunError, UserError
+from barlow_jax.registry import PROGRAMS
 from barlow_jax.running import preemption
 
-PROGRAMS = {
-    "pretrain": "pretrain an encoder; goes on from the newest checkpoint",
-    "probe": "linear probe of the newest checkpoint's encoder",
-    "knn": "weighted cosine k-NN, and Euclidean, on the newest checkpoint's encoder",
-    "finetune": "encoder and a new classifier on a share of the labels (semi-supervised)",
-    "transfer": "linear classifiers or SVMs on other data sets, the encoder frozen",
-    "retrieve": "images by their captions and captions by their images: R@K of a run on image and text",
-    "evaluate": "probe, knn, finetune and transfer beside honest baselines, and the papers' tables",
-    "embed": "features of a split, or of the images in any folder, as .npz or .parquet; and who is near whom",
-    "ablate": "the paper's ablations of a base config, one run after the other, in one table",
-    "compare": "all methods on equal terms: trained one after the other, judged alike, in one table",
-    "export": "the encoder of a run in the form that another tool reads: orbax, torchvision, timm, jax, savedmodel",
-    "import": "released weights (torchvision, timm, the official Barlow Twins) as an encoder, or as the start of a run",
-    "status": "where a run is, whether it is alive, and what its restarts have cost",
-    "report": "one HTML file of one run or several: health, results, cost, and what the network makes of images",
-    "verify": "check every checkpoint of a run, to the bit",
-    "show-views": "a contact sheet of images and their views, as the network is given them",
-    "plan": "compile the train step for a TPU topology, and say what it costs and how long it takes",
-    "bench": "time and memory of the loss; speed of the input pipeline and the device's augmentation; cost of checkpoints",
-}
-# Where the module in programs/ has another name; `import` is a word of Python's.
-_MODULES = {"show-views": "show_views", "import": "import_"}
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
 The last line on standard output is one JSON object with the results, which also lands in
@@ -74,14 +53,13 @@ def _main(argv: Sequence[str] | None) -> int:
             if args.dry_run:
                 name, results = "", cli.dry_run(config, facts)
             else:
-                kind = {"bench": "what", "export": "format"}.get(args.program, "features")
-                kind = getattr(args, kind)
+                program = PROGRAMS[args.program]
+                kind = getattr(args, program.results)
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
-                if args.program in flags.READERS:  # leaves no results behind
+                if program.checks == "files":  # leaves no results behind
                     name = ""
-                module = _MODULES.get(args.program, args.program)
-                program = importlib.import_module(f"barlow_jax.programs.{module}")
-                results = program.run(config, args.workdir and pathlib.Path(args.workdir), args)
+                module = importlib.import_module(f"barlow_jax.programs.{program.module or args.program}")
+                results = module.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
         if results.get("fits") is False:
             return 3
@@ -115,9 +93,11 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
     )
     parser.add_argument("--version", action="version", version=__version__)
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
-    for name, summary in PROGRAMS.items():
-        sub = programs.add_parser(name, help=summary, description=summary, epilog=EPILOG, allow_abbrev=False,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    for name, program in PROGRAMS.items():
+        sub = programs.add_parser(
+            name, help=program.summary, description=program.summary, epilog=EPILOG, allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
         flags.add(sub, name)
     args, rest = parser.parse_known_args(argv)
     return args, *cli.split_overrides(rest)

@@ -12,7 +12,7 @@ from barlow_jax.config import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
-from barlow_jax.flags import ALONE, READERS
+from barlow_jax.registry import PROGRAMS
 from barlow_jax.validate import Facts, validate
 
 
@@ -36,44 +36,47 @@ def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[
 
 def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
     """Config file or workdir, overrides, types, then what the data set and the devices say."""
-    if args.program in READERS:  # at once, of a run whatever its config
+    program = PROGRAMS[args.program]
+    if program.checks == "files":  # at once
         return Config(), Facts(), _not_runs(args, overrides)
     tree, unread = _load(args)
     problems = [*unread, *configdict.apply_overrides(tree, overrides)]
     config, more = configdict.from_tree(tree)
-    alone = args.program in ALONE
     problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
-    if args.program == "export":
-        problems += _export_problems(args)
-    place, more = (None, []) if alone else processes.place_of(args)
+    problems += _OWN[args.program](args) if args.program in _OWN else []
+    place, more = (None, []) if program.alone else processes.place_of(args)
     problems += more
-    # These are the defaults, and whether they fit this machine is nobody's question; nor is it of a run's files.
-    if unread or args.program == "verify":
+    # Of a config that was not read these are the defaults, and whether they fit this machine is nobody's question.
+    if unread or program.checks == "types":
         return config, Facts(), problems
-    if args.program == "export":
-        return config, Facts(), problems + validate(config, Facts())
-    if args.program == "import":  # needs neither the data nor all devices
-        problems += ["--weights: is missing; say what to import"] if not args.weights else []
-        problems += validate(config, Facts())
-        return config, Facts(), problems or _method_problems(config)
-    if args.program == "pretrain" and args.workdir:
-        problems += runs.differences(args.workdir, config) + runs.resume_problems(args.workdir, args.resume)
-    num_images, more = _count_images(args, config)
-    problems += more
-    if alone:
-        devices, more = _devices_on_paper(args)
+    facts = Facts()
+    if program.checks == "data":
+        if args.program == "pretrain" and args.workdir:
+            problems += runs.differences(args.workdir, config) + runs.resume_problems(
+                args.workdir, args.resume
+            )
+        num_images, more = _count_images(args, config)
         problems += more
-    else:
-        # Joining is slow, and waits until the rest is right.
-        joins = not (args.dry_run or problems or validate(config, Facts(None, num_images)))
-        if joins:
-            processes.join(config.distributed, place)
-        devices = _count_devices(joined=joins or args.dry_run)
-    facts = Facts(devices, num_images)
+        devices, more = _devices(args, config, place, num_images, ready=not problems)
+        problems += more
+        facts = Facts(devices, num_images)
     problems += validate(config, facts)
-    if args.program == "pretrain" and not problems:
+    if args.program in ("pretrain", "import") and not problems:
         problems += _method_problems(config)
     return config, facts, problems
+
+
+def _devices(
+    args: argparse.Namespace, config: Config, place: Any, num_images: dict[str, int], *, ready: bool
+) -> tuple[int | None, list[str]]:
+    """How many there are, of all processes, which find each other first where all else is `ready`."""
+    if PROGRAMS[args.program].alone:
+        return _devices_on_paper(args)
+    # Joining is slow, and waits until the rest is right.
+    joins = ready and not args.dry_run and not validate(config, Facts(None, num_images))
+    if joins:
+        processes.join(config.distributed, place)
+    return _count_devices(joined=joins or args.dry_run), []
 
 
 def format_problems(problems: Sequence[str]) -> str:
@@ -184,10 +187,18 @@ def _export_problems(args: argparse.Namespace) -> list[str]:
     return problems
 
 
+def _import_problems(args: argparse.Namespace) -> list[str]:
+    return [] if args.weights else ["--weights: is missing; say what to import"]
+
+
+# Of a command line alone.
+_OWN = {"export": _export_problems, "import": _import_problems}
+
+
 def _needs_workdir(args: argparse.Namespace) -> bool:
     if args.program == "embed" and args.encoder:  # what it writes is at --out
         return False
-    return args.program in ("verify", "import") or not (args.dry_run or args.program in ALONE)
+    return PROGRAMS[args.program].workdir and not args.dry_run
 
 
 def _count_images(args: argparse.Namespace, config: Config) -> tuple[dict[str, int], list[str]]:

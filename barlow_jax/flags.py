@@ -6,12 +6,7 @@ from barlow_jax import processes
 from barlow_jax.ablations import GROUPS
 from barlow_jax.exports import FORMATS
 from barlow_jax.methods import NEEDS
-
-# Programs of one process; all but verify, import, status and report need no workdir.
-ALONE = ("plan", "bench", "show-views", "verify", "status", "export", "import", "report")
-# Those that need no more than files of runs, whatever their configs; and leave no results in the workdir.
-READERS = ("status", "report")
-_EVALUATIONS = ("probe", "knn", "finetune", "transfer", "evaluate", "embed")
+from barlow_jax.registry import PROGRAMS
 
 
 def add(parser: argparse.ArgumentParser, program: str) -> None:
@@ -36,12 +31,12 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
         parser.add_argument(
             "--topology", help="what to compile for: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two slices)"
         )
-    if program not in ALONE:
+    if not PROGRAMS[program].alone:
         parser.add_argument(
             "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
         )
         processes.add_flags(parser)
-    if program in (*_EVALUATIONS, "export"):
+    if PROGRAMS[program].encoder:
         _add_encoder(parser, program)
     if program in _OWN:
         _OWN[program](parser)

@@ -17,7 +17,7 @@ FLOORS = {
     2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),
     3: ("evals", "exports"),
     4: ("programs", "pretrained"),
-    5: ("cli", "flags", "__main__"),
+    5: ("cli", "flags", "registry", "__main__"),
 }  # fmt: skip
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
