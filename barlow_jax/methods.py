@@ -129,6 +129,11 @@ NEEDS: Mapping[str, Needs] = {
     "vicreg": Needs(branches=True),
     "w_mse": Needs(more_views=True),
 }
+# As the papers' tables call them.
+TITLES = {
+    "barlow_twins": "Barlow Twins", "byol": "BYOL", "classification": "Supervised", "moco": "MoCo v2", "simclr": "SimCLR",
+    "simsiam": "SimSiam", "swav": "SwAV", "vicreg": "VICReg", "w_mse": "W-MSE",
+}  # fmt: skip
 ADVICE: Mapping[str, Advice] = {
     "byol": Advice(
         collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "

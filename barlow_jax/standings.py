@@ -12,6 +12,7 @@ _TRANSFER = {"places205": "Places205, top-1", "voc07": "VOC07, mAP", "inat18": "
 _DETECTION = "Detectron2 does that, by configs/detectron2; it is no part of this program"
 _GROUPS = {"linear": "linear", "knn": "k-NN", "finetune": "fine-tuned"}
 _PROGRAMS = {"linear": "probe", "knn": "knn", "finetune": "finetune"}
+KINDS = ("pixels", "untrained", "pretrained")  # of features
 
 
 class Row(NamedTuple):
@@ -29,6 +30,26 @@ class Published(NamedTuple):
     setting: str  # what the papers measured on
     methods: Sequence[str]  # its columns
     rows: Sequence[Row]
+
+
+def of_run(results: Mapping[str, Mapping[str, Any]], *, step: int | None = None) -> dict[str, dict[str, Any]]:
+    """What the evaluations of a run measured, by kind of features, as `evaluate` gives it, whichever program did it.
+
+    Of two results that say the same the one of the later step counts, and `evaluate`'s of the same step.
+
+    Args:
+      results: of a run, by the name of their file.
+      step: of the trained encoder, whose others do not count; None: any.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    single = [(one.get("features", "pretrained"), one) for name, one in results.items() if name != "evaluate"]
+    for kind, one in sorted(
+        [*single, *results.get("evaluate", {}).items()], key=lambda it: it[1].get("step", -1)
+    ):
+        groups = {name: one[name] for name in (*_GROUPS, "transfer") if name in one}
+        if kind in KINDS and groups and (step is None or kind != "pretrained" or one.get("step") == step):
+            found.setdefault(kind, {}).update({"step": one.get("step", -1), **groups})
+    return {kind: found[kind] for kind in KINDS if kind in found}
 
 
 def by_kind(results: Mapping[str, Any]) -> Iterator[tuple[str, list[float | None]]]:

@@ -20,6 +20,22 @@ def test_kinds_need_not_have_the_same_measurements():
     ]
 
 
+def test_of_two_results_the_later_step_counts_and_a_step_may_be_asked_for():
+    old, new = ({"linear": {"1": {"top1": top1}}, "knn": {"1": {"k20": top1}}} for top1 in (1.0, 2.0))
+    results = {
+        "evaluate": {"pixels": {"step": -1, **old}, "pretrained": {"step": 10, **old}},
+        "probe": {"features": "pretrained", "step": 20, "linear": new["linear"]},
+        "probe-untrained": {"features": "untrained", "step": 0, **new},
+        "knn": {"step": 5, **new},
+        "pretrain": {"step": 30, "loss": 1.0},
+    }
+    found = standings.of_run(results)
+    assert list(found) == ["pixels", "untrained", "pretrained"]
+    assert found["pretrained"] == {"step": 20, "linear": new["linear"], "knn": old["knn"]}
+    assert standings.of_run(results, step=5)["pretrained"] == {"step": 5, **new}
+    assert "pretrained" not in standings.of_run(results, step=30)
+
+
 def test_retrieval_on_coco_has_the_papers_rows():
     results = {kind: {"image_to_text": {"r1": 1.0}} for kind in ("chance", "untrained", "pretrained")}
     assert list(standings.retrieval(results, "captioned_digits")) == ["chance", "untrained", "pretrained"]

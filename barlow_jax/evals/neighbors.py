@@ -1,25 +1,31 @@
-"""The nearest other rows of a table of features, by cosine similarity."""
+"""The nearest rows of a table of features, by cosine similarity."""
 
 import numpy as np
 
 
-def nearest(features: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and cosines, each `[Q, min(k, N - 1)]`, the nearest first; of equal ones the first row.
+def nearest(
+    queries: np.ndarray, features: np.ndarray, k: int, *, itself: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and cosines, each `[Q, min(k, N)]`, the nearest first; of equal ones the first row.
 
-    A row is not its own neighbour; another one with the same features is. A row of zeros has cosine 0 with all.
+    A row of zeros has cosine 0 with all.
 
     Args:
+      queries: `[Q, H]`, few: a `[Q, N]` table is sorted.
       features: `[N, H]`.
-      queries: `[Q]` rows of them, few: a `[Q, N]` table is sorted.
       k: neighbours of each.
+      itself: `[Q]` rows that the queries are, and that are no neighbours of theirs; others with the same features are.
 
-    >>> rows, cosines = nearest(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), np.array([0]), 2)
+    >>> rows, cosines = nearest(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), 2)
     >>> rows.tolist(), cosines.tolist()
-    ([[2, 1]], [[0.6, 0.0]])
+    ([[0, 2]], [[1.0, 0.6]])
     """
-    norms = np.sqrt(np.einsum("nh,nh->n", features, features))  # no copy of the table
-    lengths = np.maximum(norms[queries, np.newaxis] * norms, np.finfo(features.dtype).tiny)
-    cosines = features[queries] @ features.T / lengths
-    cosines[np.arange(len(queries)), queries] = -np.inf
-    rows = np.argsort(-cosines, axis=1, kind="stable")[:, : min(k, len(features) - 1)]
+    one, other = (np.sqrt(np.einsum("nh,nh->n", x, x)) for x in (queries, features))  # no copy of the table
+    lengths = np.maximum(one[:, np.newaxis] * other, np.finfo(features.dtype).tiny)
+    cosines = queries @ features.T / lengths
+    others = len(features)
+    if itself is not None:
+        cosines[np.arange(len(queries)), itself] = -np.inf
+        others -= 1
+    rows = np.argsort(-cosines, axis=1, kind="stable")[:, : min(k, others)]
     return rows, np.take_along_axis(cosines, rows, axis=1)

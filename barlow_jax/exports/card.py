@@ -3,16 +3,16 @@
 Everything is of the run's files. What they do not say is said to be not recorded, or not measured.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 import json
 from typing import Any
 
-from barlow_jax import __version__
+from barlow_jax import __version__, standings
 from barlow_jax.config import Config
 from barlow_jax.configdict import flatten, to_config_dict
 from barlow_jax.exports.citations import PAPERS
 from barlow_jax.exports.encoder import Trained
-from barlow_jax.methods import NEEDS
+from barlow_jax.methods import NEEDS, TITLES
 
 # The Hub's names of data sets that TFDS calls otherwise.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
@@ -23,7 +23,6 @@ _NO_RECIPE = (
     "data.data_dir", "data.threads", "data.prefetch", "data.cache", "data.max_broken", "train.log_every_steps",
     "train.max_skipped", "train.compilation_cache", "network.remat",
 )  # fmt: skip
-_KINDS = ("pixels", "untrained", "pretrained")
 
 
 def text(
@@ -80,7 +79,7 @@ def _title(trained: Trained) -> str:
 
 def _method(trained: Trained) -> str:
     name = trained.config.objective.name
-    return PAPERS[name].method if name in PAPERS else name
+    return name if name == "classification" else TITLES.get(name, name)
 
 
 def _introduction(trained: Trained) -> str:
@@ -148,15 +147,17 @@ def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
 
 def _results(trained: Trained) -> str:
     """A row a classifier and share of labels, a column a kind of features; of this very step alone."""
-    measured = _measured(trained)
-    if not measured["pretrained"]:
-        steps = {entry.get("step") for entry in _entries(trained, "pretrained")} - {None}
-        other = f" (of step {', '.join(map(str, sorted(steps)))} there are results)" if steps else ""
+    measured = standings.of_run(trained.results, step=trained.step)
+    if "pretrained" not in measured:
+        steps = {
+            one["step"] for kind, one in standings.of_run(trained.results).items() if kind == "pretrained"
+        }
+        other = f" (of step {', '.join(map(str, steps))} there are results)" if steps else ""
         return f"Not measured for these weights{other}."
-    kinds = [kind for kind in _KINDS if measured[kind] or kind != "pixels"]
+    kinds = [kind for kind in standings.KINDS if kind in measured or kind != "pixels"]
+    shown = standings.by_kind({kind: measured.get(kind, {}) for kind in kinds})
     rows = [
-        f"| {name} | {' | '.join(_score(measured[kind].get(name)) for kind in kinds)} |"
-        for name in measured["pretrained"]
+        f"| {name} | {' | '.join(map(_score, values))} |" for name, values in shown if values[-1] is not None
     ]
     data = trained.config.data
     head = (
@@ -164,37 +165,6 @@ def _results(trained: Trained) -> str:
         "before training."
     )
     return "\n".join([head, "", f"| | {' | '.join(kinds)} |", "|---" * (1 + len(kinds)) + "|", *rows])
-
-
-def _measured(trained: Trained) -> dict[str, dict[str, float]]:
-    """Top-1 by the row's name, by the kind of features."""
-    found: dict[str, dict[str, float]] = {kind: {} for kind in _KINDS}
-    for kind in _KINDS:
-        for entry in _entries(trained, kind):
-            if kind == "pretrained" and entry.get("step") != trained.step:
-                continue
-            for group, title in (("linear", "linear"), ("knn", "k-NN"), ("finetune", "fine-tuned")):
-                for fraction, scores in entry.get(group, {}).items():
-                    share = f"{100 * float(fraction):g} % of labels"
-                    found[kind] |= {
-                        f"{title}{_neighbours(key)}, {share}": score
-                        for key, score in scores.items()
-                        if key == "top1" or group == "knn"
-                    }
-    return found
-
-
-def _entries(trained: Trained, kind: str) -> Iterator[Mapping[str, Any]]:
-    """What the evaluations said of a kind of features: `evaluate`, then the single programs, which count where both do."""
-    yield trained.results.get("evaluate", {}).get(kind, {})
-    suffix = "" if kind == "pretrained" else f"-{kind}"
-    yield from (trained.results.get(f"{name}{suffix}", {}) for name in ("probe", "knn", "finetune"))
-
-
-def _neighbours(key: str) -> str:
-    if key.startswith("euclidean"):
-        return f" {key.removeprefix('euclidean')}, Euclidean"
-    return f" {key[1:]}" if key.startswith("k") else ""
 
 
 def _code(trained: Trained) -> str:

@@ -10,6 +10,7 @@ from barlow_jax.checkpoints.restoring import newest_step
 from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.evals import features
+from barlow_jax.evals.neighbors import nearest
 from barlow_jax.order import Share
 from barlow_jax.programs import show_views
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
@@ -87,14 +88,6 @@ def _pictures(
         cosines,
     )
     return neighbours, maps(of_test.features, _labels(of_test), np.concatenate(kept))
-
-
-def nearest(queries: np.ndarray, rows: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each of `[n, H]` queries the nearest of `[N, H]` rows by cosine: their places, `[n, K]`, and the cosines."""
-    q, r = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (queries, rows))
-    cosines = q @ r.T
-    places = np.argsort(-cosines, axis=1, kind="stable")[:, :number]
-    return places, np.take_along_axis(cosines, places, axis=1)
 
 
 def maps(representations: np.ndarray, labels: np.ndarray, small: np.ndarray) -> list[Map]:

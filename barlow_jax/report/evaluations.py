@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from barlow_jax import standings
-from barlow_jax.report import charts, scores, words
+from barlow_jax.report import charts, words
 from barlow_jax.report.facts import Run
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
 
@@ -25,7 +25,7 @@ def section(runs: Sequence[Run]) -> Section:
     for run in runs:
         if "retrieve" in run.results:
             body += _retrieval(run.results["retrieve"], run)
-    missing = [run for run in runs if not scores.by_kind(run) and "retrieve" not in run.results]
+    missing = [run for run in runs if not standings.of_run(run.results) and "retrieve" not in run.results]
     for run in missing:
         command = element("code", words.command("evaluate", run.workdir))
         body.append(paragraph(f"{run.name} was not evaluated yet. This does it: ", command))
@@ -35,11 +35,11 @@ def section(runs: Sequence[Run]) -> Section:
 def _columns(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Results by kind of features; of several runs by run, and kind where that is not the pretrained encoder."""
     if len(runs) == 1:
-        return scores.by_kind(runs[0])
+        return standings.of_run(runs[0].results)
     return {
         run.name if kind == "pretrained" else f"{run.name}, {kind}": it
         for run in runs
-        for kind, it in scores.by_kind(run).items()
+        for kind, it in standings.of_run(run.results).items()
     }
 
 
@@ -83,7 +83,7 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
 
 def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     """Of runs on one data set."""
-    ours = {run.name: scores.by_kind(run).get("pretrained", {}) for run in runs}
+    ours = {run.name: standings.of_run(run.results).get("pretrained", {}) for run in runs}
     tables = {name: standings.beside_the_papers(it, data) for name, it in ours.items() if it}
     if not tables:
         return []

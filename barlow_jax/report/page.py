@@ -9,18 +9,7 @@ from typing import Any
 import vl_convert
 
 from barlow_jax import __version__, files
-from barlow_jax.report import (
-    curves,
-    evaluations,
-    images,
-    maps,
-    moments,
-    planned,
-    ran,
-    scores,
-    style,
-    summary,
-)
+from barlow_jax.report import curves, evaluations, images, maps, moments, planned, ran, style, summary, words
 from barlow_jax.report.facts import Look, Run
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
 
@@ -131,7 +120,7 @@ def _document(runs: Sequence[Run], sections: Sequence[Section]) -> str:
 
 def _subtitle(runs: Sequence[Run]) -> str:
     told = {
-        f"{scores.method(run)} on {run.config['data.name']}, {run.config.get('network.encoder')}": None
+        f"{words.method(run.config)} on {run.config['data.name']}, {run.config.get('network.encoder')}": None
         for run in runs
         if "data.name" in run.config
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import shlex
 from typing import Any
 
-from barlow_jax.report import cost, scores, words
+from barlow_jax.report import cost, words
 from barlow_jax.report.facts import Run
 from barlow_jax.report.html import Html, Section, definitions, details, element, joined, paragraph, table
 
@@ -45,7 +45,7 @@ def _recipe(run: Run) -> Mapping[str, Any]:
     projector = config.get("network.projector") or ()
     size = config.get("data.image_size")
     return {
-        "Method": scores.method(run),
+        "Method": words.method(run.config),
         "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, {size} {words.TIMES} {size} pixels",
         "Encoder": encoder,
         "Projector": " → ".join(map(str, projector)) or "none",

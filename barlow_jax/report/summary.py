@@ -67,10 +67,10 @@ def _baseline(kind: str) -> str:
 
 
 def _published(run: Run) -> str:
-    data, method = run.config.get("data.name", ""), scores.method(run)
+    data, method = run.config.get("data.name", ""), words.method(run.config)
     if data not in published.SMALL_LINEAR and data != "imagenet2012":
         return f"The papers report nothing on {data}; their numbers on ImageNet are under Evaluations."
-    setting, _, rows = standings.beside_the_papers(scores.by_kind(run).get("pretrained", {}), data)
+    setting, _, rows = standings.beside_the_papers(standings.of_run(run.results).get("pretrained", {}), data)
     told = [f"{row.name} {row.ours:.1f}% (paper: {row.theirs[method]:.1f}%)"
             for row in rows if row.ours is not None and row.theirs.get(method) is not None]  # fmt: skip
     return f"{method} on {setting}: {'; '.join(told)}." if told else ""
@@ -128,4 +128,4 @@ def _line(run: Run, chip_hour_price: float | None) -> list:
         words.number(spent.chip_hours),
         *([words.number(spent.price)] if chip_hour_price is not None else []),
     ]
-    return [run.name, scores.method(run), _HEALTH[health.worst(healthy)], *map(Digits, numbers)]
+    return [run.name, words.method(run.config), _HEALTH[health.worst(healthy)], *map(Digits, numbers)]

@@ -6,6 +6,8 @@ import pathlib
 import shlex
 from typing import Any
 
+from barlow_jax.methods import TITLES
+
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -75,3 +77,9 @@ def value(it: Any) -> str:
     if isinstance(it, Mapping):
         return ", ".join(f"{key}: {value(one)}" for key, one in it.items()) or "{}"
     return str(it)
+
+
+def method(config: Mapping[str, Any]) -> str:
+    """Of a config by flat keys."""
+    name = config.get("objective.name")
+    return TITLES.get(name, str(name or "a method that config.json does not say"))

@@ -90,7 +90,7 @@ def test_settings_of_a_method_that_was_not_used_are_left_out(trained):
 def test_accuracies_stand_beside_the_untrained_encoder(trained):
     results = {
         "probe": {"step": 100, **PROBE},
-        "probe-untrained": {"step": 0, "linear": {"1": {"top1": 70.0}}},
+        "probe-untrained": {"features": "untrained", "step": 0, "linear": {"1": {"top1": 70.0}}},
         "knn": {"step": 100, **KNN},
     }
     rows = [
@@ -101,10 +101,10 @@ def test_accuracies_stand_beside_the_untrained_encoder(trained):
     assert rows == [
         "| | untrained | pretrained |",
         "|---|---|---|",
-        "| linear, 1 % of labels | not measured | 41.0 |",
-        "| linear, 100 % of labels | 70.0 | 91.3 |",
-        "| k-NN 20, 100 % of labels | not measured | 88.9 |",
-        "| k-NN 5, Euclidean, 100 % of labels | not measured | 87.0 |",
+        "| linear, 1% of labels | not measured | 41.0 |",
+        "| linear, 100% of labels | 70.0 | 91.3 |",
+        "| k-NN 20, 100% of labels | not measured | 88.9 |",
+        "| k-NN 5 Euclidean, 100% of labels | not measured | 87.0 |",
     ]
 
 
@@ -118,7 +118,7 @@ def test_what_evaluate_measured_is_shown_with_the_pixels(trained):
         }
     }
     told = _section(_text(trained(results=results)), "Results")
-    assert "| linear, 100 % of labels | 38.4 | 91.3 | 91.3 |" in told
+    assert "| linear, 100% of labels | 38.4 | 91.3 | 91.3 |" in told
 
 
 def test_results_of_another_step_are_not_these_weights(trained):

@@ -188,7 +188,7 @@ def test_a_run_with_nothing_has_a_page_that_says_so(written):
     for part in (
         "There is no status.json: whether it finished cannot be told.", "No loss was written yet.",
         "metrics.jsonl is missing", "python -m barlow_jax evaluate --workdir runs/digits",
-        "The network of digits was not looked at: there is no checkpoint",
+        "digits has no checkpoint that can be read",
         "config.json is missing", "there is no provenance.json",
         "How long it took is not recorded", "There is no plan.", "python -m barlow_jax plan",
     ):  # fmt: skip
