@@ -53,14 +53,14 @@ def of_run(results: Mapping[str, Mapping[str, Any]], *, step: int | None = None)
 
 
 def by_kind(results: Mapping[str, Any]) -> Iterator[tuple[str, list[float | None]]]:
-    """Top-1 of each classifier and label fraction, in the order of `results`; None where one has none.
+    """Top-1 of each classifier and label fraction, the fewest labels first; None where one has none.
 
     Args:
       results: of each kind of features (`evaluate`'s): "linear", "knn", "finetune", each by label fraction.
     """
     for group, title in _GROUPS.items():
         of_group = [kind.get(group, {}) for kind in results.values()]
-        for fraction in dict.fromkeys(fraction for scores in of_group for fraction in scores):
+        for fraction in sorted({fraction for scores in of_group for fraction in scores}, key=float):
             scores = [kind.get(fraction, {}) for kind in of_group]
             for key in dict.fromkeys(key for one in scores for key in one if key == "top1" or group == "knn"):
                 name = f"{title}{_neighbours(key)}, {float(fraction):.0%} of labels"
