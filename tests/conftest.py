@@ -20,9 +20,11 @@ from barlow_jax.configdict import from_tree, load_config_file
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory):
-    """The digits are prepared afresh, and a program that two tests compile is compiled once."""
+    """The digits are prepared afresh, and a program that two tests compile, of whichever worker, is compiled once."""
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    ours = tmp_path_factory.getbasetemp()
+    of_all_workers = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    jax.config.update("jax_compilation_cache_dir", str(of_all_workers / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
