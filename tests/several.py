@@ -20,7 +20,7 @@ def start(part, *argv, devices=1, script=__file__, **environment):
     )
     return subprocess.Popen(
         [sys.executable, script, *map(str, part), "pretrain", "--config", CONFIG, *map(str, argv)],
-        env=os.environ | {"XLA_FLAGS": flags} | environment,
+        env=os.environ | {"XLA_FLAGS": flags, "PYTHONFAULTHANDLER": "1"} | environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -42,7 +42,11 @@ def free_port():
 
 def finish(process, code=0):
     """What it said on standard output and on standard error, when it has ended with this code."""
-    out, err = process.communicate(timeout=120)
+    try:
+        out, err = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # it says where it is
+        raise AssertionError(f"it goes on after 120 s:\n{process.communicate()[1]}") from None
     assert process.returncode == code, err
     return out, err
 

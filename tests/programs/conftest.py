@@ -1,6 +1,7 @@
 """One small run that the tests of the programs share."""
 
 import json
+import shutil
 
 import pytest
 
@@ -22,8 +23,14 @@ def program(capsys):
 
 
 @pytest.fixture(scope="session")
-def workdir(tmp_path_factory, config_file):
-    """A finished run."""
+def finished(tmp_path_factory, config_file):
+    """A finished run, which nobody writes to."""
     path = tmp_path_factory.mktemp("run")
     assert main(["pretrain", "--config", config_file, "--workdir", str(path)]) == 0
     return path
+
+
+@pytest.fixture(scope="module")
+def workdir(finished, tmp_path_factory):
+    """A copy of it, for the tests of one file."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("copy") / "run")

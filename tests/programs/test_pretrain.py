@@ -42,7 +42,7 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     with open_checkpoints(workdir) as checkpoints:
         assert checkpoints.steps == [18, 22]
     assert {path.name for path in workdir.iterdir()} == {
-        "checkpoints", "config.json", "metrics.jsonl", "results", "status.json", "tensorboard",
+        "checkpoints", "config.json", "metrics.jsonl", "provenance.json", "results", "status.json", "tensorboard",
     }  # fmt: skip
 
 
