@@ -7,9 +7,29 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
+
+
+class Process(subprocess.Popen):
+    """Is read from its start on: one that waits for a reader of what it says has the others of its run wait for it."""
+
+    def __init__(self, argv, env):
+        super().__init__(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._said = ()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        self._said = super().communicate()
+
+    def communicate(self, input=None, timeout=None):
+        self._reader.join(timeout)
+        if self._reader.is_alive():
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self._said
 
 
 def start(part, *argv, devices=1, script=__file__, **environment):
@@ -18,11 +38,10 @@ def start(part, *argv, devices=1, script=__file__, **environment):
         f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
         "--xla_cpu_use_fusion_emitters=false"
     )
-    return subprocess.Popen(
+    return Process(
         [sys.executable, script, *map(str, part), "pretrain", "--config", CONFIG, *map(str, argv)],
         env=os.environ | {"XLA_FLAGS": flags, "PYTHONFAULTHANDLER": "1"} | environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )
 
 
 def start_two(part, *argv, **kwargs):
