@@ -1,5 +1,6 @@
 """Whether a checkpoint's folder holds what was saved, and what this network can take."""
 
+import os
 import pathlib
 import re
 from typing import Any, NamedTuple
@@ -78,8 +79,8 @@ def _misfits(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
 
 def reason(error: BaseException) -> str:
     """In a line: what the system said, where TensorStore says a screenful."""
-    said = re.search(r"([^:]+) \[os_error_code", str(error))
-    return said[1].strip() if said else _named(error)
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else _named(error)
 
 
 def unreadable(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from barlow_jax import digests
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
-from barlow_jax.checkpoints.verification import Verdict, examine
+from barlow_jax.checkpoints.verification import Verdict, examine, reason
 from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
@@ -82,3 +82,15 @@ def test_a_few_problems_are_told_and_the_others_counted():
 def test_an_empty_folder_is_damaged_and_no_exception(tmp_path, abstract):
     verdict = examine(tmp_path, abstract)
     assert not verdict.verified and verdict.says.startswith("cannot be read (")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "OUT_OF_RANGE: Failed to write 5 bytes to file 4: File too large [os_error_code='27'] [source locations='a.cc:1']",
+        'OUT_OF_RANGE: Error writing \'{"path": "d/1", "x": true}\' [os_error_code=\'27\']: Failed to write 5 bytes',
+    ],
+)
+def test_a_failure_is_told_by_the_systems_word_wherever_the_message_has_its_number(said):
+    assert reason(ValueError(said)) == "File too large"
+    assert reason(ValueError("one line\nmore")) == "ValueError: one line"
