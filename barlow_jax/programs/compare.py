@@ -6,7 +6,6 @@ row of VICReg in a comparison on `configs/digits.py`.
 
 import argparse
 import dataclasses
-import json
 import pathlib
 import sys
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import configdict, files
+from barlow_jax import configdict, files, journal
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
@@ -144,7 +143,7 @@ def _embedding(experiment: Experiment, place: pathlib.Path, test: FeatureTable) 
 
 def _step_seconds(config: Config, place: pathlib.Path) -> float | None:
     """The median over the rows of the metrics."""
-    rows = map(json.loads, (place / "metrics.jsonl").read_text().splitlines())
+    rows, _ = journal.read(place / "metrics.jsonl")
     rates = [row["images_per_second"] for row in rows if row.get("images_per_second")]
     return config.train.batch_size / float(np.median(rates)) if rates else None
 

@@ -39,7 +39,7 @@ def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
       UserError: there is no encoder.
     """
     where = pathlib.Path(path)
-    brought = _of_file(where) if _is_file(where) else runs.saved_config(_run_and_step(where)[0])
+    brought = _of_file(where) if _is_file(where) else runs.saved_config(run_and_step(where)[0])
     if brought is None:
         raise UserError(f"{flag}: {path} holds no encoder; {_FORMS}")
     return brought
@@ -73,7 +73,7 @@ def restore(
 ) -> EncoderState:
     """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
     found = weights.read(where).encoder if _is_file(where) else None
-    run, step = _run_and_step(where)
+    run, step = run_and_step(where)
     check(where, network, network_of(found) if found else (runs.saved_config(run) or {}).get("network", {}))
     if found:
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
@@ -111,7 +111,8 @@ def _is_file(where: pathlib.Path) -> bool:
     return where.suffix in weights.SUFFIXES and not where.is_dir()
 
 
-def _run_and_step(where: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+def run_and_step(where: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+    """The workdir, and the step where a checkpoint of it is named."""
     if where.parent.name == FOLDER and where.name.isdigit():
         return where.parent.parent, int(where.name)
     return where, None

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import config as config_lib, files, provenance, runs
+from barlow_jax import config as config_lib, files, journal, provenance, runs
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
@@ -64,7 +64,7 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) 
     experiment = Experiment.of(alone, jax.devices()[:1])
     state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
-    workdir = _workdir_of(where)
+    workdir, _ = encoders.run_and_step(where)
     return Trained(
         config, params, batch_stats, int(state.step), provenance.read(workdir), _results(workdir / "results")
     )
@@ -74,8 +74,8 @@ def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
     """The checkpoint's folder; `where` itself for the newest, and for a file."""
     if checkpoint == NEWEST:
         return where
-    workdir = _workdir_of(where)
-    if workdir != where or not where.is_dir():
+    workdir, step = encoders.run_and_step(where)
+    if step is not None or not where.is_dir():
         raise UserError(
             f"--checkpoint={checkpoint}: {where} is one encoder; pass the workdir of a run, or leave --checkpoint out"
         )
@@ -83,16 +83,11 @@ def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
     return workdir / runs.CHECKPOINTS / str(step)
 
 
-def _workdir_of(where: pathlib.Path) -> pathlib.Path:
-    return where.parent.parent if where.parent.name == runs.CHECKPOINTS else where
-
-
 def _best(workdir: pathlib.Path) -> int:
     """The step with the highest k-NN accuracy of those that have a checkpoint; of equal ones the newest."""
     steps = runs.checkpoint_steps(workdir)
     metrics = workdir / "metrics.jsonl"
-    lines = metrics.read_text().splitlines() if metrics.is_file() else []
-    rows = [json.loads(line) for line in lines if line.endswith("}")]  # a run that goes on may be amid a line
+    rows, _ = journal.read(metrics)
     scores = {row["step"]: row["knn_top1"] for row in rows if row.get("knn_top1") is not None}
     measured = [step for step in steps if step in scores]
     if not measured:

@@ -101,6 +101,12 @@ def test_of_equally_good_ones_the_newest_is_best(copy):
     assert export._best(copy) == 22
 
 
+def test_a_damaged_row_is_passed_over(copy):
+    file = copy / "metrics.jsonl"
+    file.write_text('{"step": 18, "kn}\n' + file.read_text())
+    assert export._best(copy) == 18
+
+
 def test_without_an_accuracy_the_steps_that_are_there_are_named(copy, program, taken, tmp_path):
     (copy / "metrics.jsonl").write_text('{"step": 11, "knn_top1": 0.9}\n{"step": 22, "loss": 1.0}\n')
     argv = ("--format", "orbax", "--out", tmp_path / "out", "--checkpoint")
