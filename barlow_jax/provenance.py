@@ -13,7 +13,8 @@ import platform
 import subprocess
 from typing import Any
 
-from barlow_jax import __version__, files
+from barlow_jax import __version__
+from barlow_jax.io import files
 
 FILE = "provenance.json"
 _PACKAGES = (

@@ -12,11 +12,15 @@ FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
         "published", "standings", "signs", "ablations", "methods", "digests", "journal", "provenance", "report",
+        "io", "papers", "workdir",
     ),
-    1: ("types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler"),
-    2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running"),
-    3: ("evals", "exports"),
-    4: ("programs", "pretrained"),
+    1: (
+        "types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler",
+        "distributed", "losses", "planning",
+    ),
+    2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running", "training"),
+    3: ("evals", "exports", "interop"),
+    4: ("programs", "pretrained", "experiment", "commands"),
     5: ("cli", "flags", "registry", "__main__"),
 }  # fmt: skip
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from barlow_jax import digests, processes, runs
+from barlow_jax import processes, runs
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.saving import Saver
 from barlow_jax.checkpoints.verification import Verdict
 from barlow_jax.errors import RunError, UserError
+from barlow_jax.io import checksums
 from barlow_jax.mesh import Layout
 from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
@@ -87,7 +88,7 @@ class Checkpoints(Saver):
                 break
             except Exception as error:
                 # With digests it is whole, and the fault lies elsewhere; and several processes do not fail alike.
-                if jax.process_count() > 1 or digests.exist(self._workdir / FOLDER / str(step)):
+                if jax.process_count() > 1 or checksums.exist(self._workdir / FOLDER / str(step)):
                     raise
                 bad[step] = verification.unreadable(error)
         if bad and jax.process_index() == 0:

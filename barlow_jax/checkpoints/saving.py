@@ -18,10 +18,11 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 import tqdm
 
-from barlow_jax import digests, files, processes, runs
+from barlow_jax import processes, runs
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.barrier import FailedElsewhere, SaveBarrier
 from barlow_jax.errors import RunError
+from barlow_jax.io import checksums, files
 from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
 
@@ -168,7 +169,7 @@ class Saver:
 
     def _write_digests(self) -> None:
         folder = self._workdir / FOLDER
-        digests.write(
+        checksums.write(
             [folder / str(self._saving), *self._drafts(self._saving)][-1], but=verification.UNDIGESTED
         )
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orbax.checkpoint as ocp
 
-from barlow_jax import digests
+from barlow_jax.io import checksums
 
 # Orbax's folder for the one tree of a step.
 _ITEM = "default"
@@ -38,8 +38,8 @@ def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdi
       abstract: nested dict of what is to be restored, with shapes and dtypes.
       part: of a larger tree; otherwise the checkpoint must hold nothing else.
     """
-    verified = digests.exist(folder)
-    problems = digests.problems(folder) if verified else []
+    verified = checksums.exist(folder)
+    problems = checksums.problems(folder) if verified else []
     return Verdict(tuple(problems or _misfits(folder, abstract, part)), verified)
 
 

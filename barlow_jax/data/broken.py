@@ -8,9 +8,9 @@ import threading
 
 import tqdm
 
-from barlow_jax import journal
 from barlow_jax.errors import UserError
-from barlow_jax.journal import Journal
+from barlow_jax.io import jsonl
+from barlow_jax.io.jsonl import Journal
 
 SHOWN = 10  # that are named in the log, and in the error
 # What a file begins with, of the kinds of files that are met under an image's name.
@@ -50,7 +50,7 @@ class Broken:
         Raises:
           OSError: the file cannot be written.
         """
-        rows = journal.reopened(path, lambda row: row["step"] < first_step)
+        rows = jsonl.reopened(path, lambda row: row["step"] < first_step)
         with self._lock:
             self._first_step |= {row["index"]: row["step"] for row in rows}
             self._journal = Journal(path)

@@ -12,8 +12,8 @@ import re
 import sys
 from typing import Any
 
-from barlow_jax import files
 from barlow_jax.data.captions import WORD, count_words
+from barlow_jax.io import files
 
 
 def of(folder: Any, split: str, read: Callable[[], Iterable[list[str]]]) -> Mapping[str, int]:

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from barlow_jax import files
 from barlow_jax.errors import UserError
+from barlow_jax.io import files
 from barlow_jax.types import FeatureTable
 
 SUFFIXES = (".npz", ".parquet")

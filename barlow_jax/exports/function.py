@@ -7,10 +7,11 @@ import pathlib
 import jax
 import numpy as np
 
-from barlow_jax import configdict, files
+from barlow_jax import configdict
 from barlow_jax.augment.views import normalize
 from barlow_jax.exports import card
 from barlow_jax.exports.encoder import Trained
+from barlow_jax.io import files
 from barlow_jax.methods import HEADS
 from barlow_jax.networks.network import Network
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import jax
 
-from barlow_jax import configdict, files, processes, provenance
+from barlow_jax import configdict, processes, provenance
 from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
 from barlow_jax.exports.encoder import Trained
+from barlow_jax.io import files
 
 LOAD = [
     "from barlow_jax.pretrained import load",

@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 
-from barlow_jax import files, runs
+from barlow_jax import runs
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
+from barlow_jax.io import files
 from barlow_jax.programs import pretrain
 from barlow_jax.programs.experiment import Experiment
 

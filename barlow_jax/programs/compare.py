@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import configdict, files, journal
+from barlow_jax import configdict
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.evals.features import Encode
 from barlow_jax.evals.spectrum import effective_rank
+from barlow_jax.io import files, jsonl
 from barlow_jax.methods import NEEDS
 from barlow_jax.programs import cases, comparison, lowering
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
@@ -143,7 +144,7 @@ def _embedding(experiment: Experiment, place: pathlib.Path, test: FeatureTable) 
 
 def _step_seconds(config: Config, place: pathlib.Path) -> float | None:
     """The median over the rows of the metrics."""
-    rows, _ = journal.read(place / "metrics.jsonl")
+    rows, _ = jsonl.read(place / "metrics.jsonl")
     rates = [row["images_per_second"] for row in rows if row.get("images_per_second")]
     return config.train.batch_size / float(np.median(rates)) if rates else None
 

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from barlow_jax import files
+from barlow_jax.io import files
 
 SUFFIXES = (".png", ".pdf", ".svg")
 _CELL_INCHES = 1.4

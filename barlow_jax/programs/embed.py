@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import files
 from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
+from barlow_jax.io import files
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.order import Share
 from barlow_jax.programs import contact_sheet, encoders

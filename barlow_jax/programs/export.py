@@ -10,11 +10,12 @@ from typing import Any
 
 import jax
 
-from barlow_jax import config as config_lib, files, journal, provenance, runs
+from barlow_jax import config as config_lib, provenance, runs
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
 from barlow_jax.exports.encoder import Trained
+from barlow_jax.io import files, jsonl
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
 
@@ -87,7 +88,7 @@ def _best(workdir: pathlib.Path) -> int:
     """The step with the highest k-NN accuracy of those that have a checkpoint; of equal ones the newest."""
     steps = runs.checkpoint_steps(workdir)
     metrics = workdir / "metrics.jsonl"
-    rows, _ = journal.read(metrics)
+    rows, _ = jsonl.read(metrics)
     scores = {row["step"]: row["knn_top1"] for row in rows if row.get("knn_top1") is not None}
     measured = [step for step in steps if step in scores]
     if not measured:

@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import configdict, digests, files, objectives, processes, provenance, runs
+from barlow_jax import configdict, objectives, processes, provenance, runs
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import Config
 from barlow_jax.errors import UserError
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
+from barlow_jax.io import checksums, files
 from barlow_jax.networks import weights
 from barlow_jax.networks.torch_projector import Projector
 from barlow_jax.networks.weights import Weights
@@ -49,7 +50,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     results = {
         "as": form,
         "weights": str(path),
-        "sha256": digests.sha256(path),
+        "sha256": checksums.sha256(path),
         "encoder": encoders.network_of(found.encoder),
         "projector": found.projector and list(found.projector.shape.projector),
         "fresh": fresh,

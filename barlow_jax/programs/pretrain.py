@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import config as config_lib, configdict, files, optim, processes, provenance, resident
+from barlow_jax import config as config_lib, configdict, optim, processes, provenance, resident
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import (
     FOLDER,
@@ -22,6 +22,7 @@ from barlow_jax.config import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.feed import Feed
+from barlow_jax.io import files
 from barlow_jax.loop import fit
 from barlow_jax.order import Order, Window
 from barlow_jax.programs import hooks

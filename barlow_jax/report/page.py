@@ -8,7 +8,8 @@ from typing import Any
 
 import vl_convert
 
-from barlow_jax import __version__, files
+from barlow_jax import __version__
+from barlow_jax.io import files
 from barlow_jax.report import curves, evaluations, images, maps, moments, planned, ran, style, summary, words
 from barlow_jax.report.facts import Look, Run
 from barlow_jax.report.html import Html, Section, element, joined, paragraph

@@ -7,8 +7,9 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import configdict, journal, provenance, runs
+from barlow_jax import configdict, provenance, runs
 from barlow_jax.errors import UserError
+from barlow_jax.io import jsonl
 from barlow_jax.report.facts import Run
 
 ABSENT = "absent"
@@ -81,7 +82,7 @@ def _config(workdir: pathlib.Path) -> dict[str, Any]:
 
 def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
     try:
-        rows, damaged = journal.read(path)
+        rows, damaged = jsonl.read(path)
     except OSError as error:
         _say(f"{path} cannot be read ({error.strerror or error})")
         return []

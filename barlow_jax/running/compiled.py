@@ -21,7 +21,8 @@ import zlib
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from barlow_jax import digests, processes
+from barlow_jax import processes
+from barlow_jax.io import checksums
 
 _SUFFIX = "-cache"  # of jax's entries
 _MOST_BYTES = 2_000_000_000  # that stay in the lasting folder; the oldest go
@@ -80,7 +81,7 @@ def _load(store: pathlib.Path, live: pathlib.Path) -> None:
     """Links the entries that are what was written; removes the others."""
     try:
         for path in sorted(store.glob(f"*{_SUFFIX}.*")):
-            if digests.sha256(path) == path.suffix[1:]:
+            if checksums.sha256(path) == path.suffix[1:]:
                 with contextlib.suppress(FileExistsError):
                     (live / path.stem).symlink_to(path.absolute())
             else:
@@ -106,7 +107,7 @@ def _keep(live: pathlib.Path, store: pathlib.Path) -> None:
             draft = store / f".{path.name}.{os.getpid()}"
             try:
                 draft.write_bytes(path.read_bytes())
-                target = store / f"{path.name}.{digests.sha256(draft)}"
+                target = store / f"{path.name}.{checksums.sha256(draft)}"
                 os.replace(draft, target)
             finally:
                 draft.unlink(missing_ok=True)

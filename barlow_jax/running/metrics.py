@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import tqdm
 
-from barlow_jax import journal
-from barlow_jax.journal import Journal
+from barlow_jax.io import jsonl
+from barlow_jax.io.jsonl import Journal
 from barlow_jax.signs import WAIT_SHARE
 from barlow_jax.types import Metrics, TrainState
 
@@ -41,7 +41,7 @@ class MetricsWriter:
         if not self._active:
             return
         path = workdir / "metrics.jsonl"
-        for row in journal.reopened(path, lambda row: row["step"] <= first_step):
+        for row in jsonl.reopened(path, lambda row: row["step"] <= first_step):
             self.there |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
         self._jsonl = Journal(path)

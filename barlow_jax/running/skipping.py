@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import files
 from barlow_jax.errors import RunError
+from barlow_jax.io import files
 from barlow_jax.types import Array, Batch, Metrics, TrainState
 
 # `fit` has at most two steps under way: what is older is there without waiting for it.

@@ -25,7 +25,8 @@ from typing import Any
 
 import tqdm
 
-from barlow_jax import files, runs
+from barlow_jax import runs
+from barlow_jax.io import files
 
 _MOST_MARKS = 200
 _OF_ROWS = ("loss", "skipped_steps", "broken_images")

@@ -7,10 +7,10 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax import digests
 from barlow_jax.checkpoints.restoring import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import Network as NetworkConfig
 from barlow_jax.errors import UserError
+from barlow_jax.io import checksums
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
@@ -122,7 +122,7 @@ def _flip(run, step):
 
 def _without_digests_and_with_half_of_each_file(run, step):
     """Of each, as not every one need hold what is read."""
-    (run / "checkpoints" / str(step) / digests.FILE).unlink()
+    (run / "checkpoints" / str(step) / checksums.FILE).unlink()
     for path in _data(run, step):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -172,7 +172,7 @@ def test_with_none_good_each_is_named_and_nothing_is_touched(run, damage):
 
 
 def test_a_checkpoint_of_before_there_were_digests_is_used_and_that_is_said(run, capsys):
-    (run / "checkpoints" / "3" / digests.FILE).unlink()
+    (run / "checkpoints" / "3" / checksums.FILE).unlink()
     assert _restore_newest(run)[1] == 3
     said = capsys.readouterr().err
     assert said == "the checkpoint of step 3 has no digests: it cannot be verified\n"
@@ -194,15 +194,15 @@ def test_reading_a_part_passes_over_the_damaged_and_changes_nothing(run, state, 
 
 def test_the_digests_are_made_in_the_background(tmp_path, state, monkeypatch):
     """`save` returns while they wait; until they are there, there is no checkpoint of that name."""
-    go_on, write = threading.Event(), digests.write
+    go_on, write = threading.Event(), checksums.write
 
     def late(folder, **kwargs):
         assert go_on.wait(30)
         write(folder, **kwargs)
 
-    monkeypatch.setattr(digests, "write", late)
+    monkeypatch.setattr(checksums, "write", late)
     with open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(_at(state, 1))
         assert not (tmp_path / "checkpoints" / "1").exists()
         go_on.set()
-    assert digests.problems(tmp_path / "checkpoints" / "1") == []
+    assert checksums.problems(tmp_path / "checkpoints" / "1") == []

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from barlow_jax import digests
 from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
 from barlow_jax.errors import RunError
+from barlow_jax.io import checksums
 from barlow_jax.types import TrainState
 
 
@@ -59,7 +59,7 @@ def test_each_save_that_fails_is_said_and_saving_goes_on_when_the_folder_is_back
     for step in (3, 4):
         assert f"WARNING: the checkpoint of step {step} is NOT saved: FileExistsError" in said
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "5"]
-    assert all(digests.problems(tmp_path / "checkpoints" / step) == [] for step in "25")
+    assert all(checksums.problems(tmp_path / "checkpoints" / step) == [] for step in "25")
 
 
 def test_a_run_whose_last_save_failed_ends_in_an_error_that_names_the_newest(tmp_path, state, away):
@@ -97,7 +97,7 @@ def test_a_failure_in_the_background_is_noticed(tmp_path, state, monkeypatch, ca
         checkpoints.save(_at(state, 1))
         checkpoints._manager.wait_until_finished()
         with monkeypatch.context() as patch:
-            patch.setattr(digests, "write", full)
+            patch.setattr(checksums, "write", full)
             checkpoints.save(_at(state, 2))
             while checkpoints._manager.is_saving_in_progress():
                 time.sleep(0.01)
@@ -159,4 +159,4 @@ def test_files_that_the_kernel_refuses_in_the_midst_of_writing_leave_the_old_che
         assert f"WARNING: the checkpoint of step {step} is NOT saved: File too large" in ran.stderr
     assert ("RunError" in ran.stderr) == (ran.returncode != 0) == (how == "never")
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == left
-    assert all(digests.problems(tmp_path / "checkpoints" / step) == [] for step in left)
+    assert all(checksums.problems(tmp_path / "checkpoints" / step) == [] for step in left)

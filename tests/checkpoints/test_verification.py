@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from barlow_jax import digests
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.checkpoints.verification import Verdict, examine, reason
 from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
 from barlow_jax.types import Objective
@@ -44,12 +44,12 @@ def test_what_was_saved_is_good_whole_and_in_part(saved, abstract):
 
 
 def test_every_file_that_holds_some_of_the_state_is_covered(saved):
-    noted = (saved / digests.FILE).read_text()
+    noted = (saved / checksums.FILE).read_text()
     uncovered = {
         path.name for path in saved.rglob("*")
         if path.is_file() and path.relative_to(saved).as_posix() not in noted
     }  # fmt: skip
-    assert uncovered == {digests.FILE, "_CHECKPOINT_METADATA", "commit_success.txt"}
+    assert uncovered == {checksums.FILE, "_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import configdict, digests, provenance
+from barlow_jax import configdict, provenance
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
+from barlow_jax.io import checksums
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import encoders
@@ -64,7 +65,7 @@ def test_the_folder_tells_its_config_its_provenance_and_its_digests(tmp_path, tr
     assert configdict.from_tree(json.loads((tmp_path / "config.json").read_text())) == (trained.config, [])
     first, last = provenance.read(tmp_path)
     assert first == trained.provenance[0] and last["devices"]["count"] == 8
-    assert digests.problems(tmp_path / "checkpoints" / "7") == []
+    assert checksums.problems(tmp_path / "checkpoints" / "7") == []
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "provenance.json", "checkpoints"}
 
 

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from barlow_jax import digests, runs
+from barlow_jax import runs
 from barlow_jax.checkpoints.restoring import newest_step
+from barlow_jax.io import checksums
 from barlow_jax.programs import pretrain
 
 ARGV = ("--config.monitor.every_epochs=0", "--config.train.max_skipped=none")  # saves at 6, 12, 18 and 22
@@ -61,7 +62,7 @@ def test_a_run_outlives_its_workdir_and_loses_no_row_when_it_is_back(tmp_path, c
     )
     assert f"{runs.STATUS} cannot be written" in said
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"6", "22"}
-    assert digests.problems(workdir / "checkpoints" / "22") == []
+    assert checksums.problems(workdir / "checkpoints" / "22") == []
     assert runs.saved_status(workdir)["state"] == "finished"
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from barlow_jax import digests, provenance
+from barlow_jax import provenance
 from barlow_jax.configdict import from_tree, load_config_file
+from barlow_jax.io import checksums
 from barlow_jax.networks import weights
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.torch_projector import to_torch
@@ -87,7 +88,7 @@ def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
     assert results["encoder"] == {"encoder": "resnet8", "width": 4, "stem": "cifar"}
     assert results["ignored"].pop("fc.bias") == results["ignored"].pop("fc.weight") == "the classifier"
     assert set(results["ignored"].values()) == {COUNTER}
-    assert results["sha256"] == digests.sha256(alone)
+    assert results["sha256"] == checksums.sha256(alone)
     assert "fc.bias" in said and COUNTER in said
     state = _encoder(tmp_path / "in")
     _equal((state.params["encoder"], state.batch_stats["encoder"]), tuple(tree["encoder"] for tree in trees))

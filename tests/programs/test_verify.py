@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from barlow_jax import digests
+from barlow_jax.io import checksums
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_damaged_checkpoint_is_named_and_the_exit_code_is_one(copy, program, s
 
 
 def test_a_checkpoint_without_digests_is_unverified_and_not_called_good(copy, program):
-    (copy / "checkpoints" / "18" / digests.FILE).unlink()
+    (copy / "checkpoints" / "18" / checksums.FILE).unlink()
     _, said = program("verify", "--workdir", copy, code=1)
     assert "unverified: has no digests" in said
 

@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
-from barlow_jax import journal
-from barlow_jax.journal import Journal
+from barlow_jax.io import jsonl
+from barlow_jax.io.jsonl import Journal
 
 FULL = """
 import pathlib, resource, sys
-from barlow_jax.journal import Journal
+from barlow_jax.io.jsonl import Journal
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -48,37 +48,37 @@ def test_a_folder_that_was_away_gets_the_lines_when_it_is_back(tmp_path, capsys)
     folder, away = tmp_path / "here", tmp_path / "away"
     folder.mkdir()
     journal = Journal(folder / "lines")
-    journal.append("1")
+    jsonl.append("1")
     folder.rename(away)
-    journal.append("2")
-    journal.append("3")
+    jsonl.append("2")
+    jsonl.append("3")
     away.rename(folder)
-    journal.close()
+    jsonl.close()
     assert (folder / "lines").read_text() == "1\n2\n3\n"
     assert capsys.readouterr().err.count("WARNING") == 1
 
 
 def test_a_file_that_was_replaced_by_a_shorter_one_is_appended_to(tmp_path):
     journal = Journal(tmp_path / "lines")
-    journal.append("a line that is long")
+    jsonl.append("a line that is long")
     (tmp_path / "lines").write_text("new\n")
-    journal.append("next")
-    journal.close()
+    jsonl.append("next")
+    jsonl.close()
     assert (tmp_path / "lines").read_text() == "new\nnext\n"
 
 
 def test_reading_leaves_the_file_as_it_is_and_counts_what_is_no_row(tmp_path):
     path = tmp_path / "lines"
-    assert journal.read(path) == ([], 0)
+    assert jsonl.read(path) == ([], 0)
     path.write_bytes(b'{"step": 1}\n[2]\n\xff\xfe\n{"step": 3}\n{"st')
     before = path.read_bytes()
-    assert journal.read(path) == ([{"step": 1}, {"step": 3}], 3)
+    assert jsonl.read(path) == ([{"step": 1}, {"step": 3}], 3)
     assert path.read_bytes() == before
 
 
 def test_reopening_drops_lines_that_are_no_rows(tmp_path):
     path = tmp_path / "lines"
     path.write_text('{"step": 1}\n{"step": 1}\n\0\0}\n{"step": 2}\n{"step": 9}\n{"st')
-    rows = journal.reopened(path, lambda row: row["step"] < 9)
+    rows = jsonl.reopened(path, lambda row: row["step"] < 9)
     assert rows == [{"step": 1}, {"step": 1}, {"step": 2}]
     assert path.read_text() == '{"step": 1}\n{"step": 1}\n{"step": 2}\n'

@@ -9,7 +9,7 @@ import hashlib
 import json
 import pathlib
 
-from barlow_jax import files
+from barlow_jax.io import files
 
 FILE = "digests.json"
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from barlow_jax import files
+from barlow_jax.io import files
 
 
 def test_json_is_written_whole_and_replaces_what_was_there(tmp_path):

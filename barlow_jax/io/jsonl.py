@@ -9,7 +9,7 @@ from typing import Any
 
 import tqdm
 
-from barlow_jax import files
+from barlow_jax.io import files
 
 
 def reopened(path: pathlib.Path, keep: Callable[[Any], bool]) -> list[Any]:
