@@ -10,8 +10,8 @@ import dataclasses
 import functools
 from typing import Any
 
-from barlow_jax import configdict
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
 from barlow_jax.published import Top
 
 # A value, or what makes one of the base.
@@ -30,12 +30,12 @@ class Ablation:
 
     def apply(self, base: Config) -> Config:
         """The base with these keys changed and no other."""
-        tree = configdict.to_config_dict(base).to_dict()
+        tree = overrides.to_config_dict(base).to_dict()
         for key, change in self.changes.items():
             *parents, leaf = key.split(".")
             node = functools.reduce(lambda inner, name: inner[name], parents, tree)
             node[leaf] = change(base) if callable(change) else change
-        config, problems = configdict.from_tree(tree)
+        config, problems = overrides.from_tree(tree)
         if problems:
             raise ValueError(f"{self.group}/{self.name}: {problems[0]}")
         return config

@@ -6,14 +6,15 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import configdict, processes, runs
+from barlow_jax import processes, runs
 from barlow_jax.compiler.tpu import Topology
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
+from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
 from barlow_jax.registry import PROGRAMS
-from barlow_jax.validate import Facts, validate
 
 
 def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -40,8 +41,8 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     if program.checks == "files":  # at once
         return Config(), Facts(), _not_runs(args, overrides)
     tree, unread = _load(args)
-    problems = [*unread, *configdict.apply_overrides(tree, overrides)]
-    config, more = configdict.from_tree(tree)
+    problems = [*unread, *overrides.apply_overrides(tree, overrides)]
+    config, more = overrides.from_tree(tree)
     problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
     problems += _OWN[args.program](args) if args.program in _OWN else []
     place, more = (None, []) if program.alone else processes.place_of(args)
@@ -90,9 +91,9 @@ def dry_run(config: Config, facts: Facts) -> dict[str, Any]:
 
     from barlow_jax.programs import pretrain
 
-    resolved = configdict.to_config_dict(config).to_dict()
+    resolved = overrides.to_config_dict(config).to_dict()
     described = pretrain.describe(config, facts.num_images.get(config.data.train_split))
-    for key, value in configdict.flatten(resolved).items():
+    for key, value in overrides.flatten(resolved).items():
         print(f"config.{key} = {value}", file=sys.stderr)
     table = parameter_overview.get_parameter_overview(described["params"], include_stats=False)
     print(table, file=sys.stderr)
@@ -110,7 +111,7 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     try:
         brought = describe(args.encoder or args.weights)
     except UserError as error:
-        return configdict.default_config().to_dict(), [str(error)]
+        return overrides.default_config().to_dict(), [str(error)]
     unread = []
     if "data" in brought:  # a run, not a file
         brought, unread = runs.complete(brought)
@@ -127,12 +128,12 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.config:
-        config_dict, problems = configdict.load_config_file(args.config)
+        config_dict, problems = overrides.load_config_file(args.config)
         return config_dict.to_dict(), problems
     # Of a file, the defaults say how images are made: as for ImageNet.
     file_alone = args.program in ("export", "embed") and args.encoder and not args.workdir
     if file_alone or (args.program == "bench" and args.what != "input"):
-        return configdict.default_config().to_dict(), []
+        return overrides.default_config().to_dict(), []
     if args.workdir:
         saved = runs.saved_config(args.workdir)
         if saved is not None:
@@ -142,7 +143,7 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         )
     else:
         problem = "--config: is missing; pass a config file, such as configs/digits.py"
-    return configdict.default_config().to_dict(), [problem]
+    return overrides.default_config().to_dict(), [problem]
 
 
 def _method_problems(config: Config) -> list[str]:

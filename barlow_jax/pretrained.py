@@ -19,9 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax import config as config_lib, configdict, runs
+from barlow_jax import runs
 from barlow_jax.augment.views import normalize
-from barlow_jax.config import Config
+from barlow_jax.config import overrides, schema as config_lib
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.programs import encoders
@@ -46,9 +47,9 @@ def load(
     if "data" in brought:
         tree, problems = runs.complete(brought)
     else:  # a file, whose images are taken to be ImageNet's
-        tree, problems = configdict.default_config().to_dict(), []
+        tree, problems = overrides.default_config().to_dict(), []
         tree["network"] |= brought["network"] | {"dtype": "float32"}
-    config, more = configdict.from_tree(tree)
+    config, more = overrides.from_tree(tree)
     if problems or more:
         raise UserError("\n  ".join([f"{path}: its config is not of this version:", *problems, *more]))
     network = dataclasses.replace(config.network, dtype=dtype or config.network.dtype)

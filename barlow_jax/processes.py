@@ -15,7 +15,7 @@ import threading
 import traceback
 from typing import Any
 
-from barlow_jax.config import Distributed
+from barlow_jax.config.schema import Distributed
 from barlow_jax.errors import RunError
 
 ABORTED = 134  # as a shell reports SIGABRT; schedulers take 127 and above for "start again"

@@ -4,8 +4,8 @@ import json
 import pathlib
 from typing import Any
 
-from barlow_jax import configdict
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 
 CHECKPOINTS = "checkpoints"  # the folder of a workdir that holds them, one folder a step
@@ -75,8 +75,8 @@ def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
 
 def complete(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A run's config with the defaults of the keys that are younger than it; and what is wrong with it."""
-    config, problems = configdict.from_tree(saved)
-    return configdict.to_config_dict(config).to_dict(), problems
+    config, problems = overrides.from_tree(saved)
+    return overrides.to_config_dict(config).to_dict(), problems
 
 
 def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
@@ -84,8 +84,8 @@ def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
     saved = saved_config(workdir)
     if saved is None:
         return []
-    trees = complete(saved)[0], configdict.to_config_dict(config).to_dict()
-    then, now = map(configdict.flatten, trees)
+    trees = complete(saved)[0], overrides.to_config_dict(config).to_dict()
+    then, now = map(overrides.flatten, trees)
     return [
         f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
         "use another workdir or the same config"

@@ -7,7 +7,7 @@ Hardware: as imagenet.py, 0.3 of its time, for each of them.
     python -m barlow_jax ablate --base configs/ablations.py --only loss --workdir runs/ablations
 """
 
-from barlow_jax.configdict import sibling
+from barlow_jax.config.overrides import sibling
 
 
 def get_config():

@@ -18,7 +18,7 @@ CIFAR-10: solo-learn's recipe, all layers of both heads with biases. Digits, and
 short run, 0.99, and the base's rate and views.
 """
 
-from barlow_jax.configdict import for_data
+from barlow_jax.config.overrides import for_data
 
 
 def imagenet(config):

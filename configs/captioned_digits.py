@@ -24,7 +24,7 @@ Hardware: two CPU cores, 42 seconds a run when nothing else uses them; no Tensor
     python -m barlow_jax retrieve --workdir runs/captioned_digits
 """
 
-from barlow_jax.configdict import sibling
+from barlow_jax.config.overrides import sibling
 
 
 def get_config(objective="barlow_twins"):

@@ -15,7 +15,7 @@ after the first line:
       --config.data.name=arrays --config.data.data_dir=$HOME/tfds/arrays/cifar10
 """
 
-from barlow_jax.configdict import default_config
+from barlow_jax.config.overrides import default_config
 
 
 def get_config():

@@ -6,7 +6,7 @@ Expected and measured: see README, "CIFAR-10". Hardware: two CPU cores, no accel
     python -m barlow_jax evaluate --workdir runs/cifar10_cpu
 """
 
-from barlow_jax.configdict import sibling
+from barlow_jax.config.overrides import sibling
 
 
 def get_config():

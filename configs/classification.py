@@ -18,7 +18,7 @@ Digits, and cifar10_cpu (untried): rate, epochs and view a as the base. Its line
 also those that a share of them leaves out.
 """
 
-from barlow_jax.configdict import for_data
+from barlow_jax.config.overrides import for_data
 
 
 def imagenet(config):

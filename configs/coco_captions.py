@@ -19,7 +19,7 @@ and a warm-up. And VSE++'s ResNet begins with weights that were learned from Ima
 numbers owe much to: `pretrain` begins at random, so expect less.
 """
 
-from barlow_jax.configdict import default_config
+from barlow_jax.config.overrides import default_config
 
 
 def get_config(objective="barlow_twins"):

@@ -5,7 +5,7 @@ Expected: see README, "Two commands". Hardware: two CPU cores, about 3 minutes.
     python -m barlow_jax pretrain --config configs/digits.py --workdir runs/digits
 """
 
-from barlow_jax.configdict import default_config
+from barlow_jax.config.overrides import default_config
 
 
 def get_config():

@@ -10,7 +10,7 @@ are much smaller than 224 pixels want a smaller --config.data.image_size and --c
 and below 64 pixels --config.network.stem=cifar.
 """
 
-from barlow_jax.configdict import sibling
+from barlow_jax.config.overrides import sibling
 
 
 def get_config():

@@ -20,7 +20,7 @@ wants another rate; the authors' table for 300 epochs, rate per 256 images -> to
 128 0.7 -> 69.7, 256 0.4 -> 70.7, 512 0.3 -> 71.4, 1024 0.25 -> 71.7, 2048 0.2 -> 71.4, 4096 0.2 -> 70.7.
 """
 
-from barlow_jax.configdict import default_config
+from barlow_jax.config.overrides import default_config
 
 
 def get_config():

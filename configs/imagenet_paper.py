@@ -9,7 +9,7 @@ gave it the authors do not say. Hardware: as imagenet.py.
     python -m barlow_jax finetune --config configs/imagenet_paper.py --encoder runs/imagenet --workdir runs/finetune_paper
 """
 
-from barlow_jax.configdict import sibling
+from barlow_jax.config.overrides import sibling
 
 
 def get_config():

@@ -19,7 +19,7 @@ temperature 0.5, half the jitter (.4 .4 .4 .1) and no blur.
 Digits, and cifar10_cpu (untried): temperature 0.2, the base's rate and views.
 """
 
-from barlow_jax.configdict import for_data
+from barlow_jax.config.overrides import for_data
 
 
 def imagenet(config):

@@ -19,7 +19,7 @@ CIFAR-10: solo-learn's recipe: two views, 3000 prototypes, a queue of 3840 from 
 Digits, and cifar10_cpu (untried): two views, 48 prototypes, fewer than the batch: no queue. Rate and views as the base.
 """
 
-from barlow_jax.configdict import for_data
+from barlow_jax.config.overrides import for_data
 
 
 def imagenet(config):

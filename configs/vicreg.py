@@ -19,7 +19,7 @@ CIFAR-10: solo-learn's recipe, whose three layers all have biases. Digits, and c
 coefficients and head with the base's widths, rate and views.
 """
 
-from barlow_jax.configdict import for_data
+from barlow_jax.config.overrides import for_data
 
 
 def imagenet(config):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import tensorflow_datasets as tfds
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.data.catalog import tfds_builder
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import processes
-from barlow_jax.configdict import from_tree, load_config_file
+from barlow_jax.config.overrides import from_tree, load_config_file
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 import tensorflow as tf
 
-from barlow_jax import recipe
+from barlow_jax.config import recipe
 from barlow_jax.data import host_ops, views
 from barlow_jax.order import Order
 

@@ -4,10 +4,10 @@ import pathlib
 
 import numpy as np
 
-from barlow_jax import configdict
+from barlow_jax.config import overrides
 from barlow_jax.report.facts import Histogram, Look, Map, Moment, Neighbours, Run
 
-DEFAULTS = configdict.flatten(configdict.default_config().to_dict())
+DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {
     "data.name": "digits", "data.image_size": 8, "network.encoder": "resnet8", "network.projector": (512, 512),
     "train.batch_size": 64, "train.num_epochs": 80.0, "optim.name": "adamw",

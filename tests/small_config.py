@@ -1,6 +1,6 @@
 """A run of seconds, for the tests: digits at 8 pixels, a network of a few thousand parameters, 22 steps."""
 
-from barlow_jax.configdict import default_config
+from barlow_jax.config.overrides import default_config
 
 
 def get_config():

@@ -23,7 +23,7 @@ FILES = {
     "empty.py": b"x = 1\n",
     "raises.py": b"def get_config():\n    raise RuntimeError('no internet')\n",
     "number.py": b"def get_config():\n    return 3\n",
-    "typo.py": b"from barlow_jax.configdict import default_config\ndef get_config():\n"
+    "typo.py": b"from barlow_jax.config.overrides import default_config\ndef get_config():\n"
     b"    config = default_config()\n    config.optm.name = 'sgd'\n    return config\n",
     "torn/config.json": b'{"data": {"na',
     "list/config.json": b"[1, 2]",

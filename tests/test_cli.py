@@ -9,7 +9,7 @@ import pytest
 
 from barlow_jax import cli
 from barlow_jax.__main__ import main, parse
-from barlow_jax.configdict import default_config
+from barlow_jax.config.overrides import default_config
 
 DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 

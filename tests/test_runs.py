@@ -3,8 +3,8 @@ import json
 import pytest
 
 from barlow_jax import runs
-from barlow_jax.config import Config
-from barlow_jax.configdict import from_tree, to_config_dict
+from barlow_jax.config.overrides import from_tree, to_config_dict
+from barlow_jax.config.schema import Config
 
 
 def _workdir(tmp_path, **changes):

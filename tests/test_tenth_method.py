@@ -60,7 +60,7 @@ def test_it_is_one_short_file_and_one_config_and_its_loss_the_papers(written):
         written[path] for path in ("barlow_jax/objectives/uniformity.py", "configs/uniformity.py")
     )
     assert len(written) == 2 and method.count("\n") < 80 and config.count("\n") < 20
-    from barlow_jax import config as config_lib
+    from barlow_jax.config import schema as config_lib
     from barlow_jax.types import Context, Outputs, Setup
 
     module = {}

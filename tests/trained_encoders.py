@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.augment.views import normalize
-from barlow_jax.config import Config, Data, Network as NetworkConfig
+from barlow_jax.config.schema import Config, Data, Network as NetworkConfig
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.networks.network import Network
 

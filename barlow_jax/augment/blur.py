@@ -7,8 +7,8 @@ from jax.experimental.layout import Layout, with_layout_constraint
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax import recipe
 from barlow_jax.augment.color import between
+from barlow_jax.config import recipe
 
 _ONE = 2**24  # Pillow's unit of a weight
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax import recipe
+from barlow_jax.config import recipe
 
 # Red, green and blue, each `[height, width]`.
 Planes = list[jax.Array]

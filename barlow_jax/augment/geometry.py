@@ -8,9 +8,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import recipe
 from barlow_jax.augment.color import between
 from barlow_jax.augment.resize import Box, resize
+from barlow_jax.config import recipe
 
 CROP_ATTEMPTS = 10
 

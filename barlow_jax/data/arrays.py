@@ -6,16 +6,16 @@ from functools import partial
 import jax
 import numpy as np
 
-from barlow_jax import config as config_lib
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.recipe import View
+from barlow_jax.config.validation.data import host_arrays
 from barlow_jax.data import npz
 from barlow_jax.data.broken import Broken
 from barlow_jax.data.captions import Captions, none_of
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window, padded
-from barlow_jax.recipe import View
 from barlow_jax.types import Batch
-from barlow_jax.validate.data import host_arrays
 
 
 class Arrays:

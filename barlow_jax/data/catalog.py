@@ -7,7 +7,7 @@ import pathlib
 import re
 from typing import Any
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.data import npz
 from barlow_jax.errors import UserError
 

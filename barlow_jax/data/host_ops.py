@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from barlow_jax import recipe
+from barlow_jax.config import recipe
 
 CROP_ATTEMPTS = 10
 

@@ -14,7 +14,7 @@ import zlib
 from etils import epath
 import numpy as np
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 
 _WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays makes them of a TFDS data set"

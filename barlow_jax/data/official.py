@@ -10,7 +10,7 @@ import math
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from barlow_jax.recipe import Crop, Jitter, View
+from barlow_jax.config.recipe import Crop, Jitter, View
 
 _METHODS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 CROP_ATTEMPTS = 10

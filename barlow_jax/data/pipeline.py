@@ -7,14 +7,14 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax import config as config_lib
 from barlow_jax.canvas import POSITION
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.recipe import SECOND, View
 from barlow_jax.data import captions as captions_lib, mending, views as views_lib
 from barlow_jax.data.captions import Vocabulary
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window, padded
-from barlow_jax.recipe import SECOND, View
 from barlow_jax.types import Batch
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.data import catalog, word_counts
 from barlow_jax.data.broken import Broken
 from barlow_jax.errors import UserError

@@ -5,12 +5,12 @@ from typing import Protocol
 
 import numpy as np
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.recipe import View
 from barlow_jax.data.broken import Broken
 from barlow_jax.data.captions import Captions
 from barlow_jax.errors import UserError
 from barlow_jax.order import Share, Window
-from barlow_jax.recipe import View
 from barlow_jax.types import Batch
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from barlow_jax.canvas import CANVAS, SHAPE, shelves
+from barlow_jax.config.recipe import View
 from barlow_jax.data import host_ops
-from barlow_jax.recipe import View
 
 # Uniforms that each op may use, its probability's included.
 _UNIFORMS = 32

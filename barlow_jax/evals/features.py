@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from barlow_jax.augment.views import normalize
+from barlow_jax.config.recipe import Normalize
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.network import Network
-from barlow_jax.recipe import Normalize
 from barlow_jax.types import Batch, FeatureTable
 
 # [B, height, width, 3] uint8 placed images to [B, H] features on every device.

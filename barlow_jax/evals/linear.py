@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.evals import scores
 from barlow_jax.optim.schedules import by_epoch
 from barlow_jax.types import FeatureTable

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 from barlow_jax.evals import scores
 from barlow_jax.types import FeatureTable

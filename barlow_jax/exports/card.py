@@ -8,11 +8,11 @@ import json
 from typing import Any
 
 from barlow_jax import __version__, standings
-from barlow_jax.config import Config
-from barlow_jax.configdict import flatten, to_config_dict
+from barlow_jax.config.methods import NEEDS, TITLES
+from barlow_jax.config.overrides import flatten, to_config_dict
+from barlow_jax.config.schema import Config
 from barlow_jax.exports.citations import PAPERS
 from barlow_jax.exports.encoder import Trained
-from barlow_jax.methods import NEEDS, TITLES
 
 # The Hub's names of data sets that TFDS calls otherwise.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
-from barlow_jax.config import Config
+from barlow_jax.config.recipe import Normalize
+from barlow_jax.config.schema import Config
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.resnet import ENCODERS
-from barlow_jax.recipe import Normalize
 
 
 @dataclasses.dataclass(frozen=True)

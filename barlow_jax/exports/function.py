@@ -7,12 +7,12 @@ import pathlib
 import jax
 import numpy as np
 
-from barlow_jax import configdict
 from barlow_jax.augment.views import normalize
+from barlow_jax.config import overrides
+from barlow_jax.config.methods import HEADS
 from barlow_jax.exports import card
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import files
-from barlow_jax.methods import HEADS
 from barlow_jax.networks.network import Network
 
 # Lowered for all of them, wherever it is exported.
@@ -67,7 +67,7 @@ def describe(trained: Trained, out: pathlib.Path, load: Sequence[str], promise: 
         promise=promise,
     )
     inside = [line.replace("{out}/", "").replace("{out}", ".") for line in load]
-    files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
+    files.write_json(out / "config.json", overrides.to_config_dict(trained.config).to_dict())
     files.write_text(out / "README.md", card.text(trained, inside, notes=[notes]))
 
 

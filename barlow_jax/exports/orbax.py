@@ -16,8 +16,9 @@ from typing import Any
 
 import jax
 
-from barlow_jax import configdict, processes, provenance
+from barlow_jax import processes, provenance
 from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
+from barlow_jax.config import overrides
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import files
 
@@ -49,6 +50,6 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     provenance.record(out, sys.argv[1:], processes.devices())
     with open_checkpoints(out) as checkpoints:
         checkpoints.save_parts(step, parts)
-    files.write_json(out / "config.json", configdict.to_config_dict(trained.config).to_dict())
+    files.write_json(out / "config.json", overrides.to_config_dict(trained.config).to_dict())
     number = sum(leaf.size for leaf in jax.tree.leaves(trained.params))
     return {"checkpoint": f"{FOLDER}/{step}", "parameters": number, "load": LOAD}

@@ -5,7 +5,7 @@ from typing import Any
 from flax import nnx
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.networks import text, vit
 from barlow_jax.networks.resnet import ResNet, num_features
 

@@ -10,11 +10,11 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
-from barlow_jax.methods import HEADS
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import HEADS
+from barlow_jax.config.recipe import SECOND
 from barlow_jax.networks import encoders
 from barlow_jax.networks.heads import Classifier, Projector, Prototypes
-from barlow_jax.recipe import SECOND
 from barlow_jax.types import Grouping, Outputs, ParallelLinear
 
 

@@ -18,7 +18,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.types import PADDING, UNKNOWN
 
 

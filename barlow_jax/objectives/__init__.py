@@ -2,7 +2,7 @@
 
 import importlib
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.types import Objective, Setup
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.terms import variants
 from barlow_jax.terms.correlation import Form, off_diagonal_energy, resolve_form
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard, Setup

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.terms import health
 from barlow_jax.terms.regularization import regularization
 from barlow_jax.terms.sphere import unit_rows

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import entr
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.terms import health
 from barlow_jax.terms.contrast import similarities
 from barlow_jax.terms.queue import check_size, push

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.terms.correlation import Form
 from barlow_jax.terms.covariance import covariance_energy, variance_hinge
 from barlow_jax.terms.health import spread

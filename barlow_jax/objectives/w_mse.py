@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 from barlow_jax.terms.health import spread
 from barlow_jax.terms.whitening import whiten

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from barlow_jax import config as config_lib
+from barlow_jax.config import schema as config_lib
 from barlow_jax.optim import param_groups
 from barlow_jax.optim.lars import lars
 from barlow_jax.optim.schedules import by_epoch, warmup_cosine

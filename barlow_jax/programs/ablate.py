@@ -8,16 +8,16 @@ from typing import Any
 
 import jax
 
-from barlow_jax import configdict
 from barlow_jax.ablations import ABLATIONS, GROUPS, Ablation
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
+from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.programs import cases
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.probe import probe
 from barlow_jax.published import ABLATION_BASELINE
-from barlow_jax.validate import Facts, validate
 
 _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 
@@ -76,7 +76,7 @@ def _untrained(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def _changes(base: Config, case: Config) -> dict[str, Any]:
-    before, after = (configdict.flatten(configdict.to_config_dict(c).to_dict()) for c in (base, case))
+    before, after = (overrides.flatten(overrides.to_config_dict(c).to_dict()) for c in (base, case))
     return {key: value for key, value in after.items() if value != before[key]}
 
 

@@ -5,7 +5,7 @@ import importlib
 import pathlib
 from typing import Any
 
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout, make_mesh

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.data import official, sources, stages
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout, make_mesh

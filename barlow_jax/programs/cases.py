@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from barlow_jax import runs
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
 from barlow_jax.programs import pretrain

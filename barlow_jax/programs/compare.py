@@ -13,20 +13,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import configdict
 from barlow_jax.checkpoints.restoring import open_checkpoints
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.methods import NEEDS
+from barlow_jax.config.schema import Config
+from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
 from barlow_jax.evals.features import Encode
 from barlow_jax.evals.spectrum import effective_rank
 from barlow_jax.io import files, jsonl
-from barlow_jax.methods import NEEDS
 from barlow_jax.programs import cases, comparison, lowering
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.knn import knn
 from barlow_jax.programs.probe import probe
 from barlow_jax.types import FeatureTable
-from barlow_jax.validate import Facts, validate
 
 UNTRAINED_ROW = "untrained"
 
@@ -79,10 +79,10 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
             f"--objectives {name}: there is no {file}, where the method's config would be; there are "
             + ", ".join(dict.fromkeys(there))
         )
-    config_dict, problems = configdict.load_config_file(f"{file}:{base_file.stem}")
+    config_dict, problems = overrides.load_config_file(f"{file}:{base_file.stem}")
     tree = config_dict.to_dict()
-    problems += configdict.apply_overrides(tree, args.overrides)
-    config, more = configdict.from_tree(tree)
+    problems += overrides.apply_overrides(tree, args.overrides)
+    config, more = overrides.from_tree(tree)
     facts = Facts(jax.device_count(), {})
     if problems := [*problems, *more, *validate(config, facts)]:
         raise UserError(f"--objectives {name}: {problems[0]}")
@@ -98,7 +98,7 @@ def _untrained(config: Config, place: pathlib.Path) -> dict[str, Any]:
         experiment = Experiment.of(config)
         encode, _ = experiment.encoder(place, UNTRAINED)
         if jax.process_index() == 0:
-            files.write_json(place / "config.json", configdict.to_config_dict(config).to_dict())
+            files.write_json(place / "config.json", overrides.to_config_dict(config).to_dict())
         return _worth(experiment, encode, *experiment.tables(encode))
 
     return cases.stored(place, "compare", measure)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files

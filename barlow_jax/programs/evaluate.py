@@ -5,7 +5,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.programs import encoders, tables
 from barlow_jax.programs.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.finetune import finetune

@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 
-from barlow_jax import config as config_lib, provenance, runs
-from barlow_jax.config import Config
+from barlow_jax import provenance, runs
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
 from barlow_jax.exports.encoder import Trained

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import configdict, objectives, processes, provenance, runs
+from barlow_jax import objectives, processes, provenance, runs
 from barlow_jax.checkpoints.restoring import open_checkpoints
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
@@ -138,4 +139,4 @@ def _save(config: Config, state: TrainState, workdir: pathlib.Path) -> None:
     provenance.record(workdir, sys.argv[1:], processes.devices())
     with open_checkpoints(workdir) as checkpoints:
         checkpoints.save(state)
-    files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+    files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.programs import encoders

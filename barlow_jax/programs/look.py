@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from barlow_jax.checkpoints.restoring import newest_step
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest

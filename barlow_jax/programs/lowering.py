@@ -9,14 +9,14 @@ import jax.numpy as jnp
 
 from barlow_jax import objectives
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
-from barlow_jax.config import Config
+from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment, init_of, setup_of
-from barlow_jax.recipe import SECOND
 from barlow_jax.step import compile_step
 from barlow_jax.types import Batch, Context, Outputs, TrainState
 

@@ -8,16 +8,15 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import configdict
 from barlow_jax.compiler.roofline import Cost, DoesNotFit, Roofline, compile_cost
 from barlow_jax.compiler.tpu import Topology
-from barlow_jax.config import Config, Data
+from barlow_jax.config.schema import Config, Data
+from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.terms.correlation import resolve_form
-from barlow_jax.validate import Facts, validate
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -128,9 +127,9 @@ def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Conf
         overrides = [(key.removeprefix("config."), value)] if equals else []
         if args.images_per_chip:
             overrides.append(("train.batch_size", str(args.images_per_chip * topology.num_chips)))
-        tree = configdict.to_config_dict(config).to_dict()
-        problems = configdict.apply_overrides(tree, overrides)
-        case, more = configdict.from_tree(tree)
+        tree = overrides.to_config_dict(config).to_dict()
+        problems = overrides.apply_overrides(tree, overrides)
+        case, more = overrides.from_tree(tree)
         if problems := [*problems, *more, *validate(case, Facts(topology.num_chips))]:
             raise UserError(f"{value}: {problems[0]}")
         yield value, case, topology

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import config as config_lib, configdict, optim, processes, provenance, resident
+from barlow_jax import optim, processes, provenance, resident
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import (
     FOLDER,
@@ -18,7 +18,8 @@ from barlow_jax.checkpoints.restoring import (
     newest_step,
     open_checkpoints,
 )
-from barlow_jax.config import Config
+from barlow_jax.config import overrides, schema as config_lib
+from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.feed import Feed
@@ -102,7 +103,7 @@ def _prepare(workdir: pathlib.Path, config: Config) -> None:
     if jax.process_index() == 0:
         files.sweep(workdir)
         files.sweep(workdir / "results", "pretrain.json")
-        files.write_json(workdir / "config.json", configdict.to_config_dict(config).to_dict())
+        files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
 
 
 def _status(workdir: pathlib.Path, order: Order, num_steps: int) -> Status:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from barlow_jax import configdict, runs
-from barlow_jax.config import Config, Mesh
+from barlow_jax import runs
+from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.programs.look import look
@@ -79,7 +79,7 @@ def _config(workdir: pathlib.Path, overrides: Sequence[tuple[str, str]]) -> Conf
     if saved is None:
         return None
     tree, _ = runs.complete(saved)
-    if problems := configdict.apply_overrides(tree, overrides):
+    if problems := overrides.apply_overrides(tree, overrides):
         raise UserError(problems[0])
-    config, _ = configdict.from_tree(tree)
+    config, _ = overrides.from_tree(tree)
     return dataclasses.replace(config, mesh=Mesh())

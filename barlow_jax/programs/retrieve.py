@@ -13,14 +13,14 @@ import numpy as np
 from barlow_jax import standings
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
-from barlow_jax.config import Config
+from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, retrieval
 from barlow_jax.order import padded
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
-from barlow_jax.recipe import SECOND
 from barlow_jax.types import Batch, FeatureTable
 
 CHANCE = "chance"

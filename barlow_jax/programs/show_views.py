@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from barlow_jax.augment.views import augment
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
+from barlow_jax.config.validation.data import problems_of
+from barlow_jax.config.validation.recipe import recipe_problems
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.order import Order, Share, Window
 from barlow_jax.programs import contact_sheet
-from barlow_jax.validate.data import problems_of
-from barlow_jax.validate.recipe import recipe_problems
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

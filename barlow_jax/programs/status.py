@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from barlow_jax import runs
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.running import lock
 
 

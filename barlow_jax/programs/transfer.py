@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax.config import Config, Transfer
+from barlow_jax.config.schema import Config, Transfer
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, svm

@@ -11,7 +11,7 @@ import jax
 from barlow_jax import objectives, optim
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.programs.experiment import setup_of

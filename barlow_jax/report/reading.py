@@ -7,7 +7,8 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import configdict, provenance, runs
+from barlow_jax import provenance, runs
+from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
 from barlow_jax.report.facts import Run
@@ -52,7 +53,7 @@ def changed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 
     Of a whole group that is missing, such as a view, the name stands for its keys: `("12 keys", ABSENT)`.
     """
-    defaults = configdict.flatten(configdict.default_config().to_dict())
+    defaults = overrides.flatten(overrides.default_config().to_dict())
     pairs = {key: (defaults.get(key, ABSENT), value) for key, value in config.items()}
     there = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     gone: collections.Counter[str] = collections.Counter()
@@ -77,7 +78,7 @@ def _config(workdir: pathlib.Path) -> dict[str, Any]:
     tree, problems = runs.complete(saved)
     for problem in problems:
         _say(f"{workdir / 'config.json'}: {problem}; the default stands in its place")
-    return configdict.flatten(tree)
+    return overrides.flatten(tree)
 
 
 def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:

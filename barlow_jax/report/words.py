@@ -6,7 +6,7 @@ import pathlib
 import shlex
 from typing import Any
 
-from barlow_jax.methods import TITLES
+from barlow_jax.config.methods import TITLES
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

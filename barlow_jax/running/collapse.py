@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from barlow_jax import signs
-from barlow_jax.config import Config
-from barlow_jax.methods import ADVICE, Advice
+from barlow_jax.config.methods import ADVICE, Advice
+from barlow_jax.config.schema import Config
 
 # Rows of the metrics in a row, so that one unlucky batch is none.
 _LASTS = 5

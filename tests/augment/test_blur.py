@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 import pytest
 
-from barlow_jax import recipe
 from barlow_jax.augment import blur
+from barlow_jax.config import recipe
 
 
 def _blur(image, sigma, max_sigma=2.0):

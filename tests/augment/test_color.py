@@ -9,8 +9,8 @@ from PIL import Image, ImageEnhance, ImageOps
 import pillow_ops
 import pytest
 
-from barlow_jax import recipe
 from barlow_jax.augment import color
+from barlow_jax.config import recipe
 
 
 def _run(function, image, *arguments):

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from barlow_jax import recipe
 from barlow_jax.augment import geometry
+from barlow_jax.config import recipe
 
 
 @pytest.mark.parametrize("shape", [(375, 500), (1000, 200), (64, 64), (3, 90)], ids=str)

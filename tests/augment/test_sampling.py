@@ -9,8 +9,8 @@ from laws import DEVIATIONS, IMAGES, P_VALUE
 import numpy as np
 import pytest
 
-from barlow_jax import recipe
 from barlow_jax.augment import blur, color, views
+from barlow_jax.config import recipe
 
 VIEWS = recipe.Recipe().views
 

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from barlow_jax.checkpoints.restoring import abstract_state, newest_step, open_checkpoints
-from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
 from barlow_jax.mesh import Layout, make_mesh

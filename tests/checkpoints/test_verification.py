@@ -9,7 +9,7 @@ import pytest
 
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.checkpoints.verification import Verdict, examine, reason
-from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state

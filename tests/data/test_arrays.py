@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.order import Order, Share, Window

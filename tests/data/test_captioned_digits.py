@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import captioned_digits, captions as captions_lib, sklearn_digits, splits
 from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, describe, facts
 from barlow_jax.errors import UserError

@@ -1,6 +1,6 @@
 import pytest
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data.catalog import count_images, image_files
 from barlow_jax.data.digits import Digits
 from barlow_jax.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from barlow_jax import recipe
+from barlow_jax.config import recipe
 
 SMALL = recipe.Crop(min_area=0.08, max_area=0.7)  # fits in a square at every aspect: nothing is rejected
 

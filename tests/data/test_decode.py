@@ -10,9 +10,9 @@ import pytest
 from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
+from barlow_jax.config.recipe import Recipe
 from barlow_jax.data import host_ops, views
 from barlow_jax.data.broken import reason
-from barlow_jax.recipe import Recipe
 
 RGB = Image.fromarray(load_sample_image("flower.jpg")[:60, :80])
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pillow_ops
 import pytest
 import tensorflow as tf
 
-from barlow_jax import recipe
+from barlow_jax.config import recipe
 from barlow_jax.data import host_ops
 
 

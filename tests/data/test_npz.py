@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import catalog, npz
 from barlow_jax.errors import UserError
 

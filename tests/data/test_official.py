@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import ks_2samp
 from sklearn.datasets import load_sample_image
 
-from barlow_jax import recipe
+from barlow_jax.config import recipe
+from barlow_jax.config.recipe import View
 from barlow_jax.data import official
-from barlow_jax.recipe import View
 
 PHOTOGRAPH = load_sample_image("china.jpg")[:200, :300]
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from barlow_jax import recipe
-from barlow_jax.config import Data
+from barlow_jax.config import recipe
+from barlow_jax.config.schema import Data
 from barlow_jax.data import host_ops, pipeline, sources, views
 from barlow_jax.order import Order, Window
 

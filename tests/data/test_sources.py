@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.digits import Digits
 from barlow_jax.errors import UserError

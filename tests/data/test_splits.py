@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import catalog, splits
 from barlow_jax.errors import UserError
 

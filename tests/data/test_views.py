@@ -8,8 +8,8 @@ import pytest
 from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
-from barlow_jax import recipe
 from barlow_jax.canvas import CANVAS, SHAPE
+from barlow_jax.config import recipe
 from barlow_jax.data import host_ops, views
 
 PHOTOGRAPH = load_sample_image("flower.jpg")[:200, :300]

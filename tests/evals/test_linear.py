@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from barlow_jax.config import Probe
+from barlow_jax.config.schema import Probe
 from barlow_jax.errors import UserError
 from barlow_jax.evals import linear, scores
 from barlow_jax.types import FeatureTable

@@ -3,7 +3,7 @@ import pytest
 import scipy.optimize
 from sklearn.linear_model import LogisticRegression
 
-from barlow_jax.config import Probe
+from barlow_jax.config.schema import Probe
 from barlow_jax.errors import UserError
 from barlow_jax.evals import logistic
 from barlow_jax.mesh import Layout, make_mesh

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import LinearSVC
 
-from barlow_jax.config import Svm
+from barlow_jax.config.schema import Svm
 from barlow_jax.errors import UserError
 from barlow_jax.evals import scores, svm
 from barlow_jax.types import FeatureTable

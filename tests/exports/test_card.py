@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import yaml
 
-from barlow_jax.config import Config, Data, Network, Objective, Train
+from barlow_jax.config.methods import NEEDS, BarlowTwins
+from barlow_jax.config.schema import Config, Data, Network, Objective, Train
 from barlow_jax.exports import card
 from barlow_jax.exports.citations import PAPERS
 from barlow_jax.exports.encoder import Trained
-from barlow_jax.methods import NEEDS, BarlowTwins
 
 CONFIG = Config(
     data=Data(name="cifar10", eval_split="test", image_size=24, eval_resize=28, data_dir="/home/me/secret"),

@@ -1,6 +1,6 @@
 """What the record says of an encoder, against the papers' figures."""
 
-from barlow_jax.config import Config, Network
+from barlow_jax.config.schema import Config, Network
 from barlow_jax.exports.encoder import Trained
 
 

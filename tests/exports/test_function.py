@@ -7,10 +7,10 @@ from jax import export
 import numpy as np
 import pytest
 
+from barlow_jax.config.methods import HEADS
 from barlow_jax.evals import features
 from barlow_jax.exports import function
 from barlow_jax.mesh import Layout, make_mesh
-from barlow_jax.methods import HEADS
 from barlow_jax.networks import vit
 from barlow_jax.networks.network import Network
 

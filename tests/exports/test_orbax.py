@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import configdict, provenance
+from barlow_jax import provenance
+from barlow_jax.config import overrides
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import checksums
@@ -62,7 +63,7 @@ def test_an_encoder_comes_back_bit_for_bit_on_another_mesh(tmp_path, trained, wr
 
 def test_the_folder_tells_its_config_its_provenance_and_its_digests(tmp_path, trained):
     orbax.write(trained, tmp_path)
-    assert configdict.from_tree(json.loads((tmp_path / "config.json").read_text())) == (trained.config, [])
+    assert overrides.from_tree(json.loads((tmp_path / "config.json").read_text())) == (trained.config, [])
     first, last = provenance.read(tmp_path)
     assert first == trained.provenance[0] and last["devices"]["count"] == 8
     assert checksums.problems(tmp_path / "checkpoints" / "7") == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from barlow_jax import configdict
+from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.exports import function, savedmodel
 
@@ -38,7 +38,7 @@ def test_the_weights_are_in_the_variables_alone_and_the_config_beside_them(small
     assert loaded.keys() == weights.keys()
     for name, value in weights.items():
         np.testing.assert_array_equal(loaded[name], value)
-    config, problems = configdict.from_tree(json.loads((folder / "config.json").read_text()))
+    config, problems = overrides.from_tree(json.loads((folder / "config.json").read_text()))
     assert config == subject.config and not problems
     readme = (folder / "README.md").read_text()
     assert all(line.replace("{out}", ".") in readme for line in told["load"])

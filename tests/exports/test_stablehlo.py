@@ -9,7 +9,7 @@ from jax import export
 import numpy as np
 import pytest
 
-from barlow_jax import configdict
+from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.exports import stablehlo
 
@@ -54,7 +54,7 @@ def test_the_program_is_for_all_platforms_any_batch_and_one_size_of_images(small
 def test_the_config_and_what_images_must_be_are_beside_it(small, tmp_path):
     subject = small()
     told = stablehlo.write(subject, tmp_path)
-    config, problems = configdict.from_tree(json.loads((tmp_path / "config.json").read_text()))
+    config, problems = overrides.from_tree(json.loads((tmp_path / "config.json").read_text()))
     assert config == subject.config and not problems
     readme = (tmp_path / "README.md").read_text()
     assert "`images`: `[B, 16, 16, 3]` uint8" in readme and "`features`: `[B, 16]` float32" in readme

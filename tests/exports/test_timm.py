@@ -7,7 +7,7 @@ import math
 import pytest
 from safetensors import safe_open
 
-from barlow_jax.config import Config, Data, Network
+from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
 from barlow_jax.exports import timm
 from barlow_jax.exports.encoder import Trained

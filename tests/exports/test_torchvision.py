@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from barlow_jax.config import Config, Data, Network
+from barlow_jax.config.recipe import Normalize, Recipe, View
+from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
 from barlow_jax.exports import torchvision
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.networks import weights
-from barlow_jax.recipe import Normalize, Recipe, View
 
 
 def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
-from barlow_jax.config import Data
-from barlow_jax.configdict import from_tree
+from barlow_jax.config.overrides import from_tree
+from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.data.views import evaluation_crop
 from barlow_jax.exports import timm

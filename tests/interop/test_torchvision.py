@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.exports import torchvision
 
 pytestmark = pytest.mark.interop

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from barlow_jax.config import Data
+from barlow_jax.config.schema import Data
 from barlow_jax.data import catalog, npz
 from barlow_jax.data.catalog import NUM_DIGITS
 

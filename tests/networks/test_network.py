@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.networks.network import Factors, Network
 from barlow_jax.types import Grouping
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.config import Network as NetworkConfig, Text
+from barlow_jax.config.schema import Network as NetworkConfig, Text
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.text import Gru
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.torch_projector import Shape, from_torch, to_torch

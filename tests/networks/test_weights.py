@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.networks import weights
 from barlow_jax.networks.network import Network

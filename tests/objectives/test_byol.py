@@ -9,8 +9,9 @@ import losses
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
-from barlow_jax.methods import Byol
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Byol
 from barlow_jax.objectives import byol
 from barlow_jax.objectives.byol import byol_loss, cosine_momentum
 from barlow_jax.types import Outputs, Setup

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.metrics import log_loss
 
-from barlow_jax import config as config_lib, objectives
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
 from barlow_jax.types import Context, Outputs
 
 

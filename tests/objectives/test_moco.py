@@ -9,9 +9,10 @@ import losses
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Moco
 from barlow_jax.errors import UserError
-from barlow_jax.methods import Moco
 from barlow_jax.objectives import moco
 from barlow_jax.objectives.moco import queue_loss
 from barlow_jax.types import Outputs, Setup

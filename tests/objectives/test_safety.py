@@ -14,14 +14,14 @@ import pytest
 
 from barlow_jax import objectives, optim
 from barlow_jax.augment.views import normalize_views
-from barlow_jax.config import Config, Train
+from barlow_jax.config.schema import Config, Train
+from barlow_jax.config.validation import Facts, validate
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
 from barlow_jax.programs.experiment import init_of
 from barlow_jax.step import compile_step
 from barlow_jax.types import Batch, Setup
-from barlow_jax.validate import Facts, validate
 
 WEIGHT = 0.0051
 # 48 and 100: the float32 mean of so many equal numbers is not always that number.

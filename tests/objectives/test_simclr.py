@@ -10,7 +10,8 @@ import losses
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.objectives import simclr
 from barlow_jax.objectives.simclr import nt_xent

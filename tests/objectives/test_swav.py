@@ -10,9 +10,10 @@ import losses
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Swav
 from barlow_jax.errors import UserError
-from barlow_jax.methods import Swav
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives import swav
 from barlow_jax.types import Outputs, Setup

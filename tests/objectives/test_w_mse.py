@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import WMse
 from barlow_jax.errors import UserError
 from barlow_jax.mesh import Layout, make_mesh
-from barlow_jax.methods import WMse
 from barlow_jax.objectives import w_mse
 from barlow_jax.objectives.w_mse import w_mse_loss, w_mse_terms
 from barlow_jax.types import Context, Grouping, Outputs, Setup

@@ -13,7 +13,8 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax import config as config_lib, optim
+from barlow_jax import optim
+from barlow_jax.config import schema as config_lib
 from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from barlow_jax import optim
-from barlow_jax.config import Config, Optim
+from barlow_jax.config.schema import Config, Optim
 
 RATES = {"weights": lambda step: 0.1 + 0.01 * step, "biases": lambda step: 0.02}
 

@@ -25,7 +25,7 @@ def test_every_step_is_on_the_official_curve(warmup):
 
 
 def test_the_imagenet_recipe_peaks_at_the_papers_rates():
-    from barlow_jax.config import Config
+    from barlow_jax.config.schema import Config
 
     rates = optim.learning_rates(Config(), steps_per_epoch=625)
     assert float(rates["weights"](0)) == 0

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from barlow_jax import optim
-from barlow_jax.config import Config, Train
+from barlow_jax.config.schema import Config, Train
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 from barlow_jax.optim.lars import lars
 from barlow_jax.optim.schedules import warmup_cosine

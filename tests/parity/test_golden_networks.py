@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import objectives, optim
-from barlow_jax.config import Config, Network as NetworkConfig, Optim, Train
+from barlow_jax.config.schema import Config, Network as NetworkConfig, Optim, Train
 from barlow_jax.networks.heads import Projector
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.torchvision import from_torchvision, to_torchvision

@@ -5,8 +5,9 @@ import losses
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
-from barlow_jax.methods import Moco
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Moco
 from barlow_jax.types import Outputs, Setup
 
 ROWS, WIDTH, QUEUE = 40, 12, 120

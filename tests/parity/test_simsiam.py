@@ -4,8 +4,9 @@ import losses
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
-from barlow_jax.methods import Simsiam
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Simsiam
 from barlow_jax.types import Outputs
 
 ROWS, WIDTH = 40, 12

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax.config import Text
+from barlow_jax.config.schema import Text
 from barlow_jax.networks.text import Gru
 
 pytestmark = pytest.mark.parity

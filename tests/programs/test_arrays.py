@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from barlow_jax import configdict
 from barlow_jax.__main__ import main
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.config import overrides
 from barlow_jax.programs.experiment import Experiment
 
 TRAIN = 300
@@ -60,7 +60,7 @@ def trained(argv, tmp_path_factory):
 
 
 def _state(workdir, step):
-    experiment = Experiment.of(configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0])
+    experiment = Experiment.of(overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0])
     init = experiment.init(experiment.order(TRAIN))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))

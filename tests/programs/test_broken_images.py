@@ -8,8 +8,8 @@ from PIL import Image
 import pytest
 from sklearn.datasets import load_digits
 
-from barlow_jax import configdict
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.config import overrides
 from barlow_jax.programs.experiment import Experiment
 
 TRAIN, TEST = 288, 72
@@ -50,7 +50,7 @@ def run(argv, tmp_path, program):
 
 
 def _state(workdir, step):
-    experiment = Experiment.of(configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0])
+    experiment = Experiment.of(overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0])
     init = experiment.init(experiment.order(TRAIN))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))

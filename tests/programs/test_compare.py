@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 SIBLING = """
-from barlow_jax.configdict import for_data
+from barlow_jax.config.overrides import for_data
 
 
 def change(config):

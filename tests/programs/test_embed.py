@@ -14,7 +14,7 @@ import several
 from sklearn.neighbors import KNeighborsClassifier
 
 from barlow_jax.__main__ import main
-from barlow_jax.configdict import from_tree
+from barlow_jax.config.overrides import from_tree
 from barlow_jax.data import sklearn_digits
 from barlow_jax.exports import torchvision
 from barlow_jax.programs import export

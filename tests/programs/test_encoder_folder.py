@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import provenance
-from barlow_jax.configdict import from_tree
+from barlow_jax.config.overrides import from_tree
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.pretrained import load

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from barlow_jax.configdict import from_tree
+from barlow_jax.config.overrides import from_tree
 from barlow_jax.networks import torchvision
 from barlow_jax.programs.experiment import Experiment
 

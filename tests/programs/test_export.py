@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from barlow_jax import exports
-from barlow_jax.config import Network as NetworkConfig
+from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.networks import torchvision
 from barlow_jax.networks.network import Network

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from barlow_jax import provenance
-from barlow_jax.configdict import from_tree, load_config_file
+from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.io import checksums
 from barlow_jax.networks import weights
 from barlow_jax.networks.network import Network

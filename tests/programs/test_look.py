@@ -11,10 +11,10 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from barlow_jax import configdict
 from barlow_jax.augment.views import normalize
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.checkpoints.verification import Verdict
+from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.order import Order, Window
 from barlow_jax.programs import look as look_lib, moments as moments_lib
@@ -22,7 +22,7 @@ from barlow_jax.programs.experiment import Experiment
 
 
 def _config(workdir):
-    return configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0]
+    return overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0]
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import configdict
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.config import overrides
 from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.running import lock
@@ -15,7 +15,7 @@ from barlow_jax.running import lock
 def _state(workdir, step):
     """The checkpoint of a step, as host arrays."""
     tree = json.loads((workdir / "config.json").read_text())
-    experiment = Experiment.of(configdict.from_tree(tree)[0])
+    experiment = Experiment.of(overrides.from_tree(tree)[0])
     init = experiment.init(experiment.order(1437))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))

@@ -8,17 +8,17 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import configdict
 from barlow_jax.__main__ import everything_to_stderr, main
 from barlow_jax.augment.views import normalize
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
 from barlow_jax.programs import lowering, retrieve
 from barlow_jax.programs.experiment import Experiment
 
 CONFIG = """
-from barlow_jax.configdict import sibling
+from barlow_jax.config.overrides import sibling
 
 
 def get_config():
@@ -55,7 +55,7 @@ def trained(config_path, tmp_path_factory):
 
 
 def _state(workdir, step):
-    config = configdict.from_tree(json.loads((workdir / "config.json").read_text()))[0]
+    config = overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0]
     experiment = Experiment.of(config)
     with open_checkpoints(workdir) as checkpoints:
         abstract = abstract_state(experiment.init(experiment.order(1437)))
@@ -91,7 +91,7 @@ def test_results_are_beside_chance_and_the_untrained_network(trained, program):
 def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(trained, program):
     """From the checkpoint's arrays, row by row, with a sort that is blind to the program's."""
     state = _state(trained, 6)
-    config = configdict.from_tree(json.loads((trained / "config.json").read_text()))[0]
+    config = overrides.from_tree(json.loads((trained / "config.json").read_text()))[0]
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, "test")
     captions, whole = source.read_captions(config.data), source.decoded(config.data)
@@ -161,7 +161,7 @@ def test_there_must_be_a_checkpoint(config_path, tmp_path, program):
 
 @pytest.mark.parametrize("part", ["step", "head"])
 def test_what_is_planned_is_given_captions(config_path, typed, part):
-    config = typed(configdict.load_config_file(str(config_path))[0])
+    config = typed(overrides.load_config_file(str(config_path))[0])
     experiment = Experiment.of(config)
     lowered, state = lowering.lower(experiment, experiment.order(1437), part)
     (_, batch), _ = lowered.in_avals

@@ -7,7 +7,7 @@ import multi_label  # makes TFDS know multi_digits
 import pytest
 from sklearn.svm import LinearSVC
 
-from barlow_jax.configdict import from_tree
+from barlow_jax.config.overrides import from_tree
 from barlow_jax.evals import scores
 from barlow_jax.programs.experiment import Experiment
 

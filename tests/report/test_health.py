@@ -7,7 +7,7 @@ import pytest
 import reported
 
 from barlow_jax import signs
-from barlow_jax.config import Config, Objective, Optim
+from barlow_jax.config.schema import Config, Objective, Optim
 from barlow_jax.report import health
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE
 from barlow_jax.running.collapse import Collapse

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from barlow_jax import configdict, provenance
+from barlow_jax import provenance
+from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.report import reading
 from barlow_jax.report.reading import ABSENT, read_run
@@ -48,8 +49,8 @@ def test_the_difference_to_the_paper_is_what_the_config_file_sets(workdir, small
     assert changed["data.name"] == ("imagenet2012", "digits")
     assert changed["network.projector"] == ((8192, 8192, 8192), (16, 16))
     assert changed["recipe.views.a.jitter.probability"] == (0.8, 0.0)
-    defaults = configdict.flatten(configdict.default_config().to_dict())
-    set_there = {k for k, v in configdict.flatten(small_config.to_dict()).items() if v != defaults[k]}
+    defaults = overrides.flatten(overrides.default_config().to_dict())
+    set_there = {k for k, v in overrides.flatten(small_config.to_dict()).items() if v != defaults[k]}
     assert set(changed) == set_there
 
 
@@ -57,8 +58,8 @@ def test_views_that_were_added_or_left_out_are_told_by_their_group(small_config)
     with small_config.unlocked():
         small_config.recipe.views["c"] = small_config.recipe.views.a.copy_and_resolve_references()
         del small_config.recipe.views["b"]
-    changed = reading.changed(configdict.flatten(small_config.to_dict()))
-    keys = len(configdict.flatten(small_config.recipe.views.a.to_dict()))
+    changed = reading.changed(overrides.flatten(small_config.to_dict()))
+    keys = len(overrides.flatten(small_config.recipe.views.a.to_dict()))
     assert changed["recipe.views.b"] == (f"{keys} keys", ABSENT)
     assert changed["recipe.views.c.crop.min_area"] == (ABSENT, 0.08)
     assert not any(key.startswith("recipe.views.b.") for key in changed)

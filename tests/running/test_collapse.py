@@ -2,8 +2,8 @@
 
 import pytest
 
-from barlow_jax.config import Config, Objective, Optim
-from barlow_jax.methods import BarlowTwins
+from barlow_jax.config.methods import BarlowTwins
+from barlow_jax.config.schema import Config, Objective, Optim
 from barlow_jax.running.collapse import Collapse
 
 HEALTHY = {"embedding_spread": 0.93, "diagonal_mean": 0.39, "off_diagonal_rms": 0.20}

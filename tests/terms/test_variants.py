@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import config as config_lib, objectives
+from barlow_jax import objectives
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.mesh import Layout, make_mesh
-from barlow_jax.methods import BarlowTwins
 from barlow_jax.types import Context, Outputs, Setup
 
 ROWS, WIDTH, EPSILON = 48, 24, 1e-5

@@ -19,7 +19,7 @@ from typing import Any
 
 import ml_collections
 
-from barlow_jax.config import Config
+from barlow_jax.config.schema import Config
 
 
 def default_config() -> ml_collections.ConfigDict:

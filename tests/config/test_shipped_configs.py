@@ -6,8 +6,8 @@ import re
 import pytest
 import yaml
 
-from barlow_jax.configdict import flatten, from_tree, load_config_file
-from barlow_jax.validate import Facts, validate
+from barlow_jax.config.overrides import flatten, from_tree, load_config_file
+from barlow_jax.config.validation import Facts, validate
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
 

@@ -6,12 +6,12 @@ import re
 import pytest
 
 from barlow_jax import objectives
-from barlow_jax.configdict import flatten, from_tree, load_config_file
-from barlow_jax.methods import NEEDS
+from barlow_jax.config.methods import NEEDS
+from barlow_jax.config.overrides import flatten, from_tree, load_config_file
+from barlow_jax.config.validation import Facts, validate
 from barlow_jax.order import Order
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment, setup_of
-from barlow_jax.validate import Facts, validate
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 METHODS = sorted(NEEDS.keys() - {"barlow_twins"})  # that is the base

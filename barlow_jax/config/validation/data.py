@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from barlow_jax.config import Config, Data
+from barlow_jax.config.schema import Config, Data
 
 # Data sets that are arrays, and need no TensorFlow.
 IN_MEMORY = ("arrays", "captioned_digits")

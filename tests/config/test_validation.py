@@ -1,7 +1,7 @@
 import pytest
 
-from barlow_jax.configdict import apply_overrides, default_config, from_tree
-from barlow_jax.validate import Facts, validate
+from barlow_jax.config.overrides import apply_overrides, default_config, from_tree
+from barlow_jax.config.validation import Facts, validate
 
 
 def _problems(facts, **overrides):

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 import pathlib
 import typing
 
-from barlow_jax.config import TEXT_ENCODER, Config, Network
-from barlow_jax.methods import HEADS, NEEDS, Needs
-from barlow_jax.recipe import SECOND
-from barlow_jax.validate import bounds
+from barlow_jax.config.methods import HEADS, NEEDS, Needs
+from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.schema import TEXT_ENCODER, Config, Network
+from barlow_jax.config.validation import bounds
 
 # Without importing them: that would import jax.
 _FILES = pathlib.Path(__file__).parents[1] / "objectives"

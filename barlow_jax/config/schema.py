@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
-from barlow_jax import methods
-from barlow_jax.protocols import Finetune, Knn, Probe, Retrieval, Svm
-from barlow_jax.recipe import SECOND, Recipe
+from barlow_jax.config import methods
+from barlow_jax.config.evaluation import Finetune, Knn, Probe, Retrieval, Svm
+from barlow_jax.config.recipe import SECOND, Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from barlow_jax.config import Config
-from barlow_jax.recipe import OPS, View
+from barlow_jax.config.recipe import OPS, View
+from barlow_jax.config.schema import Config
 
 
 def recipe_problems(config: Config) -> Iterator[str]:

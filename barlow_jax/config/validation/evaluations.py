@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 import math
 
-from barlow_jax.config import Config, Finetune, Knn, Probe, Retrieval, Svm
-from barlow_jax.validate import bounds
+from barlow_jax.config.schema import Config, Finetune, Knn, Probe, Retrieval, Svm
+from barlow_jax.config.validation import bounds
 
 
 def evaluation_problems(config: Config) -> Iterator[str]:

@@ -3,20 +3,20 @@ import json
 
 import pytest
 
-from barlow_jax import configdict
-from barlow_jax.config import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
 
 
 def _overridden(*pairs):
-    tree = configdict.default_config().to_dict()
-    problems = configdict.apply_overrides(tree, pairs)
-    config, more = configdict.from_tree(tree)
+    tree = overrides.default_config().to_dict()
+    problems = overrides.apply_overrides(tree, pairs)
+    config, more = overrides.from_tree(tree)
     return config, problems + more
 
 
 def test_the_defaults_survive_the_way_through_configdict_and_json():
-    tree = json.loads(json.dumps(configdict.default_config().to_dict()))
-    config, problems = configdict.from_tree(tree)
+    tree = json.loads(json.dumps(overrides.default_config().to_dict()))
+    config, problems = overrides.from_tree(tree)
     assert config == Config() and not problems
 
 
@@ -40,7 +40,7 @@ def test_the_defaults_survive_the_way_through_configdict_and_json():
 def test_an_override_is_read_as_its_fields_type(key, text, value):
     config, problems = _overridden((key, text))
     assert not problems
-    assert configdict.flatten(dataclasses.asdict(config))[key] == value
+    assert overrides.flatten(dataclasses.asdict(config))[key] == value
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_all_wrong_overrides_are_named_at_once():
 def test_a_config_file_with_a_typo_is_named_with_its_line(tmp_path):
     path = tmp_path / "typo.py"
     path.write_text(
-        "from barlow_jax.configdict import default_config\n"
+        "from barlow_jax.config.overrides import default_config\n"
         "def get_config():\n"
         "    config = default_config()\n"
         "    config.optim.learning_rat = 0.3\n"
         "    return config\n"
     )
-    _, problems = configdict.load_config_file(str(path))
+    _, problems = overrides.load_config_file(str(path))
     assert len(problems) == 1
     assert f"{path}, line 4" in problems[0] and "learning_rate" in problems[0]
 
@@ -89,22 +89,22 @@ def test_a_config_file_with_a_typo_is_named_with_its_line(tmp_path):
 def test_a_config_file_must_return_a_configdict(tmp_path):
     path = tmp_path / "empty.py"
     path.write_text("def get_config():\n    pass\n")
-    _, problems = configdict.load_config_file(str(path))
+    _, problems = overrides.load_config_file(str(path))
     assert problems == [f"{path}: TypeError: get_config() must return a ConfigDict, not NoneType"]
 
 
 def test_a_missing_config_file_names_its_nearest_neighbour(tmp_path):
     (tmp_path / "digits.py").write_text("")
-    _, problems = configdict.load_config_file(str(tmp_path / "digit.py"))
+    _, problems = overrides.load_config_file(str(tmp_path / "digit.py"))
     assert problems == [f"--config: there is no file {tmp_path}/digit.py; did you mean {tmp_path}/digits.py?"]
 
 
 def test_a_saved_config_of_another_version_is_checked_like_any_other():
-    tree = configdict.default_config().to_dict()
+    tree = overrides.default_config().to_dict()
     tree["optim"]["beta"] = 1
     tree["train"]["batch_size"] = "many"
     tree["network"] = 3
-    _, problems = configdict.from_tree(tree)
+    _, problems = overrides.from_tree(tree)
     assert sorted(problems) == [
         "config.network: expected a group of keys, got 3",
         "config.optim.beta: there is no such key",

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 import dataclasses
 
-from barlow_jax.config import Config, Network
-from barlow_jax.validate import bounds
-from barlow_jax.validate.data import data_problems
-from barlow_jax.validate.evaluations import evaluation_problems
-from barlow_jax.validate.objective import objective_problems
-from barlow_jax.validate.recipe import recipe_problems
+from barlow_jax.config.schema import Config, Network
+from barlow_jax.config.validation import bounds
+from barlow_jax.config.validation.data import data_problems
+from barlow_jax.config.validation.evaluations import evaluation_problems
+from barlow_jax.config.validation.objective import objective_problems
+from barlow_jax.config.validation.recipe import recipe_problems
 
 # Pixels of the image to one of the stem's output; each stage after the first halves that again.
 _STEM_STRIDE = {"imagenet": 4, "cifar": 1}
