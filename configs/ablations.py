@@ -1,6 +1,6 @@
 """The base of the paper's ablations: `imagenet.py` for 300 epochs (Zbontar et al. 2021, section 4).
 
-Expected: 71.4 % top-1, 90.2 % top-5 by linear probe; each ablation's numbers are in barlow_jax/ablations.py.
+Expected: 71.4 % top-1, 90.2 % top-5 by linear probe; each ablation's numbers are in barlow_jax/papers/ablations.py.
 Hardware: as imagenet.py, 0.3 of its time, for each of them.
 
     python -m barlow_jax pretrain --config configs/ablations.py --workdir runs/baseline

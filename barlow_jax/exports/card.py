@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 import json
 from typing import Any
 
-from barlow_jax import __version__, standings
+from barlow_jax import __version__
 from barlow_jax.config.methods import NEEDS, TITLES
 from barlow_jax.config.overrides import flatten, to_config_dict
 from barlow_jax.config.schema import Config
 from barlow_jax.exports.citations import PAPERS
 from barlow_jax.exports.encoder import Trained
+from barlow_jax.papers import tables
 
 # The Hub's names of data sets that TFDS calls otherwise.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
@@ -147,15 +148,15 @@ def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
 
 def _results(trained: Trained) -> str:
     """A row a classifier and share of labels, a column a kind of features; of this very step alone."""
-    measured = standings.of_run(trained.results, step=trained.step)
+    measured = tables.of_run(trained.results, step=trained.step)
     if "pretrained" not in measured:
         steps = {
-            one["step"] for kind, one in standings.of_run(trained.results).items() if kind == "pretrained"
+            one["step"] for kind, one in tables.of_run(trained.results).items() if kind == "pretrained"
         }
         other = f" (of step {', '.join(map(str, steps))} there are results)" if steps else ""
         return f"Not measured for these weights{other}."
-    kinds = [kind for kind in standings.KINDS if kind in measured or kind != "pixels"]
-    shown = standings.by_kind({kind: measured.get(kind, {}) for kind in kinds})
+    kinds = [kind for kind in tables.KINDS if kind in measured or kind != "pixels"]
+    shown = tables.by_kind({kind: measured.get(kind, {}) for kind in kinds})
     rows = [
         f"| {name} | {' | '.join(map(_score, values))} |" for name, values in shown if values[-1] is not None
     ]

@@ -8,16 +8,16 @@ from typing import Any
 
 import jax
 
-from barlow_jax.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
+from barlow_jax.papers.published import ABLATION_BASELINE
 from barlow_jax.programs import cases
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.probe import probe
-from barlow_jax.published import ABLATION_BASELINE
 
 _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 

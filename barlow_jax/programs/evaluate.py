@@ -6,7 +6,8 @@ import sys
 from typing import Any
 
 from barlow_jax.config.schema import Config
-from barlow_jax.programs import encoders, tables
+from barlow_jax.papers import format_tables
+from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.finetune import finetune
 from barlow_jax.programs.knn import knn
@@ -32,6 +33,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         else transfer(experiment, encode, settings)
         for name, settings in config.transfer.items()
     }
-    print(tables.by_kind(results), file=sys.stderr)
-    print(f"\n{tables.beside_the_papers(results[PRETRAINED], config.data.name)}", file=sys.stderr)
+    print(format_tables.by_kind(results), file=sys.stderr)
+    print(f"\n{format_tables.beside_the_papers(results[PRETRAINED], config.data.name)}", file=sys.stderr)
     return results

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax import standings
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
 from barlow_jax.config.recipe import SECOND
@@ -20,6 +19,7 @@ from barlow_jax.data.captions import Captions
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, retrieval
 from barlow_jax.order import padded
+from barlow_jax.papers import tables
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
 from barlow_jax.types import Batch, FeatureTable
 
@@ -75,7 +75,7 @@ def first_of_each(captions: Captions, number: int | None) -> Captions:
 def table(results: Mapping[str, Any], data_name: str) -> str:
     """R@K in percent, a row a kind of embeddings; on COCO also the papers'."""
     keys = list(results[CHANCE]["image_to_text"])
-    rows = standings.retrieval(results, data_name)
+    rows = tables.retrieval(results, data_name)
     lines = [
         f"{results['images']} images, {results['captions']} captions, {results['similarity']} similarity"
     ]

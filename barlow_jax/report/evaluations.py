@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from barlow_jax import standings
+from barlow_jax.papers import tables
 from barlow_jax.report import charts, words
 from barlow_jax.report.facts import Run
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
@@ -25,7 +25,7 @@ def section(runs: Sequence[Run]) -> Section:
     for run in runs:
         if "retrieve" in run.results:
             body += _retrieval(run.results["retrieve"], run)
-    missing = [run for run in runs if not standings.of_run(run.results) and "retrieve" not in run.results]
+    missing = [run for run in runs if not tables.of_run(run.results) and "retrieve" not in run.results]
     for run in missing:
         command = element("code", words.command("evaluate", run.workdir))
         body.append(paragraph(f"{run.name} was not evaluated yet. This does it: ", command))
@@ -35,16 +35,16 @@ def section(runs: Sequence[Run]) -> Section:
 def _columns(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Results by kind of features; of several runs by run, and kind where that is not the pretrained encoder."""
     if len(runs) == 1:
-        return standings.of_run(runs[0].results)
+        return tables.of_run(runs[0].results)
     return {
         run.name if kind == "pretrained" else f"{run.name}, {kind}": it
         for run in runs
-        for kind, it in standings.of_run(run.results).items()
+        for kind, it in tables.of_run(run.results).items()
     }
 
 
 def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
-    rows = list(standings.by_kind(columns))
+    rows = list(tables.by_kind(columns))
     steps = [f"{name}: step {it['step']:,}" for name, it in columns.items() if it.get("step", -1) > 0]
     told = (
         "Accuracy of simple classifiers on frozen features (fine-tuned: of the whole encoder), by the share of the "
@@ -83,8 +83,8 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
 
 def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     """Of runs on one data set."""
-    ours = {run.name: standings.of_run(run.results).get("pretrained", {}) for run in runs}
-    tables = {name: standings.beside_the_papers(it, data) for name, it in ours.items() if it}
+    ours = {run.name: tables.of_run(run.results).get("pretrained", {}) for run in runs}
+    tables = {name: tables.beside_the_papers(it, data) for name, it in ours.items() if it}
     if not tables:
         return []
     setting, methods, _ = next(iter(tables.values()))
@@ -106,7 +106,7 @@ def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     ]  # fmt: skip
 
 
-def _why_not(by_name: Mapping[str, Mapping[str, standings.Row]]) -> Iterator[Html]:
+def _why_not(by_name: Mapping[str, Mapping[str, tables.Row]]) -> Iterator[Html]:
     why = dict.fromkeys(
         (row.name, row.why_not) for rows in by_name.values() for row in rows.values() if row.why_not
     )
@@ -116,7 +116,7 @@ def _why_not(by_name: Mapping[str, Mapping[str, standings.Row]]) -> Iterator[Htm
 
 
 def _retrieval(results: Mapping[str, Any], run: Run) -> list[Html]:
-    rows = standings.retrieval(results, run.config.get("data.name", ""))
+    rows = tables.retrieval(results, run.config.get("data.name", ""))
     keys = list(results["chance"]["image_to_text"])
     shown = [
         [name, *(_percent(row[way].get(key)) for way in _WAYS for key in keys)] for name, row in rows.items()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from barlow_jax import standings
+from barlow_jax.papers import tables
 from barlow_jax.report.facts import Run
 
 
@@ -17,11 +17,11 @@ class Headline(NamedTuple):
 
 def headlines(run: Run) -> list[Headline]:
     """k-NN and linear, of the most labels."""
-    results = standings.of_run(run.results)
+    results = tables.of_run(run.results)
     if not results:
         return []
     # Fractions rise, so the last one of a classifier has the most labels.
-    rows = dict(standings.by_kind(results))
+    rows = dict(tables.by_kind(results))
     groups = {
         "knn": [name for name in rows if name.startswith("k-NN") and "Euclidean" not in name],
         "linear": [name for name in rows if name.startswith("linear")],

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from barlow_jax import published, standings
+from barlow_jax.papers import published, tables
 from barlow_jax.report import cost, health, scores, series, words
 from barlow_jax.report.facts import Look, Run
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE, Check
@@ -70,7 +70,7 @@ def _published(run: Run) -> str:
     data, method = run.config.get("data.name", ""), words.method(run.config)
     if data not in published.SMALL_LINEAR and data != "imagenet2012":
         return f"The papers report nothing on {data}; their numbers on ImageNet are under Evaluations."
-    setting, _, rows = standings.beside_the_papers(standings.of_run(run.results).get("pretrained", {}), data)
+    setting, _, rows = tables.beside_the_papers(tables.of_run(run.results).get("pretrained", {}), data)
     told = [f"{row.name} {row.ours:.1f}% (paper: {row.theirs[method]:.1f}%)"
             for row in rows if row.ours is not None and row.theirs.get(method) is not None]  # fmt: skip
     return f"{method} on {setting}: {'; '.join(told)}." if told else ""

@@ -1,5 +1,4 @@
-from barlow_jax import published
-from barlow_jax.programs import tables
+from barlow_jax.papers import format_tables, published
 
 OURS = {
     "linear": {"1": {"top1": 91.0, "top5": 99.0}},
@@ -10,7 +9,7 @@ OURS = {
 
 
 def test_small_data_sets_have_the_small_papers_columns():
-    lines = tables.beside_the_papers(OURS, "cifar10").splitlines()
+    lines = format_tables.beside_the_papers(OURS, "cifar10").splitlines()
     assert lines[0] == "published on cifar10, ResNet-18; this run on cifar10"
     rows = {line[:36].strip(): line[36:].split() for line in lines[1:]}
     assert rows["linear, top-1"] == ["90.7", "92.6", "91.5", "92.1", "92.1", "91.0"]
@@ -21,7 +20,7 @@ def test_small_data_sets_have_the_small_papers_columns():
 def test_a_transfer_of_ones_own_is_a_row_too():
     ours = OURS | {"transfer": {"flowers": {"top1": 70.0}, "voc07": {"map": 80.0}}}
     rows = {
-        line[:36].strip(): line[36:].split() for line in tables.beside_the_papers(ours, "mine").splitlines()
+        line[:36].strip(): line[36:].split() for line in format_tables.beside_the_papers(ours, "mine").splitlines()
     }
     assert rows["transfer, flowers"] == ["-"] * 5 + ["70.0"]
     assert rows["transfer, VOC07, mAP"] == ["87.5", "85.5", "86.6", "88.9", "86.2", "80.0"]

@@ -5,9 +5,9 @@ import pathlib
 
 import pytest
 
-from barlow_jax.ablations import ABLATIONS, GROUPS
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file, to_config_dict
 from barlow_jax.config.validation import Facts, validate
+from barlow_jax.papers.ablations import ABLATIONS, GROUPS
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
-from barlow_jax.published import Top
+from barlow_jax.papers.published import Top
 
 # A value, or what makes one of the base.
 Change = Any | Callable[[Config], Any]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from barlow_jax import published
+from barlow_jax.papers import published
 
 # Columns of the papers' tables; the others would not fit a terminal.
 _METHODS = ("Supervised", "SimCLR", "BYOL", "SwAV", "Barlow Twins")

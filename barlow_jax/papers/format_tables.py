@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from barlow_jax import standings
+from barlow_jax.papers import tables
 
 
 def by_kind(results: Mapping[str, Any]) -> str:
     """Top-1 in percent: a row a classifier and label fraction, a column a kind of features."""
     lines = [f"{'top-1, %':<34}" + "".join(f"{kind:>12}" for kind in results)]
-    for name, scores in standings.by_kind(results):
+    for name, scores in tables.by_kind(results):
         lines.append(f"{name:<34}" + "".join(_cell(score, 12) for score in scores))
     return "\n".join(lines)
 
@@ -21,7 +21,7 @@ def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> str:
       ours: results of the pretrained encoder.
       data_name: of the data set; CIFAR and its like have tables of their own.
     """
-    setting, methods, rows = standings.beside_the_papers(ours, data_name)
+    setting, methods, rows = tables.beside_the_papers(ours, data_name)
     widths = {method: len(method) + 2 for method in methods}
     lines = [f"published on {setting}; this run on {data_name}"]
     lines.append(f"{'%':<36}" + "".join(f"{m:>{w}}" for m, w in widths.items()) + f"{'this run':>10}")

@@ -1,0 +1,1 @@
+"""Published numbers, the ablations of the papers, and result tables."""
