@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from barlow_jax import gradients as gradients_of
-from barlow_jax.mesh import Layout
+from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.optim import num_updates
 from barlow_jax.types import Array, Batch, Context, Metrics, Objective, Outputs, Target, TrainState

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import processes
 from barlow_jax.config.overrides import from_tree, load_config_file
+from barlow_jax.distributed import processes
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.types import Context
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from barlow_jax import gradients, objectives
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Context, Outputs
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import processes
+from barlow_jax.distributed import processes
 
 _KEY = "barlow_jax/save"
 _POLL_S = 0.1

@@ -9,13 +9,14 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from barlow_jax import processes, runs
+from barlow_jax import runs
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.saving import Saver
 from barlow_jax.checkpoints.verification import Verdict
+from barlow_jax.distributed import processes
+from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import checksums
-from barlow_jax.mesh import Layout
 from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
 

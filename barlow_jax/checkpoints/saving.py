@@ -18,9 +18,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 import tqdm
 
-from barlow_jax import processes, runs
+from barlow_jax import runs
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.barrier import FailedElsewhere, SaveBarrier
+from barlow_jax.distributed import processes
 from barlow_jax.errors import RunError
 from barlow_jax.io import checksums, files
 from barlow_jax.runs import CHECKPOINTS as FOLDER

@@ -7,7 +7,7 @@ import numpy as np
 
 from barlow_jax.augment.views import normalize
 from barlow_jax.config.recipe import Normalize
-from barlow_jax.mesh import Layout
+from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch, FeatureTable
 

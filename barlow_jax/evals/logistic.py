@@ -21,8 +21,8 @@ import numpy as np
 import optax
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import scores
-from barlow_jax.mesh import Layout
 from barlow_jax.types import FeatureTable
 
 

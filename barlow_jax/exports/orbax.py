@@ -16,9 +16,10 @@ from typing import Any
 
 import jax
 
-from barlow_jax import processes, provenance
+from barlow_jax import provenance
 from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
 from barlow_jax.config import overrides
+from barlow_jax.distributed import processes
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import files
 

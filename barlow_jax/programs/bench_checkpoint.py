@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.runs import CHECKPOINTS
 from barlow_jax.types import TrainState

@@ -10,8 +10,8 @@ import jax
 from barlow_jax import runs
 from barlow_jax.checkpoints.restoring import FOLDER, newest_step, open_checkpoints
 from barlow_jax.config import schema as config_lib
+from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.mesh import Layout
 from barlow_jax.networks import torchvision, weights
 
 _FORMS = (

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import optim, processes
+from barlow_jax import optim
 from barlow_jax.checkpoints.restoring import Checkpoints
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
+from barlow_jax.distributed import processes
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.feed import Feed

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import objectives, processes, provenance, runs
+from barlow_jax import objectives, provenance, runs
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
+from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained

@@ -11,8 +11,8 @@ from barlow_jax import objectives
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config.recipe import SECOND
 from barlow_jax.config.schema import Config
+from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.mesh import Layout
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
 from barlow_jax.order import Order

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import optim, processes, provenance, resident
+from barlow_jax import optim, provenance, resident
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import (
     FOLDER,
@@ -21,6 +21,7 @@ from barlow_jax.checkpoints.restoring import (
 from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.feed import Feed
 from barlow_jax.io import files

@@ -21,7 +21,7 @@ import zlib
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from barlow_jax import processes
+from barlow_jax.distributed import processes
 from barlow_jax.io import checksums
 
 _SUFFIX = "-cache"  # of jax's entries

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from barlow_jax import processes
+from barlow_jax.distributed import processes
 
 EXIT_CODE = 143  # as a shell reports SIGTERM; schedulers take 127 and above for "start again"
 _PATIENCE_S = 10.0  # that the next point may take; longer where the last two were further apart

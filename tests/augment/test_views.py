@@ -14,7 +14,7 @@ from barlow_jax.augment import blur, color, views
 from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import recipe
 from barlow_jax.config.recipe import IMAGENET_MEAN, IMAGENET_STD, Normalize, Recipe
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.distributed.mesh import Layout, make_mesh
 
 NUMBER, SIZE = 48, 72
 # The paper's views of the whole image: what its crop makes is compared with Pillow's in test_resize.

@@ -9,9 +9,9 @@ import pytest
 
 from barlow_jax.checkpoints.restoring import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config.schema import Network as NetworkConfig
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.step import init_state
 from barlow_jax.types import Objective

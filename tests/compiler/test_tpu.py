@@ -6,8 +6,8 @@ import pytest
 
 from barlow_jax.compiler import tpu
 from barlow_jax.compiler.tpu import Topology
+from barlow_jax.distributed.mesh import make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.mesh import make_mesh
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import numpy as np
 
 from barlow_jax.config.recipe import Normalize
 from barlow_jax.config.schema import Network as NetworkConfig
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.evals import features
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch
 

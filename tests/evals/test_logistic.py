@@ -4,9 +4,9 @@ import scipy.optimize
 from sklearn.linear_model import LogisticRegression
 
 from barlow_jax.config.schema import Probe
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import logistic
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.types import FeatureTable
 
 CLASSES = 6

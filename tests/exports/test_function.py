@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.methods import HEADS
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.evals import features
 from barlow_jax.exports import function
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks import vit
 from barlow_jax.networks.network import Network
 

@@ -10,10 +10,10 @@ import pytest
 
 from barlow_jax import provenance
 from barlow_jax.config import overrides
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import checksums
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import encoders
 

@@ -12,7 +12,7 @@ import pytest
 
 from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives import simclr
 from barlow_jax.objectives.simclr import nt_xent
 from barlow_jax.types import Outputs

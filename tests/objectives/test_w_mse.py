@@ -13,8 +13,8 @@ import pytest
 from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import WMse
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.objectives import w_mse
 from barlow_jax.objectives.w_mse import w_mse_loss, w_mse_terms
 from barlow_jax.types import Context, Grouping, Outputs, Setup

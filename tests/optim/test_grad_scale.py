@@ -15,7 +15,7 @@ import pytest
 
 from barlow_jax import optim
 from barlow_jax.config import schema as config_lib
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 
 ROWS, WEIGHT = 32, 0.0051

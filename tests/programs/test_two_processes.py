@@ -12,7 +12,8 @@ import several
 from sklearn.datasets import load_digits
 import soak
 
-from barlow_jax import processes, runs
+from barlow_jax import runs
+from barlow_jax.distributed import processes
 
 STEPS = (
     "--config.train.max_steps=10", "--config.train.log_every_steps=1", "--config.checkpoint.every_epochs=0.28",

@@ -5,8 +5,8 @@ import jax
 import numpy as np
 import pytest
 
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.mesh import Layout, make_mesh
 from barlow_jax.terms import queue
 from barlow_jax.terms.queue import check_size, push
 

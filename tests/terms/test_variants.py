@@ -10,7 +10,7 @@ import pytest
 from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import BarlowTwins
-from barlow_jax.mesh import Layout, make_mesh
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.types import Context, Outputs, Setup
 
 ROWS, WIDTH, EPSILON = 48, 24, 1e-5

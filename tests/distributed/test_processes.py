@@ -13,7 +13,8 @@ import pytest
 import several
 from several import CONFIG
 
-from barlow_jax import __main__, processes
+from barlow_jax import __main__
+from barlow_jax.distributed import processes
 from barlow_jax.io import checksums
 from barlow_jax.running import lock
 

@@ -3,7 +3,7 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax.mesh import Layout, choose_projector, make_mesh
+from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.types import Batch
 
 
