@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from barlow_jax.canvas import POSITION
+from barlow_jax.data.padded_images import POSITION
+from barlow_jax.data.sampler import Window
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.order import Window
 from barlow_jax.types import Batch
 
 

@@ -57,7 +57,7 @@ def train_step(
 
     Views go through the network in the passes of the objective's grouping, the running statistics passed on from
     one to the next: for Barlow Twins, as in its official code, each view by itself.
-    `augment` takes decoded images (`barlow_jax.canvas`) to uint8 views, once a step and outside of the gradient;
+    `augment` takes decoded images (`barlow_jax.data.padded_images`) to uint8 views, once a step and outside of the gradient;
     `normalize` makes of any of their rows what the network sees, as often as it does.
 
     Where the loss, the gradient's norm or a new average is not finite, all but the step stays what it was, learning

@@ -16,7 +16,7 @@ PADDING, UNKNOWN = 0, 1
 class Batch(NamedTuple):
     """What a step sees; host arrays before the mesh places them, global arrays after."""
 
-    # Each [B, height, width, 3] uint8 levels, or what the step is to make them of (barlow_jax.canvas); a caption
+    # Each [B, height, width, 3] uint8 levels, or what the step is to make them of (barlow_jax.data.padded_images); a caption
     # [B, T] int32 word ids, padded with 0.
     views: Mapping[str, Array]
     labels: Array  # [B] int32, -1 where the data set has none; or [B, C] of several labels (FeatureTable)

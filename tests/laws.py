@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from barlow_jax.config import recipe
 from barlow_jax.data import host_ops, views
-from barlow_jax.order import Order
+from barlow_jax.data.sampler import Order
 
 VIEWS = {
     name: dataclasses.replace(view, rotate=recipe.Rotate(0.3)) for name, view in recipe.Recipe().views.items()

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from barlow_jax import resident
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 from barlow_jax.resident import Resident, Rows
 from barlow_jax.types import Batch
 

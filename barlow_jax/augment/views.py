@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from barlow_jax.augment import blur, color, geometry
 from barlow_jax.augment.resize import Box, resize
-from barlow_jax.canvas import CANVAS, POSITION, SHAPE, shelves
 from barlow_jax.config.recipe import Normalize, Recipe, View
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, shelves
 
 # Of levels to levels; the crop, which goes from a canvas to them, comes before.
 INTERPRETERS = {
@@ -29,7 +29,7 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
 
     Args:
       images: `canvas`, `[B, side, side, 3]` uint8 levels, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
-        (`barlow_jax.canvas`); others, such as captions, are handed on.
+        (`barlow_jax.data.padded_images`); others, such as captions, are handed on.
       recipe: of the views.
       size: pixels a side of each whose crop has no other.
       seed: of the run. An image's draws depend on it, the view and the position alone.

@@ -6,15 +6,15 @@ from functools import partial
 import jax
 import numpy as np
 
-from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
 from barlow_jax.config.validation.data import host_arrays
 from barlow_jax.data import npz
-from barlow_jax.data.broken import Broken
 from barlow_jax.data.captions import Captions, none_of
+from barlow_jax.data.decode_failures.log import Broken
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
+from barlow_jax.data.sampler import Share, Window, padded
 from barlow_jax.errors import UserError
-from barlow_jax.order import Share, Window, padded
 from barlow_jax.types import Batch
 
 

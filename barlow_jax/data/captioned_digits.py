@@ -18,8 +18,8 @@ from barlow_jax.config.recipe import SECOND, View
 from barlow_jax.data import captions as captions_lib, npz, sklearn_digits
 from barlow_jax.data.arrays import Arrays
 from barlow_jax.data.captions import Captions, Vocabulary
+from barlow_jax.data.sampler import Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Window
 from barlow_jax.types import Batch
 
 NAME = "captioned_digits"

@@ -7,14 +7,15 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax.canvas import POSITION
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import SECOND, View
-from barlow_jax.data import captions as captions_lib, mending, views as views_lib
+from barlow_jax.data import captions as captions_lib, views as views_lib
 from barlow_jax.data.captions import Vocabulary
+from barlow_jax.data.decode_failures import replacement
+from barlow_jax.data.padded_images import POSITION
+from barlow_jax.data.sampler import Share, Window, padded
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
-from barlow_jax.order import Share, Window, padded
 from barlow_jax.types import Batch
 
 
@@ -29,7 +30,7 @@ def train_batches(
 
     What comes out depends on the order's seed and the step alone: each view of each image is drawn
     from (seed, view, global position), and the processes' rows, put together, are the global batch.
-    With `data.augment_on` "device" the step makes the views, and gets decoded images (`barlow_jax.canvas`). An image
+    With `data.augment_on` "device" the step makes the views, and gets decoded images (`barlow_jax.data.padded_images`). An image
     that cannot be decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
 
     Raises:
@@ -78,11 +79,11 @@ def train_steps(
         return index.astype(np.int64), position.astype(np.int64)
 
     def substitute(step: int, index: int, position: int) -> tuple[tf.Tensor, int] | None:
-        record, why = mending.read(source, index)
+        record, why = replacement.read(source, index)
         if why is None:
             return record, index
         source.broken.add(index, why, step=step, most=data.max_broken)
-        return mending.substitute(source, window.stand_ins(position))
+        return replacement.substitute(source, window.stand_ins(position))
 
     return _run(source, data, window.steps, indices, example, substitute, window.num_rows)
 
@@ -142,7 +143,7 @@ def eval_steps(
 
     def leave_out(step: int, index: int, real: int) -> tuple[tf.Tensor, int] | None:
         del step
-        record, why = mending.read(source, index)
+        record, why = replacement.read(source, index)
         if why is None:
             return record, index
         if real:
@@ -180,8 +181,8 @@ def _run(
         index, extra = tf.ensure_shape(index, [rows]), tf.ensure_shape(extra, [rows])
         records = tf.ensure_shape(source.fetch(index), [rows])
 
-        def made(row: tf.Tensor, *given: tf.Tensor) -> mending.Part:
-            return mending.Part(step, row, example(*given))
+        def made(row: tf.Tensor, *given: tf.Tensor) -> replacement.Part:
+            return replacement.Part(step, row, example(*given))
 
         # A row that fails is made anew, by `remake`; what is not its image's fault fails there again.
         return (
@@ -218,7 +219,7 @@ def _run(
             raise UserError(f"{source.broken.name(index)} {refused[1]}") from None
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), made)
 
-    return mending.complete(parts.as_numpy_iterator(), steps, rows, remake)
+    return replacement.complete(parts.as_numpy_iterator(), steps, rows, remake)
 
 
 def _plain(function):

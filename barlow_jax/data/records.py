@@ -6,13 +6,13 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax.canvas import CANVAS, SHAPE
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
 from barlow_jax.data import pipeline, sources, views as views_lib
 from barlow_jax.data.captions import Captions, Vocabulary, none_of
+from barlow_jax.data.padded_images import CANVAS, SHAPE
+from barlow_jax.data.sampler import Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Share, Window
 from barlow_jax.types import Batch
 
 _ROWS = 64  # that are decoded at a time

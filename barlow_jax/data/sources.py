@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.data import catalog, word_counts
-from barlow_jax.data.broken import Broken
+from barlow_jax.data.decode_failures.log import Broken
 from barlow_jax.errors import UserError
 
 tf.config.set_visible_devices([], "GPU")  # they are JAX's; TensorFlow would take their memory

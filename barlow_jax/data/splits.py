@@ -7,10 +7,10 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
-from barlow_jax.data.broken import Broken
 from barlow_jax.data.captions import Captions
+from barlow_jax.data.decode_failures.log import Broken
+from barlow_jax.data.sampler import Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Share, Window
 from barlow_jax.types import Batch
 
 
@@ -28,7 +28,7 @@ class Split(Protocol):
         """This process's rows of the batches of a window's steps.
 
         With `data.augment_on` "host" the views are `views`, finished; with "device" they are what the step makes
-        them of (`barlow_jax.canvas`). With `data.caption_words` view b is a caption, `[B, caption_words]` int32 ids
+        them of (`barlow_jax.data.padded_images`). With `data.caption_words` view b is a caption, `[B, caption_words]` int32 ids
         (`captions.Vocabulary`): one of the image's, drawn from (seed, position) (`captions.drawn`).
 
         What comes out depends on the order's seed and the step alone, and the processes' rows, put together, are
@@ -62,7 +62,7 @@ class Split(Protocol):
         """
 
     def decoded(self, data: config_lib.Data) -> Batch:
-        """All examples as one batch of N host rows, with the views `canvas` and `shape` of `barlow_jax.canvas`.
+        """All examples as one batch of N host rows, with the views `canvas` and `shape` of `barlow_jax.data.padded_images`.
 
         The index is -1 where the image cannot be decoded.
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from barlow_jax.config.recipe import View, geometric
 from barlow_jax.config.schema import Config
 from barlow_jax.data import pipeline, views as views_lib
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.data.sources import Source
-from barlow_jax.order import Order, Window
 from barlow_jax.types import Batch
 
 # A number of steps to their batches.

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from barlow_jax.canvas import CANVAS, SHAPE, shelves
 from barlow_jax.config.recipe import View
 from barlow_jax.data import host_ops
+from barlow_jax.data.padded_images import CANVAS, SHAPE, shelves
 
 # Uniforms that each op may use, its probability's included.
 _UNIFORMS = 32
@@ -56,7 +56,7 @@ def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Te
 def on_canvas(
     image: tf.Tensor, views: Mapping[str, View], size: int, side: int, seeds: Sequence[tf.Tensor]
 ) -> dict[str, tf.Tensor]:
-    """A decoded image as the accelerator takes it (`barlow_jax.canvas`): whole, or larger than the canvas, as crops.
+    """A decoded image as the accelerator takes it (`barlow_jax.data.padded_images`): whole, or larger than the canvas, as crops.
 
     Args:
       image: `[height, width, 3]` uint8 levels.

@@ -20,9 +20,9 @@ import numpy as np
 
 from barlow_jax.config.schema import Config
 from barlow_jax.data import official, sources, stages
+from barlow_jax.data.sampler import Order
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order
 
 _BATCH = 25
 _REPEATS = 3

@@ -12,12 +12,12 @@ import numpy as np
 
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Share
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.io import files
 from barlow_jax.networks.encoders import width_of
-from barlow_jax.order import Share
 from barlow_jax.programs import contact_sheet, encoders
 from barlow_jax.programs.experiment import PIXELS, Experiment
 from barlow_jax.running.watched import watched

@@ -16,12 +16,12 @@ from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Share
 from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
-from barlow_jax.order import Order, Share
 from barlow_jax.programs import encoders
 from barlow_jax.step import init_state
 from barlow_jax.types import Batch, FeatureTable, Reshard, Setup, TrainState

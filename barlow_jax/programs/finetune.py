@@ -23,12 +23,12 @@ from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, scores
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.feed import Feed
 from barlow_jax.loop import fit
-from barlow_jax.order import Order, Window
 from barlow_jax.programs import encoders
 from barlow_jax.programs.encoders import EncoderState
 from barlow_jax.programs.experiment import Experiment, broken_images, init_of

@@ -14,12 +14,12 @@ from barlow_jax import optim
 from barlow_jax.checkpoints.restoring import Checkpoints
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order
 from barlow_jax.distributed import processes
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.feed import Feed
 from barlow_jax.loop import Hook, every
-from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.running import preemption
 from barlow_jax.running.collapse import Collapse

@@ -9,9 +9,9 @@ from PIL import Image
 from barlow_jax.checkpoints.restoring import newest_step
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Share
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
-from barlow_jax.order import Share
 from barlow_jax.programs import show_views
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
 from barlow_jax.programs.moments import moments, say

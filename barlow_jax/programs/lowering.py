@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import objectives
-from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config.recipe import SECOND
 from barlow_jax.config.schema import Config
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
+from barlow_jax.data.sampler import Order
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
-from barlow_jax.order import Order
 from barlow_jax.programs.experiment import Experiment, init_of, setup_of
 from barlow_jax.step import compile_step
 from barlow_jax.types import Batch, Context, Outputs, TrainState
@@ -60,7 +60,7 @@ def _width(config: Config, view: str) -> int:
 
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
-    """A batch of decoded images (`barlow_jax.canvas`)."""
+    """A batch of decoded images (`barlow_jax.data.padded_images`)."""
     rows, side = config.train.batch_size, config.data.canvas
     return {
         CANVAS: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8),

@@ -18,11 +18,11 @@ from barlow_jax.checkpoints.verification import unreadable
 from barlow_jax.config.recipe import SECOND, Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import features
 from barlow_jax.evals.correlation import correlate
 from barlow_jax.evals.spectrum import spectrum
-from barlow_jax.order import Order, Window
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.report.facts import Moment
 from barlow_jax.types import Batch

@@ -21,12 +21,12 @@ from barlow_jax.checkpoints.restoring import (
 from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.feed import Feed
 from barlow_jax.io import files
 from barlow_jax.loop import fit
-from barlow_jax.order import Order, Window
 from barlow_jax.programs import hooks
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.running import compiled, lock, preemption

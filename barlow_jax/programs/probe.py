@@ -12,9 +12,9 @@ import numpy as np
 from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
-from barlow_jax.order import Order, Window
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, broken_images
 from barlow_jax.types import FeatureTable

@@ -16,9 +16,9 @@ from barlow_jax.config.recipe import SECOND
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
+from barlow_jax.data.sampler import padded
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, retrieval
-from barlow_jax.order import padded
 from barlow_jax.papers import tables
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
 from barlow_jax.types import Batch, FeatureTable

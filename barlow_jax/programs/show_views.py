@@ -16,8 +16,8 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation.data import problems_of
 from barlow_jax.config.validation.recipe import recipe_problems
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 from barlow_jax.programs import contact_sheet
 
 

@@ -11,9 +11,9 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from barlow_jax.augment import blur, color, views
-from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config import recipe
 from barlow_jax.config.recipe import IMAGENET_MEAN, IMAGENET_STD, Normalize, Recipe
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.distributed.mesh import Layout, make_mesh
 
 NUMBER, SIZE = 48, 72

@@ -9,7 +9,7 @@ from barlow_jax import objectives
 from barlow_jax.config.methods import NEEDS
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.order import Order
+from barlow_jax.data.sampler import Order
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment, setup_of
 

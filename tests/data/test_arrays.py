@@ -8,8 +8,8 @@ import pytest
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 
 DIGITS = Data(name="digits", eval_split="test", image_size=8, eval_resize=8, canvas=8)
 WHOLE = Share()

@@ -7,8 +7,8 @@ from scipy import ndimage
 from barlow_jax.config.schema import Data
 from barlow_jax.data import captioned_digits, captions as captions_lib, sklearn_digits, splits
 from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, describe, facts
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 
 DATA = Data(
     name="captioned_digits", eval_split="test", image_size=8, eval_resize=8, canvas=8, augment_on="device",

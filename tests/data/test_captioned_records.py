@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from barlow_jax.config.recipe import OPS, View, without
 from barlow_jax.config.schema import Data
 from barlow_jax.data import captions as captions_lib, sources, splits
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 
 # Ops that are never applied are never built.
 VIEWS = {"a": without(View(), (op for op in OPS if op not in ("crop", "normalize")))}

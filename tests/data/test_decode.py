@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import Recipe
 from barlow_jax.data import host_ops, views
-from barlow_jax.data.broken import reason
+from barlow_jax.data.decode_failures.log import reason
 
 RGB = Image.fromarray(load_sample_image("flower.jpg")[:60, :80])
 RNG = np.random.default_rng(0)

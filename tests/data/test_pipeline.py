@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from barlow_jax.canvas import CANVAS, POSITION, SHAPE
 from barlow_jax.config.recipe import Blur, Jitter, Solarize, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources, views
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 
 # Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0), solarize=Solarize(0.2)) for name in "ab"}

@@ -10,8 +10,8 @@ import tensorflow as tf
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, records, sources
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 
 VIEWS = {"a": View(jitter=Jitter(0.0), blur=Blur(0.0))}
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from barlow_jax.config import recipe
 from barlow_jax.config.schema import Data
 from barlow_jax.data import host_ops, pipeline, sources, views
-from barlow_jax.order import Order, Window
+from barlow_jax.data.sampler import Order, Window
 
 
 def _applied(uniforms, op):

@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.digits import Digits
+from barlow_jax.data.sampler import Share
 from barlow_jax.errors import UserError
-from barlow_jax.order import Share
 
 
 def _examples(source, index):

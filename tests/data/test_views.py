@@ -8,9 +8,9 @@ import pytest
 from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
-from barlow_jax.canvas import CANVAS, SHAPE
 from barlow_jax.config import recipe
 from barlow_jax.data import host_ops, views
+from barlow_jax.data.padded_images import CANVAS, SHAPE
 
 PHOTOGRAPH = load_sample_image("flower.jpg")[:200, :300]
 SEEDS = [tf.constant([number, 5], tf.int64) for number in range(2)]

@@ -13,9 +13,9 @@ from sklearn.datasets import load_sample_image
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import Share
 from barlow_jax.data.views import evaluation_crop
 from barlow_jax.exports import timm
-from barlow_jax.order import Share
 from barlow_jax.programs.knn import knn
 from barlow_jax.runs import saved_config
 from barlow_jax.types import FeatureTable

@@ -3,7 +3,7 @@
 import numpy as np
 
 from barlow_jax.data import pipeline, sources, stages
-from barlow_jax.order import Order, Window
+from barlow_jax.data.sampler import Order, Window
 
 
 def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program, config_file, tmp_path):

@@ -16,7 +16,7 @@ from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.checkpoints.verification import Verdict
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
-from barlow_jax.order import Order, Window
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.programs import look as look_lib, moments as moments_lib
 from barlow_jax.programs.experiment import Experiment
 

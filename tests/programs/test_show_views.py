@@ -7,7 +7,7 @@ import numpy as np
 
 from barlow_jax.augment.views import augment
 from barlow_jax.data import splits
-from barlow_jax.order import Order, Window
+from barlow_jax.data.sampler import Order, Window
 from barlow_jax.programs import show_views
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from barlow_jax.data import views
-from barlow_jax.data.broken import reason
+from barlow_jax.data.decode_failures.log import reason
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch

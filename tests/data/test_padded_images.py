@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from barlow_jax.canvas import shelves
+from barlow_jax.data.padded_images import shelves
 
 
 def test_two_crops_lie_side_by_side():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.order import Order, Share, Window, padded
+from barlow_jax.data.sampler import Order, Share, Window, padded
 
 
 def test_an_epoch_is_a_permutation_without_its_remainder():

@@ -11,9 +11,9 @@ import pytest
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
-from barlow_jax.data.broken import SHOWN, Broken, reason
+from barlow_jax.data.decode_failures.log import SHOWN, Broken, reason
+from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.order import Order, Share, Window
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
 STEPS = 10  # two epochs of 40 images

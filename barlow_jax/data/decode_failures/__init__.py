@@ -1,0 +1,1 @@
+"""Images that cannot be decoded: how they are replaced, counted and reported."""
