@@ -8,7 +8,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.terms.sphere import unit_rows
+from barlow_jax.losses.sphere import unit_rows
 from barlow_jax.types import ParallelLinear
 
 # torch's default for Linear: uniform within 1 / sqrt(fan-in).

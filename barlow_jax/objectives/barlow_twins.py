@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.terms import variants
-from barlow_jax.terms.correlation import Form, off_diagonal_energy, resolve_form
+from barlow_jax.losses import variants
+from barlow_jax.losses.correlation import Form, off_diagonal_energy, resolve_form
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard, Setup
 
 # Squares in float32 end at 1e19, and the gradient of 1 / sqrt(variance), a third power, at 1e12. A power of

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.terms import health
-from barlow_jax.terms.regularization import regularization
-from barlow_jax.terms.sphere import unit_rows
+from barlow_jax.losses import health
+from barlow_jax.losses.regularization import regularization
+from barlow_jax.losses.sphere import unit_rows
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup, Target
 
 

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.terms import health
-from barlow_jax.terms.contrast import Contrast, info_nce, similarities
-from barlow_jax.terms.queue import check_size, push
-from barlow_jax.terms.sphere import unit_rows
+from barlow_jax.losses import health
+from barlow_jax.losses.contrast import Contrast, info_nce, similarities
+from barlow_jax.losses.queue import check_size, push
+from barlow_jax.losses.sphere import unit_rows
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup, Target
 
 

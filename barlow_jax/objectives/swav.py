@@ -21,11 +21,11 @@ import jax.numpy as jnp
 from jax.scipy.special import entr
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.terms import health
-from barlow_jax.terms.contrast import similarities
-from barlow_jax.terms.queue import check_size, push
-from barlow_jax.terms.sinkhorn import sinkhorn_codes
-from barlow_jax.terms.sphere import unit_rows
+from barlow_jax.losses import health
+from barlow_jax.losses.contrast import similarities
+from barlow_jax.losses.queue import check_size, push
+from barlow_jax.losses.sinkhorn import sinkhorn_codes
+from barlow_jax.losses.sphere import unit_rows
 from barlow_jax.types import Context, Grouping, Metrics, Objective, Outputs, Setup
 
 FULL_VIEWS = ("a", "b")

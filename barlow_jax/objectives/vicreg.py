@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.terms.correlation import Form
-from barlow_jax.terms.covariance import covariance_energy, variance_hinge
-from barlow_jax.terms.health import spread
+from barlow_jax.losses.correlation import Form
+from barlow_jax.losses.covariance import covariance_energy, variance_hinge
+from barlow_jax.losses.health import spread
 from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard, Setup
 
 _FACTORS = {"code": 0.5, "paper": 1.0}

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
-from barlow_jax.terms.health import spread
-from barlow_jax.terms.whitening import whiten
+from barlow_jax.losses.health import spread
+from barlow_jax.losses.whitening import whiten
 from barlow_jax.types import Context, Grouping, Metrics, Objective, Outputs, Setup
 
 

@@ -14,9 +14,9 @@ from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.losses.correlation import resolve_form
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.terms.correlation import resolve_form
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -37,7 +37,7 @@ def _outputs(predictor=True):
 
 
 TARGETS = {n: Outputs(None, z) for n, z in zip("ab", _arrays(2), strict=True)}
-CONTEXT = losses.context(ROWS, targets=TARGETS)
+CONTEXT = loss_reference.context(ROWS, targets=TARGETS)
 
 
 def _cosines(x, y):
@@ -63,25 +63,25 @@ FIXED = {name: TARGETS[name].embedding.astype(np.float64) for name in "ab"}
 @pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
 def test_value_and_gradients_are_those_of_the_definition(settings, predictor):
     outputs = _outputs(predictor)
-    value, gradients, _, metrics = losses.run(_objective(settings), outputs, about=CONTEXT)
+    value, gradients, _, metrics = loss_reference.run(_objective(settings), outputs, about=CONTEXT)
     np.testing.assert_allclose([value, metrics["loss"]], _definition(outputs, FIXED, settings), rtol=2e-6)
-    losses.assert_slopes(lambda o: _definition(o, FIXED, settings), outputs, gradients)
+    loss_reference.assert_slopes(lambda o: _definition(o, FIXED, settings), outputs, gradients)
     distance = 2 * _definition(outputs, FIXED)
     np.testing.assert_allclose(metrics["prediction_cosine"], 1 - distance / 4, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
 def test_one_device_and_eight_agree(settings):
-    losses.assert_one_device_is_as_eight(_objective(settings), _outputs(), about=CONTEXT)
+    loss_reference.assert_one_device_is_as_eight(_objective(settings), _outputs(), about=CONTEXT)
 
 
 def test_without_momentum_the_target_is_the_network_itself_behind_a_stop_gradient():
     objective, outputs = _objective(Byol(target_momentum=0.0)), _outputs()
     assert objective.target is None
-    value, gradients, _, _ = losses.run(objective, outputs)
+    value, gradients, _, _ = loss_reference.run(objective, outputs)
     itself = {name: outputs[name].embedding.astype(np.float64) for name in "ab"}
     np.testing.assert_allclose(value, _definition(outputs, itself), rtol=2e-6)
-    losses.assert_slopes(lambda o: _definition(o, itself), outputs, gradients)
+    loss_reference.assert_slopes(lambda o: _definition(o, itself), outputs, gradients)
     assert not np.any(gradients["a"].embedding) and np.any(gradients["a"].prediction)
 
 
@@ -103,9 +103,9 @@ def test_the_momentum_starts_where_it_is_told_to(start):
 def test_a_collapsed_batch_is_finite_and_seen(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
     outputs = {name: Outputs(None, constant, constant) for name in "ab"}
-    value, gradients, _, metrics = losses.run(_objective(Byol(target_momentum=0.0)), outputs)
+    value, gradients, _, metrics = loss_reference.run(_objective(Byol(target_momentum=0.0)), outputs)
     np.testing.assert_allclose(value, 0, atol=1e-6)
-    losses.assert_finite(gradients)
+    loss_reference.assert_finite(gradients)
     assert metrics["embedding_spread"] == metrics["embedding_std_mean"] == 0
 
 
@@ -132,7 +132,7 @@ def _trained(settings, steps=1000):
 
     def loss(weights):
         z = {name: Outputs(None, x @ weights[1:] + weights[0]) for name, x in zip("ab", views, strict=True)}
-        value, _, metrics = objective.loss(z, {}, losses.context(ROWS))
+        value, _, metrics = objective.loss(z, {}, loss_reference.context(ROWS))
         return value, (metrics["embedding_spread"], metrics["embedding_std_mean"])
 
     def descend(weights, _):

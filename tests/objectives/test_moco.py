@@ -5,7 +5,7 @@ import doctest
 
 import jax
 import jax.numpy as jnp
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -29,7 +29,7 @@ def _inputs(scale=1.0, seed=0):
     queries, noise = np.random.default_rng(seed).normal(size=(2, ROWS, WIDTH))
     keys = Outputs(None, np.float32(scale * (queries + 0.3 * noise)))
     outputs = {"a": Outputs(None, np.float32(scale * queries))}
-    return outputs, losses.context(ROWS, targets={"b": keys})
+    return outputs, loss_reference.context(ROWS, targets={"b": keys})
 
 
 def _unit(z):
@@ -50,7 +50,7 @@ def _definition(outputs, about, memory=MEMORY, temperature=CONFIG.moco.temperatu
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e25])
 def test_value_and_accuracy_are_the_definitions_at_any_length(scale):
     outputs, about = _inputs(scale)
-    value, _, _, metrics = losses.run(OBJECTIVE, outputs, MEMORY, about)
+    value, _, _, metrics = loss_reference.run(OBJECTIVE, outputs, MEMORY, about)
     loss, accuracy = _definition(outputs, about)
     np.testing.assert_allclose([value, metrics["loss"]], loss, rtol=2e-6)
     np.testing.assert_allclose(metrics["contrast_accuracy"], accuracy, rtol=1e-6)
@@ -59,8 +59,8 @@ def test_value_and_accuracy_are_the_definitions_at_any_length(scale):
 
 def test_gradients_are_those_of_the_definition():
     outputs, about = _inputs()
-    _, gradients, _, _ = losses.run(OBJECTIVE, outputs, MEMORY, about)
-    losses.assert_slopes(lambda outputs: _definition(outputs, about)[0], outputs, gradients)
+    _, gradients, _, _ = loss_reference.run(OBJECTIVE, outputs, MEMORY, about)
+    loss_reference.assert_slopes(lambda outputs: _definition(outputs, about)[0], outputs, gradients)
 
 
 def test_keys_and_queue_have_no_gradient():
@@ -74,7 +74,7 @@ def test_keys_and_queue_have_no_gradient():
 
 def test_one_device_and_eight_agree_in_their_queues_too():
     outputs, about = _inputs()
-    losses.assert_one_device_is_as_eight(OBJECTIVE, outputs, MEMORY, about)
+    loss_reference.assert_one_device_is_as_eight(OBJECTIVE, outputs, MEMORY, about)
 
 
 def test_the_queue_starts_as_random_unit_rows():
@@ -89,7 +89,7 @@ def test_keys_enter_the_queue_after_their_own_loss_and_leave_it_in_order():
     memory, seen = MEMORY, []
     for number in range(4):
         outputs, about = _inputs(seed=number)
-        value, _, after, _ = losses.run(OBJECTIVE, outputs, memory, about)
+        value, _, after, _ = loss_reference.run(OBJECTIVE, outputs, memory, about)
         np.testing.assert_allclose(value, _definition(outputs, about, memory)[0], rtol=2e-6)
         seen.insert(0, _unit(about.targets["b"].embedding))
         memory = after
@@ -105,18 +105,18 @@ def test_one_view_goes_through_each_network_and_the_momentum_is_constant():
 def test_bfloat16_operands_move_the_loss_a_little():
     outputs, about = _inputs()
     objective = objectives.make(dataclasses.replace(CONFIG, operand_dtype="bfloat16"), SETUP)
-    found = losses.run(objective, outputs, MEMORY, about)[0]
+    found = loss_reference.run(objective, outputs, MEMORY, about)[0]
     np.testing.assert_allclose(found, _definition(outputs, about)[0], rtol=1e-2)
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0, 1e30])
 def test_a_collapsed_batch_is_finite_and_seen(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
-    about = losses.context(ROWS, targets={"b": Outputs(None, constant)})
+    about = loss_reference.context(ROWS, targets={"b": Outputs(None, constant)})
     memory = {"queue": np.tile(_unit(constant + 1).astype(np.float32)[:1], (QUEUE, 1)) * bool(level)}
-    value, gradients, after, metrics = losses.run(OBJECTIVE, {"a": Outputs(None, constant)}, memory, about)
+    value, gradients, after, metrics = loss_reference.run(OBJECTIVE, {"a": Outputs(None, constant)}, memory, about)
     np.testing.assert_allclose(value, CONFIG.scale * np.log(1 + QUEUE), rtol=1e-6)
-    losses.assert_finite((gradients, after))
+    loss_reference.assert_finite((gradients, after))
     assert metrics["embedding_spread"] == 0
 
 

@@ -6,7 +6,7 @@ import re
 
 import jax
 import jax.numpy as jnp
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -44,7 +44,7 @@ def _definition(outputs, temperature=CONFIG.simclr.temperature):
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e25])
 def test_value_and_accuracy_are_the_definitions_at_any_length(scale):
     outputs = _outputs(scale)
-    value, _, _, metrics = losses.run(OBJECTIVE, outputs)
+    value, _, _, metrics = loss_reference.run(OBJECTIVE, outputs)
     loss, accuracy = _definition(outputs)
     np.testing.assert_allclose([value, metrics["loss"]], loss, rtol=2e-6)
     np.testing.assert_allclose(metrics["contrast_accuracy"], accuracy, rtol=1e-6)
@@ -53,12 +53,12 @@ def test_value_and_accuracy_are_the_definitions_at_any_length(scale):
 
 def test_gradients_are_those_of_the_definition():
     outputs = _outputs()
-    _, gradients, _, _ = losses.run(OBJECTIVE, outputs)
-    losses.assert_slopes(lambda outputs: _definition(outputs)[0], outputs, gradients)
+    _, gradients, _, _ = loss_reference.run(OBJECTIVE, outputs)
+    loss_reference.assert_slopes(lambda outputs: _definition(outputs)[0], outputs, gradients)
 
 
 def test_one_device_and_eight_agree():
-    losses.assert_one_device_is_as_eight(OBJECTIVE, _outputs())
+    loss_reference.assert_one_device_is_as_eight(OBJECTIVE, _outputs())
 
 
 def test_logits_are_split_by_rows_over_devices():
@@ -73,16 +73,16 @@ def test_logits_are_split_by_rows_over_devices():
 
 def test_bfloat16_operands_move_the_loss_a_little():
     objective = objectives.make(dataclasses.replace(CONFIG, operand_dtype="bfloat16"))
-    found = losses.run(objective, _outputs())[0]
+    found = loss_reference.run(objective, _outputs())[0]
     np.testing.assert_allclose(found, _definition(_outputs())[0], rtol=1e-2)
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0, 1e30])
 def test_a_collapsed_batch_costs_the_logarithm_of_its_size_and_is_seen(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
-    value, gradients, _, metrics = losses.run(OBJECTIVE, {name: Outputs(None, constant) for name in "ab"})
+    value, gradients, _, metrics = loss_reference.run(OBJECTIVE, {name: Outputs(None, constant) for name in "ab"})
     np.testing.assert_allclose(value, CONFIG.scale * np.log(2 * ROWS - 1), rtol=1e-6)
-    losses.assert_finite(gradients)
+    loss_reference.assert_finite(gradients)
     assert metrics["contrast_accuracy"] == metrics["embedding_spread"] == 0
 
 

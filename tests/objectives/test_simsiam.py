@@ -4,7 +4,7 @@ import doctest
 import functools
 
 import jax.numpy as jnp
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -50,25 +50,25 @@ def _definition(outputs, stopped, settings=PLAIN):
 def test_value_and_gradients_are_those_of_the_definition(settings):
     outputs = _outputs()
     stopped = {name: outputs[name].embedding.astype(np.float64) for name in "ab"}
-    value, gradients, _, metrics = losses.run(_objective(settings), outputs)
+    value, gradients, _, metrics = loss_reference.run(_objective(settings), outputs)
     np.testing.assert_allclose([value, metrics["loss"]], _definition(outputs, stopped, settings), rtol=2e-6)
-    losses.assert_slopes(lambda o: _definition(o, stopped, settings), outputs, gradients)
+    loss_reference.assert_slopes(lambda o: _definition(o, stopped, settings), outputs, gradients)
     np.testing.assert_allclose(metrics["prediction_cosine"], -2 * _definition(outputs, stopped), rtol=1e-5)
     assert settings is REGULARIZED or not np.any(gradients["a"].embedding)
 
 
 @BOTH
 def test_one_device_and_eight_agree(settings):
-    losses.assert_one_device_is_as_eight(_objective(settings), _outputs())
+    loss_reference.assert_one_device_is_as_eight(_objective(settings), _outputs())
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e30])
 def test_a_collapsed_batch_is_finite_and_seen(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
     outputs = {name: Outputs(None, constant, constant) for name in "ab"}
-    value, gradients, _, metrics = losses.run(_objective(), outputs)
+    value, gradients, _, metrics = loss_reference.run(_objective(), outputs)
     np.testing.assert_allclose(value, -0.5 if level else 0, rtol=1e-6)
-    losses.assert_finite(gradients)
+    loss_reference.assert_finite(gradients)
     assert metrics["embedding_spread"] == metrics["embedding_std_mean"] == 0
 
 

@@ -6,7 +6,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -50,7 +50,7 @@ def _outputs(embeddings):
 
 
 def _about(step=10 * EPOCH):
-    return losses.context(ROWS, step=jnp.int32(step), prototypes=jnp.float32(VECTORS))
+    return loss_reference.context(ROWS, step=jnp.int32(step), prototypes=jnp.float32(VECTORS))
 
 
 def _codes(scores, queue=None):
@@ -84,7 +84,7 @@ def _expected(embeddings, queues=None):
 @pytest.mark.parametrize("step", [0, EPOCH - 1, EPOCH])
 def test_the_value_is_the_definitions_frozen_or_not(step):
     embeddings = _embeddings()
-    value, _, memory, metrics = losses.run(_objective(), _outputs(embeddings), {}, _about(step))
+    value, _, memory, metrics = loss_reference.run(_objective(), _outputs(embeddings), {}, _about(step))
     expected, codes = _expected(embeddings)
     np.testing.assert_allclose([value, metrics["loss"]], expected, rtol=2e-6)
     entropy = np.mean([-np.sum(q * np.log(q)) / ROWS for q in codes.values()]) / np.log(PROTOTYPES)
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_the_definition_with_its_codes_held(frozen):
     """With respect to scores; while prototypes are frozen to embeddings, which do not learn of the others."""
     embeddings = _embeddings()
     codes = _expected(embeddings)[1]
-    gradients = losses.run(_objective(), _outputs(embeddings), {}, _about(0 if frozen else EPOCH))[1]
+    gradients = loss_reference.run(_objective(), _outputs(embeddings), {}, _about(0 if frozen else EPOCH))[1]
     of_embeddings = {name: gradients[name].embedding for name in VIEWS}
     of_scores = {name: gradients[name].scores for name in VIEWS}
 
@@ -105,11 +105,11 @@ def test_gradients_are_those_of_the_definition_with_its_codes_held(frozen):
         return _definition({name: _unit(z[name]) @ VECTORS for name in VIEWS}, codes)
 
     if frozen:
-        losses.assert_slopes(of_unit, embeddings, of_embeddings)
+        loss_reference.assert_slopes(of_unit, embeddings, of_embeddings)
         assert not any(np.any(g) for g in of_scores.values())
     else:
         scores = {name: _unit(z) @ VECTORS for name, z in embeddings.items()}
-        losses.assert_slopes(lambda s: _definition(s, codes), scores, of_scores)
+        loss_reference.assert_slopes(lambda s: _definition(s, codes), scores, of_scores)
         assert not any(np.any(g) for g in of_embeddings.values())
 
 
@@ -141,7 +141,7 @@ def test_the_queue_fills_from_its_epoch_on_and_counts_when_it_is_full():
     memory, rows = objective.init_memory(jax.random.key(0)), {"a": [], "b": []}
     for step in (start - 1, start, start + 1, start + 2, start + 3):
         embeddings = _embeddings(step)
-        value, _, after, _ = losses.run(objective, _outputs(embeddings), memory, _about(step))
+        value, _, after, _ = loss_reference.run(objective, _outputs(embeddings), memory, _about(step))
         full = len(rows["a"]) >= QUEUE // ROWS
         expected, _ = _expected(embeddings, memory if full else None)
         np.testing.assert_allclose(value, expected, rtol=2e-6)
@@ -159,7 +159,7 @@ def test_the_queue_fills_from_its_epoch_on_and_counts_when_it_is_full():
 def test_one_device_and_eight_agree_in_their_queues_too(filled):
     queues = np.random.default_rng(3).normal(size=(2, QUEUE, WIDTH))
     memory = {name: np.float32(_unit(q)) * filled for name, q in zip("ab", queues, strict=True)}
-    losses.assert_one_device_is_as_eight(_objective(QUEUED), _outputs(_embeddings()), memory, _about())
+    loss_reference.assert_one_device_is_as_eight(_objective(QUEUED), _outputs(_embeddings()), memory, _about())
 
 
 def test_prototypes_are_made_unit_columns_where_the_network_has_them(small_config, typed):
@@ -180,9 +180,9 @@ def test_a_collapsed_batch_is_finite_and_seen(level):
     scores = np.float32(_unit(constant + (level == 0)) @ VECTORS) * bool(level)
     outputs = {name: Outputs(None, constant, scores=scores) for name in VIEWS}
     for step in (0, EPOCH):
-        value, gradients, _, metrics = losses.run(_objective(), outputs, {}, _about(step))
+        value, gradients, _, metrics = loss_reference.run(_objective(), outputs, {}, _about(step))
         assert np.isfinite(value)
-        losses.assert_finite(gradients)
+        loss_reference.assert_finite(gradients)
         np.testing.assert_allclose(metrics["code_entropy"], 1, rtol=1e-5)
         assert metrics["embedding_spread"] == 0
 

@@ -1,6 +1,6 @@
 """BYOL by torch's cosine_similarity, the variance and covariance terms by torch.var and torch.cov, in float64."""
 
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -30,8 +30,8 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     arrays = np.random.default_rng(0).normal(size=(3, 2, ROWS, WIDTH)).astype(np.float32)
     embeddings, predictions, targets = arrays[0] / 2, arrays[1], arrays[2]
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}
-    about = losses.context(ROWS, targets={n: Outputs(None, t) for n, t in zip("ab", targets, strict=True)})
-    value, gradients, _, _ = losses.run(objective, outputs, about=about)
+    about = loss_reference.context(ROWS, targets={n: Outputs(None, t) for n, t in zip("ab", targets, strict=True)})
+    value, gradients, _, _ = loss_reference.run(objective, outputs, about=about)
 
     z, p = ([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
             for pair in (embeddings, predictions))  # fmt: skip

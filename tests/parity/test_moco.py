@@ -1,7 +1,7 @@
 """InfoNCE with a queue by torch's own cross-entropy, over 1 + K classes, in float64."""
 
 import jax
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -23,9 +23,9 @@ def test_the_loss_its_gradient_and_the_queue_are_torchs(torch):
     config = config_lib.Objective(name="moco", moco=Moco(queue_size=QUEUE))
     objective = objectives.make(config, Setup(batch_size=ROWS, width=WIDTH))
     queries, keys = np.random.default_rng(0).normal(size=(2, ROWS, WIDTH)).astype(np.float32)
-    about = losses.context(ROWS, targets={"b": Outputs(None, keys)})
+    about = loss_reference.context(ROWS, targets={"b": Outputs(None, keys)})
     memory = jax.device_get(objective.init_memory(jax.random.key(0)))
-    value, gradients, after, _ = losses.run(objective, {"a": Outputs(None, queries)}, memory, about)
+    value, gradients, after, _ = loss_reference.run(objective, {"a": Outputs(None, queries)}, memory, about)
 
     z = torch.tensor(queries, dtype=torch.float64, requires_grad=True)
     q = torch.nn.functional.normalize(z)

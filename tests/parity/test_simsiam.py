@@ -1,6 +1,6 @@
 """SimSiam by torch's cosine_similarity, the variance and covariance terms by torch.var and torch.cov, in float64."""
 
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     objective = objectives.make(config_lib.Objective(name="simsiam", simsiam=settings))
     embeddings, predictions = np.random.default_rng(0).normal(size=(2, 2, ROWS, WIDTH)).astype(np.float32)
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}
-    value, gradients, _, _ = losses.run(objective, outputs)
+    value, gradients, _, _ = loss_reference.run(objective, outputs)
 
     z, p = ([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
             for pair in (embeddings, predictions))  # fmt: skip

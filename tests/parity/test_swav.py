@@ -1,7 +1,7 @@
 """SwAV's loss by torch's cross_entropy with soft targets, codes by torch's products and sums, in float64."""
 
 import jax.numpy as jnp
-import losses
+import loss_reference
 import numpy as np
 import pytest
 
@@ -44,8 +44,8 @@ def test_the_loss_and_its_gradient_in_embeddings_are_torchs(torch, queue_size):
     outputs = {
         n: Outputs(None, z, scores=np.zeros((ROWS, PROTOTYPES), np.float32)) for n, z in embeddings.items()
     }
-    about = losses.context(ROWS, step=jnp.int32(0), prototypes=jnp.asarray(vectors))
-    value, gradients, _, _ = losses.run(objective, outputs, queues if queue_size else {}, about)
+    about = loss_reference.context(ROWS, step=jnp.int32(0), prototypes=jnp.asarray(vectors))
+    value, gradients, _, _ = loss_reference.run(objective, outputs, queues if queue_size else {}, about)
 
     z = {n: torch.tensor(x, dtype=torch.float64, requires_grad=True) for n, x in embeddings.items()}
     c = torch.tensor(vectors, dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from barlow_jax.terms.correlation import choose_form
+from barlow_jax.losses.correlation import choose_form
 
 
 @pytest.mark.parametrize(

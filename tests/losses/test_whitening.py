@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.terms import whitening
-from barlow_jax.terms.whitening import whiten
+from barlow_jax.losses import whitening
+from barlow_jax.losses.whitening import whiten
 
 
 def _embeddings(rows=24, width=8, seed=0, batch=()):

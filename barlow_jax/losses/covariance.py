@@ -17,7 +17,7 @@ float32's 1e-7 of the squares of these.
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.terms.correlation import Form, off_diagonal_energy, product, resolve_form
+from barlow_jax.losses.correlation import Form, off_diagonal_energy, product, resolve_form
 from barlow_jax.types import Reshard
 
 

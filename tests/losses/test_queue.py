@@ -7,8 +7,8 @@ import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.terms import queue
-from barlow_jax.terms.queue import check_size, push
+from barlow_jax.losses import queue
+from barlow_jax.losses.queue import check_size, push
 
 
 @pytest.mark.parametrize("size", [8, 24, 64])

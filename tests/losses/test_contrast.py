@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import log_softmax
 
-from barlow_jax.terms import contrast
-from barlow_jax.terms.contrast import info_nce, similarities
+from barlow_jax.losses import contrast
+from barlow_jax.losses.contrast import info_nce, similarities
 
 
 def _logits():

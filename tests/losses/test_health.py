@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.terms import health
-from barlow_jax.terms.health import spread
+from barlow_jax.losses import health
+from barlow_jax.losses.health import spread
 
 NAMES = ("embedding_std_min", "embedding_std_mean", "embedding_spread")
 

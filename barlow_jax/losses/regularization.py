@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.terms.correlation import Form
-from barlow_jax.terms.covariance import covariance_energy, variance_hinge
+from barlow_jax.losses.correlation import Form
+from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.types import Metrics, Reshard
 
 

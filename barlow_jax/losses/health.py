@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.terms.sphere import unit_rows
+from barlow_jax.losses.sphere import unit_rows
 
 _TINY = 1e-37  # just above where float32 ends; what lies below counts as 0
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.terms import sphere
-from barlow_jax.terms.sphere import cosines, unit_rows
+from barlow_jax.losses import sphere
+from barlow_jax.losses.sphere import cosines, unit_rows
 
 
 def _rows(seed=0):

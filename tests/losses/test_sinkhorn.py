@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.terms import sinkhorn
-from barlow_jax.terms.sinkhorn import sinkhorn_codes
+from barlow_jax.losses import sinkhorn
+from barlow_jax.losses.sinkhorn import sinkhorn_codes
 
 ROWS, OTHERS, PROTOTYPES = 32, 40, 9
 

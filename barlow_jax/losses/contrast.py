@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.terms.correlation import product
+from barlow_jax.losses.correlation import product
 
 
 class Contrast(NamedTuple):

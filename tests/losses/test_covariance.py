@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.terms import covariance
-from barlow_jax.terms.covariance import covariance_energy, variance_hinge
+from barlow_jax.losses import covariance
+from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 
 FORMS = ("direct", "gram")
 SHAPES = ((24, 64), (64, 24))
