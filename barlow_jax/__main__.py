@@ -11,10 +11,10 @@ import sys
 from typing import Any
 
 from barlow_jax import __version__, cli, flags
-from barlow_jax.compiler import tpu
 from barlow_jax.distributed import processes
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files
+from barlow_jax.planning import tpu
 from barlow_jax.registry import PROGRAMS
 from barlow_jax.running import preemption
 

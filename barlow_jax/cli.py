@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from barlow_jax import runs
-from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -15,6 +14,7 @@ from barlow_jax.data import catalog
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
+from barlow_jax.planning.tpu import Topology
 from barlow_jax.registry import PROGRAMS
 
 

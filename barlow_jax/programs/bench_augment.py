@@ -13,13 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.compiler import hlo
-from barlow_jax.compiler.roofline import compile_cost
-from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config.recipe import COLOR, GEOMETRIC, Recipe, View, without
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, SHAPE
 from barlow_jax.errors import UserError
+from barlow_jax.planning import hlo
+from barlow_jax.planning.roofline import compile_cost
+from barlow_jax.planning.tpu import Topology
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
 

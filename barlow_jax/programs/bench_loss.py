@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 
-from barlow_jax.compiler.roofline import DoesNotFit, compile_cost
-from barlow_jax.compiler.tpu import Topology
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
+from barlow_jax.planning.roofline import DoesNotFit, compile_cost
+from barlow_jax.planning.tpu import Topology
 from barlow_jax.programs import lowering
 from barlow_jax.programs.experiment import Experiment
 

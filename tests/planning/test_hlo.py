@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec as P
 import pytest
 
-from barlow_jax.compiler.hlo import BETWEEN_SLICES, Program
 from barlow_jax.distributed.mesh import make_mesh
+from barlow_jax.planning.hlo import BETWEEN_SLICES, Program
 
 TEXT = """\
 HloModule jit_step, is_scheduled=true

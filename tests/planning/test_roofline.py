@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from barlow_jax.compiler.hlo import BETWEEN_SLICES, Collective
-from barlow_jax.compiler.roofline import Cost, DoesNotFit, Roofline, compile_cost
-from barlow_jax.compiler.tpu import Topology
+from barlow_jax.planning.hlo import BETWEEN_SLICES, Collective
+from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
+from barlow_jax.planning.tpu import Topology
 
 V5E = Topology.parse("v5e:16x16")
 

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from barlow_jax.compiler import tpu
-from barlow_jax.compiler.tpu import Topology
 from barlow_jax.distributed.mesh import make_mesh
 from barlow_jax.errors import UserError
+from barlow_jax.planning import tpu
+from barlow_jax.planning.tpu import Topology
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_without_libtpu_one_line_says_what_to_install(monkeypatch):
 def test_programs_are_as_quiet_with_libtpu_as_without():
     """On a machine without a TPU, where jax alone would load libtpu and have it complain."""
     code = (
-        "from barlow_jax.compiler import tpu; tpu.hide_libtpu(); import jax; print(jax.devices()[0].platform)"
+        "from barlow_jax.planning import tpu; tpu.hide_libtpu(); import jax; print(jax.devices()[0].platform)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_without_platform()

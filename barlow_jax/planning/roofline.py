@@ -14,9 +14,9 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from barlow_jax.compiler import hlo, traffic
-from barlow_jax.compiler.hlo import Collective
-from barlow_jax.compiler.tpu import Topology
+from barlow_jax.planning import hlo, traffic
+from barlow_jax.planning.hlo import Collective
+from barlow_jax.planning.tpu import Topology
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ an operand that a kernel only slices, the slice; of a buffer that it only hands 
 
 import re
 
-from barlow_jax.compiler.hlo import KINDS, Instruction, Program, array_bytes
+from barlow_jax.planning.hlo import KINDS, Instruction, Program, array_bytes
 
 _FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional", "after-all",

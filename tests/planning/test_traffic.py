@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from barlow_jax.compiler.hlo import Program
-from barlow_jax.compiler.traffic import hbm_bytes
+from barlow_jax.planning.hlo import Program
+from barlow_jax.planning.traffic import hbm_bytes
 
 ARRAY = 8 * 8 * 4  # f32[8,8]
 
