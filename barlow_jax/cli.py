@@ -6,7 +6,6 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import runs
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -16,6 +15,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.exports import FORMATS
 from barlow_jax.planning.tpu import Topology
 from barlow_jax.registry import PROGRAMS
+from barlow_jax.workdir import saved_run
 
 
 def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -54,7 +54,7 @@ def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple
     facts = Facts()
     if program.checks == "data":
         if args.program == "pretrain" and args.workdir:
-            problems += runs.differences(args.workdir, config) + runs.resume_problems(
+            problems += saved_run.differences(args.workdir, config) + saved_run.resume_problems(
                 args.workdir, args.resume
             )
         num_images, more = _count_images(args, config)
@@ -115,8 +115,8 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         return overrides.default_config().to_dict(), [str(error)]
     unread = []
     if "data" in brought:  # a run, not a file
-        brought, unread = runs.complete(brought)
-        if not args.config and (not args.workdir or runs.saved_config(args.workdir) is None):
+        brought, unread = saved_run.complete(brought)
+        if not args.config and (not args.workdir or saved_run.saved_config(args.workdir) is None):
             return brought, unread
     tree, problems = _load_base(args)
     problems = [*unread, *problems]
@@ -136,9 +136,9 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if file_alone or (args.program == "bench" and args.what != "input"):
         return overrides.default_config().to_dict(), []
     if args.workdir:
-        saved = runs.saved_config(args.workdir)
+        saved = saved_run.saved_config(args.workdir)
         if saved is not None:
-            return runs.complete(saved)
+            return saved_run.complete(saved)
         problem = (
             f"--workdir: {args.workdir} holds no run (there is no config.json); pass --config to start one"
         )
@@ -168,8 +168,8 @@ def _not_runs(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> lis
         problems = ["--config: report takes the config of each run; leave it out"]
     for workdir in getattr(args, "workdirs", [args.workdir]):
         wrong = _workdir_problems(workdir, needed=True)
-        if not wrong and not runs.is_run(workdir):
-            wrong = [f"--workdir: {workdir} holds no run (there is neither {' nor '.join(runs.FILES)})"]
+        if not wrong and not saved_run.is_run(workdir):
+            wrong = [f"--workdir: {workdir} holds no run (there is neither {' nor '.join(saved_run.FILES)})"]
         problems += wrong
     return problems
 

@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax import runs
 from barlow_jax.augment.views import normalize
 from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
@@ -27,6 +26,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
+from barlow_jax.workdir import saved_run
 
 
 def load(
@@ -45,7 +45,7 @@ def load(
     """
     brought = encoders.describe(str(path), "load")
     if "data" in brought:
-        tree, problems = runs.complete(brought)
+        tree, problems = saved_run.complete(brought)
     else:  # a file, whose images are taken to be ImageNet's
         tree, problems = overrides.default_config().to_dict(), []
         tree["network"] |= brought["network"] | {"dtype": "float32"}

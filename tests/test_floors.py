@@ -11,16 +11,16 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
         "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "standings", "signs", "ablations", "methods", "digests", "journal", "provenance", "report",
-        "io", "papers", "workdir",
+        "published", "standings", "signs", "ablations", "methods", "digests", "journal", "provenance",
+        "io", "papers",
     ),
     1: (
         "types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler",
         "distributed", "losses", "planning",
     ),
-    2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running", "training"),
-    3: ("evals", "exports", "interop"),
-    4: ("programs", "pretrained", "experiment", "commands"),
+    2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running", "training", "workdir"),
+    3: ("exports", "interop"),
+    4: ("programs", "pretrained", "report", "evals", "experiment", "commands"),
     5: ("cli", "flags", "registry", "__main__"),
 }  # fmt: skip
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from barlow_jax import runs
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.saving import Saver
 from barlow_jax.checkpoints.verification import Verdict
@@ -17,8 +16,9 @@ from barlow_jax.distributed import processes
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import checksums
-from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
+from barlow_jax.workdir import saved_run
+from barlow_jax.workdir.saved_run import CHECKPOINTS as FOLDER
 
 # Where damaged ones are moved once the run goes on from an older one.
 DAMAGED = "damaged"
@@ -149,7 +149,7 @@ def _numbered(step: int, number: int) -> str:
 
 def newest_step(workdir: str) -> int | None:
     """The newest checkpoint's step, or None; looks, and makes no folder."""
-    return max(runs.checkpoint_steps(workdir), default=None)
+    return max(saved_run.checkpoint_steps(workdir), default=None)
 
 
 def abstract_state(init: Any) -> TrainState:

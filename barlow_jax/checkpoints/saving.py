@@ -18,14 +18,14 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 import tqdm
 
-from barlow_jax import runs
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.barrier import FailedElsewhere, SaveBarrier
 from barlow_jax.distributed import processes
 from barlow_jax.errors import RunError
 from barlow_jax.io import checksums, files
-from barlow_jax.runs import CHECKPOINTS as FOLDER
 from barlow_jax.types import TrainState
+from barlow_jax.workdir import saved_run
+from barlow_jax.workdir.saved_run import CHECKPOINTS as FOLDER
 
 
 class Saver:
@@ -81,7 +81,7 @@ class Saver:
     def steps(self) -> Sequence[int]:
         """Of the checkpoints that are there, or are being saved."""
         if self._manager is None:
-            return runs.checkpoint_steps(self._workdir)
+            return saved_run.checkpoint_steps(self._workdir)
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState) -> None:
@@ -185,7 +185,7 @@ class Saver:
             self._manager.close()
         if self._unsaved is not None:
             step, why = self._unsaved
-            newest = max(runs.checkpoint_steps(self._workdir), default="none")
+            newest = max(saved_run.checkpoint_steps(self._workdir), default="none")
             raise RunError(
                 f"the checkpoint of step {step} is not saved: {why}. The newest that is there: {newest}. Make room, or "
                 f"make {self._workdir} writable, and run the same command again"

@@ -17,8 +17,8 @@ from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.runs import CHECKPOINTS
 from barlow_jax.types import TrainState
+from barlow_jax.workdir.saved_run import CHECKPOINTS
 
 _REPEATS = 3
 _MOST_SHARE = 0.05  # of the time, for which saves may stop the steps

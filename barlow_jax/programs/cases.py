@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 
-from barlow_jax import runs
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
 from barlow_jax.programs import pretrain
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.workdir import saved_run
 
 
 def measured(
@@ -41,7 +41,7 @@ def measured(
 
 def refuse_another(case: Config, place: pathlib.Path) -> None:
     """Raises UserError where the run at `place` has another config."""
-    if problems := runs.differences(place, case):
+    if problems := saved_run.differences(place, case):
         raise UserError(problems[0])
 
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from barlow_jax import runs
 from barlow_jax.checkpoints.restoring import FOLDER, newest_step, open_checkpoints
 from barlow_jax.config import schema as config_lib
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.networks import torchvision, weights
+from barlow_jax.workdir import saved_run
 
 _FORMS = (
     "pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, or a file "
@@ -40,7 +40,7 @@ def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
       UserError: there is no encoder.
     """
     where = pathlib.Path(path)
-    brought = _of_file(where) if _is_file(where) else runs.saved_config(run_and_step(where)[0])
+    brought = _of_file(where) if _is_file(where) else saved_run.saved_config(run_and_step(where)[0])
     if brought is None:
         raise UserError(f"{flag}: {path} holds no encoder; {_FORMS}")
     return brought
@@ -75,7 +75,7 @@ def restore(
     """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
     found = weights.read(where).encoder if _is_file(where) else None
     run, step = run_and_step(where)
-    check(where, network, network_of(found) if found else (runs.saved_config(run) or {}).get("network", {}))
+    check(where, network, network_of(found) if found else (saved_run.saved_config(run) or {}).get("network", {}))
     if found:
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 
-from barlow_jax import provenance, runs
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
@@ -19,6 +18,7 @@ from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import files, jsonl
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
+from barlow_jax.workdir import provenance, saved_run
 
 NEWEST, BEST = "newest", "best"
 
@@ -82,12 +82,12 @@ def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
             f"--checkpoint={checkpoint}: {where} is one encoder; pass the workdir of a run, or leave --checkpoint out"
         )
     step = _best(workdir) if checkpoint == BEST else int(checkpoint)
-    return workdir / runs.CHECKPOINTS / str(step)
+    return workdir / saved_run.CHECKPOINTS / str(step)
 
 
 def _best(workdir: pathlib.Path) -> int:
     """The step with the highest k-NN accuracy of those that have a checkpoint; of equal ones the newest."""
-    steps = runs.checkpoint_steps(workdir)
+    steps = saved_run.checkpoint_steps(workdir)
     metrics = workdir / "metrics.jsonl"
     rows, _ = jsonl.read(metrics)
     scores = {row["step"]: row["knn_top1"] for row in rows if row.get("knn_top1") is not None}

@@ -23,10 +23,10 @@ from barlow_jax.loop import Hook, every
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.running import preemption
 from barlow_jax.running.collapse import Collapse
-from barlow_jax.running.metrics import MetricsWriter, Progress
 from barlow_jax.running.skipping import SkipWatch
-from barlow_jax.running.status import Status
 from barlow_jax.types import FeatureTable, Metrics, TrainState
+from barlow_jax.workdir.metrics import MetricsWriter, Progress
+from barlow_jax.workdir.status import Status
 
 
 @dataclasses.dataclass(frozen=True)

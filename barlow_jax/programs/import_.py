@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import objectives, provenance, runs
+from barlow_jax import objectives
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
@@ -25,6 +25,7 @@ from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, setup_of
 from barlow_jax.step import target_of
 from barlow_jax.types import TrainState
+from barlow_jax.workdir import provenance, saved_run
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -106,8 +107,8 @@ def told(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
 
 
 def _check_workdir(workdir: pathlib.Path) -> None:
-    there = [name for name in runs.FILES if (workdir / name).is_file()]
-    there += [runs.CHECKPOINTS] if runs.checkpoint_steps(workdir) else []
+    there = [name for name in saved_run.FILES if (workdir / name).is_file()]
+    there += [saved_run.CHECKPOINTS] if saved_run.checkpoint_steps(workdir) else []
     if there:
         raise UserError(
             f"--workdir: {workdir} holds a run already (there is {there[0]}); use another workdir"

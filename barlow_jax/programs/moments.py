@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax import runs
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import Checkpoints, open_checkpoints
 from barlow_jax.checkpoints.verification import unreadable
@@ -26,6 +25,7 @@ from barlow_jax.evals.spectrum import spectrum
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.report.facts import Moment
 from barlow_jax.types import Batch
+from barlow_jax.workdir import saved_run
 
 FIRST = "a"  # the view that every method has
 MOST_CHECKPOINTS = 5
@@ -45,7 +45,7 @@ def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split,
     found: list[Moment] = []
     tried: set[int] = set()
     for _ in range(_ATTEMPTS):
-        there = set(runs.checkpoint_steps(workdir))
+        there = set(saved_run.checkpoint_steps(workdir))
         if found or there <= tried:
             break
         tried |= there

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import optim, provenance, resident
+from barlow_jax import optim, resident
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import (
     FOLDER,
@@ -29,11 +29,12 @@ from barlow_jax.io import files
 from barlow_jax.loop import fit
 from barlow_jax.programs import hooks
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.running import compiled, lock, preemption
-from barlow_jax.running.metrics import MetricsWriter
-from barlow_jax.running.status import Status
+from barlow_jax.running import compiled, preemption
 from barlow_jax.step import compile_step
 from barlow_jax.types import TrainState
+from barlow_jax.workdir import lock, provenance
+from barlow_jax.workdir.metrics import MetricsWriter
+from barlow_jax.workdir.status import Status
 
 # Of the last rows of the metrics, in the results.
 _TOLD = ("loss", "skipped_steps", "knn_top1")

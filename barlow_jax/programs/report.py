@@ -10,13 +10,12 @@ from typing import Any
 
 import jax
 
-from barlow_jax import runs
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.programs.look import look
 from barlow_jax.report import facts, page, reading
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock, saved_run
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -73,12 +72,12 @@ def _config(workdir: pathlib.Path, overrides: Sequence[tuple[str, str]]) -> Conf
       UserError: an override is wrong.
     """
     try:
-        saved = runs.saved_config(workdir)
+        saved = saved_run.saved_config(workdir)
     except UserError:
         return None
     if saved is None:
         return None
-    tree, _ = runs.complete(saved)
+    tree, _ = saved_run.complete(saved)
     if problems := overrides.apply_overrides(tree, overrides):
         raise UserError(problems[0])
     config, _ = overrides.from_tree(tree)

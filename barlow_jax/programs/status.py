@@ -7,18 +7,17 @@ import sys
 import time
 from typing import Any
 
-from barlow_jax import runs
 from barlow_jax.config.schema import Config
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock, saved_run
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of `status.json`, without its marks; `alive` is None where that cannot be told from here."""
     del config, args
-    figures = runs.saved_status(workdir)
+    figures = saved_run.saved_status(workdir)
     holder = lock.holder(workdir)
     if figures is None:
-        steps = runs.checkpoint_steps(workdir)
+        steps = saved_run.checkpoint_steps(workdir)
         alive = holder is not None
         told = "no (readable) status.json" + (f"; {holder} is at work" if alive else "")
         print(f"{workdir}: {told}; checkpoints of steps {steps}", file=sys.stderr)

@@ -7,11 +7,11 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import provenance, runs
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
 from barlow_jax.report.facts import Run
+from barlow_jax.workdir import provenance, saved_run
 
 ABSENT = "absent"
 
@@ -22,15 +22,15 @@ def read_run(workdir: pathlib.Path) -> Run:
     Raises:
       UserError: the folder holds no run.
     """
-    if not runs.is_run(workdir):
+    if not saved_run.is_run(workdir):
         raise UserError(
-            f"--workdir: {workdir} holds no run (there is neither {' nor '.join(runs.FILES)}); pass the folder that "
+            f"--workdir: {workdir} holds no run (there is neither {' nor '.join(saved_run.FILES)}); pass the folder that "
             "`pretrain --workdir` was given"
         )
     config = _config(workdir)
-    status = runs.saved_status(workdir)
+    status = saved_run.saved_status(workdir)
     if status is None:
-        _say_damaged(workdir / runs.STATUS)
+        _say_damaged(workdir / saved_run.STATUS)
     else:
         del status["marks"]
     entries = provenance.read(workdir)
@@ -69,13 +69,13 @@ def changed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 def _config(workdir: pathlib.Path) -> dict[str, Any]:
     """By flat key, whole; empty where it cannot be read."""
     try:
-        saved = runs.saved_config(workdir)
+        saved = saved_run.saved_config(workdir)
     except (UserError, OSError) as error:
         _say(str(error))
         return {}
     if saved is None:
         return {}
-    tree, problems = runs.complete(saved)
+    tree, problems = saved_run.complete(saved)
     for problem in problems:
         _say(f"{workdir / 'config.json'}: {problem}; the default stands in its place")
     return overrides.flatten(tree)

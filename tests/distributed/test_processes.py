@@ -16,7 +16,7 @@ from several import CONFIG
 from barlow_jax import __main__
 from barlow_jax.distributed import processes
 from barlow_jax.io import checksums
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock
 
 HEARTBEAT_S = 4
 IMPATIENT = [f"--config.distributed.heartbeat_timeout_s={HEARTBEAT_S}"]

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import provenance
 from barlow_jax.config import overrides
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.exports import orbax
@@ -16,6 +15,7 @@ from barlow_jax.exports.encoder import Trained
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import encoders
+from barlow_jax.workdir import provenance
 
 ALONE = """
 import sys, jax, numpy as np

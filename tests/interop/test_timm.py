@@ -17,8 +17,8 @@ from barlow_jax.data.sampler import Share
 from barlow_jax.data.views import evaluation_crop
 from barlow_jax.exports import timm
 from barlow_jax.programs.knn import knn
-from barlow_jax.runs import saved_config
 from barlow_jax.types import FeatureTable
+from barlow_jax.workdir.saved_run import saved_config
 
 pytestmark = pytest.mark.interop
 LOAD = """

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import provenance
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.exports import orbax
 from barlow_jax.exports.encoder import Trained
 from barlow_jax.pretrained import load
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.workdir import provenance
 
 
 @pytest.fixture(scope="module")

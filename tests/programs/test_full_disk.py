@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from barlow_jax import runs
 from barlow_jax.checkpoints.restoring import newest_step
 from barlow_jax.io import checksums
 from barlow_jax.programs import pretrain
+from barlow_jax.workdir import saved_run
 
 ARGV = ("--config.monitor.every_epochs=0", "--config.train.max_skipped=none")  # saves at 6, 12, 18 and 22
 
@@ -60,10 +60,10 @@ def test_a_run_outlives_its_workdir_and_loses_no_row_when_it_is_back(tmp_path, c
     assert (
         "metrics.jsonl cannot be written (Not a directory)" in said and "lines that waited are in it" in said
     )
-    assert f"{runs.STATUS} cannot be written" in said
+    assert f"{saved_run.STATUS} cannot be written" in said
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"6", "22"}
     assert checksums.problems(workdir / "checkpoints" / "22") == []
-    assert runs.saved_status(workdir)["state"] == "finished"
+    assert saved_run.saved_status(workdir)["state"] == "finished"
 
 
 def test_a_run_whose_workdir_does_not_come_back_ends_in_an_error_and_goes_on_later(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from barlow_jax import provenance
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.io import checksums
 from barlow_jax.networks import weights
@@ -16,6 +15,7 @@ from barlow_jax.networks.torch_projector import to_torch
 from barlow_jax.networks.torchvision import to_torchvision
 from barlow_jax.programs import import_
 from barlow_jax.programs.experiment import Experiment
+from barlow_jax.workdir import provenance
 
 COUNTER = "a counter of batches, which nothing reads"
 

@@ -9,7 +9,7 @@ from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.data.sampler import Order
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock
 
 
 def _state(workdir, step):

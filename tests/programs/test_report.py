@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock
 
 
 def _files(*folders):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from barlow_jax.running import lock, status
+from barlow_jax.workdir import lock, status
 
 
 @pytest.fixture

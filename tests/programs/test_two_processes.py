@@ -12,8 +12,8 @@ import several
 from sklearn.datasets import load_digits
 import soak
 
-from barlow_jax import runs
 from barlow_jax.distributed import processes
+from barlow_jax.workdir import saved_run
 
 STEPS = (
     "--config.train.max_steps=10", "--config.train.log_every_steps=1", "--config.checkpoint.every_epochs=0.28",
@@ -109,7 +109,7 @@ def test_a_save_that_fails_on_one_process_alone_stops_nobody(two, untouched, tmp
     for index, (_, err) in enumerate(map(several.finish, both)):
         why = "File too large" if index == process else "it failed on another process, which says why"
         assert re.search(rf"WARNING: the checkpoint of step [36] is NOT saved: .*{why}", err), err
-    assert sorted(runs.checkpoint_steps(tmp_path)) == [9, 10]
+    assert sorted(saved_run.checkpoint_steps(tmp_path)) == [9, 10]
     losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (tmp_path, untouched))
     np.testing.assert_allclose(losses, expected, rtol=1e-5)  # there the projector is replicated
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from barlow_jax import provenance
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.report import reading
 from barlow_jax.report.reading import ABSENT, read_run
-from barlow_jax.running.status import Status
+from barlow_jax.workdir import provenance
+from barlow_jax.workdir.status import Status
 
 
 @pytest.fixture

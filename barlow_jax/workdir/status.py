@@ -25,8 +25,8 @@ from typing import Any
 
 import tqdm
 
-from barlow_jax import runs
 from barlow_jax.io import files
+from barlow_jax.workdir import saved_run
 
 _MOST_MARKS = 200
 _OF_ROWS = ("loss", "skipped_steps", "broken_images")
@@ -46,7 +46,7 @@ class Status:
         """
         self._workdir, self._active, self._warned = workdir, active, False
         self._num_steps, self._steps_per_epoch = num_steps, steps_per_epoch
-        before = (runs.saved_status(workdir) if active else None) or {}
+        before = (saved_run.saved_status(workdir) if active else None) or {}
         self._before, self._started = before, time.time()
         self._first_start = float(before.get("first_start_unix", self._started))
         self._starts = int(before.get("starts", 0)) + 1
@@ -133,12 +133,12 @@ class Status:
         if not self._active:
             return
         try:
-            files.write_json(self._workdir / runs.STATUS, figures or self._figures())
+            files.write_json(self._workdir / saved_run.STATUS, figures or self._figures())
             self._warned = False
         except OSError as error:
             if not self._warned:
                 tqdm.tqdm.write(
-                    f"WARNING: {self._workdir / runs.STATUS} cannot be written ({error.strerror or error})",
+                    f"WARNING: {self._workdir / saved_run.STATUS} cannot be written ({error.strerror or error})",
                     file=sys.stderr,
                 )
             self._warned = True
@@ -174,11 +174,11 @@ class Status:
 
     def _checkpoint(self) -> dict[str, Any] | None:
         """The newest that is there whole."""
-        steps = runs.checkpoint_steps(self._workdir)
+        steps = saved_run.checkpoint_steps(self._workdir)
         try:
             return {
                 "step": steps[-1],
-                "time": _utc((self._workdir / runs.CHECKPOINTS / str(steps[-1])).stat().st_mtime),
+                "time": _utc((self._workdir / saved_run.CHECKPOINTS / str(steps[-1])).stat().st_mtime),
             }
         except (OSError, IndexError):
             return None

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from barlow_jax import runs
 from barlow_jax.config.overrides import from_tree, to_config_dict
 from barlow_jax.config.schema import Config
+from barlow_jax.workdir import saved_run
 
 
 def _workdir(tmp_path, **changes):
@@ -18,7 +18,7 @@ def _workdir(tmp_path, **changes):
 
 def test_what_changes_the_run_is_told_and_what_is_only_watched_is_free(tmp_path):
     _workdir(tmp_path, optim__learning_rate=0.3, monitor__k=7, finetune__num_epochs=3, data__cache="encoded")
-    (difference,) = runs.differences(tmp_path, Config())
+    (difference,) = saved_run.differences(tmp_path, Config())
     assert "holds a run with config.optim.learning_rate = 0.3, this one has 0.2" in difference
 
 
@@ -26,14 +26,14 @@ def test_a_run_that_is_older_than_a_key_goes_on_with_its_default(tmp_path):
     tree = _workdir(tmp_path)
     del tree["data"]["augment_on"], tree["optim"]["grad_scale"], tree["transfer"]
     (tmp_path / "config.json").write_text(json.dumps(tree))
-    assert not runs.differences(tmp_path, Config())
+    assert not saved_run.differences(tmp_path, Config())
     later, _ = from_tree(tree | {"optim": tree["optim"] | {"grad_scale": 0.5}})
-    (difference,) = runs.differences(tmp_path, later)
+    (difference,) = saved_run.differences(tmp_path, later)
     assert "config.optim.grad_scale = 1.0, this one has 0.5" in difference
 
 
 def test_an_empty_workdir_has_no_run(tmp_path):
-    assert runs.saved_config(tmp_path) is None and not runs.differences(tmp_path, Config())
+    assert saved_run.saved_config(tmp_path) is None and not saved_run.differences(tmp_path, Config())
 
 
 @pytest.mark.parametrize(
@@ -48,5 +48,5 @@ def test_an_empty_workdir_has_no_run(tmp_path):
 def test_resume_says_whether_a_workdir_may_or_must_have_checkpoints(tmp_path, folders, resume, words):
     for name in folders:
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
-    problems = runs.resume_problems(tmp_path, resume)
+    problems = saved_run.resume_problems(tmp_path, resume)
     assert len(problems) == (words is not None) and (not words or words in problems[0])

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from barlow_jax.running.metrics import MetricsWriter, Progress
+from barlow_jax.workdir.metrics import MetricsWriter, Progress
 
 
 def _rows(path):
@@ -48,7 +48,7 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
         broken=lambda done: done // 10,
     )  # fmt: skip
     monkeypatch.undo()
-    monkeypatch.setattr("barlow_jax.running.metrics.time.monotonic", lambda: 110.0)
+    monkeypatch.setattr("barlow_jax.workdir.metrics.time.monotonic", lambda: 110.0)
     progress(50, None, {"loss": 3.0})
     progress.close()
     writer.close()
@@ -72,7 +72,7 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
     tmp_path, capsys, monkeypatch, shares, warned
 ):
     clock = [0.0]
-    monkeypatch.setattr("barlow_jax.running.metrics.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("barlow_jax.workdir.metrics.time.monotonic", lambda: clock[0])
     waited = [0.0]
     writer = MetricsWriter(tmp_path, first_step=7)
     progress = Progress(

@@ -1,6 +1,6 @@
 import json
 
-from barlow_jax import provenance
+from barlow_jax.workdir import provenance
 
 ONE, EIGHT = ({"kind": "cpu", "count": n, "processes": 1} for n in (1, 8))
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from barlow_jax.errors import UserError
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock
 
 HOLDS = """
 import pathlib, sys, time

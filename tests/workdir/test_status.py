@@ -9,10 +9,9 @@ import time
 
 import pytest
 
-from barlow_jax import runs
 from barlow_jax.errors import RunError
-from barlow_jax.running import status
-from barlow_jax.running.status import Status
+from barlow_jax.workdir import saved_run, status
+from barlow_jax.workdir.status import Status
 
 START = 1_000_000.0
 
@@ -135,7 +134,7 @@ def test_a_start_from_the_beginning_has_lost_all(tmp_path, clock):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"state": "training"}', "null", "\x00" * 40])
 def test_a_file_that_is_torn_is_none(tmp_path, clock, content):
     (tmp_path / "status.json").write_text(content)
-    assert runs.saved_status(tmp_path) is None
+    assert saved_run.saved_status(tmp_path) is None
     with _open(tmp_path) as one:
         one.begin(40)
     assert _figures(tmp_path)["starts"] == 1
@@ -196,15 +195,15 @@ def test_a_file_that_cannot_be_written_is_said_once_and_others_write_nothing(tmp
 def test_a_reader_never_sees_half_a_file(tmp_path):
     """Written over and over by a process that is killed; read all the while."""
     code = (
-        "import sys, pathlib; from barlow_jax.running.status import Status\n"
+        "import sys, pathlib; from barlow_jax.workdir.status import Status\n"
         "one = Status(pathlib.Path(sys.argv[1]), num_steps=9, steps_per_epoch=1); one.begin(0)\n"
         "step = 0\nwhile True:\n    step += 1; one.log(step, {'loss': 1.0})"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     while not (tmp_path / "status.json").exists():
         time.sleep(0.01)
-    steps = [runs.saved_status(tmp_path)["step"] for _ in range(200)]
+    steps = [saved_run.saved_status(tmp_path)["step"] for _ in range(200)]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert steps == sorted(steps) and steps[-1] > steps[0]
-    assert runs.saved_status(tmp_path)["step"] >= steps[-1]
+    assert saved_run.saved_status(tmp_path)["step"] >= steps[-1]
