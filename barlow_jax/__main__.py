@@ -16,7 +16,7 @@ from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files
 from barlow_jax.planning import tpu
 from barlow_jax.registry import PROGRAMS
-from barlow_jax.running import preemption
+from barlow_jax.training import preemption
 
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.

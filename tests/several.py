@@ -124,7 +124,7 @@ def terminate_in(function, process_id, argv):
 
     import jax
 
-    from barlow_jax.running import preemption
+    from barlow_jax.training import preemption
 
     module, _, attribute = function.rpartition(".")
     owner = importlib.import_module(module)

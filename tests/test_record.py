@@ -13,7 +13,7 @@ from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.programs.experiment import init_of
-from barlow_jax.step import compile_step
+from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, Grouping, Objective, Target
 
 ROWS, WIDTH, QUEUE = 32, 16, 64

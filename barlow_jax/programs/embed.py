@@ -20,7 +20,7 @@ from barlow_jax.io import files
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.programs import contact_sheet, encoders
 from barlow_jax.programs.experiment import PIXELS, Experiment
-from barlow_jax.running.watched import watched
+from barlow_jax.training.progress import watched
 from barlow_jax.types import FeatureTable
 
 

@@ -23,7 +23,7 @@ from barlow_jax.evals import features
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import encoders
-from barlow_jax.step import init_state
+from barlow_jax.training.step import init_state
 from barlow_jax.types import Batch, FeatureTable, Reshard, Setup, TrainState
 
 # Whose features: those of the newest checkpoint, of the encoder before training, or the image itself.

@@ -18,12 +18,12 @@ from barlow_jax.data.sampler import Order
 from barlow_jax.distributed import processes
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
-from barlow_jax.feed import Feed
-from barlow_jax.loop import Hook, every
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.running import preemption
-from barlow_jax.running.collapse import Collapse
-from barlow_jax.running.skipping import SkipWatch
+from barlow_jax.training import preemption
+from barlow_jax.training.collapse_warning import Collapse
+from barlow_jax.training.loop import Hook, every
+from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import FeatureTable, Metrics, TrainState
 from barlow_jax.workdir.metrics import MetricsWriter, Progress
 from barlow_jax.workdir.status import Status

@@ -23,7 +23,7 @@ from barlow_jax.networks.torch_projector import Projector
 from barlow_jax.networks.weights import Weights
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, setup_of
-from barlow_jax.step import target_of
+from barlow_jax.training.step import target_of
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run
 

@@ -17,7 +17,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
 from barlow_jax.programs.experiment import Experiment, init_of, setup_of
-from barlow_jax.step import compile_step
+from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, Context, Outputs, TrainState
 
 

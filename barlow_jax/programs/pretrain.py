@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax import optim, resident
+from barlow_jax import optim
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import (
     FOLDER,
@@ -24,13 +24,13 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import Order, Window
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
-from barlow_jax.feed import Feed
 from barlow_jax.io import files
-from barlow_jax.loop import fit
 from barlow_jax.programs import hooks
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.running import compiled, preemption
-from barlow_jax.step import compile_step
+from barlow_jax.training import compilation_cache, device_cache, preemption
+from barlow_jax.training.loop import fit
+from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.step import compile_step
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import lock, provenance
 from barlow_jax.workdir.metrics import MetricsWriter
@@ -53,7 +53,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     with preemption.run(), contextlib.ExitStack() as stack:
         processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
         _prepare(workdir, config)
-        keep_compiled = stack.enter_context(compiled.kept(config.train.compilation_cache))
+        keep_compiled = stack.enter_context(compilation_cache.kept(config.train.compilation_cache))
         status = stack.enter_context(_status(workdir, order, num_steps))
         checkpoints = stack.enter_context(_checkpoints(workdir, config.checkpoint, order))
         state, first_step = _start(experiment, order, checkpoints)
@@ -186,8 +186,8 @@ def _feed(
     window = Window(order, first_step, num_steps, experiment.share)
     if data.cache != "decoded":
         return Feed(source.train_batches(data, experiment.config.recipe.views, window), layout.place)
-    resident.refuse_too_large(source.num_examples, data.canvas)
-    there = resident.Resident(source.decoded(data), layout)
+    device_cache.refuse_too_large(source.num_examples, data.canvas)
+    there = device_cache.Resident(source.decoded(data), layout)
 
     def met(index: int, step: int) -> None:  # named and checked against max_broken when it was decoded
         source.broken.add(index, "cannot be decoded", step=step, most=None)

@@ -15,7 +15,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.programs.experiment import setup_of
-from barlow_jax.step import init_state
+from barlow_jax.training.step import init_state
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

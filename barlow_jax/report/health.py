@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from barlow_jax import signs
 from barlow_jax.report import series, words
 from barlow_jax.report.facts import Look, Run
+from barlow_jax.training import diagnostics
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
 # Terms against a moving network, or a queue of what it said: their loss may well rise while the run learns.
@@ -87,10 +87,10 @@ def _embeddings(run: Run) -> Iterator[Check]:
     there = _collapsed(run, row)
     lasts = bool(there) and all(_collapsed(run, one) for one in rows[-_LASTS:])
     spread = row["embedding_spread"]
-    told = f"spread {words.number(spread, 2)}, healthy is near 1, collapse below {signs.SPREAD}"
+    told = f"spread {words.number(spread, 2)}, healthy is near 1, collapse below {diagnostics.SPREAD}"
     if "spread" in there:
         name, value = there["spread"]
-        told = f"{name} {words.number(value, 2)}, below {signs.SPREAD}"
+        told = f"{name} {words.number(value, 2)}, below {diagnostics.SPREAD}"
         yield Check(BAD if lasts else LOOK, f"The embeddings are collapsing to one vector: {told}.")
     else:
         yield Check(GOOD, f"The embeddings have not collapsed: {told}.")
@@ -126,7 +126,7 @@ def _ranks(look: Look | None) -> Iterator[Check]:
 
 def _collapsed(run: Run, row: dict) -> dict[str, tuple[str, float]]:
     config, group = run.config, "objective.barlow_twins"
-    seen_by = signs.Collapse.of(
+    seen_by = diagnostics.Collapse.of(
         config.get("objective.name", ""),
         config.get(f"{group}.normalization", "batch"),
         config.get(f"{group}.temperature"),
@@ -164,8 +164,8 @@ def _waiting(run: Run) -> Iterator[Check]:
     shares = series.of(run, "data_wait_share").finite[1:]  # the first has the start of the pipeline
     if len(shares):
         share = float(np.median(shares))
-        slow = share > signs.WAIT_SHARE
-        told = f"{share:.1%} of the time in the median row, a warning above {signs.WAIT_SHARE:.0%}"
+        slow = share > diagnostics.WAIT_SHARE
+        told = f"{share:.1%} of the time in the median row, a warning above {diagnostics.WAIT_SHARE:.0%}"
         yield Check(
             LOOK if slow else GOOD, f"{'Devices wait' if slow else 'Hardly a wait'} for data: {told}."
         )

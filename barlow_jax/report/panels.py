@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from barlow_jax import signs
+from barlow_jax.training import diagnostics
 
 
 class Panel(NamedTuple):
@@ -33,17 +33,17 @@ TERMS = (
     ),
     Panel(
         "Diagonal of C", "mean, 1 is perfect", {"diagonal_mean": "diagonal"},
-        f"Rises towards 1. Below {signs.DIAGONAL} (dashed) the views do not agree.", threshold=signs.DIAGONAL,
+        f"Rises towards 1. Below {diagnostics.DIAGONAL} (dashed) the views do not agree.", threshold=diagnostics.DIAGONAL,
     ),
     Panel(
         "Off the diagonal of C", "root mean square", {"off_diagonal_rms": "off diagonal"},
-        f"Well below the diagonal: above {signs.RATIO} of it all features are one.",
+        f"Well below the diagonal: above {diagnostics.RATIO} of it all features are one.",
     ),
 )  # fmt: skip
 EMBEDDINGS = (
     Panel(
         "Spread of the embeddings", "deviation / length", {"embedding_spread": "spread"},
-        f"Near 1. Below {signs.SPREAD} (dashed) all embeddings are one vector: collapse.", threshold=signs.SPREAD,
+        f"Near 1. Below {diagnostics.SPREAD} (dashed) all embeddings are one vector: collapse.", threshold=diagnostics.SPREAD,
     ),
     Panel(
         "Deviation of a feature", "standard deviation",
@@ -76,8 +76,8 @@ SPEED = (
     ),
     Panel(
         "Waiting for data", "share of the time, %", {"data_wait_share": "waiting"},
-        f"Below {signs.WAIT_SHARE:.0%} (dashed); above it the data set the pace.",
-        factor=100, threshold=100 * signs.WAIT_SHARE,
+        f"Below {diagnostics.WAIT_SHARE:.0%} (dashed); above it the data set the pace.",
+        factor=100, threshold=100 * diagnostics.WAIT_SHARE,
     ),
     Panel(
         "Broken images", "images so far", {"broken_images": "broken"},

@@ -13,7 +13,7 @@ import tqdm
 
 from barlow_jax.io import jsonl
 from barlow_jax.io.jsonl import Journal
-from barlow_jax.signs import WAIT_SHARE
+from barlow_jax.training.diagnostics import WAIT_SHARE
 from barlow_jax.types import Metrics, TrainState
 
 _STARVING = (

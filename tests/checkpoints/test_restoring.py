@@ -13,7 +13,7 @@ from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
-from barlow_jax.step import init_state
+from barlow_jax.training.step import init_state
 from barlow_jax.types import Objective
 
 NETWORK = Network(NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(4, 4)))

@@ -12,7 +12,7 @@ from barlow_jax.checkpoints.verification import Verdict, examine, reason
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
-from barlow_jax.step import init_state
+from barlow_jax.training.step import init_state
 from barlow_jax.types import Objective
 
 

@@ -24,7 +24,7 @@ from barlow_jax.networks.heads import Projector
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.torchvision import from_torchvision, to_torchvision
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
-from barlow_jax.step import train_step
+from barlow_jax.training.step import train_step
 from barlow_jax.types import Batch, TrainState
 
 inputs = types.SimpleNamespace(**runpy.run_path(str(pathlib.Path(__file__).with_name("inputs.py"))))

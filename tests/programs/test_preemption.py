@@ -9,8 +9,8 @@ import several
 import soak
 
 from barlow_jax.evals import features
-from barlow_jax.running import preemption
-from barlow_jax.running.skipping import SkipWatch
+from barlow_jax.training import preemption
+from barlow_jax.training.skipping import SkipWatch
 
 
 def _terminate():

@@ -6,11 +6,11 @@ import math
 import pytest
 import reported
 
-from barlow_jax import signs
 from barlow_jax.config.schema import Config, Objective, Optim
 from barlow_jax.report import health
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE
-from barlow_jax.running.collapse import Collapse
+from barlow_jax.training import diagnostics
+from barlow_jax.training.collapse_warning import Collapse
 
 
 def _signs(run, word):
@@ -52,7 +52,7 @@ def test_what_a_run_warns_of_is_bad_and_nothing_else(name, row):
 
 
 def test_a_sign_in_the_last_row_alone_is_worth_a_look():
-    spreads = [0.9] * 19 + [signs.SPREAD / 2]
+    spreads = [0.9] * 19 + [diagnostics.SPREAD / 2]
     assert _signs(reported.run(metrics=reported.metrics(embedding_spread=spreads)), "one vector") == [LOOK]
 
 

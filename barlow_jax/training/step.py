@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from barlow_jax import gradients as gradients_of
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.optim import num_updates
+from barlow_jax.training import gradients as gradients_of
 from barlow_jax.types import Array, Batch, Context, Metrics, Objective, Outputs, Target, TrainState
 
 Views = Mapping[str, jax.Array]

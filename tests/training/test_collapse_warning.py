@@ -4,7 +4,7 @@ import pytest
 
 from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.config.schema import Config, Objective, Optim
-from barlow_jax.running.collapse import Collapse
+from barlow_jax.training.collapse_warning import Collapse
 
 HEALTHY = {"embedding_spread": 0.93, "diagonal_mean": 0.39, "off_diagonal_rms": 0.20}
 # All seen: step 110 and later of 200 steps without one of the terms; and one vector for all.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from barlow_jax.feed import Feed
+from barlow_jax.training.prefetch import Feed
 from barlow_jax.types import Batch, Metrics, TrainState
 
 # Called after every step with the number of updates done, the new state and the step's metrics.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.running import compiled
+from barlow_jax.training import compilation_cache
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _no_other_cache(monkeypatch):
     there = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()
-    monkeypatch.setattr(compiled, "_SECONDS", 0.0)
+    monkeypatch.setattr(compilation_cache, "_SECONDS", 0.0)
     yield
     jax.config.update("jax_compilation_cache_dir", there)
     compilation_cache.reset_cache()
@@ -47,7 +47,7 @@ def _compute():
 
 
 def _run(folder, calls=1):
-    with compiled.kept(str(folder)) as keep:
+    with compilation_cache.kept(str(folder)) as keep:
         results = [_compute() for _ in range(calls)]
         keep()
     return results[0]
@@ -111,7 +111,7 @@ def test_a_write_that_broke_off_is_no_entry(tmp_path, loads):
 
 def test_the_oldest_go_where_there_is_too_much(tmp_path, monkeypatch):
     _run(tmp_path)
-    monkeypatch.setattr(compiled, "_MOST_BYTES", 0)
+    monkeypatch.setattr(compilation_cache, "_MOST_BYTES", 0)
     _flip(_entries(tmp_path)[0])
     _run(tmp_path)
     assert _entries(tmp_path) == []
@@ -120,7 +120,7 @@ def test_the_oldest_go_where_there_is_too_much(tmp_path, monkeypatch):
 @pytest.mark.parametrize("how", ["off", "the user's own"])
 def test_it_is_left_alone(tmp_path, how):
     if how == "off":
-        with compiled.kept(None):
+        with compilation_cache.kept(None):
             _compute()
             assert jax.config.jax_compilation_cache_dir is None
         return

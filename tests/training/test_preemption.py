@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from barlow_jax.running import preemption
+from barlow_jax.training import preemption
 
 # A run of four steps, without jax. Each is told by a line on standard input how it goes.
 RUN = """

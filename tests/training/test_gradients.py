@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import gradients, objectives
+from barlow_jax import objectives
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
+from barlow_jax.training import gradients
 from barlow_jax.types import Context, Outputs
 
 ROWS, PIECES = 64, 4

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from barlow_jax.feed import Feed
+from barlow_jax.training.prefetch import Feed
 
 
 class _Running:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import pytest
 
 from barlow_jax.errors import RunError
-from barlow_jax.loop import fit
-from barlow_jax.running.skipping import SkipWatch
+from barlow_jax.training.loop import fit
+from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import Batch, TrainState
 
 

@@ -2,11 +2,11 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax import resident
 from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.resident import Resident, Rows
+from barlow_jax.training import device_cache
+from barlow_jax.training.device_cache import Resident, Rows
 from barlow_jax.types import Batch
 
 ORDER = Order(seed=2, num_examples=40, batch_size=16)
@@ -83,9 +83,9 @@ def test_where_all_are_broken_nothing_stands_in():
 
 
 def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):
-    resident.refuse_too_large(50_000, 32)
+    device_cache.refuse_too_large(50_000, 32)
     with pytest.raises(UserError, match=r"are 1007\.6 GB, and a device has .* set config.data.canvas to"):
-        resident.refuse_too_large(1_281_167, 512)
+        device_cache.refuse_too_large(1_281_167, 512)
 
     class Small:
         def memory_stats(self):
@@ -93,4 +93,4 @@ def test_what_does_not_fit_is_refused_with_the_remedy(monkeypatch):
 
     monkeypatch.setattr(jax, "local_devices", lambda: [Small()])
     with pytest.raises(UserError, match=r"are 0\.2 GB, and a device has 0\.1 GB"):
-        resident.refuse_too_large(50_000, 32)
+        device_cache.refuse_too_large(50_000, 32)

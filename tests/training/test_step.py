@@ -12,7 +12,7 @@ from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 from barlow_jax.programs.experiment import init_of
-from barlow_jax.step import compile_step
+from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, Objective, Setup
 
 

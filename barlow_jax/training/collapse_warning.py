@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from barlow_jax import signs
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.config.schema import Config
+from barlow_jax.training import diagnostics
 
 # Rows of the metrics in a row, so that one unlucky batch is none.
 _LASTS = 5
@@ -16,7 +16,7 @@ class Collapse:
     def __init__(self, config: Config, steps_per_epoch: int):
         """Nothing is said before the warm-up is over, and one epoch at least."""
         settings = config.objective.barlow_twins
-        self._seen_by = signs.Collapse.of(config.objective.name, settings.normalization, settings.temperature)
+        self._seen_by = diagnostics.Collapse.of(config.objective.name, settings.normalization, settings.temperature)
         self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
         self._rows: dict[str, int] = {}  # that had the sign, in a row

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from barlow_jax.running import watched as watched_lib
-from barlow_jax.running.watched import watched
+from barlow_jax.training import progress as watched_lib
+from barlow_jax.training.progress import watched
 
 
 class _Terminal(io.StringIO):

@@ -1,4 +1,4 @@
-from barlow_jax.loop import every, fit
+from barlow_jax.training.loop import every, fit
 from barlow_jax.types import TrainState
 
 

@@ -1,1 +1,0 @@
-"""What a long run needs beside its steps."""
