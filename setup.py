@@ -46,7 +46,7 @@ setuptools.setup(
             "torch>=2.6",
             "torchvision>=0.18",
             "timm>=1.0.20",
-        ],  # what tests/interop loads exports with
+        ],  # what tests/other_tools loads exports with
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

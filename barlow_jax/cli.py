@@ -12,7 +12,7 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
-from barlow_jax.exports import FORMATS
+from barlow_jax.interop import FORMATS
 from barlow_jax.planning.tpu import Topology
 from barlow_jax.registry import PROGRAMS
 from barlow_jax.workdir import saved_run

@@ -6,7 +6,7 @@
 
 DIR is a run's workdir, one of its checkpoints (`DIR/checkpoints/STEP`), an encoder folder (of `export --format orbax` or
 `import`), or a file of released weights in torchvision's layout (`.safetensors`; `.pth` where torch is installed).
-What Orbax alone restores of a folder, without this package, is in `barlow_jax/exports/orbax.py`.
+What Orbax alone restores of a folder, without this package, is in `barlow_jax/interop/export_orbax.py`.
 """
 
 from collections.abc import Callable, Iterable

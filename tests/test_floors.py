@@ -56,7 +56,7 @@ def test_imports_go_down(path):
 
 
 # Outside the data wing, and within a function.
-WITH_TENSORFLOW = {"exports/savedmodel.py"}
+WITH_TENSORFLOW = {"interop/export_savedmodel.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

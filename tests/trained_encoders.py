@@ -7,7 +7,7 @@ import pytest
 
 from barlow_jax.augment.views import normalize
 from barlow_jax.config.schema import Config, Data, Network as NetworkConfig
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.networks.network import Network
 
 

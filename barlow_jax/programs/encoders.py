@@ -11,7 +11,7 @@ from barlow_jax.checkpoints.restoring import FOLDER, newest_step, open_checkpoin
 from barlow_jax.config import schema as config_lib
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.networks import torchvision, weights
+from barlow_jax.interop import torchvision_layout, weights
 from barlow_jax.workdir import saved_run
 
 _FORMS = (
@@ -103,7 +103,7 @@ def _of_file(where: pathlib.Path) -> dict[str, Any]:
     return {"network": network_of(weights.read(where).encoder)}
 
 
-def network_of(found: torchvision.Encoder) -> dict[str, Any]:
+def network_of(found: torchvision_layout.Encoder) -> dict[str, Any]:
     """The keys of `config.network` that a file tells."""
     return {"encoder": found.name, "width": found.width, "stem": found.stem}
 

@@ -13,8 +13,8 @@ import jax
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.exports import FORMATS
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import FORMATS
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files, jsonl
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
@@ -31,7 +31,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     trained = read_trained(config, encoders.place(workdir, args), args.checkpoint)
     trained = dataclasses.replace(trained, license=args.license)
     out = pathlib.Path(args.out).resolve()
-    module = importlib.import_module(f"barlow_jax.exports.{FORMATS[args.format]}")
+    module = importlib.import_module(f"barlow_jax.interop.{FORMATS[args.format]}")
     with files.new_folder(out) as draft:
         told = module.write(trained, draft)
     told["load"] = [line.replace("{out}", str(out)) for line in told.get("load", ())]

@@ -15,12 +15,11 @@ from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
-from barlow_jax.exports import orbax
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import export_orbax, weights
+from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.projector_layout import Projector
+from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, files
-from barlow_jax.networks import weights
-from barlow_jax.networks.torch_projector import Projector
-from barlow_jax.networks.weights import Weights
 from barlow_jax.programs import encoders
 from barlow_jax.programs.experiment import Experiment, setup_of
 from barlow_jax.training.step import target_of
@@ -48,7 +47,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         params, fresh = state.params, [name for name in state.params if name not in _parts(found)]
     else:
         params, batch_stats = {"encoder": found.encoder.params}, {"encoder": found.encoder.batch_stats}
-        orbax.write(Trained(config, params, batch_stats, step=0), workdir)
+        export_orbax.write(Trained(config, params, batch_stats, step=0), workdir)
         fresh = []
     results = {
         "as": form,

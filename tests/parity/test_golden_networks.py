@@ -20,9 +20,9 @@ import pytest
 
 from barlow_jax import objectives, optim
 from barlow_jax.config.schema import Config, Network as NetworkConfig, Optim, Train
+from barlow_jax.interop.torchvision_layout import from_torchvision, to_torchvision
 from barlow_jax.networks.heads import Projector
 from barlow_jax.networks.network import Network
-from barlow_jax.networks.torchvision import from_torchvision, to_torchvision
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 from barlow_jax.training.step import train_step
 from barlow_jax.types import Batch, TrainState

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.overrides import from_tree
-from barlow_jax.exports import orbax
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import export_orbax
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.pretrained import load
 from barlow_jax.programs.experiment import Experiment
 from barlow_jax.workdir import provenance
@@ -23,7 +23,7 @@ def written(workdir, tmp_path_factory):
     state = Experiment.of(config).encoder_state(workdir, "pretrained")
     trees = jax.device_get((state.params, state.batch_stats))
     folder = tmp_path_factory.mktemp("encoder")
-    orbax.write(Trained(config, *trees, state.step, provenance.read(workdir)), folder)
+    export_orbax.write(Trained(config, *trees, state.step, provenance.read(workdir)), folder)
     return folder
 
 
@@ -87,7 +87,7 @@ def test_pretraining_refuses_it_and_changes_nothing(folder, program):
 def test_the_lines_that_load_it_do(folder):
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     names = {"images": images}
-    exec("\n".join(orbax.LOAD).replace("{out}", str(folder)), names)
+    exec("\n".join(export_orbax.LOAD).replace("{out}", str(folder)), names)
     np.testing.assert_array_equal(names["features"], load(folder)(images))
 
 

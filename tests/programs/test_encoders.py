@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from barlow_jax.config.overrides import from_tree
-from barlow_jax.networks import torchvision
+from barlow_jax.interop import torchvision_layout
 from barlow_jax.programs.experiment import Experiment
 
 WIDE = """
@@ -54,7 +54,7 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, pro
     state = Experiment.of(config).encoder_state(workdir, "pretrained")
     params, stats = jax.device_get((state.params["encoder"], state.batch_stats["encoder"]))
     path = tmp_path / "encoder.safetensors"
-    safetensors.numpy.save_file(torchvision.to_torchvision(params, stats), path)
+    safetensors.numpy.save_file(torchvision_layout.to_torchvision(params, stats), path)
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file))
     argv = ("--config", wide, "--workdir", tmp_path)
@@ -64,7 +64,7 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, pro
     tuned, _ = program("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
     assert tuned["finetune"]["0.1"]["top1"] > 0
     whole = {
-        f"module.backbone.{key}": tensor for key, tensor in torchvision.to_torchvision(params, stats).items()
+        f"module.backbone.{key}": tensor for key, tensor in torchvision_layout.to_torchvision(params, stats).items()
     }
     safetensors.numpy.save_file(whole | {"module.projector.0.weight": np.ones((4, 16), np.float32)}, path)
     assert program("knn", "--encoder", path, *argv)[0] == other, "of an official full checkpoint the encoder"

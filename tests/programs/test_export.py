@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from barlow_jax import exports
+from barlow_jax import interop
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.networks import torchvision
+from barlow_jax.interop import torchvision_layout
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import export
 
@@ -32,10 +32,10 @@ def taken(monkeypatch):
         (out / "b.txt").write_text("de")
         return {"keys": 2, "load": ["first", 'open("{out}/b.txt")']}
 
-    module = types.ModuleType("barlow_jax.exports.told")
+    module = types.ModuleType("barlow_jax.interop.told")
     module.write = write
-    monkeypatch.setitem(sys.modules, "barlow_jax.exports.told", module)
-    monkeypatch.setitem(exports.FORMATS, "orbax", "told")
+    monkeypatch.setitem(sys.modules, "barlow_jax.interop.told", module)
+    monkeypatch.setitem(interop.FORMATS, "orbax", "told")
     return given
 
 
@@ -133,7 +133,7 @@ def file(tmp_path_factory):
     config = NetworkConfig(encoder="resnet10", width=4, projector=(8,))
     trees = jax.device_get(Network(config).init(jax.random.key(0)))
     path = tmp_path_factory.mktemp("file") / "encoder.safetensors"
-    save_file(torchvision.to_torchvision(*(tree["encoder"] for tree in trees)), path)
+    save_file(torchvision_layout.to_torchvision(*(tree["encoder"] for tree in trees)), path)
     return path
 
 
@@ -173,7 +173,7 @@ def test_a_format_that_fails_leaves_nothing(workdir, taken, program, tmp_path, m
         (out / "half.bin").write_bytes(b"x")
         raise error
 
-    monkeypatch.setattr(sys.modules["barlow_jax.exports.told"], "write", write)
+    monkeypatch.setattr(sys.modules["barlow_jax.interop.told"], "write", write)
     argv = ("export", "--workdir", workdir, "--format", "orbax", "--out", tmp_path / "out")
     if isinstance(error, KeyError):
         with pytest.raises(KeyError):
@@ -203,7 +203,7 @@ def test_a_resnet50_of_noise_goes_in_and_comes_out_bit_for_bit(program, tmp_path
     rng = np.random.default_rng(0)
     shapes = [tree["encoder"] for tree in Network(NetworkConfig(projector=(8,))).shapes()]
     noise = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
-    tensors = torchvision.to_torchvision(*noise)
+    tensors = torchvision_layout.to_torchvision(*noise)
     given, out = tmp_path / "given.safetensors", tmp_path / "out"
     save_file(tensors, given, metadata={"format": "pt"})
     results, said = program("export", "--encoder", given, "--format", "torchvision", "--out", out)

@@ -11,7 +11,7 @@ import pytest
 
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
-from barlow_jax.exports import stablehlo
+from barlow_jax.interop import export_stablehlo
 
 # The lines of the README stand at `{lines}`.
 ALONE = """
@@ -28,7 +28,7 @@ assert not [name for name in sys.modules if name.startswith(("barlow_jax.", "fla
 
 def test_it_is_called_without_this_package_by_the_lines_of_its_readme(small, noise, features, tmp_path):
     subject = small()
-    stablehlo.write(subject, tmp_path)
+    export_stablehlo.write(subject, tmp_path)
     lines = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
     assert len(lines.splitlines()) == 3
     for number in (1, 3, 7):
@@ -42,8 +42,8 @@ def test_it_is_called_without_this_package_by_the_lines_of_its_readme(small, noi
 
 
 def test_the_program_is_for_all_platforms_any_batch_and_one_size_of_images(small, tmp_path):
-    stablehlo.write(small(), tmp_path)
-    exported = export.deserialize((tmp_path / stablehlo.FILE).read_bytes())
+    export_stablehlo.write(small(), tmp_path)
+    exported = export.deserialize((tmp_path / export_stablehlo.FILE).read_bytes())
     assert exported.platforms == ("cpu", "tpu", "cuda")
     assert [str(aval) for aval in exported.in_avals] == ["uint8[b,16,16,3]"]
     assert [str(aval) for aval in exported.out_avals] == ["float32[b,16]"]
@@ -53,7 +53,7 @@ def test_the_program_is_for_all_platforms_any_batch_and_one_size_of_images(small
 
 def test_the_config_and_what_images_must_be_are_beside_it(small, tmp_path):
     subject = small()
-    told = stablehlo.write(subject, tmp_path)
+    told = export_stablehlo.write(subject, tmp_path)
     config, problems = overrides.from_tree(json.loads((tmp_path / "config.json").read_text()))
     assert config == subject.config and not problems
     readme = (tmp_path / "README.md").read_text()
@@ -65,15 +65,15 @@ def test_the_config_and_what_images_must_be_are_beside_it(small, tmp_path):
 def test_bfloat16_weights_take_half_of_the_bytes(small, tmp_path):
     sizes = []
     for dtype in ("float32", "bfloat16"):
-        stablehlo.write(small(width=64, dtype=dtype), tmp_path)
-        sizes.append((tmp_path / stablehlo.FILE).stat().st_size)
+        export_stablehlo.write(small(width=64, dtype=dtype), tmp_path)
+        sizes.append((tmp_path / export_stablehlo.FILE).stat().st_size)
     assert 0.49 < sizes[1] / sizes[0] < 0.53
 
 
 def test_weights_that_a_serialised_program_cannot_hold_are_refused_before_computing(
     small, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(stablehlo, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(export_stablehlo, "_MOST_BYTES", 1000)
     with pytest.raises(UserError, match="savedmodel and orbax keep them in files of their own"):
-        stablehlo.write(small(), tmp_path)
+        export_stablehlo.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())

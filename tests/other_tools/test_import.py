@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from barlow_jax.__main__ import main
 from barlow_jax.errors import UserError
-from barlow_jax.networks import pth, weights
+from barlow_jax.interop import pth, weights
 from barlow_jax.pretrained import load
 
 pytestmark = [

@@ -8,8 +8,8 @@ import pathlib
 from typing import Any
 
 from barlow_jax.errors import UserError
-from barlow_jax.exports import function
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import encoder_function
+from barlow_jax.interop.encoder import Trained
 
 _PROMISE = (
     "TensorFlow {version} wrote it; the signature `serving_default` takes `images` and gives `features`, in TensorFlow "
@@ -36,14 +36,14 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     from jax.experimental import jax2tf
 
     tf.config.set_visible_devices([], "GPU")  # they are JAX's
-    size, encode = trained.image_size, function.encode(trained)
+    size, encode = trained.image_size, encoder_function.encode(trained)
     converted = jax2tf.convert(
         encode,
         polymorphic_shapes=[None, f"(b, {size}, {size}, 3)"],
         with_gradient=False,
-        native_serialization_platforms=function.PLATFORMS,
+        native_serialization_platforms=encoder_function.PLATFORMS,
     )
-    module, weights = tf.Module(), function.weights_of(trained)
+    module, weights = tf.Module(), encoder_function.weights_of(trained)
     module.weights = {name: tf.Variable(value, trainable=False, name=name) for name, value in weights.items()}
 
     @tf.function(
@@ -59,5 +59,5 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
         'encoder = tf.saved_model.load("{out}").signatures["serving_default"]',
         'features = encoder(images=tf.constant(images))["features"]',
     ]
-    function.describe(trained, out, load, _PROMISE.format(version=tf.__version__))
+    encoder_function.describe(trained, out, load, _PROMISE.format(version=tf.__version__))
     return {"load": load}

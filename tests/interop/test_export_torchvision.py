@@ -8,14 +8,13 @@ from safetensors import safe_open
 from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
-from barlow_jax.exports import torchvision
-from barlow_jax.exports.encoder import Trained
-from barlow_jax.networks import weights
+from barlow_jax.interop import export_torchvision, weights
+from barlow_jax.interop.encoder import Trained
 
 
 def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_path):
     given = trained(encoder="resnet18", width=8)
-    told = torchvision.write(given, tmp_path)
+    told = export_torchvision.write(given, tmp_path)
     read = weights.read(tmp_path / "encoder.safetensors").encoder
     assert (read.name, read.width, read.stem) == ("resnet18", 8, "imagenet")
     trees = given.params["encoder"], given.batch_stats["encoder"]
@@ -27,7 +26,7 @@ def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_p
 
 def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    told = torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    told = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
     assert (
         told["pth"].startswith("not written: torch is not installed")
         and not (tmp_path / "encoder.pth").exists()
@@ -36,27 +35,27 @@ def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, m
 
 def test_where_torch_fails_the_reason_is_told(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    monkeypatch.setattr(torchvision, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
-    told = torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    monkeypatch.setattr(export_torchvision, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
+    told = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
     assert "libtorch.so is another machine's" in told["pth"] and (tmp_path / "encoder.safetensors").exists()
 
 
 def test_a_transformer_is_refused_with_the_formats_that_take_it(tmp_path):
     given = Trained(Config(network=Network(encoder="vit_tiny")), {}, {}, 1)
     with pytest.raises(UserError, match=r"vit_tiny has no keys .* use --format timm, orbax or jax"):
-        torchvision.write(given, tmp_path)
+        export_torchvision.write(given, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_was_normalised_otherwise_is_told_to_detectron2():
     half = View(normalize=Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
     given = Trained(Config(recipe=Recipe({"a": half, "b": View()})), {}, {}, 1)
-    assert torchvision.fits_detectron(given)
+    assert export_torchvision.fits_detectron(given)
     assert (
         'MODEL.PIXEL_MEAN "[127.5, 127.5, 127.5]" MODEL.PIXEL_STD "[63.75, 63.75, 63.75]"'
-        in torchvision._pixels(given)
+        in export_torchvision._pixels(given)
     )
-    assert not torchvision._pixels(Trained(Config(), {}, {}, 1))
+    assert not export_torchvision._pixels(Trained(Config(), {}, {}, 1))
 
 
 @pytest.mark.parametrize(
@@ -77,12 +76,12 @@ def test_what_was_normalised_otherwise_is_told_to_detectron2():
     ],
 )
 def test_how_to_build_it_is_told(trained, network, words):
-    lines = torchvision.build(Trained(Config(network=Network(**network)), {}, {}, 1))
+    lines = export_torchvision.build(Trained(Config(network=Network(**network)), {}, {}, 1))
     assert words in "\n".join(lines) and compile("\n".join(lines), "told", "exec")
 
 
 def test_the_card_says_what_the_images_are(trained, tmp_path):
-    torchvision.write(trained(Data(image_size=32, eval_resize=36), encoder="resnet8", width=8), tmp_path)
+    export_torchvision.write(trained(Data(image_size=32, eval_resize=36), encoder="resnet8", width=8), tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "resized to 36 pixels" in card and "32 x 32" in card
     assert 'load_file("encoder.safetensors")' in card and "etectron" not in card

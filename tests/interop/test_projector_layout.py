@@ -8,8 +8,8 @@ import pytest
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
+from barlow_jax.interop.projector_layout import Shape, from_torch, to_torch
 from barlow_jax.networks.network import Network
-from barlow_jax.networks.torch_projector import Shape, from_torch, to_torch
 
 SMALL = NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(6, 5, 4))  # H = 8
 KINDS = {

@@ -13,10 +13,10 @@ from typing import Any
 from safetensors.numpy import save
 
 from barlow_jax.errors import UserError
-from barlow_jax.exports import card
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import model_card
+from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks.resnet import ENCODERS
-from barlow_jax.networks.torchvision import to_torchvision
 
 WEIGHTS, PICKLED, CARD = "encoder.safetensors", "encoder.pth", "README.md"
 _CONSTRUCTORS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -52,7 +52,7 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     load = [*build(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
     notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
-    (out / CARD).write_text(card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes))
+    (out / CARD).write_text(model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes))
     if notes:
         load.append(f"# Detectron2: the commands are in {{out}}/{CARD}")
     return {"keys": len(tensors), **_write_pth(out), "load": load}

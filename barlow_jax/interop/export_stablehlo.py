@@ -14,8 +14,8 @@ from jax import export
 import numpy as np
 
 from barlow_jax.errors import UserError
-from barlow_jax.exports import function
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import encoder_function
+from barlow_jax.interop.encoder import Trained
 
 FILE = "encoder.jaxexport"
 _MOST_BYTES = 2**31 - 2**24  # of a flatbuffer, less the program itself
@@ -31,7 +31,7 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     Raises:
       UserError: the weights are more than a serialised program can hold.
     """
-    weights = function.weights_of(trained)
+    weights = encoder_function.weights_of(trained)
     itemsize = jax.numpy.dtype(trained.config.network.dtype).itemsize
     if (size := itemsize * sum(map(np.size, weights.values()))) > _MOST_BYTES:
         raise UserError(
@@ -45,14 +45,14 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
         f'encoder = jit(export.deserialize(open("{{out}}/{FILE}", "rb").read()).call)',
         "features = encoder(images)",
     ]
-    function.describe(trained, out, load, _PROMISE.format(version=jax.__version__))
+    encoder_function.describe(trained, out, load, _PROMISE.format(version=jax.__version__))
     return {"platforms": list(exported.platforms), "load": load}
 
 
-def export_encoder(trained: Trained, weights: function.Weights) -> export.Exported:
+def export_encoder(trained: Trained, weights: encoder_function.Weights) -> export.Exported:
     """`[B, image_size, image_size, 3]` uint8 to `[B, H]` float32, B any number from 1."""
-    encode, size = function.encode(trained), trained.image_size
+    encode, size = encoder_function.encode(trained), trained.image_size
     (batch,) = export.symbolic_shape("b")
     images = jax.ShapeDtypeStruct((batch, size, size, 3), np.uint8)
     of_images = jax.jit(lambda images: encode(weights, images))
-    return export.export(of_images, platforms=function.PLATFORMS)(images)
+    return export.export(of_images, platforms=encoder_function.PLATFORMS)(images)

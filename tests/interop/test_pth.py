@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from barlow_jax.errors import UserError
-from barlow_jax.networks import pth, weights
+from barlow_jax.interop import pth, weights
 
 WITHOUT_TORCH = "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
 WITHOUT_TORCH += "runpy.run_path(sys.argv[0], run_name='__main__')"

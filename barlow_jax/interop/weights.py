@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from barlow_jax.errors import UserError
-from barlow_jax.networks import pth, torch_projector, torchvision
+from barlow_jax.interop import projector_layout, pth, torchvision_layout
+from barlow_jax.interop.state_dict import COUNTER
 from barlow_jax.networks.resnet import num_features
-from barlow_jax.networks.torch_layout import COUNTER
 
 SUFFIXES = (".safetensors", *pth.SUFFIXES)
 _PROJECTOR = re.compile(r"^(module\.)?projector\.")
@@ -22,8 +22,8 @@ _LOSS = re.compile(rf"^(module\.)?bn\.(running_mean|running_var|{COUNTER})$")
 class Weights(NamedTuple):
     """What a file holds."""
 
-    encoder: torchvision.Encoder
-    projector: torch_projector.Projector | None
+    encoder: torchvision_layout.Encoder
+    projector: projector_layout.Projector | None
     ignored: dict[str, str]  # why each key that was left out was
 
 
@@ -62,8 +62,8 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     projector = {key: tensor for key, tensor in tensors.items() if _PROJECTOR.match(key)}
     loss = [key for key in tensors if projector and _LOSS.match(key)]
     rest = {key: tensor for key, tensor in tensors.items() if key not in {*projector, *loss}}
-    encoder, wrong = _tried(torchvision.from_torchvision, rest)
-    head, more = _tried(torch_projector.from_torch, projector) if projector else (None, "")
+    encoder, wrong = _tried(torchvision_layout.from_torchvision, rest)
+    head, more = _tried(projector_layout.from_torch, projector) if projector else (None, "")
     if encoder and head and head.inputs != (made := num_features(encoder.name, encoder.width)):
         more = f"the projector takes {head.inputs} features, and the encoder makes {made}"
     if wrong or more:

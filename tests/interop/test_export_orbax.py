@@ -10,8 +10,8 @@ import pytest
 
 from barlow_jax.config import overrides
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.exports import orbax
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import export_orbax
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import encoders
@@ -50,9 +50,9 @@ def _restored(folder, trained, devices):
 def test_an_encoder_comes_back_bit_for_bit_on_another_mesh(tmp_path, trained, written_on, read_on):
     layout = Layout(make_mesh(jax.devices()[:written_on]))
     there = jax.device_put((trained.params, trained.batch_stats), layout.replicated)
-    said = orbax.write(Trained(trained.config, *there, step=7), tmp_path)
+    said = export_orbax.write(Trained(trained.config, *there, step=7), tmp_path)
     number = sum(leaf.size for leaf in jax.tree.leaves(trained.params))
-    assert said == {"checkpoint": "checkpoints/7", "parameters": number, "load": orbax.LOAD}
+    assert said == {"checkpoint": "checkpoints/7", "parameters": number, "load": export_orbax.LOAD}
     state = _restored(tmp_path, trained, jax.devices()[:read_on])
     assert state.step == 7
     given = trained.params, trained.batch_stats
@@ -62,7 +62,7 @@ def test_an_encoder_comes_back_bit_for_bit_on_another_mesh(tmp_path, trained, wr
 
 
 def test_the_folder_tells_its_config_its_provenance_and_its_digests(tmp_path, trained):
-    orbax.write(trained, tmp_path)
+    export_orbax.write(trained, tmp_path)
     assert overrides.from_tree(json.loads((tmp_path / "config.json").read_text())) == (trained.config, [])
     first, last = provenance.read(tmp_path)
     assert first == trained.provenance[0] and last["devices"]["count"] == 8
@@ -76,7 +76,7 @@ def test_an_encoder_without_batchnorm_comes_back(tmp_path, small_config, typed):
     params = {"encoder": Network(config.network).shapes()[0]["encoder"]}
     params = jax.tree.map(lambda x: np.ones(x.shape, np.float32), params)
     trained = Trained(config, params, {}, step=-1)
-    assert orbax.write(trained, tmp_path)["checkpoint"] == "checkpoints/0"
+    assert export_orbax.write(trained, tmp_path)["checkpoint"] == "checkpoints/0"
     state = _restored(tmp_path, trained, jax.devices())
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), params)
     assert jax.tree.leaves(state.batch_stats) == []
@@ -84,7 +84,7 @@ def test_an_encoder_without_batchnorm_comes_back(tmp_path, small_config, typed):
 
 @pytest.mark.parametrize("checkpointer", ["StandardCheckpointer", "PyTreeCheckpointer"])
 def test_orbax_restores_it_without_this_package(tmp_path, trained, checkpointer):
-    orbax.write(trained, tmp_path / "encoder")
+    export_orbax.write(trained, tmp_path / "encoder")
     arguments = (checkpointer, str(tmp_path / "encoder/checkpoints/7/default"), str(tmp_path / "arrays.npz"))
     environment = {"JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin"}
     subprocess.run([sys.executable, "-c", ALONE, *arguments], check=True, env=environment, cwd=tmp_path)

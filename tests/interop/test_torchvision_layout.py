@@ -7,9 +7,9 @@ import pytest
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
+from barlow_jax.interop.torchvision_layout import from_torchvision, to_torchvision
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import ENCODERS, ResNet
-from barlow_jax.networks.torchvision import from_torchvision, to_torchvision
 
 RESNET50_PARAMETERS = 25_557_032 - 2_049_000  # torchvision's, less the classifier
 DEEP = ("resnet101", "resnet152", "resnet200")

@@ -7,10 +7,10 @@ from safetensors.numpy import save_file
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.networks import weights
+from barlow_jax.interop import weights
+from barlow_jax.interop.projector_layout import to_torch
+from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks.network import Network
-from barlow_jax.networks.torch_projector import to_torch
-from barlow_jax.networks.torchvision import to_torchvision
 
 
 @pytest.fixture(scope="module")

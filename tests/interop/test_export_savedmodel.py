@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
-from barlow_jax.exports import function, savedmodel
+from barlow_jax.interop import encoder_function, export_savedmodel
 
 
 def test_the_signature_gives_the_encoders_features_of_any_batch(small, noise, features, tmp_path, relative):
     subject, folder = small(), tmp_path
-    savedmodel.write(subject, folder)
+    export_savedmodel.write(subject, folder)
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     assert serve.structured_input_signature[1]["images"] == tf.TensorSpec(
         [None, 16, 16, 3], tf.uint8, "images"
@@ -28,8 +28,8 @@ def test_the_signature_gives_the_encoders_features_of_any_batch(small, noise, fe
 
 def test_the_weights_are_in_the_variables_alone_and_the_config_beside_them(small, tmp_path):
     subject, folder = small(width=64), tmp_path
-    told = savedmodel.write(subject, folder)
-    weights = function.weights_of(subject)
+    told = export_savedmodel.write(subject, folder)
+    weights = encoder_function.weights_of(subject)
     size = sum(array.nbytes for array in weights.values())
     sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     assert size > 4e6 and sizes["variables.data-00000-of-00001"] < 1.05 * size
@@ -47,5 +47,5 @@ def test_the_weights_are_in_the_variables_alone_and_the_config_beside_them(small
 def test_where_tensorflow_is_not_installed_the_remedy_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(UserError, match="install tensorflow, or use --format jax"):
-        savedmodel.write(small(), tmp_path)
+        export_savedmodel.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -10,12 +10,12 @@ import numpy as np
 from safetensors.numpy import save
 
 from barlow_jax.errors import UserError
-from barlow_jax.exports import card
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import model_card
+from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.timm_vit_layout import to_timm
+from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks import vit
 from barlow_jax.networks.resnet import ENCODERS
-from barlow_jax.networks.timm_vit import to_timm
-from barlow_jax.networks.torchvision import to_torchvision
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 _OTHERS = "use --format torchvision, orbax or jax"
@@ -44,7 +44,7 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     load = ["import timm", 'model = timm.create_model("local-dir:{out}", pretrained=True).eval()',
             'transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))']  # fmt: skip
     on_the_hub = [line.replace("local-dir:{out}", "hf-hub:OWNER/NAME") for line in load]
-    (out / CARD).write_text(card.text(trained, on_the_hub, library="timm", notes=_notes(trained)))
+    (out / CARD).write_text(model_card.text(trained, on_the_hub, library="timm", notes=_notes(trained)))
     return {
         "architecture": model.architecture,
         "model_args": model.arguments,

@@ -9,13 +9,13 @@ from safetensors import safe_open
 
 from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
-from barlow_jax.exports import timm
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import export_timm
+from barlow_jax.interop.encoder import Trained
 
 
 def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp_path):
     given = dataclasses.replace(trained(encoder="resnet18"), license="mit")
-    told = timm.write(given, tmp_path)
+    told = export_timm.write(given, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["architecture"], config["num_classes"], config["num_features"]) == ("resnet18", 0, 512)
     assert config["model_args"] == {} == told["model_args"]
@@ -38,19 +38,19 @@ def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp
 def test_timms_arithmetic_gives_the_resized_side_back_for_every_size():
     for size in range(1, 400):
         for resize in range(size, size + 200):
-            assert math.floor(size / timm.crop_share(size, resize)) == resize
-            assert timm.crop_share(size, resize) == pytest.approx(size / resize, rel=1e-15)
-    assert timm.crop_share(224, 224) == 1.0
+            assert math.floor(size / export_timm.crop_share(size, resize)) == resize
+            assert export_timm.crop_share(size, resize) == pytest.approx(size / resize, rel=1e-15)
+    assert export_timm.crop_share(224, 224) == 1.0
 
 
 def test_a_small_one_is_told_by_the_models_arguments(trained):
-    model = timm.model_of(trained(encoder="resnet10"))
+    model = export_timm.model_of(trained(encoder="resnet10"))
     assert (model.architecture, model.arguments) == ("resnet18", {"layers": [1, 1, 1, 1]})
     assert "layer4.0.conv1.weight" in model.tensors
 
 
 def test_a_wider_bottleneck_is_timms_second_version_without_preactivation(trained):
-    model = timm.model_of(trained(encoder="resnet50", width=16))
+    model = export_timm.model_of(trained(encoder="resnet50", width=16))
     assert model.architecture == "resnetv2_50"
     assert model.arguments == {
         "preact": False, "layers": [3, 4, 6, 3], "stem_chs": 16, "channels": [64, 128, 256, 512],
@@ -69,7 +69,7 @@ def test_a_wider_bottleneck_is_timms_second_version_without_preactivation(traine
 
 
 def test_a_transformer_has_its_size_and_patch_in_the_arguments(trained, tmp_path):
-    timm.write(trained(Data(image_size=32, eval_resize=32), encoder="vit_tiny", patch=8), tmp_path)
+    export_timm.write(trained(Data(image_size=32, eval_resize=32), encoder="vit_tiny", patch=8), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architecture"] == "vit_tiny_patch16_224"
     assert config["model_args"] == {"img_size": 32, "patch_size": 8}
@@ -93,5 +93,5 @@ def test_what_timm_does_not_have_is_refused_with_the_formats_that_do(network, wo
     with pytest.raises(
         UserError, match=rf"--format=timm: timm.*{words}.*; use --format torchvision, orbax or jax"
     ):
-        timm.write(given, tmp_path)
+        export_timm.write(given, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from barlow_jax.errors import UserError
-from barlow_jax.networks import torch_layout
-from barlow_jax.networks.torch_layout import Place, listed
+from barlow_jax.interop import state_dict
+from barlow_jax.interop.state_dict import Place, listed
 
 PREFIX = "projector."
 _KEY = re.compile(r"^(?:module\.)?projector\.")
@@ -54,11 +54,11 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> Projector:
     inputs, shape = _identify({key: np.shape(tensors[own]) for key, own in found.items()})
     layout = _layout(inputs, shape)
     problems = [f"{own}: unknown" for key, own in found.items() if key not in layout]
-    problems += torch_layout.misfits(layout, found, tensors)
+    problems += state_dict.misfits(layout, found, tensors)
     if problems:
         widths = ", ".join(map(str, shape.projector))
         raise UserError(listed(f"not a projector of widths {widths} on {inputs} features", problems))
-    trees = torch_layout.read(layout, found, tensors)
+    trees = state_dict.read(layout, found, tensors)
     return Projector(inputs, shape, *trees, [own for key, own in found.items() if not layout[key].path])
 
 
@@ -74,7 +74,7 @@ def to_torch(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
     biases = "all" if with_bias[-1] else "hidden" if any(with_bias) else "none"
     widths = tuple(np.shape(layer["kernel"])[1] for layer in layers)
     shape = Shape(widths, bool(params.get("norms")), biases, "output_norm" in batch_stats)
-    return torch_layout.write(_layout(np.shape(layers[0]["kernel"])[0], shape), params, batch_stats)
+    return state_dict.write(_layout(np.shape(layers[0]["kernel"])[0], shape), params, batch_stats)
 
 
 def _layout(inputs: int, shape: Shape) -> dict[str, Place]:
@@ -85,13 +85,13 @@ def _layout(inputs: int, shape: Shape) -> dict[str, Place]:
             layer[f"{PREFIX}{place}.bias"] = Place(("layers", index, "bias"), (width,))
         layout |= layer
         if index < last and shape.projector_batch_norm:
-            layout |= torch_layout.norm(f"{PREFIX}{place + 1}", ("norms", index), width)
+            layout |= state_dict.norm(f"{PREFIX}{place + 1}", ("norms", index), width)
         place += 3 if shape.projector_batch_norm else 2
         inputs = width
     if shape.projector_output_norm:
         # Nothing lies between the last Linear and it.
         after = place - (2 if shape.projector_batch_norm else 1)
-        layout |= torch_layout.norm(f"{PREFIX}{after}", ("output_norm",), inputs, affine=False)
+        layout |= state_dict.norm(f"{PREFIX}{after}", ("output_norm",), inputs, affine=False)
     return layout
 
 

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from barlow_jax.errors import UserError
-from barlow_jax.networks import torch_layout
+from barlow_jax.interop import state_dict
+from barlow_jax.interop.state_dict import Place, listed
 from barlow_jax.networks.resnet import ENCODERS
-from barlow_jax.networks.torch_layout import Place, listed
 
 _STEM_KERNELS = {"imagenet": 7, "cifar": 3}
 # Of DistributedDataParallel, and of the attribute that an official model keeps its encoder in.
@@ -59,10 +59,10 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
     layout = _layout(name, width, stem)
     ignored = [key for key in found if key.startswith("fc.") or (key in layout and not layout[key].path)]
     problems = doubled + [f"{found[key]}: unknown" for key in found if key not in {*layout, *ignored}]
-    problems += torch_layout.misfits(layout, found, tensors)
+    problems += state_dict.misfits(layout, found, tensors)
     if problems:
         raise UserError(listed(f"not a {name} of width {width} in torchvision's layout", problems))
-    trees = torch_layout.read(layout, found, tensors)
+    trees = state_dict.read(layout, found, tensors)
     return Encoder(name, width, stem, *trees, [found[key] for key in ignored])
 
 
@@ -77,7 +77,7 @@ def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
     kernel, _, _, width = np.shape(params["conv"]["kernel"])
     name = _name([len(stages[i]) for i in range(len(stages))], "conv3" in stages[0][0])
     stem = next(stem for stem, pixels in _STEM_KERNELS.items() if pixels == kernel)
-    return torch_layout.write(_layout(name, width, stem), params, batch_stats)
+    return state_dict.write(_layout(name, width, stem), params, batch_stats)
 
 
 def _layout(name: str, width: int, stem: str) -> dict[str, Place]:
@@ -115,7 +115,7 @@ def _conv_norm(
     """A convolution of `(out, in, kernel)` and its BatchNorm."""
     outputs, inputs, kernel = shape
     weight = Place((*conv_path, "kernel"), (outputs, inputs, kernel, kernel))
-    return {f"{conv}.weight": weight} | torch_layout.norm(norm, norm_path, outputs)
+    return {f"{conv}.weight": weight} | state_dict.norm(norm, norm_path, outputs)
 
 
 def _identify(found: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str]:

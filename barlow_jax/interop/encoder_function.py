@@ -10,8 +10,8 @@ import numpy as np
 from barlow_jax.augment.views import normalize
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import HEADS
-from barlow_jax.exports import card
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import model_card
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files
 from barlow_jax.networks.network import Network
 
@@ -68,7 +68,7 @@ def describe(trained: Trained, out: pathlib.Path, load: Sequence[str], promise: 
     )
     inside = [line.replace("{out}/", "").replace("{out}", ".") for line in load]
     files.write_json(out / "config.json", overrides.to_config_dict(trained.config).to_dict())
-    files.write_text(out / "README.md", card.text(trained, inside, notes=[notes]))
+    files.write_text(out / "README.md", model_card.text(trained, inside, notes=[notes]))
 
 
 def _trees(trained: Trained) -> dict:

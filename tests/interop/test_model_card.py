@@ -7,9 +7,9 @@ import yaml
 
 from barlow_jax.config.methods import NEEDS, BarlowTwins
 from barlow_jax.config.schema import Config, Data, Network, Objective, Train
-from barlow_jax.exports import card
-from barlow_jax.exports.citations import PAPERS
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop import model_card
+from barlow_jax.interop.citations import PAPERS
+from barlow_jax.interop.encoder import Trained
 
 CONFIG = Config(
     data=Data(name="cifar10", eval_split="test", image_size=24, eval_resize=28, data_dir="/home/me/secret"),
@@ -35,7 +35,7 @@ def trained():
 
 
 def _text(trained, **more):
-    return card.text(trained, ["import timm"], library="timm", **more)
+    return model_card.text(trained, ["import timm"], library="timm", **more)
 
 
 def _section(text, title):

@@ -10,7 +10,7 @@ import pytest
 from barlow_jax.config.methods import HEADS
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.evals import features
-from barlow_jax.exports import function
+from barlow_jax.interop import encoder_function
 from barlow_jax.networks import vit
 from barlow_jax.networks.network import Network
 
@@ -22,14 +22,14 @@ def test_features_are_those_of_the_evaluations(small, noise, dtype):
     network = Network(dataclasses.replace(subject.config.network, **HEADS))
     encoder = features.make_encoder(network, Layout(make_mesh(jax.devices()[:1])), subject.normalize)
     expected = encoder(subject.params, subject.batch_stats, images)
-    found = jax.jit(function.encode(subject))(function.weights_of(subject), images)
+    found = jax.jit(encoder_function.encode(subject))(encoder_function.weights_of(subject), images)
     assert found.shape == (5, subject.num_features) and found.dtype == np.float32
     np.testing.assert_array_equal(found, expected)
 
 
 def test_weights_are_all_arrays_by_their_path(small):
     subject = small()
-    weights = function.weights_of(subject)
+    weights = encoder_function.weights_of(subject)
     trees = (subject.params, subject.batch_stats)
     assert len(weights) == len(jax.tree.leaves(trees))
     block = subject.params["encoder"]["stages"][1][0]
@@ -44,5 +44,5 @@ def test_the_number_of_images_may_be_a_symbol(small, encoder, monkeypatch):
     monkeypatch.setitem(vit.SIZES, "vit_tiny", (192, 1, 3))  # one block, as its twelve are
     subject = small(encoder=encoder)
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("b"), 16, 16, 3), np.uint8)
-    features = jax.eval_shape(function.encode(subject), function.weights_of(subject), images)
+    features = jax.eval_shape(encoder_function.encode(subject), encoder_function.weights_of(subject), images)
     assert str(features.shape) == f"(b, {subject.num_features})"

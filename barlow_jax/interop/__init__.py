@@ -6,9 +6,9 @@ is how to load it, lines of code in which `{out}` stands for the folder's final 
 
 # The module of each format.
 FORMATS = {
-    "orbax": "orbax",
-    "torchvision": "torchvision",
-    "timm": "timm",
-    "jax": "stablehlo",
-    "savedmodel": "savedmodel",
+    "orbax": "export_orbax",
+    "torchvision": "export_torchvision",
+    "timm": "export_timm",
+    "jax": "export_stablehlo",
+    "savedmodel": "export_savedmodel",
 }

@@ -11,8 +11,8 @@ from barlow_jax import __version__
 from barlow_jax.config.methods import NEEDS, TITLES
 from barlow_jax.config.overrides import flatten, to_config_dict
 from barlow_jax.config.schema import Config
-from barlow_jax.exports.citations import PAPERS
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop.citations import PAPERS
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.papers import tables
 
 # The Hub's names of data sets that TFDS calls otherwise.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from barlow_jax.exports import savedmodel
+from barlow_jax.interop import export_savedmodel
 from barlow_jax.networks import vit
 
 pytestmark = pytest.mark.interop
@@ -24,7 +24,7 @@ def test_tensorflow_alone_gives_the_encoders_features(
     """Of one image and of seven."""
     monkeypatch.setitem(vit.SIZES, "vit_tiny", (192, 1, 3))  # one block, as its twelve are
     subject, images = small(**keys), noise(7)
-    savedmodel.write(subject, tmp_path / "model")
+    export_savedmodel.write(subject, tmp_path / "model")
     found = other_tool("tensorflow", ALONE.format(folder=str(tmp_path / "model")), images)
     expected = features(subject, images)
     assert relative(found[:1], expected[:1]) < 1e-4 and relative(found[1:], expected) < 1e-4

@@ -15,7 +15,7 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import Share
 from barlow_jax.data.views import evaluation_crop
-from barlow_jax.exports import timm
+from barlow_jax.interop import export_timm
 from barlow_jax.programs.knn import knn
 from barlow_jax.types import FeatureTable
 from barlow_jax.workdir.saved_run import saved_config
@@ -49,7 +49,7 @@ EVERY_KIND = [
 def _written(given, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    timm.write(given, out)
+    export_timm.write(given, out)
     return out
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from barlow_jax.networks.timm_vit import to_timm
+from barlow_jax.interop.timm_vit_layout import to_timm
 from barlow_jax.networks.vit import Block, Vit, positions
 
 # vit_tiny_patch16_224 of timm without its head: 5 717 416 parameters less 192 * 1000 + 1000.

@@ -1,7 +1,7 @@
 """What the record says of an encoder, against the papers' figures."""
 
 from barlow_jax.config.schema import Config, Network
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop.encoder import Trained
 
 
 def _trained(**network):

@@ -19,7 +19,7 @@ import jax
 from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.distributed import processes
-from barlow_jax.exports.encoder import Trained
+from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files
 from barlow_jax.workdir import provenance
 

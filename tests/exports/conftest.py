@@ -1,1 +1,0 @@
-from trained_encoders import features, noise, small, trained  # noqa: F401
