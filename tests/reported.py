@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from barlow_jax.config import overrides
-from barlow_jax.report.facts import Histogram, Look, Map, Moment, Neighbours, Run
+from barlow_jax.report.schema import Histogram, Look, Map, Moment, Neighbours, Run
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from barlow_jax.report.facts import Histogram
+from barlow_jax.report.schema import Histogram
 
 _BINS = 200
 EDGES = np.linspace(-1.0, 1.0, _BINS + 1)

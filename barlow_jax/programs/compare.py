@@ -22,10 +22,11 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals.features import Encode
 from barlow_jax.evals.spectrum import effective_rank
 from barlow_jax.io import files, jsonl
-from barlow_jax.programs import cases, comparison, lowering
+from barlow_jax.programs import cases, lowering
 from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.knn import knn
 from barlow_jax.programs.probe import probe
+from barlow_jax.report import comparison
 from barlow_jax.types import FeatureTable
 
 UNTRAINED_ROW = "untrained"

@@ -13,8 +13,8 @@ import jax
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.programs.look import look
-from barlow_jax.report import facts, page, reading
+from barlow_jax.report import load_run, page, schema
+from barlow_jax.report.inspect_model import look
 from barlow_jax.workdir import lock, saved_run
 
 
@@ -31,7 +31,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
     if args.chip_hour_price is not None and not args.chip_hour_price >= 0:
         raise UserError(f"--chip_hour_price: must not be negative, got {args.chip_hour_price}")
-    read = [reading.read_run(pathlib.Path(place)) for place in args.workdirs]
+    read = [load_run.read_run(pathlib.Path(place)) for place in args.workdirs]
     seen, why_not = _look(workdir, args) if args.images else (None, "Left out by --no-images.")
     written = page.write(read, seen, out, chip_hour_price=args.chip_hour_price, why_not=why_not)
     print(f"the report is {out} ({written['bytes'] / 1e6:.1f} MB)", file=sys.stderr)
@@ -43,7 +43,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[facts.Look | None, str | None]:
+def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[schema.Look | None, str | None]:
     """None and why, which is also said here, where the run's data set or its checkpoints are not at hand.
 
     Raises:

@@ -18,7 +18,7 @@ from barlow_jax.config.validation.recipe import recipe_problems
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import Order, Share, Window
 from barlow_jax.errors import UserError
-from barlow_jax.programs import contact_sheet
+from barlow_jax.report import contact_sheet
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

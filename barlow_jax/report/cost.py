@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from barlow_jax.report import words
-from barlow_jax.report.facts import Run
+from barlow_jax.report import formatting
+from barlow_jax.report.schema import Run
 
 
 class Cost(NamedTuple):
@@ -42,7 +42,7 @@ def goodput(cost: Cost) -> float | None:
 def hours(chip_hours: float | None) -> str:
     if chip_hours is None:
         return "-"
-    return f"{words.number(chip_hours)} chip-hour{'' if chip_hours == 1 else 's'}"
+    return f"{formatting.number(chip_hours)} chip-hour{'' if chip_hours == 1 else 's'}"
 
 
 def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
@@ -53,19 +53,19 @@ def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
             "How long it took is not recorded: neither status.json nor results/pretrain.json is there."
         )
     else:
-        told.append(f"{words.span(cost.wall_seconds)} of wall time, from the first start on.")
+        told.append(f"{formatting.span(cost.wall_seconds)} of wall time, from the first start on.")
     if (useful := goodput(cost)) is not None:
-        told.append(f"Goodput {words.share(useful)}: {words.span(cost.useful_seconds)} in steps that count.")
+        told.append(f"Goodput {formatting.share(useful)}: {formatting.span(cost.useful_seconds)} in steps that count.")
     if cost.restarts is not None:
-        lost = f", which cost {words.span(cost.lost_seconds)}" if cost.restarts and cost.lost_seconds else ""
-        told.append(f"{words.count(cost.restarts, 'restart')}{lost}." if cost.restarts else "No restart.")
+        lost = f", which cost {formatting.span(cost.lost_seconds)}" if cost.restarts and cost.lost_seconds else ""
+        told.append(f"{formatting.count(cost.restarts, 'restart')}{lost}." if cost.restarts else "No restart.")
     if cost.chip_hours is None:
         told.append(
             "Chip-hours are not known: provenance.json, which has the number of devices, is not there."
         )
     else:
         changed = "; earlier starts had another number of chips" if cost.chips_changed else ""
-        told.append(f"{hours(cost.chip_hours)} on {words.count(cost.chips, 'chip')}{changed}.")
+        told.append(f"{hours(cost.chip_hours)} on {formatting.count(cost.chips, 'chip')}{changed}.")
     if cost.price is not None:
         told.append(f"Price: {cost.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour.")
     elif cost.chip_hours is not None:

@@ -6,10 +6,10 @@ import math
 import altair as alt
 import numpy as np
 
-from barlow_jax.report import charts, panels, series
-from barlow_jax.report.facts import Run
+from barlow_jax.report import chart_specs, charts, series
+from barlow_jax.report.chart_specs import ONLY_WHERE_ANY, Panel
 from barlow_jax.report.html import Html, Section, element, paragraph
-from barlow_jax.report.panels import ONLY_WHERE_ANY, Panel
+from barlow_jax.report.schema import Run
 
 
 def section(runs: Sequence[Run]) -> Section:
@@ -22,7 +22,7 @@ def section(runs: Sequence[Run]) -> Section:
         how += " A click in a legend picks a run, with Shift several."
     body = [paragraph("Every row of metrics.jsonl, colour = run. ", how, class_="hint")]
     names = list(dict.fromkeys(name for run in runs for name in series.names(run)))
-    for name, group in panels.groups(names).items():
+    for name, group in chart_specs.groups(names).items():
         if drawn := [_drawn(panel, runs) for panel in group if _is_there(panel, runs)]:
             body += [element("h3", name), element("div", *drawn, class_="grid")]
     return Section("curves", title, element("div", *body))

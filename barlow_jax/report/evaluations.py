@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 
 from barlow_jax.papers import tables
-from barlow_jax.report import charts, words
-from barlow_jax.report.facts import Run
+from barlow_jax.report import charts, formatting
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
+from barlow_jax.report.schema import Run
 
 _WAYS = {"image_to_text": "image to text", "text_to_image": "text to image"}
 
@@ -27,7 +27,7 @@ def section(runs: Sequence[Run]) -> Section:
             body += _retrieval(run.results["retrieve"], run)
     missing = [run for run in runs if not tables.of_run(run.results) and "retrieve" not in run.results]
     for run in missing:
-        command = element("code", words.command("evaluate", run.workdir))
+        command = element("code", formatting.command("evaluate", run.workdir))
         body.append(paragraph(f"{run.name} was not evaluated yet. This does it: ", command))
     return Section("evaluations", "What it is worth: evaluations", joined(body))
 
@@ -122,7 +122,7 @@ def _retrieval(results: Mapping[str, Any], run: Run) -> list[Html]:
         [name, *(_percent(row[way].get(key)) for way in _WAYS for key in keys)] for name, row in rows.items()
     ]
     heads = ["R@K, %", *(f"{way}, R@{key[1:]}" for way in _WAYS.values() for key in keys)]
-    told = f"{run.name}: {words.count(results['images'], 'image')}, {words.count(results['captions'], 'caption')}, "
+    told = f"{run.name}: {formatting.count(results['images'], 'image')}, {formatting.count(results['captions'], 'caption')}, "
     return [
         element("h3", "Images by captions, captions by images"),
         paragraph(

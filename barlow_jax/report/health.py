@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from barlow_jax.report import series, words
-from barlow_jax.report.facts import Look, Run
+from barlow_jax.report import formatting, series
+from barlow_jax.report.schema import Look, Run
 from barlow_jax.training import diagnostics
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
@@ -60,14 +60,14 @@ def _loss(run: Run) -> Check:
         return Check(NONE, "No loss was written yet.")
     if lost := len(loss.values) - len(loss.finite):
         first = int(loss.steps[np.isnan(loss.values)][0])
-        rows = f"{lost} of {words.count(len(loss.values), 'row')}"
+        rows = f"{lost} of {formatting.count(len(loss.values), 'row')}"
         ends = not math.isfinite(loss.values[-1])
         return Check(BAD if ends else LOOK, f"The loss is not finite in {rows}, the first at step {first:,}.")
     rows = f"finite in {'the one row' if len(loss.values) == 1 else f'all {len(loss.values):,} rows'}"
     trend = series.trend(loss.values)
     if trend is None:
-        return Check(GOOD, f"The loss is {rows}: {words.number(loss.values[0])}.")
-    told = f"from {words.number(loss.values[0])} to {words.number(loss.values[-1])}"
+        return Check(GOOD, f"The loss is {rows}: {formatting.number(loss.values[0])}.")
+    told = f"from {formatting.number(loss.values[0])} to {formatting.number(loss.values[-1])}"
     if trend[1] < trend[0]:
         return Check(GOOD, f"The loss is {rows}, and fell {told}.")
     if run.config.get("objective.name") in _LOSS_MAY_RISE:
@@ -87,10 +87,10 @@ def _embeddings(run: Run) -> Iterator[Check]:
     there = _collapsed(run, row)
     lasts = bool(there) and all(_collapsed(run, one) for one in rows[-_LASTS:])
     spread = row["embedding_spread"]
-    told = f"spread {words.number(spread, 2)}, healthy is near 1, collapse below {diagnostics.SPREAD}"
+    told = f"spread {formatting.number(spread, 2)}, healthy is near 1, collapse below {diagnostics.SPREAD}"
     if "spread" in there:
         name, value = there["spread"]
-        told = f"{name} {words.number(value, 2)}, below {diagnostics.SPREAD}"
+        told = f"{name} {formatting.number(value, 2)}, below {diagnostics.SPREAD}"
         yield Check(BAD if lasts else LOOK, f"The embeddings are collapsing to one vector: {told}.")
     else:
         yield Check(GOOD, f"The embeddings have not collapsed: {told}.")
@@ -98,13 +98,13 @@ def _embeddings(run: Run) -> Iterator[Check]:
         yield _views(row, there, lasts)
     least, mean = row.get("embedding_std_min"), row.get("embedding_std_mean")
     if least is not None and mean and least < 1e-3 * mean:
-        yield Check(LOOK, f"A feature is (nearly) constant: its deviation is {words.number(least, 2)}, on average "
-                          f"{words.number(mean, 2)}.")  # fmt: skip
+        yield Check(LOOK, f"A feature is (nearly) constant: its deviation is {formatting.number(least, 2)}, on average "
+                          f"{formatting.number(mean, 2)}.")  # fmt: skip
 
 
 def _views(row: dict[str, float], there: dict, lasts: bool) -> Check:
     diagonal, off = row["diagonal_mean"], row.get("off_diagonal_rms", math.nan)
-    told = f"diagonal of C {words.number(diagonal, 2)} (1 is perfect), off it {words.number(off, 2)}"
+    told = f"diagonal of C {formatting.number(diagonal, 2)} (1 is perfect), off it {formatting.number(off, 2)}"
     if "diagonal" in there:
         return Check(BAD if lasts else LOOK, f"The two views of an image do not agree: {told}.")
     if "rank" in there:
@@ -139,7 +139,7 @@ def _collapsed(run: Run, row: dict) -> dict[str, tuple[str, float]]:
 def _skipped(run: Run) -> Iterator[Check]:
     number = _last(run, "skipped_steps")
     if number:
-        yield Check(LOOK, f"{words.count(number, 'step')} skipped, whose loss or gradient was not finite.")
+        yield Check(LOOK, f"{formatting.count(number, 'step')} skipped, whose loss or gradient was not finite.")
     elif number == 0:
         yield Check(GOOD, "No step was skipped.")
 
@@ -148,7 +148,7 @@ def _broken(run: Run) -> Iterator[Check]:
     number = _last(run, "broken_images")
     if number:
         yield Check(
-            LOOK, f"{words.count(number, 'image')} could not be decoded (the files broken_images*.jsonl)."
+            LOOK, f"{formatting.count(number, 'image')} could not be decoded (the files broken_images*.jsonl)."
         )
     elif number == 0:
         yield Check(GOOD, "No broken image was met.")

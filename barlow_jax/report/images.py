@@ -1,8 +1,8 @@
 """What the network is given, and what it takes for alike."""
 
 from barlow_jax.report import pictures
-from barlow_jax.report.facts import Look, Neighbours
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
+from barlow_jax.report.schema import Look, Neighbours
 
 
 def views(look: Look | None, why_not: str) -> Section:

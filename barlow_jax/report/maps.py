@@ -7,8 +7,8 @@ import altair as alt
 import numpy as np
 
 from barlow_jax.report import charts, pictures
-from barlow_jax.report.facts import Look, Map
 from barlow_jax.report.html import Html, Section, element, joined, paragraph, script
+from barlow_jax.report.schema import Look, Map
 
 _MOST_CLASSES = 10  # that have a colour of their own
 _OTHERS, _UNLABELLED = "others", "unlabelled"

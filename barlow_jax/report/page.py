@@ -10,9 +10,20 @@ import vl_convert
 
 from barlow_jax import __version__
 from barlow_jax.io import files
-from barlow_jax.report import curves, evaluations, images, maps, moments, planned, ran, style, summary, words
-from barlow_jax.report.facts import Look, Run
+from barlow_jax.report import (
+    curves,
+    evaluations,
+    formatting,
+    images,
+    maps,
+    plan_section,
+    setup_section,
+    snapshot_section,
+    style,
+    summary,
+)
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
+from barlow_jax.report.schema import Look, Run
 
 # Nothing is fetched, whatever a name or a value in the page may be. Vega compiles its expressions.
 _POLICY = (
@@ -65,13 +76,13 @@ def _sections(
         summary.section(runs, look, chip_hour_price),
         curves.section(runs),
         evaluations.section(runs),
-        moments.correlation(look, why_not),
-        moments.spectra(look, why_not),
+        snapshot_section.correlation(look, why_not),
+        snapshot_section.spectra(look, why_not),
         images.views(look, why_not),
         images.neighbours(look, why_not),
         maps.section(look, why_not),
-        ran.section(runs, chip_hour_price),
-        planned.section(runs),
+        setup_section.section(runs, chip_hour_price),
+        plan_section.section(runs),
     ]
 
 
@@ -121,7 +132,7 @@ def _document(runs: Sequence[Run], sections: Sequence[Section]) -> str:
 
 def _subtitle(runs: Sequence[Run]) -> str:
     told = {
-        f"{words.method(run.config)} on {run.config['data.name']}, {run.config.get('network.encoder')}": None
+        f"{formatting.method(run.config)} on {run.config['data.name']}, {run.config.get('network.encoder')}": None
         for run in runs
         if "data.name" in run.config
     }

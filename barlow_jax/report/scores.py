@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from barlow_jax.papers import tables
-from barlow_jax.report.facts import Run
+from barlow_jax.report.schema import Run
 
 
 class Headline(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from barlow_jax.report.facts import Run
+from barlow_jax.report.schema import Run
 
 # Of a series; more would not be seen.
 _MOST_BINS = 300

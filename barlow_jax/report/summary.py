@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from barlow_jax.papers import published, tables
-from barlow_jax.report import cost, health, scores, series, words
-from barlow_jax.report.facts import Look, Run
+from barlow_jax.report import cost, formatting, health, scores, series
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE, Check
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
+from barlow_jax.report.schema import Look, Run
 
 _SHOWN = {GOOD: ("✓", "good"), LOOK: ("!", "worth a look"), BAD: ("✗", "bad"), NONE: ("·", "to know")}
 _HEALTH = {GOOD: "Healthy", LOOK: "Worth a look", BAD: "Not healthy", NONE: "Not known yet"}
@@ -40,7 +40,7 @@ def good(run: Run) -> list[Check]:
         told = f"k-NN while training: {first:.1f}% at step {online.steps[0]:,.0f}, {last:.1f}% at the end"
         found.append(Check(NONE, told + (f", {best:.1f}% at best." if best > last + 0.05 else ".")))
     if not scores.headlines(run):
-        command = words.command("evaluate", run.workdir)
+        command = formatting.command("evaluate", run.workdir)
         found.append(Check(NONE, f"No evaluation beside baselines yet: {command}"))
     elif told := _published(run):
         found.append(Check(NONE, told))
@@ -67,7 +67,7 @@ def _baseline(kind: str) -> str:
 
 
 def _published(run: Run) -> str:
-    data, method = run.config.get("data.name", ""), words.method(run.config)
+    data, method = run.config.get("data.name", ""), formatting.method(run.config)
     if data not in published.SMALL_LINEAR and data != "imagenet2012":
         return f"The papers report nothing on {data}; their numbers on ImageNet are under Evaluations."
     setting, _, rows = tables.beside_the_papers(tables.of_run(run.results).get("pretrained", {}), data)
@@ -80,7 +80,7 @@ def _cards(run: Run, look: Look | None, chip_hour_price: float | None) -> Html:
     healthy, value, spent = health.checks(run, look), good(run), cost.of(run, chip_hour_price)
     sign = health.worst([check for check in healthy if check.sign != NONE]) if run.metrics else NONE
     goes_on = run.status is not None and run.status["state"] not in ("finished", "stopped")
-    took = words.span(spent.wall_seconds) if spent.wall_seconds is not None else "Not recorded"
+    took = formatting.span(spent.wall_seconds) if spent.wall_seconds is not None else "Not recorded"
     facts = [Check(NONE, told) for told in cost.sentences(spent, chip_hour_price)]
     return element(
         "div",
@@ -121,11 +121,11 @@ def _line(run: Run, chip_hour_price: float | None) -> list:
     step, spent = run.metrics[-1]["step"] if run.metrics else None, cost.of(run, chip_hour_price)
     numbers = [
         "-" if step is None else f"{step:,.0f}",
-        *(words.number(series.last(run, name)) for name in ("loss", "embedding_spread")),
+        *(formatting.number(series.last(run, name)) for name in ("loss", "embedding_spread")),
         *("-" if score is None else f"{score:.1f}" for score in (knn, ours.get("linear"))),
-        words.number(series.rate(run)),
-        words.span(spent.wall_seconds),
-        words.number(spent.chip_hours),
-        *([words.number(spent.price)] if chip_hour_price is not None else []),
+        formatting.number(series.rate(run)),
+        formatting.span(spent.wall_seconds),
+        formatting.number(spent.chip_hours),
+        *([formatting.number(spent.price)] if chip_hour_price is not None else []),
     ]
-    return [run.name, words.method(run.config), _HEALTH[health.worst(healthy)], *map(Digits, numbers)]
+    return [run.name, formatting.method(run.config), _HEALTH[health.worst(healthy)], *map(Digits, numbers)]

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import reported
 
-from barlow_jax.report import series, words
+from barlow_jax.report import formatting, series
 
 
 def test_rows_of_evaluations_have_the_epoch_of_their_step():
@@ -35,7 +35,7 @@ def test_the_trend_is_told_by_medians_so_that_one_batch_does_not_decide():
 
 def test_numbers_as_a_person_reads_them():
     numbers = [0.0, 131.6468, 0.0383, 1234567.0, 0.00001, 99999.4, None, math.nan, -0.5]
-    told = [words.number(number) for number in numbers]
+    told = [formatting.number(number) for number in numbers]
     assert told == ["0", "132", "0.0383", "1.23e+06", "1.00e-05", "100,000", "-", "not finite", "-0.500"]
-    spans = [words.span(seconds) for seconds in (0.4, 45, 137.8, 3599.9, 11_100, 372_000)]
+    spans = [formatting.span(seconds) for seconds in (0.4, 45, 137.8, 3599.9, 11_100, 372_000)]
     assert spans == ["0.4 s", "45 s", "2 min 18 s", "1 h 00 min", "3 h 05 min", "4 d 7 h"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from barlow_jax.programs import comparison
+from barlow_jax.report import comparison
 
 
 def _run(top1, rank, **more):

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from barlow_jax.programs import contact_sheet
+from barlow_jax.report import contact_sheet
 
 COLORS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[200, 200, 0], [0, 200, 200], [200, 0, 200]]])
 

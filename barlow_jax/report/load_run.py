@@ -10,7 +10,7 @@ from typing import Any
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
-from barlow_jax.report.facts import Run
+from barlow_jax.report.schema import Run
 from barlow_jax.workdir import provenance, saved_run
 
 ABSENT = "absent"

@@ -14,8 +14,8 @@ from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.programs import show_views
 from barlow_jax.programs.experiment import PRETRAINED, Experiment
-from barlow_jax.programs.moments import moments, say
-from barlow_jax.report.facts import Look, Map, Neighbours
+from barlow_jax.report.schema import Look, Map, Neighbours
+from barlow_jax.report.snapshots import moments, say
 from barlow_jax.types import Batch, FeatureTable
 
 MOST_TRAIN, MOST_TEST = 10_000, 2_000  # images that neighbours are looked for in, and that are on the maps

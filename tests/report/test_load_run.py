@@ -6,8 +6,8 @@ import pytest
 
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
-from barlow_jax.report import reading
-from barlow_jax.report.reading import ABSENT, read_run
+from barlow_jax.report import load_run
+from barlow_jax.report.load_run import ABSENT, read_run
 from barlow_jax.workdir import provenance
 from barlow_jax.workdir.status import Status
 
@@ -58,7 +58,7 @@ def test_views_that_were_added_or_left_out_are_told_by_their_group(small_config)
     with small_config.unlocked():
         small_config.recipe.views["c"] = small_config.recipe.views.a.copy_and_resolve_references()
         del small_config.recipe.views["b"]
-    changed = reading.changed(overrides.flatten(small_config.to_dict()))
+    changed = load_run.changed(overrides.flatten(small_config.to_dict()))
     keys = len(overrides.flatten(small_config.recipe.views.a.to_dict()))
     assert changed["recipe.views.b"] == (f"{keys} keys", ABSENT)
     assert changed["recipe.views.c.crop.min_area"] == (ABSENT, 0.08)

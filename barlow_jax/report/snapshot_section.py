@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import numpy as np
 
-from barlow_jax.report import charts, pictures, words
-from barlow_jax.report.facts import Histogram, Look, Moment
+from barlow_jax.report import charts, formatting, pictures
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
+from barlow_jax.report.schema import Histogram, Look, Moment
 
 _MOST_POINTS = 200  # of a spectrum
 _LEAST_SHARE = 1e-7  # what float32 leaves of an eigenvalue that is 0
@@ -25,7 +25,7 @@ def correlation(look: Look | None, why_not: str) -> Section:
     cell = ""
     if (size := moments[0].features_per_cell) > 1:
         cell = (
-            f" A cell is {size} {words.TIMES} {size} features, the root of the mean of their squares: it has no sign, "
+            f" A cell is {size} {formatting.TIMES} {size} features, the root of the mean of their squares: it has no sign, "
             "and the line is paler than 1."
         )
     maps = [
@@ -38,7 +38,7 @@ def correlation(look: Look | None, why_not: str) -> Section:
         paragraph(
             "C, row and column a feature of the embedding: of one view, and of the other view of the same images. "
             "Healthy is a line from corner to corner, which is 1, on an empty ground: views agree, and features say "
-            f"different things. {rows} {words.TIMES} {rows} cells.{cell}"
+            f"different things. {rows} {formatting.TIMES} {rows} cells.{cell}"
         ),
         element("div", *maps, class_="matrices"),
         pictures.color_bar(),
@@ -167,7 +167,7 @@ def _ranks(moments: Sequence[Moment]) -> Html:
 
 
 def _of_matrix(moment: Moment) -> str:
-    diagonal = words.number(_mean(moment.diagonal), 2)
+    diagonal = formatting.number(_mean(moment.diagonal), 2)
     return f"Cross-correlation matrix, {_named(moment)}: its diagonal's mean is {diagonal}"
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from barlow_jax.report import series, words
-from barlow_jax.report.facts import Run
+from barlow_jax.report import formatting, series
 from barlow_jax.report.html import Digits, Html, Section, element, joined, paragraph, table
+from barlow_jax.report.schema import Run
 
 
 def section(runs: Sequence[Run]) -> Section:
@@ -15,13 +15,13 @@ def section(runs: Sequence[Run]) -> Section:
             body += [element("h3", run.name)] if len(runs) > 1 else []
             body += [part for plan in result.get("rows", [result]) for part in _plan(plan, run)]
     if without := [run for run in runs if not run.results.get("plan")]:
-        command = words.command("plan", without[0].workdir, "--topology", "v5e:4x4")
+        command = formatting.command("plan", without[0].workdir, "--topology", "v5e:4x4")
         told = f"{', '.join(run.name for run in without)}: there is no plan. "
         if len(runs) == 1:
             told = "There is no plan. "
         told += "This compiles the step for a TPU topology, and says what it costs there: "
         body.append(paragraph(told, element("code", command)))
-        rows = [[run.name, *(Digits(words.number(it)) for it in _measured(run))] for run in without]
+        rows = [[run.name, *(Digits(formatting.number(it)) for it in _measured(run))] for run in without]
         body.append(
             table(["measured", "images a second", "ms a step"], rows, "Medians of the rows of the metrics")
         )
@@ -30,7 +30,7 @@ def section(runs: Sequence[Run]) -> Section:
 
 def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
     name = (
-        f"{plan.get('topology')}, {words.count(plan.get('chips', 0), 'chip')}, batch {plan.get('batch_size')}"
+        f"{plan.get('topology')}, {formatting.count(plan.get('chips', 0), 'chip')}, batch {plan.get('batch_size')}"
     )
     if plan.get("case") and plan["case"] != plan.get("topology"):
         name = f"{plan['case']}: {name}"
@@ -45,7 +45,7 @@ def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
     rate, step = _measured(run)
     devices = (run.provenance[-1].get("devices") or {}) if run.provenance else {}
     machine = (
-        f"{devices['count']} {words.TIMES} {devices.get('kind')}" if devices.get("count") else "its devices"
+        f"{devices['count']} {formatting.TIMES} {devices.get('kind')}" if devices.get("count") else "its devices"
     )
     rows = [
         ["step, ms", 1e3 * plan["step_s"], step],
@@ -56,7 +56,7 @@ def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
         ["whole recipe, hours", plan.get("hours"), _hours(run)],
     ]  # fmt: skip
     shown = [
-        [name, *map(Digits, (words.number(planned), words.number(was), _times(planned, was)))]
+        [name, *map(Digits, (formatting.number(planned), formatting.number(was), _times(planned, was)))]
         for name, planned, was in rows
     ]
     told = (
@@ -83,4 +83,4 @@ def _hours(run: Run) -> float | None:
 
 
 def _times(planned: float | None, measured: float | None) -> str:
-    return f"{measured / planned:.2f} {words.TIMES}" if planned and measured is not None else "-"
+    return f"{measured / planned:.2f} {formatting.TIMES}" if planned and measured is not None else "-"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 import shlex
 from typing import Any
 
-from barlow_jax.report import cost, words
-from barlow_jax.report.facts import Run
+from barlow_jax.report import cost, formatting
 from barlow_jax.report.html import Html, Section, definitions, details, element, joined, paragraph, table
+from barlow_jax.report.schema import Run
 
 _MOST_ROWS = 12  # of a table that is open
 
@@ -45,14 +45,14 @@ def _recipe(run: Run) -> Mapping[str, Any]:
     projector = config.get("network.projector") or ()
     size = config.get("data.image_size")
     return {
-        "Method": words.method(run.config),
-        "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, {size} {words.TIMES} {size} pixels",
+        "Method": formatting.method(run.config),
+        "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, {size} {formatting.TIMES} {size} pixels",
         "Encoder": encoder,
         "Projector": " → ".join(map(str, projector)) or "none",
-        "Batch": words.count(config.get("train.batch_size", 0), "image"),
-        "Length": f"{words.value(config.get('train.num_epochs'))} epochs"
+        "Batch": formatting.count(config.get("train.batch_size", 0), "image"),
+        "Length": f"{formatting.value(config.get('train.num_epochs'))} epochs"
         + (f", {status['num_steps']:,} steps" if "num_steps" in status else ""),
-        "Optimizer": f"{config.get('optim.name')}, rate {words.value(config.get('optim.learning_rate'))} per 256 images",
+        "Optimizer": f"{config.get('optim.name')}, rate {formatting.value(config.get('optim.learning_rate'))} per 256 images",
         "Seed": config.get("seed"),
     }
 
@@ -69,8 +69,8 @@ def _code(run: Run) -> Mapping[str, Any]:
     return {
         "barlow_jax": entry.get("version"),
         "Commit": code,
-        "Devices": f"{devices.get('count', '?')} {words.TIMES} {devices.get('kind', '?')}, "
-        + words.count(devices.get("processes", 1), "process", "processes"),
+        "Devices": f"{devices.get('count', '?')} {formatting.TIMES} {devices.get('kind', '?')}, "
+        + formatting.count(devices.get("processes", 1), "process", "processes"),
         "Python": entry.get("python"),
         "Platform": entry.get("platform"),
         "Packages": ", ".join(f"{name} {version}" for name, version in entry["packages"].items()),
@@ -87,11 +87,11 @@ def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
         "Last start": status.get("started"),
         "Figures of": status.get("updated"),
         "Last checkpoint": f"step {checkpoint['step']:,}, {checkpoint.get('time')}" if checkpoint else None,
-        "Wall time": words.span(spent.wall_seconds),
-        "Goodput": words.share(cost.goodput(spent)),
+        "Wall time": formatting.span(spent.wall_seconds),
+        "Goodput": formatting.share(cost.goodput(spent)),
         "Restarts": spent.restarts,
-        "Lost to restarts": words.span(spent.lost_seconds) if spent.restarts else None,
-        "Chip-hours": words.number(spent.chip_hours),
+        "Lost to restarts": formatting.span(spent.lost_seconds) if spent.restarts else None,
+        "Chip-hours": formatting.number(spent.chip_hours),
         "Cost": None if spent.price is None
         else f"{spent.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour",
     }  # fmt: skip
@@ -107,11 +107,11 @@ def _changes(runs: Sequence[Run]) -> list[Html]:
     for key in keys:
         default = next(run.changed[key][0] for run in runs if key in run.changed)
         ours = [run.changed[key][1] if key in run.changed else run.config.get(key, default) for run in runs]
-        rows.append([element("code", key), words.value(default), *map(words.value, ours)])
+        rows.append([element("code", key), formatting.value(default), *map(formatting.value, ours)])
     heads = ["config", "paper", *(["this run"] if len(runs) == 1 else [run.name for run in runs])]
     made = table(heads, rows, "Keys that are not as in the paper's recipe for ImageNet")
     told = (
-        f"Not as in the paper's recipe for ImageNet, which the defaults are: {words.count(len(keys), 'key')}."
+        f"Not as in the paper's recipe for ImageNet, which the defaults are: {formatting.count(len(keys), 'key')}."
     )
     if len(keys) <= _MOST_ROWS:
         return [paragraph(told), made]
@@ -126,13 +126,13 @@ def _starts(run: Run, named: bool) -> Html:
     rows = []
     for entry in run.provenance:
         devices = entry.get("devices") or {}
-        told = f"{devices.get('count', '?')} {words.TIMES} {devices.get('kind', '?')}"
+        told = f"{devices.get('count', '?')} {formatting.TIMES} {devices.get('kind', '?')}"
         rows.append([
             entry["first"], entry["last"], entry["starts"], entry.get("version"), (entry.get("commit") or "-")[:12],
             told, entry.get("python"), element("code", _command(entry)),
         ])  # fmt: skip
     starts = sum(entry["starts"] for entry in run.provenance)
-    told = f"{name}{words.count(starts, 'start')} by {words.count(len(rows), 'set')} of code, packages and devices"
+    told = f"{name}{formatting.count(starts, 'start')} by {formatting.count(len(rows), 'set')} of code, packages and devices"
     return details(told, table(heads, rows, f"Starts of {run.name}"))
 
 

@@ -23,7 +23,7 @@ from barlow_jax.evals import features
 from barlow_jax.evals.correlation import correlate
 from barlow_jax.evals.spectrum import spectrum
 from barlow_jax.programs.experiment import Experiment
-from barlow_jax.report.facts import Moment
+from barlow_jax.report.schema import Moment
 from barlow_jax.types import Batch
 from barlow_jax.workdir import saved_run
 
