@@ -106,7 +106,7 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """The nested dict that the run starts from: of --config, else of the workdir, else of the encoder."""
     if not (args.encoder or args.weights):
         return _load_base(args)
-    from barlow_jax.programs import encoders
+    from barlow_jax.experiment import encoders
 
     describe = encoders.describe if args.encoder else encoders.describe_weights
     try:
@@ -150,7 +150,7 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 def _method_problems(config: Config) -> list[str]:
     """What the method itself says of its settings."""
     from barlow_jax import objectives
-    from barlow_jax.programs.experiment import setup_of
+    from barlow_jax.experiment.experiment import setup_of
 
     try:
         objectives.make(config.objective, setup_of(config))

@@ -2,7 +2,7 @@
 
 `config.json`, the whole config of the run; `checkpoints/<step>/`, its parameters and running statistics by Orbax, with
 digests; `provenance.json`. Every evaluation takes it as it takes a run, `--workdir` or `--encoder`, `verify` checks it,
-and `barlow_jax.pretrained.load` makes a function of it. The arrays are saved as those of no device, so that any mesh
+and `barlow_jax.experiment.pretrained.load` makes a function of it. The arrays are saved as those of no device, so that any mesh
 can restore them, also Orbax without this package:
 
     tree = orbax.checkpoint.StandardCheckpointer().restore("/whole/path/checkpoints/<step>/default")
@@ -24,7 +24,7 @@ from barlow_jax.io import files
 from barlow_jax.workdir import provenance
 
 LOAD = [
-    "from barlow_jax.pretrained import load",
+    "from barlow_jax.experiment.pretrained import load",
     'encoder = load("{out}")',
     "features = encoder(images)  # [B, height, width, 3] uint8 -> [B, H] float32",
 ]

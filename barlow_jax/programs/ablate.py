@@ -13,10 +13,10 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import run_cache
+from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
-from barlow_jax.programs import cases
-from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.probe import probe
 
 _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
@@ -61,7 +61,7 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
     if jax.process_index() == 0:
         shown = ", ".join(f"{key} = {value}" for key, value in changes.items())
         print(f"{place.name}: {shown or 'the base'}", file=sys.stderr, flush=True)
-    return told | cases.measured(case, place, "ablate", _judge)
+    return told | run_cache.measured(case, place, "ablate", _judge)
 
 
 def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from barlow_jax.config.recipe import COLOR, GEOMETRIC, Recipe, View, without
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, SHAPE
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import lowering
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.planning import hlo
 from barlow_jax.planning.roofline import compile_cost
 from barlow_jax.planning.tpu import Topology
-from barlow_jax.programs import lowering
-from barlow_jax.programs.experiment import Experiment
 
 _REPEATS = 5
 

@@ -16,7 +16,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.types import TrainState
 from barlow_jax.workdir.saved_run import CHECKPOINTS
 

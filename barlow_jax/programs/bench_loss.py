@@ -13,10 +13,10 @@ import jax
 
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import lowering
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.planning.roofline import DoesNotFit, compile_cost
 from barlow_jax.planning.tpu import Topology
-from barlow_jax.programs import lowering
-from barlow_jax.programs.experiment import Experiment
 
 # "all-reduce" sums the D x D matrix over the devices, as the official code does; on one it is "direct".
 FORMS = {

@@ -21,9 +21,9 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
 from barlow_jax.evals.features import Encode
 from barlow_jax.evals.spectrum import effective_rank
+from barlow_jax.experiment import lowering, run_cache
+from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.io import files, jsonl
-from barlow_jax.programs import cases, lowering
-from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.knn import knn
 from barlow_jax.programs.probe import probe
 from barlow_jax.report import comparison
@@ -43,7 +43,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         for name, method in methods.items()
     ]
     for _, place, case in plan:
-        cases.refuse_another(case, place)
+        run_cache.refuse_another(case, place)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
     for name, place, case in plan:
         if jax.process_index() == 0:
@@ -91,7 +91,7 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
 
 
 def _trained(config: Config, place: pathlib.Path) -> dict[str, Any]:
-    return cases.measured(config, place, "compare", _judge)
+    return run_cache.measured(config, place, "compare", _judge)
 
 
 def _untrained(config: Config, place: pathlib.Path) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _untrained(config: Config, place: pathlib.Path) -> dict[str, Any]:
             files.write_json(place / "config.json", overrides.to_config_dict(config).to_dict())
         return _worth(experiment, encode, *experiment.tables(encode))
 
-    return cases.stored(place, "compare", measure)
+    return run_cache.stored(place, "compare", measure)
 
 
 def _worth(experiment: Experiment, encode: Encode, train: FeatureTable, test: FeatureTable) -> dict[str, Any]:

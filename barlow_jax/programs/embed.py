@@ -16,10 +16,10 @@ from barlow_jax.data.sampler import Share
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import PIXELS, Experiment
 from barlow_jax.io import files
 from barlow_jax.networks.encoders import width_of
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import PIXELS, Experiment
 from barlow_jax.report import contact_sheet
 from barlow_jax.training.progress import watched
 from barlow_jax.types import FeatureTable

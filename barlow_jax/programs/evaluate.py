@@ -6,9 +6,9 @@ import sys
 from typing import Any
 
 from barlow_jax.config.schema import Config
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.papers import format_tables
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.programs.finetune import finetune
 from barlow_jax.programs.knn import knn
 from barlow_jax.programs.probe import probe

@@ -13,11 +13,11 @@ import jax
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import PRETRAINED, Experiment
 from barlow_jax.interop import FORMATS
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files, jsonl
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import PRETRAINED, Experiment
 from barlow_jax.workdir import provenance, saved_run
 
 NEWEST, BEST = "newest", "best"

@@ -27,9 +27,9 @@ from barlow_jax.data.sampler import Order, Window
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, scores
 from barlow_jax.evals.subsets import accuracy_by_fraction
-from barlow_jax.programs import encoders
-from barlow_jax.programs.encoders import EncoderState
-from barlow_jax.programs.experiment import Experiment, broken_images, init_of
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.encoders import EncoderState
+from barlow_jax.experiment.experiment import Experiment, broken_images, init_of
 from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import Feed
 from barlow_jax.training.step import compile_step

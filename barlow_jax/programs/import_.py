@@ -15,13 +15,13 @@ from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import Experiment, setup_of
 from barlow_jax.interop import export_orbax, weights
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.interop.projector_layout import Projector
 from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, files
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment, setup_of
 from barlow_jax.training.step import target_of
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run

@@ -9,8 +9,8 @@ import numpy as np
 from barlow_jax.config.schema import Config
 from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment, broken_images
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import Experiment, broken_images
 from barlow_jax.types import FeatureTable
 
 

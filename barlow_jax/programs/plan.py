@@ -12,11 +12,11 @@ from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import lowering
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.losses.correlation import resolve_form
 from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
 from barlow_jax.planning.tpu import Topology
-from barlow_jax.programs import lowering
-from barlow_jax.programs.experiment import Experiment
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import Order, Window
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import hooks
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files
-from barlow_jax.programs import hooks
-from barlow_jax.programs.experiment import Experiment
 from barlow_jax.training import compilation_cache, device_cache, preemption
 from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import Feed

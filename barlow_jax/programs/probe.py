@@ -15,8 +15,8 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import Order, Window
 from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment, broken_images
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import Experiment, broken_images
 from barlow_jax.types import FeatureTable
 
 

@@ -12,7 +12,7 @@ import jax
 
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.report import load_run, page, schema
 from barlow_jax.report.inspect_model import look
 from barlow_jax.workdir import lock, saved_run

@@ -19,8 +19,8 @@ from barlow_jax.data.captions import Captions
 from barlow_jax.data.sampler import padded
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, retrieval
+from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
 from barlow_jax.papers import tables
-from barlow_jax.programs.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
 from barlow_jax.types import Batch, FeatureTable
 
 CHANCE = "chance"

@@ -10,8 +10,8 @@ from barlow_jax.config.schema import Config, Transfer
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, svm
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import Experiment, broken_images
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import Experiment, broken_images
 from barlow_jax.programs.probe import probe
 
 

@@ -13,8 +13,8 @@ from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
+from barlow_jax.experiment.experiment import setup_of
 from barlow_jax.networks.network import Network
-from barlow_jax.programs.experiment import setup_of
 from barlow_jax.training.step import init_state
 
 

@@ -12,8 +12,8 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import Share
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
+from barlow_jax.experiment.experiment import PRETRAINED, Experiment
 from barlow_jax.programs import show_views
-from barlow_jax.programs.experiment import PRETRAINED, Experiment
 from barlow_jax.report.schema import Look, Map, Neighbours
 from barlow_jax.report.snapshots import moments, say
 from barlow_jax.types import Batch, FeatureTable

@@ -22,7 +22,7 @@ from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import features
 from barlow_jax.evals.correlation import correlate
 from barlow_jax.evals.spectrum import spectrum
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.report.schema import Moment
 from barlow_jax.types import Batch
 from barlow_jax.workdir import saved_run

@@ -10,8 +10,8 @@ from barlow_jax.config.methods import NEEDS
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data.sampler import Order
-from barlow_jax.programs import lowering
-from barlow_jax.programs.experiment import Experiment, setup_of
+from barlow_jax.experiment import lowering
+from barlow_jax.experiment.experiment import Experiment, setup_of
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 METHODS = sorted(NEEDS.keys() - {"barlow_twins"})  # that is the base

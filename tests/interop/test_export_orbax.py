@@ -10,11 +10,11 @@ import pytest
 
 from barlow_jax.config import overrides
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.experiment import encoders
 from barlow_jax.interop import export_orbax
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
-from barlow_jax.programs import encoders
 from barlow_jax.workdir import provenance
 
 ALONE = """

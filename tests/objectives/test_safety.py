@@ -17,9 +17,9 @@ from barlow_jax.augment.views import normalize_views
 from barlow_jax.config.schema import Config, Train
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
-from barlow_jax.programs.experiment import init_of
 from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, Setup
 

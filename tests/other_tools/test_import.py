@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 
 from barlow_jax.__main__ import main
 from barlow_jax.errors import UserError
+from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop import pth, weights
-from barlow_jax.pretrained import load
 
 pytestmark = [
     pytest.mark.interop,

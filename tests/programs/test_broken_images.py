@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 
 TRAIN, TEST = 288, 72
 FLAGS = (

@@ -8,13 +8,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from barlow_jax.config.overrides import from_tree, load_config_file
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import weights
 from barlow_jax.interop.projector_layout import to_torch
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.programs import import_
-from barlow_jax.programs.experiment import Experiment
 from barlow_jax.workdir import provenance
 
 COUNTER = "a counter of batches, which nothing reads"

@@ -8,7 +8,7 @@ import pytest
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.data.sampler import Order
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.workdir import lock
 
 

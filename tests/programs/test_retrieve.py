@@ -14,8 +14,9 @@ from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
-from barlow_jax.programs import lowering, retrieve
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment import lowering
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.programs import retrieve
 
 CONFIG = """
 from barlow_jax.config.overrides import sibling

@@ -9,7 +9,7 @@ from sklearn.svm import LinearSVC
 
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.evals import scores
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 
 SEVERAL = (
     "--only", "voc07", "--config.transfer.voc07.data.name=multi_digits", "--config.transfer.voc07.data.image_size=24",

@@ -17,7 +17,7 @@ from barlow_jax.checkpoints.verification import Verdict
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import Order, Window
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.report import inspect_model as look_lib, snapshots as moments_lib
 
 

@@ -9,9 +9,9 @@ from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
-from barlow_jax.programs.experiment import init_of
 from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, Objective, Setup
 

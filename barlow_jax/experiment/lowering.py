@@ -14,9 +14,9 @@ from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.sampler import Order
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
+from barlow_jax.experiment.experiment import Experiment, init_of, setup_of
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
-from barlow_jax.programs.experiment import Experiment, init_of, setup_of
 from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, Context, Outputs, TrainState
 

@@ -20,9 +20,9 @@ from barlow_jax.data.sampler import Order, Share
 from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
+from barlow_jax.experiment import encoders
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
-from barlow_jax.programs import encoders
 from barlow_jax.training.step import init_state
 from barlow_jax.types import Batch, FeatureTable, Reshard, Setup, TrainState
 

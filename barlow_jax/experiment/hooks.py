@@ -18,7 +18,7 @@ from barlow_jax.data.sampler import Order
 from barlow_jax.distributed import processes
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
-from barlow_jax.programs.experiment import Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.training import preemption
 from barlow_jax.training.collapse_warning import Collapse
 from barlow_jax.training.loop import Hook, every

@@ -8,8 +8,8 @@ import pytest
 import safetensors.numpy
 
 from barlow_jax.config.overrides import from_tree
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import torchvision_layout
-from barlow_jax.programs.experiment import Experiment
 
 WIDE = """
 import runpy

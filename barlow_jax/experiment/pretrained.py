@@ -1,6 +1,6 @@
 """A trained encoder as a function, for programs of one's own.
 
-    from barlow_jax.pretrained import load
+    from barlow_jax.experiment.pretrained import load
     encoder = load("DIR")
     features = encoder(images)  # [B, height, width, 3] uint8 -> [B, H] float32
 
@@ -23,9 +23,9 @@ from barlow_jax.augment.views import normalize
 from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import PRETRAINED, Experiment
 from barlow_jax.networks.encoders import width_of
-from barlow_jax.programs import encoders
-from barlow_jax.programs.experiment import PRETRAINED, Experiment
 from barlow_jax.workdir import saved_run
 
 

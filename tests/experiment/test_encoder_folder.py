@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.overrides import from_tree
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop import export_orbax
 from barlow_jax.interop.encoder import Trained
-from barlow_jax.pretrained import load
-from barlow_jax.programs.experiment import Experiment
 from barlow_jax.workdir import provenance
 
 

@@ -9,9 +9,9 @@ from safetensors.numpy import save_file
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
+from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks.network import Network
-from barlow_jax.pretrained import load
 
 NETWORK = Network(NetworkConfig(encoder="resnet8", width=4, stem="cifar", projector=(), dtype="float32"))
 

@@ -1,0 +1,1 @@
+"""A configuration on a mesh of devices, and what commands share."""
