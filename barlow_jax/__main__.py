@@ -60,7 +60,7 @@ def _main(argv: Sequence[str] | None) -> int:
                 name = args.program + ("" if kind == "pretrained" else f"-{kind}")
                 if program.checks == "files":  # leaves no results behind
                     name = ""
-                module = importlib.import_module(f"barlow_jax.programs.{program.module or args.program}")
+                module = importlib.import_module(f"barlow_jax.commands.{program.module or args.program}")
                 results = module.run(config, args.workdir and pathlib.Path(args.workdir), args)
         finish(results, args.workdir, name)
         if results.get("fits") is False:

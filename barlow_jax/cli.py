@@ -90,7 +90,7 @@ def dry_run(config: Config, facts: Facts) -> dict[str, Any]:
     """Prints the resolved config, the parameter table and the plan of the run; returns them."""
     from clu import parameter_overview
 
-    from barlow_jax.programs import pretrain
+    from barlow_jax.commands import pretrain
 
     resolved = overrides.to_config_dict(config).to_dict()
     described = pretrain.describe(config, facts.num_images.get(config.data.train_split))

@@ -143,7 +143,7 @@ def terminate_in(function, process_id, argv):
 
 def _with_batches(see, argv):
     """`pretrain`; `see(number, batch)` is called with each of this process's batches as it is read."""
-    from barlow_jax.programs import pretrain
+    from barlow_jax.commands import pretrain
 
     class Feed(pretrain.Feed):
         def __init__(self, batches, place):

@@ -90,7 +90,7 @@ def test_nothing_that_can_hold_code_is_loaded(path):
 # What runs where TensorFlow is not installed imports none of these.
 WING = {
     "data.digits", "data.host_ops", "data.decode_failures.replacement", "data.pipeline", "data.records", "data.sources", "data.stages",
-    "data.views", "programs.bench_input",
+    "data.views", "commands.bench_input",
 }  # fmt: skip
 
 

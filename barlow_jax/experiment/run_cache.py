@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 
+from barlow_jax.commands import pretrain
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files
-from barlow_jax.programs import pretrain
 from barlow_jax.workdir import saved_run
 
 

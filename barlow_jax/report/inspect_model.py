@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 
 from barlow_jax.checkpoints.restoring import newest_step
+from barlow_jax.commands import show_views
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import Share
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import PRETRAINED, Experiment
-from barlow_jax.programs import show_views
 from barlow_jax.report.schema import Look, Map, Neighbours
 from barlow_jax.report.snapshots import moments, say
 from barlow_jax.types import Batch, FeatureTable

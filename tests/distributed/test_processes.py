@@ -52,7 +52,7 @@ def _end_in_a_collective(how, process_id, argv):
             time.sleep(0.01)
         return {"processes": jax.process_count(), "process": jax.process_index()}
 
-    sys.modules["barlow_jax.programs.pretrain"] = types.SimpleNamespace(run=run)
+    sys.modules["barlow_jax.commands.pretrain"] = types.SimpleNamespace(run=run)
     return __main__.main(argv)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
+from barlow_jax.commands.knn import knn
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import Share
 from barlow_jax.data.views import evaluation_crop
 from barlow_jax.interop import export_timm
-from barlow_jax.programs.knn import knn
 from barlow_jax.types import FeatureTable
 from barlow_jax.workdir.saved_run import saved_config
 

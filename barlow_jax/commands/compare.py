@@ -14,6 +14,8 @@ import jax
 import numpy as np
 
 from barlow_jax.checkpoints.restoring import open_checkpoints
+from barlow_jax.commands.knn import knn
+from barlow_jax.commands.probe import probe
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import NEEDS
 from barlow_jax.config.schema import Config
@@ -24,8 +26,6 @@ from barlow_jax.evals.spectrum import effective_rank
 from barlow_jax.experiment import lowering, run_cache
 from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.io import files, jsonl
-from barlow_jax.programs.knn import knn
-from barlow_jax.programs.probe import probe
 from barlow_jax.report import comparison
 from barlow_jax.types import FeatureTable
 

@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from barlow_jax.augment.views import augment
+from barlow_jax.commands import show_views
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import Order, Window
-from barlow_jax.programs import show_views
 
 
 def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file, tmp_path):

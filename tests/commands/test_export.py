@@ -11,11 +11,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from barlow_jax import interop
+from barlow_jax.commands import export
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.interop import torchvision_layout
 from barlow_jax.networks.network import Network
-from barlow_jax.programs import export
 
 KNN = {18: 0.5, 22: 0.25}  # what the tests have metrics.jsonl say
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from barlow_jax.checkpoints.restoring import newest_step
+from barlow_jax.commands import pretrain
 from barlow_jax.io import checksums
-from barlow_jax.programs import pretrain
 from barlow_jax.workdir import saved_run
 
 ARGV = ("--config.monitor.every_epochs=0", "--config.train.max_skipped=none")  # saves at 6, 12, 18 and 22

@@ -11,12 +11,12 @@ import pytest
 from barlow_jax.__main__ import everything_to_stderr, main
 from barlow_jax.augment.views import normalize
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.commands import retrieve
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.programs import retrieve
 
 CONFIG = """
 from barlow_jax.config.overrides import sibling

@@ -96,7 +96,7 @@ def _assert_says_that_it_lost_the_other(process):
 
 
 def test_told_to_stop_before_the_first_step_both_leave_at_once(two, tmp_path):
-    for process in two(["terminate_in", "barlow_jax.programs.pretrain.compile_step", 0], tmp_path):
+    for process in two(["terminate_in", "barlow_jax.commands.pretrain.compile_step", 0], tmp_path):
         _, err = several.finish(process, 143)
         assert "nothing was to be saved" in err.splitlines()[-1]
 

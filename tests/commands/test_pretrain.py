@@ -127,7 +127,7 @@ def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("barlow_jax.programs.pretrain.fit", interrupted)
+    monkeypatch.setattr("barlow_jax.commands.pretrain.fit", interrupted)
     _, said = program("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
     assert "run the same command again" in said
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()

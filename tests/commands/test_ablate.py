@@ -5,9 +5,9 @@ import json
 import pytest
 
 from barlow_jax.__main__ import main
+from barlow_jax.commands import ablate
 from barlow_jax.config.validation import Facts
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS
-from barlow_jax.programs import ablate
 
 SHORT = ("--config.train.num_epochs=0.5", "--config.optim.warmup_epochs=0.1", "--config.monitor.every_epochs=0",
          "--config.probe.label_fractions=0.1,1", "--config.probe.subset_draws=1")  # fmt: skip

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from barlow_jax.commands import import_
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import weights
@@ -14,7 +15,6 @@ from barlow_jax.interop.projector_layout import to_torch
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
-from barlow_jax.programs import import_
 from barlow_jax.workdir import provenance
 
 COUNTER = "a counter of batches, which nothing reads"
@@ -124,7 +124,7 @@ def test_pretraining_starts_from_the_files_bits(program, trees, started, monkeyp
         met["state"] = jax.device_get(state)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("barlow_jax.programs.pretrain.fit", stop)
+    monkeypatch.setattr("barlow_jax.commands.pretrain.fit", stop)
     _, said = program("pretrain", "--workdir", started, code=130)
     assert "going on from the checkpoint of step 0" in said
     _equal((met["state"].params, met["state"].batch_stats), trees)

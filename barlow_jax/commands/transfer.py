@@ -6,13 +6,13 @@ import pathlib
 import sys
 from typing import Any
 
+from barlow_jax.commands.probe import probe
 from barlow_jax.config.schema import Config, Transfer
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, svm
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment, broken_images
-from barlow_jax.programs.probe import probe
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -5,14 +5,14 @@ import pathlib
 import sys
 from typing import Any
 
+from barlow_jax.commands.finetune import finetune
+from barlow_jax.commands.knn import knn
+from barlow_jax.commands.probe import probe
+from barlow_jax.commands.transfer import transfer, why_not
 from barlow_jax.config.schema import Config
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.papers import format_tables
-from barlow_jax.programs.finetune import finetune
-from barlow_jax.programs.knn import knn
-from barlow_jax.programs.probe import probe
-from barlow_jax.programs.transfer import transfer, why_not
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from barlow_jax import optim
+from barlow_jax.commands import finetune
 from barlow_jax.config import schema as config_lib
-from barlow_jax.programs import finetune
 
 SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.1,1")
 

@@ -14,10 +14,10 @@ import several
 from sklearn.neighbors import KNeighborsClassifier
 
 from barlow_jax.__main__ import main
+from barlow_jax.commands import export
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.data import sklearn_digits
 from barlow_jax.interop import export_torchvision
-from barlow_jax.programs import export
 
 IN_MEMORY = ("--config.data.augment_on=device", "--config.data.canvas=8")
 

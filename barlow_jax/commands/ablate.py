@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from barlow_jax.commands.probe import probe
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -17,7 +18,6 @@ from barlow_jax.experiment import run_cache
 from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
-from barlow_jax.programs.probe import probe
 
 _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 

@@ -9,4 +9,4 @@ from barlow_jax.config.schema import Config
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    return importlib.import_module(f"barlow_jax.programs.bench_{args.what}").run(config, workdir, args)
+    return importlib.import_module(f"barlow_jax.commands.bench_{args.what}").run(config, workdir, args)
