@@ -10,12 +10,13 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__, cli, flags
+from barlow_jax import __version__
+from barlow_jax.cli import flags, resolve
+from barlow_jax.cli.registry import PROGRAMS
 from barlow_jax.distributed import processes
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files
 from barlow_jax.planning import tpu
-from barlow_jax.registry import PROGRAMS
 from barlow_jax.training import preemption
 
 EPILOG = """\
@@ -47,13 +48,13 @@ def _main(argv: Sequence[str] | None) -> int:
         with everything_to_stderr():
             tpu.hide_libtpu()
             args.overrides = overrides  # compare has several configs to change
-            config, facts, more = cli.resolve(args, overrides)
+            config, facts, more = resolve.resolve(args, overrides)
             problems += more
             if problems:
-                print(cli.format_problems(problems), file=sys.stderr)
+                print(resolve.format_problems(problems), file=sys.stderr)
                 return 2
             if args.dry_run:
-                name, results = "", cli.dry_run(config, facts)
+                name, results = "", resolve.dry_run(config, facts)
             else:
                 program = PROGRAMS[args.program]
                 kind = getattr(args, program.results)
@@ -102,7 +103,7 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
         )  # fmt: skip
         flags.add(sub, name)
     args, rest = parser.parse_known_args(argv)
-    return args, *cli.split_overrides(rest)
+    return args, *resolve.split_overrides(rest)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from barlow_jax.registry import PROGRAMS
+from barlow_jax.cli.registry import PROGRAMS
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

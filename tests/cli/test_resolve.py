@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from barlow_jax import cli
 from barlow_jax.__main__ import main, parse
+from barlow_jax.cli import resolve
 from barlow_jax.config.overrides import default_config
 
 DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
@@ -126,6 +126,6 @@ def test_a_key_that_is_younger_than_the_run_has_its_default_and_can_be_overridde
     args, overrides, _ = parse(
         ["finetune", "--workdir", str(tmp_path), "--config.finetune.num_epochs=3", "--dry_run"]
     )
-    config, _, problems = cli.resolve(args, overrides)
+    config, _, problems = resolve.resolve(args, overrides)
     assert config.finetune.num_epochs == 3 and set(config.transfer) == {"places205", "voc07", "inat18"}
     assert not [problem for problem in problems if "finetune" in problem or "transfer" in problem]

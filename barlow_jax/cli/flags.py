@@ -2,11 +2,11 @@
 
 import argparse
 
+from barlow_jax.cli.registry import PROGRAMS
 from barlow_jax.config.methods import NEEDS
 from barlow_jax.distributed import processes
 from barlow_jax.interop import FORMATS
 from barlow_jax.papers.ablations import GROUPS
-from barlow_jax.registry import PROGRAMS
 
 
 def add(parser: argparse.ArgumentParser, program: str) -> None:

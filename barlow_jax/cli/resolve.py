@@ -6,6 +6,7 @@ import pathlib
 import sys
 from typing import Any
 
+from barlow_jax.cli.registry import PROGRAMS
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -14,7 +15,6 @@ from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.interop import FORMATS
 from barlow_jax.planning.tpu import Topology
-from barlow_jax.registry import PROGRAMS
 from barlow_jax.workdir import saved_run
 
 

@@ -1,0 +1,1 @@
+"""Command line: arguments, command registry, error reporting."""
