@@ -20,7 +20,7 @@ from barlow_jax.planning import tpu
 from barlow_jax.training import preemption
 
 EPILOG = """\
---config.KEY=VALUE overrides any key of the config, --dry_run prints them all with their values.
+--config.KEY=VALUE overrides any key of the config, --dry-run prints them all with their values.
 The last line on standard output is one JSON object with the results, which also lands in
 WORKDIR/results/PROGRAM.json; everything else goes to standard error.
 Exit codes: 0 done, 1 failed (verify: a checkpoint is not good), 2 the config or the command line is wrong,

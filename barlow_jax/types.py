@@ -33,7 +33,7 @@ class Outputs(NamedTuple):
     scores: Array | None = None  # [B, K] cosines of the embedding with the prototypes, float32
 
 
-class Context(NamedTuple):
+class LossContext(NamedTuple):
     """What a loss may look at beside the network's outputs; nothing of it has a gradient."""
 
     labels: Array  # [B] int32 classes; -1 where the data set has none
@@ -61,7 +61,7 @@ class TrainState(NamedTuple):
 
 # What the network says by view, the memory, and the context, to the loss, the new memory, and metrics: scalars
 # that say how healthy the run is.
-Loss = Callable[[Mapping[str, Outputs], Any, Context], tuple[Array, Any, Metrics]]
+Loss = Callable[[Mapping[str, Outputs], Any, LossContext], tuple[Array, Any, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Objective:
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
+class RunInfo:
     """What a method is told of the run that it is made for."""
 
     views: tuple[str, ...] = ("a", "b")
@@ -141,4 +141,4 @@ class FeatureTable(NamedTuple):
     # [N] int32; or [N, C] int32 of images with several labels: 1 shown, 0 not, -1 not to be counted
     labels: np.ndarray
     index: np.ndarray | None = None  # [N] int32 places in the data set, where rows are to be read again
-    broken: int = 0  # images of the split that have no row because they could not be decoded
+    decode_failures: int = 0  # images of the split that have no row because they could not be decoded

@@ -51,10 +51,10 @@ def get_config():
     config.probe.min_steps = 500
     # 1 % is one label a class: a lucky or unlucky ten decide, hence the mean of twenty draws.
     config.probe.label_fractions = config.knn.label_fractions = (0.01, 0.1, 1.0)
-    config.probe.subset_draws = config.knn.subset_draws = 20
+    config.probe.subset_repeats = config.knn.subset_repeats = 20
     config.knn.k = (20,)
     # ImageNet's 20 epochs would be 20 steps.
     config.finetune.num_epochs = 50
     config.finetune.batch_size = 64
-    config.finetune.subset_draws = 5
+    config.finetune.subset_repeats = 5
     return config

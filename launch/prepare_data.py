@@ -19,10 +19,10 @@ def write_arrays(name: str, data_dir: str, folder: pathlib.Path) -> None:
         sys.exit(f"--arrays: needs one image an example, all of one shape; those of {name} are {shapes}")
     ((height, width, channels),) = shapes
     folder.mkdir(parents=True, exist_ok=True)
-    data = Data(name=name, data_dir=data_dir, canvas=max(height, width), max_broken=0)
+    data = Data(name=name, data_dir=data_dir, canvas=max(height, width), max_decode_failures=0)
     for split in tfds_builder(data).info.splits:
         source = splits.open_split(data, split)
-        if source.several_labels:
+        if source.multi_label:
             sys.exit(f"--arrays: those of {name} have several labels an image; arrays hold one")
         whole = source.decoded(data)
         arrays = {"images": whole.views["canvas"][:, :height, :width]}

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from barlow_jax.config import recipe
 from barlow_jax.data import host_ops, views
-from barlow_jax.data.sampler import Order
+from barlow_jax.data.sampler import EpochSampler
 
 VIEWS = {
     name: dataclasses.replace(view, rotate=recipe.Rotate(0.3)) for name, view in recipe.Recipe().views.items()
@@ -113,7 +113,7 @@ def assert_drawn_afresh(columns_of):
 
     `columns_of` takes the seed of a run and global positions to `[n, k]` uniforms.
     """
-    order, number = Order(seed=0, num_examples=4000, batch_size=500), 4000
+    order, number = EpochSampler(seed=0, num_examples=4000, batch_size=500), 4000
     found = []
     for run, epoch in ((0, 0), (0, 1), (1, 0)):
         steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)

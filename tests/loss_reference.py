@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.types import Context
+from barlow_jax.types import LossContext
 
 
 def context(rows, **fields):
-    return Context(jnp.zeros([rows], jnp.int32), **fields)
+    return LossContext(jnp.zeros([rows], jnp.int32), **fields)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from barlow_jax.config import overrides
-from barlow_jax.report.schema import Histogram, Look, Map, Moment, Neighbours, Run
+from barlow_jax.report.schema import Histogram, ModelInspection, Map, Snapshot, Neighbours, Run
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {
@@ -41,8 +41,8 @@ def metrics(rows=20, **columns):
             "invariance": 0.5 - 0.4 * done, "redundancy": 25.0, "diagonal_mean": 0.3 + 0.5 * done,
             "off_diagonal_rms": 0.2, "embedding_spread": 0.9, "embedding_std_mean": 0.9, "embedding_std_min": 0.4,
             "gradient_norm": 100.0, "skipped_steps": 0.0, "learning_rate_weights": 0.002 * (1 - done),
-            "learning_rate_biases": 0.002 * (1 - done), "images_per_second": 900.0, "data_wait_share": 0.01,
-            "broken_images": 0,
+            "learning_rate_biases": 0.002 * (1 - done), "images_per_second": 900.0, "data_wait_fraction": 0.01,
+            "decode_failures": 0,
         }  # fmt: skip
         made.append(it | {name: values[row] for name, values in columns.items()})
     return [*made, {"step": 100 * rows, "knn_top1": 0.98}]
@@ -52,7 +52,7 @@ def status(**figures):
     return {
         "state": "finished", "why": None, "step": 2000, "num_steps": 2000, "epoch": 80.0, "images_per_second": 900.0,
         "loss": 130.0, "checkpoint": {"step": 2000, "time": "2026-01-02 03:06:27 UTC"}, "starts": 1, "restarts": 0,
-        "broken_images": 0, "skipped_steps": 0, "lost_seconds": 0.0, "useful_seconds": 3240.0,
+        "decode_failures": 0, "skipped_steps": 0, "lost_seconds": 0.0, "useful_seconds": 3240.0,
         "wall_seconds": 3600.0, "goodput": 0.9, "host": "here", "pid": 1, "started": "2026-01-02 02:06:27 UTC",
         "updated": "2026-01-02 03:06:27 UTC", "updated_unix": 1.7e9,
     } | figures  # fmt: skip
@@ -86,8 +86,8 @@ def plan(**more):
     } | more  # fmt: skip
 
 
-def look(*, images=24, size=8, embeddings=True):
-    moments = [_moment(step, embeddings) for step in (0, 1000, 2000)]
+def inspect_model(*, images=24, size=8, embeddings=True):
+    snapshots = [_moment(step, embeddings) for step in (0, 1000, 2000)]
     pictures = _RNG.integers(0, 256, (images, size, size, 3), np.uint8)
     labels = np.arange(images) % 10
     found = np.arange(8 * 6).reshape(8, 6) % images
@@ -96,7 +96,7 @@ def look(*, images=24, size=8, embeddings=True):
     )
     map_ = Map("PCA, 40% of the variance", _RNG.normal(size=(images, 2)), labels, pictures)
     views = {"original": pictures[:4], "a": pictures[4:8], "b": pictures[8:12]}
-    return Look(moments, views, neighbours, [map_])
+    return ModelInspection(snapshots, views, neighbours, [map_])
 
 
 def _moment(step, embeddings):
@@ -105,4 +105,4 @@ def _moment(step, embeddings):
     counts = [np.histogram(values, edges)[0] for values in (np.diagonal(matrix), matrix)]
     histograms = [Histogram(edges, count) for count in counts]
     of_embeddings = [matrix, 8, *histograms, spectrum / spectrum.sum(), 20.0] if embeddings else [None] * 6
-    return Moment(step, *of_embeddings, spectrum / spectrum.sum(), 25.0)
+    return Snapshot(step, *of_embeddings, spectrum / spectrum.sum(), 25.0)

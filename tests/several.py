@@ -48,7 +48,7 @@ def start_two(part, *argv, **kwargs):
     """Two processes of one run."""
     coordinator = f"127.0.0.1:{free_port()}"
     return [
-        start(part, "--coordinator", coordinator, "--num_processes=2", f"--process_id={i}", *argv, **kwargs)
+        start(part, "--coordinator", coordinator, "--num-processes=2", f"--process-id={i}", *argv, **kwargs)
         for i in range(2)
     ]
 
@@ -145,7 +145,7 @@ def _with_batches(see, argv):
     """`pretrain`; `see(number, batch)` is called with each of this process's batches as it is read."""
     from barlow_jax.commands import pretrain
 
-    class Feed(pretrain.Feed):
+    class DevicePrefetcher(pretrain.DevicePrefetcher):
         def __init__(self, batches, place):
             def seen():
                 for number, batch in enumerate(batches):
@@ -154,11 +154,11 @@ def _with_batches(see, argv):
 
             super().__init__(seen(), place)
 
-    before, pretrain.Feed = pretrain.Feed, Feed
+    before, pretrain.DevicePrefetcher = pretrain.DevicePrefetcher, DevicePrefetcher
     try:
         return _main(argv)
     finally:
-        pretrain.Feed = before
+        pretrain.DevicePrefetcher = before
 
 
 def _main(argv):

@@ -26,5 +26,5 @@ def get_config():
     config.probe.num_epochs = 3
     config.probe.augment = False
     config.probe.label_fractions = config.knn.label_fractions = (0.1, 1.0)
-    config.probe.subset_draws = config.knn.subset_draws = 2
+    config.probe.subset_repeats = config.knn.subset_repeats = 2
     return config

@@ -27,7 +27,7 @@ FLAGS = (
     "--config.checkpoint.every_epochs=0.28",
     "--config.monitor.max_images=500",
 )  # a save every third step
-CLOCKS = ("images_per_second", "data_wait_share")  # of the metrics: they measure time
+CLOCKS = ("images_per_second", "data_wait_fraction")  # of the metrics: they measure time
 KINDS = ("save", "compile", "rows", "SIGTERM", "start-up", "anywhere")
 _LIMIT_S = 300  # of one start
 _TERM_S = 15  # that a run which is told to stop may take

@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
         )
     if not PROGRAMS[program].alone:
         parser.add_argument(
-            "--dry_run", action="store_true", help="print config, parameters and plan; do nothing"
+            "--dry-run", action="store_true", help="print config, parameters and plan; do nothing"
         )
         processes.add_flags(parser)
     if PROGRAMS[program].encoder:
@@ -82,7 +82,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "start where the file has a projector",
     )  # fmt: skip
     parser.add_argument(
-        "--without_projector", action="store_true",
+        "--without-projector", action="store_true",
         help="start: leaves the file's projector out; the config's is a fresh one",
     )  # fmt: skip
 
@@ -141,11 +141,11 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         "--images", type=int, default=250, metavar="N", help="input: pairs to time, three times"
     )
     parser.add_argument(
-        "--state_mb", type=float, default=400, metavar="MB",
+        "--state-mb", type=float, default=400, metavar="MB",
         help="checkpoint: size of the state; 0: that of the config's own; default: 400",
     )  # fmt: skip
     parser.add_argument(
-        "--step_seconds",
+        "--step-seconds",
         type=float,
         metavar="S",
         help="checkpoint: of a step, for the share that a save takes",
@@ -162,7 +162,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
         help="one table of topologies (v5e:4x4,v5e:8x8) or of values of a key (train.batch_size=2048,4096)",
     )  # fmt: skip
     parser.add_argument(
-        "--images_per_chip", type=int, metavar="N", help="the batch size is N times the chips"
+        "--images-per-chip", type=int, metavar="N", help="the batch size is N times the chips"
     )
 
 
@@ -176,7 +176,7 @@ class _Several(argparse.Action):
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help=".html; default: report.html in the (first) workdir")
     parser.add_argument(
-        "--chip_hour_price", type=float, metavar="P", help="of a chip for an hour, in any currency"
+        "--chip-hour-price", type=float, metavar="P", help="of a chip for an hour, in any currency"
     )
     parser.add_argument(
         "--no-images", dest="images", action="store_false",

@@ -15,7 +15,7 @@ class Program:
     alone: bool = False  # of one process
     workdir: bool = True  # needs one
     encoder: bool = False  # takes --encoder
-    module: str = ""  # in programs/, where it has another name
+    module: str = ""  # in commands/, where it has another name
     results: str = "features"  # the flag whose value tells one result of it from another
 
 

@@ -150,10 +150,10 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 def _method_problems(config: Config) -> list[str]:
     """What the method itself says of its settings."""
     from barlow_jax import objectives
-    from barlow_jax.experiment.experiment import setup_of
+    from barlow_jax.experiment.experiment import run_info
 
     try:
-        objectives.make(config.objective, setup_of(config))
+        objectives.make(config.objective, run_info(config))
         return []
     except UserError as error:
         return [str(error)]

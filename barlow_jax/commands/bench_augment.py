@@ -71,7 +71,7 @@ def _step_cycles(experiment: Experiment, augment_on: str) -> int:
     """Of the train step in the compiler's own estimate."""
     data = dataclasses.replace(experiment.config.data, augment_on=augment_on)
     experiment = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, data=data))
-    lowered, _ = lowering.lower(experiment, experiment.order(experiment.config.train.batch_size), "step")
+    lowered, _ = lowering.lower(experiment, experiment.sampler(experiment.config.train.batch_size), "step")
     return hlo.Program.parse(compile_cost(lowered)[1].as_text()).cycles()
 
 

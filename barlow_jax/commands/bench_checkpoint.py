@@ -25,7 +25,7 @@ _MOST_SHARE = 0.05  # of the time, for which saves may stop the steps
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """Of a state of `--state_mb`, or of the config's own where that is 0. The files are removed."""
+    """Of a state of `--state-mb`, or of the config's own where that is 0. The files are removed."""
     for name in ("state_mb", "step_seconds"):
         if (value := getattr(args, name)) is not None and value < 0:
             raise UserError(f"--{name} {value}: must not be negative")
@@ -47,7 +47,7 @@ def _folder(workdir: pathlib.Path | None) -> pathlib.Path | None:
 
 def _of(config: Config) -> TrainState:
     experiment = Experiment.of(config)
-    return experiment.init(experiment.order(config.train.batch_size))(jax.random.key(config.seed))
+    return experiment.init(experiment.sampler(config.train.batch_size))(jax.random.key(config.seed))
 
 
 def _sized(megabytes: float) -> TrainState:

@@ -20,7 +20,7 @@ import numpy as np
 
 from barlow_jax.config.schema import Config
 from barlow_jax.data import official, sources, stages
-from barlow_jax.data.sampler import Order
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 
@@ -42,9 +42,9 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     if args.images < 2 * _BATCH:
         raise UserError(f"--images: needs {2 * _BATCH} or more to tell two lengths apart, got {args.images}")
     source = sources.open_split(config.data, config.data.train_split)
-    order = Order(config.seed, source.num_examples, min(_BATCH, source.num_examples))
-    num_steps = max(2, args.images // order.batch_size)
-    runs = _runs(config, source, order)
+    sampler = EpochSampler(config.seed, source.num_examples, min(_BATCH, source.num_examples))
+    num_steps = max(2, args.images // sampler.batch_size)
+    runs = _runs(config, source, sampler)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(_REPEATS):  # in turns, so that what else the machine does hits all alike
         for name, consume in runs.items():
@@ -54,8 +54,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         cpu, wall = (statistics.median(column) for column in zip(*taken[name], strict=True))
         rows.append({
             "stage": name,
-            "pairs_per_cpu_second": order.batch_size / cpu,
-            "pairs_per_second": order.batch_size / wall,
+            "pairs_per_cpu_second": sampler.batch_size / cpu,
+            "pairs_per_second": sampler.batch_size / wall,
         })  # fmt: skip
     results = {
         "images": args.images,
@@ -71,9 +71,9 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     return results
 
 
-def _runs(config: Config, source: sources.Source, order: Order) -> dict[str, Callable[[int], None]]:
+def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict[str, Callable[[int], None]]:
     """What works through so many steps, by stage."""
-    cut = stages.make(config, source, order)
+    cut = stages.make(config, source, sampler)
     layout = Layout(make_mesh())
 
     def drain(stage: stages.Stage, num_steps: int) -> None:
@@ -88,7 +88,7 @@ def _runs(config: Config, source: sources.Source, order: Order) -> dict[str, Cal
 
     def pillow(num_steps: int) -> None:
         rng = np.random.default_rng(0)
-        for encoded in stages.read_encoded(source, num_steps * order.batch_size):
+        for encoded in stages.read_encoded(source, num_steps * sampler.batch_size):
             official.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
 
     return {name: partial(drain, stage) for name, stage in cut.items()} | {

@@ -152,6 +152,6 @@ def _step_seconds(config: Config, place: pathlib.Path) -> float | None:
 
 def _step_bytes(experiment: Experiment, num_images: int) -> int:
     """Of a device: the state, a batch, and what the compiled step needs in between."""
-    lowered, _ = lowering.lower(experiment, experiment.order(num_images), "step")
+    lowered, _ = lowering.lower(experiment, experiment.sampler(num_images), "step")
     memory = lowered.compile().memory_analysis()
     return memory.argument_size_in_bytes + memory.temp_size_in_bytes

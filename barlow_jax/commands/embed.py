@@ -12,7 +12,7 @@ import numpy as np
 
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Share
+from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
@@ -55,7 +55,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         **about,
         "images": len(table.index),
         "width": width,
-        "broken_images": table.broken,
+        "decode_failures": table.decode_failures,
         **written,
     }
 
@@ -101,13 +101,13 @@ def _table(experiment: Experiment, encode: features.Encode, source: splits.Split
     if np.any(np.diff(table.index) < 0):  # several processes' rows, where the mesh has them in another order
         order = np.argsort(table.index)
         table = FeatureTable(*(rows[order] for rows in table[:3]))
-    return table._replace(broken=source.num_examples - len(table.index))
+    return table._replace(decode_failures=source.num_examples - len(table.index))
 
 
 def _name(config: Config, args: argparse.Namespace, source: splits.Split, index: int) -> str:
     """A path relative to the folder, where there is one."""
     root = args.images or (config.data.data_dir if config.data.name == "folder" else None)
-    name = source.broken.name(index)
+    name = source.decode_failures.name(index)
     return os.path.relpath(name, os.path.expanduser(root)) if root else name
 
 
@@ -124,7 +124,7 @@ def _draw(
     rows, cosines = nearest(table.features[queries], table.features, args.nearest, itself=queries)
     shown = np.concatenate([queries[:, np.newaxis], rows], axis=1)
     (batch,) = source.eval_batches(
-        config.data, batch_size=shown.size, share=Share(), examples=table.index[shown.ravel()]
+        config.data, batch_size=shown.size, shard=ProcessShard(), examples=table.index[shown.ravel()]
     )
     images = batch.views["eval"].reshape(*shown.shape, *batch.views["eval"].shape[1:])
 

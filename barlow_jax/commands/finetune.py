@@ -23,15 +23,15 @@ from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, scores
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.encoders import EncoderState
-from barlow_jax.experiment.experiment import Experiment, broken_images, init_of
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts, init_of
 from barlow_jax.training.loop import fit
-from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.training.step import compile_step
 from barlow_jax.types import TrainState
 
@@ -50,9 +50,9 @@ def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
 
     Broken images are those that this process met: of a training split, in the fraction with most of them.
     """
-    lists, draws = _LISTS.get(config.data.name, {}), config.finetune.subset_draws
+    lists, draws = _LISTS.get(config.data.name, {}), config.finetune.subset_repeats
     test = splits.open_split(config.data, config.data.eval_split)
-    results, broken = {}, 0
+    results, decode_failures = {}, 0
     for fraction in config.finetune.label_fractions:
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
         train = splits.open_split(data, data.train_split)
@@ -63,17 +63,17 @@ def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
             tuning = compiled(len(rows))  # every draw has as many
             return _accuracy(tuning, _train(tuning, encoder, train, rows, draw), test)
 
-        share = 1.0 if fraction in lists else fraction
-        (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [share], draws, measure).values()
-        broken = max(broken, len(train.broken))
-    return {"finetune": results} | broken_images(broken, len(test.broken))
+        shard = 1.0 if fraction in lists else fraction
+        (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [shard], draws, measure).values()
+        decode_failures = max(decode_failures, len(train.decode_failures))
+    return {"finetune": results} | decode_failure_counts(decode_failures, len(test.decode_failures))
 
 
 class Tuning(NamedTuple):
     """What all trainings on so many images share."""
 
     experiment: Experiment
-    order: Order
+    sampler: EpochSampler
     init: Callable[[jax.Array], TrainState]
     step: Callable
     encode: Callable  # (params, batch_stats, images) -> [B, H]
@@ -102,28 +102,28 @@ def _compile(config: Config, num_classes: int, num_rows: int) -> Tuning:
             f"config.finetune.label_fractions: {num_rows} images are too few for a batch on {devices} devices"
         )
     experiment = Experiment.of(tuned(config, num_classes, batch_size))
-    order = Order(config.seed, num_rows, batch_size)
-    optimizer = optim.finetune(config.finetune, order.steps_per_epoch)
-    parts = experiment.step_parts(order) | {"optimizer": optimizer}
+    sampler = EpochSampler(config.seed, num_rows, batch_size)
+    optimizer = optim.finetune(config.finetune, sampler.steps_per_epoch)
+    parts = experiment.step_parts(sampler) | {"optimizer": optimizer}
     init = experiment.run_once(init_of(parts))
     step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), **parts)
-    return Tuning(experiment, order, init, step, experiment.jitted_encoder())
+    return Tuning(experiment, sampler, init, step, experiment.jitted_encoder())
 
 
 def _train(
     tuning: Tuning, encoder: EncoderState, source: splits.Split, rows: np.ndarray, draw: int
 ) -> TrainState:
     """From the encoder and a new head; `draw` seeds the head, the order and the augmentation."""
-    experiment, order = tuning.experiment, dataclasses.replace(tuning.order, seed=tuning.order.seed + draw)
+    experiment, sampler = tuning.experiment, dataclasses.replace(tuning.sampler, seed=tuning.sampler.seed + draw)
     config = experiment.config
-    num_steps = config.finetune.num_epochs * order.steps_per_epoch
+    num_steps = config.finetune.num_epochs * sampler.steps_per_epoch
     state = tuning.init(jax.random.key(draw))
     # The step takes over the memory of what it is given, and the next draw starts from the encoder again.
     params, stats = jax.tree.map(jnp.copy, (encoder.params, encoder.batch_stats))
     state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
-    window = Window(order, 0, num_steps, experiment.share, rows)
-    batches = source.train_batches(config.data, config.recipe.views, window)
-    with contextlib.closing(Feed(batches, experiment.layout.place)) as feed:
+    sample_range = SampleRange(sampler, 0, num_steps, experiment.shard, rows)
+    batches = source.train_batches(config.data, config.recipe.views, sample_range)
+    with contextlib.closing(DevicePrefetcher(batches, experiment.layout.place)) as feed:
         return fit(tuning.step, state, feed, num_steps=num_steps)
 
 

@@ -16,7 +16,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, setup_of
+from barlow_jax.experiment.experiment import Experiment, run_info
 from barlow_jax.interop import export_orbax, weights
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.interop.projector_layout import Projector
@@ -38,7 +38,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     form = args.form or ("start" if found.projector else "encoder")
     ignored = dict(found.ignored)
     if found.projector and (form == "encoder" or args.without_projector):
-        why = "--without_projector" if args.without_projector else "--as encoder"
+        why = "--without-projector" if args.without_projector else "--as encoder"
         ignored["projector.*"] = why
         found = found._replace(projector=None)
     if form == "start":
@@ -74,14 +74,14 @@ def start(config: Config, found: Weights) -> TrainState:
       UserError: the file's projector is not the config's; names the keys to set.
     """
     experiment = Experiment.of(config, jax.devices()[:1])
-    order = experiment.order(config.train.batch_size)  # of any number of images, the state is the same
-    state = experiment.init(order)(jax.random.key(config.seed))
+    sampler = experiment.sampler(config.train.batch_size)  # of any number of images, the state is the same
+    state = experiment.init(sampler)(jax.random.key(config.seed))
     if found.projector:
         _check_projector(config, found.projector, state)
     parts = jax.device_put(_parts(found), experiment.layout.replicated)
     params = state.params | {name: part for name, (part, _) in parts.items()}
     batch_stats = state.batch_stats | {name: part for name, (_, part) in parts.items() if part}
-    objective = objectives.make(config.objective, setup_of(config))
+    objective = objectives.make(config.objective, run_info(config))
     target = target_of(params, batch_stats, network=experiment.network, objective=objective)
     return state._replace(params=params, batch_stats=batch_stats, target=target)
 
@@ -130,7 +130,7 @@ def _check_projector(config: Config, projector: Projector, state: TrainState) ->
         settings["projector"] = ",".join(map(str, widths))
     flags = " ".join(f"--config.network.{key}={str(value).lower()}" for key, value in settings.items())
     raise UserError(
-        f"the file's projector is not that of this config's network: pass {flags}, or --without_projector, and the "
+        f"the file's projector is not that of this config's network: pass {flags}, or --without-projector, and the "
         "config's starts fresh"
     )
 

@@ -10,7 +10,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, broken_images
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.types import FeatureTable
 
 
@@ -40,6 +40,6 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> dict[str, An
         return {f"k{k}": v for k, v in weighted.items()} | {f"euclidean{k}": v for k, v in uniform.items()}
 
     return {
-        "knn": accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_draws, measure),
-        **broken_images(train.broken, test.broken),
+        "knn": accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure),
+        **decode_failure_counts(train.decode_failures, test.decode_failures),
     }

@@ -42,8 +42,8 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     """What a config costs on a topology; bytes, flops and seconds are those of one chip and one step."""
     experiment = Experiment.of(config, topology.devices())
     num_images = _num_images(config.data)
-    order = experiment.order(num_images or config.train.batch_size)
-    lowered, state = lowering.lower(experiment, order, part)
+    sampler = experiment.sampler(num_images or config.train.batch_size)
+    lowered, state = lowering.lower(experiment, sampler, part)
     result: dict[str, Any] = {
         "topology": topology.name,
         "chips": topology.num_chips,
@@ -60,7 +60,7 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
         cost, _ = compile_cost(lowered)
     except DoesNotFit as error:
         return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result, error.ratio)}
-    steps = experiment.num_steps(order) if num_images and part == "step" else None
+    steps = experiment.num_steps(sampler) if num_images and part == "step" else None
     return result | {"fits": True} | cost.summary() | _of_time(cost, topology, result, steps)
 
 

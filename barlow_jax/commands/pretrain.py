@@ -21,7 +21,7 @@ from barlow_jax.checkpoints.restoring import (
 from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed import processes
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import hooks
@@ -29,7 +29,7 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files
 from barlow_jax.training import compilation_cache, device_cache, preemption
 from barlow_jax.training.loop import fit
-from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.training.step import compile_step
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import lock, provenance
@@ -47,26 +47,26 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.train_split)
     _check_labels(config, source)
-    order = experiment.order(source.num_examples)
-    num_steps, parts = experiment.num_steps(order), experiment.step_parts(order)
+    sampler = experiment.sampler(source.num_examples)
+    num_steps, parts = experiment.num_steps(sampler), experiment.step_parts(sampler)
 
     with preemption.run(), contextlib.ExitStack() as stack:
         processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
         _prepare(workdir, config)
         keep_compiled = stack.enter_context(compilation_cache.kept(config.train.compilation_cache))
-        status = stack.enter_context(_status(workdir, order, num_steps))
-        checkpoints = stack.enter_context(_checkpoints(workdir, config.checkpoint, order))
-        state, first_step = _start(experiment, order, checkpoints)
+        status = stack.enter_context(_status(workdir, sampler, num_steps))
+        checkpoints = stack.enter_context(_checkpoints(workdir, config.checkpoint, sampler))
+        state, first_step = _start(experiment, sampler, checkpoints)
         if jax.process_index() == 0:  # now that it has one: a workdir that is refused stays as it was
             provenance.record(workdir, sys.argv[1:], processes.devices())
         status.begin(first_step)
-        source.broken.keep(workdir / _broken_images(), first_step)
+        source.decode_failures.keep(workdir / _decode_failures(), first_step)
         feed = stack.enter_context(
-            contextlib.closing(_feed(experiment, source, order, first_step, num_steps))
+            contextlib.closing(_feed(experiment, source, sampler, first_step, num_steps))
         )
         writer = stack.enter_context(contextlib.closing(MetricsWriter(workdir, first_step=first_step)))
         this = hooks.Run(
-            workdir, experiment, source, order, num_steps, first_step, checkpoints, status, writer
+            workdir, experiment, source, sampler, num_steps, first_step, checkpoints, status, writer
         )
         progress = stack.enter_context(contextlib.closing(hooks.progress(this, feed)))
         watch, skips = hooks.monitor(this), hooks.skips(this, state)
@@ -84,9 +84,9 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     return {
         "step": num_steps,
         "first_step": first_step,
-        "epochs": num_steps / order.steps_per_epoch,
+        "epochs": num_steps / sampler.steps_per_epoch,
         "seconds": round(time.monotonic() - started, 1),
-        "broken_images": source.broken.met_before(num_steps),
+        "decode_failures": source.decode_failures.met_before(num_steps),
         **{name: writer.latest[name] for name in _TOLD if name in writer.latest},
     }
 
@@ -108,25 +108,25 @@ def _prepare(workdir: pathlib.Path, config: Config) -> None:
         files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
 
 
-def _status(workdir: pathlib.Path, order: Order, num_steps: int) -> Status:
+def _status(workdir: pathlib.Path, sampler: EpochSampler, num_steps: int) -> Status:
     active = jax.process_index() == 0
-    return Status(workdir, num_steps=num_steps, steps_per_epoch=order.steps_per_epoch, active=active)
+    return Status(workdir, num_steps=num_steps, steps_per_epoch=sampler.steps_per_epoch, active=active)
 
 
-def _checkpoints(workdir: pathlib.Path, config: config_lib.Checkpoint, order: Order):
+def _checkpoints(workdir: pathlib.Path, config: config_lib.Checkpoint, sampler: EpochSampler):
     epochs = config.keep_every_epochs
-    for_good = hooks.steps_of(order, epochs) if epochs else None
+    for_good = hooks.steps_of(sampler, epochs) if epochs else None
     return open_checkpoints(workdir, keep_newest=config.keep_newest, keep_every_steps=for_good)
 
 
-def _broken_images() -> str:
+def _decode_failures() -> str:
     """The file of those that this process met."""
-    return f"broken_images{f'-{jax.process_index()}' if jax.process_index() else ''}.jsonl"
+    return f"decode_failures{f'-{jax.process_index()}' if jax.process_index() else ''}.jsonl"
 
 
 def _check_labels(config: Config, source: splits.Split) -> None:
     """What needs labels is refused where they are of another kind, before a step is compiled."""
-    if source.several_labels and config.monitor.every_epochs:
+    if source.multi_label and config.monitor.every_epochs:
         raise UserError(
             f"{config.data.name} has several labels an image, and the k-NN that watches the run needs one: "
             "set --config.monitor.every_epochs=0"
@@ -137,30 +137,30 @@ def _check_labels(config: Config, source: splits.Split) -> None:
             "set --config.monitor.every_epochs=0"
         )
     classes = config.network.num_classes
-    if classes and (source.several_labels or source.num_classes != classes):
+    if classes and (source.multi_label or source.num_classes != classes):
         there = (
-            "several labels an image" if source.several_labels else f"{source.num_classes or 'no'} classes"
+            "several labels an image" if source.multi_label else f"{source.num_classes or 'no'} classes"
         )
         raise UserError(f"config.network.num_classes: {config.data.name} has {there}, not {classes} classes")
 
 
 def describe(config: Config, num_images: int | None) -> dict[str, Any]:
-    """The plan of the run, from shapes alone: what `--dry_run` prints."""
+    """The plan of the run, from shapes alone: what `--dry-run` prints."""
     experiment = Experiment.of(config)
-    order = experiment.order(num_images or config.train.batch_size)
-    params = abstract_state(experiment.init(order)).params
-    rates = optim.learning_rates(config, order.steps_per_epoch)
+    sampler = experiment.sampler(num_images or config.train.batch_size)
+    params = abstract_state(experiment.init(sampler)).params
+    rates = optim.learning_rates(config, sampler.steps_per_epoch)
     plan = {
         "images": num_images if num_images else "known once the data set is prepared",
-        "steps_per_epoch": order.steps_per_epoch,
-        "steps": experiment.num_steps(order),
-        "batch_size": order.batch_size,
+        "steps_per_epoch": sampler.steps_per_epoch,
+        "steps": experiment.num_steps(sampler),
+        "batch_size": sampler.batch_size,
         "devices": jax.device_count(),
-        "batch_size_per_device": order.batch_size // jax.device_count(),
+        "batch_size_per_device": sampler.batch_size // jax.device_count(),
         "microbatches": config.train.microbatches,
         "projector": experiment.layout.projector,
         "peak_learning_rates": {
-            name: float(rate(round(config.optim.warmup_epochs * order.steps_per_epoch)))
+            name: float(rate(round(config.optim.warmup_epochs * sampler.steps_per_epoch)))
             for name, rate in rates.items()
         },
         "parameters": {name: sum(p.size for p in jax.tree.leaves(part)) for name, part in params.items()},
@@ -168,9 +168,9 @@ def describe(config: Config, num_images: int | None) -> dict[str, Any]:
     return {"plan": plan, "params": params}
 
 
-def _start(experiment: Experiment, order: Order, checkpoints: Checkpoints) -> tuple[TrainState, int]:
+def _start(experiment: Experiment, sampler: EpochSampler, checkpoints: Checkpoints) -> tuple[TrainState, int]:
     """The newest good checkpoint's state, or a fresh one where there is no checkpoint."""
-    init = experiment.init(order)
+    init = experiment.init(sampler)
     if not checkpoints.steps:
         return init(jax.random.key(experiment.config.seed)), 0
     state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout)
@@ -179,17 +179,17 @@ def _start(experiment: Experiment, order: Order, checkpoints: Checkpoints) -> tu
 
 
 def _feed(
-    experiment: Experiment, source: splits.Split, order: Order, first_step: int, num_steps: int
-) -> Feed:
+    experiment: Experiment, source: splits.Split, sampler: EpochSampler, first_step: int, num_steps: int
+) -> DevicePrefetcher:
     """The batches of the steps, from the host or from the devices' own memory: the same bits."""
     data, layout = experiment.config.data, experiment.layout
-    window = Window(order, first_step, num_steps, experiment.share)
+    sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
     if data.cache != "decoded":
-        return Feed(source.train_batches(data, experiment.config.recipe.views, window), layout.place)
+        return DevicePrefetcher(source.train_batches(data, experiment.config.recipe.views, sample_range), layout.place)
     device_cache.refuse_too_large(source.num_examples, data.canvas)
-    there = device_cache.Resident(source.decoded(data), layout)
+    there = device_cache.DeviceDataset(source.decoded(data), layout)
 
-    def met(index: int, step: int) -> None:  # named and checked against max_broken when it was decoded
-        source.broken.add(index, "cannot be decoded", step=step, most=None)
+    def met(index: int, step: int) -> None:  # named and checked against max_decode_failures when it was decoded
+        source.decode_failures.add(index, "cannot be decoded", step=step, most=None)
 
-    return Feed(there.rows(window, met), there.take)
+    return DevicePrefetcher(there.rows(sample_range, met), there.take)

@@ -12,11 +12,11 @@ import numpy as np
 from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.evals import features, linear, logistic
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, broken_images
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.types import FeatureTable
 
 
@@ -53,8 +53,8 @@ def probe(
         )
 
     return {
-        "linear": accuracy_by_fraction(train.labels, config.label_fractions, config.subset_draws, measure),
-        **broken_images(train.broken, test.broken),
+        "linear": accuracy_by_fraction(train.labels, config.label_fractions, config.subset_repeats, measure),
+        **decode_failure_counts(train.decode_failures, test.decode_failures),
     }
 
 
@@ -73,18 +73,18 @@ def _epochs(
     source = splits.open_split(config.data, config.data.train_split)
     images_alone = dataclasses.replace(config.data, caption_words=0)
     views = {"probe": classifier_view(config.recipe.views["a"])}
-    order = Order(seed, len(rows), min(config.probe.batch_size, len(rows)))
+    sampler = EpochSampler(seed, len(rows), min(config.probe.batch_size, len(rows)))
     crop = None
     if config.data.augment_on == "device":
         make = experiment.augment(Recipe(views))
         crop = jax.jit(lambda images: make(images)["probe"], out_shardings=experiment.layout.batch)
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
-        first_step = epoch * order.steps_per_epoch
-        window = Window(
-            order, first_step, first_step + order.steps_per_epoch, experiment.share, train.index[rows]
+        first_step = epoch * sampler.steps_per_epoch
+        sample_range = SampleRange(
+            sampler, first_step, first_step + sampler.steps_per_epoch, experiment.shard, train.index[rows]
         )
-        for batch in source.train_batches(images_alone, views, window):
+        for batch in source.train_batches(images_alone, views, sample_range):
             table = features.encode_batch(encode, batch, experiment.layout, crop)
             yield FeatureTable(scale(table.features), table.labels)
 

@@ -14,7 +14,7 @@ from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.report import load_run, page, schema
-from barlow_jax.report.inspect_model import look
+from barlow_jax.report.inspect_model import inspect_model
 from barlow_jax.workdir import lock, saved_run
 
 
@@ -30,7 +30,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
     if args.chip_hour_price is not None and not args.chip_hour_price >= 0:
-        raise UserError(f"--chip_hour_price: must not be negative, got {args.chip_hour_price}")
+        raise UserError(f"--chip-hour-price: must not be negative, got {args.chip_hour_price}")
     read = [load_run.read_run(pathlib.Path(place)) for place in args.workdirs]
     seen, why_not = _look(workdir, args) if args.images else (None, "Left out by --no-images.")
     written = page.write(read, seen, out, chip_hour_price=args.chip_hour_price, why_not=why_not)
@@ -43,7 +43,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[schema.Look | None, str | None]:
+def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[schema.ModelInspection | None, str | None]:
     """None and why, which is also said here, where the run's data set or its checkpoints are not at hand.
 
     Raises:
@@ -55,7 +55,7 @@ def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[schema.Look 
     if lock.holder(workdir):
         jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
     try:
-        return look(Experiment.of(config), workdir), None
+        return inspect_model(Experiment.of(config), workdir), None
     except (UserError, RunError, OSError) as error:
         print(
             f"warning: {error}\nwarning: what the network makes of images is left out of the report; where the data "

@@ -19,7 +19,7 @@ from barlow_jax.data.captions import Captions
 from barlow_jax.data.sampler import padded
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, retrieval
-from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment, broken_images
+from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment, decode_failure_counts
 from barlow_jax.papers import tables
 from barlow_jax.types import Batch, FeatureTable
 
@@ -48,7 +48,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             partial(embed["a"], params, stats), experiment.eval_batches(source), experiment.layout
         )
         texts = _texts(experiment, captions, partial(embed[SECOND], params, stats))
-        broken = source.num_examples - len(images.index)
+        decode_failures = source.num_examples - len(images.index)
         images, texts = _matched(images, texts)
         measured[kind] = {"step": step, **_both_ways(config, images, texts)}
     results = {
@@ -57,7 +57,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "similarity": config.retrieval.similarity,
         CHANCE: _by_chance(config, images.index, texts.labels),
         **measured,
-        **broken_images(0, broken),
+        **decode_failure_counts(0, decode_failures),
     }
     print(table(results, config.data.name), file=sys.stderr)
     return results
@@ -116,11 +116,11 @@ def _embedder(experiment: Experiment, name: str) -> Callable[..., jax.Array]:
 def _texts(experiment: Experiment, captions: Captions, embed: features.Encode) -> FeatureTable:
     """Embeddings of the captions, labelled by their image's index. Equal captions are embedded once: they tie."""
     unique, place = np.unique(captions.words, axis=0, return_inverse=True)
-    size, share = experiment.config.eval_batch_size, experiment.share
+    size, shard = experiment.config.eval_batch_size, experiment.shard
 
     def batches() -> Iterator[Batch]:
         for step in range(-(-len(unique) // size)):
-            index, real = padded(step, size, share, np.arange(len(unique)))
+            index, real = padded(step, size, shard, np.arange(len(unique)))
             yield Batch({SECOND: unique[index]}, np.full(len(index), -1), np.where(real, index, -1))
 
     embedded = features.extract(embed, batches(), experiment.layout)
@@ -154,4 +154,4 @@ def _by_chance(config: Config, images: np.ndarray, texts: np.ndarray) -> dict[st
 
 
 def _percent(found: Mapping[int, float]) -> dict[str, float]:
-    return {f"r{k}": 100 * share for k, share in found.items()}
+    return {f"r{k}": 100 * shard for k, shard in found.items()}

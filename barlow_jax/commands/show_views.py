@@ -16,7 +16,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation.data import problems_of
 from barlow_jax.config.validation.recipe import recipe_problems
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.report import contact_sheet
 
@@ -41,11 +41,11 @@ def sheet(
 ) -> dict[str, np.ndarray]:
     """`[number, height, width, 3]` uint8 levels by the name of the column: the original, then each view that is made
     in one of these places."""
-    order = Order(config.seed, source.num_examples, number)
-    index, _ = order.batch(0)
+    sampler = EpochSampler(config.seed, source.num_examples, number)
+    index, _ = sampler.batch(0)
     (originals,) = source.eval_batches(
         dataclasses.replace(config.data, eval_resize=config.data.image_size),
-        batch_size=number, share=Share(), examples=index,
+        batch_size=number, shard=ProcessShard(), examples=index,
     )  # fmt: skip
     made = {}
     for place in places:
@@ -55,7 +55,7 @@ def sheet(
         # An order that the accelerator cannot honour; arrays on the host.
         if any(recipe_problems(case)) or any(problems_of("data", case.data)):
             continue
-        (batch,) = source.train_batches(case.data, config.recipe.views, Window(order, 0, 1))
+        (batch,) = source.train_batches(case.data, config.recipe.views, SampleRange(sampler, 0, 1))
         views = batch.views
         if place == "device":
             size, seed = config.data.image_size, config.seed

@@ -44,7 +44,7 @@ def _table(workdir: pathlib.Path, it: dict[str, Any], holder: str | None) -> lis
         ("loss", "-" if it["loss"] is None else f"{it['loss']:.4g}"),
         ("last checkpoint", f"step {saved['step']}, {saved['time']}" if saved else "none"),
         ("restarts", f"{it['restarts']}, which cost {_span(it['lost_seconds'])}"),
-        ("broken images", str(it["broken_images"])),
+        ("broken images", str(it["decode_failures"])),
         ("skipped steps", str(it["skipped_steps"])),
         (
             "goodput",

@@ -12,7 +12,7 @@ from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, svm
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, broken_images
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -45,9 +45,9 @@ def transfer(experiment: Experiment, encode: features.Encode, settings: Transfer
         found = svm.mean_average_precision(train, test, config=settings.svm, seed=config.seed)
         percent = [None if score is None else round(100 * score, 2) for score in found["per_class"]]
         scores = found | {"map": round(100 * found["map"], 2), "per_class": percent}
-        return scores | broken_images(train.broken, test.broken)
+        return scores | decode_failure_counts(train.decode_failures, test.decode_failures)
     (scored,) = probe(there, encode, train, test)["linear"].values()
-    return scored | broken_images(train.broken, test.broken)
+    return scored | decode_failure_counts(train.decode_failures, test.decode_failures)
 
 
 def why_not(name: str, settings: Transfer) -> str | None:

@@ -13,7 +13,7 @@ from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.experiment.experiment import setup_of
+from barlow_jax.experiment.experiment import run_info
 from barlow_jax.networks.network import Network
 from barlow_jax.training.step import init_state
 
@@ -57,7 +57,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 def _abstract(config: Config) -> dict[str, Any]:
     """Shapes and dtypes of the run's state, which are the same on every mesh and for any number of images."""
     optimizer = optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=1))
-    objective = objectives.make(config.objective, setup_of(config))
+    objective = objectives.make(config.objective, run_info(config))
     init = partial(init_state, network=Network(config.network), objective=objective, optimizer=optimizer)
     return abstract_state(init).parts()
 

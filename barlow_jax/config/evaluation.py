@@ -27,7 +27,7 @@ class Probe:
     max_iterations: int = 1000  # of lbfgs
     tolerance: float = 1e-5  # of lbfgs: the gradient's largest entry where it stops
     label_fractions: tuple[float, ...] = (1.0,)  # of the training labels, each class alike
-    subset_draws: int = 1  # fractions below 1 are the mean over so many fixed subsets
+    subset_repeats: int = 1  # fractions below 1 are the mean over so many fixed subsets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Knn:
     temperature: float = 0.07
     euclidean_k: tuple[int, ...] = (5,)  # uniform votes by Euclidean distance; none: not measured
     label_fractions: tuple[float, ...] = (1.0,)
-    subset_draws: int = 1
+    subset_repeats: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Finetune:
     """The whole encoder and a new classifier on a share of the labels. Defaults: the official code's README."""
 
     label_fractions: tuple[float, ...] = (0.01, 0.1)  # of ImageNet, SimCLR's lists; else each class alike
-    subset_draws: int = 1  # fractions below 1 are the mean over so many fixed subsets
+    subset_repeats: int = 1  # fractions below 1 are the mean over so many fixed subsets
     num_epochs: int = 20
     batch_size: int = 256
     encoder_learning_rate: float = 0.005  # at any batch size

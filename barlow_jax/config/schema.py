@@ -35,7 +35,7 @@ class Data:
     # Images of a split that cannot be decoded, more than which stop the program; none: any number. A
     # thousandth of ImageNet: what a crawl of the web always has, and far less than a copy that broke off
     # leaves. In a pod each process counts those that it met.
-    max_broken: int | None = 1000
+    max_decode_failures: int | None = 1000
     # Words of a caption, which is view b; longer ones are cut. 0: captions are not read (data/captions.py).
     caption_words: int = 0
     caption_min_count: int = 4  # times that the training captions have a word of the vocabulary (VSE++'s)

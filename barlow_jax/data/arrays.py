@@ -11,9 +11,9 @@ from barlow_jax.config.recipe import View
 from barlow_jax.config.validation.data import host_arrays
 from barlow_jax.data import npz
 from barlow_jax.data.captions import Captions, none_of
-from barlow_jax.data.decode_failures.log import Broken
+from barlow_jax.data.decode_failures.log import DecodeFailures
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
-from barlow_jax.data.sampler import Share, Window, padded
+from barlow_jax.data.sampler import ProcessShard, SampleRange, padded
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
@@ -21,12 +21,12 @@ from barlow_jax.types import Batch
 class Arrays:
     """`npz.Images` as a `splits.Split`; none of them is ever broken."""
 
-    several_labels = False
+    multi_label = False
 
     def __init__(self, images: npz.Images, name: str):
         self._images = images
         self.num_examples, self.num_classes = len(images.levels), images.num_classes
-        self.broken = Broken(lambda index: f"image {index} of {name}")
+        self.decode_failures = DecodeFailures(lambda index: f"image {index} of {name}")
 
     @classmethod
     def of(cls, data: config_lib.Data, split: str) -> "Arrays":
@@ -34,23 +34,23 @@ class Arrays:
         return cls(npz.load(data, split), f"{split}.npz")
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], window: Window
+        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         if data.augment_on == "host":
             raise UserError(host_arrays("data"))
         del views  # they are the step's to make
-        for step in window.steps:
-            index, position = window.batch(step)
+        for step in sample_range.steps:
+            index, position = sample_range.batch(step)
             batch = self._rows(index, data.canvas)
             yield batch._replace(views={**batch.views, POSITION: position.astype(np.uint32)})
 
     def eval_batches(
-        self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None
+        self, data: config_lib.Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
         crop = self._evaluation_crop(data)
         for step in range(-(-len(examples) // batch_size)):
-            index, real = padded(step, batch_size, share, examples)
+            index, real = padded(step, batch_size, shard, examples)
             images = crop(self._images.levels[index])
             index_or_none = np.where(real, index, -1).astype(np.int32)
             yield Batch({"eval": images}, self._images.labels[index], index_or_none)

@@ -18,7 +18,7 @@ from barlow_jax.config.recipe import SECOND, View
 from barlow_jax.data import captions as captions_lib, npz, sklearn_digits
 from barlow_jax.data.arrays import Arrays
 from barlow_jax.data.captions import Captions, Vocabulary
-from barlow_jax.data.sampler import Window
+from barlow_jax.data.sampler import SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
@@ -83,22 +83,22 @@ class CaptionedDigits(Arrays):
         return cls(there[split], described[split], Vocabulary(counts, data.caption_min_count))
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], window: Window
+        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
-        steps = window.steps
-        for step, batch in zip(steps, super().train_batches(data, views, window), strict=True):
+        steps = sample_range.steps
+        for step, batch in zip(steps, super().train_batches(data, views, sample_range), strict=True):
             if data.caption_words:
-                batch = batch._replace(views={**batch.views, SECOND: self._drawn(data, window, step)})
+                batch = batch._replace(views={**batch.views, SECOND: self._drawn(data, sample_range, step)})
             yield batch
 
     def read_captions(self, data: config_lib.Data) -> Captions:
         return self.vocabulary.all_ids(self.captions, data.caption_words)
 
-    def _drawn(self, data: config_lib.Data, window: Window, step: int) -> np.ndarray:
+    def _drawn(self, data: config_lib.Data, sample_range: SampleRange, step: int) -> np.ndarray:
         """`[B, T]` word ids."""
         chosen = (
-            captions_lib.drawn(self.captions[index], window.order.seed, position)
-            for index, position in zip(*(row.tolist() for row in window.batch(step)), strict=True)
+            captions_lib.drawn(self.captions[index], sample_range.sampler.seed, position)
+            for index, position in zip(*(row.tolist() for row in sample_range.batch(step)), strict=True)
         )
         return np.stack([self.vocabulary.ids(caption, data.caption_words) for caption in chosen])
 

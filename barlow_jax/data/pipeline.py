@@ -13,7 +13,7 @@ from barlow_jax.data import captions as captions_lib, views as views_lib
 from barlow_jax.data.captions import Vocabulary
 from barlow_jax.data.decode_failures import replacement
 from barlow_jax.data.padded_images import POSITION
-from barlow_jax.data.sampler import Share, Window, padded
+from barlow_jax.data.sampler import ProcessShard, SampleRange, padded
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
@@ -23,7 +23,7 @@ def train_batches(
     source: Source,
     data: config_lib.Data,
     views: Mapping[str, View],
-    window: Window,
+    sample_range: SampleRange,
     vocabulary: Vocabulary | None = None,
 ) -> Iterator[Batch]:
     """This process's rows of the batches of a window's steps; with a vocabulary view b is a caption.
@@ -34,12 +34,12 @@ def train_batches(
     that cannot be decoded is counted in `source.broken`, and another one (`mending.substitute`) takes its row.
 
     Raises:
-      UserError: the split has more such images than `data.max_broken`.
+      UserError: the split has more such images than `data.max_decode_failures`.
     """
     views = dict(sorted(views.items()))
 
     def drawn(texts: np.ndarray, position: np.int64) -> np.ndarray:
-        caption = captions_lib.drawn([text.decode() for text in texts], window.order.seed, int(position))
+        caption = captions_lib.drawn([text.decode() for text in texts], sample_range.sampler.seed, int(position))
         return vocabulary.ids(caption, data.caption_words)
 
     def ids(texts: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
@@ -51,7 +51,7 @@ def train_batches(
         image = views_lib.decode(encoded)
         size = data.image_size
         seeds = [
-            tf.stack([window.order.seed * len(views) + number, position]) for number in range(len(views))
+            tf.stack([sample_range.sampler.seed * len(views) + number, position]) for number in range(len(views))
         ]
         if data.augment_on == "device":
             made = views_lib.on_canvas(image, views, size, data.canvas, seeds)
@@ -63,29 +63,29 @@ def train_batches(
             made[SECOND] = ids(source.captions(record), position)
         return Batch(made, label, tf.cast(index, tf.int32))
 
-    return train_steps(source, data, window, example)
+    return train_steps(source, data, sample_range, example)
 
 
 def train_steps(
     source: Source,
     data: config_lib.Data,
-    window: Window,
+    sample_range: SampleRange,
     example: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch],
 ) -> Iterator[Batch]:
     """As `train_batches`, of whatever `example` makes of a record, its index and its global position."""
 
     def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        index, position = window.batch(int(step))
+        index, position = sample_range.batch(int(step))
         return index.astype(np.int64), position.astype(np.int64)
 
     def substitute(step: int, index: int, position: int) -> tuple[tf.Tensor, int] | None:
         record, why = replacement.read(source, index)
         if why is None:
             return record, index
-        source.broken.add(index, why, step=step, most=data.max_broken)
-        return replacement.substitute(source, window.stand_ins(position))
+        source.decode_failures.add(index, why, step=step, most=data.max_decode_failures)
+        return replacement.substitute(source, sample_range.stand_ins(position))
 
-    return _run(source, data, window.steps, indices, example, substitute, window.num_rows)
+    return _run(source, data, sample_range.steps, indices, example, substitute, sample_range.num_rows)
 
 
 def eval_batches(
@@ -93,7 +93,7 @@ def eval_batches(
     data: config_lib.Data,
     *,
     batch_size: int,
-    share: Share,
+    shard: ProcessShard,
     examples: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """This process's rows of the evaluation crops, in the given order, the last batch padded.
@@ -110,7 +110,7 @@ def eval_batches(
     it is counted in `source.broken`.
 
     Raises:
-      UserError: the split has more such images than `data.max_broken`.
+      UserError: the split has more such images than `data.max_decode_failures`.
     """
 
     def example(record: tf.Tensor, index: tf.Tensor, real: tf.Tensor) -> Batch:
@@ -120,7 +120,7 @@ def eval_batches(
         )
         return Batch({"eval": image}, label, tf.cast(tf.where(real == 1, index, -1), tf.int32))
 
-    return eval_steps(source, data, example, batch_size=batch_size, share=share, examples=examples)
+    return eval_steps(source, data, example, batch_size=batch_size, shard=shard, examples=examples)
 
 
 def eval_steps(
@@ -129,16 +129,16 @@ def eval_steps(
     example: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch],
     *,
     batch_size: int,
-    share: Share,
+    shard: ProcessShard,
     examples: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """As `eval_batches`, of whatever `example` makes of a record, its index and 1, or of padding and 0."""
-    rows = share.rows(batch_size)
+    rows = shard.rows(batch_size)
     examples = np.arange(source.num_examples) if examples is None else np.asarray(examples)
     num_steps = -(-len(examples) // batch_size)
 
     def indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        index, real = padded(int(step), batch_size, share, examples)
+        index, real = padded(int(step), batch_size, shard, examples)
         return index.astype(np.int64), real.astype(np.int64)
 
     def leave_out(step: int, index: int, real: int) -> tuple[tf.Tensor, int] | None:
@@ -147,7 +147,7 @@ def eval_steps(
         if why is None:
             return record, index
         if real:
-            source.broken.add(index, why, step=None, most=data.max_broken)
+            source.decode_failures.add(index, why, step=None, most=data.max_decode_failures)
         return None
 
     return _run(source, data, range(num_steps), indices, example, leave_out, rows.stop - rows.start)
@@ -216,7 +216,7 @@ def _run(
             refused = re.search(r"assertion failed: \[(.*?)\]", error.message)
             if refused is None:
                 raise
-            raise UserError(f"{source.broken.name(index)} {refused[1]}") from None
+            raise UserError(f"{source.decode_failures.name(index)} {refused[1]}") from None
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), made)
 
     return replacement.complete(parts.as_numpy_iterator(), steps, rows, remake)

@@ -11,7 +11,7 @@ from barlow_jax.config.recipe import View
 from barlow_jax.data import pipeline, sources, views as views_lib
 from barlow_jax.data.captions import Captions, Vocabulary, none_of
 from barlow_jax.data.padded_images import CANVAS, SHAPE
-from barlow_jax.data.sampler import Share, Window
+from barlow_jax.data.sampler import ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
@@ -24,19 +24,19 @@ class Records:
     def __init__(self, source: sources.Source):
         self._source = source
         self.num_examples, self.num_classes = source.num_examples, source.num_classes
-        self.several_labels, self.broken = source.several_labels, source.broken
+        self.multi_label, self.decode_failures = source.multi_label, source.decode_failures
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], window: Window
+        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         vocabulary = self._vocabulary(data) if data.caption_words else None
-        return pipeline.train_batches(self._source, data, views, window, vocabulary)
+        return pipeline.train_batches(self._source, data, views, sample_range, vocabulary)
 
     def eval_batches(
-        self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None
+        self, data: config_lib.Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         return pipeline.eval_batches(
-            self._source, data, batch_size=batch_size, share=share, examples=examples
+            self._source, data, batch_size=batch_size, shard=shard, examples=examples
         )
 
     def read_labels(self) -> np.ndarray:
@@ -61,7 +61,7 @@ class Records:
             index = tf.cast(tf.where(real == 1, index, -1), tf.int32)
             return Batch({CANVAS: canvas, SHAPE: tf.shape(image)[:2]}, label, index)
 
-        batches = pipeline.eval_steps(self._source, data, example, batch_size=_ROWS, share=Share())
+        batches = pipeline.eval_steps(self._source, data, example, batch_size=_ROWS, shard=ProcessShard())
         first = next(batches)
         whole = tf.nest.map_structure(
             lambda rows: np.zeros((self.num_examples, *rows.shape[1:]), rows.dtype), first
@@ -77,7 +77,7 @@ class Records:
         for (height, width), index in zip(batch.views[SHAPE].tolist(), batch.index.tolist(), strict=True):
             if max(height, width) > canvas:
                 raise UserError(
-                    f"config.data.canvas: {self.broken.name(index)} has {height} x {width} pixels, which do not "
+                    f"config.data.canvas: {self.decode_failures.name(index)} has {height} x {width} pixels, which do not "
                     f"fit into {canvas} x {canvas}, and config.data.cache=decoded keeps whole images; set "
                     f"config.data.canvas to {max(height, width)} or more"
                 )

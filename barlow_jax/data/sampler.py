@@ -9,7 +9,7 @@ _DRAWS = 100  # of which one must be readable
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class ProcessShard:
     """Which rows of every global batch this process reads."""
 
     process: int = 0
@@ -23,7 +23,7 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
+class EpochSampler:
     """Every epoch is a fresh permutation; the images that do not fill its last batch sit it out."""
 
     seed: int
@@ -46,13 +46,13 @@ class Order:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Window:
+class SampleRange:
     """What a process reads of an order: its rows of the batches of steps `first_step` to `num_steps - 1`."""
 
-    order: Order
+    sampler: EpochSampler
     first_step: int
     num_steps: int
-    share: Share = Share()
+    shard: ProcessShard = ProcessShard()
     examples: np.ndarray | None = (
         None  # [n] indices into the split, which the order runs over; none: all of it
     )
@@ -64,13 +64,13 @@ class Window:
     @property
     def num_rows(self) -> int:
         """Of this process, a step."""
-        rows = self.share.rows(self.order.batch_size)
+        rows = self.shard.rows(self.sampler.batch_size)
         return rows.stop - rows.start
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """This process's rows of `Order.batch`, the indices those in the split."""
-        rows = self.share.rows(self.order.batch_size)
-        index, position = self.order.batch(step)
+        """This process's rows of `EpochSampler.batch`, the indices those in the split."""
+        rows = self.shard.rows(self.sampler.batch_size)
+        index, position = self.sampler.batch(step)
         return self._in_split(index[rows]), position[rows]
 
     def stand_ins(self, position: int) -> np.ndarray:
@@ -79,19 +79,19 @@ class Window:
         They are drawn uniformly from (seed, position), so they are the same after a restart and on any number of
         processes.
         """
-        draws = np.random.default_rng((self.order.seed, position))
-        return self._in_split(draws.integers(self.order.num_examples, size=_DRAWS))
+        draws = np.random.default_rng((self.sampler.seed, position))
+        return self._in_split(draws.integers(self.sampler.num_examples, size=_DRAWS))
 
     def _in_split(self, index: np.ndarray) -> np.ndarray:
         return index if self.examples is None else self.examples[index]
 
 
-def padded(step: int, batch_size: int, share: Share, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def padded(step: int, batch_size: int, shard: ProcessShard, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A process's rows of a step through `examples` `[n]` as they stand: indices, and whether each is real.
 
     The last batch is padded with the first example, which is not real there.
     """
-    place = (step * batch_size + np.arange(batch_size))[share.rows(batch_size)]
+    place = (step * batch_size + np.arange(batch_size))[shard.rows(batch_size)]
     real = place < len(examples)
     return examples[np.where(real, place, 0)], real
 

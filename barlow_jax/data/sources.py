@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.data import catalog, word_counts
-from barlow_jax.data.decode_failures.log import Broken
+from barlow_jax.data.decode_failures.log import DecodeFailures
 from barlow_jax.errors import UserError
 
 tf.config.set_visible_devices([], "GPU")  # they are JAX's; TensorFlow would take their memory
@@ -32,12 +32,12 @@ class Source:
 
     num_examples: int
     num_classes: int | None  # C; None where there are no labels
-    several_labels: bool  # an image shows any number of the classes
+    multi_label: bool  # an image shows any number of the classes
     fetch: Callable[[tf.Tensor], tf.Tensor]  # [n] int64 indices to [n] records, in one go
     # One record to (encoded image, label); the label is int32, a class [] (-1 where there are no labels) or,
     # of images with several labels, [C]: 1 shown, 0 not, -1 not to be counted.
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-    broken: Broken  # its images that could not be decoded, as far as they were met
+    decode_failures: DecodeFailures  # its images that could not be decoded, as far as they were met
     # One record to [n] UTF-8 captions; and how often those of data.train_split have each word. None: there are none.
     captions: Callable[[tf.Tensor], tf.Tensor] | None = None
     counted: Callable[[], Mapping[str, int]] | None = None
@@ -137,8 +137,8 @@ def _of_files(
         return [tf.io.read_file(encoded_paths[index]).numpy() for index in indices]
 
     kept = keep and keep(read_files)
-    broken = Broken(lambda index: encoded_paths[index].decode(errors="backslashreplace"))
-    return Source(len(paths), num_classes, False, lambda index: index, parse, broken)
+    decode_failures = DecodeFailures(lambda index: encoded_paths[index].decode(errors="backslashreplace"))
+    return Source(len(paths), num_classes, False, lambda index: index, parse, decode_failures)
 
 
 def _open_tfds(builder: Any, split: str, keep: Callable[[Read], Read] | None) -> Source:
@@ -177,8 +177,8 @@ def _open_tfds(builder: Any, split: str, keep: Callable[[Read], Read] | None) ->
             features.deserialize_example(record, decoders={image_key: tfds.decode.SkipDecoding()})
         )
 
-    broken = Broken(lambda index: f"example {index} of {builder.name}'s split {split!r}")
-    return Source(num_examples, num_classes, several, fetch, parse, broken, captions if read_texts else None)
+    decode_failures = DecodeFailures(lambda index: f"example {index} of {builder.name}'s split {split!r}")
+    return Source(num_examples, num_classes, several, fetch, parse, decode_failures, captions if read_texts else None)
 
 
 def _texts(builder: Any) -> Callable[[Mapping[str, Any]], tf.Tensor] | None:

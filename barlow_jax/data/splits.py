@@ -8,8 +8,8 @@ import numpy as np
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
 from barlow_jax.data.captions import Captions
-from barlow_jax.data.decode_failures.log import Broken
-from barlow_jax.data.sampler import Share, Window
+from barlow_jax.data.decode_failures.log import DecodeFailures
+from barlow_jax.data.sampler import ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
@@ -19,11 +19,11 @@ class Split(Protocol):
 
     num_examples: int  # N
     num_classes: int | None  # C; None where there are no labels
-    several_labels: bool  # an image shows any number of the classes
-    broken: Broken  # its images that could not be decoded, as far as they were met
+    multi_label: bool  # an image shows any number of the classes
+    decode_failures: DecodeFailures  # its images that could not be decoded, as far as they were met
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], window: Window
+        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         """This process's rows of the batches of a window's steps.
 
@@ -32,15 +32,15 @@ class Split(Protocol):
         (`captions.Vocabulary`): one of the image's, drawn from (seed, position) (`captions.drawn`).
 
         What comes out depends on the order's seed and the step alone, and the processes' rows, put together, are
-        the global batch. Another image (`Window.stand_ins`) takes the row of one that cannot be decoded, which is
+        the global batch. Another image (`SampleRange.stand_ins`) takes the row of one that cannot be decoded, which is
         counted.
 
         Raises:
-          UserError: the split has more such images than `data.max_broken`.
+          UserError: the split has more such images than `data.max_decode_failures`.
         """
 
     def eval_batches(
-        self, data: config_lib.Data, *, batch_size: int, share: Share, examples: np.ndarray | None = None
+        self, data: config_lib.Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         """This process's rows of the evaluation crops: one view, `eval`, `[B, image_size, image_size, 3]`.
 
@@ -48,7 +48,7 @@ class Split(Protocol):
         which is also the index of an image that cannot be decoded: it is counted, and has no levels.
 
         Raises:
-          UserError: the split has more such images than `data.max_broken`.
+          UserError: the split has more such images than `data.max_decode_failures`.
         """
 
     def read_labels(self) -> np.ndarray:
@@ -67,7 +67,7 @@ class Split(Protocol):
         The index is -1 where the image cannot be decoded.
 
         Raises:
-          UserError: an image is larger than the canvas, or more are broken than `data.max_broken`.
+          UserError: an image is larger than the canvas, or more are broken than `data.max_decode_failures`.
         """
 
 

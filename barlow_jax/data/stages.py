@@ -10,7 +10,7 @@ import tensorflow as tf
 from barlow_jax.config.recipe import View, geometric
 from barlow_jax.config.schema import Config
 from barlow_jax.data import pipeline, views as views_lib
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.data.sources import Source
 from barlow_jax.types import Batch
 
@@ -18,7 +18,7 @@ from barlow_jax.types import Batch
 Stage = Callable[[int], Iterator[Batch]]
 
 
-def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
+def make(config: Config, source: Source, sampler: EpochSampler) -> dict[str, Stage]:
     """Read; and decode; then canvas, all that `augment_on` "device" needs of the host, or geometry (the views' crops
     and flips) and color.
     """
@@ -34,11 +34,11 @@ def make(config: Config, source: Source, order: Order) -> dict[str, Stage]:
         return Batch({"levels": tf.size(views_lib.decode(image))}, label, tf.cast(index, tf.int32))
 
     def until(example: Callable, num_steps: int) -> Iterator[Batch]:
-        return pipeline.train_steps(source, config.data, Window(order, 0, num_steps), example)
+        return pipeline.train_steps(source, config.data, SampleRange(sampler, 0, num_steps), example)
 
     def views(place: str, made: dict[str, View], num_steps: int) -> Iterator[Batch]:
         data = dataclasses.replace(config.data, augment_on=place)
-        return pipeline.train_batches(source, data, made, Window(order, 0, num_steps))
+        return pipeline.train_batches(source, data, made, SampleRange(sampler, 0, num_steps))
 
     whole = dict(config.recipe.views)
     return {

@@ -22,7 +22,7 @@ ABORTED = 134  # as a shell reports SIGABRT; schedulers take 127 and above for "
 _GRACE_S = 5.0  # that a process which failed waits for the others to fail alike
 # What XLA answers to a program that it cannot compile or run here; other errors of its come from outside.
 _OF_THE_PROGRAM = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")
-_FLAGS = ("--coordinator", "--num_processes", "--process_id")
+_FLAGS = ("--coordinator", "--num-processes", "--process-id")
 # Prints the last line it was given once the process that gave it is gone.
 _WITNESS = (
     "import sys; words = ['', *sys.stdin.read().splitlines()][-1]; words and print(words, file=sys.stderr)"
@@ -46,8 +46,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "several processes", "On TPU slices, GKE and Slurm they are found; elsewhere pass all three to each."
     )
     group.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0; the port must be free there")
-    group.add_argument("--num_processes", metavar="N", help="how many processes there are")
-    group.add_argument("--process_id", metavar="I", help="which of them this one is: 0 to N-1")
+    group.add_argument("--num-processes", metavar="N", help="how many processes there are")
+    group.add_argument("--process-id", metavar="I", help="which of them this one is: 0 to N-1")
 
 
 def place_of(args: argparse.Namespace) -> tuple[Place | None, list[str]]:
@@ -62,11 +62,11 @@ def place_of(args: argparse.Namespace) -> tuple[Place | None, list[str]]:
         problems.append(f"--coordinator: expected HOST:PORT, such as 10.0.0.2:8476, got {args.coordinator!r}")
     count, index = args.num_processes, args.process_id
     if count is not None and not _number(count, 1):
-        problems.append(f"--num_processes: expected a whole number from 1, got {count!r}")
+        problems.append(f"--num-processes: expected a whole number from 1, got {count!r}")
     most = int(count) - 1 if _number(count, 1) else None
     if index is not None and not _number(index, 0, most):
         up_to = "" if most is None else f" to {most}"
-        problems.append(f"--process_id: expected a whole number from 0{up_to}, got {index!r}")
+        problems.append(f"--process-id: expected a whole number from 0{up_to}, got {index!r}")
     return (None, problems) if problems else (Place(args.coordinator, int(count), int(index)), [])
 
 
@@ -245,7 +245,7 @@ def _not_found(distributed: Distributed, place: Place | None) -> str:
     what = f"error: the processes did not find each other within {distributed.initialization_timeout_s} s; "
     if place:
         return what + (
-            f"start all {place.num_processes} of them, each with its own --process_id, and see that "
+            f"start all {place.num_processes} of them, each with its own --process-id, and see that "
             f"{place.coordinator} can be reached from here and that its port was free on that host"
         )
     return what + (

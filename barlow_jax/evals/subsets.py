@@ -32,7 +32,7 @@ def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 def accuracy_by_fraction(
     labels: np.ndarray,
     fractions: Sequence[float],
-    subset_draws: int,
+    subset_repeats: int,
     measure: Callable[[np.ndarray, int], Mapping[str, float]],
 ) -> dict[str, dict[str, float]]:
     """What `measure(rows, draw)` gives, in percent, by fraction; below 1 the mean over fixed subsets.
@@ -40,13 +40,13 @@ def accuracy_by_fraction(
     Args:
       labels: `[N]` class of each training example.
       fractions: of the labels, each in 0..1.
-      subset_draws: how many subsets a fraction below 1 is the mean of.
+      subset_repeats: how many subsets a fraction below 1 is the mean of.
       measure: accuracies in 0..1 with the given rows of the training examples; and, as they are, the
         "iterations" and "gradient" of a solver.
     """
     results = {}
     for fraction in fractions:
-        draws = range(subset_draws if fraction < 1 else 1)
+        draws = range(subset_repeats if fraction < 1 else 1)
         scores = [measure(label_subset(labels, fraction, seed=draw), draw) for draw in draws]
         means = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
         results[f"{fraction:g}"] = {

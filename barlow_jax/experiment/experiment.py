@@ -16,7 +16,7 @@ from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Share
+from barlow_jax.data.sampler import EpochSampler, ProcessShard
 from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
@@ -24,7 +24,7 @@ from barlow_jax.experiment import encoders
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
 from barlow_jax.training.step import init_state
-from barlow_jax.types import Batch, FeatureTable, Reshard, Setup, TrainState
+from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
 
 # Whose features: those of the newest checkpoint, of the encoder before training, or the image itself.
 PRETRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels"
@@ -37,7 +37,7 @@ class Experiment:
     config: Config
     layout: Layout
     network: Network
-    share: Share
+    shard: ProcessShard
 
     @classmethod
     def of(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
@@ -53,30 +53,30 @@ class Experiment:
                 jnp.dtype(network.dtype).itemsize,
             )
         layout = Layout(mesh, projector, config.mesh.embeddings)
-        share = Share(jax.process_index(), jax.process_count())
-        return cls(config, layout, Network(config.network, layout.parallel_linear), share)
+        shard = ProcessShard(jax.process_index(), jax.process_count())
+        return cls(config, layout, Network(config.network, layout.parallel_linear), shard)
 
-    def order(self, num_images: int) -> Order:
+    def sampler(self, num_images: int) -> EpochSampler:
         batch_size = self.config.train.batch_size
         if num_images < batch_size:  # known to validate() only where the data set was prepared before
             raise UserError(
                 f"config.train.batch_size: {num_images} images are fewer than one batch of {batch_size}"
             )
-        return Order(self.config.seed, num_images, batch_size)
+        return EpochSampler(self.config.seed, num_images, batch_size)
 
-    def num_steps(self, order: Order) -> int:
+    def num_steps(self, sampler: EpochSampler) -> int:
         """Updates of the whole schedule, cut at `train.max_steps`."""
-        steps = round(self.config.train.num_epochs * order.steps_per_epoch)
+        steps = round(self.config.train.num_epochs * sampler.steps_per_epoch)
         return min(steps, self.config.train.max_steps or steps)
 
-    def step_parts(self, order: Order) -> dict[str, Any]:
+    def step_parts(self, sampler: EpochSampler) -> dict[str, Any]:
         """What `step.compile_step` puts together."""
         config = self.config
-        rates = optim.learning_rates(config, order.steps_per_epoch)
+        rates = optim.learning_rates(config, sampler.steps_per_epoch)
         return {
             "network": self.network,
             "objective": objectives.make(
-                config.objective, setup_of(config, order.steps_per_epoch, self.layout.reshard)
+                config.objective, run_info(config, sampler.steps_per_epoch, self.layout.reshard)
             ),
             "optimizer": optim.make(config.optim, rates),
             "normalize": partial(normalize_views, recipe=config.recipe),
@@ -89,14 +89,14 @@ class Experiment:
         """`decoded images -> views`, the accelerator's."""
         return partial(augment, recipe=recipe, size=self.config.data.image_size, seed=self.config.seed)
 
-    def init(self, order: Order) -> Callable[[jax.Array], TrainState]:
+    def init(self, sampler: EpochSampler) -> Callable[[jax.Array], TrainState]:
         """The jitted `key -> TrainState`, laid out on the mesh."""
-        return self.run_once(init_of(self.step_parts(order)))
+        return self.run_once(init_of(self.step_parts(sampler)))
 
     def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
         batch_size = self.config.eval_batch_size
         return source.eval_batches(
-            self.config.data, batch_size=batch_size, share=self.share, examples=examples
+            self.config.data, batch_size=batch_size, shard=self.shard, examples=examples
         )
 
     def encoder(self, place: pathlib.Path, kind: str) -> tuple[features.Encode, int]:
@@ -136,7 +136,7 @@ class Experiment:
     def _table(self, encode: features.Encode, split: str) -> FeatureTable:
         source = splits.open_split(self.config.data, split)
         table = features.extract(encode, self.eval_batches(source), self.layout)
-        return table._replace(broken=source.num_examples - len(table.index))
+        return table._replace(decode_failures=source.num_examples - len(table.index))
 
     def run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """`key -> state`, jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
@@ -145,9 +145,9 @@ class Experiment:
         return jax.jit(function, out_shardings=shardings, compiler_options=fast)
 
 
-def setup_of(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> Setup:
+def run_info(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> RunInfo:
     """What the method is told of the run."""
-    return Setup(
+    return RunInfo(
         views=config.views,
         width=(0, *config.network.projector)[-1],
         batch_size=config.train.batch_size,
@@ -162,6 +162,6 @@ def init_of(parts: Mapping[str, Any]) -> Callable[[jax.Array], TrainState]:
     return partial(init_state, **{name: parts[name] for name in ("network", "objective", "optimizer")})
 
 
-def broken_images(train: int, test: int) -> dict[str, dict[str, int]]:
+def decode_failure_counts(train: int, test: int) -> dict[str, dict[str, int]]:
     """What the results of an evaluation say of the images that could not be decoded; nothing of none."""
-    return {"broken_images": {"train": train, "test": test}} if train or test else {}
+    return {"decode_failures": {"train": train, "test": test}} if train or test else {}

@@ -14,15 +14,15 @@ from barlow_jax import optim
 from barlow_jax.checkpoints.restoring import Checkpoints
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed import processes
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.training import preemption
-from barlow_jax.training.collapse_warning import Collapse
+from barlow_jax.training.collapse_warning import CollapseWarner
 from barlow_jax.training.loop import Hook, every
-from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import FeatureTable, Metrics, TrainState
 from barlow_jax.workdir.metrics import MetricsWriter, Progress
@@ -36,7 +36,7 @@ class Run:
     workdir: pathlib.Path
     experiment: Experiment
     source: splits.Split
-    order: Order
+    sampler: EpochSampler
     num_steps: int  # updates when the run is done
     first_step: int  # updates done before this start
     checkpoints: Checkpoints
@@ -45,12 +45,12 @@ class Run:
 
     def every_epochs(self, epochs: float, hook: Hook) -> Hook:
         """The hook after so many epochs each, and at the end."""
-        return every(steps_of(self.order, epochs), hook, last=self.num_steps)
+        return every(steps_of(self.sampler, epochs), hook, last=self.num_steps)
 
 
-def steps_of(order: Order, epochs: float) -> int:
+def steps_of(sampler: EpochSampler, epochs: float) -> int:
     """The nearest number of steps, one at least."""
-    return max(1, round(epochs * order.steps_per_epoch))
+    return max(1, round(epochs * sampler.steps_per_epoch))
 
 
 def monitor(run: Run) -> list[Hook]:
@@ -90,19 +90,19 @@ def log(run: Run, progress: Progress) -> Hook:
     return every(run.experiment.config.train.log_every_steps, hook, last=run.num_steps)
 
 
-def progress(run: Run, feed: Feed) -> Progress:
+def progress(run: Run, feed: DevicePrefetcher) -> Progress:
     """What `log` writes and shows."""
-    rates = optim.learning_rates(run.experiment.config, run.order.steps_per_epoch)
+    rates = optim.learning_rates(run.experiment.config, run.sampler.steps_per_epoch)
     return Progress(
         run.writer,
         first_step=run.first_step,
         num_steps=run.num_steps,
-        batch_size=run.order.batch_size,
-        steps_per_epoch=run.order.steps_per_epoch,
+        batch_size=run.sampler.batch_size,
+        steps_per_epoch=run.sampler.steps_per_epoch,
         waited=lambda: feed.waited,
         rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
-        broken=run.source.broken.met_before,
-        signs=Collapse(run.experiment.config, run.order.steps_per_epoch),
+        decode_failures=run.source.decode_failures.met_before,
+        signs=CollapseWarner(run.experiment.config, run.sampler.steps_per_epoch),
     )
 
 

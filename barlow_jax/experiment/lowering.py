@@ -11,17 +11,17 @@ from barlow_jax import objectives
 from barlow_jax.config.recipe import SECOND
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
-from barlow_jax.data.sampler import Order
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.experiment.experiment import Experiment, init_of, setup_of
+from barlow_jax.experiment.experiment import Experiment, init_of, run_info
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
 from barlow_jax.training.step import compile_step
-from barlow_jax.types import Batch, Context, Outputs, TrainState
+from barlow_jax.types import Batch, LossContext, Outputs, TrainState
 
 
-def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
+def lower(experiment: Experiment, sampler: EpochSampler, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
     """The program and the state that it carries (shapes and shardings; None for the loss).
 
     Args:
@@ -35,7 +35,7 @@ def lower(experiment: Experiment, order: Order, part: str) -> tuple[jax.stages.L
         raise UserError(f"--part {part}: {config.objective.name} has no projector; plan its step")
     if part == "loss":
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
-    rows, parts, layout = order.batch_size, experiment.step_parts(order), experiment.layout
+    rows, parts, layout = sampler.batch_size, experiment.step_parts(sampler), experiment.layout
     sides = {name: view.pixels(config.data.image_size) for name, view in config.recipe.views.items()}
     views = {name: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8) for name, side in sides.items()}
     captions = jax.ShapeDtypeStruct((rows, config.data.caption_words), jnp.int32)
@@ -77,12 +77,12 @@ def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
 
 def jit_loss(config: Config, layout: Layout) -> Callable:
     """`embeddings -> (loss, gradients)`, both laid out by rows."""
-    objective = objectives.make(config.objective, setup_of(config, reshard=layout.reshard))
+    objective = objectives.make(config.objective, run_info(config, reshard=layout.reshard))
     if objective.target or config.network.prototypes or not config.network.projector:
         raise UserError(
             f"the loss of {config.objective.name} is no function of embeddings alone: plan its step (--part step)"
         )
-    context = Context(jnp.zeros([config.train.batch_size], jnp.int32), key=jax.random.key(0))
+    context = LossContext(jnp.zeros([config.train.batch_size], jnp.int32), key=jax.random.key(0))
 
     def loss(embeddings):
         nothing = jnp.zeros([config.train.batch_size, 0])

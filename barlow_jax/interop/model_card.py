@@ -21,7 +21,7 @@ _UNNAMED = ("folder", "arrays")  # whose images only the owner knows
 # Keys that make another encoder, and of these some that do not, or that name somebody's folders.
 _RECIPE = ("seed", "data.", "recipe.", "network.", "objective.", "optim.", "train.")
 _NO_RECIPE = (
-    "data.data_dir", "data.threads", "data.prefetch", "data.cache", "data.max_broken", "train.log_every_steps",
+    "data.data_dir", "data.threads", "data.prefetch", "data.cache", "data.max_decode_failures", "train.log_every_steps",
     "train.max_skipped", "train.compilation_cache", "network.remat",
 )  # fmt: skip
 

@@ -3,10 +3,10 @@
 import importlib
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.types import Objective, Setup
+from barlow_jax.types import Objective, RunInfo
 
 
-def make(config: config_lib.Objective, setup: Setup = Setup()) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo = RunInfo()) -> Objective:
     """The method that a config names.
 
     Raises:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from barlow_jax.config import schema as config_lib
 from barlow_jax.losses import variants
 from barlow_jax.losses.correlation import Form, off_diagonal_energy, resolve_form
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard, Setup
+from barlow_jax.types import LossContext, Metrics, Objective, Outputs, Reshard, RunInfo
 
 # Squares in float32 end at 1e19, and the gradient of 1 / sqrt(variance), a third power, at 1e12. A power of
 # two moves both up and changes no digit.
@@ -145,7 +145,7 @@ def barlow_twins_loss(
     return terms.invariance + off_diagonal_weight * terms.redundancy
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over views a and b, with metrics that can be compared between widths.
 
     Where there is a predictor it is on view a, and a stop-gradient is on view b (table 6).
@@ -153,7 +153,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
 
     settings = config.barlow_twins
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         del context
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction

@@ -22,7 +22,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses import health
 from barlow_jax.losses.regularization import regularization
 from barlow_jax.losses.sphere import unit_rows
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup, Target
+from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo, Target
 
 
 def byol_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -59,7 +59,7 @@ def cosine_momentum(start: float, num_steps: int) -> Callable[[jax.Array], jax.A
     return momentum
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over views a and b."""
     settings = config.byol
     moving = settings.target_momentum > 0
@@ -67,7 +67,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         Target(cosine_momentum(settings.target_momentum, setup.num_steps), ("a", "b")) if moving else None
     )
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         pair = [outputs[name].embedding for name in "ab"]
         predictions = [
             outputs[name].embedding if outputs[name].prediction is None else outputs[name].prediction

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import optax
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup
+from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over view a and its labels, which must lie in 0..C-1."""
     del setup
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         logits = outputs["a"].logits
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, context.labels)
         value = config.scale * jnp.mean(losses)

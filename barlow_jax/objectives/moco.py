@@ -24,7 +24,7 @@ from barlow_jax.losses import health
 from barlow_jax.losses.contrast import Contrast, info_nce, similarities
 from barlow_jax.losses.queue import check_size, push
 from barlow_jax.losses.sphere import unit_rows
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup, Target
+from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo, Target
 
 
 def queue_loss(
@@ -59,7 +59,7 @@ def queue_loss(
     return info_nce(positive, similarities(q, queue, operand_dtype) / temperature)
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective: queries of view a, keys of view b. Its memory is {"queue": `[K, D]` unit rows, newest first}.
 
     Raises:
@@ -68,7 +68,7 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
     settings = config.moco
     check_size("config.objective.moco.queue_size", settings.queue_size, setup.batch_size)
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         queries, keys = outputs["a"].embedding, unit_rows(context.targets["b"].embedding)
         operand_dtype = jnp.dtype(config.operand_dtype)
         contrast = queue_loss(

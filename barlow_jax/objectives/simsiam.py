@@ -17,7 +17,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses import health
 from barlow_jax.losses.regularization import regularization
 from barlow_jax.losses.sphere import cosines
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Setup
+from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo
 
 
 def simsiam_loss(p_a: jax.Array, p_b: jax.Array, z_a: jax.Array, z_b: jax.Array) -> jax.Array:
@@ -46,11 +46,11 @@ def simsiam_loss(p_a: jax.Array, p_b: jax.Array, z_a: jax.Array, z_b: jax.Array)
     return -(jnp.mean(cosines(p_a, z_b)) + jnp.mean(cosines(p_b, z_a))) / 2
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over views a and b."""
     settings = config.simsiam
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         del context
         pair = [outputs[name].embedding for name in "ab"]
         distance = simsiam_loss(*(outputs[name].prediction for name in "ab"), *pair)

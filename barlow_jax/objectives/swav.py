@@ -26,7 +26,7 @@ from barlow_jax.losses.contrast import similarities
 from barlow_jax.losses.queue import check_size, push
 from barlow_jax.losses.sinkhorn import sinkhorn_codes
 from barlow_jax.losses.sphere import unit_rows
-from barlow_jax.types import Context, Grouping, Metrics, Objective, Outputs, Setup
+from barlow_jax.types import LossContext, Grouping, Metrics, Objective, Outputs, RunInfo
 
 FULL_VIEWS = ("a", "b")
 
@@ -56,7 +56,7 @@ def swav_loss(
     return jnp.mean(jnp.stack(terms))
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over all views. Its memory is the queue of each full view, `[Q, D]` unit rows, newest first.
 
     Raises:
@@ -70,21 +70,21 @@ def make(config: config_lib.Objective, setup: Setup) -> Objective:
         for epochs in (settings.queue_from_epoch, settings.freeze_prototypes_epochs)
     )
 
-    def scores_of(output: Outputs, context: Context) -> jax.Array:
+    def scores_of(output: Outputs, context: LossContext) -> jax.Array:
         """Of one view; while prototypes are frozen, with those that have no gradient."""
         if not settings.freeze_prototypes_epochs:
             return output.scores
         frozen = similarities(unit_rows(output.embedding), context.prototypes.T)
         return jnp.where(context.step < frozen_until, frozen, output.scores)
 
-    def code_of(scores: jax.Array, queue: jax.Array | None, context: Context) -> jax.Array:
+    def code_of(scores: jax.Array, queue: jax.Array | None, context: LossContext) -> jax.Array:
         others = None if queue is None else similarities(queue, context.prototypes.T)
         return sinkhorn_codes(
             scores, others, epsilon=settings.epsilon, iterations=settings.sinkhorn_iterations,
             count_others=True if queue is None else jnp.any(queue[-1] != 0),
         )  # fmt: skip
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         scores = {name: scores_of(outputs[name], context) for name in setup.views}
         codes = {name: code_of(scores[name], memory.get(name), context) for name in FULL_VIEWS}
         value = config.scale * swav_loss(scores, codes, temperature=settings.temperature)

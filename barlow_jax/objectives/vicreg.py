@@ -5,7 +5,7 @@ Equation 6 with the coefficients of the official code:
     s(Z, Z') = 1/(N D) sum_bi (z_bi - z'_bi)^2
     L = lambda s(Z, Z')  +  mu f [v(Z) + v(Z')]  +  nu [c(Z) + c(Z')]
 
-v and c are in `terms/covariance.py`. Code and paper differ twice: the code halves the variance terms (f = 1/2,
+v and c are in `losses/covariance.py`. Code and paper differ twice: the code halves the variance terms (f = 1/2,
 the mean of both views; "paper" is f = 1), and it averages s over features, where equation 5 divides by N alone.
 Here s is the code's in either case.
 """
@@ -20,7 +20,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.correlation import Form
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.losses.health import spread
-from barlow_jax.types import Context, Metrics, Objective, Outputs, Reshard, Setup
+from barlow_jax.types import LossContext, Metrics, Objective, Outputs, Reshard, RunInfo
 
 _FACTORS = {"code": 0.5, "paper": 1.0}
 
@@ -116,12 +116,12 @@ def vicreg_loss(
     )
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over views a and b. Metrics: the three terms, and the root mean square of the covariances of
     different features, which can be compared between widths as it is."""
     settings = config.vicreg
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         del context
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         terms = vicreg_terms(

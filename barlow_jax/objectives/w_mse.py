@@ -2,7 +2,7 @@
 
 Equation 6 and algorithm 1, with d views, as the official code has them:
 
-    z_i = L_i^-1 (v_i - mu_i)                  each view over its own random sub-batch (`terms/whitening.py`)
+    z_i = L_i^-1 (v_i - mu_i)                  each view over its own random sub-batch (`losses/whitening.py`)
     L   = 2 / (d (d - 1)) sum_{i < j} mean_b (2 - 2 cos(z_bi, z_bj))
 
 The sub-batches of all views are those of one permutation of the batch, anew each iteration, over which the loss
@@ -24,7 +24,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 from barlow_jax.losses.health import spread
 from barlow_jax.losses.whitening import whiten
-from barlow_jax.types import Context, Grouping, Metrics, Objective, Outputs, Setup
+from barlow_jax.types import LossContext, Grouping, Metrics, Objective, Outputs, RunInfo
 
 
 class Terms(NamedTuple):
@@ -96,12 +96,12 @@ def w_mse_loss(
     return _loss(terms)
 
 
-def make(config: config_lib.Objective, setup: Setup) -> Objective:
+def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over all views."""
     settings = config.w_mse
     _check(settings.sub_batch, settings.shrinkage, setup)
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: Context) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
         embeddings = [outputs[view].embedding for view in setup.views]
         terms = w_mse_terms(
             embeddings, context.key, sub_batch=settings.sub_batch, iterations=settings.iterations,
@@ -117,7 +117,7 @@ def _loss(terms: Terms) -> jax.Array:
     return jnp.where(terms.smallest_pivot > 0, 2 - 2 * terms.cosine, jnp.inf)
 
 
-def _check(sub_batch: int, shrinkage: float, setup: Setup) -> None:
+def _check(sub_batch: int, shrinkage: float, setup: RunInfo) -> None:
     key, batch_size = "config.objective.w_mse.sub_batch", setup.batch_size
     if batch_size % sub_batch:
         raise UserError(

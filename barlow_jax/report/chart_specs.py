@@ -75,16 +75,16 @@ SPEED = (
         "Flat after the first row, which has the compilation.",
     ),
     Panel(
-        "Waiting for data", "share of the time, %", {"data_wait_share": "waiting"},
+        "Waiting for data", "share of the time, %", {"data_wait_fraction": "waiting"},
         f"Below {diagnostics.WAIT_SHARE:.0%} (dashed); above it the data set the pace.",
         factor=100, threshold=100 * diagnostics.WAIT_SHARE,
     ),
     Panel(
-        "Broken images", "images so far", {"broken_images": "broken"},
+        "Broken images", "images so far", {"decode_failures": "broken"},
         "None, or few: images that could not be decoded.",
     ),
 )  # fmt: skip
-ONLY_WHERE_ANY = ("skipped_steps", "broken_images")  # elsewhere a line at 0 says less than the summary
+ONLY_WHERE_ANY = ("skipped_steps", "decode_failures")  # elsewhere a line at 0 says less than the summary
 
 
 def groups(names: list[str]) -> dict[str, tuple[Panel, ...]]:

@@ -69,5 +69,5 @@ def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
     if cost.price is not None:
         told.append(f"Price: {cost.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour.")
     elif cost.chip_hours is not None:
-        told.append("The price is shown with --chip_hour_price.")
+        told.append("The price is shown with --chip-hour-price.")
     return told

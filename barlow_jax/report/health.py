@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from barlow_jax.report import formatting, series
-from barlow_jax.report.schema import Look, Run
+from barlow_jax.report.schema import ModelInspection, Run
 from barlow_jax.training import diagnostics
 
 GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
@@ -23,7 +23,7 @@ class Check(NamedTuple):
     words: str
 
 
-def checks(run: Run, look: Look | None = None) -> list[Check]:
+def checks(run: Run, look: ModelInspection | None = None) -> list[Check]:
     return [
         _state(run), _loss(run), *_embeddings(run), *_ranks(look), *_skipped(run), *_broken(run), *_waiting(run),
     ]  # fmt: skip
@@ -112,10 +112,10 @@ def _views(row: dict[str, float], there: dict, lasts: bool) -> Check:
     return Check(GOOD, f"Views agree, and features differ: {told}.")
 
 
-def _ranks(look: Look | None) -> Iterator[Check]:
-    if look is None or not look.moments:
+def _ranks(look: ModelInspection | None) -> Iterator[Check]:
+    if look is None or not look.snapshots:
         return
-    last, told = look.moments[-1], []
+    last, told = look.snapshots[-1], []
     for what in ("representation", "embedding"):
         rank, spectrum = getattr(last, f"{what}_rank"), getattr(last, f"{what}_spectrum")
         if rank is not None and spectrum is not None:
@@ -126,7 +126,7 @@ def _ranks(look: Look | None) -> Iterator[Check]:
 
 def _collapsed(run: Run, row: dict) -> dict[str, tuple[str, float]]:
     config, group = run.config, "objective.barlow_twins"
-    seen_by = diagnostics.Collapse.of(
+    seen_by = diagnostics.CollapseCriteria.of(
         config.get("objective.name", ""),
         config.get(f"{group}.normalization", "batch"),
         config.get(f"{group}.temperature"),
@@ -145,10 +145,10 @@ def _skipped(run: Run) -> Iterator[Check]:
 
 
 def _broken(run: Run) -> Iterator[Check]:
-    number = _last(run, "broken_images")
+    number = _last(run, "decode_failures")
     if number:
         yield Check(
-            LOOK, f"{formatting.count(number, 'image')} could not be decoded (the files broken_images*.jsonl)."
+            LOOK, f"{formatting.count(number, 'image')} could not be decoded (the files decode_failures*.jsonl)."
         )
     elif number == 0:
         yield Check(GOOD, "No broken image was met.")
@@ -161,7 +161,7 @@ def _last(run: Run, name: str) -> int | None:
 
 
 def _waiting(run: Run) -> Iterator[Check]:
-    shares = series.of(run, "data_wait_share").finite[1:]  # the first has the start of the pipeline
+    shares = series.of(run, "data_wait_fraction").finite[1:]  # the first has the start of the pipeline
     if len(shares):
         share = float(np.median(shares))
         slow = share > diagnostics.WAIT_SHARE

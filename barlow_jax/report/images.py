@@ -2,10 +2,10 @@
 
 from barlow_jax.report import pictures
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
-from barlow_jax.report.schema import Look, Neighbours
+from barlow_jax.report.schema import ModelInspection, Neighbours
 
 
-def views(look: Look | None, why_not: str) -> Section:
+def views(look: ModelInspection | None, why_not: str) -> Section:
     title = "What it was given: two views of an image"
     if look is None or not look.views:
         return Section("views", title, paragraph(why_not if look is None else "There are no views to show."))
@@ -25,7 +25,7 @@ def views(look: Look | None, why_not: str) -> Section:
     return Section("views", title, joined([paragraph(words), element("div", *cards, class_="cards")]))
 
 
-def neighbours(look: Look | None, why_not: str) -> Section:
+def neighbours(look: ModelInspection | None, why_not: str) -> Section:
     """Rows of a test image and what is nearest to it."""
     title = "What it takes for alike: nearest neighbours"
     it = look.neighbours if look else None

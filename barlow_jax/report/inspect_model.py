@@ -10,12 +10,12 @@ from barlow_jax.checkpoints.restoring import newest_step
 from barlow_jax.commands import show_views
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Share
+from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import PRETRAINED, Experiment
-from barlow_jax.report.schema import Look, Map, Neighbours
-from barlow_jax.report.snapshots import moments, say
+from barlow_jax.report.schema import ModelInspection, Map, Neighbours
+from barlow_jax.report.snapshots import snapshots, say
 from barlow_jax.types import Batch, FeatureTable
 
 MOST_TRAIN, MOST_TEST = 10_000, 2_000  # images that neighbours are looked for in, and that are on the maps
@@ -23,7 +23,7 @@ _ROWS, _QUERIES, _NEIGHBOURS = 6, 8, 5
 _VIEW_PIXELS, _NEIGHBOUR_PIXELS, _MAP_PIXELS = 96, 64, 32  # a side, at most
 
 
-def look(experiment: Experiment, workdir: pathlib.Path, *, images: int = 512) -> Look | None:
+def inspect_model(experiment: Experiment, workdir: pathlib.Path, *, images: int = 512) -> ModelInspection | None:
     """Of a run whose checkpoints are there; they stay as they are, so that a run which goes on can be looked at.
 
     Everything is drawn by the run's seed or a fixed one: the same files give the same look.
@@ -50,8 +50,8 @@ def look(experiment: Experiment, workdir: pathlib.Path, *, images: int = 512) ->
         config, source, min(_ROWS, source.num_examples), places=(config.data.augment_on,)
     )
     neighbours, maps = _pictures(experiment, workdir, source, test)
-    return Look(
-        moments=moments(experiment, workdir, source, images),
+    return ModelInspection(
+        snapshots=snapshots(experiment, workdir, source, images),
         views={name: thumbnails(column, _VIEW_PIXELS) for name, column in sheet.items()},
         neighbours=neighbours,
         maps=maps,
@@ -103,9 +103,9 @@ def maps(representations: np.ndarray, labels: np.ndarray, small: np.ndarray) -> 
     if len(representations) < 3:
         return []
     pca = PCA(2, svd_solver="covariance_eigh").fit(representations.astype(np.float64))
-    share = float(np.sum(pca.explained_variance_ratio_))
+    shard = float(np.sum(pca.explained_variance_ratio_))
     points = pca.transform(representations.astype(np.float64))
-    made = [Map(f"PCA, {share:.0%} of the variance", points, labels, small)]
+    made = [Map(f"PCA, {shard:.0%} of the variance", points, labels, small)]
     try:
         import umap
     except ImportError:
@@ -132,7 +132,7 @@ def _keeping(batches: Iterator[Batch], small: list[np.ndarray]) -> Iterator[Batc
 
 def _read(config: Config, split: splits.Split, index: np.ndarray) -> np.ndarray:
     """Images of a split at these places, small."""
-    batches = split.eval_batches(config.data, batch_size=len(index), share=Share(), examples=index)
+    batches = split.eval_batches(config.data, batch_size=len(index), shard=ProcessShard(), examples=index)
     (batch,) = batches
     return thumbnails(batch.views["eval"], _NEIGHBOUR_PIXELS)
 

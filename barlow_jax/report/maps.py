@@ -8,13 +8,13 @@ import numpy as np
 
 from barlow_jax.report import charts, pictures
 from barlow_jax.report.html import Html, Section, element, joined, paragraph, script
-from barlow_jax.report.schema import Look, Map
+from barlow_jax.report.schema import ModelInspection, Map
 
 _MOST_CLASSES = 10  # that have a colour of their own
 _OTHERS, _UNLABELLED = "others", "unlabelled"
 
 
-def section(look: Look | None, why_not: str) -> Section:
+def section(look: ModelInspection | None, why_not: str) -> Section:
     """Each map; thumbnails that several of them share are in the page once."""
     title = "A map of the test images"
     if look is None or not look.maps:

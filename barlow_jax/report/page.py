@@ -23,7 +23,7 @@ from barlow_jax.report import (
     summary,
 )
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
-from barlow_jax.report.schema import Look, Run
+from barlow_jax.report.schema import ModelInspection, Run
 
 # Nothing is fetched, whatever a name or a value in the page may be. Vega compiles its expressions.
 _POLICY = (
@@ -34,7 +34,7 @@ _MOST_NAMED = 4  # in the title
 
 def write(
     runs: Sequence[Run],
-    look: Look | None,
+    look: ModelInspection | None,
     out: pathlib.Path,
     *,
     chip_hour_price: float | None = None,
@@ -70,7 +70,7 @@ def write(
 
 
 def _sections(
-    runs: Sequence[Run], look: Look | None, chip_hour_price: float | None, why_not: str
+    runs: Sequence[Run], look: ModelInspection | None, chip_hour_price: float | None, why_not: str
 ) -> list[Section]:
     return [
         summary.section(runs, look, chip_hour_price),

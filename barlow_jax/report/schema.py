@@ -29,7 +29,7 @@ class Histogram(NamedTuple):
     counts: np.ndarray  # [n]
 
 
-class Moment(NamedTuple):
+class Snapshot(NamedTuple):
     """What the network makes of the two views of fixed images after so many steps. Where it has no projector there are
     no embeddings, and None stands for what is said of them."""
 
@@ -67,10 +67,10 @@ class Map(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class ModelInspection:
     """What one run's network makes of images."""
 
-    moments: Sequence[Moment]  # by step; the first is of the network before training
+    snapshots: Sequence[Snapshot]  # by step; the first is of the network before training
     views: Mapping[
         str, np.ndarray
     ]  # by the name of the column, [n, height, width, 3] uint8: originals, then views

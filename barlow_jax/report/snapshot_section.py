@@ -7,23 +7,23 @@ import numpy as np
 
 from barlow_jax.report import charts, formatting, pictures
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
-from barlow_jax.report.schema import Histogram, Look, Moment
+from barlow_jax.report.schema import Histogram, ModelInspection, Snapshot
 
 _MOST_POINTS = 200  # of a spectrum
 _LEAST_SHARE = 1e-7  # what float32 leaves of an eigenvalue that is 0
 
 
-def correlation(look: Look | None, why_not: str) -> Section:
+def correlation(look: ModelInspection | None, why_not: str) -> Section:
     """C as a heat map at every moment, and how its diagonal and the rest are spread."""
     title = "The cross-correlation matrix"
-    moments = [moment for moment in look.moments if moment.correlation is not None] if look else []
-    if not moments:
+    snapshots = [moment for moment in look.snapshots if moment.correlation is not None] if look else []
+    if not snapshots:
         return Section(
             "correlation", title, paragraph(why_not if look is None else "This run has no embeddings.")
         )
-    rows = len(moments[0].correlation)
+    rows = len(snapshots[0].correlation)
     cell = ""
-    if (size := moments[0].features_per_cell) > 1:
+    if (size := snapshots[0].features_per_cell) > 1:
         cell = (
             f" A cell is {size} {formatting.TIMES} {size} features, the root of the mean of their squares: it has no sign, "
             "and the line is paler than 1."
@@ -32,7 +32,7 @@ def correlation(look: Look | None, why_not: str) -> Section:
         element(
             "figure", pictures.heat_map(one.correlation, _of_matrix(one)), element("figcaption", _named(one)),
         )
-        for one in moments
+        for one in snapshots
     ]  # fmt: skip
     body = [
         paragraph(
@@ -45,27 +45,27 @@ def correlation(look: Look | None, why_not: str) -> Section:
         element("h3", "How its values are spread"),
         element(
             "div",
-            _histograms("On the diagonal", "The mass moves to 1.", moments, [m.diagonal for m in moments]),
+            _histograms("On the diagonal", "The mass moves to 1.", snapshots, [m.diagonal for m in snapshots]),
             _histograms("Off the diagonal", "The mass gathers around 0, and tails get short. Logarithmic.",
-                        moments, [m.off_diagonal for m in moments], logarithmic=True),
+                        snapshots, [m.off_diagonal for m in snapshots], logarithmic=True),
             class_="grid wide",
         ),
     ]  # fmt: skip
     return Section("correlation", title, joined(body))
 
 
-def spectra(look: Look | None, why_not: str) -> Section:
+def spectra(look: ModelInspection | None, why_not: str) -> Section:
     """Shares of the variance by direction, and effective ranks."""
     title = "How many directions it uses"
-    if look is None or not look.moments:
+    if look is None or not look.snapshots:
         return Section("spectra", title, paragraph(why_not))
     drawn = [
-        element("div", element("h3", name), _spectrum(name, moments, [getattr(m, field) for m in moments]))
+        element("div", element("h3", name), _spectrum(name, snapshots, [getattr(m, field) for m in snapshots]))
         for name, field in (
             ("Representations", "representation_spectrum"),
             ("Embeddings", "embedding_spectrum"),
         )
-        if (moments := [m for m in look.moments if getattr(m, field) is not None])
+        if (snapshots := [m for m in look.snapshots if getattr(m, field) is not None])
     ]
     body = [
         paragraph(
@@ -75,7 +75,7 @@ def spectra(look: Look | None, why_not: str) -> Section:
         ),
         element("div", *drawn, class_="grid wide"),
         element("h3", "Effective ranks"),
-        _ranks(look.moments),
+        _ranks(look.snapshots),
     ]
     return Section("spectra", title, joined(body))
 
@@ -83,12 +83,12 @@ def spectra(look: Look | None, why_not: str) -> Section:
 def _histograms(
     title: str,
     note: str,
-    moments: Sequence[Moment],
+    snapshots: Sequence[Snapshot],
     histograms: Sequence[Histogram],
     logarithmic: bool = False,
 ) -> Html:
     rows = [
-        row for one, histogram in zip(moments, histograms, strict=True) for row in _stairs(one, histogram)
+        row for one, histogram in zip(snapshots, histograms, strict=True) for row in _stairs(one, histogram)
     ]
     scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale(zero=True)
     chart = alt.Chart(charts.data(rows)).mark_line(interpolate="step-after", strokeWidth=2, clip=True)
@@ -101,10 +101,10 @@ def _histograms(
             alt.Tooltip("count:Q"),
         ],
     )
-    means = zip(moments, map(_mean, histograms), strict=True)
+    means = zip(snapshots, map(_mean, histograms), strict=True)
     told = "; ".join(f"{_named(moment)}: mean {mean:.2f}" for moment, mean in means)
     return element(
-        "div", element("h4", title), charts.figure(_by_moment(chart, moments), f"{title}. {told}", note)
+        "div", element("h4", title), charts.figure(_by_moment(chart, snapshots), f"{title}. {told}", note)
     )
 
 
@@ -114,16 +114,16 @@ def _mean(histogram: Histogram) -> float:
     return float(np.sum(middles * histogram.counts) / max(1, histogram.counts.sum()))
 
 
-def _stairs(moment: Moment, histogram: Histogram) -> Iterator[dict]:
+def _stairs(moment: Snapshot, histogram: Histogram) -> Iterator[dict]:
     """Of an empty bin there is nothing on a logarithmic axis: half a count is below it."""
     for edge, count in zip(histogram.edges, [*histogram.counts, 0], strict=True):
         yield {"step": _named(moment), "value": edge, "count": max(count, 0.5)}
 
 
-def _spectrum(name: str, moments: Sequence[Moment], spectra: Sequence[np.ndarray]) -> Html:
+def _spectrum(name: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.ndarray]) -> Html:
     rows = [
         {"step": _named(one), "direction": place + 1, "share": shares[place]}
-        for one, shares in zip(moments, spectra, strict=True)
+        for one, shares in zip(snapshots, spectra, strict=True)
         for place in np.unique(np.geomspace(1, len(shares), _MOST_POINTS).round().astype(int)) - 1
         if shares[place] > _LEAST_SHARE
     ]
@@ -132,15 +132,15 @@ def _spectrum(name: str, moments: Sequence[Moment], spectra: Sequence[np.ndarray
         y=alt.Y("share:Q", title="share of the variance", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)),
         tooltip=[alt.Tooltip("step:N"), alt.Tooltip("direction:Q"), alt.Tooltip("share:Q", format=".2e")],
     )  # fmt: skip
-    told = "; ".join(f"{_named(m)}: the first has {s[0]:.0%}" for m, s in zip(moments, spectra, strict=True))
+    told = "; ".join(f"{_named(m)}: the first has {s[0]:.0%}" for m, s in zip(snapshots, spectra, strict=True))
     return charts.figure(
-        _by_moment(chart, moments).add_params(charts.zoom()), f"Spectrum of the {name.lower()}. {told}"
+        _by_moment(chart, snapshots).add_params(charts.zoom()), f"Spectrum of the {name.lower()}. {told}"
     )
 
 
-def _by_moment(chart: alt.Chart, moments: Sequence[Moment]) -> alt.Chart:
+def _by_moment(chart: alt.Chart, snapshots: Sequence[Snapshot]) -> alt.Chart:
     """The later the stronger; a click in the legend picks one."""
-    names = [_named(one) for one in moments]
+    names = [_named(one) for one in snapshots]
     picked = alt.selection_point(fields=["step"], bind="legend")
     return chart.encode(
         color=alt.Color("step:N", title=None, scale=charts.scale(names, charts.ramp(len(names)))),
@@ -148,9 +148,9 @@ def _by_moment(chart: alt.Chart, moments: Sequence[Moment]) -> alt.Chart:
     ).add_params(picked)
 
 
-def _ranks(moments: Sequence[Moment]) -> Html:
+def _ranks(snapshots: Sequence[Snapshot]) -> Html:
     rows = []
-    for one in moments:
+    for one in snapshots:
         for what in ("representation", "embedding"):
             rank, spectrum = getattr(one, f"{what}_rank"), getattr(one, f"{what}_spectrum")
             if rank is not None and spectrum is not None:
@@ -166,10 +166,10 @@ def _ranks(moments: Sequence[Moment]) -> Html:
     return charts.figure(chart, "Effective ranks. " + "; ".join(told), height=200)
 
 
-def _of_matrix(moment: Moment) -> str:
+def _of_matrix(moment: Snapshot) -> str:
     diagonal = formatting.number(_mean(moment.diagonal), 2)
     return f"Cross-correlation matrix, {_named(moment)}: its diagonal's mean is {diagonal}"
 
 
-def _named(moment: Moment) -> str:
+def _named(moment: Snapshot) -> str:
     return f"step {moment.step:,}" if moment.step else "before training"

@@ -17,13 +17,13 @@ from barlow_jax.checkpoints.verification import unreadable
 from barlow_jax.config.recipe import SECOND, Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import features
 from barlow_jax.evals.correlation import correlate
 from barlow_jax.evals.spectrum import spectrum
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.report.schema import Moment
+from barlow_jax.report.schema import Snapshot
 from barlow_jax.types import Batch
 from barlow_jax.workdir import saved_run
 
@@ -33,7 +33,7 @@ _AT_A_TIME = 128  # views
 _ATTEMPTS = 3  # to read checkpoints of a run that removes them meanwhile
 
 
-def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int) -> list[Moment]:
+def snapshots(experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int) -> list[Snapshot]:
     """Before training and at up to five checkpoints, evenly spread, the newest good one among them.
 
     None where no checkpoint holds the whole network, as in a folder of an encoder alone.
@@ -42,7 +42,7 @@ def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split,
     measure = Measure(experiment)
     init = experiment.run_once(experiment.network.init)
     abstract = jax.eval_shape(init, jax.random.key(0))
-    found: list[Moment] = []
+    found: list[Snapshot] = []
     tried: set[int] = set()
     for _ in range(_ATTEMPTS):
         there = set(saved_run.checkpoint_steps(workdir))
@@ -59,8 +59,8 @@ def moments(experiment: Experiment, workdir: pathlib.Path, source: splits.Split,
 
 
 def _of_checkpoints(
-    layout: Layout, workdir: pathlib.Path, abstract: tuple[Any, Any], measure: Callable[..., Moment]
-) -> list[Moment]:
+    layout: Layout, workdir: pathlib.Path, abstract: tuple[Any, Any], measure: Callable[..., Snapshot]
+) -> list[Snapshot]:
     """Those that `measure` makes of a step, parameters and statistics."""
     found = []
     with open_checkpoints(workdir, read_only=True) as checkpoints:
@@ -116,12 +116,12 @@ def make_views(experiment: Experiment, source: splits.Split, images: int) -> dic
     """
     config, number = experiment.config, min(images, source.num_examples)
     steps = -(-number // _AT_A_TIME)
-    order = Order(config.seed, source.num_examples, number // steps)
+    sampler = EpochSampler(config.seed, source.num_examples, number // steps)
     data, recipe = dataclasses.replace(config.data, cache="none"), pair(config)
     augment = jax.jit(experiment.augment(recipe)) if data.augment_on == "device" else lambda decoded: decoded
     made = [
         jax.device_get(augment(batch.views))
-        for batch in source.train_batches(data, recipe.views, Window(order, 0, steps))
+        for batch in source.train_batches(data, recipe.views, SampleRange(sampler, 0, steps))
     ]
     return {name: np.concatenate([views[name] for views in made]) for name in (FIRST, SECOND)}
 
@@ -133,16 +133,16 @@ class Measure:
         self._experiment = experiment
         self._jitted: dict[Any, Callable[..., jax.Array]] = {}
 
-    def __call__(self, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]) -> Moment:
+    def __call__(self, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]) -> Snapshot:
         """By view a and b; the spectra are those of view a."""
         representation, z_a = self.outputs(params, batch_stats, FIRST, views[FIRST])
         of_representations = spectrum(representation)
         if not z_a.size:
-            return Moment(step, None, 1, None, None, None, None, *of_representations)
+            return Snapshot(step, None, 1, None, None, None, None, *of_representations)
         _, z_b = self.outputs(params, batch_stats, SECOND, views[SECOND])
         c = correlate(z_a, z_b)
         matrix = c.cells, c.features_per_cell, c.diagonal, c.off_diagonal
-        return Moment(step, *matrix, *spectrum(z_a), *of_representations)
+        return Snapshot(step, *matrix, *spectrum(z_a), *of_representations)
 
     def outputs(
         self, params: Any, batch_stats: Any, name: str, rows: np.ndarray

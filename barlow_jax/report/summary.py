@@ -6,7 +6,7 @@ from barlow_jax.papers import published, tables
 from barlow_jax.report import cost, formatting, health, scores, series
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE, Check
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
-from barlow_jax.report.schema import Look, Run
+from barlow_jax.report.schema import ModelInspection, Run
 
 _SHOWN = {GOOD: ("✓", "good"), LOOK: ("!", "worth a look"), BAD: ("✗", "bad"), NONE: ("·", "to know")}
 _HEALTH = {GOOD: "Healthy", LOOK: "Worth a look", BAD: "Not healthy", NONE: "Not known yet"}
@@ -16,7 +16,7 @@ _VALUE = {
 }  # fmt: skip
 
 
-def section(runs: Sequence[Run], look: Look | None, chip_hour_price: float | None) -> Section:
+def section(runs: Sequence[Run], look: ModelInspection | None, chip_hour_price: float | None) -> Section:
     """Verdicts of each run; `look` is the first one's."""
     title = "In one minute"
     if len(runs) == 1:
@@ -76,7 +76,7 @@ def _published(run: Run) -> str:
     return f"{method} on {setting}: {'; '.join(told)}." if told else ""
 
 
-def _cards(run: Run, look: Look | None, chip_hour_price: float | None) -> Html:
+def _cards(run: Run, look: ModelInspection | None, chip_hour_price: float | None) -> Html:
     healthy, value, spent = health.checks(run, look), good(run), cost.of(run, chip_hour_price)
     sign = health.worst([check for check in healthy if check.sign != NONE]) if run.metrics else NONE
     goes_on = run.status is not None and run.status["state"] not in ("finished", "stopped")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from barlow_jax.data.padded_images import POSITION
-from barlow_jax.data.sampler import Window
+from barlow_jax.data.sampler import SampleRange
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     position: np.ndarray  # [B] uint32 global positions
 
 
-class Resident:
+class DeviceDataset:
     """All N examples of a split, whole on every device."""
 
     def __init__(self, decoded: Batch, layout: Layout):
@@ -38,10 +38,10 @@ class Resident:
             _gather, in_shardings=(layout.replicated, layout.batch), out_shardings=layout.batch
         )
 
-    def rows(self, window: Window, broken: Callable[[int, int], None]) -> Iterator[Rows]:
+    def rows(self, sample_range: SampleRange, decode_failures: Callable[[int, int], None]) -> Iterator[Rows]:
         """This process's rows, `[B / processes]`, of a window's steps.
 
-        As in a stream of batches, another image stands in for a broken one: `Window.stand_ins`.
+        As in a stream of batches, another image stands in for a broken one: `SampleRange.stand_ins`.
 
         Args:
           window: over all N examples.
@@ -50,12 +50,12 @@ class Resident:
         Raises:
           UserError: all that may stand in for an image are broken.
         """
-        for step in window.steps:
-            index, position = window.batch(step)
+        for step in sample_range.steps:
+            index, position = sample_range.batch(step)
             index = index.astype(np.int32)
             for row in np.flatnonzero(self._broken[index]):
-                broken(int(index[row]), step)
-                index[row] = self._stand_in(window.stand_ins(int(position[row])))
+                decode_failures(int(index[row]), step)
+                index[row] = self._stand_in(sample_range.stand_ins(int(position[row])))
             yield Rows(index, position.astype(np.uint32))
 
     def _stand_in(self, draws: np.ndarray) -> int:

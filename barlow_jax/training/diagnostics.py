@@ -21,14 +21,14 @@ SPREAD, DIAGONAL, RATIO = 0.05, 0.1, 0.9
 WAIT_SHARE = 0.05
 
 
-class Collapse(NamedTuple):
+class CollapseCriteria(NamedTuple):
     """What the embeddings of a method can be seen to collapse by."""
 
     correlations: bool  # C has a diagonal that is 1 where the views agree
     lengths: bool  # the loss changes with the length of the embeddings
 
     @classmethod
-    def of(cls, objective: str, normalization: str, temperature: float | None) -> "Collapse":
+    def of(cls, objective: str, normalization: str, temperature: float | None) -> "CollapseCriteria":
         """Args: the method's name, and Barlow Twins' two settings under which C is a covariance, or its sums are
         entropies."""
         twins = objective == "barlow_twins" and normalization == "batch" and temperature is None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.types import Batch, Metrics, TrainState
 
 # Called after every step with the number of updates done, the new state and the step's metrics.
@@ -14,7 +14,7 @@ Hook = Callable[[int, TrainState, Metrics], None]
 def fit(
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
     state: TrainState,
-    feed: Feed,
+    feed: DevicePrefetcher,
     *,
     num_steps: int,
     hooks: Sequence[Hook] = (),

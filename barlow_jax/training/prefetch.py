@@ -13,7 +13,7 @@ from barlow_jax.types import Batch
 _POLL_S = 0.002
 
 
-class Feed:
+class DevicePrefetcher:
     """Iterates placed batches; a thread keeps `ahead` of them ready while a step runs.
 
     `waited` sums the seconds in which the devices had nothing to do and no batch was there.

@@ -12,7 +12,7 @@ from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.optim import num_updates
 from barlow_jax.training import gradients as gradients_of
-from barlow_jax.types import Array, Batch, Context, Metrics, Objective, Outputs, Target, TrainState
+from barlow_jax.types import Array, Batch, LossContext, Metrics, Objective, Outputs, Target, TrainState
 
 Views = Mapping[str, jax.Array]
 
@@ -74,7 +74,7 @@ def train_step(
 
     targets, target = _targets(state.target, objective, views, partial(apply, network.target), microbatches)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    context = Context(batch.labels, state.step, key, targets, network.prototypes_of(params))
+    context = LossContext(batch.labels, state.step, key, targets, network.prototypes_of(params))
     context = jax.tree.map(jax.lax.stop_gradient, context)
 
     def loss(outputs: Mapping[str, Outputs]) -> tuple[Array, Any]:

@@ -106,7 +106,7 @@ class Progress:
         steps_per_epoch: int,
         waited: Callable[[], float],
         rates: Callable[[int], dict[str, float]],
-        broken: Callable[[int], int],
+        decode_failures: Callable[[int], int],
         signs: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: (),
     ):
         """Args:
@@ -120,7 +120,7 @@ class Progress:
         broken: images that could not be decoded in so many steps, of this process.
         signs: warnings that a step and its row give rise to.
         """
-        self._writer, self._waited, self._rates, self._broken = writer, waited, rates, broken
+        self._writer, self._waited, self._rates, self._broken = writer, waited, rates, decode_failures
         self._signs = signs
         self._num_steps, self._batch_size = num_steps, batch_size
         self._steps_per_epoch = steps_per_epoch
@@ -143,11 +143,11 @@ class Progress:
         row |= self._rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
         row["epoch"] = done / self._steps_per_epoch
         row["images_per_second"] = (done - step) * self._batch_size / seconds
-        row["data_wait_share"] = (self._last[2] - waited) / seconds
-        row["broken_images"] = self._broken(done)
+        row["data_wait_fraction"] = (self._last[2] - waited) / seconds
+        row["decode_failures"] = self._broken(done)
         self._writer.write(done, row)
         rate = f"loss {row['loss']:.4g}  {row['images_per_second']:.0f} images/s"
-        line = f"{rate}  waiting for data {row['data_wait_share']:.0%}"
+        line = f"{rate}  waiting for data {row['data_wait_fraction']:.0%}"
         self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(done - self._bar.n)
         if self._plain:
@@ -155,7 +155,7 @@ class Progress:
             clock = tqdm.tqdm.format_interval(left)
             print(f"step {done}/{self._num_steps}  {line}  {clock} left", file=sys.stderr, flush=True)
 
-        warnings = [*self._starving(step, row["data_wait_share"]), *self._signs(done, row)]
+        warnings = [*self._starving(step, row["data_wait_fraction"]), *self._signs(done, row)]
         if jax.process_index() == 0:
             for words in warnings:
                 tqdm.tqdm.write(words, file=sys.stderr)

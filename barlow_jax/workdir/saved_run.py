@@ -17,7 +17,7 @@ _FREE = (
     "train.max_steps", "train.log_every_steps", "train.max_skipped", "train.compilation_cache",
     "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
     "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
-    "data.max_broken", "data.cache", "mesh.", "network.remat",
+    "data.max_decode_failures", "data.cache", "mesh.", "network.remat",
 )  # fmt: skip
 
 

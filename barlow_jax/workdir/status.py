@@ -29,7 +29,7 @@ from barlow_jax.io import files
 from barlow_jax.workdir import saved_run
 
 _MOST_MARKS = 200
-_OF_ROWS = ("loss", "skipped_steps", "broken_images")
+_OF_ROWS = ("loss", "skipped_steps", "decode_failures")
 # Step, useful seconds until then, Unix time then.
 _Mark = tuple[int, float, float]
 
@@ -157,7 +157,7 @@ class Status:
             "checkpoint": self._checkpoint(),
             "starts": self._starts,
             "restarts": self._starts - 1,
-            "broken_images": int(self._row.get("broken_images") or 0),
+            "decode_failures": int(self._row.get("decode_failures") or 0),
             "skipped_steps": int(self._row.get("skipped_steps") or 0),
             "lost_seconds": self._lost,
             "useful_seconds": self._useful,

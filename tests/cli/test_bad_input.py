@@ -7,7 +7,7 @@ import pytest
 
 from barlow_jax.__main__ import main
 
-CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
+CONFIG = str(pathlib.Path(__file__).parents[1] / "small_config.py")
 FOLDER = (
     "--config.data.name=folder",
     "--config.data.data_dir={tmp}/images",
@@ -75,7 +75,7 @@ OF_A_CONFIG = {
     "slices that do not divide": (("--config.mesh.slices=3",), "8 devices are not divisible into 3 slices"),
     "a fraction of labels above 1": (("--config.probe.label_fractions=2",), "needs numbers above 0 and up to 1"),
     "neighbours of none": (("--config.knn.k=0",), "config.knn.k: needs one or more numbers from 1"),
-    "a negative number of broken images": (("--config.data.max_broken=-1",), "config.data.max_broken"),
+    "a negative number of broken images": (("--config.data.max_decode_failures=-1",), "config.data.max_decode_failures"),
     "decoded images on the host": (("--config.data.cache=decoded",), "set config.data.augment_on=device"),
     "a data set that there is not": (("--config.data.name=didgits",), "did you mean 'digits'?"),
     "a split that there is not": (("--config.data.eval_split=validation",), "digits has no split 'validation'"),
@@ -91,7 +91,7 @@ OF_A_CONFIG = {
     "arrays on the host": (ARRAYS[:2], "set config.data.augment_on=device"),
     "a checkpoint that must be there": (("--resume=must",), "--resume"),
     "a flag that there is not": (("--workdri=x",), "--workdri=x: unknown argument"),
-    "a process without the others": (("--process_id=1",), "--"),
+    "a process without the others": (("--process-id=1",), "--"),
 }  # fmt: skip
 
 WEIGHTS = ("--encoder", "{tmp}/garbage.safetensors")

@@ -11,7 +11,7 @@ from barlow_jax.__main__ import main, parse
 from barlow_jax.cli import resolve
 from barlow_jax.config.overrides import default_config
 
-DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
+DIGITS = str(pathlib.Path(__file__).parents[2] / "configs" / "digits.py")
 
 
 def _refused(capsys, *argv):
@@ -66,7 +66,7 @@ def test_a_mistake_is_named_with_its_remedy(capsys, argv, words):
 
 @pytest.mark.parametrize("argv", [["--config.seed=1"], ["--config.seed", "1"]])
 def test_an_override_is_written_with_or_without_an_equals_sign(capsys, argv):
-    assert main(["pretrain", "--config", DIGITS, "--dry_run", *argv]) == 0
+    assert main(["pretrain", "--config", DIGITS, "--dry-run", *argv]) == 0
     assert json.loads(capsys.readouterr().out)["config"]["seed"] == 1
 
 
@@ -124,7 +124,7 @@ def test_a_key_that_is_younger_than_the_run_has_its_default_and_can_be_overridde
     del saved["finetune"], saved["transfer"]
     (tmp_path / "config.json").write_text(json.dumps(saved))
     args, overrides, _ = parse(
-        ["finetune", "--workdir", str(tmp_path), "--config.finetune.num_epochs=3", "--dry_run"]
+        ["finetune", "--workdir", str(tmp_path), "--config.finetune.num_epochs=3", "--dry-run"]
     )
     config, _, problems = resolve.resolve(args, overrides)
     assert config.finetune.num_epochs == 3 and set(config.transfer) == {"places205", "voc07", "inat18"}

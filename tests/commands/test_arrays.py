@@ -61,7 +61,7 @@ def trained(argv, tmp_path_factory):
 
 def _state(workdir, step):
     experiment = Experiment.of(overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0])
-    init = experiment.init(experiment.order(TRAIN))
+    init = experiment.init(experiment.sampler(TRAIN))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
 

@@ -1,6 +1,6 @@
 def test_what_a_save_costs_is_measured_and_nothing_is_left(program, tmp_path):
     result, said = program(
-        "bench", "checkpoint", "--state_mb", 8, "--step_seconds", 0.25, "--workdir", tmp_path
+        "bench", "checkpoint", "--state-mb", 8, "--step-seconds", 0.25, "--workdir", tmp_path
     )
     assert 7e6 < result["state_bytes"] < 9e6
     assert 0 < result["blocks_seconds"] < result["whole_seconds"]
@@ -15,12 +15,12 @@ def test_what_a_save_costs_is_measured_and_nothing_is_left(program, tmp_path):
 
 
 def test_of_the_state_of_a_config_and_without_a_step_time(program, config_file):
-    result, _ = program("bench", "checkpoint", "--config", config_file, "--state_mb", 0)
+    result, _ = program("bench", "checkpoint", "--config", config_file, "--state-mb", 0)
     assert 0 < result["state_bytes"] < 1e6 and result["steps_between_saves"] == round(0.5 * 11)
     assert "blocked_share" not in result and result["step_seconds_for_5_percent"] > 0
 
 
 def test_mistakes_are_named(program):
     assert (
-        "--state_mb -1.0: must not be negative" in program("bench", "checkpoint", "--state_mb", -1, code=2)[1]
+        "--state-mb -1.0: must not be negative" in program("bench", "checkpoint", "--state-mb", -1, code=2)[1]
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from barlow_jax.data import pipeline, sources, stages
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
 def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program, config_file, tmp_path):
@@ -18,9 +18,9 @@ def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program,
 def test_stages_hold_what_the_pipeline_makes(small_config, typed):
     config = typed(small_config)
     source = sources.open_split(config.data, "train")
-    order = Order(config.seed, source.num_examples, 6)
-    made = {name: next(stage(1)) for name, stage in stages.make(config, source, order).items()}
-    whole = next(pipeline.train_batches(source, config.data, config.recipe.views, Window(order, 0, 1)))
+    sampler = EpochSampler(config.seed, source.num_examples, 6)
+    made = {name: next(stage(1)) for name, stage in stages.make(config, source, sampler).items()}
+    whole = next(pipeline.train_batches(source, config.data, config.recipe.views, SampleRange(sampler, 0, 1)))
     assert set(made["decode"].views["levels"]) == {8 * 8 * 3} and np.all(made["read"].views["bytes"] > 50)
     for batch in made.values():
         np.testing.assert_array_equal(batch.index, whole.index)

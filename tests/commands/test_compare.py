@@ -16,7 +16,7 @@ def get_config(data):
     return for_data(__file__, data, {{"small": change}})
 """
 SHORT = ("--config.train.num_epochs=0.5", "--config.optim.warmup_epochs=0.1", "--config.monitor.every_epochs=0",
-         "--config.train.log_every_steps=1", "--config.probe.subset_draws=1", "--config.knn.subset_draws=1",
+         "--config.train.log_every_steps=1", "--config.probe.subset_repeats=1", "--config.knn.subset_repeats=1",
          "--config.probe.num_epochs=1", "--config.train.max_steps=4")  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def test_tables_of_both_splits_give_the_accuracy_of_knn(embed, of_test, workdir,
     test = of_test
     assert train["features"].shape == (1437, 16) and test["features"].shape == (360, 16)
     assert (results["split"], results["step"], results["width"]) == ("train", 22, 16)
-    assert (results["images"], results["broken_images"]) == (1437, 0)
+    assert (results["images"], results["decode_failures"]) == (1437, 0)
     assert "1437/1437 images" in said and "1437 rows of 16 features" in said
     assert json.loads((workdir / "results" / "embed.json").read_text()) == results
     judge = KNeighborsClassifier(20, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07))
@@ -112,7 +112,7 @@ def test_any_folder_gives_the_features_of_the_data_set_of_the_same_files(embed, 
     flags = ("--config.data.name=folder", f"--config.data.data_dir={photographs}", "--split", "val")
     expected, results, _ = embed(*flags)
     found, others, said = embed("--images", photographs / "val", out="others.npz")
-    assert results["broken_images"] == others["broken_images"] == 1
+    assert results["decode_failures"] == others["decode_failures"] == 1
     assert f"{photographs / 'val/bee/4.jpg'} is no image: it begins with b'404 not found'" in said
     assert found["names"].tolist() == ["ant/1.png", "ant/2.JPG", "bee/3.jpeg", "bee/5.png"]
     assert found["index"].tolist() == [0, 1, 2, 4] and "labels" not in found
@@ -213,10 +213,10 @@ def test_a_folder_of_broken_images_alone_is_an_error(program, workdir, tmp_path)
 def test_two_processes_write_the_file_of_one(workdir, of_test, tmp_path):
     """Batches of 128, of which each has half of the rows; process 1 writes nothing."""
     coordinator = f"127.0.0.1:{several.free_port()}"
-    flags = ("--config.eval_batch_size=128", "--num_processes=2", "--coordinator", coordinator)
+    flags = ("--config.eval_batch_size=128", "--num-processes=2", "--coordinator", coordinator)
     both = [
         subprocess.Popen(
-            [sys.executable, "-m", "barlow_jax", "embed", "--workdir", workdir, *flags, f"--process_id={number}",
+            [sys.executable, "-m", "barlow_jax", "embed", "--workdir", workdir, *flags, f"--process-id={number}",
              "--out", tmp_path / f"of{number}.npz"],
             env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

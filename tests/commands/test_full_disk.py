@@ -43,7 +43,7 @@ def _bring_back(workdir):
 
 def _rows(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    measured = ("images_per_second", "data_wait_share")
+    measured = ("images_per_second", "data_wait_fraction")
     return [{k: v for k, v in row.items() if k not in measured} for row in rows]
 
 

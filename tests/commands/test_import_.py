@@ -138,7 +138,7 @@ def test_pretraining_starts_from_the_files_bits(program, trees, started, monkeyp
 def test_a_run_from_its_own_first_weights_is_that_run(program, config_file, workdir, tmp_path):
     """Bit for bit: a fresh state goes out as the official checkpoint, comes in, and learns the same."""
     experiment = Experiment.of(_config(config_file))
-    fresh = jax.device_get(experiment.init(experiment.order(1437))(jax.random.key(0)))
+    fresh = jax.device_get(experiment.init(experiment.sampler(1437))(jax.random.key(0)))
     save_file(_official(fresh.params, fresh.batch_stats), tmp_path / "fresh.safetensors")
     argv = ("--config", config_file, "--workdir", tmp_path / "run")
     program("import", "--weights", tmp_path / "fresh.safetensors", *argv)
@@ -155,7 +155,7 @@ def test_without_a_projector_a_start_has_a_fresh_one(config_file, trees, alone):
     config = _config(config_file)
     state = import_.start(config, weights.read(alone))
     experiment = Experiment.of(config)
-    fresh = experiment.init(experiment.order(1437))(jax.random.key(config.seed))
+    fresh = experiment.init(experiment.sampler(1437))(jax.random.key(config.seed))
     _equal(state.params, fresh.params | {"encoder": trees[0]["encoder"]})
     _equal(state.batch_stats, fresh.batch_stats | {"encoder": trees[1]["encoder"]})
 
@@ -173,11 +173,11 @@ def test_another_projector_is_refused_with_the_keys_to_set_or_left_out(program, 
     other = ("--config.network.projector=32,16", "--config.network.projector_biases=all")
     _, said = program("import", *argv, *other, code=2)
     assert (
-        "pass --config.network.projector=16,16 --config.network.projector_biases=none, or --without_projector"
+        "pass --config.network.projector=16,16 --config.network.projector_biases=none, or --without-projector"
         in said
     )
     assert not (tmp_path / "run").exists()
-    results, said = program("import", *argv, *other, "--without_projector")
+    results, said = program("import", *argv, *other, "--without-projector")
     assert results["projector"] is None and results["fresh"] == ["projector"]
     assert "fresh, not of the file: projector" in said
 

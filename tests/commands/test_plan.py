@@ -27,7 +27,7 @@ def test_microbatches_compute_as_much_and_one_forward_pass_more(program, config_
 
 
 def test_a_sweep_is_a_table(program, config_file):
-    argv = ("plan", "--config", config_file, "--part", "loss", "--images_per_chip", 16)
+    argv = ("plan", "--config", config_file, "--part", "loss", "--images-per-chip", 16)
     result, said = program(*argv, "--sweep", "v5e:2x2,v4:2x2x2")
     assert [row["batch_size"] for row in result["rows"]] == [64, 128]
     assert [row["chips"] for row in result["rows"]] == [4, 8]
@@ -36,7 +36,7 @@ def test_a_sweep_is_a_table(program, config_file):
 
 def test_a_batch_is_so_many_images_a_chip(program, config_file):
     argv = ("plan", "--config", config_file, "--part", "loss", "--topology", "v5e:2x2")
-    result, _ = program(*argv, "--images_per_chip", 12)
+    result, _ = program(*argv, "--images-per-chip", 12)
     assert result["batch_size"] == 48
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
-from barlow_jax.data.sampler import Order
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.workdir import lock
 
@@ -16,7 +16,7 @@ def _state(workdir, step):
     """The checkpoint of a step, as host arrays."""
     tree = json.loads((workdir / "config.json").read_text())
     experiment = Experiment.of(overrides.from_tree(tree)[0])
-    init = experiment.init(experiment.order(1437))
+    init = experiment.init(experiment.sampler(1437))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
 
@@ -34,7 +34,7 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     assert [row["step"] for row in trained] == list(range(2, 23, 2))
     names = {"invariance", "redundancy", "diagonal_mean", "off_diagonal_rms", "embedding_std_min",
              "embedding_std_mean", "embedding_spread", "skipped_steps",
-             "images_per_second", "data_wait_share", "epoch", "gradient_norm",
+             "images_per_second", "data_wait_fraction", "epoch", "gradient_norm",
              "learning_rate_weights", "learning_rate_biases"}  # fmt: skip
     assert names <= set(trained[0])
     assert [row["step"] for row in rows if "knn_top1" in row] == [11, 22]
@@ -52,7 +52,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, conf
     assert results["first_step"] == 9 and results["step"] == 22
     assert "going on from the checkpoint of step 9" in said
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 22), _state(workdir, 22))
-    measured = ("images_per_second", "data_wait_share")
+    measured = ("images_per_second", "data_wait_fraction")
     one, other = (
         {
             row["step"]: {k: v for k, v in row.items() if k not in measured}
@@ -114,7 +114,7 @@ def test_what_is_only_watched_may_change(workdir, config_file, program):
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(name, tmp_path, config_file, program):
     results, said = program(
-        "pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--dry_run",
+        "pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--dry-run",
         f"--config.recipe.views.{name}.flip.probability=0.25",
     )  # fmt: skip
     assert f"config.recipe.views.{name}.flip.probability = 0.25" in said
@@ -141,12 +141,12 @@ def test_a_run_that_diverges_stops_with_its_last_good_state_and_the_images(tmp_p
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, *DIVERGES)
     _, said = program(*argv, code=1)
     report = json.loads((tmp_path / "results" / "skipped.json").read_text())
-    steps, order = [row["step"] for row in report["skipped"]], Order(0, 1437, 128)
+    steps, sampler = [row["step"] for row in report["skipped"]], EpochSampler(0, 1437, 128)
     assert (
         f"was not finite in 3 steps in a row, {steps[0]} to {steps[-1]}" in said and "Traceback" not in said
     )
     for row in report["skipped"]:
-        assert row["examples"] == order.batch(row["step"] - 1)[0].tolist()
+        assert row["examples"] == sampler.batch(row["step"] - 1)[0].tolist()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
     last = rows[-1]

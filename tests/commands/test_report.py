@@ -37,7 +37,7 @@ def test_several_runs_are_in_one_report_of_their_files_alone(workdir, program, t
         tmp_path / "one",
         tmp_path / "two",
         "--no-images",
-        "--chip_hour_price",
+        "--chip-hour-price",
         "2.5",
     )
     results, said = program(*argv)
@@ -78,7 +78,7 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
     ("more", "words"),
     [
         (("--out", "report.png"), "--out: needs a file that ends in .html, got report.png"),
-        (("--chip_hour_price", "-1"), "--chip_hour_price: must not be negative, got -1"),
+        (("--chip-hour-price", "-1"), "--chip-hour-price: must not be negative, got -1"),
         (("--config", "configs/digits.py"), "--config: report takes the config of each run"),
         (("--config.data.dir=x",), "config.data.dir: there is no such key"),
     ],

@@ -59,7 +59,7 @@ def _state(workdir, step):
     config = overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0]
     experiment = Experiment.of(config)
     with open_checkpoints(workdir) as checkpoints:
-        abstract = abstract_state(experiment.init(experiment.order(1437)))
+        abstract = abstract_state(experiment.init(experiment.sampler(1437)))
         return jax.device_get(checkpoints.restore(abstract, experiment.layout, step))
 
 
@@ -143,7 +143,7 @@ def test_views_are_shown_without_the_captions(config_path, tmp_path, program):
 
 
 def test_a_dry_run_counts_both_branches(config_path, program):
-    results, _ = program("pretrain", "--config", config_path, "--dry_run")
+    results, _ = program("pretrain", "--config", config_path, "--dry-run")
     parameters = results["plan"]["parameters"]
     assert set(parameters) == {"encoder", "projector", "second"}
     gru = 40 * 8 + 3 * 24 * (8 + 24 + 1)
@@ -164,7 +164,7 @@ def test_there_must_be_a_checkpoint(config_path, tmp_path, program):
 def test_what_is_planned_is_given_captions(config_path, typed, part):
     config = typed(overrides.load_config_file(str(config_path))[0])
     experiment = Experiment.of(config)
-    lowered, state = lowering.lower(experiment, experiment.order(1437), part)
+    lowered, state = lowering.lower(experiment, experiment.sampler(1437), part)
     (_, batch), _ = lowered.in_avals
     shapes = {name: view.shape for name, view in batch.views.items()}
     if part == "step":

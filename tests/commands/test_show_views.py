@@ -8,7 +8,7 @@ import numpy as np
 from barlow_jax.augment.views import augment
 from barlow_jax.commands import show_views
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
 def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file, tmp_path):
@@ -27,13 +27,13 @@ def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
     config = typed(small_config)
     source = splits.open_split(config.data, "train")
     columns = show_views.sheet(config, source, 5)
-    order = Order(config.seed, source.num_examples, config.train.batch_size)
-    batch = next(source.train_batches(config.data, config.recipe.views, Window(order, 0, 1)))
+    sampler = EpochSampler(config.seed, source.num_examples, config.train.batch_size)
+    batch = next(source.train_batches(config.data, config.recipe.views, SampleRange(sampler, 0, 1)))
     for name, views in batch.views.items():
         np.testing.assert_array_equal(columns[f"view {name}, host"], views[:5])
     assert columns["original"].shape == (5, 8, 8, 3)
     data = dataclasses.replace(config.data, augment_on="device")
-    decoded = next(source.train_batches(data, config.recipe.views, Window(order, 0, 1)))
+    decoded = next(source.train_batches(data, config.recipe.views, SampleRange(sampler, 0, 1)))
     made = augment(
         {name: rows[:5] for name, rows in decoded.views.items()},
         recipe=config.recipe, size=config.data.image_size, seed=config.seed,

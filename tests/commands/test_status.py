@@ -16,7 +16,7 @@ def run(tmp_path):
     one = status.Status(tmp_path, num_steps=200, steps_per_epoch=10)
     one.begin(0)
     one.first_step_done()
-    one.log(50, {"loss": 3.25, "images_per_second": 640.0, "skipped_steps": 1, "broken_images": 2})
+    one.log(50, {"loss": 3.25, "images_per_second": 640.0, "skipped_steps": 1, "decode_failures": 2})
     return tmp_path
 
 
@@ -31,7 +31,7 @@ def test_a_person_is_told_where_the_run_is(run, program):
     table = dict(line.split(None, 1) for line in said.splitlines())
     assert table["state"] == "training" and table["step"] == "50 of 200 (25%)" and table["loss"] == "3.25"
     assert "640 images/s" in said and "goodput" in said and table["restarts"].startswith("0, which cost 0 s")
-    assert results["step"] == 50 and results["broken_images"] == 2 and "marks" not in results
+    assert results["step"] == 50 and results["decode_failures"] == 2 and "marks" not in results
     assert sorted(run.rglob("*")) == before
 
 

@@ -9,11 +9,11 @@ from barlow_jax import objectives
 from barlow_jax.config.methods import NEEDS
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.data.sampler import Order
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment import lowering
-from barlow_jax.experiment.experiment import Experiment, setup_of
+from barlow_jax.experiment.experiment import Experiment, run_info
 
-FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 METHODS = sorted(NEEDS.keys() - {"barlow_twins"})  # that is the base
 DATA = ("imagenet", "cifar10", "cifar10_cpu", "digits")
 
@@ -35,7 +35,7 @@ def test_a_method_has_a_valid_config_for_each_data_set(method, data):
     assert not problems
     assert not validate(config, Facts(num_devices=8))
     objectives.make(
-        config.objective, setup_of(config)
+        config.objective, run_info(config)
     )  # which refuses queues and sub-batches that do not fit
     assert config.objective.name == method and config.objective.scale == 1
     assert config.data.name == load(data)["data.name"]
@@ -52,7 +52,7 @@ def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_step_of_a_method_is_built_from_its_config(method):
     config, _ = from_tree(load_config_file(f"{FOLDER / method}.py:digits")[0].to_dict())
-    lowered, state = lowering.lower(Experiment.of(config), Order(0, 1437, config.train.batch_size), "step")
+    lowered, state = lowering.lower(Experiment.of(config), EpochSampler(0, 1437, config.train.batch_size), "step")
     assert lowered.out_info[1]["loss"].shape == ()
     for rows in state.memory.values():
         assert rows.shape[1] == config.network.projector[-1], "queues are of embeddings"

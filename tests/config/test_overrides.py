@@ -56,7 +56,7 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
         ("optim.lr", "1", "config.optim.lr: there is no such key; did you mean config.optim.learning_rate?"),
         ("optim.momentun", "1", "config.optim.momentun: there is no such key; did you mean config.optim.momentum?"),
         ("probe.dtype", "1", "config.probe.dtype: there is no such key; did you mean config.network.dtype?"),
-        ("knn.beta", "1", "config.knn.beta: there is no such key; knn has euclidean_k, k, label_fractions, subset_draws, "
+        ("knn.beta", "1", "config.knn.beta: there is no such key; knn has euclidean_k, k, label_fractions, subset_repeats, "
          "temperature"),
         ("optm.learning_rate", "1", "config.optm.learning_rate: there is no such key; did you mean config.optim.learning_rate?"),
     ],

@@ -9,7 +9,7 @@ import yaml
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
 
-CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
+CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)

@@ -8,11 +8,11 @@ import pytest
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 DIGITS = Data(name="digits", eval_split="test", image_size=8, eval_resize=8, canvas=8)
-WHOLE = Share()
+WHOLE = ProcessShard()
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def source(data):
     return splits.open_split(data, "test")
 
 
-def _train(source, data, share=WHOLE, examples=None, first_step=0, num_steps=3):
-    order = Order(1, source.num_examples if examples is None else len(examples), 24)
-    window = Window(order, first_step, num_steps, share, examples)
-    return list(source.train_batches(data, {}, window))
+def _train(source, data, shard=WHOLE, examples=None, first_step=0, num_steps=3):
+    sampler = EpochSampler(1, source.num_examples if examples is None else len(examples), 24)
+    sample_range = SampleRange(sampler, first_step, num_steps, shard, examples)
+    return list(source.train_batches(data, {}, sample_range))
 
 
 def _assert_same(one, other):
@@ -50,10 +50,10 @@ def _assert_same(one, other):
 
 
 def test_it_says_of_itself_what_the_recorded_split_says(source, recorded):
-    for name in ("num_examples", "num_classes", "several_labels"):
+    for name in ("num_examples", "num_classes", "multi_label"):
         assert getattr(source, name) == getattr(recorded, name)
     np.testing.assert_array_equal(source.read_labels(), recorded.read_labels())
-    assert len(source.broken) == 0
+    assert len(source.decode_failures) == 0
 
 
 def test_decoded_images_are_the_same_on_any_canvas(source, recorded, data):
@@ -64,9 +64,9 @@ def test_decoded_images_are_the_same_on_any_canvas(source, recorded, data):
 
 @pytest.mark.parametrize("examples", [None, np.array([5, 300, 2, 7])])
 def test_evaluation_gives_the_same_batches(source, recorded, data, examples):
-    for share in (Share(), Share(1, 2)):
+    for shard in (ProcessShard(), ProcessShard(1, 2)):
         batches = (
-            split.eval_batches(data, batch_size=100, share=share, examples=examples)
+            split.eval_batches(data, batch_size=100, shard=shard, examples=examples)
             for split in (source, recorded)
         )
         for one, other in zip(*batches, strict=True):
@@ -77,7 +77,7 @@ def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(sou
     sized = dataclasses.replace(data, canvas=11)
     whole = source.decoded(data)
     for step, batch in enumerate(_train(source, sized)):
-        index, position = Order(1, 360, 24).batch(step)
+        index, position = EpochSampler(1, 360, 24).batch(step)
         np.testing.assert_array_equal(batch.index, index)
         np.testing.assert_array_equal(batch.labels, whole.labels[index])
         np.testing.assert_array_equal(batch.views["canvas"][:, :8, :8], whole.views["canvas"][index])
@@ -89,7 +89,7 @@ def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(sou
 def test_parts_starts_and_examples_are_those_of_every_split(source, data):
     whole = _train(source, data)
     _assert_same(_train(source, data, first_step=2)[0], whole[2])
-    halves = [_train(source, data, share=Share(process, 2)) for process in range(2)]
+    halves = [_train(source, data, shard=ProcessShard(process, 2)) for process in range(2)]
     for step, batch in enumerate(whole):
         together = np.concatenate([half[step].views["canvas"] for half in halves])
         np.testing.assert_array_equal(together, batch.views["canvas"])
@@ -111,7 +111,7 @@ def test_the_evaluation_crop_is_pillows(tmp_path, height, width):
     levels = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     np.savez(tmp_path / "test.npz", images=levels)
     data = Data(name="arrays", data_dir=str(tmp_path), image_size=10, eval_resize=12, canvas=40)
-    (batch,) = splits.open_split(data, "test").eval_batches(data, batch_size=3, share=Share())
+    (batch,) = splits.open_split(data, "test").eval_batches(data, batch_size=3, shard=ProcessShard())
     shape = np.array([height, width]) * 12 // min(height, width)
     top, left = (round((length - 10) / 2) for length in shape.tolist())
     for image, made in zip(levels, batch.views["eval"], strict=True):

@@ -7,14 +7,14 @@ from scipy import ndimage
 from barlow_jax.config.schema import Data
 from barlow_jax.data import captioned_digits, captions as captions_lib, sklearn_digits, splits
 from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, describe, facts
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 DATA = Data(
     name="captioned_digits", eval_split="test", image_size=8, eval_resize=8, canvas=8, augment_on="device",
     caption_words=12,
 )  # fmt: skip
-WHOLE = Share()
+WHOLE = ProcessShard()
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,9 @@ def test_the_vocabulary_is_that_of_the_training_split_in_every_split(source):
     np.testing.assert_array_equal(made.words[7], test.vocabulary.ids(test.captions[1][2], 12))
 
 
-def _batches(source, first_step=0, num_steps=4, share=WHOLE, data=DATA):
-    window = Window(Order(3, source.num_examples, 32), first_step, num_steps, share)
-    return [batch for batch in source.train_batches(data, {}, window)]
+def _batches(source, first_step=0, num_steps=4, shard=WHOLE, data=DATA):
+    sample_range = SampleRange(EpochSampler(3, source.num_examples, 32), first_step, num_steps, shard)
+    return [batch for batch in source.train_batches(data, {}, sample_range)]
 
 
 def test_a_step_has_one_of_each_images_captions_and_every_start_and_share_the_same(source):
@@ -125,7 +125,7 @@ def test_a_step_has_one_of_each_images_captions_and_every_start_and_share_the_sa
     assert several == set(range(5))
     for later, batch in zip(_batches(source, first_step=2), whole[2:], strict=True):
         np.testing.assert_array_equal(later.views["b"], batch.views["b"])
-    halves = [_batches(source, share=Share(process, 2)) for process in range(2)]
+    halves = [_batches(source, shard=ProcessShard(process, 2)) for process in range(2)]
     for step, batch in enumerate(whole):
         together = np.concatenate([half[step].views["b"] for half in halves])
         np.testing.assert_array_equal(together, batch.views["b"])
@@ -139,8 +139,8 @@ def test_an_image_that_comes_again_may_have_another_caption(source):
         for run in (first, later)
     ]
     both = seen[0].keys() & seen[1].keys()
-    share = np.mean([seen[0][i] != seen[1][i] for i in both])
-    assert 0.75 < share < 0.85, "four times in five"
+    shard = np.mean([seen[0][i] != seen[1][i] for i in both])
+    assert 0.75 < shard < 0.85, "four times in five"
 
 
 def test_without_caption_words_they_are_digits_alone(source):

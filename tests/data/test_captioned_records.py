@@ -11,12 +11,12 @@ import tensorflow_datasets as tfds
 from barlow_jax.config.recipe import OPS, View, without
 from barlow_jax.config.schema import Data
 from barlow_jax.data import captions as captions_lib, sources, splits
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 # Ops that are never applied are never built.
 VIEWS = {"a": without(View(), (op for op in OPS if op not in ("crop", "normalize")))}
-WHOLE = Share()
+WHOLE = ProcessShard()
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,10 @@ def _images(source, data):
     return [canvas[:height, :width].tobytes() for canvas, (height, width) in pairs]
 
 
-def _batches(source, data, place="host", first_step=0, share=WHOLE):
+def _batches(source, data, place="host", first_step=0, shard=WHOLE):
     data = dataclasses.replace(data, augment_on=place)
     return list(
-        source.train_batches(data, VIEWS, Window(Order(3, source.num_examples, 16), first_step, 4, share))
+        source.train_batches(data, VIEWS, SampleRange(EpochSampler(3, source.num_examples, 16), first_step, 4, shard))
     )
 
 
@@ -94,7 +94,7 @@ def test_a_step_has_one_of_each_images_captions_the_same_from_any_start(data, vo
     np.testing.assert_array_equal(
         _batches(source, data, place, first_step=2)[0].views["b"], whole[2].views["b"]
     )
-    halves = [_batches(source, data, place, share=Share(process, 2)) for process in range(2)]
+    halves = [_batches(source, data, place, shard=ProcessShard(process, 2)) for process in range(2)]
     together = np.concatenate([half[1].views["b"] for half in halves])
     np.testing.assert_array_equal(together, whole[1].views["b"])
 

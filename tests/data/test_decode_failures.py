@@ -11,14 +11,14 @@ import pytest
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
-from barlow_jax.data.decode_failures.log import SHOWN, Broken, reason
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.decode_failures.log import SHOWN, DecodeFailures, reason
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
 STEPS = 10  # two epochs of 40 images
 FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg"}  # that become something else
-WHOLE = Share()
+WHOLE = ProcessShard()
 
 
 def _jpeg(image):
@@ -28,9 +28,9 @@ def _jpeg(image):
 
 
 @pytest.fixture(scope="module")
-def broken(data):
+def decode_failures(data):
     """The indices of those files: TFDS shuffles the files of a folder, always alike."""
-    name = sources.open_split(data[0], "train").broken.name
+    name = sources.open_split(data[0], "train").decode_failures.name
     found = {"/".join(name(index).split("/")[-2:]): index for index in range(40)}
     return np.array([found[file] for file in FILES.values()])
 
@@ -38,7 +38,7 @@ def broken(data):
 @pytest.fixture(scope="module")
 def labels(data):
     """By index."""
-    name = sources.open_split(data[0], "train").broken.name
+    name = sources.open_split(data[0], "train").decode_failures.name
     return np.array(["/b/" in name(index) for index in range(40)], int)
 
 
@@ -58,11 +58,11 @@ def data(tmp_path_factory):
     return roots
 
 
-def _train(data, first_step=0, share=WHOLE, examples=None, batch_size=8):
+def _train(data, first_step=0, shard=WHOLE, examples=None, batch_size=8):
     source = sources.open_split(data, "train")
-    order = Order(0, 40 if examples is None else len(examples), batch_size)
-    window = Window(order, first_step, STEPS, share, examples)
-    return list(pipeline.train_batches(source, data, VIEWS, window)), source
+    sampler = EpochSampler(0, 40 if examples is None else len(examples), batch_size)
+    sample_range = SampleRange(sampler, first_step, STEPS, shard, examples)
+    return list(pipeline.train_batches(source, data, VIEWS, sample_range)), source
 
 
 def _assert_same(one, other):
@@ -72,14 +72,14 @@ def _assert_same(one, other):
         np.testing.assert_array_equal(one.views[name], other.views[name])
 
 
-def test_another_image_stands_in_for_a_broken_one_and_no_other_row_changes(data, broken, labels):
+def test_another_image_stands_in_for_a_broken_one_and_no_other_row_changes(data, decode_failures, labels):
     (before, _), (after, source) = (_train(d) for d in data)
     assert len(before) == len(after) == STEPS
     replaced = 0
     for one, other in zip(before, after, strict=True):
-        gone = np.isin(one.index, broken)
+        gone = np.isin(one.index, decode_failures)
         replaced += gone.sum()
-        assert not np.isin(other.index, broken).any()
+        assert not np.isin(other.index, decode_failures).any()
         np.testing.assert_array_equal(other.labels, labels[other.index])
         keep = [batch._replace(views={n: batch.views[n][~gone] for n in "ab"}, labels=batch.labels[~gone],
                                index=batch.index[~gone]) for batch in (one, other)]  # fmt: skip
@@ -87,18 +87,18 @@ def test_another_image_stands_in_for_a_broken_one_and_no_other_row_changes(data,
         for row in np.flatnonzero(gone):
             assert np.ptp(other.views["a"][row].astype(int)) > 0
             assert np.any(other.views["a"][row] != other.views["b"][row])
-    assert replaced == 6 and len(source.broken) == 3, "each of three images twice"
+    assert replaced == 6 and len(source.decode_failures) == 3, "each of three images twice"
 
 
-def test_the_one_that_stands_in_is_drawn_from_seed_and_position(data, broken):
+def test_the_one_that_stands_in_is_drawn_from_seed_and_position(data, decode_failures):
     """Numpy's generator says which, as the docstring promises."""
     after, _ = _train(data[1])
-    order = Order(0, 40, 8)
+    sampler = EpochSampler(0, 40, 8)
     for step, batch in enumerate(after):
-        index, position = order.batch(step)
-        for row in np.flatnonzero(np.isin(index, broken)):
+        index, position = sampler.batch(step)
+        for row in np.flatnonzero(np.isin(index, decode_failures)):
             draws = np.random.default_rng((0, position[row])).integers(40, size=100)
-            assert batch.index[row] == next(draw for draw in draws if draw not in broken)
+            assert batch.index[row] == next(draw for draw in draws if draw not in decode_failures)
 
 
 def test_a_start_in_the_middle_gives_the_same_bits(data):
@@ -109,59 +109,59 @@ def test_a_start_in_the_middle_gives_the_same_bits(data):
 
 def test_two_processes_give_together_the_same_batches(data):
     whole, _ = _train(data[1])
-    parts = [_train(data[1], share=Share(process, 2)) for process in range(2)]
+    parts = [_train(data[1], shard=ProcessShard(process, 2)) for process in range(2)]
     for batch, *halves in zip(whole, *(batches for batches, _ in parts), strict=True):
         for number, half in enumerate(halves):
             rows = slice(4 * number, 4 * number + 4)
             _assert_same(half, batch._replace(views={n: batch.views[n][rows] for n in "ab"},
                                               labels=batch.labels[rows], index=batch.index[rows]))  # fmt: skip
-    assert {len(source.broken) for _, source in parts} <= {1, 2, 3}
+    assert {len(source.decode_failures) for _, source in parts} <= {1, 2, 3}
 
 
-def test_those_of_a_subset_are_replaced_from_the_subset(data, broken):
-    chosen = np.union1d(broken, np.setdiff1d(np.arange(40), broken)[:5])
+def test_those_of_a_subset_are_replaced_from_the_subset(data, decode_failures):
+    chosen = np.union1d(decode_failures, np.setdiff1d(np.arange(40), decode_failures)[:5])
     batches, _ = _train(data[1], examples=chosen, batch_size=4)
-    assert set(np.concatenate([batch.index for batch in batches])) == set(chosen) - set(broken)
+    assert set(np.concatenate([batch.index for batch in batches])) == set(chosen) - set(decode_failures)
 
 
-def test_a_batch_of_nothing_but_broken_images_is_a_whole_batch(data, broken):
-    examples = np.append(broken, np.setdiff1d(np.arange(40), broken)[:3])
+def test_a_batch_of_nothing_but_broken_images_is_a_whole_batch(data, decode_failures):
+    examples = np.append(decode_failures, np.setdiff1d(np.arange(40), decode_failures)[:3])
     batches, _ = _train(data[1], examples=examples, batch_size=1)
     assert len(batches) == STEPS and {int(batch.index[0]) for batch in batches} <= set(examples[3:])
 
 
-def test_where_nothing_can_be_read_the_first_reasons_are_said(data, broken):
+def test_where_nothing_can_be_read_the_first_reasons_are_said(data, decode_failures):
     with pytest.raises(UserError, match="of 100 images drawn from the split none can be decoded"):
-        _train(data[1], examples=broken, batch_size=1)
+        _train(data[1], examples=decode_failures, batch_size=1)
 
 
-def test_the_count_is_of_images_and_of_the_steps_that_were_done(data, broken):
+def test_the_count_is_of_images_and_of_the_steps_that_were_done(data, decode_failures):
     _, source = _train(data[1])
-    first = [next(s for s in range(STEPS) if image in Order(0, 40, 8).batch(s)[0]) for image in broken]
+    first = [next(s for s in range(STEPS) if image in EpochSampler(0, 40, 8).batch(s)[0]) for image in decode_failures]
     for step in range(STEPS + 1):
-        assert source.broken.met_before(step) == sum(f < step for f in first)
+        assert source.decode_failures.met_before(step) == sum(f < step for f in first)
 
 
-def test_an_evaluation_leaves_a_broken_image_out_as_padding(data, broken):
+def test_an_evaluation_leaves_a_broken_image_out_as_padding(data, decode_failures):
     (whole, _), (batches, source) = (_evaluate(d) for d in data)
     for one, other in zip(whole, batches, strict=True):
-        gone = np.isin(one.index, broken)
+        gone = np.isin(one.index, decode_failures)
         np.testing.assert_array_equal(other.index, np.where(gone, -1, one.index))
         np.testing.assert_array_equal(other.views["eval"][~gone], one.views["eval"][~gone])
         np.testing.assert_array_equal(other.labels[~gone], one.labels[~gone])
         assert not other.views["eval"][gone].any()
-    assert len(source.broken) == 3
+    assert len(source.decode_failures) == 3
 
 
-def test_a_broken_image_that_pads_is_not_counted(data, broken):
-    good = int(np.setdiff1d(np.arange(40), broken)[0])
-    batches, source = _evaluate(data[1], examples=np.array([broken[0], good]))
-    assert batches[0].index.tolist() == [-1, good] + [-1] * 14 and len(source.broken) == 1
+def test_a_broken_image_that_pads_is_not_counted(data, decode_failures):
+    good = int(np.setdiff1d(np.arange(40), decode_failures)[0])
+    batches, source = _evaluate(data[1], examples=np.array([decode_failures[0], good]))
+    assert batches[0].index.tolist() == [-1, good] + [-1] * 14 and len(source.decode_failures) == 1
 
 
 def _evaluate(data, examples=None):
     source = sources.open_split(data, "train")
-    return list(pipeline.eval_batches(source, data, batch_size=16, share=Share(), examples=examples)), source
+    return list(pipeline.eval_batches(source, data, batch_size=16, shard=ProcessShard(), examples=examples)), source
 
 
 def test_the_log_names_the_file_and_what_is_wrong_with_it(data, capfd):
@@ -173,11 +173,11 @@ def test_the_log_names_the_file_and_what_is_wrong_with_it(data, capfd):
 
 
 def test_more_than_are_allowed_stop_with_the_files_and_the_remedy(data):
-    _train(dataclasses.replace(data[1], max_broken=3))
+    _train(dataclasses.replace(data[1], max_decode_failures=3))
     with pytest.raises(
-        UserError, match=r"config.data.max_broken: .* 1 are allowed; repair or remove"
+        UserError, match=r"config.data.max_decode_failures: .* 1 are allowed; repair or remove"
     ) as error:
-        _train(dataclasses.replace(data[1], max_broken=1))
+        _train(dataclasses.replace(data[1], max_decode_failures=1))
     assert str(error.value).count(data[1].data_dir) == 2
 
 
@@ -188,16 +188,16 @@ def test_a_file_that_cannot_be_read_is_not_a_broken_image(data, tmp_path):
     source = sources.open_split(there, "train")
     (tmp_path / "train" / "a" / "05.jpg").unlink()
     with pytest.raises(OSError, match=r"a/05.jpg cannot be read"):
-        list(pipeline.eval_batches(source, there, batch_size=16, share=Share()))
+        list(pipeline.eval_batches(source, there, batch_size=16, shard=ProcessShard()))
 
 
 def test_the_log_stops_naming_after_a_few(capsys):
-    broken = Broken(lambda index: f"file {index}")
+    decode_failures = DecodeFailures(lambda index: f"file {index}")
     for index in range(3 * SHOWN):
-        broken.add(index % (2 * SHOWN), "is empty", step=index, most=None)
+        decode_failures.add(index % (2 * SHOWN), "is empty", step=index, most=None)
     said = capsys.readouterr().err
     assert said.count("is empty") == SHOWN and "not named here" in said
-    assert len(broken) == broken.met_before(3 * SHOWN) == 2 * SHOWN
+    assert len(decode_failures) == decode_failures.met_before(3 * SHOWN) == 2 * SHOWN
 
 
 @pytest.mark.parametrize(

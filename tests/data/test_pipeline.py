@@ -8,12 +8,12 @@ from barlow_jax.config.recipe import Blur, Jitter, Solarize, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources, views
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 # Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0), solarize=Solarize(0.2)) for name in "ab"}
-WHOLE = Share()
+WHOLE = ProcessShard()
 DATA = Data(name="digits", image_size=8, eval_resize=8)
 
 
@@ -22,10 +22,10 @@ def source():
     return sources.open_split(DATA, "test")
 
 
-def _train(source, first_step=0, num_steps=3, share=WHOLE, seed=0, data=DATA, views=VIEWS, examples=None):
-    order = Order(seed, source.num_examples if examples is None else len(examples), 24)
-    window = Window(order, first_step, num_steps, share, examples)
-    return list(pipeline.train_batches(source, data, views, window))
+def _train(source, first_step=0, num_steps=3, shard=WHOLE, seed=0, data=DATA, views=VIEWS, examples=None):
+    sampler = EpochSampler(seed, source.num_examples if examples is None else len(examples), 24)
+    sample_range = SampleRange(sampler, first_step, num_steps, shard, examples)
+    return list(pipeline.train_batches(source, data, views, sample_range))
 
 
 def _assert_same(one, other):
@@ -39,7 +39,7 @@ def test_a_batch_holds_two_views_of_the_images_of_its_index(source):
     (batch, *_) = _train(source)
     assert batch.views["a"].shape == batch.views["b"].shape == (24, 8, 8, 3)
     assert batch.views["a"].dtype == np.uint8
-    np.testing.assert_array_equal(batch.index, Order(0, 360, 24).batch(0)[0])
+    np.testing.assert_array_equal(batch.index, EpochSampler(0, 360, 24).batch(0)[0])
     assert np.any(batch.views["a"] != batch.views["b"])
 
 
@@ -63,7 +63,7 @@ def test_another_seed_gives_other_images(source):
 @pytest.mark.parametrize("processes", [2, 4])
 def test_the_global_batch_does_not_depend_on_the_number_of_processes(source, processes):
     whole = _train(source)
-    parts = [_train(source, share=Share(p, processes)) for p in range(processes)]
+    parts = [_train(source, shard=ProcessShard(p, processes)) for p in range(processes)]
     for step, batch in enumerate(whole):
         rows = [part[step] for part in parts]
         together = type(batch)(
@@ -80,7 +80,7 @@ def test_a_subset_of_the_examples_is_all_that_is_seen(source):
 
 
 def test_evaluation_sees_every_example_once_and_marks_the_padding(source):
-    batches = list(pipeline.eval_batches(source, DATA, batch_size=100, share=Share()))
+    batches = list(pipeline.eval_batches(source, DATA, batch_size=100, shard=ProcessShard()))
     index = np.concatenate([batch.index for batch in batches])
     assert len(index) == 400
     np.testing.assert_array_equal(index[index >= 0], np.arange(360))
@@ -89,13 +89,13 @@ def test_evaluation_sees_every_example_once_and_marks_the_padding(source):
 
 def test_evaluation_of_some_examples_keeps_their_order(source):
     chosen = np.array([5, 300, 2])
-    batches = pipeline.eval_batches(source, DATA, batch_size=2, share=Share(), examples=chosen)
+    batches = pipeline.eval_batches(source, DATA, batch_size=2, shard=ProcessShard(), examples=chosen)
     assert np.concatenate([batch.index for batch in batches]).tolist() == [5, 300, 2, -1]
 
 
 def test_a_batch_that_does_not_divide_over_the_processes_is_an_error(source):
     with pytest.raises(ValueError, match="does not divide over 5 processes"):
-        _train(source, share=Share(0, 5))
+        _train(source, shard=ProcessShard(0, 5))
 
 
 def test_the_device_is_given_the_decoded_images(source):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, records, sources
-from barlow_jax.data.sampler import Order, Share, Window
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 VIEWS = {"a": View(jitter=Jitter(0.0), blur=Blur(0.0))}
@@ -34,7 +34,7 @@ def test_decoded_is_every_image_in_the_corner_of_its_canvas(data, capfd):
     whole = split.decoded(data)
     assert whole.views["canvas"].shape == (70, 16, 16, 3) and whole.views["canvas"].dtype == np.uint8
     for index, (canvas, shape, label) in enumerate(zip(*whole.views.values(), whole.labels, strict=True)):
-        path = pathlib.Path(split.broken.name(index))
+        path = pathlib.Path(split.decode_failures.name(index))
         if path.name in ("11.png", "64.png"):
             assert whole.index[index] == -1 and not canvas.any()
             continue
@@ -42,7 +42,7 @@ def test_decoded_is_every_image_in_the_corner_of_its_canvas(data, capfd):
         np.testing.assert_array_equal(canvas[: len(image), : image.shape[1]], image)
         assert canvas.sum() == image.sum() and shape.tolist() == list(image.shape[:2])
         assert whole.index[index] == index and "ab"[label] == path.parent.name
-    assert len(split.broken) == 2 and capfd.readouterr().err.count("broken image") == 2
+    assert len(split.decode_failures) == 2 and capfd.readouterr().err.count("broken image") == 2
 
 
 def test_an_image_larger_than_the_canvas_is_named_with_the_remedy(data):
@@ -55,14 +55,14 @@ def test_an_image_larger_than_the_canvas_is_named_with_the_remedy(data):
 
 def test_too_many_broken_images_stop_the_decoding(data):
     split = records.Records(sources.open_split(data, "train"))
-    with pytest.raises(UserError, match=r"config.data.max_broken: .* 1 are allowed"):
-        split.decoded(dataclasses.replace(data, max_broken=1))
+    with pytest.raises(UserError, match=r"config.data.max_decode_failures: .* 1 are allowed"):
+        split.decoded(dataclasses.replace(data, max_decode_failures=1))
 
 
 def _epochs(source, data):
-    order = Order(0, source.num_examples, 35)
+    sampler = EpochSampler(0, source.num_examples, 35)
     for first in (0, 2):
-        yield list(pipeline.train_batches(source, data, VIEWS, Window(order, first, first + 2)))
+        yield list(pipeline.train_batches(source, data, VIEWS, SampleRange(sampler, first, first + 2)))
 
 
 def _assert_same(batches, others):
@@ -99,10 +99,10 @@ def test_records_that_are_kept_are_read_once_and_give_the_same(tmp_path, file_fo
 
     monkeypatch.setattr(sources, "_keeping", counted)
     plain, kept = (sources.open_split(d, "test") for d in (data, dataclasses.replace(data, cache="encoded")))
-    order = Order(0, 360, 60)
+    sampler = EpochSampler(0, 360, 60)
     for first in (0, 6):
-        window = Window(order, first, first + 6)
-        _assert_same(*(pipeline.train_batches(s, data, VIEWS, window) for s in (kept, plain)))
+        sample_range = SampleRange(sampler, first, first + 6)
+        _assert_same(*(pipeline.train_batches(s, data, VIEWS, sample_range) for s in (kept, plain)))
         assert sorted(asked) == list(range(360))
 
 
@@ -111,14 +111,14 @@ def test_a_file_that_cannot_be_read_is_said_when_it_is_to_be_kept_too(data):
     source = sources.open_split(dataclasses.replace(data, cache="encoded"), "train")
     path.unlink()
     with pytest.raises(OSError, match=r"05.png cannot be read"):
-        list(pipeline.eval_batches(source, data, batch_size=35, share=Share()))
+        list(pipeline.eval_batches(source, data, batch_size=35, shard=ProcessShard()))
 
 
 def test_bytes_that_end_in_zeros_are_kept_whole(data):
     (path,) = pathlib.Path(data.data_dir).rglob("05.png")
     path.write_bytes(path.read_bytes() + bytes(3))
     source = sources.open_split(dataclasses.replace(data, cache="encoded"), "train")
-    index = next(i for i in range(70) if source.broken.name(i) == str(path))
+    index = next(i for i in range(70) if source.decode_failures.name(i) == str(path))
     encoded = (
         tf.data.Dataset.from_tensors(np.int64(index)).map(lambda i: source.parse(i)[0]).get_single_element()
     )

@@ -1,45 +1,45 @@
 import numpy as np
 import pytest
 
-from barlow_jax.data.sampler import Order, Share, Window, padded
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange, padded
 
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
-    order = Order(seed=3, num_examples=103, batch_size=10)
-    assert order.steps_per_epoch == 10
-    seen = np.concatenate([order.batch(step)[0] for step in range(10)])
+    sampler = EpochSampler(seed=3, num_examples=103, batch_size=10)
+    assert sampler.steps_per_epoch == 10
+    seen = np.concatenate([sampler.batch(step)[0] for step in range(10)])
     assert len(set(seen.tolist())) == 100 and seen.max() < 103
 
 
 def test_a_step_depends_on_seed_and_step_alone():
-    forward = [Order(1, 50, 5).batch(step)[0] for step in range(40)]
-    backward = [Order(1, 50, 5).batch(step)[0] for step in reversed(range(40))][::-1]
+    forward = [EpochSampler(1, 50, 5).batch(step)[0] for step in range(40)]
+    backward = [EpochSampler(1, 50, 5).batch(step)[0] for step in reversed(range(40))][::-1]
     np.testing.assert_array_equal(forward, backward)
 
 
-@pytest.mark.parametrize("other", [Order(2, 50, 50).batch(0)[0], Order(1, 50, 50).batch(1)[0]])
+@pytest.mark.parametrize("other", [EpochSampler(2, 50, 50).batch(0)[0], EpochSampler(1, 50, 50).batch(1)[0]])
 def test_seeds_and_epochs_shuffle_differently(other):
-    assert np.any(Order(1, 50, 50).batch(0)[0] != other)
+    assert np.any(EpochSampler(1, 50, 50).batch(0)[0] != other)
 
 
 def test_positions_count_every_image_once():
-    order = Order(seed=0, num_examples=25, batch_size=10)
-    positions = np.concatenate([order.batch(step)[1] for step in range(7)])
+    sampler = EpochSampler(seed=0, num_examples=25, batch_size=10)
+    positions = np.concatenate([sampler.batch(step)[1] for step in range(7)])
     np.testing.assert_array_equal(positions, np.arange(70))
 
 
 def test_the_parts_of_all_processes_are_the_batch():
-    order, examples = Order(3, 50, 12), np.arange(50)[::-1] * 2
+    sampler, examples = EpochSampler(3, 50, 12), np.arange(50)[::-1] * 2
     for step in (0, 5):
-        index, position = order.batch(step)
-        parts = [Window(order, 0, 9, Share(process, 3), examples).batch(step) for process in range(3)]
+        index, position = sampler.batch(step)
+        parts = [SampleRange(sampler, 0, 9, ProcessShard(process, 3), examples).batch(step) for process in range(3)]
         np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), examples[index])
         np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), position)
 
 
 def test_the_last_batch_is_padded_with_the_first_example():
     examples = np.array([7, 3, 9])
-    index, real = padded(1, 2, Share(), examples)
+    index, real = padded(1, 2, ProcessShard(), examples)
     assert index.tolist() == [9, 7] and real.tolist() == [True, False]
-    halves = [padded(1, 2, Share(process, 2), examples)[0].tolist() for process in range(2)]
+    halves = [padded(1, 2, ProcessShard(process, 2), examples)[0].tolist() for process in range(2)]
     assert halves == [[9], [7]]

@@ -15,7 +15,7 @@ import tensorflow as tf
 from barlow_jax.config import recipe
 from barlow_jax.config.schema import Data
 from barlow_jax.data import host_ops, pipeline, sources, views
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
 def _applied(uniforms, op):
@@ -143,8 +143,8 @@ def test_the_pipeline_draws_with_these_seeds():
         for name, view in VIEWS.items()
     }
     data = Data(name="digits", image_size=8, eval_resize=8)
-    source, order = sources.open_split(data, "test"), Order(3, 360, 8)
-    (batch,) = pipeline.train_batches(source, data, light, Window(order, 2, 3))
+    source, order = sources.open_split(data, "test"), EpochSampler(3, 360, 8)
+    (batch,) = pipeline.train_batches(source, data, light, SampleRange(order, 2, 3))
     _, positions = order.batch(2)
     images = [
         views.decode(source.parse(record)[0]) for record in source.fetch(tf.constant(batch.index, tf.int64))

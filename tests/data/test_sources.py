@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.digits import Digits
-from barlow_jax.data.sampler import Share
+from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 
 
@@ -96,7 +96,7 @@ def test_batches_carry_all_labels_of_an_image(tmp_path):
     """The data set is prepared on the way, as any other."""
     data = Data(name="multi_digits", data_dir=str(tmp_path), image_size=24, eval_resize=24)
     source = sources.open_split(data, "test")
-    batches = list(pipeline.eval_batches(source, data, batch_size=32, share=Share()))
+    batches = list(pipeline.eval_batches(source, data, batch_size=32, shard=ProcessShard()))
     made = {
         image.tobytes(): multi_label.multi_hot(objects) for image, objects in multi_label.examples("test")
     }
@@ -117,31 +117,31 @@ class _Builder:
 def test_a_single_class_is_preferred_to_several():
     several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
     one = tfds.features.ClassLabel(num_classes=3)
-    num_classes, several_labels, read = sources._labels(_Builder(labels=several, label=one))
-    assert num_classes == 3 and not several_labels and read({"label": 2, "labels": [0]}) == 2
+    num_classes, multi_label, read = sources._labels(_Builder(labels=several, label=one))
+    assert num_classes == 3 and not multi_label and read({"label": 2, "labels": [0]}) == 2
 
 
 def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
     several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
-    num_classes, several_labels, read = sources._labels(
+    num_classes, multi_label, read = sources._labels(
         _Builder(tags=several, objects=tfds.features.Sequence({"label": several}))
     )
-    assert num_classes == 4 and several_labels
+    assert num_classes == 4 and multi_label
     for tags, expected in (([3, 1, 3], [0, 1, 0, 1]), ([], [0, 0, 0, 0])):
         np.testing.assert_array_equal(read({"tags": tf.constant(tags, tf.int64)}), expected)
 
 
 def test_objects_with_a_class_each_are_no_labels_of_the_image():
     boxes = tfds.features.Sequence({"label": tfds.features.ClassLabel(num_classes=4)})
-    num_classes, several_labels, read = sources._labels(_Builder(objects=boxes))
-    assert num_classes is None and not several_labels and read({}) == -1
+    num_classes, multi_label, read = sources._labels(_Builder(objects=boxes))
+    assert num_classes is None and not multi_label and read({}) == -1
 
 
 def test_the_labels_of_voc_are_found():
     """Its own description, without its images; the objects' classes and poses are not the image's."""
     features = tfds.builder("voc/2007", data_dir="/nonexistent").info.features
-    num_classes, several_labels, read = sources._labels(_Builder(**features))
-    assert num_classes == 20 and several_labels
+    num_classes, multi_label, read = sources._labels(_Builder(**features))
+    assert num_classes == 20 and multi_label
     label = read(
         {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
     )
@@ -160,5 +160,5 @@ def test_any_folder_is_read_by_index_without_labels_whatever_its_files_are_calle
     assert source.num_examples == 3 and source.num_classes is None
     found = [(int(image[0, 0, 0]), label) for image, label in _examples(source, [2, 0, 1])]
     assert found == [(2, -1), (0, -1), (1, -1)]
-    assert source.broken.name(1) == f"{tmp_path}/caf\\xe9.png"
-    assert source.broken.name(2) == f"{tmp_path}/zürich/3.png"
+    assert source.decode_failures.name(1) == f"{tmp_path}/caf\\xe9.png"
+    assert source.decode_failures.name(2) == f"{tmp_path}/zürich/3.png"

@@ -175,7 +175,7 @@ def test_without_a_cluster_and_flags_a_program_runs_alone(tmp_path):
 def test_a_process_that_waits_in_vain_says_for_what(tmp_path):
     alone = _start(
         ["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run", "--coordinator=127.0.0.1:1",
-        "--num_processes=2", "--process_id=1", "--config.distributed.initialization_timeout_s=1",
+        "--num-processes=2", "--process-id=1", "--config.distributed.initialization_timeout_s=1",
     )  # fmt: skip
     _, err = several.finish(alone, -signal.SIGABRT)
     assert "did not find each other within 1 s; start all 2 of them" in err.splitlines()[-1]
@@ -190,13 +190,13 @@ def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--coordinator=a:1"], ["--num_processes: is missing", "--process_id: is missing"]),
-        (["--coordinator=a", "--num_processes=2", "--process_id=0"], ["HOST:PORT, such as 10.0.0.2:8476, got 'a'"]),
-        (["--coordinator=a:0", "--num_processes=2", "--process_id=0"], ["expected HOST:PORT"]),
-        (["--coordinator=a:1", "--num_processes=two", "--process_id=-1"],
-         ["--num_processes: expected a whole number from 1, got 'two'",
-          "--process_id: expected a whole number from 0, got '-1'"]),
-        (["--coordinator=a:1", "--num_processes=2", "--process_id=2"], ["from 0 to 1, got '2'"]),
+        (["--coordinator=a:1"], ["--num-processes: is missing", "--process-id: is missing"]),
+        (["--coordinator=a", "--num-processes=2", "--process-id=0"], ["HOST:PORT, such as 10.0.0.2:8476, got 'a'"]),
+        (["--coordinator=a:0", "--num-processes=2", "--process-id=0"], ["expected HOST:PORT"]),
+        (["--coordinator=a:1", "--num-processes=two", "--process-id=-1"],
+         ["--num-processes: expected a whole number from 1, got 'two'",
+          "--process-id: expected a whole number from 0, got '-1'"]),
+        (["--coordinator=a:1", "--num-processes=2", "--process-id=2"], ["from 0 to 1, got '2'"]),
     ],
 )  # fmt: skip
 def test_wrong_flags_are_named_with_the_other_problems(capsys, tmp_path, flags, words):

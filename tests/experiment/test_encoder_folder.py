@@ -42,7 +42,7 @@ def test_it_is_evaluated_as_the_run_is(workdir, folder, program, tmp_path):
     assert program("knn", "--workdir", folder, *fast)[0] == own
     assert program("knn", "--encoder", folder, "--workdir", tmp_path / "other", *fast)[0] == own
     assert (
-        program("probe", "--dry_run", "--encoder", folder / "checkpoints" / "22")[0]["config"]["network"][
+        program("probe", "--dry-run", "--encoder", folder / "checkpoints" / "22")[0]["config"]["network"][
             "width"
         ]
         == 4
@@ -53,7 +53,7 @@ def test_it_is_tuned_as_the_run_is(workdir, folder, program):
     fast = (
         "--config.finetune.label_fractions=0.1",
         "--config.finetune.num_epochs=1",
-        "--config.finetune.subset_draws=1",
+        "--config.finetune.subset_repeats=1",
     )
     assert (
         program("finetune", "--workdir", folder, *fast)[0]

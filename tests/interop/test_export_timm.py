@@ -1,4 +1,4 @@
-"""The timm folder without timm: names, shapes and what its configuration says. timm loads it in tests/interop."""
+"""The timm folder without timm: names, shapes and what its configuration says. timm loads it in tests/other_tools."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The torchvision folder: keys and bits without torch. What torch makes of it is in tests/interop."""
+"""The torchvision folder: keys and bits without torch. What torch makes of it is in tests/other_tools."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Files that torch saved, where there is no torch; tests/interop has those where there is."""
+"""Files that torch saved, where there is no torch; tests/other_tools has those where there is."""
 
 import subprocess
 import sys

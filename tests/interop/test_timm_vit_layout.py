@@ -1,4 +1,4 @@
-"""Against timm's published keys and shapes; what timm computes of them is compared in tests/interop."""
+"""Against timm's published keys and shapes; what timm computes of them is compared in tests/other_tools."""
 
 from flax import nnx
 import jax

@@ -48,22 +48,22 @@ def test_a_folder_that_was_away_gets_the_lines_when_it_is_back(tmp_path, capsys)
     folder, away = tmp_path / "here", tmp_path / "away"
     folder.mkdir()
     journal = Journal(folder / "lines")
-    jsonl.append("1")
+    journal.append("1")
     folder.rename(away)
-    jsonl.append("2")
-    jsonl.append("3")
+    journal.append("2")
+    journal.append("3")
     away.rename(folder)
-    jsonl.close()
+    journal.close()
     assert (folder / "lines").read_text() == "1\n2\n3\n"
     assert capsys.readouterr().err.count("WARNING") == 1
 
 
 def test_a_file_that_was_replaced_by_a_shorter_one_is_appended_to(tmp_path):
     journal = Journal(tmp_path / "lines")
-    jsonl.append("a line that is long")
+    journal.append("a line that is long")
     (tmp_path / "lines").write_text("new\n")
-    jsonl.append("next")
-    jsonl.close()
+    journal.append("next")
+    journal.close()
     assert (tmp_path / "lines").read_text() == "new\nnext\n"
 
 

@@ -11,10 +11,10 @@ from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.types import Context, Outputs, Setup
+from barlow_jax.types import LossContext, Outputs, RunInfo
 
 ROWS, WIDTH, EPSILON = 48, 24, 1e-5
-CONTEXT = Context(jnp.zeros([ROWS], jnp.int32))
+CONTEXT = LossContext(jnp.zeros([ROWS], jnp.int32))
 CONFIG = config_lib.Objective(barlow_twins=BarlowTwins(off_diagonal_weight=0.01))
 
 
@@ -28,7 +28,7 @@ def _outputs(z_a, z_b, prediction=None):
 
 
 def _loss(config, *embeddings, reshard=None):
-    objective = objectives.make(config, Setup(reshard=reshard))
+    objective = objectives.make(config, RunInfo(reshard=reshard))
     return jax.jit(lambda outputs: objective.loss(outputs, {}, CONTEXT)[::2])(_outputs(*embeddings))
 
 

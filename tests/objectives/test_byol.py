@@ -14,7 +14,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Byol
 from barlow_jax.objectives import byol
 from barlow_jax.objectives.byol import byol_loss, cosine_momentum
-from barlow_jax.types import Outputs, Setup
+from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH = 32, 8
 PLAIN = Byol()
@@ -23,7 +23,7 @@ REGULARIZED = Byol(variance_weight=1.5, covariance_weight=0.2)
 
 @functools.cache
 def _objective(settings=PLAIN, **setup):
-    return objectives.make(config_lib.Objective(name="byol", scale=0.5, byol=settings), Setup(**setup))
+    return objectives.make(config_lib.Objective(name="byol", scale=0.5, byol=settings), RunInfo(**setup))
 
 
 def _arrays(seed, scale=1.0):

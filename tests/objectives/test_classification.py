@@ -5,7 +5,7 @@ from sklearn.metrics import log_loss
 
 from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
-from barlow_jax.types import Context, Outputs
+from barlow_jax.types import LossContext, Outputs
 
 
 def test_the_loss_is_scikit_learns_log_loss():
@@ -13,7 +13,7 @@ def test_the_loss_is_scikit_learns_log_loss():
     logits, labels = rng.normal(size=(40, 5)).astype(np.float32), rng.integers(0, 5, 40)
     objective = objectives.make(config_lib.Objective(name="classification", scale=2.0))
     outputs = {"a": Outputs(None, logits=jnp.asarray(logits))}
-    loss, _, metrics = objective.loss(outputs, {}, Context(jnp.asarray(labels)))
+    loss, _, metrics = objective.loss(outputs, {}, LossContext(jnp.asarray(labels)))
     probabilities = np.asarray(jax.nn.softmax(logits.astype(np.float64)))
     np.testing.assert_allclose(loss, 2 * log_loss(labels, probabilities, labels=range(5)), rtol=1e-6)
     assert metrics["top1"] == np.mean(logits.argmax(1) == labels)

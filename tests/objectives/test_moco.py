@@ -15,11 +15,11 @@ from barlow_jax.config.methods import Moco
 from barlow_jax.errors import UserError
 from barlow_jax.objectives import moco
 from barlow_jax.objectives.moco import queue_loss
-from barlow_jax.types import Outputs, Setup
+from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, QUEUE = 16, 6, 48
 CONFIG = config_lib.Objective(name="moco", scale=2.0, moco=Moco(queue_size=QUEUE))
-SETUP = Setup(batch_size=ROWS, width=WIDTH)
+SETUP = RunInfo(batch_size=ROWS, width=WIDTH)
 OBJECTIVE = objectives.make(CONFIG, SETUP)
 MEMORY = jax.device_get(OBJECTIVE.init_memory(jax.random.key(0)))
 

@@ -21,7 +21,7 @@ from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
 from barlow_jax.training.step import compile_step
-from barlow_jax.types import Batch, Setup
+from barlow_jax.types import Batch, RunInfo
 
 WEIGHT = 0.0051
 # 48 and 100: the float32 mean of so many equal numbers is not always that number.
@@ -174,7 +174,7 @@ def _steps(config, devices, images, num_steps=2):
     layout, rates = Layout(make_mesh(devices)), optim.learning_rates(config, steps_per_epoch=4)
     parts = {
         "network": Network(config.network, layout.parallel_linear),
-        "objective": objectives.make(config.objective, Setup(reshard=layout.reshard)),
+        "objective": objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
         "optimizer": optim.make(config.optim, rates),
         "normalize": partial(normalize_views, recipe=config.recipe),
     }

@@ -16,11 +16,11 @@ from barlow_jax.config.methods import Swav
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives import swav
-from barlow_jax.types import Outputs, Setup
+from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, PROTOTYPES, QUEUE, EPOCH = 16, 6, 5, 32, 10
 VIEWS = ("a", "b", "c", "d")
-SETUP = Setup(views=VIEWS, width=WIDTH, batch_size=ROWS, steps_per_epoch=EPOCH)
+SETUP = RunInfo(views=VIEWS, width=WIDTH, batch_size=ROWS, steps_per_epoch=EPOCH)
 PLAIN = Swav(freeze_prototypes_epochs=1.0)
 QUEUED = dataclasses.replace(PLAIN, queue_size=QUEUE, queue_from_epoch=2.0)
 

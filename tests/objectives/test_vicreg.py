@@ -15,7 +15,7 @@ from barlow_jax.config.methods import Vicreg
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives import vicreg
 from barlow_jax.objectives.vicreg import vicreg_loss, vicreg_terms
-from barlow_jax.types import Context, Outputs, Setup
+from barlow_jax.types import LossContext, Outputs, RunInfo
 
 FORMS = ("direct", "gram")
 SHAPES = ((32, 56), (56, 32))
@@ -147,10 +147,10 @@ def test_the_objective_weighs_its_terms_and_reports_them():
         invariance_weight=2.0, variance_weight=3.0, covariance_weight=4.0, variance_factor="paper"
     )
     config = config_lib.Objective(name="vicreg", vicreg=settings, scale=0.5)
-    objective = objectives.make(config, Setup(width=16, batch_size=24))
+    objective = objectives.make(config, RunInfo(width=16, batch_size=24))
     z_a, z_b = _embeddings(24, 16)
     outputs = {"a": Outputs(None, z_a), "b": Outputs(None, z_b)}
-    value, memory, metrics = objective.loss(outputs, {}, Context(jnp.zeros(24, jnp.int32)))
+    value, memory, metrics = objective.loss(outputs, {}, LossContext(jnp.zeros(24, jnp.int32)))
     np.testing.assert_allclose(value, 0.5 * _reference(z_a, z_b, (2, 3, 4), factor=1.0)[0], rtol=1e-6)
     weighed = 2 * metrics["invariance"] + 3 * metrics["variance"] + 4 * metrics["covariance"]
     np.testing.assert_allclose(weighed, 2 * value, rtol=1e-6)
@@ -166,7 +166,7 @@ def test_the_objective_is_the_same_on_eight_devices(devices):
     """In the form that the run's config names, with what the run's mesh says of its embeddings."""
     config = dataclasses.replace(config_lib.Objective(), name="vicreg")
     layout, (z_a, z_b) = Layout(make_mesh(devices)), _embeddings(32, 64)
-    objective = objectives.make(config, Setup(width=64, batch_size=32, reshard=layout.reshard))
+    objective = objectives.make(config, RunInfo(width=64, batch_size=32, reshard=layout.reshard))
 
     def loss(z_a, z_b):
         return objective.loss({"a": Outputs(None, z_a), "b": Outputs(None, z_b)}, {}, None)[0]

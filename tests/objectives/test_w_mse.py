@@ -17,7 +17,7 @@ from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.objectives import w_mse
 from barlow_jax.objectives.w_mse import w_mse_loss, w_mse_terms
-from barlow_jax.types import Context, Grouping, Outputs, Setup
+from barlow_jax.types import LossContext, Grouping, Outputs, RunInfo
 
 KEY = jax.random.key(3)
 ROWS, WIDTH, SUB_BATCH = 48, 6, 16
@@ -146,14 +146,14 @@ def test_collapsed_views_have_no_low_loss_under_shrinkage():
 def _make(batch_size=ROWS, views=("a", "b"), width=WIDTH, scale=1.0, **settings):
     settings = {"sub_batch": SUB_BATCH} | settings
     config = config_lib.Objective(name="w_mse", w_mse=WMse(**settings), scale=scale)
-    return objectives.make(config, Setup(views, width, batch_size))
+    return objectives.make(config, RunInfo(views, width, batch_size))
 
 
 def test_the_objective_takes_all_views_and_the_step_s_key():
     embeddings, views = _embeddings(3), ("a", "b", "c")
     objective = _make(views=views, scale=0.5, iterations=2, shrinkage=0.1)
     outputs = {view: Outputs(None, z) for view, z in zip(views, embeddings, strict=True)}
-    value, memory, metrics = objective.loss(outputs, {}, Context(jnp.zeros(ROWS, jnp.int32), key=KEY))
+    value, memory, metrics = objective.loss(outputs, {}, LossContext(jnp.zeros(ROWS, jnp.int32), key=KEY))
     expected = _reference(embeddings, iterations=2, shrinkage=0.1)
     np.testing.assert_allclose(value, 0.5 * expected, rtol=2e-6)
     np.testing.assert_allclose(metrics["cosine"], 1 - expected / 2, rtol=1e-5)

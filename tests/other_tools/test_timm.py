@@ -14,7 +14,7 @@ from barlow_jax.commands.knn import knn
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Share
+from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.data.views import evaluation_crop
 from barlow_jax.interop import export_timm
 from barlow_jax.types import FeatureTable
@@ -129,7 +129,7 @@ def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, digits, 
     tables = []
     for split in (config.data.train_split, config.data.eval_split):
         source = splits.open_split(config.data, split)
-        batches = source.eval_batches(config.data, batch_size=config.eval_batch_size, share=Share())
+        batches = source.eval_batches(config.data, batch_size=config.eval_batch_size, shard=ProcessShard())
         batch = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
         real = batch.index >= 0
         theirs = other_tool("timm", FORWARD.format(out=out), batch.views["eval"][real])

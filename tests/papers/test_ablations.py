@@ -9,7 +9,7 @@ from barlow_jax.config.overrides import flatten, from_tree, load_config_file, to
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS
 
-CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
 def _load(name):

@@ -30,7 +30,7 @@ def report(tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.html"
     runs = [reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()}),
             reported.run("a_run_whose_name_is_long_" * 4, changes={"data.data_dir": "/a/path/" * 30})]  # fmt: skip
-    sections = page.write(runs, reported.look(), out, chip_hour_price=1.5)["sections"]
+    sections = page.write(runs, reported.inspect_model(), out, chip_hour_price=1.5)["sections"]
     return out, sections
 
 

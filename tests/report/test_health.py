@@ -10,7 +10,7 @@ from barlow_jax.config.schema import Config, Objective, Optim
 from barlow_jax.report import health
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE
 from barlow_jax.training import diagnostics
-from barlow_jax.training.collapse_warning import Collapse
+from barlow_jax.training.collapse_warning import CollapseCriteria
 
 
 def _signs(run, word):
@@ -18,7 +18,7 @@ def _signs(run, word):
 
 
 def test_a_healthy_run_is_healthy():
-    found = health.checks(reported.run(), reported.look())
+    found = health.checks(reported.run(), reported.inspect_model())
     assert health.worst(found) == GOOD and not {LOOK, BAD} & {check.sign for check in found}
     told = " ".join(check.words for check in found)
     for part in ("Finished: step 2,000 of 2,000.", "finite in all 20 rows, and fell from 386 to 130", "spread 0.90",
@@ -45,7 +45,7 @@ def test_what_a_run_warns_of_is_bad_and_nothing_else(name, row):
     columns = {key: [value] * 20 for key, value in row.items()}
     rows = reported.metrics(20, **columns)
     config = Config(objective=Objective(name=name), optim=Optim(warmup_epochs=1.0))
-    warns = Collapse(config, steps_per_epoch=25)
+    warns = CollapseCriteria(config, steps_per_epoch=25)
     warned = [words for one in rows[:-1] for words in warns(one["step"], one)]
     found = health.checks(reported.run(metrics=rows, changes={"objective.name": name}))
     assert (health.worst(found) == BAD) == bool(warned)
@@ -79,8 +79,8 @@ def test_a_rising_loss_says_little_of_methods_with_a_moving_target():
     ("column", "value", "words"),
     [
         ("skipped_steps", 3.0, "3 steps skipped"),
-        ("broken_images", 1, "1 image could not be decoded"),
-        ("data_wait_share", 0.2, "Devices wait for data: 20.0%"),
+        ("decode_failures", 1, "1 image could not be decoded"),
+        ("data_wait_fraction", 0.2, "Devices wait for data: 20.0%"),
         ("embedding_std_min", 0.0, "A feature is (nearly) constant"),
     ],
 )
@@ -91,7 +91,7 @@ def test_other_troubles_are_worth_a_look(column, value, words):
 
 def test_the_wait_of_the_first_row_does_not_count():
     assert not _signs(
-        reported.run(metrics=reported.metrics(data_wait_share=[0.9] + [0.0] * 19)), "Devices wait"
+        reported.run(metrics=reported.metrics(data_wait_fraction=[0.9] + [0.0] * 19)), "Devices wait"
     )
 
 

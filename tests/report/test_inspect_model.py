@@ -16,7 +16,7 @@ from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
 from barlow_jax.checkpoints.verification import Verdict
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import Order, Window
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.report import inspect_model as look_lib, snapshots as moments_lib
 
@@ -38,7 +38,7 @@ def train(experiment):
 @pytest.fixture(scope="module")
 def seen(experiment, workdir):
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
-    made = look_lib.look(experiment, workdir, images=200)
+    made = look_lib.inspect_model(experiment, workdir, images=200)
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
     return made
 
@@ -56,13 +56,13 @@ def _states(experiment, workdir, steps):
 def test_moments_are_those_of_the_first_state_and_of_the_checkpoints_to_the_bit_every_time(
     experiment, workdir, train, seen
 ):
-    steps = [moment.step for moment in seen.moments]
+    steps = [moment.step for moment in seen.snapshots]
     assert steps[0] == 0 and steps[-1] == 22 and steps == sorted(steps)
     assert steps[1:] == sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
     views = moments_lib.make_views(experiment, train, 200)
     measure = moments_lib.Measure(experiment)
     for moment, (step, state) in zip(
-        seen.moments, _states(experiment, workdir, steps[1:]).items(), strict=True
+        seen.snapshots, _states(experiment, workdir, steps[1:]).items(), strict=True
     ):
         again = measure(step, state.params, state.batch_stats, views)
         jax.tree.map(np.testing.assert_array_equal, tuple(moment), tuple(again))
@@ -72,8 +72,8 @@ def test_a_moment_is_what_numpy_says_of_the_embeddings_of_the_runs_first_images(
     experiment, workdir, train, seen
 ):
     config = experiment.config
-    window = Window(Order(config.seed, train.num_examples, 200), 0, 1)
-    batch = next(train.train_batches(config.data, config.recipe.views, window))
+    sample_range = SampleRange(EpochSampler(config.seed, train.num_examples, 200), 0, 1)
+    batch = next(train.train_batches(config.data, config.recipe.views, sample_range))
     state = _states(experiment, workdir, [22])[22]
 
     frozen = jax.jit(experiment.network.apply_frozen, static_argnums=2)
@@ -84,7 +84,7 @@ def test_a_moment_is_what_numpy_says_of_the_embeddings_of_the_runs_first_images(
         return np.float64(made.representation), np.float64(made.embedding)
 
     (representation, a), (_, b) = outputs("a"), outputs("b")
-    moment = seen.moments[-1]
+    moment = seen.snapshots[-1]
     expected = np.corrcoef(a, b, rowvar=False)[:16, 16:]
     assert moment.features_per_cell == 1
     np.testing.assert_allclose(moment.correlation, expected, atol=1e-5)
@@ -111,7 +111,7 @@ def test_neighbours_are_those_that_scikit_learn_finds(experiment, tables, seen):
     levels = {
         split: next(
             splits.open_split(experiment.config.data, split).eval_batches(
-                experiment.config.data, batch_size=1500, share=experiment.share
+                experiment.config.data, batch_size=1500, shard=experiment.shard
             )
         ).views["eval"]
         for split in ("train", "test")
@@ -152,7 +152,7 @@ def test_damaged_checkpoints_are_passed_over_with_a_word(experiment, workdir, tr
     bits = bytearray(victim.read_bytes())
     bits[len(bits) // 2] ^= 1
     victim.write_bytes(bits)
-    made = moments_lib.moments(experiment, tmp_path, train, 64)
+    made = moments_lib.snapshots(experiment, tmp_path, train, 64)
     steps = [moment.step for moment in made]
     assert newest not in steps and steps[0] == 0 and len(steps) > 1
     assert f"checkpoint of step {newest} is passed over: " in capsys.readouterr().err
@@ -250,7 +250,7 @@ def test_a_network_without_projector_has_representations_alone(small_config, typ
 
 
 def test_a_run_without_checkpoint_has_no_look_and_that_is_said(experiment, tmp_path, capsys):
-    assert look_lib.look(experiment, tmp_path) is None
+    assert look_lib.inspect_model(experiment, tmp_path) is None
     assert "holds no checkpoint yet" in capsys.readouterr().err
 
 
@@ -297,5 +297,5 @@ def test_checkpoints_that_a_run_removes_meanwhile_are_passed_over_for_newer_ones
         return steps
 
     monkeypatch.setattr(moments_lib, "usable", and_then_they_are_gone)
-    assert [m.step for m in moments_lib.moments(experiment, tmp_path, train, 64)] == [0, 22]
+    assert [m.step for m in moments_lib.snapshots(experiment, tmp_path, train, 64)] == [0, 22]
     assert "passed over: cannot be read" in capsys.readouterr().err

@@ -74,12 +74,12 @@ def test_a_run_that_is_older_than_a_key_has_its_default(workdir):
     assert run.config["optim.grad_scale"] == 1.0 and "optim.grad_scale" not in run.changed
 
 
-@pytest.mark.parametrize("broken", ["", "{", "[1]", "\0\0\0", '"words"', '{"step": 11'])
-def test_what_is_damaged_is_said_and_left_out(workdir, capsys, broken):
+@pytest.mark.parametrize("damaged", ["", "{", "[1]", "\0\0\0", '"words"', '{"step": 11'])
+def test_what_is_damaged_is_said_and_left_out(workdir, capsys, damaged):
     for name in ("config.json", "provenance.json", "results/knn-untrained.json"):
-        (workdir / name).write_text(broken)
+        (workdir / name).write_text(damaged)
     with (workdir / "metrics.jsonl").open("a") as file:
-        file.write(f"{broken or '{'}\n")
+        file.write(f"{damaged or '{'}\n")
     run = read_run(workdir)
     assert run.status["step"] == 22 and len(run.metrics) == 3
     assert not (run.config or run.changed or run.provenance or run.results)

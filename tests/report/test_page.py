@@ -62,8 +62,8 @@ class Parsed(HTMLParser):
 
 @pytest.fixture
 def written(tmp_path):
-    def write(runs, look=None, price=None):
-        result = page.write(runs, look, tmp_path / "report.html", chip_hour_price=price)
+    def write(runs, inspect_model=None, price=None):
+        result = page.write(runs, inspect_model, tmp_path / "report.html", chip_hour_price=price)
         text = (tmp_path / "report.html").read_text()
         assert result["bytes"] == len(text.encode())
         assert result["sections"] == SECTIONS
@@ -74,7 +74,7 @@ def written(tmp_path):
 
 def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path):
     run = reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()})
-    parsed = written([run], reported.look(), 1.5)
+    parsed = written([run], reported.inspect_model(), 1.5)
     assert [anchor for anchor in parsed.anchors if anchor in SECTIONS] == SECTIONS
     assert {f"#{anchor}" for anchor in SECTIONS} <= set(parsed.references)
     assert all(reference.startswith(("#", "data:")) for reference in parsed.references)
@@ -102,7 +102,7 @@ def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path)
 
 
 def test_every_chart_is_one_of_vega_lite_with_labelled_axes(written):
-    data = written([reported.run()], reported.look()).data
+    data = written([reported.run()], reported.inspect_model()).data
     assert len(data) > 15
     for spec in data:
         if isinstance(spec, list):  # thumbnails
@@ -151,7 +151,7 @@ def test_names_and_values_that_are_markup_are_text(written, tmp_path):
             "plan": reported.plan(fits=False, why=HOSTILE, remedies=[HOSTILE]),
         },
     )
-    parsed = written([run, reported.run("other")], reported.look())
+    parsed = written([run, reported.run("other")], reported.inspect_model())
     scripts = [attrs for tag, attrs in parsed.tags if tag == "script"]
     assert len([attrs for attrs in scripts if "type" not in attrs]) == 2, "the library and the page's own"
     assert not [value for value in parsed.references if "example.com" in value]
@@ -201,22 +201,22 @@ def test_supervised_runs_have_no_embeddings_and_that_is_said(written):
         "epoch",
         "loss",
         "images_per_second",
-        "data_wait_share",
+        "data_wait_fraction",
         "skipped_steps",
-        "broken_images",
+        "decode_failures",
     )
     rows = [
         {name: row[name] for name in names if name in row} | {"top1": 0.5} for row in reported.metrics()[:-1]
     ]
     run = reported.run(metrics=rows, changes={"objective.name": "classification", "network.projector": ()})
-    parsed = written([run], reported.look(embeddings=False))
+    parsed = written([run], reported.inspect_model(embeddings=False))
     assert "No embeddings were measured, so none can have collapsed." in parsed.words
     assert "This run has no embeddings." in parsed.words
     assert "top-1, %" in {_axis(spec) for spec in parsed.data}
 
 
 def test_images_of_photographs_stay_small(written, tmp_path):
-    written([reported.run()], reported.look(images=48, size=64))
+    written([reported.run()], reported.inspect_model(images=48, size=64))
     assert (tmp_path / "report.html").stat().st_size < 5e6
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.config.schema import Config, Objective, Optim
-from barlow_jax.training.collapse_warning import Collapse
+from barlow_jax.training.collapse_warning import CollapseWarner
 
 HEALTHY = {"embedding_spread": 0.93, "diagonal_mean": 0.39, "off_diagonal_rms": 0.20}
 # All seen: step 110 and later of 200 steps without one of the terms; and one vector for all.
@@ -16,18 +16,18 @@ ONE_VECTOR = {"embedding_spread": 0.001, "diagonal_mean": 0.3, "off_diagonal_rms
 def _collapse(**objective):
     settings = BarlowTwins(**objective)
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(barlow_twins=settings))
-    return Collapse(config, steps_per_epoch=10)
+    return CollapseWarner(config, steps_per_epoch=10)
 
 
 def test_other_methods_have_no_correlations_and_advice_of_their_own():
     """VICReg's rows have no diagonal."""
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name="vicreg"))
     one_vector = {"embedding_spread": 0.001, "embedding_std_mean": 0.4}
-    (words,) = _said(Collapse(config, steps_per_epoch=10), [one_vector] * 9)
+    (words,) = _said(CollapseWarner(config, steps_per_epoch=10), [one_vector] * 9)
     assert "one vector (embedding_spread 0.001," in words
     assert "a larger --config.objective.vicreg.variance_weight; or a lower" in words
     healthy = {"embedding_spread": 0.86, "embedding_std_mean": 0.28}
-    assert not _said(Collapse(config, steps_per_epoch=10), [healthy] * 9)
+    assert not _said(CollapseWarner(config, steps_per_epoch=10), [healthy] * 9)
 
 
 @pytest.mark.parametrize(("name", "told"), [("vicreg", True), ("byol", False)])
@@ -35,7 +35,7 @@ def test_embeddings_that_shrink_to_nothing_are_told_where_the_loss_reads_lengths
     """Of 120 steps of VICReg without its variance term."""
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name=name))
     row = {"embedding_spread": 0.74, "embedding_std_mean": 0.004}
-    said = _said(Collapse(config, steps_per_epoch=10), [row] * 9)
+    said = _said(CollapseWarner(config, steps_per_epoch=10), [row] * 9)
     assert len(said) == told and (not told or "one vector (embedding_std_mean 0.004," in said[0])
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
+from jax.experimental.compilation_cache import compilation_cache as jax_cache
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,11 +17,11 @@ def _no_other_cache(monkeypatch):
     """As outside the tests, which share one; and every program is worth a file."""
     there = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+    jax_cache.reset_cache()
     monkeypatch.setattr(compilation_cache, "_SECONDS", 0.0)
     yield
     jax.config.update("jax_compilation_cache_dir", there)
-    compilation_cache.reset_cache()
+    jax_cache.reset_cache()
 
 
 @pytest.fixture
@@ -151,6 +151,6 @@ def test_a_run_goes_on_with_loaded_programs_to_the_bits_of_one_that_compiled_all
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("whole", "cut")
     ]
-    measured = ("images_per_second", "data_wait_share")
+    measured = ("images_per_second", "data_wait_fraction")
     one, other = ([{k: v for k, v in row.items() if k not in measured} for row in side] for side in rows)
     assert one == other and len(one) == 4

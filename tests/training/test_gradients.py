@@ -11,10 +11,10 @@ from barlow_jax import objectives
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.training import gradients
-from barlow_jax.types import Context, Outputs
+from barlow_jax.types import LossContext, Outputs
 
 ROWS, PIECES = 64, 4
-CONTEXT = Context(jnp.zeros([ROWS], jnp.int32))
+CONTEXT = LossContext(jnp.zeros([ROWS], jnp.int32))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from barlow_jax.training.prefetch import Feed
+from barlow_jax.training.prefetch import DevicePrefetcher
 
 
 class _Running:
@@ -23,31 +23,31 @@ def _slow(seconds, count=5):
 
 
 def test_batches_arrive_in_order():
-    feed = Feed(_slow(0.0), lambda batch: batch)
+    feed = DevicePrefetcher(_slow(0.0), lambda batch: batch)
     assert [int(feed.next()) for _ in range(5)] == [0, 1, 2, 3, 4]
     feed.close()
 
 
 def test_waiting_counts_while_the_devices_have_nothing_to_do():
-    feed = Feed(_slow(0.2), lambda batch: batch)
+    feed = DevicePrefetcher(_slow(0.2), lambda batch: batch)
     feed.next(None)
     assert 0.1 < feed.waited < 1.0
     feed.close()
 
 
 def test_waiting_does_not_count_while_a_step_is_running():
-    feed = Feed(_slow(0.2), lambda batch: batch)
+    feed = DevicePrefetcher(_slow(0.2), lambda batch: batch)
     feed.next(_Running(60))
     assert feed.waited == 0
     feed.close()
 
 
 def test_an_error_in_the_data_reaches_the_loop():
-    def broken():
+    def failing():
         yield np.array(0)
         raise OSError("disk gone")
 
-    feed = Feed(broken(), lambda batch: batch)
+    feed = DevicePrefetcher(failing(), lambda batch: batch)
     feed.next()
     with pytest.raises(OSError, match="disk gone"):
         feed.next()
@@ -55,14 +55,14 @@ def test_an_error_in_the_data_reaches_the_loop():
 
 
 def test_the_end_of_the_data_is_an_error_not_a_hang():
-    feed = Feed(iter(()), lambda batch: batch)
+    feed = DevicePrefetcher(iter(()), lambda batch: batch)
     with pytest.raises(RuntimeError, match="the data ended before the run did"):
         feed.next()
     feed.close()
 
 
 def test_closing_ends_the_thread_while_batches_are_left():
-    feed = Feed(_slow(0.0, count=10_000), lambda batch: batch)
+    feed = DevicePrefetcher(_slow(0.0, count=10_000), lambda batch: batch)
     feed.next()
     feed.close()
     assert not feed._thread.is_alive()

@@ -13,14 +13,14 @@ from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 from barlow_jax.training.step import compile_step
-from barlow_jax.types import Batch, Objective, Setup
+from barlow_jax.types import Batch, Objective, RunInfo
 
 
 def _parts(config, layout):
     rates = optim.learning_rates(config, steps_per_epoch=4)
     return {
         "network": Network(config.network, layout.parallel_linear),
-        "objective": objectives.make(config.objective, Setup(reshard=layout.reshard)),
+        "objective": objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
         "optimizer": optim.make(config.optim, rates),
         "normalize": partial(normalize_views, recipe=config.recipe),
         "augment": partial(augment, recipe=config.recipe, size=config.data.image_size, seed=3)

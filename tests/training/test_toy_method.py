@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 SHORT = (
     "--config.train.batch_size=64", "--config.train.max_steps=4", "--config.train.log_every_steps=1",
     "--config.monitor.every_epochs=0", "--config.train.compilation_cache=none", "--config.network.width=4",
@@ -61,13 +61,13 @@ def test_it_is_one_short_file_and_one_config_and_its_loss_the_papers(written):
     )
     assert len(written) == 2 and method.count("\n") < 80 and config.count("\n") < 20
     from barlow_jax.config import schema as config_lib
-    from barlow_jax.types import Context, Outputs, Setup
+    from barlow_jax.types import LossContext, Outputs, RunInfo
 
     module = {}
     exec(compile(method, "uniformity.py", "exec"), module)
     z_a, z_b = np.random.default_rng(0).normal(size=(2, 12, 5))
     outputs = {name: Outputs(None, np.float32(z)) for name, z in (("a", z_a), ("b", z_b))}
-    value, _, _ = module["make"](config_lib.Objective(), Setup()).loss(outputs, {}, Context(np.zeros(12)))
+    value, _, _ = module["make"](config_lib.Objective(), RunInfo()).loss(outputs, {}, LossContext(np.zeros(12)))
     np.testing.assert_allclose(value, _reference(z_a, z_b), rtol=1e-6)
 
 

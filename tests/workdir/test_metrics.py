@@ -45,7 +45,7 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
     progress = Progress(
         writer, first_step=0, num_steps=100, batch_size=256, steps_per_epoch=20,
         waited=lambda: 2.5, rates=lambda step: {"learning_rate_weights": step / 10},
-        broken=lambda done: done // 10,
+        decode_failures=lambda done: done // 10,
     )  # fmt: skip
     monkeypatch.undo()
     monkeypatch.setattr("barlow_jax.workdir.metrics.time.monotonic", lambda: 110.0)
@@ -53,9 +53,9 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
     progress.close()
     writer.close()
     (row,) = _rows(tmp_path)
-    assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_share"] == 0.25
+    assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_fraction"] == 0.25
     assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.9
-    assert row["broken_images"] == 5
+    assert row["decode_failures"] == 5
     line = capsys.readouterr().err
     assert "step 50/100  loss 3  1280 images/s  waiting for data 25%  00:10 left" in line
 
@@ -77,7 +77,7 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
     writer = MetricsWriter(tmp_path, first_step=7)
     progress = Progress(
         writer, first_step=7, num_steps=100, batch_size=256, steps_per_epoch=20,
-        waited=lambda: waited[0], rates=lambda step: {}, broken=lambda done: 0,
+        waited=lambda: waited[0], rates=lambda step: {}, decode_failures=lambda done: 0,
     )  # fmt: skip
     for number, share in enumerate(shares):
         clock[0] += 100.0

@@ -37,7 +37,7 @@ def _figures(workdir):
     return json.loads((workdir / "status.json").read_text())
 
 
-def _train(one, clock, steps, *, seconds_a_step=1.0, every=5, broken=lambda step: 0):
+def _train(one, clock, steps, *, seconds_a_step=1.0, every=5, decode_failures=lambda step: 0):
     for step in steps:
         clock(seconds_a_step)
         if step % every == 0:
@@ -47,7 +47,7 @@ def _train(one, clock, steps, *, seconds_a_step=1.0, every=5, broken=lambda step
                     "loss": 1.0 / step,
                     "images_per_second": 64.0,
                     "skipped_steps": 2.0,
-                    "broken_images": broken(step),
+                    "decode_failures": broken(step),
                 },
             )
 
@@ -62,7 +62,7 @@ def _killed(workdir, clock):
     _train(one, clock, range(2, 21))
     with one.during("saving", 20):
         clock(5)
-    _train(one, clock, range(21, 31), broken=lambda step: 3)
+    _train(one, clock, range(21, 31), decode_failures=lambda step: 3)
 
 
 def test_a_run_that_nobody_touched(tmp_path, clock):
@@ -71,7 +71,7 @@ def test_a_run_that_nobody_touched(tmp_path, clock):
         one.begin(0)
         clock(10)
         one.first_step_done()
-        _train(one, clock, range(2, 101), broken=lambda step: step // 50)
+        _train(one, clock, range(2, 101), decode_failures=lambda step: step // 50)
         with one.during("evaluating", 100):
             assert _figures(tmp_path)["state"] == "evaluating"
             clock(6)
@@ -79,7 +79,7 @@ def test_a_run_that_nobody_touched(tmp_path, clock):
     assert (it["state"], it["why"], it["step"], it["epoch"]) == ("finished", None, 100, 10.0)
     assert (it["useful_seconds"], it["wall_seconds"], it["lost_seconds"]) == (99, 115, 0)
     assert it["goodput"] == pytest.approx(99 / 115) and (it["starts"], it["restarts"]) == (1, 0)
-    assert (it["loss"], it["images_per_second"], it["skipped_steps"], it["broken_images"]) == (0.01, 64, 2, 2)
+    assert (it["loss"], it["images_per_second"], it["skipped_steps"], it["decode_failures"]) == (0.01, 64, 2, 2)
     assert it["checkpoint"] is None
 
 
@@ -97,7 +97,7 @@ def test_steps_that_are_done_again_and_the_time_between_are_lost(tmp_path, clock
     assert it["lost_seconds"] == 112 - 29
     assert it["useful_seconds"] == 19 + 79 and it["wall_seconds"] == 112 + 79
     assert it["goodput"] == pytest.approx(98 / 191)
-    assert it["restarts"] == 1 and it["broken_images"] == 0, "those of steps 25 and 30 come again"
+    assert it["restarts"] == 1 and it["decode_failures"] == 0, "those of steps 25 and 30 come again"
 
 
 def test_a_step_between_two_marks_is_placed_by_proportion(tmp_path, clock):
@@ -105,7 +105,7 @@ def test_a_step_between_two_marks_is_placed_by_proportion(tmp_path, clock):
     one = _open(tmp_path)
     one.begin(27)
     assert _figures(tmp_path)["useful_seconds"] == pytest.approx(26)
-    assert _figures(tmp_path)["broken_images"] == 3
+    assert _figures(tmp_path)["decode_failures"] == 3
 
 
 def test_a_run_that_is_killed_again_before_its_first_step_loses_no_count(tmp_path, clock):

@@ -65,7 +65,7 @@ def _ranges(config: Config) -> Iterator[str]:
     positive |= {key: value for key, value in optional.items() if value is not None}
     data = {"data": config.data} | {f"transfer.{name}.data": t.data for name, t in config.transfer.items()}
     not_negative = {
-        f"{key}.max_broken": there.max_broken for key, there in data.items() if there.max_broken is not None
+        f"{key}.max_decode_failures": there.max_decode_failures for key, there in data.items() if there.max_decode_failures is not None
     }
     not_negative |= {
         "seed": config.seed,

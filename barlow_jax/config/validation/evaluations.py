@@ -27,7 +27,7 @@ def _probe(prefix: str, probe: Probe) -> Iterator[str]:
         "decay",
         "max_iterations",
         "tolerance",
-        "subset_draws",
+        "subset_repeats",
     )
     yield from bounds.outside(
         positive=bounds.members(prefix, probe, *positive),
@@ -57,7 +57,7 @@ def _svm(prefix: str, svm: Svm) -> Iterator[str]:
 
 
 def _knn(knn: Knn) -> Iterator[str]:
-    yield from bounds.outside(positive=bounds.members("knn", knn, "temperature", "subset_draws"))
+    yield from bounds.outside(positive=bounds.members("knn", knn, "temperature", "subset_repeats"))
     yield from _label_fractions("knn", knn.label_fractions)
     if not knn.k or min(knn.k) < 1:
         yield f"config.knn.k: needs one or more numbers from 1, got {knn.k}"
@@ -68,7 +68,7 @@ def _knn(knn: Knn) -> Iterator[str]:
 def _finetune(finetune: Finetune) -> Iterator[str]:
     rates = ("encoder_learning_rate", "head_learning_rate", "decay")
     yield from bounds.outside(
-        positive=bounds.members("finetune", finetune, "num_epochs", "batch_size", "subset_draws", *rates),
+        positive=bounds.members("finetune", finetune, "num_epochs", "batch_size", "subset_repeats", *rates),
         not_negative=bounds.members("finetune", finetune, "weight_decay"),
         below_one=bounds.members("finetune", finetune, "momentum"),
     )

@@ -24,7 +24,7 @@ _KINDS = {
 _FOREIGN = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "Photoshop", b"%PDF": "PDF", b"<svg": "SVG"}
 
 
-class Broken:
+class DecodeFailures:
     """Of one split, of this process alone: in a pod every process meets, counts and names its own.
 
     The count is of images, not of times that one was met.
@@ -67,7 +67,7 @@ class Broken:
           index: into the split.
           why: as `reason` says it.
           step: of training; None in an evaluation.
-          most: `config.data.max_broken`.
+          most: `config.data.max_decode_failures`.
 
         Raises:
           UserError: there are more than `most`.
@@ -94,7 +94,7 @@ class Broken:
     def _too_many(self, most: int) -> str:
         named = "".join(f"\n  {words}" for words in list(self._words.values())[:SHOWN])
         return (
-            f"config.data.max_broken: this process met {len(self._words)} images that cannot be decoded, and "
+            f"config.data.max_decode_failures: this process met {len(self._words)} images that cannot be decoded, and "
             f"{most} are allowed; repair or remove them, or allow more (none: any number) and run the same "
             f"command again (pretrain goes on from its newest checkpoint). The first ones:{named}"
         )

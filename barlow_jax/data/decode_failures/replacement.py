@@ -75,7 +75,7 @@ def read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
         (record,) = source.fetch(tf.constant([index], tf.int64))
         encoded, _ = source.parse(record)
     except tf.errors.OpError as error:
-        raise OSError(f"{source.broken.name(index)} cannot be read: {error.message}") from None
+        raise OSError(f"{source.decode_failures.name(index)} cannot be read: {error.message}") from None
     try:
         views.decode(encoded)
     except tf.errors.InvalidArgumentError:
@@ -86,7 +86,7 @@ def read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
 def substitute(source: Source, draws: np.ndarray) -> tuple[tf.Tensor, int]:
     """The record and the index of the readable example that stands in for a broken one.
 
-    It is the first such one of `Window.stand_ins`, and brings its own label and index.
+    It is the first such one of `SampleRange.stand_ins`, and brings its own label and index.
     Not a grey image, which with a label teaches a falsehood and without variance is an outlier in the batch's
     statistics; and not the next image of the batch, which may be another process's, and would stand in one
     batch twice.
@@ -99,5 +99,5 @@ def substitute(source: Source, draws: np.ndarray) -> tuple[tf.Tensor, int]:
         if why is None:
             return record, index
     raise UserError(
-        f"of {len(draws)} images drawn from the split none can be decoded; {source.broken.name(index)} {why}"
+        f"of {len(draws)} images drawn from the split none can be decoded; {source.decode_failures.name(index)} {why}"
     )

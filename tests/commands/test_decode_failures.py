@@ -51,14 +51,14 @@ def run(argv, tmp_path, program):
 
 def _state(workdir, step):
     experiment = Experiment.of(overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0])
-    init = experiment.init(experiment.order(TRAIN))
+    init = experiment.init(experiment.sampler(TRAIN))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
 
 
 def _counts(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["broken_images"] for row in rows if "loss" in row}
+    return {row["step"]: row["decode_failures"] for row in rows if "loss" in row}
 
 
 def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_off(
@@ -71,40 +71,40 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
         (path,) = folder.rglob(file)
         assert said.count(f"{path} {words}") == 1
     counts = _counts(workdir)
-    assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["broken_images"] == 3
-    named = (workdir / "broken_images.jsonl").read_text()
+    assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["decode_failures"] == 3
+    named = (workdir / "decode_failures.jsonl").read_text()
     assert len(named.splitlines()) == 3 and "005.png is empty" in named
 
     cut = tmp_path / "cut"
     program("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
-    again, said = program("pretrain", *argv, "--workdir", cut, "--config.data.max_broken=none")
+    again, said = program("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
     assert again["first_step"] == 3 and "going on from the checkpoint of step 3" in said
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
-    assert (cut / "broken_images.jsonl").read_text() == named
+    assert (cut / "decode_failures.jsonl").read_text() == named
 
     flags = ("--config.probe.augment=true", "--config.probe.num_epochs=1", "--config.probe.batch_size=64")
     probed, _ = program("probe", "--workdir", workdir, *flags)
-    assert probed["broken_images"] == {"train": 3, "test": 2}
+    assert probed["decode_failures"] == {"train": 3, "test": 2}
 
 
 def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(argv, tmp_path, program):
     argv = ("pretrain", *argv, "--config.data.augment_on=device", "--config.data.canvas=8")
     whole, _ = program(*argv, "--workdir", tmp_path / "host")
     results, said = program(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
-    for name in ("loss", "step", "broken_images"):
+    for name in ("loss", "step", "decode_failures"):
         assert results[name] == whole[name]
-    assert results["broken_images"] == 3 and said.count("broken image ") == 3
+    assert results["decode_failures"] == 3 and said.count("broken image ") == 3
     states = (_state(tmp_path / place, 8) for place in ("host", "devices"))
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, program, folder):
-    results, said = program("pretrain", *argv, "--workdir", tmp_path, "--config.data.max_broken=1", code=2)
+    results, said = program("pretrain", *argv, "--workdir", tmp_path, "--config.data.max_decode_failures=1", code=2)
     assert results is None and "Traceback" not in said
     error = said[said.index("error: ") :]
     assert (
-        "config.data.max_broken: this process met 2 images that cannot be decoded, and 1 are allowed" in error
+        "config.data.max_decode_failures: this process met 2 images that cannot be decoded, and 1 are allowed" in error
     )
     assert error.count(str(folder)) == 2
     assert "repair or remove them, or allow more" in error
