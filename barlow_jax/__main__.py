@@ -98,9 +98,13 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[tuple[st
     programs = parser.add_subparsers(dest="program", required=True, metavar="PROGRAM")
     for name, program in PROGRAMS.items():
         sub = programs.add_parser(
-            name, help=program.summary, description=program.summary, epilog=EPILOG, allow_abbrev=False,
+            name,
+            help=program.summary,
+            description=program.summary,
+            epilog=EPILOG,
+            allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
+        )
         flags.add(sub, name)
     args, rest = parser.parse_known_args(argv)
     return args, *resolve.split_overrides(rest)

@@ -40,10 +40,16 @@ class TinyCaptions(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str):
         for number, (image, texts) in enumerate(examples(split)):
             captions = [{"id": 10 * number + i, "text": text} for i, text in enumerate(texts)]
-            yield number, {
-                "captions": captions, "image": image, "image/filename": f"{number}.png", "image/id": number,
-                "objects": [],
-            }  # fmt: skip
+            yield (
+                number,
+                {
+                    "captions": captions,
+                    "image": image,
+                    "image/filename": f"{number}.png",
+                    "image/id": number,
+                    "objects": [],
+                },
+            )
 
 
 def examples(split: str) -> list[tuple[np.ndarray, list[str]]]:

@@ -136,16 +136,25 @@ def tab(program: str, home: pathlib.Path):
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     flags = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--hide-scrollbars", "--remote-debugging-pipe",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--hide-scrollbars",
+        "--remote-debugging-pipe",
         f"--user-data-dir={home}",
-    ]  # fmt: skip
+    ]
     # Chromium reads from its third and writes to its fourth file.
     shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
     process = subprocess.Popen(
-        ["bash", "-c", shell, program, *flags], pass_fds=(theirs_in, theirs_out), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["bash", "-c", shell, program, *flags],
+        pass_fds=(theirs_in, theirs_out),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     os.close(theirs_in)
     os.close(theirs_out)
     try:

@@ -5,13 +5,18 @@ import pathlib
 import numpy as np
 
 from barlow_jax.config import overrides
-from barlow_jax.report.schema import Histogram, ModelInspection, Map, Snapshot, Neighbours, Run
+from barlow_jax.report.schema import Histogram, Map, ModelInspection, Neighbours, Run, Snapshot
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {
-    "data.name": "digits", "data.image_size": 8, "network.encoder": "resnet8", "network.projector": (512, 512),
-    "train.batch_size": 64, "train.num_epochs": 80.0, "optim.name": "adamw",
-}  # fmt: skip
+    "data.name": "digits",
+    "data.image_size": 8,
+    "network.encoder": "resnet8",
+    "network.projector": (512, 512),
+    "train.batch_size": 64,
+    "train.num_epochs": 80.0,
+    "optim.name": "adamw",
+}
 _RNG = np.random.default_rng(0)
 
 
@@ -37,53 +42,103 @@ def metrics(rows=20, **columns):
     for row in range(rows):
         done = (row + 1) / rows
         it = {
-            "step": 100 * (row + 1), "epoch": 4.0 * (row + 1), "loss": 400.0 - 270.0 * done,
-            "invariance": 0.5 - 0.4 * done, "redundancy": 25.0, "diagonal_mean": 0.3 + 0.5 * done,
-            "off_diagonal_rms": 0.2, "embedding_spread": 0.9, "embedding_std_mean": 0.9, "embedding_std_min": 0.4,
-            "gradient_norm": 100.0, "skipped_steps": 0.0, "learning_rate_weights": 0.002 * (1 - done),
-            "learning_rate_biases": 0.002 * (1 - done), "images_per_second": 900.0, "data_wait_fraction": 0.01,
+            "step": 100 * (row + 1),
+            "epoch": 4.0 * (row + 1),
+            "loss": 400.0 - 270.0 * done,
+            "invariance": 0.5 - 0.4 * done,
+            "redundancy": 25.0,
+            "diagonal_mean": 0.3 + 0.5 * done,
+            "off_diagonal_rms": 0.2,
+            "embedding_spread": 0.9,
+            "embedding_std_mean": 0.9,
+            "embedding_std_min": 0.4,
+            "gradient_norm": 100.0,
+            "skipped_steps": 0.0,
+            "learning_rate_weights": 0.002 * (1 - done),
+            "learning_rate_biases": 0.002 * (1 - done),
+            "images_per_second": 900.0,
+            "data_wait_fraction": 0.01,
             "decode_failures": 0,
-        }  # fmt: skip
+        }
         made.append(it | {name: values[row] for name, values in columns.items()})
     return [*made, {"step": 100 * rows, "knn_top1": 0.98}]
 
 
 def status(**figures):
     return {
-        "state": "finished", "why": None, "step": 2000, "num_steps": 2000, "epoch": 80.0, "images_per_second": 900.0,
-        "loss": 130.0, "checkpoint": {"step": 2000, "time": "2026-01-02 03:06:27 UTC"}, "starts": 1, "restarts": 0,
-        "decode_failures": 0, "skipped_steps": 0, "lost_seconds": 0.0, "useful_seconds": 3240.0,
-        "wall_seconds": 3600.0, "goodput": 0.9, "host": "here", "pid": 1, "started": "2026-01-02 02:06:27 UTC",
-        "updated": "2026-01-02 03:06:27 UTC", "updated_unix": 1.7e9,
-    } | figures  # fmt: skip
+        "state": "finished",
+        "why": None,
+        "step": 2000,
+        "num_steps": 2000,
+        "epoch": 80.0,
+        "images_per_second": 900.0,
+        "loss": 130.0,
+        "checkpoint": {"step": 2000, "time": "2026-01-02 03:06:27 UTC"},
+        "starts": 1,
+        "restarts": 0,
+        "decode_failures": 0,
+        "skipped_steps": 0,
+        "lost_seconds": 0.0,
+        "useful_seconds": 3240.0,
+        "wall_seconds": 3600.0,
+        "goodput": 0.9,
+        "host": "here",
+        "pid": 1,
+        "started": "2026-01-02 02:06:27 UTC",
+        "updated": "2026-01-02 03:06:27 UTC",
+        "updated_unix": 1.7e9,
+    } | figures
 
 
 def entry(**more):
     return {
-        "version": "0.1.0", "commit": "0123456789abcdef+", "python": "3.12.3", "platform": "Linux",
-        "packages": {"jax": "0.10.2"}, "devices": {"kind": "TPU v5e", "count": 4, "processes": 1},
-        "command": ["pretrain", "--workdir", "runs/my digits"], "starts": 1, "first": "2026-01-02T02:06:27+00:00",
+        "version": "0.1.0",
+        "commit": "0123456789abcdef+",
+        "python": "3.12.3",
+        "platform": "Linux",
+        "packages": {"jax": "0.10.2"},
+        "devices": {"kind": "TPU v5e", "count": 4, "processes": 1},
+        "command": ["pretrain", "--workdir", "runs/my digits"],
+        "starts": 1,
+        "first": "2026-01-02T02:06:27+00:00",
         "last": "2026-01-02T02:06:27+00:00",
-    } | more  # fmt: skip
+    } | more
 
 
 def evaluate(linear=98.9, knn=98.6):
     def kind(step, linear, knn):
-        return {"step": step, "linear": {"0.1": {"top1": linear - 5}, "1": {"top1": linear, "top5": 99.9}},
-                "knn": {"0.1": {"k20": knn - 4}, "1": {"k20": knn, "euclidean5": knn}}}  # fmt: skip
+        return {
+            "step": step,
+            "linear": {"0.1": {"top1": linear - 5}, "1": {"top1": linear, "top5": 99.9}},
+            "knn": {"0.1": {"k20": knn - 4}, "1": {"k20": knn, "euclidean5": knn}},
+        }
 
     tuned = {"finetune": {"0.01": {"top1": 73.9, "top5": 93.4}}}
     transfer = {"voc07": {"why_not": "it is not prepared"}}
-    return {"pixels": kind(-1, 95.3, 97.5), "untrained": kind(0, 88.3, 80.6) | tuned,
-            "pretrained": kind(2000, linear, knn) | tuned | {"transfer": transfer}}  # fmt: skip
+    return {
+        "pixels": kind(-1, 95.3, 97.5),
+        "untrained": kind(0, 88.3, 80.6) | tuned,
+        "pretrained": kind(2000, linear, knn) | tuned | {"transfer": transfer},
+    }
 
 
 def plan(**more):
     return {
-        "topology": "v5e:2x2", "chips": 4, "hosts": 1, "part": "step", "batch_size": 64, "projector": "replicated",
-        "form": "direct", "fits": True, "step_s": 0.05, "bound": "compute", "images_per_second": 1280.0,
-        "peak_bytes": 3_000_000_000, "hours": 0.5, "chip_hours": 2.0,
-    } | more  # fmt: skip
+        "topology": "v5e:2x2",
+        "chips": 4,
+        "hosts": 1,
+        "part": "step",
+        "batch_size": 64,
+        "projector": "replicated",
+        "form": "direct",
+        "fits": True,
+        "step_s": 0.05,
+        "bound": "compute",
+        "images_per_second": 1280.0,
+        "peak_bytes": 3_000_000_000,
+        "hours": 0.5,
+        "chip_hours": 2.0,
+    } | more
 
 
 def inspect_model(*, images=24, size=8, embeddings=True):

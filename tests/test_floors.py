@@ -10,19 +10,47 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 FLOORS = {
     0: (
-        "config", "recipe", "canvas", "protocols", "configdict", "validate", "order", "files", "errors", "runs",
-        "published", "standings", "signs", "ablations", "methods", "digests", "journal", "provenance",
-        "io", "papers",
+        "config",
+        "recipe",
+        "canvas",
+        "protocols",
+        "configdict",
+        "validate",
+        "order",
+        "files",
+        "errors",
+        "runs",
+        "published",
+        "standings",
+        "signs",
+        "ablations",
+        "methods",
+        "digests",
+        "journal",
+        "provenance",
+        "io",
+        "papers",
     ),
     1: (
-        "types", "mesh", "processes", "networks", "terms", "objectives", "optim", "augment", "data", "compiler",
-        "distributed", "losses", "planning",
+        "types",
+        "mesh",
+        "processes",
+        "networks",
+        "terms",
+        "objectives",
+        "optim",
+        "augment",
+        "data",
+        "compiler",
+        "distributed",
+        "losses",
+        "planning",
     ),
     2: ("step", "gradients", "feed", "resident", "loop", "checkpoints", "running", "training", "workdir"),
     3: ("exports", "interop"),
     4: ("programs", "pretrained", "report", "evals", "experiment", "commands"),
     5: ("cli", "flags", "registry", "__main__"),
-}  # fmt: skip
+}
 ROOMS = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -89,9 +117,16 @@ def test_nothing_that_can_hold_code_is_loaded(path):
 
 # What runs where TensorFlow is not installed imports none of these.
 WING = {
-    "data.digits", "data.host_ops", "data.decode_failures.replacement", "data.pipeline", "data.records", "data.sources", "data.stages",
-    "data.views", "commands.bench_input",
-}  # fmt: skip
+    "data.digits",
+    "data.host_ops",
+    "data.decode_failures.replacement",
+    "data.pipeline",
+    "data.records",
+    "data.sources",
+    "data.stages",
+    "data.views",
+    "commands.bench_input",
+}
 
 
 def test_everything_but_the_files_of_the_wing_imports_without_tensorflow():

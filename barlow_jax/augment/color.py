@@ -190,10 +190,15 @@ def _lost_levels() -> np.ndarray:
     one = np.float32(1)
     sixths = np.select(
         [sector == 0, sector == 1, sector == 2, sector == 3, sector == 4],
-        [one - down, 2.0 + up.astype(float) - 1.0, 2.0 + 1.0 - down.astype(float),
-         4.0 + up.astype(float) - 1.0, 4.0 + 1.0 - down.astype(float)],
+        [
+            one - down,
+            2.0 + up.astype(float) - 1.0,
+            2.0 + 1.0 - down.astype(float),
+            4.0 + up.astype(float) - 1.0,
+            4.0 + 1.0 - down.astype(float),
+        ],
         up - one,
-    )  # fmt: skip
+    )
     turn = np.fmod(sixths.astype(np.float32).astype(float) / 6.0 + 1.0, 1.0).astype(np.float32)
     lost = np.floor(turn.astype(float) * 255.0) < level
     return np.packbits(lost, bitorder="little").view("<u4")

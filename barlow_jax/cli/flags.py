@@ -44,54 +44,68 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
 
 def _add_encoder(parser: argparse.ArgumentParser, program: str) -> None:
     parser.add_argument(
-        "--encoder", metavar="PATH",
+        "--encoder",
+        metavar="PATH",
         help="another run's workdir, one of its checkpoints (RUN/checkpoints/STEP), an encoder folder, or a ResNet in "
         "torchvision's layout (.safetensors; .pth where torch is installed)",
-    )  # fmt: skip
+    )
     if program in ("evaluate", "export"):  # it shows them all; it takes the trained one
         return
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--untrained", dest="features", action="store_const", const="untrained",
+        "--untrained",
+        dest="features",
+        action="store_const",
+        const="untrained",
         help="of the encoder before training: the honest baseline",
-    )  # fmt: skip
+    )
     if program != "finetune":
         which.add_argument(
-            "--pixels", dest="features", action="store_const", const="pixels",
+            "--pixels",
+            dest="features",
+            action="store_const",
+            const="pixels",
             help="of the image itself, without an encoder",
-        )  # fmt: skip
+        )
 
 
 def _add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--resume", choices=("auto", "never", "must"), default="auto",
+        "--resume",
+        choices=("auto", "never", "must"),
+        default="auto",
         help="auto: goes on from the workdir's newest good checkpoint, where there is one; never: refuses a workdir "
         "that has any; must: refuses one that has none",
-    )  # fmt: skip
+    )
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", metavar="FILE",
+        "--weights",
+        metavar="FILE",
         help="in torchvision's layout, or the official full checkpoint: .safetensors; .pth, .pt or .pth.tar where torch "
         "is installed",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--as", dest="form", choices=("encoder", "start"),
+        "--as",
+        dest="form",
+        choices=("encoder", "start"),
         help="encoder: for the evaluations and export; start: a run at step 0, which pretrain goes on from; default: "
         "start where the file has a projector",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--without-projector", action="store_true",
+        "--without-projector",
+        action="store_true",
         help="start: leaves the file's projector out; the config's is a fresh one",
-    )  # fmt: skip
+    )
 
 
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--only", metavar="NAMES",
+        "--only",
+        metavar="NAMES",
         help="of config.transfer, separated by commas; default: those that are at hand",
-    )  # fmt: skip
+    )
 
 
 def _add_embed(parser: argparse.ArgumentParser) -> None:
@@ -100,36 +114,46 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
         "--split", metavar="NAME", help="of the config's data set; default: config.data.eval_split"
     )
     which.add_argument(
-        "--images", metavar="DIR",
+        "--images",
+        metavar="DIR",
         help="all images in this folder and in those below it, instead; they need no classes",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", metavar="FILE", required=True,
+        "--out",
+        metavar="FILE",
+        required=True,
         help=".npz or .parquet: features, labels where there are any, names and index of the images",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--nearest", type=int, metavar="K",
+        "--nearest",
+        type=int,
+        metavar="K",
         help="also a contact sheet beside it, FILE's name with .nearest.png: the K nearest other images of a few",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--queries", type=int, default=8, metavar="N",
+        "--queries",
+        type=int,
+        default=8,
+        metavar="N",
         help="rows of that sheet, spread evenly over the images; default: 8",
-    )  # fmt: skip
+    )
 
 
 def _add_ablate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--only", metavar="GROUPS",
+        "--only",
+        metavar="GROUPS",
         help=f"of the paper's ablations, separated by commas: {', '.join(GROUPS)}; default: all",
-    )  # fmt: skip
+    )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--objectives", metavar="NAMES",
+        "--objectives",
+        metavar="NAMES",
         help=f"separated by commas, of {', '.join(NEEDS)}, and of any other that has a config beside the base; "
         "default: those named here",
-    )  # fmt: skip
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each, from config.seed on")
 
 
@@ -141,9 +165,12 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
         "--images", type=int, default=250, metavar="N", help="input: pairs to time, three times"
     )
     parser.add_argument(
-        "--state-mb", type=float, default=400, metavar="MB",
+        "--state-mb",
+        type=float,
+        default=400,
+        metavar="MB",
         help="checkpoint: size of the state; 0: that of the config's own; default: 400",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--step-seconds",
         type=float,
@@ -154,13 +181,16 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--part", choices=("step", "head", "loss"), default="step",
+        "--part",
+        choices=("step", "head", "loss"),
+        default="step",
         help="the whole step, from representations to LARS, or the loss alone (seconds)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--sweep", metavar="LIST",
+        "--sweep",
+        metavar="LIST",
         help="one table of topologies (v5e:4x4,v5e:8x8) or of values of a key (train.batch_size=2048,4096)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--images-per-chip", type=int, metavar="N", help="the batch size is N times the chips"
     )
@@ -179,9 +209,11 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
         "--chip-hour-price", type=float, metavar="P", help="of a chip for an hour, in any currency"
     )
     parser.add_argument(
-        "--no-images", dest="images", action="store_false",
+        "--no-images",
+        dest="images",
+        action="store_false",
         help="of files alone, in seconds: nothing that needs the data set and the checkpoints",
-    )  # fmt: skip
+    )
 
 
 def _add_show_views(parser: argparse.ArgumentParser) -> None:
@@ -193,13 +225,16 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=tuple(FORMATS), help="of the files; needed")
     parser.add_argument("--out", metavar="DIR", help="folder to write, new or empty; needed")
     parser.add_argument(
-        "--checkpoint", metavar="STEP", default="newest",
+        "--checkpoint",
+        metavar="STEP",
+        default="newest",
         help="newest: the newest good one; best: the one with the highest k-NN accuracy in metrics.jsonl; or a step",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--license", default="other",
+        "--license",
+        default="other",
         help="of the weights, for the model card, as the Hugging Face Hub spells it (mit, cc-by-nc-4.0); default: other",
-    )  # fmt: skip
+    )
 
 
 _OWN = {

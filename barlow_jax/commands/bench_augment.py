@@ -51,8 +51,9 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     for op, views in _stages(config):
         augment = jax.jit(
             experiment.augment(Recipe(views)),
-            in_shardings=experiment.layout.batch, out_shardings=experiment.layout.batch,
-        )  # fmt: skip
+            in_shardings=experiment.layout.batch,
+            out_shardings=experiment.layout.batch,
+        )
         add({"until": op, **measure(augment, config, experiment)})
     if topology:
         more = _step_cycles(experiment, "device") - whole

@@ -52,11 +52,13 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     rows = []
     for name in _TITLES:
         cpu, wall = (statistics.median(column) for column in zip(*taken[name], strict=True))
-        rows.append({
-            "stage": name,
-            "pairs_per_cpu_second": sampler.batch_size / cpu,
-            "pairs_per_second": sampler.batch_size / wall,
-        })  # fmt: skip
+        rows.append(
+            {
+                "stage": name,
+                "pairs_per_cpu_second": sampler.batch_size / cpu,
+                "pairs_per_second": sampler.batch_size / wall,
+            }
+        )
     results = {
         "images": args.images,
         "cores": os.cpu_count(),
@@ -92,8 +94,9 @@ def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict
             official.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
 
     return {name: partial(drain, stage) for name, stage in cut.items()} | {
-        "transfer": transfer, "official": pillow,
-    }  # fmt: skip
+        "transfer": transfer,
+        "official": pillow,
+    }
 
 
 def _per_step(consume: Callable[[int], None], num_steps: int) -> tuple[float, float]:

@@ -114,7 +114,10 @@ def _train(
     tuning: Tuning, encoder: EncoderState, source: splits.Split, rows: np.ndarray, draw: int
 ) -> TrainState:
     """From the encoder and a new head; `draw` seeds the head, the order and the augmentation."""
-    experiment, sampler = tuning.experiment, dataclasses.replace(tuning.sampler, seed=tuning.sampler.seed + draw)
+    experiment, sampler = (
+        tuning.experiment,
+        dataclasses.replace(tuning.sampler, seed=tuning.sampler.seed + draw),
+    )
     config = experiment.config
     num_steps = config.finetune.num_epochs * sampler.steps_per_epoch
     state = tuning.init(jax.random.key(draw))

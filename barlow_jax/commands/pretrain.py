@@ -138,9 +138,7 @@ def _check_labels(config: Config, source: splits.Split) -> None:
         )
     classes = config.network.num_classes
     if classes and (source.multi_label or source.num_classes != classes):
-        there = (
-            "several labels an image" if source.multi_label else f"{source.num_classes or 'no'} classes"
-        )
+        there = "several labels an image" if source.multi_label else f"{source.num_classes or 'no'} classes"
         raise UserError(f"config.network.num_classes: {config.data.name} has {there}, not {classes} classes")
 
 
@@ -185,11 +183,15 @@ def _feed(
     data, layout = experiment.config.data, experiment.layout
     sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
     if data.cache != "decoded":
-        return DevicePrefetcher(source.train_batches(data, experiment.config.recipe.views, sample_range), layout.place)
+        return DevicePrefetcher(
+            source.train_batches(data, experiment.config.recipe.views, sample_range), layout.place
+        )
     device_cache.refuse_too_large(source.num_examples, data.canvas)
     there = device_cache.DeviceDataset(source.decoded(data), layout)
 
-    def met(index: int, step: int) -> None:  # named and checked against max_decode_failures when it was decoded
+    def met(
+        index: int, step: int
+    ) -> None:  # named and checked against max_decode_failures when it was decoded
         source.decode_failures.add(index, "cannot be decoded", step=step, most=None)
 
     return DevicePrefetcher(there.rows(sample_range, met), there.take)

@@ -43,7 +43,9 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _look(workdir: pathlib.Path, args: argparse.Namespace) -> tuple[schema.ModelInspection | None, str | None]:
+def _look(
+    workdir: pathlib.Path, args: argparse.Namespace
+) -> tuple[schema.ModelInspection | None, str | None]:
     """None and why, which is also said here, where the run's data set or its checkpoints are not at hand.
 
     Raises:

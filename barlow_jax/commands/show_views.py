@@ -45,8 +45,10 @@ def sheet(
     index, _ = sampler.batch(0)
     (originals,) = source.eval_batches(
         dataclasses.replace(config.data, eval_resize=config.data.image_size),
-        batch_size=number, shard=ProcessShard(), examples=index,
-    )  # fmt: skip
+        batch_size=number,
+        shard=ProcessShard(),
+        examples=index,
+    )
     made = {}
     for place in places:
         case = dataclasses.replace(

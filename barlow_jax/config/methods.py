@@ -131,9 +131,16 @@ NEEDS: Mapping[str, Needs] = {
 }
 # As the papers' tables call them.
 TITLES = {
-    "barlow_twins": "Barlow Twins", "byol": "BYOL", "classification": "Supervised", "moco": "MoCo v2", "simclr": "SimCLR",
-    "simsiam": "SimSiam", "swav": "SwAV", "vicreg": "VICReg", "w_mse": "W-MSE",
-}  # fmt: skip
+    "barlow_twins": "Barlow Twins",
+    "byol": "BYOL",
+    "classification": "Supervised",
+    "moco": "MoCo v2",
+    "simclr": "SimCLR",
+    "simsiam": "SimSiam",
+    "swav": "SwAV",
+    "vicreg": "VICReg",
+    "w_mse": "W-MSE",
+}
 ADVICE: Mapping[str, Advice] = {
     "byol": Advice(
         collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "

@@ -100,8 +100,15 @@ class View:
     solarize: Solarize = Solarize()
     normalize: Normalize = Normalize()
     order: tuple[str, ...] = (
-        "crop", "rotate", "flip", "jitter", "grayscale", "blur", "solarize", "normalize",
-    )  # fmt: skip
+        "crop",
+        "rotate",
+        "flip",
+        "jitter",
+        "grayscale",
+        "blur",
+        "solarize",
+        "normalize",
+    )
 
     def pixels(self, image_size: int) -> int:
         """A side of the view, where the others have `image_size`."""

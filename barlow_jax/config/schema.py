@@ -57,9 +57,18 @@ TEXT_ENCODER = "gru"
 @dataclasses.dataclass(frozen=True)
 class Network:
     encoder: Literal[
-        "resnet8", "resnet10", "resnet18", "resnet34",
-        "resnet50", "resnet101", "resnet152", "resnet200", "vit_tiny", "vit_small", "vit_base",
-    ] = "resnet50"  # fmt: skip
+        "resnet8",
+        "resnet10",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnet200",
+        "vit_tiny",
+        "vit_small",
+        "vit_base",
+    ] = "resnet50"
     width: int = 64  # of a ResNet, channels of the first stage: 64 is x1, 128 x2, 256 x4
     stem: Literal["imagenet", "cifar"] = "imagenet"  # of a ResNet: 7x7/2 + max-pool, or 3x3/1
     patch: int = 16  # of a vision transformer, pixels a side

@@ -45,7 +45,12 @@ class Arrays:
             yield batch._replace(views={**batch.views, POSITION: position.astype(np.uint32)})
 
     def eval_batches(
-        self, data: config_lib.Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
+        self,
+        data: config_lib.Data,
+        *,
+        batch_size: int,
+        shard: ProcessShard,
+        examples: np.ndarray | None = None,
     ) -> Iterator[Batch]:
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
         crop = self._evaluation_crop(data)

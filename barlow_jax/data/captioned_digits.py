@@ -26,9 +26,15 @@ NAME = "captioned_digits"
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # Up to the first number the first word, and so on. The weights are of about a fifth of the images each.
 WEIGHTS = ("very thin", "thin", "medium", "thick", "very thick"), (0.27, 0.295, 0.315, 0.335)
-LEANS = ("leaning far left", "leaning left", "upright", "leaning right", "leaning far right"), (
-    -0.15, -0.05, 0.05, 0.15,
-)  # fmt: skip
+LEANS = (
+    ("leaning far left", "leaning left", "upright", "leaning right", "leaning far right"),
+    (
+        -0.15,
+        -0.05,
+        0.05,
+        0.15,
+    ),
+)
 PHRASINGS = (
     "{a_number}, {weight}, {lean}",
     "a {weight} {number}, {lean}",

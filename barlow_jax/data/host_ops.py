@@ -64,10 +64,18 @@ def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
     cos, sin = tf.cos(angle), tf.sin(angle)
     row, column = center[0], center[1]
     # The eight numbers of an output-to-input map (x, y): x' = a x + b y + c, y' = d x + e y + f.
-    transform = tf.stack([
-        cos, -sin, column - cos * column + sin * row,
-        sin, cos, row - sin * column - cos * row, 0.0, 0.0,
-    ])  # fmt: skip
+    transform = tf.stack(
+        [
+            cos,
+            -sin,
+            column - cos * column + sin * row,
+            sin,
+            cos,
+            row - sin * column - cos * row,
+            0.0,
+            0.0,
+        ]
+    )
     rotated = tf.raw_ops.ImageProjectiveTransformV3(
         images=image[tf.newaxis],
         transforms=transform[tf.newaxis],

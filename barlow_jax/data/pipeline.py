@@ -39,7 +39,9 @@ def train_batches(
     views = dict(sorted(views.items()))
 
     def drawn(texts: np.ndarray, position: np.int64) -> np.ndarray:
-        caption = captions_lib.drawn([text.decode() for text in texts], sample_range.sampler.seed, int(position))
+        caption = captions_lib.drawn(
+            [text.decode() for text in texts], sample_range.sampler.seed, int(position)
+        )
         return vocabulary.ids(caption, data.caption_words)
 
     def ids(texts: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
@@ -51,7 +53,8 @@ def train_batches(
         image = views_lib.decode(encoded)
         size = data.image_size
         seeds = [
-            tf.stack([sample_range.sampler.seed * len(views) + number, position]) for number in range(len(views))
+            tf.stack([sample_range.sampler.seed * len(views) + number, position])
+            for number in range(len(views))
         ]
         if data.augment_on == "device":
             made = views_lib.on_canvas(image, views, size, data.canvas, seeds)

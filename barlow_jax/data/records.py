@@ -33,7 +33,12 @@ class Records:
         return pipeline.train_batches(self._source, data, views, sample_range, vocabulary)
 
     def eval_batches(
-        self, data: config_lib.Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
+        self,
+        data: config_lib.Data,
+        *,
+        batch_size: int,
+        shard: ProcessShard,
+        examples: np.ndarray | None = None,
     ) -> Iterator[Batch]:
         return pipeline.eval_batches(
             self._source, data, batch_size=batch_size, shard=shard, examples=examples

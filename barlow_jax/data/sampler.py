@@ -86,7 +86,9 @@ class SampleRange:
         return index if self.examples is None else self.examples[index]
 
 
-def padded(step: int, batch_size: int, shard: ProcessShard, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def padded(
+    step: int, batch_size: int, shard: ProcessShard, examples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """A process's rows of a step through `examples` `[n]` as they stand: indices, and whether each is real.
 
     The last batch is padded with the first example, which is not real there.

@@ -178,7 +178,9 @@ def _open_tfds(builder: Any, split: str, keep: Callable[[Read], Read] | None) ->
         )
 
     decode_failures = DecodeFailures(lambda index: f"example {index} of {builder.name}'s split {split!r}")
-    return Source(num_examples, num_classes, several, fetch, parse, decode_failures, captions if read_texts else None)
+    return Source(
+        num_examples, num_classes, several, fetch, parse, decode_failures, captions if read_texts else None
+    )
 
 
 def _texts(builder: Any) -> Callable[[Mapping[str, Any]], tf.Tensor] | None:

@@ -40,7 +40,12 @@ class Split(Protocol):
         """
 
     def eval_batches(
-        self, data: config_lib.Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
+        self,
+        data: config_lib.Data,
+        *,
+        batch_size: int,
+        shard: ProcessShard,
+        examples: np.ndarray | None = None,
     ) -> Iterator[Batch]:
         """This process's rows of the evaluation crops: one view, `eval`, `[B, image_size, image_size, 3]`.
 

@@ -269,8 +269,10 @@ def _last_words(words: str) -> None:
         # A session of its own: Ctrl-C at the terminal is for the program, not for its witness.
         _witness = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _WITNESS],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     _witness.stdin.write(f"{words}\n".encode())
     _witness.stdin.flush()
 

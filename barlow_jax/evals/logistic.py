@@ -49,9 +49,13 @@ def probe_accuracy(
       layout: of the devices.
     """
     fit = minimize(
-        train, num_classes=num_classes, weight_decay=config.weight_decay,
-        max_iterations=config.max_iterations, tolerance=config.tolerance, layout=layout,
-    )  # fmt: skip
+        train,
+        num_classes=num_classes,
+        weight_decay=config.weight_decay,
+        max_iterations=config.max_iterations,
+        tolerance=config.tolerance,
+        layout=layout,
+    )
     if not fit.gradient <= config.tolerance:  # also where it is not a number
         print(
             f"the probe stopped after {fit.iterations} iterations with a gradient of {fit.gradient:.1e}, above "

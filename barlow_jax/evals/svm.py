@@ -88,9 +88,16 @@ def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: config
     from sklearn.svm import LinearSVC
 
     model = LinearSVC(
-        C=cost, penalty="l2", loss="squared_hinge", dual=True, class_weight={1: config.positive_weight, -1: 1},
-        intercept_scaling=1.0, tol=config.tolerance, max_iter=config.max_iterations, random_state=seed,
-    )  # fmt: skip
+        C=cost,
+        penalty="l2",
+        loss="squared_hinge",
+        dual=True,
+        class_weight={1: config.positive_weight, -1: 1},
+        intercept_scaling=1.0,
+        tol=config.tolerance,
+        max_iter=config.max_iterations,
+        random_state=seed,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `n_iter_` says it
         return model.fit(features, target)
@@ -108,10 +115,12 @@ def choose_cost(features: np.ndarray, target: np.ndarray, *, config: config_lib.
 
     def validate(cost: float) -> float:
         models = [fit(features[kept], target[kept], cost, config=config, seed=seed) for kept, _ in folds]
-        return np.mean([
-            average_precision_score(target[held] == 1, model.decision_function(features[held]))
-            for model, (_, held) in zip(models, folds, strict=True)
-        ])  # fmt: skip
+        return np.mean(
+            [
+                average_precision_score(target[held] == 1, model.decision_function(features[held]))
+                for model, (_, held) in zip(models, folds, strict=True)
+            ]
+        )
 
     return max(config.costs, key=validate)
 

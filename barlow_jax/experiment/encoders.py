@@ -75,7 +75,9 @@ def restore(
     """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
     found = weights.read(where).encoder if _is_file(where) else None
     run, step = run_and_step(where)
-    check(where, network, network_of(found) if found else (saved_run.saved_config(run) or {}).get("network", {}))
+    check(
+        where, network, network_of(found) if found else (saved_run.saved_config(run) or {}).get("network", {})
+    )
     if found:
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)

@@ -21,7 +21,9 @@ from barlow_jax.training.step import compile_step
 from barlow_jax.types import Batch, LossContext, Outputs, TrainState
 
 
-def lower(experiment: Experiment, sampler: EpochSampler, part: str) -> tuple[jax.stages.Lowered, TrainState | None]:
+def lower(
+    experiment: Experiment, sampler: EpochSampler, part: str
+) -> tuple[jax.stages.Lowered, TrainState | None]:
     """The program and the state that it carries (shapes and shardings; None for the loss).
 
     Args:

@@ -41,8 +41,11 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     # save_file() would have it readable by its owner alone.
     (out / WEIGHTS).write_bytes(save(model.tensors, metadata={"format": "pt"}))
     (out / CONFIG).write_text(json.dumps(config_of(trained, model), indent=1) + "\n")
-    load = ["import timm", 'model = timm.create_model("local-dir:{out}", pretrained=True).eval()',
-            'transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))']  # fmt: skip
+    load = [
+        "import timm",
+        'model = timm.create_model("local-dir:{out}", pretrained=True).eval()',
+        "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
+    ]
     on_the_hub = [line.replace("local-dir:{out}", "hf-hub:OWNER/NAME") for line in load]
     (out / CARD).write_text(model_card.text(trained, on_the_hub, library="timm", notes=_notes(trained)))
     return {

@@ -52,7 +52,9 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     load = [*build(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
     notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
-    (out / CARD).write_text(model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes))
+    (out / CARD).write_text(
+        model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes)
+    )
     if notes:
         load.append(f"# Detectron2: the commands are in {{out}}/{CARD}")
     return {"keys": len(tensors), **_write_pth(out), "load": load}
@@ -100,8 +102,11 @@ def fits_detectron(trained: Trained) -> bool:
     """Whether it is the ResNet-50 of `configs/detectron2`."""
     network = trained.config.network
     return (trained.name, network.width, network.stem, network.batch_norm_epsilon) == (
-        "resnet50", 64, "imagenet", _USUAL_EPSILON,
-    )  # fmt: skip
+        "resnet50",
+        64,
+        "imagenet",
+        _USUAL_EPSILON,
+    )
 
 
 def _pixels(trained: Trained) -> str:

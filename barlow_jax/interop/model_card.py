@@ -21,9 +21,16 @@ _UNNAMED = ("folder", "arrays")  # whose images only the owner knows
 # Keys that make another encoder, and of these some that do not, or that name somebody's folders.
 _RECIPE = ("seed", "data.", "recipe.", "network.", "objective.", "optim.", "train.")
 _NO_RECIPE = (
-    "data.data_dir", "data.threads", "data.prefetch", "data.cache", "data.max_decode_failures", "train.log_every_steps",
-    "train.max_skipped", "train.compilation_cache", "network.remat",
-)  # fmt: skip
+    "data.data_dir",
+    "data.threads",
+    "data.prefetch",
+    "data.cache",
+    "data.max_decode_failures",
+    "train.log_every_steps",
+    "train.max_skipped",
+    "train.compilation_cache",
+    "network.remat",
+)
 
 
 def text(
@@ -150,9 +157,7 @@ def _results(trained: Trained) -> str:
     """A row a classifier and share of labels, a column a kind of features; of this very step alone."""
     measured = tables.of_run(trained.results, step=trained.step)
     if "pretrained" not in measured:
-        steps = {
-            one["step"] for kind, one in tables.of_run(trained.results).items() if kind == "pretrained"
-        }
+        steps = {one["step"] for kind, one in tables.of_run(trained.results).items() if kind == "pretrained"}
         other = f" (of step {', '.join(map(str, steps))} there are results)" if steps else ""
         return f"Not measured for these weights{other}."
     kinds = [kind for kind in tables.KINDS if kind in measured or kind != "pixels"]

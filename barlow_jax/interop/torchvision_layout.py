@@ -102,9 +102,12 @@ def _layout(name: str, width: int, stem: str) -> dict[str, Place]:
             if index == 0 and (stage > 0 or channels != outputs):
                 shortcut = (*path, "shortcut")
                 layout |= _conv_norm(
-                    f"{key}.downsample.0", (*shortcut, "conv"), f"{key}.downsample.1", (*shortcut, "norm"),
+                    f"{key}.downsample.0",
+                    (*shortcut, "conv"),
+                    f"{key}.downsample.1",
+                    (*shortcut, "norm"),
                     (outputs, channels, 1),
-                )  # fmt: skip
+                )
             channels = outputs
     return layout
 

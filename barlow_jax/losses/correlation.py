@@ -98,6 +98,9 @@ _gram_energy.defvjp(_gram_forward, _gram_backward)
 def product(subscripts: str, x: jax.Array, y: jax.Array, operand_dtype: jnp.dtype) -> jax.Array:
     """An einsum that reads operands of a dtype and accumulates in float32, at the highest precision if they are."""
     return jnp.einsum(
-        subscripts, x.astype(operand_dtype), y.astype(operand_dtype),
-        precision="highest" if operand_dtype == jnp.float32 else None, preferred_element_type=jnp.float32,
-    )  # fmt: skip
+        subscripts,
+        x.astype(operand_dtype),
+        y.astype(operand_dtype),
+        precision="highest" if operand_dtype == jnp.float32 else None,
+        preferred_element_type=jnp.float32,
+    )

@@ -18,9 +18,15 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, **kwargs: Any)
     """A convolution with torch's symmetric padding; XLA's SAME pads one side more at stride 2."""
     pad = (kernel // 2, kernel // 2)
     return nnx.Conv(
-        inputs, outputs, (kernel, kernel), (stride, stride), padding=(pad, pad),
-        use_bias=False, kernel_init=_he_normal, **kwargs,
-    )  # fmt: skip
+        inputs,
+        outputs,
+        (kernel, kernel),
+        (stride, stride),
+        padding=(pad, pad),
+        use_bias=False,
+        kernel_init=_he_normal,
+        **kwargs,
+    )
 
 
 class BasicBlock(nnx.Module):

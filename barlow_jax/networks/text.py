@@ -43,9 +43,14 @@ class Gru(nnx.Module):
         self.words = nnx.Param(_within(0.1)(rngs.params(), (config.vocabulary, config.embedding)))
         init = _within(config.hidden**-0.5)
         self.cell = nnx.GRUCell(
-            config.embedding, config.hidden, kernel_init=init, recurrent_kernel_init=init, bias_init=init,
-            dtype=dtype, rngs=rngs,
-        )  # fmt: skip
+            config.embedding,
+            config.hidden,
+            kernel_init=init,
+            recurrent_kernel_init=init,
+            bias_init=init,
+            dtype=dtype,
+            rngs=rngs,
+        )
 
     def __call__(self, words: jax.Array, *, train: bool) -> jax.Array:
         """`[B, T]` word ids to `[B, H]` float32; padding changes nothing, and nothing but padding gives zeros."""

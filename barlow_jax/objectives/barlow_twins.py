@@ -153,16 +153,23 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
 
     settings = config.barlow_twins
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         del context
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction
         z_b = jax.lax.stop_gradient(z_b) if settings.stop_gradient else z_b
         terms = barlow_twins_terms(
-            z_a, z_b, form=config.form, reshard=setup.reshard, operand_dtype=jnp.dtype(config.operand_dtype),
-            normalization=settings.normalization, off_diagonal=settings.off_diagonal,
+            z_a,
+            z_b,
+            form=config.form,
+            reshard=setup.reshard,
+            operand_dtype=jnp.dtype(config.operand_dtype),
+            normalization=settings.normalization,
+            off_diagonal=settings.off_diagonal,
             temperature=settings.temperature,
-        )  # fmt: skip
+        )
         value = config.scale * (
             settings.invariance_weight * terms.invariance + settings.off_diagonal_weight * terms.redundancy
         )

@@ -67,7 +67,9 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
         Target(cosine_momentum(settings.target_momentum, setup.num_steps), ("a", "b")) if moving else None
     )
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         pair = [outputs[name].embedding for name in "ab"]
         predictions = [
             outputs[name].embedding if outputs[name].prediction is None else outputs[name].prediction
@@ -76,9 +78,13 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
         targets = [(context.targets if moving else outputs)[name].embedding for name in "ab"]
         distance = byol_loss(predictions[0], targets[1]) + byol_loss(predictions[1], targets[0])
         more, metrics = regularization(
-            pair, variance_weight=settings.variance_weight, covariance_weight=settings.covariance_weight,
-            form=config.form, reshard=setup.reshard, operand_dtype=jnp.dtype(config.operand_dtype),
-        )  # fmt: skip
+            pair,
+            variance_weight=settings.variance_weight,
+            covariance_weight=settings.covariance_weight,
+            form=config.form,
+            reshard=setup.reshard,
+            operand_dtype=jnp.dtype(config.operand_dtype),
+        )
         value = config.scale * (distance + more)
         # 2 - 2 cos in each of two directions.
         metrics = {"loss": value, "prediction_cosine": 1 - distance / 4, **metrics}

@@ -18,7 +18,9 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over view a and its labels, which must lie in 0..C-1."""
     del setup
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         logits = outputs["a"].logits
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, context.labels)
         value = config.scale * jnp.mean(losses)

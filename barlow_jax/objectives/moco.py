@@ -68,7 +68,9 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     settings = config.moco
     check_size("config.objective.moco.queue_size", settings.queue_size, setup.batch_size)
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         queries, keys = outputs["a"].embedding, unit_rows(context.targets["b"].embedding)
         operand_dtype = jnp.dtype(config.operand_dtype)
         contrast = queue_loss(

@@ -23,7 +23,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses import health
 from barlow_jax.losses.contrast import Contrast, info_nce, similarities
 from barlow_jax.losses.sphere import unit_rows
-from barlow_jax.types import LossContext, Grouping, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
 
 
 def nt_xent(
@@ -67,7 +67,9 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over views a and b."""
     del setup
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         del context
         pair = outputs["a"].embedding, outputs["b"].embedding
         operand_dtype = jnp.dtype(config.operand_dtype)

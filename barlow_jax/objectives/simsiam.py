@@ -50,14 +50,20 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     """The objective over views a and b."""
     settings = config.simsiam
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         del context
         pair = [outputs[name].embedding for name in "ab"]
         distance = simsiam_loss(*(outputs[name].prediction for name in "ab"), *pair)
         more, metrics = regularization(
-            pair, variance_weight=settings.variance_weight, covariance_weight=settings.covariance_weight,
-            form=config.form, reshard=setup.reshard, operand_dtype=jnp.dtype(config.operand_dtype),
-        )  # fmt: skip
+            pair,
+            variance_weight=settings.variance_weight,
+            covariance_weight=settings.covariance_weight,
+            form=config.form,
+            reshard=setup.reshard,
+            operand_dtype=jnp.dtype(config.operand_dtype),
+        )
         value = config.scale * (distance + more)
         metrics = {"loss": value, "prediction_cosine": -distance, **metrics}
         return value, memory, metrics | health.spread(pair, directions=True)

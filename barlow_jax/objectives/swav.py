@@ -26,7 +26,7 @@ from barlow_jax.losses.contrast import similarities
 from barlow_jax.losses.queue import check_size, push
 from barlow_jax.losses.sinkhorn import sinkhorn_codes
 from barlow_jax.losses.sphere import unit_rows
-from barlow_jax.types import LossContext, Grouping, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
 
 FULL_VIEWS = ("a", "b")
 
@@ -80,11 +80,16 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     def code_of(scores: jax.Array, queue: jax.Array | None, context: LossContext) -> jax.Array:
         others = None if queue is None else similarities(queue, context.prototypes.T)
         return sinkhorn_codes(
-            scores, others, epsilon=settings.epsilon, iterations=settings.sinkhorn_iterations,
+            scores,
+            others,
+            epsilon=settings.epsilon,
+            iterations=settings.sinkhorn_iterations,
             count_others=True if queue is None else jnp.any(queue[-1] != 0),
-        )  # fmt: skip
+        )
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         scores = {name: scores_of(outputs[name], context) for name in setup.views}
         codes = {name: code_of(scores[name], memory.get(name), context) for name in FULL_VIEWS}
         value = config.scale * swav_loss(scores, codes, temperature=settings.temperature)

@@ -106,9 +106,15 @@ def vicreg_loss(
     0.0000 100.0000
     """
     terms = vicreg_terms(
-        z_a, z_b, variance_factor=variance_factor, target_deviation=target_deviation, epsilon=epsilon, form=form,
-        reshard=reshard, operand_dtype=operand_dtype,
-    )  # fmt: skip
+        z_a,
+        z_b,
+        variance_factor=variance_factor,
+        target_deviation=target_deviation,
+        epsilon=epsilon,
+        form=form,
+        reshard=reshard,
+        operand_dtype=operand_dtype,
+    )
     return (
         invariance_weight * terms.invariance
         + variance_weight * terms.variance
@@ -121,14 +127,21 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     different features, which can be compared between widths as it is."""
     settings = config.vicreg
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         del context
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         terms = vicreg_terms(
-            z_a, z_b, variance_factor=settings.variance_factor, target_deviation=settings.target_deviation,
-            epsilon=settings.epsilon, form=config.form, reshard=setup.reshard,
+            z_a,
+            z_b,
+            variance_factor=settings.variance_factor,
+            target_deviation=settings.target_deviation,
+            epsilon=settings.epsilon,
+            form=config.form,
+            reshard=setup.reshard,
             operand_dtype=jnp.dtype(config.operand_dtype),
-        )  # fmt: skip
+        )
         value = config.scale * (
             settings.invariance_weight * terms.invariance
             + settings.variance_weight * terms.variance

@@ -24,7 +24,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 from barlow_jax.losses.health import spread
 from barlow_jax.losses.whitening import whiten
-from barlow_jax.types import LossContext, Grouping, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
 
 
 class Terms(NamedTuple):
@@ -101,12 +101,17 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
     settings = config.w_mse
     _check(settings.sub_batch, settings.shrinkage, setup)
 
-    def loss(outputs: Mapping[str, Outputs], memory: Any, context: LossContext) -> tuple[jax.Array, Any, Metrics]:
+    def loss(
+        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
+    ) -> tuple[jax.Array, Any, Metrics]:
         embeddings = [outputs[view].embedding for view in setup.views]
         terms = w_mse_terms(
-            embeddings, context.key, sub_batch=settings.sub_batch, iterations=settings.iterations,
+            embeddings,
+            context.key,
+            sub_batch=settings.sub_batch,
+            iterations=settings.iterations,
             shrinkage=settings.shrinkage,
-        )  # fmt: skip
+        )
         value = config.scale * _loss(terms)
         return value, memory, {"loss": value, **terms._asdict(), **spread(embeddings)}
 

@@ -74,30 +74,41 @@ ABLATIONS = (
     Ablation("loss", "along_features", {"objective.barlow_twins.normalization": "sample"}, Top(69.8, 88.8)),
     Ablation("loss", "no_projector_bn", {"network.projector_batch_norm": False}, Top(71.2, 89.7)),
     Ablation(
-        "loss", "no_normalization",
-        {"network.projector_batch_norm": False, "objective.barlow_twins.normalization": "none"}, Top(53.4, 76.7),
+        "loss",
+        "no_normalization",
+        {"network.projector_batch_norm": False, "objective.barlow_twins.normalization": "none"},
+        Top(53.4, 76.7),
     ),
     # The paper tells neither temperature nor weight; these are ours.
     Ablation(
-        "loss", "cross_entropy",
-        {"objective.barlow_twins.temperature": 0.1, "objective.barlow_twins.off_diagonal_weight": 1.0}, Top(63.3, 85.7),
+        "loss",
+        "cross_entropy",
+        {"objective.barlow_twins.temperature": 0.1, "objective.barlow_twins.off_diagonal_weight": 1.0},
+        Top(63.3, 85.7),
     ),
     # Table 6.
     Ablation("asymmetry", "stop_gradient", {"objective.barlow_twins.stop_gradient": True}, Top(70.5, 89.0)),
     Ablation("asymmetry", "predictor", {"network.predictor": _predictor}, Top(70.2, 89.0)),
     Ablation(
-        "asymmetry", "both",
-        {"objective.barlow_twins.stop_gradient": True, "network.predictor": _predictor}, Top(61.3, 83.5),
+        "asymmetry",
+        "both",
+        {"objective.barlow_twins.stop_gradient": True, "network.predictor": _predictor},
+        Top(61.3, 83.5),
     ),
     # The authors' table of batch sizes with their rates per 256 images, 0.2 at 2048 (their issue 7).
     *(
         Ablation(
-            "batch_size", str(size),
+            "batch_size",
+            str(size),
             {"train.batch_size": size} | ({"optim.learning_rate": _times(rate / 0.2)} if rate != 0.2 else {}),
             Top(top1),
         )
         for size, rate, top1 in (
-            (128, 0.7, 69.7), (256, 0.4, 70.7), (512, 0.3, 71.4), (1024, 0.25, 71.7), (4096, 0.2, 70.7),
+            (128, 0.7, 69.7),
+            (256, 0.4, 70.7),
+            (512, 0.3, 71.4),
+            (1024, 0.25, 71.7),
+            (4096, 0.2, 70.7),
         )
     ),
     # Figure 3, one op after the other; its values are in a plot alone.
@@ -118,5 +129,5 @@ ABLATIONS = (
     ),
     # A footnote: "similar".
     Ablation("correlation", "auto", {"objective.barlow_twins.off_diagonal": "auto"}),
-)  # fmt: skip
+)
 GROUPS = tuple(dict.fromkeys(ablation.group for ablation in ABLATIONS))

@@ -48,8 +48,15 @@ class Cost:
 
     def summary(self) -> dict[str, Any]:
         """The figures by name, as the programs report them."""
-        names = ("argument_bytes", "temporary_bytes", "peak_bytes", "flops", "hbm_bytes",
-                 "collective_bytes", "wire_bytes")  # fmt: skip
+        names = (
+            "argument_bytes",
+            "temporary_bytes",
+            "peak_bytes",
+            "flops",
+            "hbm_bytes",
+            "collective_bytes",
+            "wire_bytes",
+        )
         return {name: getattr(self, name) for name in names} | {"collectives": self.by_kind()}
 
     def by_kind(self) -> dict[str, dict[str, int]]:

@@ -10,9 +10,19 @@ import re
 from barlow_jax.planning.hlo import KINDS, Instruction, Program, array_bytes
 
 _FREE = {
-    "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "conditional", "after-all",
-    "opt-barrier", "partition-id", "iota",
-}  # fmt: skip
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "while",
+    "call",
+    "conditional",
+    "after-all",
+    "opt-barrier",
+    "partition-id",
+    "iota",
+}
 _SLICES = ("dynamic-slice", "slice", "gather")
 
 

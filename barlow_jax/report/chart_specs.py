@@ -20,70 +20,112 @@ class Panel(NamedTuple):
 
 TERMS = (
     Panel(
-        "Loss", "loss", {"loss": "loss"},
-        "Falls, steeply at first; no gaps, which are values that are not finite.", may_be_log=True,
+        "Loss",
+        "loss",
+        {"loss": "loss"},
+        "Falls, steeply at first; no gaps, which are values that are not finite.",
+        may_be_log=True,
     ),
     Panel(
-        "Invariance term", "Σᵢ (1 - Cᵢᵢ)² / D", {"invariance": "invariance"},
+        "Invariance term",
+        "Σᵢ (1 - Cᵢᵢ)² / D",
+        {"invariance": "invariance"},
         "Falls towards 0: the two views of an image agree.",
     ),
     Panel(
-        "Redundancy term", "Σᵢ Σⱼ≠ᵢ Cᵢⱼ² / D", {"redundancy": "redundancy"},
+        "Redundancy term",
+        "Σᵢ Σⱼ≠ᵢ Cᵢⱼ² / D",
+        {"redundancy": "redundancy"},
         "Stays low while the other term falls: features say different things.",
     ),
     Panel(
-        "Diagonal of C", "mean, 1 is perfect", {"diagonal_mean": "diagonal"},
-        f"Rises towards 1. Below {diagnostics.DIAGONAL} (dashed) the views do not agree.", threshold=diagnostics.DIAGONAL,
+        "Diagonal of C",
+        "mean, 1 is perfect",
+        {"diagonal_mean": "diagonal"},
+        f"Rises towards 1. Below {diagnostics.DIAGONAL} (dashed) the views do not agree.",
+        threshold=diagnostics.DIAGONAL,
     ),
     Panel(
-        "Off the diagonal of C", "root mean square", {"off_diagonal_rms": "off diagonal"},
+        "Off the diagonal of C",
+        "root mean square",
+        {"off_diagonal_rms": "off diagonal"},
         f"Well below the diagonal: above {diagnostics.RATIO} of it all features are one.",
     ),
-)  # fmt: skip
+)
 EMBEDDINGS = (
     Panel(
-        "Spread of the embeddings", "deviation / length", {"embedding_spread": "spread"},
-        f"Near 1. Below {diagnostics.SPREAD} (dashed) all embeddings are one vector: collapse.", threshold=diagnostics.SPREAD,
+        "Spread of the embeddings",
+        "deviation / length",
+        {"embedding_spread": "spread"},
+        f"Near 1. Below {diagnostics.SPREAD} (dashed) all embeddings are one vector: collapse.",
+        threshold=diagnostics.SPREAD,
     ),
     Panel(
-        "Deviation of a feature", "standard deviation",
+        "Deviation of a feature",
+        "standard deviation",
         {"embedding_std_mean": "mean of all", "embedding_std_min": "smallest"},
         "The smallest stays above 0: no feature is constant.",
     ),
-)  # fmt: skip
+)
 ACCURACY = (
     Panel(
-        "k-NN accuracy while training", "top-1, %", {"knn_top1": "k-NN"},
-        "Rises, and does not fall back. Test images by their neighbours among training images.", factor=100,
+        "k-NN accuracy while training",
+        "top-1, %",
+        {"knn_top1": "k-NN"},
+        "Rises, and does not fall back. Test images by their neighbours among training images.",
+        factor=100,
     ),
-    Panel("Accuracy on the batches", "top-1, %", {"top1": "top-1"}, "Of the training images, augmented.", factor=100),
-)  # fmt: skip
+    Panel(
+        "Accuracy on the batches",
+        "top-1, %",
+        {"top1": "top-1"},
+        "Of the training images, augmented.",
+        factor=100,
+    ),
+)
 OPTIMIZATION = (
     Panel(
-        "Learning rates", "rate", {"learning_rate_weights": "weights", "learning_rate_biases": "biases, BatchNorm"},
+        "Learning rates",
+        "rate",
+        {"learning_rate_weights": "weights", "learning_rate_biases": "biases, BatchNorm"},
         "A rise from 0 in the warm-up, then half a cosine.",
     ),
-    Panel("Length of the gradient", "Euclidean norm", {"gradient_norm": "gradient"}, "No jumps that stay.", may_be_log=True),
     Panel(
-        "Skipped steps", "steps so far", {"skipped_steps": "skipped"},
+        "Length of the gradient",
+        "Euclidean norm",
+        {"gradient_norm": "gradient"},
+        "No jumps that stay.",
+        may_be_log=True,
+    ),
+    Panel(
+        "Skipped steps",
+        "steps so far",
+        {"skipped_steps": "skipped"},
         "None. A step whose loss or gradient is not finite is not taken.",
     ),
-)  # fmt: skip
+)
 SPEED = (
     Panel(
-        "Images a second", "images / s", {"images_per_second": "images"},
+        "Images a second",
+        "images / s",
+        {"images_per_second": "images"},
         "Flat after the first row, which has the compilation.",
     ),
     Panel(
-        "Waiting for data", "share of the time, %", {"data_wait_fraction": "waiting"},
+        "Waiting for data",
+        "share of the time, %",
+        {"data_wait_fraction": "waiting"},
         f"Below {diagnostics.WAIT_SHARE:.0%} (dashed); above it the data set the pace.",
-        factor=100, threshold=100 * diagnostics.WAIT_SHARE,
+        factor=100,
+        threshold=100 * diagnostics.WAIT_SHARE,
     ),
     Panel(
-        "Broken images", "images so far", {"decode_failures": "broken"},
+        "Broken images",
+        "images so far",
+        {"decode_failures": "broken"},
         "None, or few: images that could not be decoded.",
     ),
-)  # fmt: skip
+)
 ONLY_WHERE_ANY = ("skipped_steps", "decode_failures")  # elsewhere a line at 0 says less than the summary
 
 
@@ -96,9 +138,12 @@ def groups(names: list[str]) -> dict[str, tuple[Panel, ...]]:
         Panel(_spoken(name).capitalize(), _spoken(name), {name: name}) for name in names if name not in known
     )
     return {
-        "Loss and its terms": (*TERMS, *others), "Embeddings": EMBEDDINGS, "Accuracy": ACCURACY,
-        "Optimization": OPTIMIZATION, "Speed": SPEED,
-    }  # fmt: skip
+        "Loss and its terms": (*TERMS, *others),
+        "Embeddings": EMBEDDINGS,
+        "Accuracy": ACCURACY,
+        "Optimization": OPTIMIZATION,
+        "Speed": SPEED,
+    }
 
 
 def _spoken(name: str) -> str:

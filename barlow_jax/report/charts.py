@@ -20,19 +20,33 @@ _CONFIG = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
-        "labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
-        "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.13, "domainOpacity": 0.5,
-        "tickOpacity": 0.5, "titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 12,
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "domainColor": "currentColor",
+        "tickColor": "currentColor",
+        "gridColor": "currentColor",
+        "gridOpacity": 0.13,
+        "domainOpacity": 0.5,
+        "tickOpacity": 0.5,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11,
+        "titleFontSize": 12,
         "labelOverlap": True,
     },
     "axisY": {"minExtent": 44},
     "legend": {
-        "labelColor": "currentColor", "titleColor": "currentColor", "orient": "top", "titleFontWeight": "normal",
-        "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 140, "columns": {"expr": "width < 420 ? 2 : 5"},
+        "labelColor": "currentColor",
+        "titleColor": "currentColor",
+        "orient": "top",
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "labelLimit": 140,
+        "columns": {"expr": "width < 420 ? 2 : 5"},
     },
     "text": {"color": "currentColor"},
     "rule": {"color": "currentColor"},
-}  # fmt: skip
+}
 
 
 def color(place: int) -> str:

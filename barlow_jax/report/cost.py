@@ -28,9 +28,15 @@ def of(run: Run, chip_hour_price: float | None) -> Cost:
     hours = wall / 3600 * chips if wall is not None and chips else None
     price = hours * chip_hour_price if hours is not None and chip_hour_price is not None else None
     return Cost(
-        wall, status.get("useful_seconds"), status.get("restarts"), status.get("lost_seconds"),
-        chips, len(set(counts)) > 1, hours, price,
-    )  # fmt: skip
+        wall,
+        status.get("useful_seconds"),
+        status.get("restarts"),
+        status.get("lost_seconds"),
+        chips,
+        len(set(counts)) > 1,
+        hours,
+        price,
+    )
 
 
 def goodput(cost: Cost) -> float | None:
@@ -55,10 +61,18 @@ def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
     else:
         told.append(f"{formatting.span(cost.wall_seconds)} of wall time, from the first start on.")
     if (useful := goodput(cost)) is not None:
-        told.append(f"Goodput {formatting.share(useful)}: {formatting.span(cost.useful_seconds)} in steps that count.")
+        told.append(
+            f"Goodput {formatting.share(useful)}: {formatting.span(cost.useful_seconds)} in steps that count."
+        )
     if cost.restarts is not None:
-        lost = f", which cost {formatting.span(cost.lost_seconds)}" if cost.restarts and cost.lost_seconds else ""
-        told.append(f"{formatting.count(cost.restarts, 'restart')}{lost}." if cost.restarts else "No restart.")
+        lost = (
+            f", which cost {formatting.span(cost.lost_seconds)}"
+            if cost.restarts and cost.lost_seconds
+            else ""
+        )
+        told.append(
+            f"{formatting.count(cost.restarts, 'restart')}{lost}." if cost.restarts else "No restart."
+        )
     if cost.chip_hours is None:
         told.append(
             "Chip-hours are not known: provenance.json, which has the number of devices, is not there."

@@ -38,13 +38,18 @@ def _drawn(panel: Panel, runs: Sequence[Run]) -> Html:
     axis = "epoch" if all(row["epoch"] is not None for row in rows) else "step"
     few = len(rows) <= 60 * len(runs) * len(panel.lines)
     encoding = {
-        "x": alt.X(f"{axis}:Q", title=axis, scale=alt.Scale(padding=8, nice=False), axis=alt.Axis(tickMinStep=1)),
+        "x": alt.X(
+            f"{axis}:Q", title=axis, scale=alt.Scale(padding=8, nice=False), axis=alt.Axis(tickMinStep=1)
+        ),
         "y": alt.Y("value:Q", title=panel.axis, scale=_scale(panel, rows), axis=alt.Axis(tickCount=6)),
         "tooltip": [
-            alt.Tooltip("run:N"), alt.Tooltip("line:N", title="what"), alt.Tooltip("epoch:Q", format=".4~g"),
-            alt.Tooltip("step:Q", format=",d"), alt.Tooltip("value:Q", title=panel.axis, format=".5~g"),
+            alt.Tooltip("run:N"),
+            alt.Tooltip("line:N", title="what"),
+            alt.Tooltip("epoch:Q", format=".4~g"),
+            alt.Tooltip("step:Q", format=",d"),
+            alt.Tooltip("value:Q", title=panel.axis, format=".5~g"),
         ],
-    }  # fmt: skip
+    }
     point = {"size": 30 if few else 60, **({} if few else charts.UNSEEN), "filled": True, "strokeWidth": 0}
     chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point=point).encode(**encoding)
     chart = chart.encode(color=_color(runs)).add_params(charts.zoom())
@@ -71,9 +76,12 @@ def _rows(panel: Panel, runs: Sequence[Run]) -> Iterator[dict[str, float | str |
         for name, line in panel.lines.items():
             for step, epoch, value in zip(*series.of(run, name).thinned(), strict=True):
                 yield {
-                    "run": run.name, "line": line, "step": step, "epoch": None if math.isnan(epoch) else epoch,
+                    "run": run.name,
+                    "line": line,
+                    "step": step,
+                    "epoch": None if math.isnan(epoch) else epoch,
                     "value": value * panel.factor,
-                }  # fmt: skip
+                }
 
 
 def _color(runs: Sequence[Run]) -> alt.Color:

@@ -62,13 +62,17 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
     if num_runs == 1:
         by_kind = {"pixels": "var(--muted)", "untrained": charts.color(1), "pretrained": charts.color(0)}
         colors = [by_kind[name] for name in names]
-    chart = alt.Chart(charts.data(bars)).mark_bar(cornerRadiusEnd=2).encode(
-        x=alt.X("top1:Q", title="top-1, %", scale=alt.Scale(domain=[0, 100])),
-        y=alt.Y("classifier:N", title=None, sort=None, axis=alt.Axis(labelLimit=170)),
-        yOffset=alt.YOffset("features:N", sort=names),
-        color=alt.Color("features:N", title=None, scale=charts.scale(names, colors)),
-        tooltip=["features:N", "classifier:N", alt.Tooltip("top1:Q", title="top-1, %", format=".1f")],
-    )  # fmt: skip
+    chart = (
+        alt.Chart(charts.data(bars))
+        .mark_bar(cornerRadiusEnd=2)
+        .encode(
+            x=alt.X("top1:Q", title="top-1, %", scale=alt.Scale(domain=[0, 100])),
+            y=alt.Y("classifier:N", title=None, sort=None, axis=alt.Axis(labelLimit=170)),
+            yOffset=alt.YOffset("features:N", sort=names),
+            color=alt.Color("features:N", title=None, scale=charts.scale(names, colors)),
+            tooltip=["features:N", "classifier:N", alt.Tooltip("top1:Q", title="top-1, %", format=".1f")],
+        )
+    )
     height = 30 + min(17, 60 / len(names) + 4) * len(bars)
     picture = charts.figure(
         chart, "Top-1 by classifier and features, as in the table below", height=round(height)
@@ -101,9 +105,11 @@ def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     told = f"Published on {setting}; here {data} with {encoders}. In percent; - is not reported, or not measured."
     heads = ["%", *methods, *(["this run"] if len(tables) == 1 else tables)]
     return [
-        element("h3", "Beside the papers"), paragraph(told), table(heads, shown, f"{data} beside published numbers"),
+        element("h3", "Beside the papers"),
+        paragraph(told),
+        table(heads, shown, f"{data} beside published numbers"),
         *_why_not(by_name),
-    ]  # fmt: skip
+    ]
 
 
 def _why_not(by_name: Mapping[str, Mapping[str, tables.Row]]) -> Iterator[Html]:

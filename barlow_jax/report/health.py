@@ -25,8 +25,14 @@ class Check(NamedTuple):
 
 def checks(run: Run, look: ModelInspection | None = None) -> list[Check]:
     return [
-        _state(run), _loss(run), *_embeddings(run), *_ranks(look), *_skipped(run), *_broken(run), *_waiting(run),
-    ]  # fmt: skip
+        _state(run),
+        _loss(run),
+        *_embeddings(run),
+        *_ranks(look),
+        *_skipped(run),
+        *_broken(run),
+        *_waiting(run),
+    ]
 
 
 def worst(found: list[Check]) -> str:
@@ -98,13 +104,18 @@ def _embeddings(run: Run) -> Iterator[Check]:
         yield _views(row, there, lasts)
     least, mean = row.get("embedding_std_min"), row.get("embedding_std_mean")
     if least is not None and mean and least < 1e-3 * mean:
-        yield Check(LOOK, f"A feature is (nearly) constant: its deviation is {formatting.number(least, 2)}, on average "
-                          f"{formatting.number(mean, 2)}.")  # fmt: skip
+        yield Check(
+            LOOK,
+            f"A feature is (nearly) constant: its deviation is {formatting.number(least, 2)}, on average "
+            f"{formatting.number(mean, 2)}.",
+        )
 
 
 def _views(row: dict[str, float], there: dict, lasts: bool) -> Check:
     diagonal, off = row["diagonal_mean"], row.get("off_diagonal_rms", math.nan)
-    told = f"diagonal of C {formatting.number(diagonal, 2)} (1 is perfect), off it {formatting.number(off, 2)}"
+    told = (
+        f"diagonal of C {formatting.number(diagonal, 2)} (1 is perfect), off it {formatting.number(off, 2)}"
+    )
     if "diagonal" in there:
         return Check(BAD if lasts else LOOK, f"The two views of an image do not agree: {told}.")
     if "rank" in there:
@@ -139,7 +150,9 @@ def _collapsed(run: Run, row: dict) -> dict[str, tuple[str, float]]:
 def _skipped(run: Run) -> Iterator[Check]:
     number = _last(run, "skipped_steps")
     if number:
-        yield Check(LOOK, f"{formatting.count(number, 'step')} skipped, whose loss or gradient was not finite.")
+        yield Check(
+            LOOK, f"{formatting.count(number, 'step')} skipped, whose loss or gradient was not finite."
+        )
     elif number == 0:
         yield Check(GOOD, "No step was skipped.")
 
@@ -148,7 +161,8 @@ def _broken(run: Run) -> Iterator[Check]:
     number = _last(run, "decode_failures")
     if number:
         yield Check(
-            LOOK, f"{formatting.count(number, 'image')} could not be decoded (the files decode_failures*.jsonl)."
+            LOOK,
+            f"{formatting.count(number, 'image')} could not be decoded (the files decode_failures*.jsonl).",
         )
     elif number == 0:
         yield Check(GOOD, "No broken image was met.")

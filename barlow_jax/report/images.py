@@ -13,10 +13,13 @@ def views(look: ModelInspection | None, why_not: str) -> Section:
     cards = []
     for place in range(len(look.views[columns[0]])):
         tiles = [
-            element("figure", pictures.tile(look.views[name][place], f"image {place + 1}, {name}"),
-                    element("figcaption", name))
+            element(
+                "figure",
+                pictures.tile(look.views[name][place], f"image {place + 1}, {name}"),
+                element("figcaption", name),
+            )
             for name in columns
-        ]  # fmt: skip
+        ]
         cards.append(element("div", *tiles, class_="card tiles"))
     words = (
         "Each card is one image and what the augmentation made of it. A person should still see that the views are of "
@@ -48,9 +51,11 @@ def neighbours(look: ModelInspection | None, why_not: str) -> Section:
 def _row(it: Neighbours, place: int) -> Html:
     label = int(it.query_labels[place])
     query = element(
-        "figure", pictures.tile(it.queries[place], f"test image {place + 1}, {_label(label)}"),
-        element("figcaption", f"test, {_label(label)}"), class_="query",
-    )  # fmt: skip
+        "figure",
+        pictures.tile(it.queries[place], f"test image {place + 1}, {_label(label)}"),
+        element("figcaption", f"test, {_label(label)}"),
+        class_="query",
+    )
     found = []
     for image, other, cosine in zip(it.found[place], it.found_labels[place], it.cosines[place], strict=True):
         kind, sign = ("", "") if label < 0 else ("same", "✓ ") if other == label else ("other", "✗ ")

@@ -14,8 +14,8 @@ from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import PRETRAINED, Experiment
-from barlow_jax.report.schema import ModelInspection, Map, Neighbours
-from barlow_jax.report.snapshots import snapshots, say
+from barlow_jax.report.schema import Map, ModelInspection, Neighbours
+from barlow_jax.report.snapshots import say, snapshots
 from barlow_jax.types import Batch, FeatureTable
 
 MOST_TRAIN, MOST_TEST = 10_000, 2_000  # images that neighbours are looked for in, and that are on the maps
@@ -23,7 +23,9 @@ _ROWS, _QUERIES, _NEIGHBOURS = 6, 8, 5
 _VIEW_PIXELS, _NEIGHBOUR_PIXELS, _MAP_PIXELS = 96, 64, 32  # a side, at most
 
 
-def inspect_model(experiment: Experiment, workdir: pathlib.Path, *, images: int = 512) -> ModelInspection | None:
+def inspect_model(
+    experiment: Experiment, workdir: pathlib.Path, *, images: int = 512
+) -> ModelInspection | None:
     """Of a run whose checkpoints are there; they stay as they are, so that a run which goes on can be looked at.
 
     Everything is drawn by the run's seed or a fixed one: the same files give the same look.

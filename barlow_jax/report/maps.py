@@ -8,7 +8,7 @@ import numpy as np
 
 from barlow_jax.report import charts, pictures
 from barlow_jax.report.html import Html, Section, element, joined, paragraph, script
-from barlow_jax.report.schema import ModelInspection, Map
+from barlow_jax.report.schema import Map, ModelInspection
 
 _MOST_CLASSES = 10  # that have a colour of their own
 _OTHERS, _UNLABELLED = "others", "unlabelled"

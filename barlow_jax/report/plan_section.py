@@ -29,9 +29,7 @@ def section(runs: Sequence[Run]) -> Section:
 
 
 def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
-    name = (
-        f"{plan.get('topology')}, {formatting.count(plan.get('chips', 0), 'chip')}, batch {plan.get('batch_size')}"
-    )
+    name = f"{plan.get('topology')}, {formatting.count(plan.get('chips', 0), 'chip')}, batch {plan.get('batch_size')}"
     if plan.get("case") and plan["case"] != plan.get("topology"):
         name = f"{plan['case']}: {name}"
     if not plan.get("fits"):
@@ -45,16 +43,21 @@ def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
     rate, step = _measured(run)
     devices = (run.provenance[-1].get("devices") or {}) if run.provenance else {}
     machine = (
-        f"{devices['count']} {formatting.TIMES} {devices.get('kind')}" if devices.get("count") else "its devices"
+        f"{devices['count']} {formatting.TIMES} {devices.get('kind')}"
+        if devices.get("count")
+        else "its devices"
     )
     rows = [
         ["step, ms", 1e3 * plan["step_s"], step],
         ["images a second", plan["images_per_second"], rate],
-        ["images a second and chip", plan["images_per_second"] / plan["chips"],
-         rate / devices["count"] if rate and devices.get("count") else None],
+        [
+            "images a second and chip",
+            plan["images_per_second"] / plan["chips"],
+            rate / devices["count"] if rate and devices.get("count") else None,
+        ],
         ["peak memory a chip, MB", plan["peak_bytes"] / 1e6, None],
         ["whole recipe, hours", plan.get("hours"), _hours(run)],
-    ]  # fmt: skip
+    ]
     shown = [
         [name, *map(Digits, (formatting.number(planned), formatting.number(was), _times(planned, was)))]
         for name, planned, was in rows

@@ -28,8 +28,13 @@ class Series(NamedTuple):
         """With the smallest and the largest value of each of 300 stretches, so that no peak is lost."""
         if len(self.steps) <= 2 * _MOST_BINS:
             return self
-        kept = sorted({row for rows in np.array_split(np.arange(len(self.steps)), _MOST_BINS)
-                       for row in self._extremes(rows)})  # fmt: skip
+        kept = sorted(
+            {
+                row
+                for rows in np.array_split(np.arange(len(self.steps)), _MOST_BINS)
+                for row in self._extremes(rows)
+            }
+        )
         return Series(*(column[kept] for column in self))
 
     def _extremes(self, rows: np.ndarray) -> Iterator[int]:

@@ -92,9 +92,8 @@ def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
         "Restarts": spent.restarts,
         "Lost to restarts": formatting.span(spent.lost_seconds) if spent.restarts else None,
         "Chip-hours": formatting.number(spent.chip_hours),
-        "Cost": None if spent.price is None
-        else f"{spent.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour",
-    }  # fmt: skip
+        "Cost": None if spent.price is None else f"{spent.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour",
+    }
 
 
 def _changes(runs: Sequence[Run]) -> list[Html]:
@@ -110,9 +109,7 @@ def _changes(runs: Sequence[Run]) -> list[Html]:
         rows.append([element("code", key), formatting.value(default), *map(formatting.value, ours)])
     heads = ["config", "paper", *(["this run"] if len(runs) == 1 else [run.name for run in runs])]
     made = table(heads, rows, "Keys that are not as in the paper's recipe for ImageNet")
-    told = (
-        f"Not as in the paper's recipe for ImageNet, which the defaults are: {formatting.count(len(keys), 'key')}."
-    )
+    told = f"Not as in the paper's recipe for ImageNet, which the defaults are: {formatting.count(len(keys), 'key')}."
     if len(keys) <= _MOST_ROWS:
         return [paragraph(told), made]
     return [paragraph(told), details("Show them", made)]
@@ -127,10 +124,18 @@ def _starts(run: Run, named: bool) -> Html:
     for entry in run.provenance:
         devices = entry.get("devices") or {}
         told = f"{devices.get('count', '?')} {formatting.TIMES} {devices.get('kind', '?')}"
-        rows.append([
-            entry["first"], entry["last"], entry["starts"], entry.get("version"), (entry.get("commit") or "-")[:12],
-            told, entry.get("python"), element("code", _command(entry)),
-        ])  # fmt: skip
+        rows.append(
+            [
+                entry["first"],
+                entry["last"],
+                entry["starts"],
+                entry.get("version"),
+                (entry.get("commit") or "-")[:12],
+                told,
+                entry.get("python"),
+                element("code", _command(entry)),
+            ]
+        )
     starts = sum(entry["starts"] for entry in run.provenance)
     told = f"{name}{formatting.count(starts, 'start')} by {formatting.count(len(rows), 'set')} of code, packages and devices"
     return details(told, table(heads, rows, f"Starts of {run.name}"))

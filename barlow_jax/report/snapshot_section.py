@@ -30,10 +30,12 @@ def correlation(look: ModelInspection | None, why_not: str) -> Section:
         )
     maps = [
         element(
-            "figure", pictures.heat_map(one.correlation, _of_matrix(one)), element("figcaption", _named(one)),
+            "figure",
+            pictures.heat_map(one.correlation, _of_matrix(one)),
+            element("figcaption", _named(one)),
         )
         for one in snapshots
-    ]  # fmt: skip
+    ]
     body = [
         paragraph(
             "C, row and column a feature of the embedding: of one view, and of the other view of the same images. "
@@ -45,12 +47,19 @@ def correlation(look: ModelInspection | None, why_not: str) -> Section:
         element("h3", "How its values are spread"),
         element(
             "div",
-            _histograms("On the diagonal", "The mass moves to 1.", snapshots, [m.diagonal for m in snapshots]),
-            _histograms("Off the diagonal", "The mass gathers around 0, and tails get short. Logarithmic.",
-                        snapshots, [m.off_diagonal for m in snapshots], logarithmic=True),
+            _histograms(
+                "On the diagonal", "The mass moves to 1.", snapshots, [m.diagonal for m in snapshots]
+            ),
+            _histograms(
+                "Off the diagonal",
+                "The mass gathers around 0, and tails get short. Logarithmic.",
+                snapshots,
+                [m.off_diagonal for m in snapshots],
+                logarithmic=True,
+            ),
             class_="grid wide",
         ),
-    ]  # fmt: skip
+    ]
     return Section("correlation", title, joined(body))
 
 
@@ -60,7 +69,9 @@ def spectra(look: ModelInspection | None, why_not: str) -> Section:
     if look is None or not look.snapshots:
         return Section("spectra", title, paragraph(why_not))
     drawn = [
-        element("div", element("h3", name), _spectrum(name, snapshots, [getattr(m, field) for m in snapshots]))
+        element(
+            "div", element("h3", name), _spectrum(name, snapshots, [getattr(m, field) for m in snapshots])
+        )
         for name, field in (
             ("Representations", "representation_spectrum"),
             ("Embeddings", "embedding_spectrum"),
@@ -127,12 +138,23 @@ def _spectrum(name: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.nda
         for place in np.unique(np.geomspace(1, len(shares), _MOST_POINTS).round().astype(int)) - 1
         if shares[place] > _LEAST_SHARE
     ]
-    chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 40, **charts.UNSEEN}).encode(
-        x=alt.X("direction:Q", title="direction, by variance", scale=alt.Scale(nice=False)),
-        y=alt.Y("share:Q", title="share of the variance", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6)),
-        tooltip=[alt.Tooltip("step:N"), alt.Tooltip("direction:Q"), alt.Tooltip("share:Q", format=".2e")],
-    )  # fmt: skip
-    told = "; ".join(f"{_named(m)}: the first has {s[0]:.0%}" for m, s in zip(snapshots, spectra, strict=True))
+    chart = (
+        alt.Chart(charts.data(rows))
+        .mark_line(strokeWidth=2, point={"size": 40, **charts.UNSEEN})
+        .encode(
+            x=alt.X("direction:Q", title="direction, by variance", scale=alt.Scale(nice=False)),
+            y=alt.Y(
+                "share:Q",
+                title="share of the variance",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(format=".0e", tickCount=6),
+            ),
+            tooltip=[alt.Tooltip("step:N"), alt.Tooltip("direction:Q"), alt.Tooltip("share:Q", format=".2e")],
+        )
+    )
+    told = "; ".join(
+        f"{_named(m)}: the first has {s[0]:.0%}" for m, s in zip(snapshots, spectra, strict=True)
+    )
     return charts.figure(
         _by_moment(chart, snapshots).add_params(charts.zoom()), f"Spectrum of the {name.lower()}. {told}"
     )
@@ -156,12 +178,21 @@ def _ranks(snapshots: Sequence[Snapshot]) -> Html:
             if rank is not None and spectrum is not None:
                 rows.append({"of": f"{what}s", "step": one.step, "rank": rank, "directions": len(spectrum)})
     names = list(dict.fromkeys(row["of"] for row in rows))
-    chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 60, "filled": True}).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8)),
-        y=alt.Y("rank:Q", title="effective rank, directions"),
-        color=alt.Color("of:N", title=None, scale=charts.scale(names)),
-        tooltip=["of:N", "step:Q", alt.Tooltip("rank:Q", format=".1f"), alt.Tooltip("directions:Q", title="of")],
-    )  # fmt: skip
+    chart = (
+        alt.Chart(charts.data(rows))
+        .mark_line(strokeWidth=2, point={"size": 60, "filled": True})
+        .encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8)),
+            y=alt.Y("rank:Q", title="effective rank, directions"),
+            color=alt.Color("of:N", title=None, scale=charts.scale(names)),
+            tooltip=[
+                "of:N",
+                "step:Q",
+                alt.Tooltip("rank:Q", format=".1f"),
+                alt.Tooltip("directions:Q", title="of"),
+            ],
+        )
+    )
     told = [f"{row['of']} at step {row['step']}: {row['rank']:.1f} of {row['directions']}" for row in rows]
     return charts.figure(chart, "Effective ranks. " + "; ".join(told), height=200)
 

@@ -33,7 +33,9 @@ _AT_A_TIME = 128  # views
 _ATTEMPTS = 3  # to read checkpoints of a run that removes them meanwhile
 
 
-def snapshots(experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int) -> list[Snapshot]:
+def snapshots(
+    experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int
+) -> list[Snapshot]:
     """Before training and at up to five checkpoints, evenly spread, the newest good one among them.
 
     None where no checkpoint holds the whole network, as in a folder of an encoder alone.

@@ -11,9 +11,11 @@ from barlow_jax.report.schema import ModelInspection, Run
 _SHOWN = {GOOD: ("✓", "good"), LOOK: ("!", "worth a look"), BAD: ("✗", "bad"), NONE: ("·", "to know")}
 _HEALTH = {GOOD: "Healthy", LOOK: "Worth a look", BAD: "Not healthy", NONE: "Not known yet"}
 _VALUE = {
-    GOOD: "Better than no training", LOOK: "No better than pixels", BAD: "No better than no training",
+    GOOD: "Better than no training",
+    LOOK: "No better than pixels",
+    BAD: "No better than no training",
     NONE: "No baseline to compare with",
-}  # fmt: skip
+}
 
 
 def section(runs: Sequence[Run], look: ModelInspection | None, chip_hour_price: float | None) -> Section:
@@ -71,8 +73,11 @@ def _published(run: Run) -> str:
     if data not in published.SMALL_LINEAR and data != "imagenet2012":
         return f"The papers report nothing on {data}; their numbers on ImageNet are under Evaluations."
     setting, _, rows = tables.beside_the_papers(tables.of_run(run.results).get("pretrained", {}), data)
-    told = [f"{row.name} {row.ours:.1f}% (paper: {row.theirs[method]:.1f}%)"
-            for row in rows if row.ours is not None and row.theirs.get(method) is not None]  # fmt: skip
+    told = [
+        f"{row.name} {row.ours:.1f}% (paper: {row.theirs[method]:.1f}%)"
+        for row in rows
+        if row.ours is not None and row.theirs.get(method) is not None
+    ]
     return f"{method} on {setting}: {'; '.join(told)}." if told else ""
 
 
@@ -95,18 +100,31 @@ def _cards(run: Run, look: ModelInspection | None, chip_hour_price: float | None
 
 def _card(question: str, sign: str, answer: str, found: Sequence[Check]) -> Html:
     lines = [
-        element("li", element("span", _SHOWN[one.sign][0], class_="sign", role="img", aria_label=_SHOWN[one.sign][1]),
-                element("span", one.words), class_=one.sign)
+        element(
+            "li",
+            element("span", _SHOWN[one.sign][0], class_="sign", role="img", aria_label=_SHOWN[one.sign][1]),
+            element("span", one.words),
+            class_=one.sign,
+        )
         for one in found
-    ]  # fmt: skip
+    ]
     head = paragraph(answer, class_=f"answer {sign}")
     return element("div", element("h3", question), head, element("ul", *lines), class_="card verdict")
 
 
 def _side_by_side(runs: Sequence[Run], chip_hour_price: float | None) -> Html:
     heads = [
-        "run", "method", "health", "steps", "loss", "spread", "k-NN, %", "linear, %", "images / s", "wall time",
-    ]  # fmt: skip
+        "run",
+        "method",
+        "health",
+        "steps",
+        "loss",
+        "spread",
+        "k-NN, %",
+        "linear, %",
+        "images / s",
+        "wall time",
+    ]
     heads += ["chip-hours"] + (["cost"] if chip_hour_price is not None else [])
     return element(
         "div", table(heads, [_line(run, chip_hour_price) for run in runs], "The runs side by side")

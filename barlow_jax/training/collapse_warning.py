@@ -16,7 +16,9 @@ class CollapseWarner:
     def __init__(self, config: Config, steps_per_epoch: int):
         """Nothing is said before the warm-up is over, and one epoch at least."""
         settings = config.objective.barlow_twins
-        self._seen_by = diagnostics.CollapseWarner.of(config.objective.name, settings.normalization, settings.temperature)
+        self._seen_by = diagnostics.CollapseWarner.of(
+            config.objective.name, settings.normalization, settings.temperature
+        )
         self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
         self._rows: dict[str, int] = {}  # that had the sign, in a row

@@ -18,9 +18,20 @@ from barlow_jax.io import files
 
 FILE = "provenance.json"
 _PACKAGES = (
-    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow", "tensorflow-cpu", "tensorflow-datasets",
-    "ml-collections", "clu", "numpy", "pillow", "libtpu",
-)  # fmt: skip
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-datasets",
+    "ml-collections",
+    "clu",
+    "numpy",
+    "pillow",
+    "libtpu",
+)
 
 
 def read(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -14,11 +14,26 @@ FILES = (STATUS, "config.json")  # one of which every run has
 # Keys that may change while a run goes on: they change what is watched, kept and measured, not what
 # is learned.
 _FREE = (
-    "train.max_steps", "train.log_every_steps", "train.max_skipped", "train.compilation_cache",
-    "checkpoint.", "monitor.", "probe.", "knn.", "finetune.",
-    "transfer.", "eval_batch_size", "distributed.", "data.threads", "data.prefetch", "data.data_dir",
-    "data.max_decode_failures", "data.cache", "mesh.", "network.remat",
-)  # fmt: skip
+    "train.max_steps",
+    "train.log_every_steps",
+    "train.max_skipped",
+    "train.compilation_cache",
+    "checkpoint.",
+    "monitor.",
+    "probe.",
+    "knn.",
+    "finetune.",
+    "transfer.",
+    "eval_batch_size",
+    "distributed.",
+    "data.threads",
+    "data.prefetch",
+    "data.data_dir",
+    "data.max_decode_failures",
+    "data.cache",
+    "mesh.",
+    "network.remat",
+)
 
 
 def is_run(workdir: str | pathlib.Path) -> bool:

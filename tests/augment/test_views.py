@@ -145,11 +145,15 @@ def test_ops_are_applied_in_the_order_of_the_view(crops):
     ops = {"solarize": recipe.Solarize(1.0), "grayscale": recipe.Grayscale(1.0)}
     base = dataclasses.replace(recipe.geometric(PAPER.views["a"]), flip=recipe.Flip(0.0), **ops)
     for order, result in (
-        (("crop", "rotate", "flip", "jitter", "blur", "solarize", "grayscale", "normalize"),
-         lambda image: ImageOps.solarize(image).convert("L")),
-        (("crop", "rotate", "flip", "jitter", "blur", "grayscale", "solarize", "normalize"),
-         lambda image: ImageOps.solarize(image.convert("L"))),
-    ):  # fmt: skip
+        (
+            ("crop", "rotate", "flip", "jitter", "blur", "solarize", "grayscale", "normalize"),
+            lambda image: ImageOps.solarize(image).convert("L"),
+        ),
+        (
+            ("crop", "rotate", "flip", "jitter", "blur", "grayscale", "solarize", "normalize"),
+            lambda image: ImageOps.solarize(image.convert("L")),
+        ),
+    ):
         made = _augment(crops[:1], of=Recipe({"a": dataclasses.replace(base, order=order)}))["a"][0]
         expected = result(Image.fromarray(crops[0])).convert("RGB")
         np.testing.assert_array_equal(made, expected)
@@ -191,8 +195,10 @@ def test_views_may_have_sizes_of_their_own_from_images_and_from_finished_crops(c
     of = Recipe({"a": plain, "b": small, "c": small})
     made = _augment(crops[:3], of=of)
     assert {name: rows.shape[1:3] for name, rows in made.items()} == {
-        "a": (SIZE, SIZE), "b": (24, 24), "c": (24, 24),
-    }  # fmt: skip
+        "a": (SIZE, SIZE),
+        "b": (24, 24),
+        "c": (24, 24),
+    }
     canvas = np.zeros((1, 2 * SIZE, 2 * SIZE, 3), np.uint8)
     canvas[0, :SIZE, :SIZE] = crops[0]
     for number in range(2):

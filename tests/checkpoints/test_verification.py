@@ -46,9 +46,10 @@ def test_what_was_saved_is_good_whole_and_in_part(saved, abstract):
 def test_every_file_that_holds_some_of_the_state_is_covered(saved):
     noted = (saved / checksums.FILE).read_text()
     uncovered = {
-        path.name for path in saved.rglob("*")
+        path.name
+        for path in saved.rglob("*")
         if path.is_file() and path.relative_to(saved).as_posix() not in noted
-    }  # fmt: skip
+    }
     assert uncovered == {checksums.FILE, "_CHECKPOINT_METADATA", "commit_success.txt"}
 
 

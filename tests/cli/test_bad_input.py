@@ -30,7 +30,7 @@ FILES = {
     "garbage.safetensors": b"these are not weights",
     "arrays/train.npz": b"PK\x03\x04 cut off",
     "images/train/a/1.txt": b"no image is here",
-}  # fmt: skip
+}
 
 # What is typed after `pretrain --config <a small one> --workdir <new>`, and what is said.
 OF_A_CONFIG = {
@@ -38,29 +38,71 @@ OF_A_CONFIG = {
     "a group for a key": (("--config.optim=1",), "config.optim"),
     "no value": (("--config.seed",), "--config.seed: needs a value"),
     "a word for a number": (("--config.network.width=wide",), "expected an integer, got 'wide'"),
-    "a fraction for a whole number": (("--config.train.batch_size=2.5",), "config.train.batch_size: expected an integer"),
+    "a fraction for a whole number": (
+        ("--config.train.batch_size=2.5",),
+        "config.train.batch_size: expected an integer",
+    ),
     "a word for a switch": (("--config.network.remat=maybe",), "config.network.remat"),
     "a name that is none of them": (("--config.optim.name=adam",), "config.optim.name"),
     "an encoder that there is not": (("--config.network.encoder=resnet49",), "config.network.encoder"),
-    "a negative rate": (("--config.optim.learning_rate=-1",), "config.optim.learning_rate: must be above 0, got -1"),
-    "a rate of nan": (("--config.optim.learning_rate=nan",), "config.optim.learning_rate: expected a number, got 'nan'"),
-    "an infinite weight": (("--config.objective.scale=inf",), "config.objective.scale: expected a number, got 'inf'"),
+    "a negative rate": (
+        ("--config.optim.learning_rate=-1",),
+        "config.optim.learning_rate: must be above 0, got -1",
+    ),
+    "a rate of nan": (
+        ("--config.optim.learning_rate=nan",),
+        "config.optim.learning_rate: expected a number, got 'nan'",
+    ),
+    "an infinite weight": (
+        ("--config.objective.scale=inf",),
+        "config.objective.scale: expected a number, got 'inf'",
+    ),
     "no images a step": (("--config.train.batch_size=0",), "config.train.batch_size"),
-    "a batch beyond the data": (("--config.train.batch_size=4096",), "has 1437 images, fewer than one batch of 4096"),
-    "a batch that does not divide": (("--config.train.batch_size=100",), "100 is not divisible by the 8 devices"),
-    "microbatches that do not divide": (("--config.train.microbatches=5",), "128 is not divisible into 5 microbatches"),
+    "a batch beyond the data": (
+        ("--config.train.batch_size=4096",),
+        "has 1437 images, fewer than one batch of 4096",
+    ),
+    "a batch that does not divide": (
+        ("--config.train.batch_size=100",),
+        "100 is not divisible by the 8 devices",
+    ),
+    "microbatches that do not divide": (
+        ("--config.train.microbatches=5",),
+        "128 is not divisible into 5 microbatches",
+    ),
     "no microbatch": (("--config.train.microbatches=0",), "config.train.microbatches"),
-    "a method that there is not": (("--config.objective.name=barlow",), "there are barlow_twins, byol, classification, "),
-    "a method without its head": (("--config.objective.name=simsiam",), "config.network.predictor: needs one or more widths"),
+    "a method that there is not": (
+        ("--config.objective.name=barlow",),
+        "there are barlow_twins, byol, classification, ",
+    ),
+    "a method without its head": (
+        ("--config.objective.name=simsiam",),
+        "config.network.predictor: needs one or more widths",
+    ),
     "a head that the method has no use for": (
-        ("--config.objective.name=simclr", "--config.network.predictor=16"), "simclr has no use for it; set it to ()"),
+        ("--config.objective.name=simclr", "--config.network.predictor=16"),
+        "simclr has no use for it; set it to ()",
+    ),
     "a queue of half batches": (
-        ("--config.objective.name=moco", "--config.objective.moco.queue_size=192"), "config.objective.moco.queue_size"),
+        ("--config.objective.name=moco", "--config.objective.moco.queue_size=192"),
+        "config.objective.moco.queue_size",
+    ),
     "sub-batches too small to whiten": (
-        ("--config.objective.name=w_mse", "--config.objective.w_mse.sub_batch=16"), "config.objective.w_mse.sub_batch"),
-    "another encoder for one branch": (("--config.network.second_encoder=resnet18",), "config.network.branches=own"),
-    "patches that do not divide": (("--config.network.encoder=vit_tiny",), "patches of config.network.patch = 16"),
-    "a crop beyond the image": (("--config.data.image_size=99",), "the crop of 99 pixels is larger than the image"),
+        ("--config.objective.name=w_mse", "--config.objective.w_mse.sub_batch=16"),
+        "config.objective.w_mse.sub_batch",
+    ),
+    "another encoder for one branch": (
+        ("--config.network.second_encoder=resnet18",),
+        "config.network.branches=own",
+    ),
+    "patches that do not divide": (
+        ("--config.network.encoder=vit_tiny",),
+        "patches of config.network.patch = 16",
+    ),
+    "a crop beyond the image": (
+        ("--config.data.image_size=99",),
+        "the crop of 99 pixels is larger than the image",
+    ),
     "no canvas": (("--config.data.canvas=0",), "config.data.canvas: must be above 0, got 0"),
     "images too small for the network": (("--config.data.image_size=2",), "config.data.image_size"),
     "a projector without a layer": (("--config.network.projector=",), "config.network.projector"),
@@ -68,77 +110,158 @@ OF_A_CONFIG = {
     "a probability of 2": (("--config.recipe.views.a.flip.probability=2",), "must lie in 0..1, got 2"),
     "an order without an op": (("--config.recipe.views.b.order=crop,normalize",), "must name each op once"),
     "colors before the crop on the device": (
-        ("--config.data.augment_on=device", "--config.recipe.views.a.jitter.probability=1",
-         "--config.recipe.views.a.order=jitter,crop,rotate,flip,grayscale,blur,solarize,normalize"),
-        "set config.data.augment_on=host"),
+        (
+            "--config.data.augment_on=device",
+            "--config.recipe.views.a.jitter.probability=1",
+            "--config.recipe.views.a.order=jitter,crop,rotate,flip,grayscale,blur,solarize,normalize",
+        ),
+        "set config.data.augment_on=host",
+    ),
     "crops of no area": (("--config.recipe.views.a.crop.min_area=0",), "needs 0 < min_area <= max_area <= 1"),
     "slices that do not divide": (("--config.mesh.slices=3",), "8 devices are not divisible into 3 slices"),
-    "a fraction of labels above 1": (("--config.probe.label_fractions=2",), "needs numbers above 0 and up to 1"),
+    "a fraction of labels above 1": (
+        ("--config.probe.label_fractions=2",),
+        "needs numbers above 0 and up to 1",
+    ),
     "neighbours of none": (("--config.knn.k=0",), "config.knn.k: needs one or more numbers from 1"),
-    "a negative number of broken images": (("--config.data.max_decode_failures=-1",), "config.data.max_decode_failures"),
+    "a negative number of broken images": (
+        ("--config.data.max_decode_failures=-1",),
+        "config.data.max_decode_failures",
+    ),
     "decoded images on the host": (("--config.data.cache=decoded",), "set config.data.augment_on=device"),
     "a data set that there is not": (("--config.data.name=didgits",), "did you mean 'digits'?"),
-    "a split that there is not": (("--config.data.eval_split=validation",), "digits has no split 'validation'"),
+    "a split that there is not": (
+        ("--config.data.eval_split=validation",),
+        "digits has no split 'validation'",
+    ),
     "a folder without a path": (("--config.data.name=folder",), "a folder data set needs the path"),
     "a folder that there is not": (
-        ("--config.data.name=folder", "--config.data.data_dir={tmp}/none"), "there is no folder {tmp}/none"),
-    "a folder without the split": ((*FOLDER, "--config.data.train_split=val"), "has no folder 'val'; it has train"),
+        ("--config.data.name=folder", "--config.data.data_dir={tmp}/none"),
+        "there is no folder {tmp}/none",
+    ),
+    "a folder without the split": (
+        (*FOLDER, "--config.data.train_split=val"),
+        "has no folder 'val'; it has train",
+    ),
     "a folder without an image": (FOLDER, "holds 0 images"),
-    "arrays that are cut off": ((*ARRAYS, "--config.data.eval_split=train"), "is not what numpy.savez writes"),
+    "arrays that are cut off": (
+        (*ARRAYS, "--config.data.eval_split=train"),
+        "is not what numpy.savez writes",
+    ),
     "arrays that there are not": ((*ARRAYS, "--config.data.eval_split=test"), "has no test.npz"),
-    "arrays of floats": ((*ARRAYS[:1], "--config.data.data_dir={tmp}/floats", ARRAYS[2], "--config.data.eval_split=train"),
-                         "images must be uint8 levels 0..255, got float64"),
+    "arrays of floats": (
+        (*ARRAYS[:1], "--config.data.data_dir={tmp}/floats", ARRAYS[2], "--config.data.eval_split=train"),
+        "images must be uint8 levels 0..255, got float64",
+    ),
     "arrays on the host": (ARRAYS[:2], "set config.data.augment_on=device"),
     "a checkpoint that must be there": (("--resume=must",), "--resume"),
     "a flag that there is not": (("--workdri=x",), "--workdri=x: unknown argument"),
     "a process without the others": (("--process-id=1",), "--"),
-}  # fmt: skip
+}
 
 WEIGHTS = ("--encoder", "{tmp}/garbage.safetensors")
 # Whole command lines.
 ALONE = {
-    "no config": (("pretrain", "--workdir", "{tmp}/run"), "holds no run (there is no config.json); pass --config"),
-    "a config that there is not": (("pretrain", "--config", "{tmp}/x.py", "--workdir", "{tmp}/run"), "no file {tmp}/x.py"),
+    "no config": (
+        ("pretrain", "--workdir", "{tmp}/run"),
+        "holds no run (there is no config.json); pass --config",
+    ),
+    "a config that there is not": (
+        ("pretrain", "--config", "{tmp}/x.py", "--workdir", "{tmp}/run"),
+        "no file {tmp}/x.py",
+    ),
     "a folder for a config": (("pretrain", "--config", "{tmp}", "--workdir", "{tmp}/run"), "{tmp}"),
-    "a config that is not Python": (("pretrain", "--config", "{tmp}/broken.py", "--workdir", "{tmp}/run"), "broken.py"),
-    "a config without get_config": (("pretrain", "--config", "{tmp}/empty.py", "--workdir", "{tmp}/run"), "get_config"),
-    "a config that fails": (("pretrain", "--config", "{tmp}/raises.py", "--workdir", "{tmp}/run"), "no internet"),
-    "a config that is a number": (("pretrain", "--config", "{tmp}/number.py", "--workdir", "{tmp}/run"), "number.py"),
+    "a config that is not Python": (
+        ("pretrain", "--config", "{tmp}/broken.py", "--workdir", "{tmp}/run"),
+        "broken.py",
+    ),
+    "a config without get_config": (
+        ("pretrain", "--config", "{tmp}/empty.py", "--workdir", "{tmp}/run"),
+        "get_config",
+    ),
+    "a config that fails": (
+        ("pretrain", "--config", "{tmp}/raises.py", "--workdir", "{tmp}/run"),
+        "no internet",
+    ),
+    "a config that is a number": (
+        ("pretrain", "--config", "{tmp}/number.py", "--workdir", "{tmp}/run"),
+        "number.py",
+    ),
     "a config with a typo": (("pretrain", "--config", "{tmp}/typo.py", "--workdir", "{tmp}/run"), "optm"),
     "no workdir": (("pretrain", "--config", CONFIG), "--workdir: is missing"),
     "a file for a workdir": (("pretrain", "--config", CONFIG, "--workdir", CONFIG), "is not a folder"),
-    "a bucket for a workdir": (("pretrain", "--config", CONFIG, "--workdir", "gs://b/run"), "mount the bucket"),
+    "a bucket for a workdir": (
+        ("pretrain", "--config", CONFIG, "--workdir", "gs://b/run"),
+        "mount the bucket",
+    ),
     "a run whose config is torn": (("probe", "--workdir", "{tmp}/torn"), "config.json"),
     "a run whose config is a list": (("probe", "--workdir", "{tmp}/list"), "config.json"),
     "a run without a checkpoint": (("probe", "--config", CONFIG, "--workdir", "{tmp}/run"), "checkpoint"),
-    "no such encoder": (("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/none"), "{tmp}/none"),
+    "no such encoder": (
+        ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/none"),
+        "{tmp}/none",
+    ),
     "no weights": (
-        ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/garbage.safetensors"), "garbage.safetensors"),
-    "a topology that there is not": (("plan", "--config", CONFIG, "--topology", "v9:2x2"), "it looks like v5e:8x8"),
+        ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/garbage.safetensors"),
+        "garbage.safetensors",
+    ),
+    "a topology that there is not": (
+        ("plan", "--config", CONFIG, "--topology", "v9:2x2"),
+        "it looks like v5e:8x8",
+    ),
     "no topology": (("plan", "--config", CONFIG), "--topology: is missing"),
     "words for rows": (("bench", "loss", "--rows", "16,x"), "--rows 16,x: needs numbers"),
-    "too few images to time": (("bench", "input", "--config", CONFIG, "--images", "10"), "--images: needs 50 or more"),
-    "a sheet of no format": (("show-views", "--config", CONFIG, "--out", "{tmp}/sheet.txt"), "ends in .png, .pdf or .svg"),
-    "an ablation that there is not": (("ablate", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"), "--only"),
-    "a transfer that there is not": (("transfer", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"), "--only"),
-    "an export in no format": (("export", *WEIGHTS, "--out", "{tmp}/out"), "--format: is missing; one of orbax, "),
+    "too few images to time": (
+        ("bench", "input", "--config", CONFIG, "--images", "10"),
+        "--images: needs 50 or more",
+    ),
+    "a sheet of no format": (
+        ("show-views", "--config", CONFIG, "--out", "{tmp}/sheet.txt"),
+        "ends in .png, .pdf or .svg",
+    ),
+    "an ablation that there is not": (
+        ("ablate", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"),
+        "--only",
+    ),
+    "a transfer that there is not": (
+        ("transfer", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"),
+        "--only",
+    ),
+    "an export in no format": (
+        ("export", *WEIGHTS, "--out", "{tmp}/out"),
+        "--format: is missing; one of orbax, ",
+    ),
     "an export to nowhere": (("export", *WEIGHTS, "--format", "timm"), "--out: is missing; say which folder"),
     "an export into a full folder": (
-        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/torn"), "--out: {tmp}/torn is not empty; pass a new"),
-    "an export into a file": (("export", *WEIGHTS, "--format", "timm", "--out", CONFIG), "small_config.py is not a folder"),
+        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/torn"),
+        "--out: {tmp}/torn is not empty; pass a new",
+    ),
+    "an export into a file": (
+        ("export", *WEIGHTS, "--format", "timm", "--out", CONFIG),
+        "small_config.py is not a folder",
+    ),
     "an export of no encoder": (
-        ("export", "--config", CONFIG, "--format", "timm", "--out", "{tmp}/out"), "--workdir: is missing; pass the run"),
-    "an export of no weights": (("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out"), "garbage.safetensors"),
+        ("export", "--config", CONFIG, "--format", "timm", "--out", "{tmp}/out"),
+        "--workdir: is missing; pass the run",
+    ),
+    "an export of no weights": (
+        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out"),
+        "garbage.safetensors",
+    ),
     "an export of a run that there is not": (
-        ("export", "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"), "{tmp}/run holds no run"),
+        ("export", "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"),
+        "{tmp}/run holds no run",
+    ),
     "an export of a run without a checkpoint": (
         ("export", "--config", CONFIG, "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"),
-        "{tmp}/run holds no checkpoint"),
+        "{tmp}/run holds no checkpoint",
+    ),
     "an export of a checkpoint of no step": (
         ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out", "--checkpoint", "last"),
-        "--checkpoint: must be newest, best or a step, got 'last'"),
+        "--checkpoint: must be newest, best or a step, got 'last'",
+    ),
     "nothing to verify": (("verify", "--workdir", "{tmp}/none"), "{tmp}/none"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

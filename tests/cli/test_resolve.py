@@ -23,10 +23,19 @@ def _refused(capsys, *argv):
 
 def test_all_problems_are_in_one_message(capsys, tmp_path):
     said = _refused(
-        capsys, "pretrain", "--config", DIGITS, "--workdir", str(tmp_path / "run"), "--workdri", "--config.seed",
-        "--config.optm.learning_rate=1", "--config.train.batch_size=3001", "--config.network.width=wide",
+        capsys,
+        "pretrain",
+        "--config",
+        DIGITS,
+        "--workdir",
+        str(tmp_path / "run"),
+        "--workdri",
+        "--config.seed",
+        "--config.optm.learning_rate=1",
+        "--config.train.batch_size=3001",
+        "--config.network.width=wide",
         "--config.data.image_size=99",
-    )  # fmt: skip
+    )
     assert said.splitlines()[0] == "error: 7 problems"
     for words in (
         "--workdri: unknown argument",

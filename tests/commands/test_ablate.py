@@ -9,8 +9,13 @@ from barlow_jax.commands import ablate
 from barlow_jax.config.validation import Facts
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS
 
-SHORT = ("--config.train.num_epochs=0.5", "--config.optim.warmup_epochs=0.1", "--config.monitor.every_epochs=0",
-         "--config.probe.label_fractions=0.1,1", "--config.probe.subset_repeats=1")  # fmt: skip
+SHORT = (
+    "--config.train.num_epochs=0.5",
+    "--config.optim.warmup_epochs=0.1",
+    "--config.monitor.every_epochs=0",
+    "--config.probe.label_fractions=0.1,1",
+    "--config.probe.subset_repeats=1",
+)
 
 
 def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path):

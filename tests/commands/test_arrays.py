@@ -17,10 +17,14 @@ from barlow_jax.experiment.experiment import Experiment
 
 TRAIN = 300
 FLAGS = (
-    "--config.data.augment_on=device", "--config.data.canvas=8", "--config.train.batch_size=64",
-    "--config.eval_batch_size=64", "--config.train.max_steps=6", "--config.checkpoint.every_epochs=10",
+    "--config.data.augment_on=device",
+    "--config.data.canvas=8",
+    "--config.train.batch_size=64",
+    "--config.eval_batch_size=64",
+    "--config.train.max_steps=6",
+    "--config.checkpoint.every_epochs=10",
     "--config.monitor.every_epochs=0",
-)  # fmt: skip
+)
 ALONE = """
 import sys
 unpickled = []
@@ -71,8 +75,11 @@ def test_a_run_is_trained_and_judged_where_tensorflow_is_not_installed(argv, tmp
     programs = ((*argv, "--config.train.max_steps=4", "--config.monitor.every_epochs=1"), ("knn",))
     done = subprocess.run(
         [sys.executable, "-c", ALONE, *("|".join((*program, *workdir)) for program in programs)],
-        cwd=pathlib.Path(__file__).parents[2], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     pretrained, judged = (json.loads(line) for line in done.stdout.splitlines())
     assert pretrained["step"] == judged["step"] == 4

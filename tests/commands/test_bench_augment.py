@@ -2,8 +2,14 @@ import pytest
 
 from barlow_jax.commands import bench_augment
 
-TINY = ("--config.data.canvas=24", "--config.data.image_size=8", "--config.data.eval_resize=8",
-        "--config.network.encoder=resnet8", "--config.network.stem=cifar", "--config.network.projector=16")  # fmt: skip
+TINY = (
+    "--config.data.canvas=24",
+    "--config.data.image_size=8",
+    "--config.data.eval_resize=8",
+    "--config.network.encoder=resnet8",
+    "--config.network.stem=cifar",
+    "--config.network.projector=16",
+)
 OPS = ["crop", "flip", "jitter", "grayscale", "blur", "solarize"]
 
 

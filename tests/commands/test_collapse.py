@@ -7,9 +7,12 @@ import pytest
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 DIGITS = str(CONFIGS / "digits.py")
 SHORT = (
-    "--config.train.max_steps=150", "--config.train.log_every_steps=5", "--config.monitor.every_epochs=0",
-    "--config.network.width=8", "--config.network.projector=128,128",
-)  # fmt: skip
+    "--config.train.max_steps=150",
+    "--config.train.log_every_steps=5",
+    "--config.monitor.every_epochs=0",
+    "--config.network.width=8",
+    "--config.network.projector=128,128",
+)
 
 
 @pytest.mark.slow
@@ -32,10 +35,15 @@ def test_a_collapsing_run_is_warned_once_and_a_healthy_one_not(tmp_path, program
 
 
 QUICK = (
-    "--config.train.max_steps=64", "--config.train.log_every_steps=2", "--config.monitor.every_epochs=0",
-    "--config.network.width=4", "--config.network.projector=16,16", "--config.optim.learning_rate=0.1",
-    "--config.optim.warmup_epochs=1", "--config.train.compilation_cache=none",
-)  # fmt: skip
+    "--config.train.max_steps=64",
+    "--config.train.log_every_steps=2",
+    "--config.monitor.every_epochs=0",
+    "--config.network.width=4",
+    "--config.network.projector=16,16",
+    "--config.optim.learning_rate=0.1",
+    "--config.optim.warmup_epochs=1",
+    "--config.train.compilation_cache=none",
+)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +51,14 @@ QUICK = (
     [
         pytest.param("byol", ("--config.network.predictor=16,16",), None, marks=pytest.mark.slow),
         (
-            "byol", ("--config.network.predictor=()", "--config.objective.byol.target_momentum=0"),
+            "byol",
+            ("--config.network.predictor=()", "--config.objective.byol.target_momentum=0"),
             "one vector (embedding_spread",
         ),
         ("vicreg", ("--config.objective.vicreg.variance_weight=0",), "one vector (embedding_std_mean"),
     ],
     ids=["byol", "byol without predictor and average", "vicreg without variance"],
-)  # fmt: skip
+)
 def test_methods_say_that_they_collapse_without_what_keeps_them_from_it(
     tmp_path, program, method, flags, told
 ):

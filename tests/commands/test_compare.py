@@ -15,9 +15,16 @@ def change(config):
 def get_config(data):
     return for_data(__file__, data, {{"small": change}})
 """
-SHORT = ("--config.train.num_epochs=0.5", "--config.optim.warmup_epochs=0.1", "--config.monitor.every_epochs=0",
-         "--config.train.log_every_steps=1", "--config.probe.subset_repeats=1", "--config.knn.subset_repeats=1",
-         "--config.probe.num_epochs=1", "--config.train.max_steps=4")  # fmt: skip
+SHORT = (
+    "--config.train.num_epochs=0.5",
+    "--config.optim.warmup_epochs=0.1",
+    "--config.monitor.every_epochs=0",
+    "--config.train.log_every_steps=1",
+    "--config.probe.subset_repeats=1",
+    "--config.knn.subset_repeats=1",
+    "--config.probe.num_epochs=1",
+    "--config.train.max_steps=4",
+)
 
 
 @pytest.fixture
@@ -67,11 +74,14 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
 @pytest.mark.parametrize(
     ("objectives", "words"),
     [
-        ("simclr,foo", "--objectives foo: there is no {folder}/foo.py, where the method's config would be; there are "
-                       "barlow_twins, simclr, vicreg"),
+        (
+            "simclr,foo",
+            "--objectives foo: there is no {folder}/foo.py, where the method's config would be; there are "
+            "barlow_twins, simclr, vicreg",
+        ),
         ("other", "other.py has nothing for 'small'; there are other.py:digits"),
     ],
-)  # fmt: skip
+)
 def test_a_method_that_is_not_beside_the_base_is_named_with_the_remedy(
     program, base, tmp_path, objectives, words
 ):

@@ -14,9 +14,12 @@ from barlow_jax.experiment.experiment import Experiment
 
 TRAIN, TEST = 288, 72
 FLAGS = (
-    "--config.data.name=folder", "--config.train.batch_size=64", "--config.eval_batch_size=64",
-    "--config.train.num_epochs=2", "--config.monitor.every_epochs=0",
-)  # fmt: skip
+    "--config.data.name=folder",
+    "--config.train.batch_size=64",
+    "--config.eval_batch_size=64",
+    "--config.train.num_epochs=2",
+    "--config.monitor.every_epochs=0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +69,11 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
 ):
     workdir, results, said = run
     assert results["step"] == 8 and np.isfinite(results["loss"])
-    for file, words in (("005.png", "is empty"), ("070.png", "is no image: it begins with b'404 not found'"),
-                        ("200.png", "is a truncated or damaged PNG")):  # fmt: skip
+    for file, words in (
+        ("005.png", "is empty"),
+        ("070.png", "is no image: it begins with b'404 not found'"),
+        ("200.png", "is a truncated or damaged PNG"),
+    ):
         (path,) = folder.rglob(file)
         assert said.count(f"{path} {words}") == 1
     counts = _counts(workdir)
@@ -100,11 +106,14 @@ def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(arg
 
 
 def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, program, folder):
-    results, said = program("pretrain", *argv, "--workdir", tmp_path, "--config.data.max_decode_failures=1", code=2)
+    results, said = program(
+        "pretrain", *argv, "--workdir", tmp_path, "--config.data.max_decode_failures=1", code=2
+    )
     assert results is None and "Traceback" not in said
     error = said[said.index("error: ") :]
     assert (
-        "config.data.max_decode_failures: this process met 2 images that cannot be decoded, and 1 are allowed" in error
+        "config.data.max_decode_failures: this process met 2 images that cannot be decoded, and 1 are allowed"
+        in error
     )
     assert error.count(str(folder)) == 2
     assert "repair or remove them, or allow more" in error

@@ -89,8 +89,12 @@ def test_an_npz_holds_labels_names_places_and_what_it_is_of(of_test):
     np.testing.assert_array_equal(found["index"], np.arange(360))
     assert found["names"][5] == "example 5 of digits's split 'test'"
     assert json.loads(str(found["about"])) == {
-        "features": "pretrained", "step": 22, "encoder": "resnet8", "data": "digits", "split": "test",
-    }  # fmt: skip
+        "features": "pretrained",
+        "step": 22,
+        "encoder": "resnet8",
+        "data": "digits",
+        "split": "test",
+    }
 
 
 def test_parquet_holds_the_same(of_test, program, workdir, tmp_path):
@@ -159,8 +163,10 @@ def test_images_in_memory_give_the_features_of_the_same_images_in_records(embed,
     np.savez(tmp_path / "test.npz", images=digits.levels, labels=digits.labels)
     found, _, _ = embed(f"--config.data.name={name}", f"--config.data.data_dir={tmp_path}", *IN_MEMORY)
     expected = of_test
-    np.testing.assert_array_equal(found["features"][np.lexsort(found["features"].T)],
-                                  expected["features"][np.lexsort(expected["features"].T)])  # fmt: skip
+    np.testing.assert_array_equal(
+        found["features"][np.lexsort(found["features"].T)],
+        expected["features"][np.lexsort(expected["features"].T)],
+    )
     assert found["names"][7].startswith("image 7 of ")
 
 
@@ -216,13 +222,25 @@ def test_two_processes_write_the_file_of_one(workdir, of_test, tmp_path):
     flags = ("--config.eval_batch_size=128", "--num-processes=2", "--coordinator", coordinator)
     both = [
         subprocess.Popen(
-            [sys.executable, "-m", "barlow_jax", "embed", "--workdir", workdir, *flags, f"--process-id={number}",
-             "--out", tmp_path / f"of{number}.npz"],
+            [
+                sys.executable,
+                "-m",
+                "barlow_jax",
+                "embed",
+                "--workdir",
+                workdir,
+                *flags,
+                f"--process-id={number}",
+                "--out",
+                tmp_path / f"of{number}.npz",
+            ],
             env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for number in range(2)
-    ]  # fmt: skip
+    ]
     said = [several.finish(process)[0] for process in both]
     assert json.loads(said[0])["images"] == 360 and said[1] == ""
     assert [path.name for path in tmp_path.iterdir()] == ["of0.npz"]

@@ -36,9 +36,13 @@ def test_evaluations_repeat_exactly(workdir, program):
 @pytest.mark.parametrize("place", ["host", "device"])
 def test_the_probe_may_augment_its_training_images(workdir, program, place):
     results, _ = program(
-        "probe", "--workdir", workdir, "--config.probe.augment=true", "--config.probe.num_epochs=1",
+        "probe",
+        "--workdir",
+        workdir,
+        "--config.probe.augment=true",
+        "--config.probe.num_epochs=1",
         f"--config.data.augment_on={place}",
-    )  # fmt: skip
+    )
     assert set(results["linear"]) == {"0.1", "1"}
 
 
@@ -49,11 +53,15 @@ def test_evaluate_prints_our_table_and_the_papers_and_says_what_is_missing(workd
     table = lines[lines.index(next(line for line in lines if line.startswith("top-1, %"))) :]
     assert table[0].split() == ["top-1,", "%", "pixels", "untrained", "pretrained"]
     assert [line[:34].strip() for line in table[1:9]] == [
-        "linear, 10% of labels", "linear, 100% of labels",
-        "k-NN 20, 10% of labels", "k-NN 200, 10% of labels",
-        "k-NN 20, 100% of labels", "k-NN 200, 100% of labels", "k-NN 5 Euclidean, 100% of labels",
+        "linear, 10% of labels",
+        "linear, 100% of labels",
+        "k-NN 20, 10% of labels",
+        "k-NN 200, 10% of labels",
+        "k-NN 20, 100% of labels",
+        "k-NN 200, 100% of labels",
+        "k-NN 5 Euclidean, 100% of labels",
         "fine-tuned, 10% of labels",
-    ]  # fmt: skip
+    ]
     assert table[2].split()[-1] == f"{ours['linear']['1']['top1']:.1f}"
     assert table[8].split()[-3] == "-", "pixels have nothing to fine-tune"
 

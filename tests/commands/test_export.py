@@ -57,9 +57,14 @@ def test_the_folder_has_what_the_format_wrote_and_the_results_name_it(workdir, p
     results, said = program("export", "--workdir", workdir, "--format", "orbax", "--out", out)
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*")) == ["b.txt", "deep", "deep/a.bin"]
     assert results == {
-        "format": "orbax", "out": str(out), "step": 22, "files": ["b.txt", "deep/a.bin"], "bytes": 5, "keys": 2,
+        "format": "orbax",
+        "out": str(out),
+        "step": 22,
+        "files": ["b.txt", "deep/a.bin"],
+        "bytes": 5,
+        "keys": 2,
         "load": ["first", f'open("{out}/b.txt")'],
-    }  # fmt: skip
+    }
     assert f'first\nopen("{out}/b.txt")' in said and str(out) in said
     assert json.loads((workdir / "results" / "export-orbax.json").read_text()) == results
     assert [p.name for p in out.parent.iterdir()] == ["export"], "no draft stays"

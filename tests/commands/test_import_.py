@@ -81,8 +81,10 @@ def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
 ):
     """The config's width is another one."""
     wide = tmp_path / "wide.py"
-    wide.write_text(f"import runpy\ndef get_config():\n    config = runpy.run_path({config_file!r})['get_config']()\n"
-                    "    config.network.width = 16\n    return config\n")  # fmt: skip
+    wide.write_text(
+        f"import runpy\ndef get_config():\n    config = runpy.run_path({config_file!r})['get_config']()\n"
+        "    config.network.width = 16\n    return config\n"
+    )
     results, said = program("import", "--weights", alone, "--config", wide, "--workdir", tmp_path / "in")
     assert (results["as"], results["step"]) == ("encoder", 0)
     assert results["encoder"] == {"encoder": "resnet8", "width": 4, "stem": "cifar"}

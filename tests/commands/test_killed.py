@@ -16,8 +16,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, 
     soak = subprocess.run(
         [sys.executable, SOAK, f"--kills={kills}", "--folder", tmp_path],
         env=os.environ | {"PYTHONPATH": str(SOAK.parents[1])},
-        stdout=subprocess.PIPE, text=True, timeout=120 + 30 * kills,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120 + 30 * kills,
+    )
     assert soak.returncode == 0, soak.stdout
     assert f"{kills} kills" in soak.stdout and ", 0 of them not the untouched one" in soak.stdout
     assert "in the midst of a save" in soak.stdout

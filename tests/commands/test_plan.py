@@ -42,9 +42,18 @@ def test_a_batch_is_so_many_images_a_chip(program, config_file):
 
 def test_what_does_not_fit_exits_with_three_and_says_what_would(program, config_file):
     result, said = program(
-        "plan", "--config", config_file, "--topology", "v5e:2x2", "--part", "loss", "--config.objective.form=direct",
-        "--config.mesh.embeddings=rows", "--config.network.projector=131072", code=3,
-    )  # fmt: skip
+        "plan",
+        "--config",
+        config_file,
+        "--topology",
+        "v5e:2x2",
+        "--part",
+        "loss",
+        "--config.objective.form=direct",
+        "--config.mesh.embeddings=rows",
+        "--config.network.projector=131072",
+        code=3,
+    )
     assert not result["fits"] and "objective.form=gram" in said and "of the 15.75G" in said
 
 

@@ -32,18 +32,36 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     rows = _rows(workdir)
     trained = [row for row in rows if "loss" in row]
     assert [row["step"] for row in trained] == list(range(2, 23, 2))
-    names = {"invariance", "redundancy", "diagonal_mean", "off_diagonal_rms", "embedding_std_min",
-             "embedding_std_mean", "embedding_spread", "skipped_steps",
-             "images_per_second", "data_wait_fraction", "epoch", "gradient_norm",
-             "learning_rate_weights", "learning_rate_biases"}  # fmt: skip
+    names = {
+        "invariance",
+        "redundancy",
+        "diagonal_mean",
+        "off_diagonal_rms",
+        "embedding_std_min",
+        "embedding_std_mean",
+        "embedding_spread",
+        "skipped_steps",
+        "images_per_second",
+        "data_wait_fraction",
+        "epoch",
+        "gradient_norm",
+        "learning_rate_weights",
+        "learning_rate_biases",
+    }
     assert names <= set(trained[0])
     assert [row["step"] for row in rows if "knn_top1" in row] == [11, 22]
     assert list((workdir / "tensorboard").glob("events.*"))
     with open_checkpoints(workdir) as checkpoints:
         assert checkpoints.steps == [18, 22]
     assert {path.name for path in workdir.iterdir()} == {
-        "checkpoints", "config.json", "metrics.jsonl", "provenance.json", "results", "status.json", "tensorboard",
-    }  # fmt: skip
+        "checkpoints",
+        "config.json",
+        "metrics.jsonl",
+        "provenance.json",
+        "results",
+        "status.json",
+        "tensorboard",
+    }
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, config_file, program):
@@ -64,9 +82,14 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, conf
     assert {step: one[step] for step in other} == other
 
 
-ON_DEVICE = ("--config.data.augment_on=device", "--config.recipe.views.a.jitter.probability=0.8",
-             "--config.recipe.views.b.jitter.probability=0.8", "--config.recipe.views.a.blur.probability=1",
-             "--config.monitor.every_epochs=0", "--config.train.max_steps=6")  # fmt: skip
+ON_DEVICE = (
+    "--config.data.augment_on=device",
+    "--config.recipe.views.a.jitter.probability=0.8",
+    "--config.recipe.views.b.jitter.probability=0.8",
+    "--config.recipe.views.a.blur.probability=1",
+    "--config.monitor.every_epochs=0",
+    "--config.train.max_steps=6",
+)
 
 
 def test_a_run_that_augments_on_the_device_goes_on_to_the_same_bits(tmp_path, config_file, program):
@@ -114,9 +137,14 @@ def test_what_is_only_watched_may_change(workdir, config_file, program):
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(name, tmp_path, config_file, program):
     results, said = program(
-        "pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--dry-run",
+        "pretrain",
+        "--config",
+        config_file,
+        "--workdir",
+        tmp_path / "run",
+        "--dry-run",
         f"--config.recipe.views.{name}.flip.probability=0.25",
-    )  # fmt: skip
+    )
     assert f"config.recipe.views.{name}.flip.probability = 0.25" in said
     assert "encoder/conv/kernel" in said and "Total: " in said
     assert results["plan"]["batch_size_per_device"] == 16
@@ -133,8 +161,13 @@ def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()
 
 
-DIVERGES = ("--config.optim.name=sgd", "--config.optim.learning_rate=1e30", "--config.monitor.every_epochs=0",
-            "--config.train.log_every_steps=1", "--config.train.max_skipped=3")  # fmt: skip
+DIVERGES = (
+    "--config.optim.name=sgd",
+    "--config.optim.learning_rate=1e30",
+    "--config.monitor.every_epochs=0",
+    "--config.train.log_every_steps=1",
+    "--config.train.max_skipped=3",
+)
 
 
 def test_a_run_that_diverges_stops_with_its_last_good_state_and_the_images(tmp_path, config_file, program):

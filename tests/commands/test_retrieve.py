@@ -180,11 +180,17 @@ def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp
             file_format="array_record"
         )
     flags = (
-        "--config.data.name=tiny_captions", f"--config.data.data_dir={tmp_path / 'data'}",
-        "--config.data.train_split=train+restval", "--config.data.augment_on=host", "--config.objective.name=vicreg",
-        "--config.train.batch_size=16", "--config.train.max_steps=2", "--config.eval_batch_size=16",
-        "--config.network.projector_biases=hidden", "--config.data.cache=encoded",
-    )  # fmt: skip
+        "--config.data.name=tiny_captions",
+        f"--config.data.data_dir={tmp_path / 'data'}",
+        "--config.data.train_split=train+restval",
+        "--config.data.augment_on=host",
+        "--config.objective.name=vicreg",
+        "--config.train.batch_size=16",
+        "--config.train.max_steps=2",
+        "--config.eval_batch_size=16",
+        "--config.network.projector_biases=hidden",
+        "--config.data.cache=encoded",
+    )
     workdir = tmp_path / "run"
     program("pretrain", "--config", config_path, "--workdir", workdir, *flags)
     results, _ = program("retrieve", "--workdir", workdir)

@@ -16,8 +16,12 @@ def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file,
         "show-views", "--config", config_file, "--out", tmp_path / "views.png", "--images", 4
     )
     assert results["columns"] == [
-        "original", "view a, device", "view a, host", "view b, device", "view b, host",
-    ]  # fmt: skip
+        "original",
+        "view a, device",
+        "view a, host",
+        "view b, device",
+        "view b, host",
+    ]
     assert results["images"] == 4
     height, width, _ = plt.imread(tmp_path / "views.png").shape
     assert height > 300 and 1 < width / height < 1.6
@@ -36,8 +40,10 @@ def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
     decoded = next(source.train_batches(data, config.recipe.views, SampleRange(sampler, 0, 1)))
     made = augment(
         {name: rows[:5] for name, rows in decoded.views.items()},
-        recipe=config.recipe, size=config.data.image_size, seed=config.seed,
-    )  # fmt: skip
+        recipe=config.recipe,
+        size=config.data.image_size,
+        seed=config.seed,
+    )
     for name, views in made.items():
         np.testing.assert_array_equal(columns[f"view {name}, device"], views)
 

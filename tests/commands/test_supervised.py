@@ -53,8 +53,15 @@ def test_another_number_of_classes_is_refused_before_it_starts(program, config, 
 def test_several_labels_an_image_are_refused_where_one_is_needed(program, config_file, tmp_path):
     import multi_label  # noqa: F401  makes TFDS know multi_digits
 
-    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--config.data.name=multi_digits",
-            "--config.train.batch_size=64")  # fmt: skip
+    argv = (
+        "pretrain",
+        "--config",
+        config_file,
+        "--workdir",
+        tmp_path / "run",
+        "--config.data.name=multi_digits",
+        "--config.train.batch_size=64",
+    )
     _, said = program(*argv, code=2)
     assert "multi_digits has several labels an image" in said and "--config.monitor.every_epochs=0" in said
 

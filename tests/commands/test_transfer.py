@@ -12,9 +12,13 @@ from barlow_jax.evals import scores
 from barlow_jax.experiment.experiment import Experiment
 
 SEVERAL = (
-    "--only", "voc07", "--config.transfer.voc07.data.name=multi_digits", "--config.transfer.voc07.data.image_size=24",
-    "--config.transfer.voc07.data.eval_resize=24", "--config.transfer.voc07.svm.costs=0.1,1,10",
-)  # fmt: skip
+    "--only",
+    "voc07",
+    "--config.transfer.voc07.data.name=multi_digits",
+    "--config.transfer.voc07.data.image_size=24",
+    "--config.transfer.voc07.data.eval_resize=24",
+    "--config.transfer.voc07.svm.costs=0.1,1,10",
+)
 
 
 def test_images_with_several_labels_are_ranked_by_svms(workdir, program):
@@ -55,10 +59,15 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
 
 def test_one_label_each_is_probed_with_the_papers_protocol(workdir, program):
     argv = (
-        "--only", "inat18", "--config.transfer.inat18.data.name=digits", "--config.transfer.inat18.data.eval_split=test",
-        "--config.transfer.inat18.data.image_size=8", "--config.transfer.inat18.data.eval_resize=8",
-        "--config.transfer.inat18.probe.num_epochs=2", "--config.transfer.inat18.probe.augment=false",
-    )  # fmt: skip
+        "--only",
+        "inat18",
+        "--config.transfer.inat18.data.name=digits",
+        "--config.transfer.inat18.data.eval_split=test",
+        "--config.transfer.inat18.data.image_size=8",
+        "--config.transfer.inat18.data.eval_resize=8",
+        "--config.transfer.inat18.probe.num_epochs=2",
+        "--config.transfer.inat18.probe.augment=false",
+    )
     results, _ = program("transfer", "--workdir", workdir, *argv)
     scored = results["transfer"]["inat18"]
     assert 10 < scored["top1"] <= scored["best_top1"] <= 100 and scored["top1"] <= scored["top5"]

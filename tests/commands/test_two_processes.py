@@ -16,9 +16,12 @@ from barlow_jax.distributed import processes
 from barlow_jax.workdir import saved_run
 
 STEPS = (
-    "--config.train.max_steps=10", "--config.train.log_every_steps=1", "--config.checkpoint.every_epochs=0.28",
-    "--config.monitor.every_epochs=0.5", "--config.monitor.max_images=256",
-)  # fmt: skip
+    "--config.train.max_steps=10",
+    "--config.train.log_every_steps=1",
+    "--config.checkpoint.every_epochs=0.28",
+    "--config.monitor.every_epochs=0.5",
+    "--config.monitor.max_images=256",
+)
 # Without TensorFlow, which takes ten seconds to import.
 ARRAYS = ("--config.data.name=arrays", "--config.data.augment_on=device", "--config.data.canvas=8")
 HEARTBEAT_S = 4

@@ -52,7 +52,9 @@ def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_step_of_a_method_is_built_from_its_config(method):
     config, _ = from_tree(load_config_file(f"{FOLDER / method}.py:digits")[0].to_dict())
-    lowered, state = lowering.lower(Experiment.of(config), EpochSampler(0, 1437, config.train.batch_size), "step")
+    lowered, state = lowering.lower(
+        Experiment.of(config), EpochSampler(0, 1437, config.train.batch_size), "step"
+    )
     assert lowered.out_info[1]["loss"].shape == ()
     for rows in state.memory.values():
         assert rows.shape[1] == config.network.projector[-1], "queues are of embeddings"
@@ -86,17 +88,27 @@ def test_methods_are_compared_on_equal_terms(method, data):
 
 # Every setting of a method's paper and of its official code, or of solo-learn's; `<method>:<data>`, ImageNet without.
 IMAGENET_RUN = {
-    "network.encoder": "resnet50", "network.stem": "imagenet", "data.image_size": 224,
-    "optim.bias_learning_rate": None, "optim.grad_scale": 1, "optim.momentum": 0.9,
-}  # fmt: skip
+    "network.encoder": "resnet50",
+    "network.stem": "imagenet",
+    "data.image_size": 224,
+    "optim.bias_learning_rate": None,
+    "optim.grad_scale": 1,
+    "optim.momentum": 0.9,
+}
 LARS = {
-    "optim.name": "lars", "optim.trust_coefficient": 0.001, "optim.trust_clip": False, "optim.warmup_epochs": 10,
-}  # fmt: skip
+    "optim.name": "lars",
+    "optim.trust_coefficient": 0.001,
+    "optim.trust_clip": False,
+    "optim.warmup_epochs": 10,
+}
 SGD = {"optim.name": "sgd", "optim.warmup_epochs": 0, "optim.final_scale": 0}
 CIFAR = {
-    "network.encoder": "resnet18", "network.stem": "cifar", "data.image_size": 32,
-    "optim.bias_learning_rate": None, "optim.grad_scale": 1,
-}  # fmt: skip
+    "network.encoder": "resnet18",
+    "network.stem": "cifar",
+    "data.image_size": 32,
+    "optim.bias_learning_rate": None,
+    "optim.grad_scale": 1,
+}
 # solo-learn's: LARS with a clipped ratio.
 SOLO = CIFAR | {
     "optim.final_scale": 0,
@@ -120,134 +132,294 @@ def jitter(brightness, contrast, saturation, hue):
 
 
 BARLOW_TWINS_OPS = jitter(0.4, 0.4, 0.2, 0.1) | {
-    "crop__min_area": 0.08, "crop__max_area": 1, "crop__method": "bicubic", "flip__probability": 0.5,
-    "grayscale__probability": 0.2, "blur__min_sigma": 0.1, "blur__max_sigma": 2.0, "solarize__threshold": 128,
-}  # fmt: skip
+    "crop__min_area": 0.08,
+    "crop__max_area": 1,
+    "crop__method": "bicubic",
+    "flip__probability": 0.5,
+    "grayscale__probability": 0.2,
+    "blur__min_sigma": 0.1,
+    "blur__max_sigma": 2.0,
+    "solarize__threshold": 128,
+}
 SIMCLR_COLOR = jitter(0.8, 0.8, 0.8, 0.2) | {
-    "grayscale__probability": 0.2, "blur__probability": 0.5, "solarize__probability": 0,
-}  # fmt: skip
+    "grayscale__probability": 0.2,
+    "blur__probability": 0.5,
+    "solarize__probability": 0,
+}
 MOCO_COLOR = SIMCLR_COLOR | jitter(0.4, 0.4, 0.4, 0.1)
 COLOR_FIRST = ("jitter", "grayscale", "crop", "rotate", "flip", "blur", "solarize", "normalize")
 METHOD_SETTINGS = {
-    "vicreg": IMAGENET_RUN | LARS | {
-        "optim.learning_rate": 0.2, "optim.weight_decay": 1e-6, "optim.final_scale": 0.001,
-        "train.num_epochs": 1000, "train.batch_size": 2048,
-        "network.projector": (8192, 8192, 8192), "network.projector_biases": "hidden",
-        "network.projector_batch_norm": True, "network.projector_output_norm": False,
-        "objective.vicreg.invariance_weight": 25, "objective.vicreg.variance_weight": 25,
-        "objective.vicreg.covariance_weight": 1, "objective.vicreg.variance_factor": "code",
-        "objective.vicreg.epsilon": 1e-4, "objective.vicreg.target_deviation": 1,
+    "vicreg": IMAGENET_RUN
+    | LARS
+    | {
+        "optim.learning_rate": 0.2,
+        "optim.weight_decay": 1e-6,
+        "optim.final_scale": 0.001,
+        "train.num_epochs": 1000,
+        "train.batch_size": 2048,
+        "network.projector": (8192, 8192, 8192),
+        "network.projector_biases": "hidden",
+        "network.projector_batch_norm": True,
+        "network.projector_output_norm": False,
+        "objective.vicreg.invariance_weight": 25,
+        "objective.vicreg.variance_weight": 25,
+        "objective.vicreg.covariance_weight": 1,
+        "objective.vicreg.variance_factor": "code",
+        "objective.vicreg.epsilon": 1e-4,
+        "objective.vicreg.target_deviation": 1,
         **views("ab", **BARLOW_TWINS_OPS),
         **views("a", blur__probability=1.0, solarize__probability=0.0),
         **views("b", blur__probability=0.1, solarize__probability=0.2),
-        "probe.learning_rate": 0.02, "probe.weight_decay": 1e-6, "probe.num_epochs": 100,
-        "finetune.encoder_learning_rate": 0.01, "finetune.head_learning_rate": 0.1,
+        "probe.learning_rate": 0.02,
+        "probe.weight_decay": 1e-6,
+        "probe.num_epochs": 100,
+        "finetune.encoder_learning_rate": 0.01,
+        "finetune.head_learning_rate": 0.1,
     },
-    "vicreg:cifar10": SOLO_LARS | {
-        "optim.learning_rate": 0.3, "optim.weight_decay": 1e-4, "network.projector": (2048, 2048, 2048),
+    "vicreg:cifar10": SOLO_LARS
+    | {
+        "optim.learning_rate": 0.3,
+        "optim.weight_decay": 1e-4,
+        "network.projector": (2048, 2048, 2048),
         "network.projector_biases": "all",
-        **views("ab", crop__min_area=0.2, blur__probability=0, solarize__probability=0.1, grayscale__probability=0.2,
-                **jitter(0.4, 0.4, 0.2, 0.1)),
+        **views(
+            "ab",
+            crop__min_area=0.2,
+            blur__probability=0,
+            solarize__probability=0.1,
+            grayscale__probability=0.2,
+            **jitter(0.4, 0.4, 0.2, 0.1),
+        ),
     },
-    "simclr": IMAGENET_RUN | LARS | {
-        "optim.learning_rate": 0.3, "optim.weight_decay": 1e-6, "optim.final_scale": 0,
-        "train.num_epochs": 1000, "train.batch_size": 4096, "objective.simclr.temperature": 0.1,
-        "network.projector": (2048, 128), "network.projector_biases": "none",
-        "network.projector_batch_norm": True, "network.projector_output_norm": True,
+    "simclr": IMAGENET_RUN
+    | LARS
+    | {
+        "optim.learning_rate": 0.3,
+        "optim.weight_decay": 1e-6,
+        "optim.final_scale": 0,
+        "train.num_epochs": 1000,
+        "train.batch_size": 4096,
+        "objective.simclr.temperature": 0.1,
+        "network.projector": (2048, 128),
+        "network.projector_biases": "none",
+        "network.projector_batch_norm": True,
+        "network.projector_output_norm": True,
         **views("ab", crop__min_area=0.08, crop__method="bicubic", flip__probability=0.5, **SIMCLR_COLOR),
-        "probe.learning_rate": 0.1, "probe.scale_learning_rate": True, "probe.batch_size": 4096,
-        "probe.num_epochs": 90, "probe.nesterov": True, "probe.weight_decay": 0,
+        "probe.learning_rate": 0.1,
+        "probe.scale_learning_rate": True,
+        "probe.batch_size": 4096,
+        "probe.num_epochs": 90,
+        "probe.nesterov": True,
+        "probe.weight_decay": 0,
     },
-    "simclr:cifar10": SOLO_LARS | {
-        "optim.learning_rate": 0.4, "optim.weight_decay": 1e-4, "objective.simclr.temperature": 0.2,
-        "network.projector": (2048, 256), "network.projector_batch_norm": False, "network.projector_biases": "all",
+    "simclr:cifar10": SOLO_LARS
+    | {
+        "optim.learning_rate": 0.4,
+        "optim.weight_decay": 1e-4,
+        "objective.simclr.temperature": 0.2,
+        "network.projector": (2048, 256),
+        "network.projector_batch_norm": False,
+        "network.projector_biases": "all",
         **views("ab", crop__min_area=0.08, **SIMCLR_COLOR),
     },
-    "byol": IMAGENET_RUN | LARS | {
-        "optim.learning_rate": 0.2, "optim.weight_decay": 1.5e-6, "optim.final_scale": 0,
-        "train.num_epochs": 1000, "train.batch_size": 4096, "objective.byol.target_momentum": 0.996,
-        "objective.byol.variance_weight": 0, "objective.byol.covariance_weight": 0,
-        "network.projector": (4096, 256), "network.predictor": (4096, 256), "network.projector_biases": "hidden",
+    "byol": IMAGENET_RUN
+    | LARS
+    | {
+        "optim.learning_rate": 0.2,
+        "optim.weight_decay": 1.5e-6,
+        "optim.final_scale": 0,
+        "train.num_epochs": 1000,
+        "train.batch_size": 4096,
+        "objective.byol.target_momentum": 0.996,
+        "objective.byol.variance_weight": 0,
+        "objective.byol.covariance_weight": 0,
+        "network.projector": (4096, 256),
+        "network.predictor": (4096, 256),
+        "network.projector_biases": "hidden",
         **views("ab", **BARLOW_TWINS_OPS),
         **views("a", blur__probability=1.0, solarize__probability=0.0),
         **views("b", blur__probability=0.1, solarize__probability=0.2),
     },
-    "byol:cifar10": SOLO_LARS | {
-        "optim.learning_rate": 1.0, "optim.weight_decay": 1e-5, "objective.byol.target_momentum": 0.99,
-        "network.projector": (4096, 256), "network.predictor": (4096, 256), "network.projector_biases": "all",
+    "byol:cifar10": SOLO_LARS
+    | {
+        "optim.learning_rate": 1.0,
+        "optim.weight_decay": 1e-5,
+        "objective.byol.target_momentum": 0.99,
+        "network.projector": (4096, 256),
+        "network.predictor": (4096, 256),
+        "network.projector_biases": "all",
         **views("ab", crop__min_area=0.08, blur__probability=0, **jitter(0.4, 0.4, 0.2, 0.1)),
-        **views("a", solarize__probability=0), **views("b", solarize__probability=0.2),
+        **views("a", solarize__probability=0),
+        **views("b", solarize__probability=0.2),
     },
-    "simsiam": IMAGENET_RUN | SGD | {
-        "optim.learning_rate": 0.05, "optim.weight_decay": 1e-4, "train.num_epochs": 800, "train.batch_size": 512,
-        "network.projector": (2048, 2048, 2048), "network.predictor": (512, 2048),
-        "network.projector_biases": "none", "network.projector_output_norm": True,
-        "objective.simsiam.variance_weight": 0, "objective.simsiam.covariance_weight": 0,
+    "simsiam": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.05,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 800,
+        "train.batch_size": 512,
+        "network.projector": (2048, 2048, 2048),
+        "network.predictor": (512, 2048),
+        "network.projector_biases": "none",
+        "network.projector_output_norm": True,
+        "objective.simsiam.variance_weight": 0,
+        "objective.simsiam.covariance_weight": 0,
         **views("ab", crop__min_area=0.2, crop__method="bilinear", **MOCO_COLOR),
     },
-    "simsiam:cifar10": CIFAR | SGD | {
-        "optim.learning_rate": 0.03, "optim.weight_decay": 5e-4, "train.num_epochs": 800, "train.batch_size": 512,
-        "network.projector": (2048, 2048), "network.predictor": (512, 2048), "network.projector_output_norm": True,
+    "simsiam:cifar10": CIFAR
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.weight_decay": 5e-4,
+        "train.num_epochs": 800,
+        "train.batch_size": 512,
+        "network.projector": (2048, 2048),
+        "network.predictor": (512, 2048),
+        "network.projector_output_norm": True,
         **views("ab", **MOCO_COLOR | {"blur__probability": 0}),
     },
-    "moco": IMAGENET_RUN | SGD | {
-        "optim.learning_rate": 0.03, "optim.weight_decay": 1e-4, "train.num_epochs": 800, "train.batch_size": 256,
-        "network.projector": (2048, 128), "network.projector_batch_norm": False, "network.projector_biases": "all",
-        "objective.moco.temperature": 0.2, "objective.moco.target_momentum": 0.999,
+    "moco": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 800,
+        "train.batch_size": 256,
+        "network.projector": (2048, 128),
+        "network.projector_batch_norm": False,
+        "network.projector_biases": "all",
+        "objective.moco.temperature": 0.2,
+        "objective.moco.target_momentum": 0.999,
         "objective.moco.queue_size": 65536,
         **views("ab", crop__min_area=0.2, crop__method="bilinear", **MOCO_COLOR),
-        "probe.learning_rate": 30, "probe.schedule": "steps", "probe.milestones": (0.6, 0.8), "probe.decay": 0.1,
-        "probe.weight_decay": 0, "probe.num_epochs": 100, "probe.batch_size": 256,
+        "probe.learning_rate": 30,
+        "probe.schedule": "steps",
+        "probe.milestones": (0.6, 0.8),
+        "probe.decay": 0.1,
+        "probe.weight_decay": 0,
+        "probe.num_epochs": 100,
+        "probe.batch_size": 256,
     },
-    "moco:cifar10": SOLO | {
-        "optim.name": "sgd", "optim.learning_rate": 0.3, "optim.weight_decay": 1e-4,
-        "network.projector": (2048, 256), "network.projector_batch_norm": False, "network.projector_biases": "all",
-        "objective.moco.temperature": 0.2, "objective.moco.target_momentum": 0.99,
+    "moco:cifar10": SOLO
+    | {
+        "optim.name": "sgd",
+        "optim.learning_rate": 0.3,
+        "optim.weight_decay": 1e-4,
+        "network.projector": (2048, 256),
+        "network.projector_batch_norm": False,
+        "network.projector_biases": "all",
+        "objective.moco.temperature": 0.2,
+        "objective.moco.target_momentum": 0.99,
         "objective.moco.queue_size": 32768,
         **views("ab", crop__min_area=0.08, **MOCO_COLOR),
     },
-    "swav": IMAGENET_RUN | LARS | {
-        "optim.learning_rate": 4.8 / 16, "optim.weight_decay": 1e-6, "optim.final_scale": 0.0048 / 4.8,
-        "train.num_epochs": 800, "train.batch_size": 4096,
-        "network.projector": (2048, 128), "network.projector_biases": "all", "network.prototypes": 3000,
-        "objective.swav.temperature": 0.1, "objective.swav.epsilon": 0.05, "objective.swav.sinkhorn_iterations": 3,
-        "objective.swav.queue_size": 0, "objective.swav.freeze_prototypes_epochs": 1,
+    "swav": IMAGENET_RUN
+    | LARS
+    | {
+        "optim.learning_rate": 4.8 / 16,
+        "optim.weight_decay": 1e-6,
+        "optim.final_scale": 0.0048 / 4.8,
+        "train.num_epochs": 800,
+        "train.batch_size": 4096,
+        "network.projector": (2048, 128),
+        "network.projector_biases": "all",
+        "network.prototypes": 3000,
+        "objective.swav.temperature": 0.1,
+        "objective.swav.epsilon": 0.05,
+        "objective.swav.sinkhorn_iterations": 3,
+        "objective.swav.queue_size": 0,
+        "objective.swav.freeze_prototypes_epochs": 1,
         **views("ab", crop__min_area=0.14, crop__max_area=1, crop__size=None),
         **views("cdefgh", crop__min_area=0.05, crop__max_area=0.14, crop__size=96),
         **views("abcdefgh", crop__method="bilinear", flip__probability=0.5, **SIMCLR_COLOR),
     },
-    "swav:cifar10": SOLO_LARS | {
-        "optim.learning_rate": 0.6, "optim.weight_decay": 1e-6,
-        "network.projector": (2048, 128), "network.projector_biases": "all", "network.prototypes": 3000,
-        "objective.swav.queue_size": 3840, "objective.swav.queue_from_epoch": 50,
-        "objective.swav.freeze_prototypes_epochs": 2, "objective.swav.temperature": 0.1,
+    "swav:cifar10": SOLO_LARS
+    | {
+        "optim.learning_rate": 0.6,
+        "optim.weight_decay": 1e-6,
+        "network.projector": (2048, 128),
+        "network.projector_biases": "all",
+        "network.prototypes": 3000,
+        "objective.swav.queue_size": 3840,
+        "objective.swav.queue_from_epoch": 50,
+        "objective.swav.freeze_prototypes_epochs": 2,
+        "objective.swav.temperature": 0.1,
         **views("ab", crop__min_area=0.08, **SIMCLR_COLOR),
     },
-    "w_mse": IMAGENET_RUN | {
-        "optim.name": "adamw", "optim.learning_rate": 2e-3, "optim.weight_decay": 1e-6, "optim.final_scale": 0.04,
-        "optim.warmup_epochs": pytest.approx(500 / 5004, rel=1e-3), "train.num_epochs": 400, "train.batch_size": 256,
-        "network.projector": (1024, 128), "network.projector_biases": "all", "objective.w_mse.sub_batch": 256,
-        "objective.w_mse.iterations": 1, "objective.w_mse.shrinkage": 0, "data.augment_on": "host",
-        **views("abcd", order=COLOR_FIRST, crop__min_area=0.08, grayscale__probability=0.2, blur__probability=0,
-                solarize__probability=0, **jitter(0.8, 0.8, 0.8, 0.2)),
+    "w_mse": IMAGENET_RUN
+    | {
+        "optim.name": "adamw",
+        "optim.learning_rate": 2e-3,
+        "optim.weight_decay": 1e-6,
+        "optim.final_scale": 0.04,
+        "optim.warmup_epochs": pytest.approx(500 / 5004, rel=1e-3),
+        "train.num_epochs": 400,
+        "train.batch_size": 256,
+        "network.projector": (1024, 128),
+        "network.projector_biases": "all",
+        "objective.w_mse.sub_batch": 256,
+        "objective.w_mse.iterations": 1,
+        "objective.w_mse.shrinkage": 0,
+        "data.augment_on": "host",
+        **views(
+            "abcd",
+            order=COLOR_FIRST,
+            crop__min_area=0.08,
+            grayscale__probability=0.2,
+            blur__probability=0,
+            solarize__probability=0,
+            **jitter(0.8, 0.8, 0.8, 0.2),
+        ),
     },
-    "w_mse:cifar10": CIFAR | {
-        "optim.name": "adamw", "optim.learning_rate": 3e-3, "optim.weight_decay": 1e-6, "optim.final_scale": 0.04,
-        "optim.warmup_epochs": pytest.approx(500 / 195, rel=1e-3), "train.num_epochs": 1000, "train.batch_size": 256,
-        "network.projector": (1024, 64), "network.projector_biases": "all", "objective.w_mse.sub_batch": 128,
-        "objective.w_mse.iterations": 1, "objective.w_mse.shrinkage": 0, "data.augment_on": "host",
+    "w_mse:cifar10": CIFAR
+    | {
+        "optim.name": "adamw",
+        "optim.learning_rate": 3e-3,
+        "optim.weight_decay": 1e-6,
+        "optim.final_scale": 0.04,
+        "optim.warmup_epochs": pytest.approx(500 / 195, rel=1e-3),
+        "train.num_epochs": 1000,
+        "train.batch_size": 256,
+        "network.projector": (1024, 64),
+        "network.projector_biases": "all",
+        "objective.w_mse.sub_batch": 128,
+        "objective.w_mse.iterations": 1,
+        "objective.w_mse.shrinkage": 0,
+        "data.augment_on": "host",
         "data.cache": "none",
-        **views("abcd", order=COLOR_FIRST, crop__min_area=0.2, crop__method="bicubic", flip__probability=0.5,
-                grayscale__probability=0.1, blur__probability=0, solarize__probability=0,
-                **jitter(0.4, 0.4, 0.4, 0.1)),
+        **views(
+            "abcd",
+            order=COLOR_FIRST,
+            crop__min_area=0.2,
+            crop__method="bicubic",
+            flip__probability=0.5,
+            grayscale__probability=0.1,
+            blur__probability=0,
+            solarize__probability=0,
+            **jitter(0.4, 0.4, 0.4, 0.1),
+        ),
     },
-    "classification": IMAGENET_RUN | {
-        "optim.name": "sgd", "optim.learning_rate": 0.1, "optim.weight_decay": 1e-4, "optim.warmup_epochs": 5,
-        "train.num_epochs": 90, "network.num_classes": 1000, "network.projector": (),
-        **views("a", crop__min_area=0.08, flip__probability=0.5, jitter__probability=0, grayscale__probability=0,
-                blur__probability=0, solarize__probability=0),
+    "classification": IMAGENET_RUN
+    | {
+        "optim.name": "sgd",
+        "optim.learning_rate": 0.1,
+        "optim.weight_decay": 1e-4,
+        "optim.warmup_epochs": 5,
+        "train.num_epochs": 90,
+        "network.num_classes": 1000,
+        "network.projector": (),
+        **views(
+            "a",
+            crop__min_area=0.08,
+            flip__probability=0.5,
+            jitter__probability=0,
+            grayscale__probability=0,
+            blur__probability=0,
+            solarize__probability=0,
+        ),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", METHOD_SETTINGS)

@@ -51,16 +51,32 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
         ("optim.learning_rate", "fast", "config.optim.learning_rate: expected a number, got 'fast'"),
         ("probe.augment", "maybe", "config.probe.augment: expected true or false, got 'maybe'"),
         ("optim.name", "adam", "config.optim.name: expected one of lars, sgd, adamw, got 'adam'"),
-        ("network.projector", "64,x", "config.network.projector: expected a list of such: an integer, got '64,x'"),
+        (
+            "network.projector",
+            "64,x",
+            "config.network.projector: expected a list of such: an integer, got '64,x'",
+        ),
         ("train.max_steps", "many", "config.train.max_steps: expected an integer or none, got 'many'"),
         ("optim.lr", "1", "config.optim.lr: there is no such key; did you mean config.optim.learning_rate?"),
-        ("optim.momentun", "1", "config.optim.momentun: there is no such key; did you mean config.optim.momentum?"),
+        (
+            "optim.momentun",
+            "1",
+            "config.optim.momentun: there is no such key; did you mean config.optim.momentum?",
+        ),
         ("probe.dtype", "1", "config.probe.dtype: there is no such key; did you mean config.network.dtype?"),
-        ("knn.beta", "1", "config.knn.beta: there is no such key; knn has euclidean_k, k, label_fractions, subset_repeats, "
-         "temperature"),
-        ("optm.learning_rate", "1", "config.optm.learning_rate: there is no such key; did you mean config.optim.learning_rate?"),
+        (
+            "knn.beta",
+            "1",
+            "config.knn.beta: there is no such key; knn has euclidean_k, k, label_fractions, subset_repeats, "
+            "temperature",
+        ),
+        (
+            "optm.learning_rate",
+            "1",
+            "config.optm.learning_rate: there is no such key; did you mean config.optim.learning_rate?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_override_is_one_sentence_with_the_remedy(key, text, message):
     config, problems = _overridden((key, text))
     assert problems == [message]

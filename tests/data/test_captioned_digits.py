@@ -11,9 +11,14 @@ from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 DATA = Data(
-    name="captioned_digits", eval_split="test", image_size=8, eval_resize=8, canvas=8, augment_on="device",
+    name="captioned_digits",
+    eval_split="test",
+    image_size=8,
+    eval_resize=8,
+    canvas=8,
+    augment_on="device",
     caption_words=12,
-)  # fmt: skip
+)
 WHOLE = ProcessShard()
 
 
@@ -30,8 +35,14 @@ def _stroke(slope, width):
 
 @pytest.mark.parametrize(
     ("slope", "words"),
-    [(-0.25, "leaning far left"), (-0.1, "leaning left"), (0, "upright"), (0.1, "leaning right"), (0.25, "leaning far right")],
-)  # fmt: skip
+    [
+        (-0.25, "leaning far left"),
+        (-0.1, "leaning left"),
+        (0, "upright"),
+        (0.1, "leaning right"),
+        (0.25, "leaning far right"),
+    ],
+)
 def test_a_stroke_leans_as_it_was_drawn(slope, words):
     assert facts(_stroke(slope, 5))[1] == words
     assert facts(np.roll(_stroke(slope, 5), 3, axis=1))[1] == words, "wherever it stands"

@@ -24,9 +24,16 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     captioned.TinyCaptions(data_dir=str(folder)).download_and_prepare(file_format="array_record")
     return Data(
-        name="tiny_captions", data_dir=str(folder), train_split="train+restval", eval_split="test", image_size=8,
-        eval_resize=8, canvas=16, caption_words=6, caption_min_count=2,
-    )  # fmt: skip
+        name="tiny_captions",
+        data_dir=str(folder),
+        train_split="train+restval",
+        eval_split="test",
+        image_size=8,
+        eval_resize=8,
+        canvas=16,
+        caption_words=6,
+        caption_min_count=2,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,9 @@ def _images(source, data):
 def _batches(source, data, place="host", first_step=0, shard=WHOLE):
     data = dataclasses.replace(data, augment_on=place)
     return list(
-        source.train_batches(data, VIEWS, SampleRange(EpochSampler(3, source.num_examples, 16), first_step, 4, shard))
+        source.train_batches(
+            data, VIEWS, SampleRange(EpochSampler(3, source.num_examples, 16), first_step, 4, shard)
+        )
     )
 
 

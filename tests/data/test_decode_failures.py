@@ -81,8 +81,14 @@ def test_another_image_stands_in_for_a_broken_one_and_no_other_row_changes(data,
         replaced += gone.sum()
         assert not np.isin(other.index, decode_failures).any()
         np.testing.assert_array_equal(other.labels, labels[other.index])
-        keep = [batch._replace(views={n: batch.views[n][~gone] for n in "ab"}, labels=batch.labels[~gone],
-                               index=batch.index[~gone]) for batch in (one, other)]  # fmt: skip
+        keep = [
+            batch._replace(
+                views={n: batch.views[n][~gone] for n in "ab"},
+                labels=batch.labels[~gone],
+                index=batch.index[~gone],
+            )
+            for batch in (one, other)
+        ]
         _assert_same(*keep)
         for row in np.flatnonzero(gone):
             assert np.ptp(other.views["a"][row].astype(int)) > 0
@@ -113,8 +119,14 @@ def test_two_processes_give_together_the_same_batches(data):
     for batch, *halves in zip(whole, *(batches for batches, _ in parts), strict=True):
         for number, half in enumerate(halves):
             rows = slice(4 * number, 4 * number + 4)
-            _assert_same(half, batch._replace(views={n: batch.views[n][rows] for n in "ab"},
-                                              labels=batch.labels[rows], index=batch.index[rows]))  # fmt: skip
+            _assert_same(
+                half,
+                batch._replace(
+                    views={n: batch.views[n][rows] for n in "ab"},
+                    labels=batch.labels[rows],
+                    index=batch.index[rows],
+                ),
+            )
     assert {len(source.decode_failures) for _, source in parts} <= {1, 2, 3}
 
 
@@ -137,7 +149,10 @@ def test_where_nothing_can_be_read_the_first_reasons_are_said(data, decode_failu
 
 def test_the_count_is_of_images_and_of_the_steps_that_were_done(data, decode_failures):
     _, source = _train(data[1])
-    first = [next(s for s in range(STEPS) if image in EpochSampler(0, 40, 8).batch(s)[0]) for image in decode_failures]
+    first = [
+        next(s for s in range(STEPS) if image in EpochSampler(0, 40, 8).batch(s)[0])
+        for image in decode_failures
+    ]
     for step in range(STEPS + 1):
         assert source.decode_failures.met_before(step) == sum(f < step for f in first)
 
@@ -161,14 +176,19 @@ def test_a_broken_image_that_pads_is_not_counted(data, decode_failures):
 
 def _evaluate(data, examples=None):
     source = sources.open_split(data, "train")
-    return list(pipeline.eval_batches(source, data, batch_size=16, shard=ProcessShard(), examples=examples)), source
+    return list(
+        pipeline.eval_batches(source, data, batch_size=16, shard=ProcessShard(), examples=examples)
+    ), source
 
 
 def test_the_log_names_the_file_and_what_is_wrong_with_it(data, capfd):
     _train(data[1])
     said = capfd.readouterr().err
-    for path, words in (("a/03.jpg", "is empty"), ("a/09.jpg", "is a truncated or damaged JPEG"),
-                        ("b/25.jpg", "is no image: it begins with b'some text'")):  # fmt: skip
+    for path, words in (
+        ("a/03.jpg", "is empty"),
+        ("a/09.jpg", "is a truncated or damaged JPEG"),
+        ("b/25.jpg", "is no image: it begins with b'some text'"),
+    ):
         assert said.count(f"{data[1].data_dir}/train/{path} {words}") == 1
 
 

@@ -67,17 +67,26 @@ def test_a_pickle_among_the_arrays_is_refused_and_not_run(tmp_path):
         ({"images": RGB[0, 0]}, r"images must be \[N, height, width, 3\]"),
         ({"images": RGB[..., :2]}, r"without that axis, got \(6, 5, 4, 2\)"),
         ({"images": RGB[:0]}, r"got \(0, 5, 4, 3\)"),
-        ({"images": np.zeros((2, 5, 9), np.uint8)}, "images of 5 x 9 pixels do not fit into config.data.canvas = 8; set it to 9"),
-        ({"images": RGB, "labels": np.zeros(5, int)}, r"labels must be 6 integers, one an image, got int64 of shape \(5,\)"),
+        (
+            {"images": np.zeros((2, 5, 9), np.uint8)},
+            "images of 5 x 9 pixels do not fit into config.data.canvas = 8; set it to 9",
+        ),
+        (
+            {"images": RGB, "labels": np.zeros(5, int)},
+            r"labels must be 6 integers, one an image, got int64 of shape \(5,\)",
+        ),
         ({"images": RGB, "labels": np.zeros(6)}, "got float64"),
-        ({"images": RGB, "labels": np.full(6, -1)}, r"labels must be 0 .. num_classes - 1 = -1, got -1 .. -1; leave"),
+        (
+            {"images": RGB, "labels": np.full(6, -1)},
+            r"labels must be 0 .. num_classes - 1 = -1, got -1 .. -1; leave",
+        ),
         ({"images": RGB, "labels": np.full(6, 3), "num_classes": 3}, "num_classes - 1 = 2, got 3 .. 3"),
         ({"images": RGB, "num_classes": np.arange(2)}, "num_classes must be one integer"),
         ({"images": np.full(2, None)}, r"images must be \[N, height, width, 3\]"),
         ({"images": np.full((2, 5, 4), None)}, "images must be uint8 levels 0..255, got object"),
         ({"images": RGB, "labels": np.full(6, None)}, "labels must be 6 integers, one an image, got object"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_in_a_file_is_named_with_it(tmp_path, arrays, words):
     with pytest.raises(UserError, match=words) as error:
         npz.load(_data(tmp_path, **arrays), "train")

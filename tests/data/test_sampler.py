@@ -32,7 +32,9 @@ def test_the_parts_of_all_processes_are_the_batch():
     sampler, examples = EpochSampler(3, 50, 12), np.arange(50)[::-1] * 2
     for step in (0, 5):
         index, position = sampler.batch(step)
-        parts = [SampleRange(sampler, 0, 9, ProcessShard(process, 3), examples).batch(step) for process in range(3)]
+        parts = [
+            SampleRange(sampler, 0, 9, ProcessShard(process, 3), examples).batch(step) for process in range(3)
+        ]
         np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), examples[index])
         np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), position)
 

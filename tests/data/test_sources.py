@@ -62,8 +62,13 @@ def test_a_folder_is_read_by_index(tmp_path):
     found = _examples(source, range(6))
     assert source.num_examples == 6 and source.num_classes == 2
     assert sorted((int(image[0, 0, 0]), label) for image, label in found) == [
-        (0, 0), (1, 0), (2, 0), (100, 1), (101, 1), (102, 1),
-    ]  # fmt: skip
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (100, 1),
+        (101, 1),
+        (102, 1),
+    ]
 
 
 def test_a_file_format_that_cannot_be_read_by_index_names_what_prepares_another(tmp_path):

@@ -132,8 +132,10 @@ def test_a_whole_view_is_pillows_ops_in_a_row(name):
 
 def _only(op):
     """A view that crops the whole image and applies one op."""
-    off = {name: dataclasses.replace(getattr(recipe.View(), name), probability=0.0)
-           for name in ("rotate", "flip", "jitter", "grayscale", "blur", "solarize")}  # fmt: skip
+    off = {
+        name: dataclasses.replace(getattr(recipe.View(), name), probability=0.0)
+        for name in ("rotate", "flip", "jitter", "grayscale", "blur", "solarize")
+    }
     crop = recipe.Crop(min_area=1.0, min_aspect=1.5, max_aspect=1.5)
     return recipe.View(crop=crop, **(off | op))
 

@@ -21,9 +21,11 @@ from barlow_jax.workdir import lock
 HEARTBEAT_S = 4
 IMPATIENT = [f"--config.distributed.heartbeat_timeout_s={HEARTBEAT_S}"]
 TEN_STEPS = [
-    "--config.train.max_steps=10", "--config.train.log_every_steps=1", "--config.monitor.every_epochs=0",
+    "--config.train.max_steps=10",
+    "--config.train.log_every_steps=1",
+    "--config.monitor.every_epochs=0",
     "--config.checkpoint.every_epochs=100",
-]  # fmt: skip
+]
 
 
 # The part that this file plays as a process; of data that TensorFlow, which takes seconds to import, does not read.
@@ -157,12 +159,19 @@ def test_processes_that_fail_alike_each_say_why(tmp_path):
 def test_a_slurm_step_is_detected(tmp_path):
     both = [
         _start(
-            ["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run",
-            SLURM_JOB_ID="1", SLURM_STEP_NODELIST="localhost", SLURM_NTASKS="2", SLURM_PROCID=str(i),
-            SLURM_LOCALID=str(i), JAX_COORDINATOR_PORT=str(port),
+            ["_end_in_a_collective", "", 0],
+            "--workdir",
+            tmp_path / "run",
+            SLURM_JOB_ID="1",
+            SLURM_STEP_NODELIST="localhost",
+            SLURM_NTASKS="2",
+            SLURM_PROCID=str(i),
+            SLURM_LOCALID=str(i),
+            JAX_COORDINATOR_PORT=str(port),
         )
-        for port in [several.free_port()] for i in range(2)
-    ]  # fmt: skip
+        for port in [several.free_port()]
+        for i in range(2)
+    ]
     said = [several.finish(process)[0] for process in both]
     assert json.loads(said[0]) == {"processes": 2, "process": 0} and said[1] == ""
 
@@ -174,9 +183,14 @@ def test_without_a_cluster_and_flags_a_program_runs_alone(tmp_path):
 
 def test_a_process_that_waits_in_vain_says_for_what(tmp_path):
     alone = _start(
-        ["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run", "--coordinator=127.0.0.1:1",
-        "--num-processes=2", "--process-id=1", "--config.distributed.initialization_timeout_s=1",
-    )  # fmt: skip
+        ["_end_in_a_collective", "", 0],
+        "--workdir",
+        tmp_path / "run",
+        "--coordinator=127.0.0.1:1",
+        "--num-processes=2",
+        "--process-id=1",
+        "--config.distributed.initialization_timeout_s=1",
+    )
     _, err = several.finish(alone, -signal.SIGABRT)
     assert "did not find each other within 1 s; start all 2 of them" in err.splitlines()[-1]
 
@@ -191,14 +205,21 @@ def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
     ("flags", "words"),
     [
         (["--coordinator=a:1"], ["--num-processes: is missing", "--process-id: is missing"]),
-        (["--coordinator=a", "--num-processes=2", "--process-id=0"], ["HOST:PORT, such as 10.0.0.2:8476, got 'a'"]),
+        (
+            ["--coordinator=a", "--num-processes=2", "--process-id=0"],
+            ["HOST:PORT, such as 10.0.0.2:8476, got 'a'"],
+        ),
         (["--coordinator=a:0", "--num-processes=2", "--process-id=0"], ["expected HOST:PORT"]),
-        (["--coordinator=a:1", "--num-processes=two", "--process-id=-1"],
-         ["--num-processes: expected a whole number from 1, got 'two'",
-          "--process-id: expected a whole number from 0, got '-1'"]),
+        (
+            ["--coordinator=a:1", "--num-processes=two", "--process-id=-1"],
+            [
+                "--num-processes: expected a whole number from 1, got 'two'",
+                "--process-id: expected a whole number from 0, got '-1'",
+            ],
+        ),
         (["--coordinator=a:1", "--num-processes=2", "--process-id=2"], ["from 0 to 1, got '2'"]),
     ],
-)  # fmt: skip
+)
 def test_wrong_flags_are_named_with_the_other_problems(capsys, tmp_path, flags, words):
     argv = ["pretrain", "--config", CONFIG, "--workdir", str(tmp_path / "x"), "--config.train.x=1", *flags]
     assert __main__.main(argv) == 2

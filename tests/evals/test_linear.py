@@ -103,9 +103,13 @@ def test_the_best_epoch_is_told_beside_the_last():
         lambda epoch: [moved if epoch else train], test, config=config, num_train=600, num_classes=6, seed=0
     )
     alone = linear.probe_accuracy(
-        lambda epoch: [train], test, config=Probe(num_epochs=1, batch_size=600, learning_rate=1.0, momentum=0.0),
-        num_train=600, num_classes=6, seed=0,
-    )  # fmt: skip
+        lambda epoch: [train],
+        test,
+        config=Probe(num_epochs=1, batch_size=600, learning_rate=1.0, momentum=0.0),
+        num_train=600,
+        num_classes=6,
+        seed=0,
+    )
     assert result["top1"] < 0.4 < 0.6 < result["best_top1"] == alone["top1"]
     assert result["best_top5"] == alone["top5"]
 

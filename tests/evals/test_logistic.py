@@ -35,9 +35,13 @@ def _value_and_gradient(theta, table, weight_decay):
 
 def _minimize(table, weight_decay, devices=None, tolerance=1e-5, max_iterations=1000):
     fit = logistic.minimize(
-        table, num_classes=CLASSES, weight_decay=weight_decay, max_iterations=max_iterations,
-        tolerance=tolerance, layout=Layout(make_mesh(devices)),
-    )  # fmt: skip
+        table,
+        num_classes=CLASSES,
+        weight_decay=weight_decay,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
+        layout=Layout(make_mesh(devices)),
+    )
     return fit, np.append(np.asarray(fit.head["weight"]), np.asarray(fit.head["bias"])[np.newaxis], axis=0)
 
 
@@ -55,9 +59,13 @@ def test_the_gradient_of_the_objective_vanishes(devices, weight_decay):
 def test_the_minimiser_is_scipys():
     table = _table(301, 1)
     reference = scipy.optimize.minimize(
-        _value_and_gradient, np.zeros(11 * CLASSES), (table, 1e-3), jac=True, method="L-BFGS-B",
+        _value_and_gradient,
+        np.zeros(11 * CLASSES),
+        (table, 1e-3),
+        jac=True,
+        method="L-BFGS-B",
         options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000},
-    )  # fmt: skip
+    )
     _, theta = _minimize(table, 1e-3)
     np.testing.assert_allclose(theta.ravel(), reference.x, atol=5e-3 * np.abs(reference.x).max())
     value, _ = _value_and_gradient(theta.astype(np.float64), table, 1e-3)

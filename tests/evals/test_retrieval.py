@@ -56,9 +56,13 @@ def test_candidates_that_tie_count_as_the_mean_over_their_orders():
         right[rng.integers(size)] = True
         for k in (1, 2, 4):
             found = recall(
-                np.ones((1, 1)), levels[:, np.newaxis] + 1.0, query_ids=np.array([1]),
-                candidate_ids=right.astype(int), ks=(k,), cosine=False,
-            )  # fmt: skip
+                np.ones((1, 1)),
+                levels[:, np.newaxis] + 1.0,
+                query_ids=np.array([1]),
+                candidate_ids=right.astype(int),
+                ks=(k,),
+                cosine=False,
+            )
             assert found[k] == pytest.approx(_mean_over_orders(levels, right, k), abs=1e-12)
 
 

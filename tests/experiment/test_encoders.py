@@ -64,7 +64,8 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, pro
     tuned, _ = program("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
     assert tuned["finetune"]["0.1"]["top1"] > 0
     whole = {
-        f"module.backbone.{key}": tensor for key, tensor in torchvision_layout.to_torchvision(params, stats).items()
+        f"module.backbone.{key}": tensor
+        for key, tensor in torchvision_layout.to_torchvision(params, stats).items()
     }
     safetensors.numpy.save_file(whole | {"module.projector.0.weight": np.ones((4, 16), np.float32)}, path)
     assert program("knn", "--encoder", path, *argv)[0] == other, "of an official full checkpoint the encoder"

@@ -93,9 +93,14 @@ def test_bfloat16_is_asked_for(file, images, expected):
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((2, 8, 8, 3)), np.zeros((8, 8, 3), np.uint8), np.zeros((2, 3, 8, 8), np.uint8),
-              np.zeros((0, 8, 8, 3), np.uint8)]
-)  # fmt: skip
+    "wrong",
+    [
+        np.zeros((2, 8, 8, 3)),
+        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((2, 3, 8, 8), np.uint8),
+        np.zeros((0, 8, 8, 3), np.uint8),
+    ],
+)
 def test_what_are_no_images_is_refused(file, wrong):
     encoder = load(file, devices=jax.devices()[:1])
     with pytest.raises(ValueError, match=r"needs \[B, height, width, 3\] uint8 levels") as error:

@@ -20,10 +20,19 @@ def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp
     assert (config["architecture"], config["num_classes"], config["num_features"]) == ("resnet18", 0, 512)
     assert config["model_args"] == {} == told["model_args"]
     assert config["pretrained_cfg"] == {
-        "input_size": [3, 224, 224], "fixed_input_size": False, "crop_pct": 0.875, "crop_mode": "center",
-        "interpolation": "bilinear", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "num_classes": 0,
-        "pool_size": [7, 7], "first_conv": "conv1", "classifier": "fc", "license": "mit",
-    }  # fmt: skip
+        "input_size": [3, 224, 224],
+        "fixed_input_size": False,
+        "crop_pct": 0.875,
+        "crop_mode": "center",
+        "interpolation": "bilinear",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "num_classes": 0,
+        "pool_size": [7, 7],
+        "first_conv": "conv1",
+        "classifier": "fc",
+        "license": "mit",
+    }
     with safe_open(tmp_path / "model.safetensors", "np") as file:
         assert file.metadata() == {"format": "pt"} and len(file.keys()) == told["keys"] == 120
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "who may read one may read all"
@@ -53,8 +62,11 @@ def test_a_wider_bottleneck_is_timms_second_version_without_preactivation(traine
     model = export_timm.model_of(trained(encoder="resnet50", width=16))
     assert model.architecture == "resnetv2_50"
     assert model.arguments == {
-        "preact": False, "layers": [3, 4, 6, 3], "stem_chs": 16, "channels": [64, 128, 256, 512],
-    }  # fmt: skip
+        "preact": False,
+        "layers": [3, 4, 6, 3],
+        "stem_chs": 16,
+        "channels": [64, 128, 256, 512],
+    }
     shapes = {key: value.shape for key, value in model.tensors.items()}
     published = {
         "stem.conv.weight": (16, 3, 7, 7),

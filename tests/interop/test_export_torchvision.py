@@ -81,7 +81,9 @@ def test_how_to_build_it_is_told(trained, network, words):
 
 
 def test_the_card_says_what_the_images_are(trained, tmp_path):
-    export_torchvision.write(trained(Data(image_size=32, eval_resize=36), encoder="resnet8", width=8), tmp_path)
+    export_torchvision.write(
+        trained(Data(image_size=32, eval_resize=36), encoder="resnet8", width=8), tmp_path
+    )
     card = (tmp_path / "README.md").read_text()
     assert "resized to 36 pixels" in card and "32 x 32" in card
     assert 'load_file("encoder.safetensors")' in card and "etectron" not in card

@@ -18,10 +18,17 @@ CONFIG = Config(
     train=Train(num_epochs=80.0, compilation_cache="/home/me/cache"),
 )
 ENTRY = {
-    "version": "0.1.0", "commit": "abc123", "python": "3.11.2", "platform": "Linux", "packages": {"jax": "0.10.2"},
-    "devices": {"kind": "TPU v5e", "count": 16, "processes": 4}, "command": ["pretrain", "--workdir", "/home/me/run"],
-    "starts": 3, "first": "2026-01-01T00:00:00+00:00", "last": "2026-01-02T00:00:00+00:00",
-}  # fmt: skip
+    "version": "0.1.0",
+    "commit": "abc123",
+    "python": "3.11.2",
+    "platform": "Linux",
+    "packages": {"jax": "0.10.2"},
+    "devices": {"kind": "TPU v5e", "count": 16, "processes": 4},
+    "command": ["pretrain", "--workdir", "/home/me/run"],
+    "starts": 3,
+    "first": "2026-01-01T00:00:00+00:00",
+    "last": "2026-01-02T00:00:00+00:00",
+}
 PROBE = {"linear": {"0.01": {"top1": 41.04, "top5": 70.0}, "1": {"top1": 91.26, "top5": 99.0}}}
 KNN = {"knn": {"1": {"k20": 88.88, "euclidean5": 87.0}}}
 

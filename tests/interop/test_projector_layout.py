@@ -55,19 +55,23 @@ def _norm(key, width):
 def test_the_keys_are_those_of_the_official_barlow_twins():
     shapes = {key: tensor.shape for key, tensor in to_torch(*_trees()).items()}
     assert shapes == (
-        {"projector.0.weight": (6, 8)} | _norm("projector.1", 6)
-        | {"projector.3.weight": (5, 6)} | _norm("projector.4", 5)
+        {"projector.0.weight": (6, 8)}
+        | _norm("projector.1", 6)
+        | {"projector.3.weight": (5, 6)}
+        | _norm("projector.4", 5)
         | {"projector.6.weight": (4, 5)}
-    )  # fmt: skip
+    )
 
 
 def test_the_keys_are_those_of_the_official_vicreg():
     shapes = {key: tensor.shape for key, tensor in to_torch(*_trees(projector_biases="hidden")).items()}
     assert shapes == (
-        {"projector.0.weight": (6, 8), "projector.0.bias": (6,)} | _norm("projector.1", 6)
-        | {"projector.3.weight": (5, 6), "projector.3.bias": (5,)} | _norm("projector.4", 5)
+        {"projector.0.weight": (6, 8), "projector.0.bias": (6,)}
+        | _norm("projector.1", 6)
+        | {"projector.3.weight": (5, 6), "projector.3.bias": (5,)}
+        | _norm("projector.4", 5)
         | {"projector.6.weight": (4, 5)}
-    )  # fmt: skip
+    )
 
 
 def test_a_linear_is_transposed_and_nothing_else():

@@ -18,9 +18,10 @@ def test_without_torch_the_remedy_is_named(tmp_path, monkeypatch, name):
     (tmp_path / name).write_bytes(b"\x80\x02.")
     run = subprocess.run
     monkeypatch.setattr(
-        subprocess, "run",
+        subprocess,
+        "run",
         lambda command, **kwargs: run([sys.executable, "-P", "-c", WITHOUT_TORCH, *command[2:]], **kwargs),
-    )  # fmt: skip
+    )
     with pytest.raises(
         UserError, match=r"needs torch: pip install 'barlow_jax\[interop\]', or .*safetensors"
     ) as error:

@@ -79,9 +79,14 @@ def test_resnet50_has_the_318_keys_of_torchvision():
     }
     assert {key: tensors[key].shape for key in published} == published
     assert list(tensors)[:7] == [
-        "conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var",
-        "bn1.num_batches_tracked", "layer1.0.conv1.weight",
-    ]  # fmt: skip
+        "conv1.weight",
+        "bn1.weight",
+        "bn1.bias",
+        "bn1.running_mean",
+        "bn1.running_var",
+        "bn1.num_batches_tracked",
+        "layer1.0.conv1.weight",
+    ]
     assert tensors["bn1.num_batches_tracked"].dtype == np.int64
 
 

@@ -33,10 +33,16 @@ class Cloud:
         for name in ["sudo", "hostname", "mountpoint", "curl"]:
             (folder / "host_bin" / name).symlink_to(folder / "host_tool.sh")
         self.settings = {
-            "NAME": "slice", "PROJECT": "project", "ZONE": "zone", "ACCELERATOR": "v5litepod-16",
-            "BUCKET": "bucket", "MOUNT": str(self.mount), "POLL": "0",
-            "HOME": str(folder), "PATH": f"{self.bin}:{os.environ['PATH']}",
-        }  # fmt: skip
+            "NAME": "slice",
+            "PROJECT": "project",
+            "ZONE": "zone",
+            "ACCELERATOR": "v5litepod-16",
+            "BUCKET": "bucket",
+            "MOUNT": str(self.mount),
+            "POLL": "0",
+            "HOME": str(folder),
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+        }
 
     def plan(self, *lives):
         """What becomes of each slice that is created, one after the other."""
@@ -47,8 +53,13 @@ class Cloud:
         settings = {key: value for key, value in (self.settings | settings).items() if value is not None}
         result = subprocess.run(
             ["bash", self.repo / "launch" / script, *args],
-            env=settings, cwd="/", capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+            env=settings,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         assert result.returncode == code, result.stderr
         return result.stdout + result.stderr
 

@@ -59,8 +59,10 @@ def test_the_files_are_array_records_and_arrays(cloud):
     script = cloud.repo / "launch" / "prepare_data.py"
     subprocess.run(
         [sys.executable, script, "digits", cloud.folder / "tfds", cloud.folder, cloud.folder / "arrays"],
-        check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+    )
     assert list((cloud.folder / "tfds").rglob("*.array_record*"))
     data = Data(name="arrays", data_dir=str(cloud.folder / "arrays"))
     assert catalog.count_images(data, ("train", "test")) == (NUM_DIGITS, [])

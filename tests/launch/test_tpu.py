@@ -21,9 +21,20 @@ def test_babysit_takes_a_run_from_nothing_to_its_end(cloud, pretrain):
     assert "the run is done" in said and "slice is deleted" in said and "checkpoint 7" in said
     where = ["--project=project", "--zone=zone"]
     created = next(args for args in cloud.calls("gcloud") if args[3] == "create")
-    assert created == ["compute", "tpus", "queued-resources", "create", "slice", *where, "--node-id=slice",
-                       "--accelerator-type=v5litepod-16", "--runtime-version=v2-alpha-tpuv5-lite", "--spot",
-                       "--service-account=me@x", "--quiet"]  # fmt: skip
+    assert created == [
+        "compute",
+        "tpus",
+        "queued-resources",
+        "create",
+        "slice",
+        *where,
+        "--node-id=slice",
+        "--accelerator-type=v5litepod-16",
+        "--runtime-version=v2-alpha-tpuv5-lite",
+        "--spot",
+        "--service-account=me@x",
+        "--quiet",
+    ]
     deleted = next(args for args in cloud.calls("gcloud") if args[3] == "delete")
     assert deleted[3:] == ["delete", "slice", *where, "--force", "--quiet"]
     assert len(cloud.runs()) == 2  # hosts
@@ -150,8 +161,9 @@ def test_what_is_not_committed_is_not_sent_in_silence(cloud):
 
 def test_all_missing_settings_are_named_at_once(cloud):
     none = dict.fromkeys(["NAME", "PROJECT", "ZONE", "ACCELERATOR", "BUCKET"])
-    said = cloud.launch("tpu.sh", "babysit", "pretrain", "--workdir=/tmp/x", SPOT="maybe", POLL="1m",
-                        **none, code=2)  # fmt: skip
+    said = cloud.launch(
+        "tpu.sh", "babysit", "pretrain", "--workdir=/tmp/x", SPOT="maybe", POLL="1m", **none, code=2
+    )
     assert all(f"{name} is not set" in said for name in none)
     assert "SPOT is 'maybe'" in said and "POLL is '1m'" in said and "--workdir is '/tmp/x'" in said
     assert "RUNTIME_VERSION" in cloud.launch("tpu.sh", "create", ACCELERATOR="tpu9-8", code=2)
@@ -176,7 +188,15 @@ def test_a_dry_run_calls_nothing(cloud, pretrain, command):
 
 def test_a_dry_run_of_babysit_is_every_step_in_order(cloud, pretrain):
     said = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain)
-    marks = ["queued-resources create", "describe", "tpu-vm scp", "host.sh setup", "gcsfuse --implicit",
-             "host.sh start", "host.sh status", "queued-resources delete"]  # fmt: skip
+    marks = [
+        "queued-resources create",
+        "describe",
+        "tpu-vm scp",
+        "host.sh setup",
+        "gcsfuse --implicit",
+        "host.sh start",
+        "host.sh status",
+        "queued-resources delete",
+    ]
     places = [said.index(mark) for mark in marks]
     assert places == sorted(places), json.dumps(said)

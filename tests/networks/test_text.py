@@ -93,9 +93,15 @@ def test_the_start_is_vse_s_law(encoder):
 
 def test_a_branch_that_reads_is_beside_one_that_sees_and_each_is_embedded_by_its_own():
     config = NetworkConfig(
-        encoder="resnet8", width=4, stem="cifar", projector=(16, 8), dtype="float32", branches="own",
-        second_encoder="gru", text=SIZES,
-    )  # fmt: skip
+        encoder="resnet8",
+        width=4,
+        stem="cifar",
+        projector=(16, 8),
+        dtype="float32",
+        branches="own",
+        second_encoder="gru",
+        text=SIZES,
+    )
     network = Network(config)
     params, stats = jax.jit(network.init)(jax.random.key(0))
     assert params["second"]["encoder"]["words"].shape == (11, 5)

@@ -114,7 +114,9 @@ def test_a_collapsed_batch_is_finite_and_seen(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
     about = loss_reference.context(ROWS, targets={"b": Outputs(None, constant)})
     memory = {"queue": np.tile(_unit(constant + 1).astype(np.float32)[:1], (QUEUE, 1)) * bool(level)}
-    value, gradients, after, metrics = loss_reference.run(OBJECTIVE, {"a": Outputs(None, constant)}, memory, about)
+    value, gradients, after, metrics = loss_reference.run(
+        OBJECTIVE, {"a": Outputs(None, constant)}, memory, about
+    )
     np.testing.assert_allclose(value, CONFIG.scale * np.log(1 + QUEUE), rtol=1e-6)
     loss_reference.assert_finite((gradients, after))
     assert metrics["embedding_spread"] == 0

@@ -80,7 +80,9 @@ def test_bfloat16_operands_move_the_loss_a_little():
 @pytest.mark.parametrize("level", [0.0, 3.0, 1e30])
 def test_a_collapsed_batch_costs_the_logarithm_of_its_size_and_is_seen(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
-    value, gradients, _, metrics = loss_reference.run(OBJECTIVE, {name: Outputs(None, constant) for name in "ab"})
+    value, gradients, _, metrics = loss_reference.run(
+        OBJECTIVE, {name: Outputs(None, constant) for name in "ab"}
+    )
     np.testing.assert_allclose(value, CONFIG.scale * np.log(2 * ROWS - 1), rtol=1e-6)
     loss_reference.assert_finite(gradients)
     assert metrics["contrast_accuracy"] == metrics["embedding_spread"] == 0

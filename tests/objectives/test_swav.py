@@ -159,7 +159,9 @@ def test_the_queue_fills_from_its_epoch_on_and_counts_when_it_is_full():
 def test_one_device_and_eight_agree_in_their_queues_too(filled):
     queues = np.random.default_rng(3).normal(size=(2, QUEUE, WIDTH))
     memory = {name: np.float32(_unit(q)) * filled for name, q in zip("ab", queues, strict=True)}
-    loss_reference.assert_one_device_is_as_eight(_objective(QUEUED), _outputs(_embeddings()), memory, _about())
+    loss_reference.assert_one_device_is_as_eight(
+        _objective(QUEUED), _outputs(_embeddings()), memory, _about()
+    )
 
 
 def test_prototypes_are_made_unit_columns_where_the_network_has_them(small_config, typed):

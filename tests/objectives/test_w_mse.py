@@ -17,7 +17,7 @@ from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.objectives import w_mse
 from barlow_jax.objectives.w_mse import w_mse_loss, w_mse_terms
-from barlow_jax.types import LossContext, Grouping, Outputs, RunInfo
+from barlow_jax.types import Grouping, LossContext, Outputs, RunInfo
 
 KEY = jax.random.key(3)
 ROWS, WIDTH, SUB_BATCH = 48, 6, 16

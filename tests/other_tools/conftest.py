@@ -22,8 +22,11 @@ def other_tool(tmp_path):
         paths = [tmp_path / f"given{number}.npy" for number in range(len(inputs))]
         for path, array in zip(paths, inputs, strict=True):
             np.save(path, array)
-        head = ["import numpy as np", f"given = [np.load(path) for path in {[str(path) for path in paths]}]",
-                f"give = lambda array: np.save({str(tmp_path / 'given_back.npy')!r}, array)"]  # fmt: skip
+        head = [
+            "import numpy as np",
+            f"given = [np.load(path) for path in {[str(path) for path in paths]}]",
+            f"give = lambda array: np.save({str(tmp_path / 'given_back.npy')!r}, array)",
+        ]
         done = subprocess.run(
             [sys.executable, "-c", "\n".join([*head, code])], capture_output=True, text=True
         )

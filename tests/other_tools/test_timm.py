@@ -69,7 +69,9 @@ def test_the_features_are_ours(trained, features, other_tool, images, relative, 
 def test_what_the_config_says_is_what_timm_makes_of_it(trained, other_tool, tmp_path, network):
     """The feature map's size, the width, a new classifier for fine-tuning, and every key taken."""
     given = trained(Data(image_size=97, eval_resize=110), **network)
-    code = (LOAD + """
+    code = (
+        LOAD
+        + """
 grid = model.forward_features(torch.zeros(1, *config["input_size"])).shape[-2:]
 tuned = timm.create_model("local-dir:{out}", pretrained=True, num_classes=7).eval()
 said = model.pretrained_cfg
@@ -77,7 +79,8 @@ assert tuned(torch.zeros(1, 3, 97, 97)).shape == (1, 7)
 assert dict(tuned.named_modules())[said["classifier"]].weight.shape[0] == 7
 assert isinstance(dict(model.named_modules())[said["first_conv"]], torch.nn.Conv2d)
 give(np.array([model.num_features, model.num_classes, *grid, *said["pool_size"]]))
-""").format(out=_written(given, tmp_path))  # fmt: skip
+"""
+    ).format(out=_written(given, tmp_path))
     np.testing.assert_array_equal(other_tool("timm", code), [given.num_features, 0, 4, 4, 4, 4])
 
 
@@ -87,10 +90,13 @@ def test_an_image_goes_the_way_that_it_went_here(trained, other_tool, tmp_path, 
     """timm's transform of a file's pixels, against our evaluation crop and normalisation."""
     given = trained(Data(image_size=size, eval_resize=resize), encoder="resnet10")
     picture = load_sample_image(name)[: 427 - size % 7, : 640 - size % 5]
-    code = (LOAD + """
+    code = (
+        LOAD
+        + """
 from PIL import Image
 give(timm.data.create_transform(**config)(Image.fromarray(given[0])).numpy())
-""").format(out=_written(given, tmp_path))  # fmt: skip
+"""
+    ).format(out=_written(given, tmp_path))
     theirs = other_tool("timm", code, picture)
     levels = np.asarray(evaluation_crop(picture, resize=resize, size=size))
     scaled = theirs.transpose(1, 2, 0) * given.normalize.std + given.normalize.mean
@@ -114,13 +120,28 @@ def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, digits, 
     run, out = tmp_path / "run", tmp_path / "out"
     # So long that cosines spread: of an encoder of a few steps they are all near 1, and the seventh digit of a
     # feature, which is all that differs, decides who of a tie is the twentieth neighbour.
-    flags = [f"--config.{key}" for key in (
-        "data.image_size=32", "data.eval_resize=32", "network.encoder=resnet10", "network.stem=imagenet",
-        "network.width=64", "network.projector=128,128", "monitor.every_epochs=0", "train.batch_size=64",
-        "train.num_epochs=3", "checkpoint.every_epochs=3", "optim.name=adamw", "optim.learning_rate=2e-3",
-        "optim.bias_learning_rate=none", "recipe.views.a.flip.probability=0", "recipe.views.b.flip.probability=0",
-        "recipe.views.a.crop.min_area=0.4", "recipe.views.b.crop.min_area=0.4",
-    )]  # fmt: skip
+    flags = [
+        f"--config.{key}"
+        for key in (
+            "data.image_size=32",
+            "data.eval_resize=32",
+            "network.encoder=resnet10",
+            "network.stem=imagenet",
+            "network.width=64",
+            "network.projector=128,128",
+            "monitor.every_epochs=0",
+            "train.batch_size=64",
+            "train.num_epochs=3",
+            "checkpoint.every_epochs=3",
+            "optim.name=adamw",
+            "optim.learning_rate=2e-3",
+            "optim.bias_learning_rate=none",
+            "recipe.views.a.flip.probability=0",
+            "recipe.views.b.flip.probability=0",
+            "recipe.views.a.crop.min_area=0.4",
+            "recipe.views.b.crop.min_area=0.4",
+        )
+    ]
     _run("pretrain", "--config", config_file, "--workdir", run, *flags)
     ours = _run("knn", "--workdir", run)
     _run("export", "--workdir", run, "--format", "timm", "--out", out)

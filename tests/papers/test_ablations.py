@@ -47,8 +47,15 @@ def test_an_ablation_changes_the_fields_that_it_lists_and_no_other(ablation):
 def test_names_are_unique_and_every_group_of_the_paper_is_there():
     assert len(set(IDS)) == len(IDS)
     assert GROUPS == (
-        "loss", "asymmetry", "batch_size", "augmentation", "width", "depth", "lambda", "correlation",
-    )  # fmt: skip
+        "loss",
+        "asymmetry",
+        "batch_size",
+        "augmentation",
+        "width",
+        "depth",
+        "lambda",
+        "correlation",
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def test_small_data_sets_have_the_small_papers_columns():
 def test_a_transfer_of_ones_own_is_a_row_too():
     ours = OURS | {"transfer": {"flowers": {"top1": 70.0}, "voc07": {"map": 80.0}}}
     rows = {
-        line[:36].strip(): line[36:].split() for line in format_tables.beside_the_papers(ours, "mine").splitlines()
+        line[:36].strip(): line[36:].split()
+        for line in format_tables.beside_the_papers(ours, "mine").splitlines()
     }
     assert rows["transfer, flowers"] == ["-"] * 5 + ["70.0"]
     assert rows["transfer, VOC07, mAP"] == ["87.5", "85.5", "86.6", "88.9", "86.2", "80.0"]

@@ -30,11 +30,15 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     arrays = np.random.default_rng(0).normal(size=(3, 2, ROWS, WIDTH)).astype(np.float32)
     embeddings, predictions, targets = arrays[0] / 2, arrays[1], arrays[2]
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}
-    about = loss_reference.context(ROWS, targets={n: Outputs(None, t) for n, t in zip("ab", targets, strict=True)})
+    about = loss_reference.context(
+        ROWS, targets={n: Outputs(None, t) for n, t in zip("ab", targets, strict=True)}
+    )
     value, gradients, _, _ = loss_reference.run(objective, outputs, about=about)
 
-    z, p = ([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
-            for pair in (embeddings, predictions))  # fmt: skip
+    z, p = (
+        [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
+        for pair in (embeddings, predictions)
+    )
     t = [torch.tensor(x, dtype=torch.float64) for x in targets]
     cosine = torch.nn.functional.cosine_similarity
     loss = (2 - 2 * cosine(p[0], t[1])).mean() + (2 - 2 * cosine(p[1], t[0])).mean()

@@ -59,8 +59,10 @@ def _projector_trees(tensors, prefix=""):
     last = max(int(key.removeprefix(prefix).split(".")[0]) for key in tensors if key.startswith(prefix))
 
     def norms(**names):
-        return {n: {ours: tensors[f"{prefix}{3 * n + 1}.{theirs}"] for ours, theirs in names.items()}
-                for n in range(last // 3)}  # fmt: skip
+        return {
+            n: {ours: tensors[f"{prefix}{3 * n + 1}.{theirs}"] for ours, theirs in names.items()}
+            for n in range(last // 3)
+        }
 
     layers = {n: {"kernel": tensors[f"{prefix}{3 * n}.weight"].T} for n in range(last // 3 + 1)}
     params = {"layers": layers, "norms": norms(scale="weight", bias="bias")}

@@ -25,8 +25,10 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}
     value, gradients, _, _ = loss_reference.run(objective, outputs)
 
-    z, p = ([torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
-            for pair in (embeddings, predictions))  # fmt: skip
+    z, p = (
+        [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
+        for pair in (embeddings, predictions)
+    )
     cosine = torch.nn.functional.cosine_similarity
     loss = -(cosine(p[0], z[1].detach()).mean() + cosine(p[1], z[0].detach()).mean()) / 2
     for x in z:

@@ -124,12 +124,14 @@ def test_a_product_in_batches_that_is_written_as_a_convolution_along_the_batch_i
         "  ROOT %c = f32[256,224,512,3]{2,1,3,0:T(8,128)} convolution(%w, %x), window={size=256x3 stride=255x1 "
         "pad=0_0x2_2 lhs_dilate=256x1 rhs_reversal=0x1}, dim_labels=0bf1_0oi1->0bf1, operand_precision={highest,highest}"
     )
-    text = "\n".join([
-        "ENTRY %main (w: f32[256,224,512,1], x: f32[256,512,512,3]) -> f32[256,224,512,3] {",
-        "  %w = f32[256,224,512,1]{2,1,3,0} parameter(0)",
-        "  %x = f32[256,512,512,3]{2,1,3,0} parameter(1)",
-        line,
-        "}",
-    ])  # fmt: skip
+    text = "\n".join(
+        [
+            "ENTRY %main (w: f32[256,224,512,1], x: f32[256,512,512,3]) -> f32[256,224,512,3] {",
+            "  %w = f32[256,224,512,1]{2,1,3,0} parameter(0)",
+            "  %x = f32[256,512,512,3]{2,1,3,0} parameter(1)",
+            line,
+            "}",
+        ]
+    )
     (product,) = Program.parse(text)._products()
     assert product == ("highest", 2.0 * 256 * 512 * 3 * 512 * 224)

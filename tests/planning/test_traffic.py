@@ -57,17 +57,24 @@ HANDING_ON = """
         ("%f = f32[8,8]{1,0} fusion(%y), kind=kLoop, calls=%kernel", ELEMENTWISE, 2 * ARRAY),
         ("%f = f32[8,8]{1,0:T(8,128)S(1)} fusion(%y), kind=kLoop, calls=%kernel", ELEMENTWISE, ARRAY),
         ("%f = f32[1,8]{1,0} fusion(%y, %i), kind=kLoop, calls=%kernel", SLICING, 2 * 8 * 4 + 4),
-        ("%w = f32[1,8]{1,0} bitcast(%y)\n  %f = f32[8,8]{1,0} fusion(%y, %w, %i), kind=kLoop, calls=%kernel",
-         UPDATING, 2 * 8 * 4 + 4),
-        ("%f = (f32[8,8]{1,0}, f32[8,8]{1,0}) fusion(%y, %y), kind=kLoop, calls=%kernel, "
-         "output_to_operand_aliasing={{0}: (0, {})}", HANDING_ON, 2 * ARRAY),
+        (
+            "%w = f32[1,8]{1,0} bitcast(%y)\n  %f = f32[8,8]{1,0} fusion(%y, %w, %i), kind=kLoop, calls=%kernel",
+            UPDATING,
+            2 * 8 * 4 + 4,
+        ),
+        (
+            "%f = (f32[8,8]{1,0}, f32[8,8]{1,0}) fusion(%y, %y), kind=kLoop, calls=%kernel, "
+            "output_to_operand_aliasing={{0}: (0, {})}",
+            HANDING_ON,
+            2 * ARRAY,
+        ),
         ("%f = f32[8,8]{1,0} copy(%y)", "", 2 * ARRAY),
         ("%f = (f32[8,8]{1,0:S(1)}, f32[8,8]{1,0}, u32[]{:S(2)}) copy-start(%y)", "", ARRAY),
         ("%f = ((f32[8,8]{1,0}), f32[2,8]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%y)", "", 2 * 8 * 4),
         ("%f = f32[8,8]{1,0} all-reduce(%y), channel_id=1, replica_groups={{0,1}}", "", 2 * ARRAY),
         ("%f = f32[8,8]{1,0} bitcast(%y)", "", 0),
     ],
-)  # fmt: skip
+)
 def test_what_a_kernel_or_a_copy_moves(entry, kernel, expected):
     assert _bytes(f"{Y}  {entry}", kernel) == expected
 

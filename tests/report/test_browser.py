@@ -28,8 +28,10 @@ def tab(tmp_path_factory):
 def report(tmp_path_factory):
     """Of two runs, one of them with names that are long and have no place to break at."""
     out = tmp_path_factory.mktemp("report") / "report.html"
-    runs = [reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()}),
-            reported.run("a_run_whose_name_is_long_" * 4, changes={"data.data_dir": "/a/path/" * 30})]  # fmt: skip
+    runs = [
+        reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()}),
+        reported.run("a_run_whose_name_is_long_" * 4, changes={"data.data_dir": "/a/path/" * 30}),
+    ]
     sections = page.write(runs, reported.inspect_model(), out, chip_hour_price=1.5)["sections"]
     return out, sections
 

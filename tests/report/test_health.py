@@ -21,9 +21,14 @@ def test_a_healthy_run_is_healthy():
     found = health.checks(reported.run(), reported.inspect_model())
     assert health.worst(found) == GOOD and not {LOOK, BAD} & {check.sign for check in found}
     told = " ".join(check.words for check in found)
-    for part in ("Finished: step 2,000 of 2,000.", "finite in all 20 rows, and fell from 386 to 130", "spread 0.90",
-                 "diagonal of C 0.80 (1 is perfect), off it 0.20", "1.0% of the time",
-                 "Representations use 25.0 of 64 directions and embeddings use 20.0 of 64"):  # fmt: skip
+    for part in (
+        "Finished: step 2,000 of 2,000.",
+        "finite in all 20 rows, and fell from 386 to 130",
+        "spread 0.90",
+        "diagonal of C 0.80 (1 is perfect), off it 0.20",
+        "1.0% of the time",
+        "Representations use 25.0 of 64 directions and embeddings use 20.0 of 64",
+    ):
         assert part in told
 
 

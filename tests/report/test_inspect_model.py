@@ -210,8 +210,9 @@ def test_two_views_of_every_kind_of_run_make_a_moment(small_config, typed, chang
     experiment = Experiment.of(typed(small_config))
     views = moments_lib.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
     assert {name: rows.shape[:2] for name, rows in views.items()} == {
-        "a": (27, 8), "b": (27, 12 if change is _text else 8),
-    }  # fmt: skip
+        "a": (27, 8),
+        "b": (27, 12 if change is _text else 8),
+    }
     assert change is _text or np.any(views["a"] != views["b"])
     params, stats = experiment.run_once(experiment.network.init)(jax.random.key(0))
     moment = moments_lib.Measure(experiment)(0, params, stats, views)

@@ -178,20 +178,27 @@ def test_runs_whose_folders_are_called_alike_are_told_apart(written, tmp_path):
     runs = [reported.run("0", workdir=tmp_path / name / "0") for name in ("a", "b", "b")]
     (loss,) = [spec for spec in written(runs).data if _axis(spec) == "loss"]
     assert loss["encoding"]["color"]["scale"]["domain"] == [
-        str(tmp_path / "a/0"), str(tmp_path / "b/0"), f"{tmp_path / 'b/0'} (2)",
-    ]  # fmt: skip
+        str(tmp_path / "a/0"),
+        str(tmp_path / "b/0"),
+        f"{tmp_path / 'b/0'} (2)",
+    ]
 
 
 def test_a_run_with_nothing_has_a_page_that_says_so(written):
     bare = reported.run(config={}, changed={}, provenance=[], status=None, metrics=[], results={})
     words = written([bare]).words
     for part in (
-        "There is no status.json: whether it finished cannot be told.", "No loss was written yet.",
-        "metrics.jsonl is missing", "python -m barlow_jax evaluate --workdir runs/digits",
+        "There is no status.json: whether it finished cannot be told.",
+        "No loss was written yet.",
+        "metrics.jsonl is missing",
+        "python -m barlow_jax evaluate --workdir runs/digits",
         "digits has no checkpoint that can be read",
-        "config.json is missing", "there is no provenance.json",
-        "How long it took is not recorded", "There is no plan.", "python -m barlow_jax plan",
-    ):  # fmt: skip
+        "config.json is missing",
+        "there is no provenance.json",
+        "How long it took is not recorded",
+        "There is no plan.",
+        "python -m barlow_jax plan",
+    ):
         assert part in words
 
 

@@ -34,8 +34,12 @@ def test_without_an_evaluation_there_is_the_k_nn_of_the_metrics_and_the_command(
 
 def test_programs_of_one_evaluation_count_where_evaluate_has_none():
     alone = {"features": "untrained", "step": 0, "knn": {"1": {"k20": 44.0}}}
-    run = reported.run(results={"knn": {"features": "pretrained", "step": 9, "knn": {"1": {"k20": 88.0}}},
-                                "knn-untrained": alone})  # fmt: skip
+    run = reported.run(
+        results={
+            "knn": {"features": "pretrained", "step": 9, "knn": {"1": {"k20": 88.0}}},
+            "knn-untrained": alone,
+        }
+    )
     (headline,) = scores.headlines(run)
     assert headline == ("knn", "k-NN 20, 100% of labels", {"untrained": 44.0, "pretrained": 88.0})
     both = reported.run(results={"evaluate": reported.evaluate(), "knn-untrained": alone})

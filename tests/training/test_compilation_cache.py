@@ -136,9 +136,17 @@ def test_a_run_goes_on_with_loaded_programs_to_the_bits_of_one_that_compiled_all
 
     def pretrain(name, steps, cache):
         code = main(
-            ["pretrain", "--config", config_file, "--workdir", str(tmp_path / name), "--config.monitor.every_epochs=0",
-             f"--config.train.max_steps={steps}", f"--config.train.compilation_cache={cache}"]
-        )  # fmt: skip
+            [
+                "pretrain",
+                "--config",
+                config_file,
+                "--workdir",
+                str(tmp_path / name),
+                "--config.monitor.every_epochs=0",
+                f"--config.train.max_steps={steps}",
+                f"--config.train.compilation_cache={cache}",
+            ]
+        )
         assert code == 0
 
     pretrain("whole", 8, "none")

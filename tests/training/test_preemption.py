@@ -57,8 +57,11 @@ class _Run:
     def __init__(self, *flags, patience=60.0):
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(patience), *flags],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def until(self, line):
         assert self.process.stdout.readline().strip() == line

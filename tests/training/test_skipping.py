@@ -25,10 +25,15 @@ def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, 
     """Runs steps of which those in `skipped` are; the steps done, and the saved ones."""
     saved, done = [], []
     watch = SkipWatch(
-        tmp_path / "results" / "skipped.json", max_in_a_row=max_in_a_row, start=(first, before),
-        num_steps=num_steps, gather=lambda index: index, save=lambda state: saved.append(int(state.step)),
-        newest=lambda: newest, advice=advice,
-    )  # fmt: skip
+        tmp_path / "results" / "skipped.json",
+        max_in_a_row=max_in_a_row,
+        start=(first, before),
+        num_steps=num_steps,
+        gather=lambda index: index,
+        save=lambda state: saved.append(int(state.step)),
+        newest=lambda: newest,
+        advice=advice,
+    )
     total = [before]
 
     def step(state, batch):

@@ -14,9 +14,13 @@ from sklearn.datasets import load_digits
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHORT = (
-    "--config.train.batch_size=64", "--config.train.max_steps=4", "--config.train.log_every_steps=1",
-    "--config.monitor.every_epochs=0", "--config.train.compilation_cache=none", "--config.network.width=4",
-)  # fmt: skip
+    "--config.train.batch_size=64",
+    "--config.train.max_steps=4",
+    "--config.train.log_every_steps=1",
+    "--config.monitor.every_epochs=0",
+    "--config.train.compilation_cache=none",
+    "--config.network.width=4",
+)
 
 
 @pytest.fixture
@@ -67,7 +71,9 @@ def test_it_is_one_short_file_and_one_config_and_its_loss_the_papers(written):
     exec(compile(method, "uniformity.py", "exec"), module)
     z_a, z_b = np.random.default_rng(0).normal(size=(2, 12, 5))
     outputs = {name: Outputs(None, np.float32(z)) for name, z in (("a", z_a), ("b", z_b))}
-    value, _, _ = module["make"](config_lib.Objective(), RunInfo()).loss(outputs, {}, LossContext(np.zeros(12)))
+    value, _, _ = module["make"](config_lib.Objective(), RunInfo()).loss(
+        outputs, {}, LossContext(np.zeros(12))
+    )
     np.testing.assert_allclose(value, _reference(z_a, z_b), rtol=1e-6)
 
 
@@ -83,9 +89,12 @@ def test_it_trains_like_the_others(copy):
         flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
         return subprocess.run(
             [sys.executable, "-m", "barlow_jax", program, *argv, "--workdir", str(copy / "run")],
-            cwd=copy, capture_output=True, text=True, check=False,
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            check=False,
             env=os.environ | {"PYTHONPATH": str(copy), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
+        )
 
     done = run("pretrain", "--config", "configs/uniformity.py:digits", *SHORT, *where)
     assert done.returncode == 0, done.stderr

@@ -43,10 +43,15 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     writer = MetricsWriter(tmp_path, first_step=0)
     progress = Progress(
-        writer, first_step=0, num_steps=100, batch_size=256, steps_per_epoch=20,
-        waited=lambda: 2.5, rates=lambda step: {"learning_rate_weights": step / 10},
+        writer,
+        first_step=0,
+        num_steps=100,
+        batch_size=256,
+        steps_per_epoch=20,
+        waited=lambda: 2.5,
+        rates=lambda step: {"learning_rate_weights": step / 10},
         decode_failures=lambda done: done // 10,
-    )  # fmt: skip
+    )
     monkeypatch.undo()
     monkeypatch.setattr("barlow_jax.workdir.metrics.time.monotonic", lambda: 110.0)
     progress(50, None, {"loss": 3.0})
@@ -76,9 +81,15 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
     waited = [0.0]
     writer = MetricsWriter(tmp_path, first_step=7)
     progress = Progress(
-        writer, first_step=7, num_steps=100, batch_size=256, steps_per_epoch=20,
-        waited=lambda: waited[0], rates=lambda step: {}, decode_failures=lambda done: 0,
-    )  # fmt: skip
+        writer,
+        first_step=7,
+        num_steps=100,
+        batch_size=256,
+        steps_per_epoch=20,
+        waited=lambda: waited[0],
+        rates=lambda step: {},
+        decode_failures=lambda done: 0,
+    )
     for number, share in enumerate(shares):
         clock[0] += 100.0
         waited[0] += 100.0 * share
@@ -89,6 +100,13 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
     assert said.count("warning: the devices wait for data") == (warned is not None)
     if warned:
         assert f"wait for data {warned} of the time" in said
-        for remedy in ("cores", "config.data.threads", "config.data.prefetch", "config.data.cache", "array_record",
-                       "config.data.image_size", "config.data.augment_on=device"):  # fmt: skip
+        for remedy in (
+            "cores",
+            "config.data.threads",
+            "config.data.prefetch",
+            "config.data.cache",
+            "array_record",
+            "config.data.image_size",
+            "config.data.augment_on=device",
+        ):
             assert remedy in said

@@ -39,12 +39,16 @@ def test_an_empty_workdir_has_no_run(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "resume", "words"),
     [
-        ((), "auto", None), ((), "never", None), ((), "must", "has no checkpoint; see that"),
-        (("9", "18"), "auto", None), (("9", "18"), "never", "has checkpoints up to step 18; use another workdir"),
-        (("9", "18"), "must", None), (("9.orbax-checkpoint-tmp",), "must", "has no checkpoint"),
+        ((), "auto", None),
+        ((), "never", None),
+        ((), "must", "has no checkpoint; see that"),
+        (("9", "18"), "auto", None),
+        (("9", "18"), "never", "has checkpoints up to step 18; use another workdir"),
+        (("9", "18"), "must", None),
+        (("9.orbax-checkpoint-tmp",), "must", "has no checkpoint"),
         (("9.orbax-checkpoint-tmp",), "never", None),
     ],
-)  # fmt: skip
+)
 def test_resume_says_whether_a_workdir_may_or_must_have_checkpoints(tmp_path, folders, resume, words):
     for name in folders:
         (tmp_path / "checkpoints" / name).mkdir(parents=True)

@@ -79,7 +79,12 @@ def test_a_run_that_nobody_touched(tmp_path, clock):
     assert (it["state"], it["why"], it["step"], it["epoch"]) == ("finished", None, 100, 10.0)
     assert (it["useful_seconds"], it["wall_seconds"], it["lost_seconds"]) == (99, 115, 0)
     assert it["goodput"] == pytest.approx(99 / 115) and (it["starts"], it["restarts"]) == (1, 0)
-    assert (it["loss"], it["images_per_second"], it["skipped_steps"], it["decode_failures"]) == (0.01, 64, 2, 2)
+    assert (it["loss"], it["images_per_second"], it["skipped_steps"], it["decode_failures"]) == (
+        0.01,
+        64,
+        2,
+        2,
+    )
     assert it["checkpoint"] is None
 
 

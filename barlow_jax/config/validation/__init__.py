@@ -25,9 +25,15 @@ class Facts:
 def validate(config: Config, facts: Facts) -> list[str]:
     """Every problem of a config, one sentence each; empty when the run can start."""
     checks = (
-        _ranges(config), data_problems(config), evaluation_problems(config), recipe_problems(config),
-        objective_problems(config), _shapes(config), _mesh(config, facts), _sizes(config, facts),
-    )  # fmt: skip
+        _ranges(config),
+        data_problems(config),
+        evaluation_problems(config),
+        recipe_problems(config),
+        objective_problems(config),
+        _shapes(config),
+        _mesh(config, facts),
+        _sizes(config, facts),
+    )
     return [problem for check in checks for problem in check]
 
 
@@ -65,7 +71,9 @@ def _ranges(config: Config) -> Iterator[str]:
     positive |= {key: value for key, value in optional.items() if value is not None}
     data = {"data": config.data} | {f"transfer.{name}.data": t.data for name, t in config.transfer.items()}
     not_negative = {
-        f"{key}.max_decode_failures": there.max_decode_failures for key, there in data.items() if there.max_decode_failures is not None
+        f"{key}.max_decode_failures": there.max_decode_failures
+        for key, there in data.items()
+        if there.max_decode_failures is not None
     }
     not_negative |= {
         "seed": config.seed,
