@@ -1,12 +1,13 @@
 """Installs barlow_jax; `pip install -e '.[test]'` for development."""
 
 import pathlib
+import runpy
 
 import setuptools
 
 setuptools.setup(
     name="barlow_jax",
-    version="0.1.0",
+    version=runpy.run_path("barlow_jax/version.py")["__version__"],
     description="Self-supervised image encoders by redundancy reduction (Barlow Twins), in JAX, for TPU pods",
     long_description=pathlib.Path("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",

@@ -1,3 +1,5 @@
 """Self-supervised image encoders by redundancy reduction, in JAX."""
 
-__version__ = "0.1.0"
+from barlow_jax.version import __version__
+
+__all__ = ["__version__"]

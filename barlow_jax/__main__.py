@@ -10,7 +10,6 @@ import pathlib
 import sys
 from typing import Any
 
-from barlow_jax import __version__
 from barlow_jax.cli import flags, resolve
 from barlow_jax.cli.registry import PROGRAMS
 from barlow_jax.distributed import processes
@@ -18,6 +17,7 @@ from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files
 from barlow_jax.planning import tpu
 from barlow_jax.training import preemption
+from barlow_jax.version import __version__
 
 EPILOG = """\
 --config.KEY=VALUE overrides any key of the config, --dry-run prints them all with their values.

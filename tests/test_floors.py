@@ -29,6 +29,7 @@ FLOORS = {
         "journal",
         "provenance",
         "io",
+        "version",
         "papers",
     ),
     1: (

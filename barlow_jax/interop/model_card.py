@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import json
 from typing import Any
 
-from barlow_jax import __version__
 from barlow_jax.config.methods import NEEDS, TITLES
 from barlow_jax.config.overrides import flatten, to_config_dict
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.papers import tables
+from barlow_jax.version import __version__
 
 # The Hub's names of data sets that TFDS calls otherwise.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}

@@ -8,7 +8,6 @@ from typing import Any
 
 import vl_convert
 
-from barlow_jax import __version__
 from barlow_jax.io import files
 from barlow_jax.report import (
     curves,
@@ -24,6 +23,7 @@ from barlow_jax.report import (
 )
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
 from barlow_jax.report.schema import ModelInspection, Run
+from barlow_jax.version import __version__
 
 # Nothing is fetched, whatever a name or a value in the page may be. Vega compiles its expressions.
 _POLICY = (

@@ -13,8 +13,8 @@ import platform
 import subprocess
 from typing import Any
 
-from barlow_jax import __version__
 from barlow_jax.io import files
+from barlow_jax.version import __version__
 
 FILE = "provenance.json"
 _PACKAGES = (
