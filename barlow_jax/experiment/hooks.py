@@ -23,9 +23,10 @@ from barlow_jax.training import preemption
 from barlow_jax.training.collapse_warning import CollapseWarner
 from barlow_jax.training.loop import Hook, every
 from barlow_jax.training.prefetch import DevicePrefetcher
+from barlow_jax.training.progress_hook import Progress
 from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import FeatureTable, Metrics, TrainState
-from barlow_jax.workdir.metrics import MetricsWriter, Progress
+from barlow_jax.workdir.metrics import MetricsWriter
 from barlow_jax.workdir.status import Status
 
 

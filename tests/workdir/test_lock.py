@@ -16,7 +16,7 @@ from barlow_jax.workdir import lock
 
 HOLDS = """
 import pathlib, sys, time
-from barlow_jax.running import lock
+from barlow_jax.workdir import lock
 with lock.held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,9 +1,7 @@
 import json
 import sys
 
-import pytest
-
-from barlow_jax.workdir.metrics import MetricsWriter, Progress
+from barlow_jax.workdir.metrics import MetricsWriter
 
 
 def _rows(path):
@@ -36,77 +34,3 @@ def test_rows_after_the_checkpoint_and_half_rows_are_dropped_on_going_on(tmp_pat
     writer.write(15, {"loss": 2.0})
     writer.close()
     assert [row["step"] for row in _rows(tmp_path)] == [5, 10, 15]
-
-
-def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monkeypatch):
-    clock = iter([100.0, 110.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    writer = MetricsWriter(tmp_path, first_step=0)
-    progress = Progress(
-        writer,
-        first_step=0,
-        num_steps=100,
-        batch_size=256,
-        steps_per_epoch=20,
-        waited=lambda: 2.5,
-        rates=lambda step: {"learning_rate_weights": step / 10},
-        decode_failures=lambda done: done // 10,
-    )
-    monkeypatch.undo()
-    monkeypatch.setattr("barlow_jax.workdir.metrics.time.monotonic", lambda: 110.0)
-    progress(50, None, {"loss": 3.0})
-    progress.close()
-    writer.close()
-    (row,) = _rows(tmp_path)
-    assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_fraction"] == 0.25
-    assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.9
-    assert row["decode_failures"] == 5
-    line = capsys.readouterr().err
-    assert "step 50/100  loss 3  1280 images/s  waiting for data 25%  00:10 left" in line
-
-
-@pytest.mark.parametrize(
-    ("shares", "warned"),
-    [
-        ((0.5, 0.04, 0.05), None),  # while the pipeline starts, the devices always wait
-        ((0.0, 0.04, 0.06, 0.5), "6%"),
-        ((0.5, 0.2, 0.3), "20%"),
-    ],
-)
-def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
-    tmp_path, capsys, monkeypatch, shares, warned
-):
-    clock = [0.0]
-    monkeypatch.setattr("barlow_jax.workdir.metrics.time.monotonic", lambda: clock[0])
-    waited = [0.0]
-    writer = MetricsWriter(tmp_path, first_step=7)
-    progress = Progress(
-        writer,
-        first_step=7,
-        num_steps=100,
-        batch_size=256,
-        steps_per_epoch=20,
-        waited=lambda: waited[0],
-        rates=lambda step: {},
-        decode_failures=lambda done: 0,
-    )
-    for number, share in enumerate(shares):
-        clock[0] += 100.0
-        waited[0] += 100.0 * share
-        progress(10 * (number + 1), None, {"loss": 3.0})
-    progress.close()
-    writer.close()
-    said = capsys.readouterr().err
-    assert said.count("warning: the devices wait for data") == (warned is not None)
-    if warned:
-        assert f"wait for data {warned} of the time" in said
-        for remedy in (
-            "cores",
-            "config.data.threads",
-            "config.data.prefetch",
-            "config.data.cache",
-            "array_record",
-            "config.data.image_size",
-            "config.data.augment_on=device",
-        ):
-            assert remedy in said

@@ -47,7 +47,7 @@ def _train(one, clock, steps, *, seconds_a_step=1.0, every=5, decode_failures=la
                     "loss": 1.0 / step,
                     "images_per_second": 64.0,
                     "skipped_steps": 2.0,
-                    "decode_failures": broken(step),
+                    "decode_failures": decode_failures(step),
                 },
             )
 
