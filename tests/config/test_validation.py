@@ -46,9 +46,9 @@ def test_an_op_that_is_never_applied_may_stand_anywhere():
         ({"train__batch_size": 8000}, "has 5000 images, fewer than one batch of 8000"),
         ({"data__image_size": 300}, "the crop of 300 pixels is larger than the image"),
         ({"data__image_size": 16}, "needs 32 pixels or more, got 16"),
-        ({"data__max_broken": -1}, "config.data.max_decode_failures: must not be negative"),
+        ({"data__max_decode_failures": -1}, "config.data.max_decode_failures: must not be negative"),
         (
-            {"transfer__voc07__data__max_broken": -1},
+            {"transfer__voc07__data__max_decode_failures": -1},
             "config.transfer.voc07.data.max_decode_failures: must not be negative",
         ),
         (

@@ -10,7 +10,7 @@ from barlow_jax.config.schema import TEXT_ENCODER, Config, Network
 from barlow_jax.config.validation import bounds
 
 # Without importing them: that would import jax.
-_FILES = pathlib.Path(__file__).parents[1] / "objectives"
+_FILES = pathlib.Path(__file__).parents[2] / "objectives"
 
 
 def objective_problems(config: Config) -> Iterator[str]:
