@@ -36,13 +36,13 @@ def split_overrides(tokens: Sequence[str]) -> tuple[list[tuple[str, str]], list[
     return pairs, problems
 
 
-def resolve(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
+def resolve(args: argparse.Namespace, changes: list[tuple[str, str]]) -> tuple[Config, Facts, list[str]]:
     """Config file or workdir, overrides, types, then what the data set and the devices say."""
     program = PROGRAMS[args.program]
     if program.checks == "files":  # at once
-        return Config(), Facts(), _not_runs(args, overrides)
+        return Config(), Facts(), _not_runs(args, changes)
     tree, unread = _load(args)
-    problems = [*unread, *overrides.apply_overrides(tree, overrides)]
+    problems = [*unread, *overrides.apply_overrides(tree, changes)]
     config, more = overrides.from_tree(tree)
     problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
     problems += _OWN[args.program](args) if args.program in _OWN else []
@@ -159,11 +159,11 @@ def _method_problems(config: Config) -> list[str]:
         return [str(error)]
 
 
-def _not_runs(args: argparse.Namespace, overrides: list[tuple[str, str]]) -> list[str]:
+def _not_runs(args: argparse.Namespace, changes: list[tuple[str, str]]) -> list[str]:
     """What is wrong with the command line of a program that reads runs."""
     problems = []
     if args.program == "status":
-        problems = [f"--config.{key}: status reads no config" for key, _ in overrides]
+        problems = [f"--config.{key}: status reads no config" for key, _ in changes]
     elif args.config:
         problems = ["--config: report takes the config of each run; leave it out"]
     for workdir in getattr(args, "workdirs", [args.workdir]):

@@ -26,8 +26,8 @@ _MOST_SHARE = 0.05  # of the time, for which saves may stop the steps
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Of a state of `--state-mb`, or of the config's own where that is 0. The files are removed."""
-    for name in ("state_mb", "step_seconds"):
-        if (value := getattr(args, name)) is not None and value < 0:
+    for name in ("state-mb", "step-seconds"):
+        if (value := getattr(args, name.replace("-", "_"))) is not None and value < 0:
             raise UserError(f"--{name} {value}: must not be negative")
     state = _sized(args.state_mb) if args.state_mb else _of(config)
     with tempfile.TemporaryDirectory(dir=_folder(workdir), prefix="bench-checkpoint-") as folder:

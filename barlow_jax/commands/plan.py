@@ -8,6 +8,7 @@ import pathlib
 import sys
 from typing import Any
 
+from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
@@ -124,11 +125,11 @@ def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Conf
         raise UserError(f"--sweep {args.sweep}: needs a --topology to try these values on")
     for value in (values if equals else key).split(","):
         topology = Topology.parse(args.topology if equals else value)
-        overrides = [(key.removeprefix("config."), value)] if equals else []
+        changes = [(key.removeprefix("config."), value)] if equals else []
         if args.images_per_chip:
-            overrides.append(("train.batch_size", str(args.images_per_chip * topology.num_chips)))
+            changes.append(("train.batch_size", str(args.images_per_chip * topology.num_chips)))
         tree = overrides.to_config_dict(config).to_dict()
-        problems = overrides.apply_overrides(tree, overrides)
+        problems = overrides.apply_overrides(tree, changes)
         case, more = overrides.from_tree(tree)
         if problems := [*problems, *more, *validate(case, Facts(topology.num_chips))]:
             raise UserError(f"{value}: {problems[0]}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.experiment.experiment import Experiment
@@ -67,7 +68,7 @@ def _look(
         return None, f"The network could not be looked at: {error}"
 
 
-def _config(workdir: pathlib.Path, overrides: Sequence[tuple[str, str]]) -> Config | None:
+def _config(workdir: pathlib.Path, changes: Sequence[tuple[str, str]]) -> Config | None:
     """The run's, on the mesh of this machine; None where it cannot be read, which is said already.
 
     Raises:
@@ -80,7 +81,7 @@ def _config(workdir: pathlib.Path, overrides: Sequence[tuple[str, str]]) -> Conf
     if saved is None:
         return None
     tree, _ = saved_run.complete(saved)
-    if problems := overrides.apply_overrides(tree, overrides):
+    if problems := overrides.apply_overrides(tree, changes):
         raise UserError(problems[0])
     config, _ = overrides.from_tree(tree)
     return dataclasses.replace(config, mesh=Mesh())

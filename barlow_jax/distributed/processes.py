@@ -52,7 +52,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def place_of(args: argparse.Namespace) -> tuple[Place | None, list[str]]:
     """The place that the flags name, None without flags; and what is wrong with them."""
-    given = {flag: getattr(args, flag.removeprefix("--")) for flag in _FLAGS}
+    given = {flag: getattr(args, flag[2:].replace("-", "_")) for flag in _FLAGS}
     missing = [flag for flag, value in given.items() if value is None]
     if len(missing) == len(_FLAGS):
         return None, []
