@@ -23,7 +23,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     """Of all of `args.workdirs`; the network that is looked at is the first one's.
 
     Returns:
-      `out`, `bytes`, `runs` by name, `sections`, `moments` (the steps at which the network was looked at), `seconds`.
+      `out`, `bytes`, `runs` by name, `sections`, `snapshots` (the steps at which the network was looked at), `seconds`.
     """
     del config  # the runs have their own
     started = time.monotonic()
@@ -39,7 +39,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     return {
         "out": str(out),
         **{name: written[name] for name in ("bytes", "runs", "sections")},
-        "moments": [moment.step for moment in seen.moments] if seen else [],
+        "snapshots": [snapshot.step for snapshot in seen.snapshots] if seen else [],
         "seconds": round(time.monotonic() - started, 1),
     }
 

@@ -1,16 +1,25 @@
-"""A contact sheet: images in rows and columns, with words above the columns and below each."""
+"""Contact sheets: a grid of images with column titles and captions, and columns of example views to fill one."""
 
 from collections.abc import Sequence
+import dataclasses
+from functools import partial
 import math
 import pathlib
 
+import jax
 import numpy as np
 
+from barlow_jax.augment.views import augment
+from barlow_jax.config.schema import Config
+from barlow_jax.config.validation.data import problems_of
+from barlow_jax.config.validation.recipe import recipe_problems
+from barlow_jax.data import splits
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.io import files
 
 SUFFIXES = (".png", ".pdf", ".svg")
 _CELL_INCHES = 1.4
-_LINE_INCHES = 0.2  # of a caption
+_CAPTION_INCHES = 0.2
 
 
 def draw(
@@ -20,22 +29,22 @@ def draw(
     titles: Sequence[str] = (),
     captions: Sequence[Sequence[str]] | None = None,
 ) -> None:
-    """Writes the sheet, of SUFFIXES.
+    """Write a contact sheet.
 
     Args:
-      images: by row and column, each `[height, width, 3]` uint8 levels.
-      out: the file.
-      titles: of the columns.
-      captions: of the images, one line each.
+      images: by row and column, each `[height, width, 3]` uint8 pixel values.
+      out: file to write; its suffix is one of SUFFIXES.
+      titles: column titles.
+      captions: one line below each image, by row and column.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows, columns = len(images), len(images[0])
-    line = _LINE_INCHES if captions else 0.0
-    figure = Figure(figsize=(_CELL_INCHES * columns, (_CELL_INCHES + line) * rows))
+    caption_inches = _CAPTION_INCHES if captions else 0.0
+    figure = Figure(figsize=(_CELL_INCHES * columns, (_CELL_INCHES + caption_inches) * rows))
     FigureCanvasAgg(figure)
-    gaps = {"wspace": 0.05, "hspace": 0.05 + line / _CELL_INCHES}
+    gaps = {"wspace": 0.05, "hspace": 0.05 + caption_inches / _CELL_INCHES}
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=gaps)
     for row, column in np.ndindex(rows, columns):
         axes[row, column].imshow(images[row][column], interpolation="nearest")
@@ -45,7 +54,47 @@ def draw(
             axes[row, column].text(0.5, -0.03, captions[row][column], **below)
     for column, title in enumerate(titles):
         axes[0, column].set_title(title, fontsize=9)
-    dpi = max(100, math.ceil(images[0][0].shape[1] / _CELL_INCHES))  # a pixel of ours is one there
+    # At least one pixel of the file per image pixel.
+    dpi = max(100, math.ceil(images[0][0].shape[1] / _CELL_INCHES))
     files.write(
         out, lambda file: figure.savefig(file, format=out.suffix[1:].lower(), bbox_inches="tight", dpi=dpi)
     )
+
+
+def view_columns(
+    config: Config, source: splits.Split, number: int, augment_on: Sequence[str] = ("host", "device")
+) -> dict[str, np.ndarray]:
+    """Return the run's first training images and their augmented views.
+
+    The images are the first of epoch 0, in the run's order and with its random numbers.
+
+    Args:
+      config: config of the run.
+      source: training split.
+      number: number of images.
+      augment_on: "host", "device" or both: which implementation of the augmentation makes the views. One that
+        does not support the recipe or the data source is left out.
+
+    Returns:
+      `[number, height, width, 3]` uint8 pixel values by column title: "original", then "view a, host" and so on.
+    """
+    sampler = EpochSampler(config.seed, source.num_examples, number)
+    index, _ = sampler.batch(0)
+    (originals,) = source.eval_batches(
+        dataclasses.replace(config.data, eval_resize=config.data.image_size),
+        batch_size=number,
+        shard=ProcessShard(),
+        examples=index,
+    )
+    columns = {}
+    for target in augment_on:
+        data = dataclasses.replace(config.data, augment_on=target, cache="none")
+        if any(recipe_problems(dataclasses.replace(config, data=data))) or any(problems_of("data", data)):
+            continue
+        (batch,) = source.train_batches(data, config.recipe.views, SampleRange(sampler, 0, 1))
+        views = batch.views
+        if target == "device":
+            size, seed = config.data.image_size, config.seed
+            views = jax.jit(partial(augment, recipe=config.recipe, size=size, seed=seed))(views)
+        columns |= {f"view {name}, {target}": np.asarray(views[name]) for name in config.recipe.views}
+    return {"original": originals.views["eval"]} | dict(sorted(columns.items()))

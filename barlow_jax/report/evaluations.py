@@ -88,11 +88,11 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
 def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     """Of runs on one data set."""
     ours = {run.name: tables.of_run(run.results).get("pretrained", {}) for run in runs}
-    tables = {name: tables.beside_the_papers(it, data) for name, it in ours.items() if it}
-    if not tables:
+    compared = {name: tables.beside_the_papers(it, data) for name, it in ours.items() if it}
+    if not compared:
         return []
-    setting, methods, _ = next(iter(tables.values()))
-    by_name = {name: {row.name: row for row in one.rows} for name, one in tables.items()}
+    setting, methods, _ = next(iter(compared.values()))
+    by_name = {name: {row.name: row for row in one.rows} for name, one in compared.items()}
     shown = []
     for name in dict.fromkeys(name for rows in by_name.values() for name in rows):
         found = [rows.get(name) for rows in by_name.values()]
@@ -103,7 +103,7 @@ def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
         dict.fromkeys(str(run.config.get("network.encoder", "another encoder")) for run in runs)
     )
     told = f"Published on {setting}; here {data} with {encoders}. In percent; - is not reported, or not measured."
-    heads = ["%", *methods, *(["this run"] if len(tables) == 1 else tables)]
+    heads = ["%", *methods, *(["this run"] if len(compared) == 1 else compared)]
     return [
         element("h3", "Beside the papers"),
         paragraph(told),

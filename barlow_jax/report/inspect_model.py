@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 
 from barlow_jax.checkpoints.restoring import newest_step
-from barlow_jax.commands import show_views
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import PRETRAINED, Experiment
+from barlow_jax.report import contact_sheet
 from barlow_jax.report.schema import Map, ModelInspection, Neighbours
 from barlow_jax.report.snapshots import say, snapshots
 from barlow_jax.types import Batch, FeatureTable
@@ -48,13 +48,13 @@ def inspect_model(
     config = experiment.config
     source = splits.open_split(config.data, config.data.train_split)
     test = splits.open_split(config.data, config.data.eval_split)
-    sheet = show_views.sheet(
-        config, source, min(_ROWS, source.num_examples), places=(config.data.augment_on,)
+    columns = contact_sheet.view_columns(
+        config, source, min(_ROWS, source.num_examples), (config.data.augment_on,)
     )
     neighbours, maps = _pictures(experiment, workdir, source, test)
     return ModelInspection(
         snapshots=snapshots(experiment, workdir, source, images),
-        views={name: thumbnails(column, _VIEW_PIXELS) for name, column in sheet.items()},
+        views={name: thumbnails(column, _VIEW_PIXELS) for name, column in columns.items()},
         neighbours=neighbours,
         maps=maps,
     )

@@ -23,7 +23,7 @@ def test_the_report_of_a_run_is_one_file_and_nothing_else_is_touched(workdir, pr
     page = (tmp_path / "new" / "one.html").read_text()
     assert results["out"] == str(tmp_path / "new" / "one.html") and results["bytes"] == len(page.encode())
     assert results["runs"] == [workdir.name] and workdir.name in page
-    assert results["moments"][0] == 0 and results["moments"][-1] == 22
+    assert results["snapshots"][0] == 0 and results["snapshots"][-1] == 22
     assert page.count("data:image/") > 8 and all(f'id="{anchor}"' in page for anchor in results["sections"])
     assert f"the report is {results['out']}" in said
 
@@ -42,7 +42,7 @@ def test_several_runs_are_in_one_report_of_their_files_alone(workdir, program, t
     )
     results, said = program(*argv)
     assert results["out"] == str(tmp_path / "one" / "report.html")
-    assert results["runs"] == ["one", "two"] and results["moments"] == []
+    assert results["runs"] == ["one", "two"] and results["snapshots"] == []
     assert not (tmp_path / "one" / "results" / "report.json").exists() and "warning" not in said
     assert "Left out by --no-images." in (tmp_path / "one" / "report.html").read_text()
 
@@ -60,7 +60,7 @@ def test_a_run_whose_data_set_is_not_at_hand_is_reported_without_it(copied, prog
     tree["data"] |= {"name": "arrays", "augment_on": "device", "data_dir": str(copied / "nowhere")}
     path.write_text(json.dumps(tree))
     results, said = program("report", "--workdir", copied)
-    assert results["moments"] == [] and results["bytes"] > 10_000
+    assert results["snapshots"] == [] and results["bytes"] > 10_000
     assert "what the network makes of images is left out" in said and "--config.data.data_dir=" in said
     assert "The network could not be looked at: " in (copied / "report.html").read_text()
 
@@ -68,10 +68,10 @@ def test_a_run_whose_data_set_is_not_at_hand_is_reported_without_it(copied, prog
 def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(copied, program):
     shutil.rmtree(copied / "checkpoints")
     results, said = program("report", "--workdir", copied)
-    assert results["moments"] == [] and "holds no checkpoint yet" in said
+    assert results["snapshots"] == [] and "holds no checkpoint yet" in said
     (copied / "config.json").write_text("{")
     results, said = program("report", "--workdir", copied)
-    assert results["moments"] == [] and "config.json is not what `pretrain` wrote" in said
+    assert results["snapshots"] == [] and "config.json is not what `pretrain` wrote" in said
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,14 @@
 """Colours by row and column, found again in the file."""
 
+import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from barlow_jax.augment.views import augment
+from barlow_jax.data import splits
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.report import contact_sheet
 
 COLORS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[200, 200, 0], [0, 200, 200], [200, 0, 200]]])
@@ -35,3 +40,33 @@ def test_words_are_in_a_file_that_holds_text(tmp_path):
     drawn = (tmp_path / "s.svg").read_text()
     for words in ("ti", "tle", "below", "0.931  label 3"):
         assert f"<!-- {words} -->" in drawn
+
+
+def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
+    config = typed(small_config)
+    source = splits.open_split(config.data, "train")
+    columns = contact_sheet.view_columns(config, source, 5)
+    sampler = EpochSampler(config.seed, source.num_examples, config.train.batch_size)
+    batch = next(source.train_batches(config.data, config.recipe.views, SampleRange(sampler, 0, 1)))
+    for name, views in batch.views.items():
+        np.testing.assert_array_equal(columns[f"view {name}, host"], views[:5])
+    assert columns["original"].shape == (5, 8, 8, 3)
+    data = dataclasses.replace(config.data, augment_on="device")
+    decoded = next(source.train_batches(data, config.recipe.views, SampleRange(sampler, 0, 1)))
+    made = augment(
+        {name: rows[:5] for name, rows in decoded.views.items()},
+        recipe=config.recipe,
+        size=config.data.image_size,
+        seed=config.seed,
+    )
+    for name, views in made.items():
+        np.testing.assert_array_equal(columns[f"view {name}, device"], views)
+
+
+def test_an_order_that_the_accelerator_cannot_honour_is_shown_from_the_host_alone(small_config, typed):
+    for view in small_config.recipe.views.values():
+        view.order = ("jitter", "crop", "rotate", "flip", "grayscale", "blur", "solarize", "normalize")
+        view.jitter.probability = 0.8
+    config = typed(small_config)
+    columns = contact_sheet.view_columns(config, splits.open_split(config.data, "train"), 2)
+    assert list(columns) == ["original", "view a, host", "view b, host"]

@@ -10,7 +10,7 @@ from barlow_jax.config.schema import Config, Objective, Optim
 from barlow_jax.report import health
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE
 from barlow_jax.training import diagnostics
-from barlow_jax.training.collapse_warning import CollapseCriteria
+from barlow_jax.training.collapse_warning import CollapseWarner
 
 
 def _signs(run, word):
@@ -50,7 +50,7 @@ def test_what_a_run_warns_of_is_bad_and_nothing_else(name, row):
     columns = {key: [value] * 20 for key, value in row.items()}
     rows = reported.metrics(20, **columns)
     config = Config(objective=Objective(name=name), optim=Optim(warmup_epochs=1.0))
-    warns = CollapseCriteria(config, steps_per_epoch=25)
+    warns = CollapseWarner(config, steps_per_epoch=25)
     warned = [words for one in rows[:-1] for words in warns(one["step"], one)]
     found = health.checks(reported.run(metrics=rows, changes={"objective.name": name}))
     assert (health.worst(found) == BAD) == bool(warned)
