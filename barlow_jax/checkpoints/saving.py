@@ -109,7 +109,7 @@ class Saver:
         """Raises whatever keeps it from being saved."""
         # Orbax would fill the disk to its last byte; and without the folder its threads wait for each other.
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
-        processes.from_first(lambda: files.check_room(self._workdir / FOLDER, size) or 0)
+        processes.from_first(lambda: files.check_free_space(self._workdir / FOLDER, size) or 0)
         self._manager = self._manager or self._open()
         if step not in self.steps:  # of a manager that was given up
             self._saving = step
@@ -171,7 +171,7 @@ class Saver:
     def _write_digests(self) -> None:
         folder = self._workdir / FOLDER
         checksums.write(
-            [folder / str(self._saving), *self._drafts(self._saving)][-1], but=verification.UNDIGESTED
+            [folder / str(self._saving), *self._drafts(self._saving)][-1], exclude=verification.UNDIGESTED
         )
 
     def close(self, *, together: bool = True) -> None:

@@ -39,7 +39,7 @@ def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdi
       part: of a larger tree; otherwise the checkpoint must hold nothing else.
     """
     verified = checksums.exist(folder)
-    problems = checksums.problems(folder) if verified else []
+    problems = checksums.verify(folder) if verified else []
     return Verdict(tuple(problems or _misfits(folder, abstract, part)), verified)
 
 

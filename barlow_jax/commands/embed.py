@@ -32,7 +32,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     config = _of_few(config, source.num_examples)
     width = config.data.image_size**2 * 3 if args.features == PIXELS else width_of(config.network)
     if jax.process_index() == 0:
-        files.check_room(out.parent, 4 * source.num_examples * width)
+        files.check_free_space(out.parent, 4 * source.num_examples * width)
     experiment = Experiment.of(config)
     encode, step = experiment.encoder(encoders.place(workdir, args), args.features)
     table = _table(experiment, encode, source)

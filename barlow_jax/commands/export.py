@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import importlib
-import json
 import pathlib
 import sys
 from typing import Any
@@ -105,7 +104,7 @@ def _results(folder: pathlib.Path) -> dict[str, Any]:
     results = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            results[path.stem] = json.loads(path.read_text())
+            results[path.stem] = files.read_json(path)
         except ValueError as error:
             raise UserError(
                 f"{path} is not what was written there ({error}); remove it, or measure anew"

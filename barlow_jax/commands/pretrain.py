@@ -103,8 +103,8 @@ def _check_workdir(workdir: pathlib.Path) -> None:
 def _prepare(workdir: pathlib.Path, config: Config) -> None:
     """What a killed process left is gone, and the workdir says what runs in it."""
     if jax.process_index() == 0:
-        files.sweep(workdir)
-        files.sweep(workdir / "results", "pretrain.json")
+        files.remove_drafts(workdir)
+        files.remove_drafts(workdir / "results", "pretrain.json")
         files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
 
 

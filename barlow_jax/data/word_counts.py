@@ -6,7 +6,6 @@ each counts for itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-import json
 import pathlib
 import re
 import sys
@@ -28,7 +27,7 @@ def of(folder: Any, split: str, read: Callable[[], Iterable[list[str]]]) -> Mapp
     key = {"split": split, "word": WORD}
     if "://" in str(folder):  # a bucket, not a folder
         return dict(count_words(caption for captions in read() for caption in captions))
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    kept = files.read_json(path) if path.exists() else {}
     if {name: kept.get(name) for name in key} == key:
         return kept["counts"]
     counts = dict(count_words(caption for captions in read() for caption in captions))

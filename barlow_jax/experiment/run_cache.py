@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-import json
 import pathlib
 from typing import Any
 
@@ -49,7 +48,7 @@ def stored(place: pathlib.Path, name: str, measure: Callable[[], dict[str, Any]]
     """What `<place>/results/<name>.json` holds, or else is measured and put there."""
     file = place / "results" / f"{name}.json"
     if file.is_file():
-        return json.loads(file.read_text())
+        return files.read_json(file)
     results = measure()
     if jax.process_index() == 0:
         files.write_json(file, results)

@@ -1,1 +1,1 @@
-"""Files on disk: atomic writes, append-only JSON lines, checksums."""
+"""Text, JSON and JSON-lines files, checksums, and log messages."""

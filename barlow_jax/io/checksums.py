@@ -1,12 +1,11 @@
-"""Digests of a folder's files: what is there now is what was written, to the bit.
+"""Checksums of a folder's files, which detect any change since the files were written.
 
-SHA-256, which most processors have instructions for (1.6 GB/s a core; BLAKE2b 0.9 GB/s), and which the `sha256sum`
-of any machine can check by hand. Of files, not of arrays: several processes write one checkpoint, and its files
-are the only thing that one of them sees whole.
+SHA-256, since most processors have instructions for it (1.6 GB/s per core; BLAKE2b: 0.9 GB/s), and `sha256sum`
+can verify the values on any machine. The checksums cover files, not arrays: several processes write one
+checkpoint, and only its files are visible in full to one of them.
 """
 
 import hashlib
-import json
 import pathlib
 
 from barlow_jax.io import files
@@ -14,40 +13,46 @@ from barlow_jax.io import files
 FILE = "digests.json"
 
 
-def write(folder: pathlib.Path, *, but: tuple[str, ...] = ()) -> None:
-    """Writes FILE into the folder: size in bytes and SHA-256 of each file below it, except those named in `but`."""
-    found = {
+def write(folder: pathlib.Path, *, exclude: tuple[str, ...] = ()) -> None:
+    """Write FILE into a folder: size in bytes and SHA-256 of each file below it.
+
+    Args:
+      folder: also searched in its subfolders.
+      exclude: file names without a checksum.
+    """
+    entries = {
         path.relative_to(folder).as_posix(): [path.stat().st_size, sha256(path)]
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (FILE, *but)
+        if path.is_file() and path.name not in (FILE, *exclude)
     }
-    files.write_json(folder / FILE, {"algorithm": "sha256", "files": found})
+    files.write_json(folder / FILE, {"algorithm": "sha256", "files": entries})
 
 
 def exist(folder: pathlib.Path) -> bool:
+    """Return whether a folder has checksums."""
     return (folder / FILE).is_file()
 
 
-def problems(folder: pathlib.Path) -> list[str]:
-    """What is not as it was written, one phrase a file; empty where all is. Files that came later are not looked at.
+def verify(folder: pathlib.Path) -> list[str]:
+    """Return one phrase for each file that has changed since `write`; files added later are ignored.
 
     Raises:
-      OSError: there are no digests.
+      OSError: the checksums are missing or cannot be read.
     """
     try:
-        noted = json.loads((folder / FILE).read_text())["files"]
-        expected = {name: (int(size), str(digest)) for name, (size, digest) in noted.items()}
+        entries = files.read_json(folder / FILE)["files"]
+        expected = {name: (int(size), str(digest)) for name, (size, digest) in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return [f"{FILE} is not what was written"]
-    phrases = (_problem(folder / name, *of) for name, of in expected.items())
+        return [f"{FILE} is damaged"]
+    phrases = (_problem(folder / name, size, digest) for name, (size, digest) in expected.items())
     return [f"{name} {phrase}" for name, phrase in zip(expected, phrases, strict=True) if phrase]
 
 
 def _problem(path: pathlib.Path, size: int, digest: str) -> str | None:
     try:
-        if (there := path.stat().st_size) != size:
-            return f"has {there} bytes of {size}"
-        return None if sha256(path) == digest else "has other bits than were written"
+        if (current := path.stat().st_size) != size:
+            return f"has {current} bytes instead of {size}"
+        return None if sha256(path) == digest else "has another SHA-256 than when it was written"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
@@ -55,6 +60,6 @@ def _problem(path: pathlib.Path, size: int, digest: str) -> str | None:
 
 
 def sha256(path: pathlib.Path) -> str:
-    """Of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Text and JSON files, and atomic writes: a file or folder exists completely or not at all."""
 
 from collections.abc import Callable, Iterator
 import contextlib
@@ -10,12 +10,22 @@ import shutil
 from typing import Any, BinaryIO
 
 
+def read_json(path: pathlib.Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+      OSError: the file is missing or cannot be read.
+      ValueError: the file is not JSON.
+    """
+    return json.loads(path.read_text())
+
+
 def write(path: pathlib.Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """Writes through a neighbour and a rename: a reader, or a crash, never sees half of it.
+    """Write a temporary file and rename it, so that neither a reader nor a crash leaves half a file.
 
     Args:
-      path: of the file; its folder is made where it is not there.
-      fill: writes all of it into the open file.
+      path: final path of the file; missing parent folders are created.
+      fill: writes the whole content into the open file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -28,29 +38,32 @@ def write(path: pathlib.Path, fill: Callable[[BinaryIO], Any]) -> None:
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Write bytes atomically."""
     write(path, lambda file: file.write(content))
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write a value as JSON atomically."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 @contextlib.contextmanager
 def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder to fill, which gets its name at the end; after an exception there is none.
+    """Yield an empty temporary folder that is renamed to `path` at the end, and removed after an exception.
 
     Raises:
-      FileExistsError: the path is there, and is no empty folder.
+      FileExistsError: the path exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed and had the same number
+    shutil.rmtree(draft, ignore_errors=True)  # left by a killed process that had the same process id
     draft.mkdir()
     try:
         yield draft
@@ -59,24 +72,26 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def sweep(folder: pathlib.Path, name: str = "*") -> None:
-    """Removes what a killed process left of files of this name. Whoever writes them must not run meanwhile."""
+def remove_drafts(folder: pathlib.Path, name: str = "*") -> None:
+    """Remove temporary files that a killed process left. No process may be writing such files meanwhile.
+
+    Args:
+      folder: searched without its subfolders.
+      name: final name of the files, or a glob pattern.
+    """
     for draft in folder.glob(f".{name}.*"):
         if draft.name.rpartition(".")[2].isdecimal():
             draft.unlink()
 
 
-def check_room(folder: pathlib.Path, num_bytes: int) -> None:
-    """Makes the folder where it is not there.
+def check_free_space(folder: pathlib.Path, num_bytes: int) -> None:
+    """Check that a folder is writable and that its disk has enough space; create the folder if it is missing.
 
     Raises:
-      OSError: nothing can be written into it, or its disk has less than `num_bytes` left.
+      OSError: the folder is not writable, or its disk has less than `num_bytes` left.
     """
     write_text(folder / ".probe", "")
     (folder / ".probe").unlink(missing_ok=True)
     if (free := shutil.disk_usage(folder).free) < num_bytes:
-        raise OSError(
-            errno.ENOSPC,
-            f"{os.strerror(errno.ENOSPC)}: {free / 1e6:.0f} MB of {num_bytes / 1e6:.0f} MB",
-            str(folder),
-        )
+        message = f"{os.strerror(errno.ENOSPC)}: {free / 1e6:.0f} MB free, {num_bytes / 1e6:.0f} MB needed"
+        raise OSError(errno.ENOSPC, message, str(folder))

@@ -1,7 +1,7 @@
 """Log messages: one line each on standard error, safe next to progress bars.
 
 All messages go to the standard library's logger "barlow_jax", so a Python user can redirect or silence them.
-By default only process 0 of a run logs; pass `every_process=True` for what concerns one host alone.
+By default only process 0 of a run logs; `every_process=True` is for messages that concern one host.
 """
 
 import logging
@@ -14,7 +14,7 @@ _process_index = 0
 
 
 class _Handler(logging.Handler):
-    """Writes to the standard error of the moment, above a progress bar where there is one."""
+    """Handler that writes to the current `sys.stderr`, above an active progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.tqdm.write(_PREFIX.get(record.levelno, "") + record.getMessage(), file=sys.stderr)
@@ -27,7 +27,7 @@ _logger.addHandler(_Handler())
 
 
 def set_process_index(index: int) -> None:
-    """Set the index of this process (0-based); the other processes than 0 log only what is theirs alone."""
+    """Set the 0-based index of this process; it decides which messages are logged here."""
     global _process_index
     _process_index = index
 

@@ -2,14 +2,13 @@
 
 import collections
 from collections.abc import Mapping
-import json
 import pathlib
 import sys
 from typing import Any
 
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
-from barlow_jax.io import jsonl
+from barlow_jax.io import files, jsonl
 from barlow_jax.report.schema import Run
 from barlow_jax.workdir import provenance, saved_run
 
@@ -99,7 +98,7 @@ def _results(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            result = json.loads(path.read_text())
+            result = files.read_json(path)
         except (OSError, ValueError):
             result = None
         if isinstance(result, dict):

@@ -11,7 +11,7 @@ import jax
 import tqdm
 
 from barlow_jax.io import jsonl
-from barlow_jax.io.jsonl import Journal
+from barlow_jax.io.jsonl import AppendOnlyFile
 
 
 class MetricsWriter:
@@ -30,10 +30,10 @@ class MetricsWriter:
         if not self._active:
             return
         path = workdir / "metrics.jsonl"
-        for row in jsonl.reopened(path, lambda row: row["step"] <= first_step):
+        for row in jsonl.reopen(path, lambda row: row["step"] <= first_step):
             self.there |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
-        self._jsonl = Journal(path)
+        self._jsonl = AppendOnlyFile(path)
         self._tensorboard, self._warned = _open_tensorboard(workdir / "tensorboard"), False
 
     def write(self, step: int, row: dict[str, float]) -> None:

@@ -205,4 +205,4 @@ def test_the_digests_are_made_in_the_background(tmp_path, state, monkeypatch):
         checkpoints.save(_at(state, 1))
         assert not (tmp_path / "checkpoints" / "1").exists()
         go_on.set()
-    assert checksums.problems(tmp_path / "checkpoints" / "1") == []
+    assert checksums.verify(tmp_path / "checkpoints" / "1") == []

@@ -59,7 +59,7 @@ def test_each_save_that_fails_is_said_and_saving_goes_on_when_the_folder_is_back
     for step in (3, 4):
         assert f"WARNING: the checkpoint of step {step} is NOT saved: FileExistsError" in said
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "5"]
-    assert all(checksums.problems(tmp_path / "checkpoints" / step) == [] for step in "25")
+    assert all(checksums.verify(tmp_path / "checkpoints" / step) == [] for step in "25")
 
 
 def test_a_run_whose_last_save_failed_ends_in_an_error_that_names_the_newest(tmp_path, state, away):
@@ -159,4 +159,4 @@ def test_files_that_the_kernel_refuses_in_the_midst_of_writing_leave_the_old_che
         assert f"WARNING: the checkpoint of step {step} is NOT saved: File too large" in ran.stderr
     assert ("RunError" in ran.stderr) == (ran.returncode != 0) == (how == "never")
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == left
-    assert all(checksums.problems(tmp_path / "checkpoints" / step) == [] for step in left)
+    assert all(checksums.verify(tmp_path / "checkpoints" / step) == [] for step in left)

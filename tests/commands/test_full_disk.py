@@ -57,12 +57,10 @@ def test_a_run_outlives_its_workdir_and_loses_no_row_when_it_is_back(tmp_path, c
     assert results["loss"] == whole["loss"] and _rows(workdir) == _rows(tmp_path / "whole")
     for step in (12, 18):
         assert f"WARNING: the checkpoint of step {step} is NOT saved: " in said
-    assert (
-        "metrics.jsonl cannot be written (Not a directory)" in said and "lines that waited are in it" in said
-    )
+    assert "metrics.jsonl cannot be written (Not a directory)" in said and "pending lines" in said
     assert f"{saved_run.STATUS} cannot be written" in said
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"6", "22"}
-    assert checksums.problems(workdir / "checkpoints" / "22") == []
+    assert checksums.verify(workdir / "checkpoints" / "22") == []
     assert saved_run.saved_status(workdir)["state"] == "finished"
 
 

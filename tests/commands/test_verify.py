@@ -42,7 +42,7 @@ def test_a_damaged_checkpoint_is_named_and_the_exit_code_is_one(copy, program, s
     _damage(copy, step)
     _, said = program("verify", "--workdir", copy, code=1)
     (line,) = [line for line in said.splitlines() if "damaged: default/d/" in line]
-    assert line.split()[0] == str(step) and "bytes of" in line
+    assert line.split()[0] == str(step) and "bytes instead of" in line
     results = json.loads((copy / "results" / "verify.json").read_text())
     assert not results["good"] and results["newest_usable"] == (22 if step == 18 else 18)
 

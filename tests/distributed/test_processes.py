@@ -97,7 +97,7 @@ def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is
     for process in several.start_two(*argv):
         several.finish(process)
     newest = run / "checkpoints" / "10"
-    assert checksums.exist(newest) and checksums.problems(newest) == []
+    assert checksums.exist(newest) and checksums.verify(newest) == []
     of_both = {path.parts[-3] for path in newest.rglob("d/*")}
     assert {"ocdbt.process_0", "ocdbt.process_1"} <= of_both, "each process has written a part"
     losses = _losses(run)
@@ -106,7 +106,7 @@ def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is
     both = [several.finish(process) for process in several.start_two(*argv)]
     assert json.loads(both[0][0])["first_step"] == 6 and _losses(run) == losses
     assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "passed over" not in both[1][1]
-    assert (run / "damaged" / "10").is_dir() and checksums.problems(newest) == []
+    assert (run / "damaged" / "10").is_dir() and checksums.verify(newest) == []
     with lock.held(run):
         first, second = several.start_two(*argv)
         assert "another run is at work" in several.finish(first, 2)[1]

@@ -66,7 +66,7 @@ def test_the_folder_tells_its_config_its_provenance_and_its_digests(tmp_path, tr
     assert overrides.from_tree(json.loads((tmp_path / "config.json").read_text())) == (trained.config, [])
     first, last = provenance.read(tmp_path)
     assert first == trained.provenance[0] and last["devices"]["count"] == 8
-    assert checksums.problems(tmp_path / "checkpoints" / "7") == []
+    assert checksums.verify(tmp_path / "checkpoints" / "7") == []
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "provenance.json", "checkpoints"}
 
 

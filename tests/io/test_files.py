@@ -1,15 +1,15 @@
-import json
+"""Atomic files and folders: complete or missing, whatever interrupts the writer."""
 
 import pytest
 
 from barlow_jax.io import files
 
 
-def test_json_is_written_whole_and_replaces_what_was_there(tmp_path):
+def test_json_replaces_an_older_file(tmp_path):
     path = tmp_path / "results" / "probe.json"
     files.write_json(path, {"top1": 1})
     files.write_json(path, {"top1": 2})
-    assert json.loads(path.read_text()) == {"top1": 2}
+    assert files.read_json(path) == {"top1": 2}
     assert [p.name for p in path.parent.iterdir()] == ["probe.json"]
 
 
@@ -26,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
+def test_a_folder_gets_its_name_when_it_is_complete(tmp_path):
     path = tmp_path / "a" / "export"
     with files.new_folder(path) as draft:
         (draft / "weights").write_text("1")
@@ -37,24 +37,24 @@ def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
     with pytest.raises(FileExistsError), files.new_folder(path):
         raise AssertionError("never filled")
     (path / "weights").unlink()
-    with files.new_folder(path) as draft:  # an empty one is as good as none
+    with files.new_folder(path) as draft:  # an empty folder may be replaced
         (draft / "b").touch()
     assert [p.name for p in path.iterdir()] == ["b"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_folder_that_is_not_finished_is_not_there(tmp_path, error):
+def test_an_unfinished_folder_is_removed(tmp_path, error):
     with pytest.raises(error), files.new_folder(tmp_path / "export") as draft:
         (draft / "weights").write_text("1")
         raise error
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+def test_only_drafts_of_killed_processes_are_removed(tmp_path):
     for name in (".a.json.12", ".b.json.7", ".hidden.json", "a.json.12", ".12"):
         (tmp_path / name).touch()
-    files.sweep(tmp_path, "a.json")
+    files.remove_drafts(tmp_path, "a.json")
     assert {path.name for path in tmp_path.iterdir()} == {".b.json.7", ".hidden.json", "a.json.12", ".12"}
-    files.sweep(tmp_path)
+    files.remove_drafts(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".hidden.json", "a.json.12", ".12"}
-    files.sweep(tmp_path / "not there")
+    files.remove_drafts(tmp_path / "missing")

@@ -1,4 +1,4 @@
-"""Log messages: prefix, process, and the standard error of the moment."""
+"""Log messages: prefix, process index and stream."""
 
 import pytest
 
@@ -18,8 +18,8 @@ def test_messages_go_to_standard_error_with_the_prefix_of_their_level(capsys):
     assert capsys.readouterr().err.splitlines() == ["step 1", "warning: disk full", "error: no such key"]
 
 
-def test_other_processes_log_only_what_is_theirs_alone(capsys):
+def test_other_processes_log_only_messages_about_their_host(capsys):
     log.set_process_index(1)
-    log.info("of all")
-    log.warning("of this host", every_process=True)
-    assert capsys.readouterr().err.splitlines() == ["warning: of this host"]
+    log.info("about the run")
+    log.warning("about this host", every_process=True)
+    assert capsys.readouterr().err.splitlines() == ["warning: about this host"]

@@ -10,7 +10,7 @@ import tqdm
 
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
-from barlow_jax.io.jsonl import Journal
+from barlow_jax.io.jsonl import AppendOnlyFile
 
 SHOWN = 10  # that are named in the log, and in the error
 # What a file begins with, of the kinds of files that are met under an image's name.
@@ -35,7 +35,7 @@ class DecodeFailures:
         self.name = name
         self._words: dict[int, str] = {}  # by index, in the order in which they were met
         self._first_step: dict[int, int] = {}  # of training, by index
-        self._journal: Journal | None = None
+        self._journal: AppendOnlyFile | None = None
         self._lock = threading.Lock()  # training and its k-NN monitor read at the same time
 
     def __len__(self) -> int:
@@ -50,10 +50,10 @@ class DecodeFailures:
         Raises:
           OSError: the file cannot be written.
         """
-        rows = jsonl.reopened(path, lambda row: row["step"] < first_step)
+        rows = jsonl.reopen(path, lambda row: row["step"] < first_step)
         with self._lock:
             self._first_step |= {row["index"]: row["step"] for row in rows}
-            self._journal = Journal(path)
+            self._journal = AppendOnlyFile(path)
 
     def met_before(self, step: int) -> int:
         """How many the training met in the steps before `step`: batches that are made ahead do not count."""
