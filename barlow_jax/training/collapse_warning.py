@@ -16,7 +16,7 @@ class CollapseWarner:
     def __init__(self, config: Config, steps_per_epoch: int):
         """Nothing is said before the warm-up is over, and one epoch at least."""
         settings = config.objective.barlow_twins
-        self._seen_by = diagnostics.CollapseWarner.of(
+        self._seen_by = diagnostics.CollapseCriteria.of(
             config.objective.name, settings.normalization, settings.temperature
         )
         self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
