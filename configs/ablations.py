@@ -7,10 +7,10 @@ Hardware: as imagenet.py, 0.3 of its time, for each of them.
     python -m barlow_jax ablate --base configs/ablations.py --only loss --workdir runs/ablations
 """
 
-from barlow_jax.config.overrides import sibling
+from barlow_jax.config.overrides import load_sibling
 
 
 def get_config():
-    config = sibling(__file__, "imagenet")
+    config = load_sibling(__file__, "imagenet")
     config.train.num_epochs = 300.0
     return config

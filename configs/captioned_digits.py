@@ -24,11 +24,11 @@ Hardware: two CPU cores, 42 seconds a run when nothing else uses them; no Tensor
     python -m barlow_jax retrieve --workdir runs/captioned_digits
 """
 
-from barlow_jax.config.overrides import sibling
+from barlow_jax.config.overrides import load_sibling
 
 
 def get_config(objective="barlow_twins"):
-    config = sibling(__file__, "digits")
+    config = load_sibling(__file__, "digits")
     config.data.name = "captioned_digits"
     config.data.augment_on = "device"
     config.data.canvas = 8
@@ -42,9 +42,9 @@ def get_config(objective="barlow_twins"):
 
     config.network.branches = "own"
     config.network.second_encoder = "gru"
-    config.network.text.vocabulary = 64
-    config.network.text.embedding = 32
-    config.network.text.hidden = 128
+    config.network.text.vocabulary_size = 64
+    config.network.text.embedding_size = 32
+    config.network.text.hidden_size = 128
     config.network.projector = (256, 256)
     config.objective.name = objective
     if objective == "vicreg":

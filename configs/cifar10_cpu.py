@@ -6,11 +6,11 @@ Expected and measured: see README, "CIFAR-10". Hardware: two CPU cores, no accel
     python -m barlow_jax evaluate --workdir runs/cifar10_cpu
 """
 
-from barlow_jax.config.overrides import sibling
+from barlow_jax.config.overrides import load_sibling
 
 
 def get_config():
-    config = sibling(__file__, "cifar10")
+    config = load_sibling(__file__, "cifar10")
     config.data.image_size = config.data.eval_resize = 24  # not 32: twice the epochs in the same time
     config.data.augment_on, config.data.cache = "host", "none"
     config.network.encoder = "resnet8"

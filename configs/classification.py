@@ -18,7 +18,7 @@ Digits, and cifar10_cpu (untried): rate, epochs and view a as the base. Its line
 also those that a share of them leaves out.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def imagenet(config):
@@ -70,4 +70,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

@@ -10,11 +10,11 @@ are much smaller than 224 pixels want a smaller --config.data.image_size and --c
 and below 64 pixels --config.network.stem=cifar.
 """
 
-from barlow_jax.config.overrides import sibling
+from barlow_jax.config.overrides import load_sibling
 
 
 def get_config():
-    config = sibling(__file__, "imagenet")
+    config = load_sibling(__file__, "imagenet")
     config.data.name = "folder"
     config.data.eval_split = "val"
     config.train.num_epochs = 300.0

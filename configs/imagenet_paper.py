@@ -9,11 +9,11 @@ gave it the authors do not say. Hardware: as imagenet.py.
     python -m barlow_jax finetune --config configs/imagenet_paper.py --encoder runs/imagenet --workdir runs/finetune_paper
 """
 
-from barlow_jax.config.overrides import sibling
+from barlow_jax.config.overrides import load_sibling
 
 
 def get_config():
-    config = sibling(__file__, "imagenet")
+    config = load_sibling(__file__, "imagenet")
     config.optim.weight_decay = 1.5e-6
     config.objective.barlow_twins.off_diagonal_weight = 5e-3
     config.finetune.encoder_learning_rate = 0.002

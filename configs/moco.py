@@ -19,7 +19,7 @@ decay 5e-4, 4096 keys, momentum 0.99, temperature 0.1, one linear layer as head.
 Digits, and cifar10_cpu (untried): 1024 keys and momentum 0.99 for a short run, rate and views as the base.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def imagenet(config):
@@ -88,4 +88,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

@@ -19,7 +19,7 @@ temperature 0.5, half the jitter (.4 .4 .4 .1) and no blur.
 Digits, and cifar10_cpu (untried): temperature 0.2, the base's rate and views.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def imagenet(config):
@@ -77,4 +77,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

@@ -19,7 +19,7 @@ the paper as remembered, not from code. The crop there is not stated and stands 
 Digits, and cifar10_cpu (untried): AdamW and views as the base. Half the rate gave 69.0, 93.2, 96.9 % on the digits.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def imagenet(config):
@@ -81,4 +81,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

@@ -19,7 +19,7 @@ CIFAR-10: solo-learn's recipe: two views, 3000 prototypes, a queue of 3840 from 
 Digits, and cifar10_cpu (untried): two views, 48 prototypes, fewer than the batch: no queue. Rate and views as the base.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def imagenet(config):
@@ -79,4 +79,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

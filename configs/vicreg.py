@@ -19,7 +19,7 @@ CIFAR-10: solo-learn's recipe, whose three layers all have biases. Digits, and c
 coefficients and head with the base's widths, rate and views.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def imagenet(config):
@@ -53,4 +53,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

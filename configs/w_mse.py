@@ -20,7 +20,7 @@ weight decay, 1e-6 in the gradient, is AdamW's here, which is next to none.
 Digits, and cifar10_cpu (untried): two views, the base's rate and views; 32 features in sub-batches of 64.
 """
 
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 STEPS_PER_EPOCH = {"imagenet": 1281167 // 256, "cifar10": 50000 // 256}
 
@@ -88,4 +88,4 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return for_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES)

@@ -39,7 +39,7 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
     """
     made = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
     names = sorted(recipe.views)
-    sizes = [recipe.views[name].pixels(size) for name in names]
+    sizes = [recipe.views[name].output_size(size) for name in names]
     places = shelves(sizes, images[CANVAS].shape[1]) or [None] * len(names)
     for number, name in enumerate(names):
 

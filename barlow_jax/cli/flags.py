@@ -3,7 +3,7 @@
 import argparse
 
 from barlow_jax.cli.registry import PROGRAMS
-from barlow_jax.config.methods import NEEDS
+from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.distributed import processes
 from barlow_jax.interop import FORMATS
 from barlow_jax.papers.ablations import GROUPS
@@ -151,7 +151,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--objectives",
         metavar="NAMES",
-        help=f"separated by commas, of {', '.join(NEEDS)}, and of any other that has a config beside the base; "
+        help=f"separated by commas, of {', '.join(REQUIREMENTS)}, and of any other that has a config beside the base; "
         "default: those named here",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each, from config.seed on")

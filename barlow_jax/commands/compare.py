@@ -17,7 +17,7 @@ from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.commands.knn import knn
 from barlow_jax.commands.probe import probe
 from barlow_jax.config import overrides
-from barlow_jax.config.methods import NEEDS
+from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
@@ -58,7 +58,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 def parse_names(objectives: str | None) -> tuple[str, ...]:
     """The methods of --objectives, or all of them."""
-    names = tuple(objectives.split(",")) if objectives else tuple(NEEDS)
+    names = tuple(objectives.split(",")) if objectives else tuple(REQUIREMENTS)
     return tuple(dict.fromkeys(names))
 
 
@@ -75,7 +75,7 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
     base_file = pathlib.Path(args.config)
     file = base_file.with_name(f"{name}.py")
     if not file.is_file():
-        there = [base.objective.name, *(n for n in NEEDS if base_file.with_name(f"{n}.py").is_file())]
+        there = [base.objective.name, *(n for n in REQUIREMENTS if base_file.with_name(f"{n}.py").is_file())]
         raise UserError(
             f"--objectives {name}: there is no {file}, where the method's config would be; there are "
             + ", ".join(dict.fromkeys(there))

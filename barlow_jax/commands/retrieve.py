@@ -12,7 +12,7 @@ import numpy as np
 
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
-from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
@@ -39,15 +39,15 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.eval_split)
-    captions = first_of_each(source.read_captions(config.data), config.retrieval.captions)
-    embed = {name: _embedder(experiment, name) for name in ("a", SECOND)}
+    captions = first_of_each(source.read_captions(config.data), config.retrieval.captions_per_image)
+    embed = {name: _embedder(experiment, name) for name in ("a", SECOND_VIEW)}
     measured: dict[str, Any] = {}
     for kind in (UNTRAINED, PRETRAINED):
         params, stats, step = _state(experiment, workdir, kind)
         images = features.extract(
             partial(embed["a"], params, stats), experiment.eval_batches(source), experiment.layout
         )
-        texts = _texts(experiment, captions, partial(embed[SECOND], params, stats))
+        texts = _texts(experiment, captions, partial(embed[SECOND_VIEW], params, stats))
         decode_failures = source.num_examples - len(images.index)
         images, texts = _matched(images, texts)
         measured[kind] = {"step": step, **_both_ways(config, images, texts)}
@@ -121,7 +121,7 @@ def _texts(experiment: Experiment, captions: Captions, embed: features.Encode) -
     def batches() -> Iterator[Batch]:
         for step in range(-(-len(unique) // size)):
             index, real = padded(step, size, shard, np.arange(len(unique)))
-            yield Batch({SECOND: unique[index]}, np.full(len(index), -1), np.where(real, index, -1))
+            yield Batch({SECOND_VIEW: unique[index]}, np.full(len(index), -1), np.where(real, index, -1))
 
     embedded = features.extract(embed, batches(), experiment.layout)
     # Several processes' rows come batch by batch; the index says whose they are.
@@ -139,9 +139,7 @@ def _matched(images: FeatureTable, texts: FeatureTable) -> tuple[FeatureTable, F
 
 
 def _both_ways(config: Config, images: FeatureTable, texts: FeatureTable) -> dict[str, dict[str, float]]:
-    measure = partial(
-        retrieval.recall, ks=config.retrieval.ks, cosine=config.retrieval.similarity == "cosine"
-    )
+    measure = partial(retrieval.recall, ks=config.retrieval.k, cosine=config.retrieval.similarity == "cosine")
     to_text = measure(images.features, texts.features, query_ids=images.index, candidate_ids=texts.labels)
     to_image = measure(texts.features, images.features, query_ids=texts.labels, candidate_ids=images.index)
     return dict(zip(DIRECTIONS, map(_percent, (to_text, to_image)), strict=True))
@@ -149,7 +147,7 @@ def _both_ways(config: Config, images: FeatureTable, texts: FeatureTable) -> dic
 
 def _by_chance(config: Config, images: np.ndarray, texts: np.ndarray) -> dict[str, dict[str, float]]:
     ways = ((images, texts), (texts, images))
-    found = (_percent(retrieval.chance(*way, config.retrieval.ks)) for way in ways)
+    found = (_percent(retrieval.chance(*way, config.retrieval.k)) for way in ways)
     return dict(zip(DIRECTIONS, found, strict=True))
 
 

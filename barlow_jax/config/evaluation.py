@@ -60,9 +60,9 @@ class Finetune:
 class Retrieval:
     """Images by their captions and captions by their images, from embeddings. Defaults: VSE++'s protocol."""
 
-    ks: tuple[int, ...] = (1, 5, 10)  # R@K: the share of queries with a right one among the first K
+    k: tuple[int, ...] = (1, 5, 10)  # R@K: the share of queries with a right one among the first K
     similarity: Literal["cosine", "dot"] = "cosine"
-    captions: int | None = 5  # of each image, the first so many; none: all
+    captions_per_image: int | None = 5  # of each image, the first so many; none: all
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Vicreg:
     covariance_weight: float = 1.0  # nu
     # The official code takes the mean of both views' variance terms, the paper their sum.
     variance_factor: Literal["code", "paper"] = "code"
-    target_deviation: float = 1.0  # gamma: of each feature, above which there is no variance term
+    target_std: float = 1.0  # gamma: of each feature, above which there is no variance term
     epsilon: float = 1e-4  # added to the variance under the root
 
 
@@ -91,14 +91,14 @@ class Swav:
 
 
 @dataclasses.dataclass(frozen=True)
-class Needs:
+class Requirements:
     """What a method must find in the config; what the two sets do not name must be off."""
 
     views: tuple[str, ...] = ("a", "b")
-    more_views: bool = False  # others may be there too
-    heads: frozenset[str] = frozenset({"projector"})  # that must be on, of HEADS
-    may: frozenset[str] = frozenset()  # that may be
-    branches: bool = False  # view b may have a network of its own
+    extra_views: bool = False  # others may be there too
+    required_heads: frozenset[str] = frozenset({"projector"})  # that must be on, of HEADS
+    optional_heads: frozenset[str] = frozenset()  # that may be
+    separate_branches: bool = False  # view b may have a network of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,16 +118,16 @@ HEADS: Mapping[str, tuple[int, ...] | int] = {
 }
 _PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
 # By the name of the method's file in `objectives/`. A method that is not here is not checked.
-NEEDS: Mapping[str, Needs] = {
-    "barlow_twins": Needs(may=frozenset({"predictor"}), branches=True),
-    "byol": Needs(may=frozenset({"predictor"})),
-    "classification": Needs(("a",), heads=frozenset({"num_classes"})),
-    "moco": Needs(),
-    "simclr": Needs(),
-    "simsiam": Needs(heads=_PREDICTOR),
-    "swav": Needs(more_views=True, heads=_PROJECTOR | {"prototypes"}),
-    "vicreg": Needs(branches=True),
-    "w_mse": Needs(more_views=True),
+REQUIREMENTS: Mapping[str, Requirements] = {
+    "barlow_twins": Requirements(optional_heads=frozenset({"predictor"}), separate_branches=True),
+    "byol": Requirements(optional_heads=frozenset({"predictor"})),
+    "classification": Requirements(("a",), required_heads=frozenset({"num_classes"})),
+    "moco": Requirements(),
+    "simclr": Requirements(),
+    "simsiam": Requirements(required_heads=_PREDICTOR),
+    "swav": Requirements(extra_views=True, required_heads=_PROJECTOR | {"prototypes"}),
+    "vicreg": Requirements(separate_branches=True),
+    "w_mse": Requirements(extra_views=True),
 }
 # As the papers' tables call them.
 TITLES = {

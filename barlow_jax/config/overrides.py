@@ -31,12 +31,12 @@ def to_config_dict(config: Config) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(dataclasses.asdict(config)).lock()
 
 
-def sibling(file: str, name: str) -> ml_collections.ConfigDict:
+def load_sibling(file: str, name: str) -> ml_collections.ConfigDict:
     """What the config file `name` gives that lies beside `file`: what a config that is a change of it starts from."""
     return runpy.run_path(str(pathlib.Path(file).with_name(f"{name}.py")))["get_config"]()
 
 
-def for_data(
+def adapt_to_data(
     file: str, data: str, changes: Mapping[str, Callable[[ml_collections.ConfigDict], None]]
 ) -> ml_collections.ConfigDict:
     """The sibling `data` with the changes that are for it: a method's config beside those of Barlow Twins.
@@ -49,7 +49,7 @@ def for_data(
         raise ValueError(
             f"{name} has nothing for {data!r}; there are " + ", ".join(f"{name}:{d}" for d in changes)
         )
-    config = sibling(file, data)
+    config = load_sibling(file, data)
     changes[data](config)
     return config
 

@@ -14,7 +14,7 @@ from typing import Literal
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # The view that goes through the second of two branches; where that reads text, a caption of the image.
-SECOND = "b"
+SECOND_VIEW = "b"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ class View:
         "normalize",
     )
 
-    def pixels(self, image_size: int) -> int:
+    def output_size(self, image_size: int) -> int:
         """A side of the view, where the others have `image_size`."""
         return self.crop.size or image_size
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from barlow_jax.config import methods
 from barlow_jax.config.evaluation import Finetune, Knn, Probe, Retrieval, Svm
-from barlow_jax.config.recipe import SECOND, Recipe
+from barlow_jax.config.recipe import SECOND_VIEW, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Text:
     """The encoder of captions: a word embedding and a GRU. Defaults: VSE++ (Faghri et al. 2018)."""
 
     # Rows of the table. Word ids are in the order of frequency, and those beyond it are the unknown word.
-    vocabulary: int = 16384
-    embedding: int = 300  # of a word
-    hidden: int = 1024  # H, the state after the last word
+    vocabulary_size: int = 16384
+    embedding_size: int = 300  # of a word
+    hidden_size: int = 1024  # H, the state after the last word
 
 
 TEXT_ENCODER = "gru"
@@ -139,7 +139,7 @@ class Train:
     log_every_steps: int = 50
     # Steps in a row whose loss or gradient is not finite, which are not taken, until the run stops; none: any
     # number. What one bad batch or a burst of bad hardware leaves behind is over sooner; a run that diverged stays so.
-    max_skipped: int | None = 10
+    max_skipped_steps: int | None = 10
     # Folder of compiled programs, which a restart loads; none: compiles again. Code that is run as it is: write to it
     # alone. On machines that come and go, and on several hosts, a mounted folder that all of them see.
     compilation_cache: str | None = "~/.cache/barlow_jax"
@@ -234,4 +234,6 @@ class Config:
     @property
     def views(self) -> tuple[str, ...]:
         """Names of what the network sees of an example: the recipe's images, and the caption where it reads one."""
-        return tuple(sorted({*self.recipe.views, SECOND} if self.network.reads_text else self.recipe.views))
+        return tuple(
+            sorted({*self.recipe.views, SECOND_VIEW} if self.network.reads_text else self.recipe.views)
+        )

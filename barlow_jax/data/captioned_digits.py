@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.config.recipe import SECOND, View
+from barlow_jax.config.recipe import SECOND_VIEW, View
 from barlow_jax.data import captions as captions_lib, npz, sklearn_digits
 from barlow_jax.data.arrays import Arrays
 from barlow_jax.data.captions import Captions, Vocabulary
@@ -94,7 +94,9 @@ class CaptionedDigits(Arrays):
         steps = sample_range.steps
         for step, batch in zip(steps, super().train_batches(data, views, sample_range), strict=True):
             if data.caption_words:
-                batch = batch._replace(views={**batch.views, SECOND: self._drawn(data, sample_range, step)})
+                batch = batch._replace(
+                    views={**batch.views, SECOND_VIEW: self._drawn(data, sample_range, step)}
+                )
             yield batch
 
     def read_captions(self, data: config_lib.Data) -> Captions:

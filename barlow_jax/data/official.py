@@ -22,7 +22,8 @@ def make_views(
     """`[3, size, size]` float32 of each view, normalised: what the loader's worker hands over."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
     return {
-        name: _to_array(_make_view(image, view, view.pixels(size), rng), view) for name, view in views.items()
+        name: _to_array(_make_view(image, view, view.output_size(size), rng), view)
+        for name, view in views.items()
     }
 
 

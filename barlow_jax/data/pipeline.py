@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.config.recipe import SECOND, View
+from barlow_jax.config.recipe import SECOND_VIEW, View
 from barlow_jax.data import captions as captions_lib, views as views_lib
 from barlow_jax.data.captions import Vocabulary
 from barlow_jax.data.decode_failures import replacement
@@ -63,7 +63,7 @@ def train_batches(
             each = zip(views.items(), seeds, strict=True)
             made = {name: views_lib.make_view(image, view, size, seed) for (name, view), seed in each}
         if vocabulary is not None:
-            made[SECOND] = ids(source.captions(record), position)
+            made[SECOND_VIEW] = ids(source.captions(record), position)
         return Batch(made, label, tf.cast(index, tf.int32))
 
     return train_steps(source, data, sample_range, example)

@@ -43,7 +43,7 @@ def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Te
       size: pixels a side, where its crop has no other.
       seed: `[2]` int64; the same seed gives the same view.
     """
-    size = view.pixels(size)
+    size = view.output_size(size)
     for name, u in draw(view, seed).items():
         if name == "crop":  # takes levels as they were decoded, a quarter of the bytes
             image = host_ops.crop(image, u, view.crop, size)
@@ -66,7 +66,7 @@ def on_canvas(
       seeds: `[2]` int64 of each view; only for what is cropped here.
     """
     shape = tf.shape(image)[:2]
-    sizes = [view.pixels(size) for view in views.values()]
+    sizes = [view.output_size(size) for view in views.values()]
     places = shelves(sizes, side)
 
     def whole() -> tuple[tf.Tensor, tf.Tensor]:

@@ -111,7 +111,7 @@ def skips(run: Run, state: TrainState) -> SkipWatch:
     """Stops the run after too many steps that were not taken."""
     return SkipWatch(
         run.workdir / "results" / "skipped.json",
-        max_in_a_row=run.experiment.config.train.max_skipped,
+        max_in_a_row=run.experiment.config.train.max_skipped_steps,
         start=(run.first_step, run.first_step - int(optim.num_updates(state.opt_state))),
         num_steps=run.num_steps,
         gather=run.experiment.layout.replicate,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import objectives
-from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.sampler import EpochSampler
@@ -38,7 +38,7 @@ def lower(
     if part == "loss":
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
     rows, parts, layout = sampler.batch_size, experiment.step_parts(sampler), experiment.layout
-    sides = {name: view.pixels(config.data.image_size) for name, view in config.recipe.views.items()}
+    sides = {name: view.output_size(config.data.image_size) for name, view in config.recipe.views.items()}
     views = {name: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8) for name, side in sides.items()}
     captions = jax.ShapeDtypeStruct((rows, config.data.caption_words), jnp.int32)
     views |= {name: captions for name in config.views if name not in views}
@@ -58,7 +58,7 @@ def lower(
 def _width(config: Config, view: str) -> int:
     """H of the view's branch."""
     second = second_of(config.network)
-    return width_of(second if second and view == SECOND else config.network)
+    return width_of(second if second and view == SECOND_VIEW else config.network)
 
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import json
 from typing import Any
 
-from barlow_jax.config.methods import NEEDS, TITLES
+from barlow_jax.config.methods import REQUIREMENTS, TITLES
 from barlow_jax.config.overrides import flatten, to_config_dict
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
@@ -27,7 +27,7 @@ _NO_RECIPE = (
     "data.cache",
     "data.max_decode_failures",
     "train.log_every_steps",
-    "train.max_skipped",
+    "train.max_skipped_steps",
     "train.compilation_cache",
     "network.remat",
 )
@@ -146,7 +146,7 @@ def _epochs(trained: Trained) -> float | None:
 def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
     """Keys of the recipe that are other than the default: key, value here, default; of the method that was used."""
     here, usual = (flatten(to_config_dict(c).to_dict()) for c in (config, Config()))
-    others = tuple(f"objective.{name}." for name in NEEDS if name != config.objective.name)
+    others = tuple(f"objective.{name}." for name in REQUIREMENTS if name != config.objective.name)
     for key, value in here.items():
         ours = key.startswith(_RECIPE) and key not in _NO_RECIPE and not key.startswith(others)
         if ours and usual.get(key) != value:

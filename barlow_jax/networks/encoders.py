@@ -32,7 +32,7 @@ def make(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
 def width_of(config: config_lib.Network) -> int:
     """H."""
     if config.encoder == config_lib.TEXT_ENCODER:
-        return config.text.hidden
+        return config.text.hidden_size
     if config.encoder in vit.SIZES:
         return vit.SIZES[config.encoder][0]
     return num_features(config.encoder, config.width)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import HEADS
-from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.networks import encoders
 from barlow_jax.networks.heads import Classifier, Projector, Prototypes
 from barlow_jax.types import Grouping, Outputs, ParallelLinear
@@ -70,10 +70,10 @@ class Siamese(nnx.Module):
 
     def __call__(self, views: Mapping[str, jax.Array], grouping: Grouping) -> dict[str, Outputs]:
         """All views in training mode."""
-        if self.second is not None and SECOND in views:
-            others = {name: images for name, images in views.items() if name != SECOND}
+        if self.second is not None and SECOND_VIEW in views:
+            others = {name: images for name, images in views.items() if name != SECOND_VIEW}
             outputs = self(others, grouping) if others else {}
-            return outputs | self.second({SECOND: views[SECOND]}, grouping)
+            return outputs | self.second({SECOND_VIEW: views[SECOND_VIEW]}, grouping)
         sizes = {name: images.shape[1] for name, images in views.items()}
         representations, outputs = {}, {}
         for names in grouping.of_encoder(sizes):
@@ -152,7 +152,7 @@ class Network:
         """The frozen encoder and, where there is one, projector of the view's branch, running statistics: representation
         and embedding."""
         module = nnx.merge(self._graph, params, batch_stats)
-        branch = module if module.second is None or name != SECOND else module.second
+        branch = module if module.second is None or name != SECOND_VIEW else module.second
         representation = branch.encoder(view, train=False)
         return Outputs(representation, branch.projector and branch.projector(representation, train=False))
 

@@ -39,12 +39,12 @@ class Gru(nnx.Module):
         config: the sizes.
         dtype: of the matrix products and gates; parameters and the state are float32.
         """
-        self.dtype, self.hidden = dtype, config.hidden
-        self.words = nnx.Param(_within(0.1)(rngs.params(), (config.vocabulary, config.embedding)))
-        init = _within(config.hidden**-0.5)
+        self.dtype, self.hidden = dtype, config.hidden_size
+        self.words = nnx.Param(_within(0.1)(rngs.params(), (config.vocabulary_size, config.embedding_size)))
+        init = _within(config.hidden_size**-0.5)
         self.cell = nnx.GRUCell(
-            config.embedding,
-            config.hidden,
+            config.embedding_size,
+            config.hidden_size,
             kernel_init=init,
             recurrent_kernel_init=init,
             bias_init=init,

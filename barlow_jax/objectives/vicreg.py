@@ -136,7 +136,7 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
             z_a,
             z_b,
             variance_factor=settings.variance_factor,
-            target_deviation=settings.target_deviation,
+            target_deviation=settings.target_std,
             epsilon=settings.epsilon,
             form=config.form,
             reshard=setup.reshard,

@@ -14,7 +14,7 @@ import numpy as np
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restoring import Checkpoints, open_checkpoints
 from barlow_jax.checkpoints.verification import unreadable
-from barlow_jax.config.recipe import SECOND, Recipe
+from barlow_jax.config.recipe import SECOND_VIEW, Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
@@ -108,7 +108,7 @@ def pair(config: Config) -> Recipe:
     views = config.recipe.views
     if config.network.reads_text:
         return Recipe({FIRST: views[FIRST]})
-    return Recipe({FIRST: views[FIRST], SECOND: views.get(SECOND, views[FIRST])})
+    return Recipe({FIRST: views[FIRST], SECOND_VIEW: views.get(SECOND_VIEW, views[FIRST])})
 
 
 def make_views(experiment: Experiment, source: splits.Split, images: int) -> dict[str, np.ndarray]:
@@ -125,7 +125,7 @@ def make_views(experiment: Experiment, source: splits.Split, images: int) -> dic
         jax.device_get(augment(batch.views))
         for batch in source.train_batches(data, recipe.views, SampleRange(sampler, 0, steps))
     ]
-    return {name: np.concatenate([views[name] for views in made]) for name in (FIRST, SECOND)}
+    return {name: np.concatenate([views[name] for views in made]) for name in (FIRST, SECOND_VIEW)}
 
 
 class Measure:
@@ -141,7 +141,7 @@ class Measure:
         of_representations = spectrum(representation)
         if not z_a.size:
             return Snapshot(step, None, 1, None, None, None, None, *of_representations)
-        _, z_b = self.outputs(params, batch_stats, SECOND, views[SECOND])
+        _, z_b = self.outputs(params, batch_stats, SECOND_VIEW, views[SECOND_VIEW])
         c = correlate(z_a, z_b)
         matrix = c.cells, c.features_per_cell, c.diagonal, c.off_diagonal
         return Snapshot(step, *matrix, *spectrum(z_a), *of_representations)

@@ -110,5 +110,5 @@ class SkipWatch:
             f"them was taken, and the state after step {self._last_good} {saved}. The ids of their images are in "
             f"{self._report}. What helps: {self._advice}a lower --config.optim.learning_rate, more "
             "--config.optim.warmup_epochs or --config.network.dtype=float32, each in another workdir; an older "
-            "checkpoint (move the newer ones out of the folder); --config.train.max_skipped, to allow more"
+            "checkpoint (move the newer ones out of the folder); --config.train.max_skipped_steps, to allow more"
         )

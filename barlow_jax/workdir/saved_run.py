@@ -16,7 +16,7 @@ FILES = (STATUS, "config.json")  # one of which every run has
 _FREE = (
     "train.max_steps",
     "train.log_every_steps",
-    "train.max_skipped",
+    "train.max_skipped_steps",
     "train.compilation_cache",
     "checkpoint.",
     "monitor.",

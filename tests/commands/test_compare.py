@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 SIBLING = """
-from barlow_jax.config.overrides import for_data
+from barlow_jax.config.overrides import adapt_to_data
 
 
 def change(config):
@@ -13,7 +13,7 @@ def change(config):
 
 
 def get_config(data):
-    return for_data(__file__, data, {{"small": change}})
+    return adapt_to_data(__file__, data, {{"small": change}})
 """
 SHORT = (
     "--config.train.num_epochs=0.5",

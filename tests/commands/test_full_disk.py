@@ -10,7 +10,10 @@ from barlow_jax.commands import pretrain
 from barlow_jax.io import checksums
 from barlow_jax.workdir import saved_run
 
-ARGV = ("--config.monitor.every_epochs=0", "--config.train.max_skipped=none")  # saves at 6, 12, 18 and 22
+ARGV = (
+    "--config.monitor.every_epochs=0",
+    "--config.train.max_skipped_steps=none",
+)  # saves at 6, 12, 18 and 22
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ DIVERGES = (
     "--config.optim.learning_rate=1e30",
     "--config.monitor.every_epochs=0",
     "--config.train.log_every_steps=1",
-    "--config.train.max_skipped=3",
+    "--config.train.max_skipped_steps=3",
 )
 
 

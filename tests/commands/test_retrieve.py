@@ -19,11 +19,11 @@ from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 
 CONFIG = """
-from barlow_jax.config.overrides import sibling
+from barlow_jax.config.overrides import load_sibling
 
 
 def get_config():
-    config = sibling("{small}", "small_config")
+    config = load_sibling("{small}", "small_config")
     with config.unlocked():
         del config.recipe.views["b"]
     config.data.name = "captioned_digits"
@@ -32,7 +32,7 @@ def get_config():
     config.data.caption_words = 12
     config.network.branches = "own"
     config.network.second_encoder = "gru"
-    config.network.text.vocabulary, config.network.text.embedding, config.network.text.hidden = 40, 8, 24
+    config.network.text.vocabulary_size, config.network.text.embedding_size, config.network.text.hidden_size = 40, 8, 24
     config.monitor.every_epochs = 0.0
     config.train.max_steps = 6
     config.optim.name, config.optim.learning_rate, config.optim.bias_learning_rate = "adamw", 0.01, None
@@ -105,8 +105,8 @@ def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(traine
     ranks = np.sum(similarities > own, axis=1)  # no two images are one
     flags = (
         "--config.retrieval.similarity=dot",
-        "--config.retrieval.captions=none",
-        "--config.retrieval.ks=1,7",
+        "--config.retrieval.captions_per_image=none",
+        "--config.retrieval.k=1,7",
     )
     results, _ = program("retrieve", "--workdir", trained, *flags)
     assert results["similarity"] == "dot" and set(results["chance"]["image_to_text"]) == {"r1", "r7"}

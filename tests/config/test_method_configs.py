@@ -6,7 +6,7 @@ import re
 import pytest
 
 from barlow_jax import objectives
-from barlow_jax.config.methods import NEEDS
+from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data.sampler import EpochSampler
@@ -14,7 +14,7 @@ from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment, run_info
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
-METHODS = sorted(NEEDS.keys() - {"barlow_twins"})  # that is the base
+METHODS = sorted(REQUIREMENTS.keys() - {"barlow_twins"})  # that is the base
 DATA = ("imagenet", "cifar10", "cifar10_cpu", "digits")
 
 
@@ -166,7 +166,7 @@ METHOD_SETTINGS = {
         "objective.vicreg.covariance_weight": 1,
         "objective.vicreg.variance_factor": "code",
         "objective.vicreg.epsilon": 1e-4,
-        "objective.vicreg.target_deviation": 1,
+        "objective.vicreg.target_std": 1,
         **views("ab", **BARLOW_TWINS_OPS),
         **views("a", blur__probability=1.0, solarize__probability=0.0),
         **views("b", blur__probability=0.1, solarize__probability=0.2),

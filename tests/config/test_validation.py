@@ -241,16 +241,19 @@ def test_a_caption_takes_the_place_of_view_b(name):
             "config.data.cache: of images on the devices a step",
         ),
         ({"data.name": "captioned_digits"}, "set config.data.augment_on=device"),
-        ({"network.text.vocabulary": "2"}, "config.network.text.vocabulary: needs 3 rows or more"),
-        ({"network.text.hidden": "0"}, "config.network.text.hidden: must be above 0"),
-        ({"network.text.embedding": "0"}, "config.network.text.embedding: must be above 0"),
+        ({"network.text.vocabulary_size": "2"}, "config.network.text.vocabulary_size: needs 3 rows or more"),
+        ({"network.text.hidden_size": "0"}, "config.network.text.hidden_size: must be above 0"),
+        ({"network.text.embedding_size": "0"}, "config.network.text.embedding_size: must be above 0"),
         ({"data.caption_min_count": "0"}, "config.data.caption_min_count: must be above 0"),
         (
             {"objective.name": "classification"},
             "config.network.branches: classification has one network for all views",
         ),
-        ({"retrieval.ks": "1,0"}, "config.retrieval.ks: needs one or more numbers from 1"),
-        ({"retrieval.captions": "0"}, "config.retrieval.captions: must be 1 or more, or none"),
+        ({"retrieval.k": "1,0"}, "config.retrieval.k: needs one or more numbers from 1"),
+        (
+            {"retrieval.captions_per_image": "0"},
+            "config.retrieval.captions_per_image: must be 1 or more, or none",
+        ),
     ],
 )
 def test_what_a_run_on_captions_lacks_is_named(overrides, words):

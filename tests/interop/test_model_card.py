@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from barlow_jax.config.methods import NEEDS, BarlowTwins
+from barlow_jax.config.methods import REQUIREMENTS, BarlowTwins
 from barlow_jax.config.schema import Config, Data, Network, Objective, Train
 from barlow_jax.interop import model_card
 from barlow_jax.interop.citations import PAPERS
@@ -162,7 +162,7 @@ def test_a_network_with_a_classifier_had_labels(trained):
 
 
 def test_every_method_has_its_paper():
-    assert set(PAPERS) == set(NEEDS) - {"classification"}
+    assert set(PAPERS) == set(REQUIREMENTS) - {"classification"}
     for paper in PAPERS.values():
         entry = paper.bibtex()
         assert entry.count("{") == entry.count("}") and entry.startswith("@") and str(paper.year) in entry

@@ -10,7 +10,7 @@ from barlow_jax.config.schema import Network as NetworkConfig, Text
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.text import Gru
 
-SIZES = Text(vocabulary=11, embedding=5, hidden=7)
+SIZES = Text(vocabulary_size=11, embedding_size=5, hidden_size=7)
 # Full, cut short, one word, one of which the table has no row, and the unknown word that it stands for.
 WORDS = np.array([[2, 3, 4, 5], [6, 7, 0, 0], [2, 0, 0, 0], [2, 99, 3, 0], [2, 1, 3, 0]], np.int32)
 
@@ -31,7 +31,7 @@ def _numpy(params, words, table):
     w_r, w_z, w_n = np.split(np.float64(cell["dense_i"]["kernel"]), 3, axis=1)
     b_r, b_z, b_n = np.split(np.float64(cell["dense_i"]["bias"]), 3)
     u_r, u_z, u_n = np.split(np.float64(cell["dense_h"]["kernel"]), 3, axis=1)
-    h = np.zeros(SIZES.hidden)
+    h = np.zeros(SIZES.hidden_size)
     for word in words:
         x = table[word]
         r, z = _sigmoid(x @ w_r + h @ u_r + b_r), _sigmoid(x @ w_z + h @ u_z + b_z)
@@ -41,7 +41,7 @@ def _numpy(params, words, table):
 
 
 def _true(words):
-    return [word if word < SIZES.vocabulary else 1 for word in words.tolist() if word]
+    return [word if word < SIZES.vocabulary_size else 1 for word in words.tolist() if word]
 
 
 def test_a_caption_is_the_state_after_its_last_word(encoder):
@@ -55,7 +55,7 @@ def test_a_caption_is_the_state_after_its_last_word(encoder):
 
 def test_the_gradient_of_the_word_embedding_is_the_recurrences(encoder):
     graph, _, params = encoder
-    weights = np.random.default_rng(0).normal(size=(len(WORDS), SIZES.hidden))
+    weights = np.random.default_rng(0).normal(size=(len(WORDS), SIZES.hidden_size))
 
     def total(table):
         module = nnx.merge(graph, params | {"words": table})
@@ -85,7 +85,7 @@ def test_padding_at_the_end_changes_no_bit(encoder):
 
 def test_the_start_is_vse_s_law(encoder):
     _, _, params = encoder
-    bound = SIZES.hidden**-0.5
+    bound = SIZES.hidden_size**-0.5
     assert 0.09 < np.max(np.abs(params["words"])) <= 0.1
     for leaf in jax.tree.leaves(params["cell"]):
         assert 0.8 * bound < np.max(np.abs(leaf)) <= bound

@@ -10,7 +10,7 @@ from barlow_jax.networks.text import Gru
 
 pytestmark = pytest.mark.parity
 
-SIZES = Text(vocabulary=13, embedding=6, hidden=9)
+SIZES = Text(vocabulary_size=13, embedding_size=6, hidden_size=9)
 LENGTHS = np.array([7, 5, 5, 1])
 
 
@@ -21,8 +21,8 @@ def torch():
 
 def _torch_of(torch, params):
     """Its embedding and GRU with our parameters; gates in the order r, z, n as here, and no biases of h."""
-    words = torch.nn.Embedding(SIZES.vocabulary, SIZES.embedding, dtype=torch.float64)
-    gru = torch.nn.GRU(SIZES.embedding, SIZES.hidden, batch_first=True, dtype=torch.float64)
+    words = torch.nn.Embedding(SIZES.vocabulary_size, SIZES.embedding_size, dtype=torch.float64)
+    gru = torch.nn.GRU(SIZES.embedding_size, SIZES.hidden_size, batch_first=True, dtype=torch.float64)
     cell = params["cell"]
     with torch.no_grad():
         words.weight.copy_(torch.tensor(np.asarray(params["words"])))
@@ -36,7 +36,7 @@ def _torch_of(torch, params):
 def test_states_and_gradients_are_torch_s(torch, double):
     rng = np.random.default_rng(0)
     ids = np.where(np.arange(8) < LENGTHS[:, np.newaxis], rng.integers(2, 13, (4, 8)), 0).astype(np.int32)
-    weights = rng.normal(size=(4, SIZES.hidden))
+    weights = rng.normal(size=(4, SIZES.hidden_size))
     graph, state = nnx.split(Gru(SIZES, dtype=np.float64, rngs=nnx.Rngs(0)))
     params = double(nnx.to_pure_dict(state))
 

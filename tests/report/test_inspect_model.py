@@ -184,7 +184,11 @@ def _text(config):
     del config.recipe.views["b"]
     config.data.caption_words = 12
     config.network.branches, config.network.second_encoder = "own", "gru"
-    config.network.text.vocabulary, config.network.text.embedding, config.network.text.hidden = 40, 8, 24
+    (
+        config.network.text.vocabulary_size,
+        config.network.text.embedding_size,
+        config.network.text.hidden_size,
+    ) = 40, 8, 24
 
 
 def _multi_crop(config):

@@ -58,7 +58,7 @@ def test_too_many_in_a_row_stop_the_run_with_a_checkpoint_and_the_ids_of_the_ima
     done, saved, error = _run(tmp_path, {2, 5, 6, 8, 9, 10, 11})
     assert done[-1] == 11 and saved == [12], "seen two steps later"
     assert "in 3 steps in a row, 8 to 10" in error and "after step 7 is saved" in error
-    for remedy in ("config.optim.learning_rate", "older checkpoint", "config.train.max_skipped"):
+    for remedy in ("config.optim.learning_rate", "older checkpoint", "config.train.max_skipped_steps"):
         assert remedy in error
     report = json.loads((tmp_path / "results" / "skipped.json").read_text())
     assert report == {

@@ -86,7 +86,7 @@ def test_images_and_captions_give_one_device_and_eight_the_same(small_config, ty
         del small_config.recipe.views["b"]
     small_config.network.branches, small_config.network.second_encoder = "own", "gru"
     text = small_config.network.text
-    text.vocabulary, text.embedding, text.hidden = 30, 5, 16
+    text.vocabulary_size, text.embedding_size, text.hidden_size = 30, 5, 16
     small_config.optim.name, small_config.optim.learning_rate = "sgd", 4.0
     small_config.optim.bias_learning_rate = None
     small_config.optim.warmup_epochs = small_config.optim.weight_decay = 0.0

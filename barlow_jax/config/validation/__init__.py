@@ -55,8 +55,8 @@ def _ranges(config: Config) -> Iterator[str]:
         "data.image_size": config.data.image_size,
         "data.canvas": config.data.canvas,
         "data.caption_min_count": config.data.caption_min_count,
-        "network.text.embedding": config.network.text.embedding,
-        "network.text.hidden": config.network.text.hidden,
+        "network.text.embedding_size": config.network.text.embedding_size,
+        "network.text.hidden_size": config.network.text.hidden_size,
         "data.prefetch": config.data.prefetch,
         "distributed.initialization_timeout_s": config.distributed.initialization_timeout_s,
         "distributed.heartbeat_timeout_s": config.distributed.heartbeat_timeout_s,
@@ -64,7 +64,7 @@ def _ranges(config: Config) -> Iterator[str]:
     }
     optional = {
         "train.max_steps": config.train.max_steps,
-        "train.max_skipped": config.train.max_skipped,
+        "train.max_skipped_steps": config.train.max_skipped_steps,
         "optim.bias_learning_rate": config.optim.bias_learning_rate,
         "checkpoint.keep_every_epochs": config.checkpoint.keep_every_epochs,
     }

@@ -77,10 +77,10 @@ def _finetune(finetune: Finetune) -> Iterator[str]:
 
 
 def _retrieval(retrieval: Retrieval) -> Iterator[str]:
-    if not retrieval.ks or min(retrieval.ks) < 1:
-        yield f"config.retrieval.ks: needs one or more numbers from 1, got {retrieval.ks}"
-    if retrieval.captions is not None and retrieval.captions < 1:
-        yield f"config.retrieval.captions: must be 1 or more, or none for all, got {retrieval.captions}"
+    if not retrieval.k or min(retrieval.k) < 1:
+        yield f"config.retrieval.k: needs one or more numbers from 1, got {retrieval.k}"
+    if retrieval.captions_per_image is not None and retrieval.captions_per_image < 1:
+        yield f"config.retrieval.captions_per_image: must be 1 or more, or none for all, got {retrieval.captions_per_image}"
 
 
 def _milestones(prefix: str, values: tuple[float, ...]) -> Iterator[str]:

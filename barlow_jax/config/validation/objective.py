@@ -4,8 +4,8 @@ from collections.abc import Iterator
 import pathlib
 import typing
 
-from barlow_jax.config.methods import HEADS, NEEDS, Needs
-from barlow_jax.config.recipe import SECOND
+from barlow_jax.config.methods import HEADS, REQUIREMENTS, Requirements
+from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import TEXT_ENCODER, Config, Network
 from barlow_jax.config.validation import bounds
 
@@ -21,10 +21,10 @@ def objective_problems(config: Config) -> Iterator[str]:
         return
     yield from _ranges(config)
     yield from _widths(config)
-    yield from _branches(config, NEEDS.get(objective.name))
-    if objective.name in NEEDS:
-        yield from _heads(config, NEEDS[objective.name])
-        yield from _views(config, NEEDS[objective.name])
+    yield from _branches(config, REQUIREMENTS.get(objective.name))
+    if objective.name in REQUIREMENTS:
+        yield from _heads(config, REQUIREMENTS[objective.name])
+        yield from _views(config, REQUIREMENTS[objective.name])
     settings = objective.barlow_twins
     if settings.temperature is not None and (objective.form == "gram" or settings.off_diagonal == "auto"):
         yield (
@@ -33,13 +33,13 @@ def objective_problems(config: Config) -> Iterator[str]:
         )
 
 
-def _heads(config: Config, needs: Needs) -> Iterator[str]:
+def _heads(config: Config, needs: Requirements) -> Iterator[str]:
     name = config.objective.name
     for head, off in HEADS.items():
         value = getattr(config.network, head)
-        if head in needs.heads and not value:
+        if head in needs.required_heads and not value:
             yield f"config.network.{head}: needs {_LEAST[head]} for {name}, got {value}"
-        elif head not in needs.heads | needs.may and value:
+        elif head not in needs.required_heads | needs.optional_heads and value:
             yield f"config.network.{head}: {name} has no use for it; set it to {off}"
 
 
@@ -51,9 +51,9 @@ _LEAST = {
 }
 
 
-def _branches(config: Config, needs: Needs | None) -> Iterator[str]:
+def _branches(config: Config, needs: Requirements | None) -> Iterator[str]:
     network = config.network
-    if network.branches == "own" and needs is not None and not needs.branches:
+    if network.branches == "own" and needs is not None and not needs.separate_branches:
         yield f"config.network.branches: {config.objective.name} has one network for all views; set it to shared"
     if network.second_encoder is not None:
         encoders = (*typing.get_args(typing.get_type_hints(Network)["encoder"]), TEXT_ENCODER)
@@ -67,10 +67,10 @@ def _branches(config: Config, needs: Needs | None) -> Iterator[str]:
 
 def _widths(config: Config) -> Iterator[str]:
     network = config.network
-    if network.text.vocabulary < 3:
+    if network.text.vocabulary_size < 3:
         yield (
-            "config.network.text.vocabulary: needs 3 rows or more, the first two of padding and of the unknown word, "
-            f"got {network.text.vocabulary}"
+            "config.network.text.vocabulary_size: needs 3 rows or more, the first two of padding and of the unknown word, "
+            f"got {network.text.vocabulary_size}"
         )
     if network.projector and min(network.projector) < 1:
         yield f"config.network.projector: needs one or more widths from 1, got {network.projector}"
@@ -87,17 +87,17 @@ def _widths(config: Config) -> Iterator[str]:
             yield f"config.network.{head}: must be 2 or more, or 0 for none, got {value}"
 
 
-def _views(config: Config, needs: Needs) -> Iterator[str]:
+def _views(config: Config, needs: Requirements) -> Iterator[str]:
     there = config.recipe.views
     if config.network.reads_text:
-        if sorted(there) != sorted(set(needs.views) - {SECOND}):
+        if sorted(there) != sorted(set(needs.views) - {SECOND_VIEW}):
             yield (
-                f"config.recipe.views: view {SECOND} is a caption, and the recipe that of the images: "
-                f"{' and '.join(set(needs.views) - {SECOND})} alone, got {', '.join(sorted(there))}"
+                f"config.recipe.views: view {SECOND_VIEW} is a caption, and the recipe that of the images: "
+                f"{' and '.join(set(needs.views) - {SECOND_VIEW})} alone, got {', '.join(sorted(there))}"
             )
         return
-    if not set(needs.views) <= set(there) or (len(there) > len(needs.views) and not needs.more_views):
-        only = "" if needs.more_views else " and no other"
+    if not set(needs.views) <= set(there) or (len(there) > len(needs.views) and not needs.extra_views):
+        only = "" if needs.extra_views else " and no other"
         yield (
             f"config.recipe.views: {config.objective.name} needs {' and '.join(needs.views)}{only}, "
             f"got {', '.join(sorted(there))}"
@@ -106,7 +106,7 @@ def _views(config: Config, needs: Needs) -> Iterator[str]:
 
 def _ranges(config: Config) -> Iterator[str]:
     o = config.objective
-    positive = bounds.members("objective.vicreg", o.vicreg, "target_deviation", "epsilon")
+    positive = bounds.members("objective.vicreg", o.vicreg, "target_std", "epsilon")
     positive |= bounds.members("objective.w_mse", o.w_mse, "sub_batch", "iterations")
     positive |= bounds.members("objective.simclr", o.simclr, "temperature")
     positive |= bounds.members("objective.moco", o.moco, "temperature", "queue_size")
