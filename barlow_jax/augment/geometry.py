@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.augment.color import between
-from barlow_jax.augment.resize import Box, resize
 from barlow_jax.config import recipe
+from barlow_jax.data.resize import Box
 
 CROP_ATTEMPTS = 10
 
@@ -31,15 +31,6 @@ def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
     top = jnp.where(found, jnp.floor(down * (rows - height + 1)), jnp.floor((rows - height) / 2))
     left = jnp.where(found, jnp.floor(right * (columns - width + 1)), jnp.floor((columns - width) / 2))
     return Box(*(value.astype(jnp.int32) for value in (top, left, height, width)))
-
-
-def evaluation_crop(canvas: jax.Array, shape: jax.Array, *, resize_to: int, size: int) -> jax.Array:
-    """Shorter side to `resize_to` (bilinear, antialiased), then the central `[size, size, 3]` uint8."""
-    whole = shape * resize_to // jnp.min(shape)
-    # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
-    top, left = jnp.round((whole - size) / 2).astype(jnp.int32)
-    box = Box(jnp.int32(0), jnp.int32(0), shape[0], shape[1])
-    return resize(canvas, box, (whole[0], whole[1]), "bilinear", window=((top, size), (left, size)))
 
 
 def flip(image: jax.Array, u: jax.Array, op: recipe.Flip) -> jax.Array:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.augment import blur, color, geometry
-from barlow_jax.augment.resize import Box, resize
 from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, shelves
+from barlow_jax.data.resize import Box, resize
 
 # Of levels to levels; the crop, which goes from a canvas to them, comes before.
 INTERPRETERS = {

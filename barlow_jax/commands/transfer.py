@@ -52,5 +52,5 @@ def transfer(experiment: Experiment, encode: features.Encode, settings: Transfer
 
 def why_not(name: str, settings: Transfer) -> str | None:
     """Why a data set is not at hand; None where it is."""
-    reason = catalog.not_at_hand(settings.data)
+    reason = catalog.unavailable_reason(settings.data)
     return reason and reason.replace("config.data.", f"config.transfer.{name}.data.")

@@ -1,6 +1,6 @@
-"""A split that is in memory as one array, for small images; nothing here needs TensorFlow."""
+"""A split in memory as one array, for small images; TensorFlow is not needed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import jax
@@ -13,35 +13,43 @@ from barlow_jax.data import npz
 from barlow_jax.data.captions import Captions, none_of
 from barlow_jax.data.decode_failures.log import DecodeFailures
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
+from barlow_jax.data.resize import evaluation_crop
 from barlow_jax.data.sampler import ProcessShard, SampleRange, padded
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
 
-class Arrays:
-    """`npz.Images` as a `splits.Split`; none of them is ever broken."""
+class ArraySplit:
+    """A `splits.Split` of `npz.Images`, which need no decoding and hence never fail."""
 
     multi_label = False
 
     def __init__(self, images: npz.Images, name: str):
+        """Create a split.
+
+        Args:
+          images: pixels and labels.
+          name: of the split, in messages.
+        """
         self._images = images
-        self.num_examples, self.num_classes = len(images.levels), images.num_classes
+        self.num_examples, self.num_classes = len(images.pixels), images.num_classes
         self.decode_failures = DecodeFailures(lambda index: f"image {index} of {name}")
 
     @classmethod
-    def of(cls, data: config_lib.Data, split: str) -> "Arrays":
-        """From `<split>.npz`."""
+    def open(cls, data: config_lib.Data, split: str) -> "ArraySplit":
+        """Load `<split>.npz`."""
         return cls(npz.load(data, split), f"{split}.npz")
 
     def train_batches(
         self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
+        """Implement `Split.train_batches`."""
         if data.augment_on == "host":
             raise UserError(host_arrays("data"))
-        del views  # they are the step's to make
+        del views  # the step makes them
         for step in sample_range.steps:
             index, position = sample_range.batch(step)
-            batch = self._rows(index, data.canvas)
+            batch = self._padded_images(index, data.canvas)
             yield batch._replace(views={**batch.views, POSITION: position.astype(np.uint32)})
 
     def eval_batches(
@@ -52,51 +60,49 @@ class Arrays:
         shard: ProcessShard,
         examples: np.ndarray | None = None,
     ) -> Iterator[Batch]:
+        """Implement `Split.eval_batches`."""
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
         crop = self._evaluation_crop(data)
         for step in range(-(-len(examples) // batch_size)):
             index, real = padded(step, batch_size, shard, examples)
-            images = crop(self._images.levels[index])
-            index_or_none = np.where(real, index, -1).astype(np.int32)
-            yield Batch({"eval": images}, self._images.labels[index], index_or_none)
+            images = crop(self._images.pixels[index])
+            marked_index = np.where(real, index, -1).astype(np.int32)
+            yield Batch({"eval": images}, self._images.labels[index], marked_index)
 
     def read_labels(self) -> np.ndarray:
+        """Implement `Split.read_labels`."""
         return self._images.labels
 
     def read_captions(self, data: config_lib.Data) -> Captions:
+        """Implement `Split.read_captions`: always an error."""
         raise none_of(data.name)
 
     def decoded(self, data: config_lib.Data) -> Batch:
-        return self._rows(np.arange(self.num_examples), data.canvas)
+        """Implement `Split.decoded`."""
+        return self._padded_images(np.arange(self.num_examples), data.canvas)
 
-    def _rows(self, index: np.ndarray, canvas: int) -> Batch:
-        levels = self._images.levels
-        height, width = levels.shape[1:3]
+    def _padded_images(self, index: np.ndarray, canvas: int) -> Batch:
+        pixels = self._images.pixels
+        height, width = pixels.shape[1:3]
         if height == width == canvas:
-            images = levels[index]
+            images = pixels[index]
         else:
             images = np.zeros((len(index), canvas, canvas, 3), np.uint8)
-            images[:, :height, :width] = levels[index]
+            images[:, :height, :width] = pixels[index]
         shapes = np.full((len(index), 2), (height, width), np.int32)
         return Batch({CANVAS: images, SHAPE: shapes}, self._images.labels[index], index.astype(np.int32))
 
-    def _evaluation_crop(self, data: config_lib.Data):
-        """`[B, height, width, 3]` to `[B, image_size, image_size, 3]`."""
-        height, width = self._images.levels.shape[1:3]
+    def _evaluation_crop(self, data: config_lib.Data) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function from `[B, height, width, 3]` to `[B, image_size, image_size, 3]`."""
+        height, width = self._images.pixels.shape[1:3]
         if height == width == data.eval_resize == data.image_size:
             return np.ascontiguousarray
-        from barlow_jax.augment.geometry import evaluation_crop
+        crop_one = partial(evaluation_crop, resize_to=data.eval_resize, size=data.image_size)
+        crop = jax.jit(jax.vmap(crop_one, in_axes=(0, None)))
+        shape, side = np.array([height, width], np.int32), max(height, width)
 
-        square = max(height, width)
-        crop = jax.jit(
-            jax.vmap(
-                partial(evaluation_crop, resize_to=data.eval_resize, size=data.image_size), in_axes=(0, None)
-            )
-        )
-        shape = np.array([height, width], np.int32)
+        def crop_batch(pixels: np.ndarray) -> np.ndarray:
+            squares = np.pad(pixels, ((0, 0), (0, side - height), (0, side - width), (0, 0)))
+            return np.asarray(crop(squares, shape))
 
-        def crops(levels: np.ndarray) -> np.ndarray:
-            canvas = np.pad(levels, ((0, 0), (0, square - height), (0, square - width), (0, 0)))
-            return np.asarray(crop(canvas, shape))
-
-        return crops
+        return crop_batch

@@ -16,7 +16,7 @@ import numpy as np
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import SECOND_VIEW, View
 from barlow_jax.data import captions as captions_lib, npz, sklearn_digits
-from barlow_jax.data.arrays import Arrays
+from barlow_jax.data.arrays import ArraySplit
 from barlow_jax.data.captions import Captions, Vocabulary
 from barlow_jax.data.sampler import SampleRange
 from barlow_jax.errors import UserError
@@ -66,11 +66,11 @@ def describe(levels: np.ndarray, label: int, number: int) -> list[str]:
     return [PHRASINGS[i].format(number=name, a_number=a_number, weight=weight, lean=lean) for i in chosen]
 
 
-class CaptionedDigits(Arrays):
+class CaptionedDigits(ArraySplit):
     """A split of them; without `data.caption_words` the digits alone."""
 
-    def __init__(self, digits: sklearn_digits.Digits, captions: list[list[str]], vocabulary: Vocabulary):
-        levels = np.broadcast_to(digits.levels[..., np.newaxis], (*digits.levels.shape, 3))
+    def __init__(self, digits: sklearn_digits.DigitImages, captions: list[list[str]], vocabulary: Vocabulary):
+        levels = np.broadcast_to(digits.pixels[..., np.newaxis], (*digits.pixels.shape, 3))
         super().__init__(npz.Images(levels, digits.labels.astype(np.int32), len(NUMBERS)), NAME)
         self.captions, self.vocabulary = captions, vocabulary
 

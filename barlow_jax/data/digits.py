@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits as a TFDS data set: 1 797 real images that need no download.
 
 Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998), 8x8 pixels of 17 grey levels,
-here as 0..255. Four fifths of each class train, the rest tests.
+scaled to 0..255. Four fifths of each class are the training split, the rest is the test split.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from barlow_jax.data import sklearn_digits
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """Handwritten digits of scikit-learn."""
+    """TFDS builder of scikit-learn's handwritten digits."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
@@ -32,6 +32,6 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # the images come with scikit-learn
         return {name: self._generate_examples(digits) for name, digits in sklearn_digits.read().items()}
 
-    def _generate_examples(self, digits: sklearn_digits.Digits):
-        for levels, label, index in zip(*digits, strict=True):
-            yield int(index), {"image": levels[..., np.newaxis], "label": int(label)}
+    def _generate_examples(self, digits: sklearn_digits.DigitImages):
+        for pixels, label, index in zip(*digits, strict=True):
+            yield int(index), {"image": pixels[..., np.newaxis], "label": int(label)}

@@ -1,12 +1,13 @@
-"""Images and labels in NumPy's files: one `<split>.npz` for each split, in `config.data.data_dir`.
+"""Images and labels in NumPy's file format: one `<split>.npz` for each split, in `config.data.data_dir`.
 
-  images       [N, height, width, 3] uint8 levels; grey ones also [N, height, width] or [N, height, width, 1]
-  labels       [N] integers, the classes 0 .. C - 1; may be absent
-  num_classes  [] C; the largest label + 1 where it is absent
+  images       [N, height, width, 3] uint8; grey images also [N, height, width] or [N, height, width, 1]
+  labels       [N] integers, the classes 0 .. C - 1; optional
+  num_classes  [] C; optional, by default the largest label + 1
 
-`numpy.savez` writes one, compressed or not; `launch/prepare_data.sh --arrays` makes them of a TFDS data set.
+`numpy.savez` writes such a file, compressed or not; `launch/prepare_data.sh --arrays` converts TFDS data.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 import zipfile
 import zlib
@@ -17,18 +18,17 @@ import numpy as np
 from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 
-_WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays makes them of a TFDS data set"
-
+_HOW_TO_WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays converts a TFDS data set"
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     ValueError,
     EOFError,
-)  # what zipfile and numpy raise of wrong bytes
+)  # raised by zipfile and numpy for invalid bytes
 
 
 class Header(NamedTuple):
-    """What the file says of an array before its first value."""
+    """Shape and dtype of an array in the file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -37,13 +37,13 @@ class Header(NamedTuple):
 class Images(NamedTuple):
     """A split in memory."""
 
-    levels: np.ndarray  # [N, height, width, 3] uint8; of grey images a view of one channel
-    labels: np.ndarray  # [N] int32; -1 where there are none
+    pixels: np.ndarray  # [N, height, width, 3] uint8; a broadcast view of one channel if the images are grey
+    labels: np.ndarray  # [N] int32; -1 if the data set has none
     num_classes: int | None
 
 
-def count(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
-    """Images by split, read in the files' headers; and problems."""
+def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+    """Return the number of images by split, read from the files' headers, and problems."""
     counts, problems = {}, []
     for split in splits:
         try:
@@ -54,10 +54,10 @@ def count(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int
 
 
 def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
-    """The arrays of a split by name, their shapes and dtypes checked; no array is loaded.
+    """Return the checked headers of a split's arrays by name, without loading an array.
 
     Raises:
-      UserError: there is no such file, or it does not hold what the module's docstring says.
+      UserError: the file is missing, or differs from the format in the module's docstring.
     """
     path = _path(data, split)
     try:
@@ -72,26 +72,30 @@ def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
 
 
 def load(data: config_lib.Data, split: str) -> Images:
-    """The split; errors as of `read_headers`, and labels out of their range."""
+    """Load a split.
+
+    Raises:
+      UserError: as in `read_headers`, or the file is damaged, or labels are out of range.
+    """
     headers, path = read_headers(data, split), _path(data, split)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            levels = arrays["images"]
+            pixels = arrays["images"]
             labels = arrays["labels"].astype(np.int64) if "labels" in headers else None
-            named = int(arrays["num_classes"]) if "num_classes" in headers else None
+            num_classes = int(arrays["num_classes"]) if "num_classes" in headers else None
     except _DAMAGED as error:
-        raise UserError(f"config.data.data_dir: {path} is damaged ({error}); write it anew") from None
-    levels = levels if levels.ndim == 4 else levels[..., np.newaxis]
-    levels = np.broadcast_to(levels, (*levels.shape[:3], 3))
+        raise UserError(f"config.data.data_dir: {path} is damaged ({error}); write it again") from None
+    pixels = pixels if pixels.ndim == 4 else pixels[..., np.newaxis]
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
     if labels is None:
-        return Images(levels, np.full(len(levels), -1, np.int32), None)
-    num_classes = int(labels.max()) + 1 if named is None else named
+        return Images(pixels, np.full(len(pixels), -1, np.int32), None)
+    num_classes = int(labels.max()) + 1 if num_classes is None else num_classes
     if labels.min() < 0 or labels.max() >= num_classes:
         raise UserError(
             f"config.data.data_dir: {path}: labels must be 0 .. num_classes - 1 = {num_classes - 1}, got "
-            f"{labels.min()} .. {labels.max()}; leave the array out where there are none"
+            f"{labels.min()} .. {labels.max()}; omit the array if the images have no labels"
         )
-    return Images(levels, labels.astype(np.int32), num_classes)
+    return Images(pixels, labels.astype(np.int32), num_classes)
 
 
 def _path(data: config_lib.Data, split: str) -> epath.Path:
@@ -102,8 +106,8 @@ def _path(data: config_lib.Data, split: str) -> epath.Path:
         raise UserError(f"config.data.data_dir: there is no folder {root}")
     path = root / f"{split}.npz"
     if not path.exists():
-        there = ", ".join(sorted(p.name for p in root.iterdir() if p.name.endswith(".npz"))) or "none"
-        raise UserError(f"config.data: {root} has no {split}.npz; of such files it has {there}; {_WRITE}")
+        names = ", ".join(sorted(p.name for p in root.iterdir() if p.name.endswith(".npz"))) or "no .npz file"
+        raise UserError(f"config.data: {root} has no {split}.npz; it has {names}; {_HOW_TO_WRITE}")
     return path
 
 
@@ -120,24 +124,22 @@ def _read_header(archive: zipfile.ZipFile, name: str) -> Header:
         return Header(shape, dtype)
 
 
-def _problems(headers: dict[str, Header], canvas: int):
+def _problems(headers: dict[str, Header], canvas: int) -> Iterator[str]:
     images, labels, classes = (headers.get(key) for key in ("images", "labels", "num_classes"))
     if images is None:
-        yield f"there is no array images; it has {', '.join(headers) or 'none'}; {_WRITE}"
+        yield f"there is no array images; it has {', '.join(headers) or 'none'}; {_HOW_TO_WRITE}"
         return
     channels = images.shape[3:] if len(images.shape) == 4 else (1,)
     if len(images.shape) not in (3, 4) or channels not in ((1,), (3,)) or 0 in images.shape:
-        yield f"images must be [N, height, width, 3], or of one channel, or without that axis, got {images.shape}"
+        yield f"images must be [N, height, width, 3 or 1] or [N, height, width], got {images.shape}"
     elif images.dtype != np.uint8:
-        yield f"images must be uint8 levels 0..255, got {images.dtype}"
+        yield f"images must be uint8 pixel values 0..255, got {images.dtype}"
     elif max(images.shape[1:3]) > canvas:
         yield (
-            f"images of {images.shape[1]} x {images.shape[2]} pixels do not fit into config.data.canvas = {canvas}; "
-            f"set it to {max(images.shape[1:3])} or more"
+            f"images of {images.shape[1]} x {images.shape[2]} pixels do not fit into config.data.canvas = "
+            f"{canvas}; set it to {max(images.shape[1:3])} or more"
         )
     elif labels and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
-        yield (
-            f"labels must be {images.shape[0]} integers, one an image, got {labels.dtype} of shape {labels.shape}"
-        )
+        yield f"labels must be {images.shape[0]} integers, got {labels.dtype} of shape {labels.shape}"
     elif classes and (classes.shape != () or classes.dtype.kind not in "iu"):
         yield f"num_classes must be one integer, got {classes.dtype} of shape {classes.shape}"

@@ -85,7 +85,7 @@ def open_split(data: config_lib.Data, split: str) -> Split:
     if data.name == "arrays":
         from barlow_jax.data import arrays
 
-        return arrays.Arrays.of(data, split)
+        return arrays.ArraySplit.open(data, split)
     if data.name == "captioned_digits":
         from barlow_jax.data import captioned_digits
 

@@ -151,7 +151,7 @@ OF_A_CONFIG = {
     "arrays that there are not": ((*ARRAYS, "--config.data.eval_split=test"), "has no test.npz"),
     "arrays of floats": (
         (*ARRAYS[:1], "--config.data.data_dir={tmp}/floats", ARRAYS[2], "--config.data.eval_split=train"),
-        "images must be uint8 levels 0..255, got float64",
+        "images must be uint8 pixel values 0..255, got float64",
     ),
     "arrays on the host": (ARRAYS[:2], "set config.data.augment_on=device"),
     "a checkpoint that must be there": (("--resume=must",), "--resume"),

@@ -160,7 +160,7 @@ def test_a_file_of_weights_needs_neither_run_nor_config(program, workdir, photog
 @pytest.mark.parametrize("name", ["arrays", "captioned_digits"])
 def test_images_in_memory_give_the_features_of_the_same_images_in_records(embed, of_test, tmp_path, name):
     digits = sklearn_digits.read()["test"]
-    np.savez(tmp_path / "test.npz", images=digits.levels, labels=digits.labels)
+    np.savez(tmp_path / "test.npz", images=digits.pixels, labels=digits.labels)
     found, _, _ = embed(f"--config.data.name={name}", f"--config.data.data_dir={tmp_path}", *IN_MEMORY)
     expected = of_test
     np.testing.assert_array_equal(
@@ -173,7 +173,7 @@ def test_images_in_memory_give_the_features_of_the_same_images_in_records(embed,
 def test_pixels_are_the_images_themselves(embed):
     found, results, _ = embed("--pixels")
     assert (results["features"], results["step"], results["width"]) == ("pixels", -1, 192)
-    levels = sklearn_digits.read()["test"].levels.reshape(360, 64).repeat(3, axis=1) / 255
+    levels = sklearn_digits.read()["test"].pixels.reshape(360, 64).repeat(3, axis=1) / 255
     np.testing.assert_allclose(
         found["features"][np.lexsort(found["features"].T)], levels[np.lexsort(levels.T)], rtol=1e-6
     )

@@ -64,7 +64,7 @@ def test_an_empty_image_has_words_too():
 def test_the_lean_of_real_digits_is_that_of_their_moments():
     """By scipy's centre of mass, and of the second moments those about it."""
     ends = np.array([-np.inf, *LEANS[1], np.inf])
-    for levels in sklearn_digits.read()["test"].levels[:60]:
+    for levels in sklearn_digits.read()["test"].pixels[:60]:
         row, column = ndimage.center_of_mass(levels)
         rows, columns = np.mgrid[:8, :8]
         both, up = (
@@ -87,7 +87,7 @@ def test_an_image_has_five_phrasings_that_all_say_its_facts():
 
 
 def test_all_the_words_are_used_and_none_for_most():
-    said = [facts(image) for image in sklearn_digits.read()["train"].levels]
+    said = [facts(image) for image in sklearn_digits.read()["train"].pixels]
     for place, (words, _) in enumerate((WEIGHTS, LEANS)):
         shares = [np.mean([each[place] == word for each in said]) for word in words]
         assert min(shares) > 0.04 and max(shares) < 0.4

@@ -1,20 +1,20 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from barlow_jax.data.catalog import NUM_DIGITS
 from barlow_jax.data.digits import Digits
+from barlow_jax.data.sklearn_digits import NUM_IMAGES
 
 
 def _load(tmp_path):
     builder = Digits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format="array_record")
-    sources = {split: builder.as_data_source(split) for split in NUM_DIGITS}
+    sources = {split: builder.as_data_source(split) for split in NUM_IMAGES}
     return {split: [source[i] for i in range(len(source))] for split, source in sources.items()}
 
 
 def test_the_images_are_scikit_learns_and_no_image_is_in_both_splits(tmp_path):
     splits = _load(tmp_path)
-    assert {name: len(examples) for name, examples in splits.items()} == NUM_DIGITS
+    assert {name: len(examples) for name, examples in splits.items()} == NUM_IMAGES
     ours = [(e["label"], e["image"].tobytes()) for examples in splits.values() for e in examples]
     digits = load_digits()
     levels = np.round(digits.images * 255 / 16).astype(np.uint8)

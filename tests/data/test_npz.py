@@ -18,7 +18,7 @@ def test_images_and_labels_come_back(tmp_path, write):
     data = _data(tmp_path)
     write(tmp_path / "train.npz", images=RGB, labels=np.array([0, 2, 1, 0, 0, 2], np.uint8))
     images = npz.load(data, "train")
-    np.testing.assert_array_equal(images.levels, RGB)
+    np.testing.assert_array_equal(images.pixels, RGB)
     assert images.labels.tolist() == [0, 2, 1, 0, 0, 2] and images.labels.dtype == np.int32
     assert images.num_classes == 3
 
@@ -31,7 +31,7 @@ def test_the_number_of_classes_may_be_said(tmp_path):
 @pytest.mark.parametrize("grey", [RGB[..., 0], RGB[..., :1]])
 def test_grey_images_have_three_equal_channels_and_no_labels_are_minus_one(tmp_path, grey):
     images = npz.load(_data(tmp_path, images=grey), "train")
-    np.testing.assert_array_equal(images.levels, np.repeat(RGB[..., :1], 3, axis=-1))
+    np.testing.assert_array_equal(images.pixels, np.repeat(RGB[..., :1], 3, axis=-1))
     assert images.labels.tolist() == [-1] * 6 and images.num_classes is None
 
 
@@ -40,11 +40,9 @@ def test_images_are_counted_in_the_header_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "load", None)
     monkeypatch.setattr(np.lib.format, "read_array", None)
     assert catalog.count_images(data, ("train",)) == ({"train": 6}, [])
-    assert catalog.not_at_hand(Data(**data.__dict__ | {"eval_split": "train"})) is None
+    assert catalog.unavailable_reason(Data(**data.__dict__ | {"eval_split": "train"})) is None
     counts, (problem,) = catalog.count_images(data, ("train", "test"))
-    assert (
-        counts == {"train": 6} and "has no test.npz; of such files it has train.npz; numpy.savez" in problem
-    )
+    assert counts == {"train": 6} and "has no test.npz; it has train.npz; numpy.savez" in problem
 
 
 def test_a_pickle_among_the_arrays_is_refused_and_not_run(tmp_path):
@@ -63,9 +61,9 @@ def test_a_pickle_among_the_arrays_is_refused_and_not_run(tmp_path):
     ("arrays", "words"),
     [
         ({"labels": np.zeros(6, int)}, "there is no array images; it has labels; numpy.savez"),
-        ({"images": RGB / 255}, "images must be uint8 levels 0..255, got float64"),
-        ({"images": RGB[0, 0]}, r"images must be \[N, height, width, 3\]"),
-        ({"images": RGB[..., :2]}, r"without that axis, got \(6, 5, 4, 2\)"),
+        ({"images": RGB / 255}, "images must be uint8 pixel values 0..255, got float64"),
+        ({"images": RGB[0, 0]}, r"images must be \[N, height, width, 3 or 1\]"),
+        ({"images": RGB[..., :2]}, r"or \[N, height, width\], got \(6, 5, 4, 2\)"),
         ({"images": RGB[:0]}, r"got \(0, 5, 4, 3\)"),
         (
             {"images": np.zeros((2, 5, 9), np.uint8)},
@@ -73,18 +71,18 @@ def test_a_pickle_among_the_arrays_is_refused_and_not_run(tmp_path):
         ),
         (
             {"images": RGB, "labels": np.zeros(5, int)},
-            r"labels must be 6 integers, one an image, got int64 of shape \(5,\)",
+            r"labels must be 6 integers, got int64 of shape \(5,\)",
         ),
         ({"images": RGB, "labels": np.zeros(6)}, "got float64"),
         (
             {"images": RGB, "labels": np.full(6, -1)},
-            r"labels must be 0 .. num_classes - 1 = -1, got -1 .. -1; leave",
+            r"labels must be 0 .. num_classes - 1 = -1, got -1 .. -1; omit",
         ),
         ({"images": RGB, "labels": np.full(6, 3), "num_classes": 3}, "num_classes - 1 = 2, got 3 .. 3"),
         ({"images": RGB, "num_classes": np.arange(2)}, "num_classes must be one integer"),
-        ({"images": np.full(2, None)}, r"images must be \[N, height, width, 3\]"),
-        ({"images": np.full((2, 5, 4), None)}, "images must be uint8 levels 0..255, got object"),
-        ({"images": RGB, "labels": np.full(6, None)}, "labels must be 6 integers, one an image, got object"),
+        ({"images": np.full(2, None)}, r"images must be \[N, height, width, 3 or 1\]"),
+        ({"images": np.full((2, 5, 4), None)}, "images must be uint8 pixel values 0..255, got object"),
+        ({"images": RGB, "labels": np.full(6, None)}, "labels must be 6 integers, got object"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_with_it(tmp_path, arrays, words):

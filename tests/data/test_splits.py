@@ -15,9 +15,9 @@ def test_what_needs_tensorflow_says_so_where_it_is_missing(monkeypatch, module, 
         splits.open_split(Data(name=name), "train")
 
 
-def test_a_data_set_of_tfds_is_not_at_hand_without_tfds(monkeypatch):
+def test_a_data_set_of_tfds_is_unavailable_reason_without_tfds(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    assert "install tensorflow and tensorflow-datasets" in catalog.not_at_hand(Data(name="voc/2007"))
+    assert "install tensorflow and tensorflow-datasets" in catalog.unavailable_reason(Data(name="voc/2007"))
 
 
 def test_any_folder_needs_tensorflow_and_says_so_where_it_is_missing(monkeypatch, tmp_path):

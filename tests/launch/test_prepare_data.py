@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data import catalog, npz
-from barlow_jax.data.catalog import NUM_DIGITS
+from barlow_jax.data.sklearn_digits import NUM_IMAGES
 
 ARCHIVES = ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
 
@@ -65,10 +65,10 @@ def test_the_files_are_array_records_and_arrays(cloud):
     )
     assert list((cloud.folder / "tfds").rglob("*.array_record*"))
     data = Data(name="arrays", data_dir=str(cloud.folder / "arrays"))
-    assert catalog.count_images(data, ("train", "test")) == (NUM_DIGITS, [])
+    assert catalog.count_images(data, ("train", "test")) == (NUM_IMAGES, [])
     images, digits = npz.load(data, "test"), load_digits()
-    assert images.num_classes == 10 and images.levels.shape == (360, 8, 8, 3)
+    assert images.num_classes == 10 and images.pixels.shape == (360, 8, 8, 3)
     # TFDS shuffles; every image is there with its label.
     levels = np.round(digits.images * (255 / 16)).astype(np.uint8)
     known = {(image.tobytes(), int(label)) for image, label in zip(levels, digits.target, strict=True)}
-    assert {(i[..., 0].tobytes(), int(c)) for i, c in zip(images.levels, images.labels, strict=True)} <= known
+    assert {(i[..., 0].tobytes(), int(c)) for i, c in zip(images.pixels, images.labels, strict=True)} <= known
