@@ -3,6 +3,8 @@
 import pathlib
 
 import numpy as np
+import score_records
+from score_records import result, score
 
 from barlow_jax.config import overrides
 from barlow_jax.report.schema import Histogram, Map, ModelInspection, Neighbours, Run, Snapshot
@@ -106,20 +108,21 @@ def entry(**more):
 
 
 def evaluate(linear=98.9, knn=98.6):
-    def kind(step, linear, knn):
-        return {
-            "step": step,
-            "linear": {"0.1": {"top1": linear - 5}, "1": {"top1": linear, "top5": 99.9}},
-            "knn": {"0.1": {"k20": knn - 4}, "1": {"k20": knn, "euclidean5": knn}},
-        }
+    def scores(linear, knn):
+        probe = [score("probe", linear - 5, "top1", 0.1), score("probe", linear)]
+        neighbors = [score_records.knn(knn - 4, 0.1), score_records.knn(knn)]
+        euclidean = score_records.knn(knn, k=5, distance="euclidean")
+        return [*probe, score("probe", 99.9, "top5"), *neighbors, euclidean]
 
-    tuned = {"finetune": {"0.01": {"top1": 73.9, "top5": 93.4}}}
-    transfer = {"voc07": {"why_not": "it is not prepared"}}
-    return {
-        "pixels": kind(-1, 95.3, 97.5),
-        "untrained": kind(0, 88.3, 80.6) | tuned,
-        "pretrained": kind(2000, linear, knn) | tuned | {"transfer": transfer},
-    }
+    tuned = [score("finetune", 73.9, "top1", 0.01), score("finetune", 93.4, "top5", 0.01)]
+    evaluations = [
+        result("pixels", -1, *scores(95.3, 97.5)),
+        result("untrained", 0, *scores(88.3, 80.6), *tuned),
+        result(
+            "pretrained", 2000, *scores(linear, knn), *tuned, not_measured={"voc07": "it is not prepared"}
+        ),
+    ]
+    return {"evaluations": evaluations}
 
 
 def plan(**more):

@@ -8,16 +8,17 @@ from typing import Any
 
 import jax
 
-from barlow_jax.commands.probe import probe
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.evals.linear_probe import probe
 from barlow_jax.experiment import run_cache
-from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
+from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation, parse_scores
 
 _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 
@@ -65,14 +66,19 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
 
 
 def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:
-    encode, _ = experiment.encoder(place, PRETRAINED)
-    return probe(experiment, encode, *experiment.tables(encode))
+    return _probe(experiment, place, PRETRAINED)
 
 
 def _untrained(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
-    experiment = Experiment.of(config)
-    encode, _ = experiment.encoder(workdir, UNTRAINED)
-    return probe(experiment, encode, *experiment.tables(encode))
+    return _probe(Experiment.of(config), workdir, UNTRAINED)
+
+
+def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
+    encode, step = experiment.encoder(workdir, feature_source)
+    train, test = experiment.tables(encode)
+    scores = probe(experiment.config, experiment.layout, encode, train, test)
+    results = Evaluation(feature_source, step, tuple(scores)).to_json()
+    return results | decode_failure_counts(train.decode_failures, test.decode_failures)
 
 
 def _changes(base: Config, case: Config) -> dict[str, Any]:
@@ -86,8 +92,8 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
-    fractions = list(rows[0]["linear"])
-    heads = "".join(f"{float(fraction):>8.0%}" for fraction in fractions)
+    fractions = list(_top1(rows[0]))
+    heads = "".join(f"{fraction:>8.0%}" for fraction in fractions)
     yield f"{'linear top-1, %; of the labels':<32}{heads}   paper"
     for row in rows:
         name = f"{row['group']}/{row['name']}" if row["group"] not in ("", "baseline") else row["name"]
@@ -96,5 +102,11 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         if "why_not" in row:
             yield f"{name:<32}{row['why_not']}"
         else:
-            scores = "".join(f"{row['linear'][fraction]['top1']:>8.1f}" for fraction in fractions)
+            top1_by_fraction = _top1(row)
+            scores = "".join(f"{top1_by_fraction[fraction]:>8.1f}" for fraction in fractions)
             yield f"{name:<32}{scores}{paper}"
+
+
+def _top1(row: dict[str, Any]) -> dict[float, float]:
+    """Return the row's linear top-1 in percent by label fraction."""
+    return {s.label_fraction: s.value for s in parse_scores(row["scores"]) if s.metric == "top1"}

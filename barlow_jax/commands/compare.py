@@ -14,18 +14,19 @@ import jax
 import numpy as np
 
 from barlow_jax.checkpoints.restoring import open_checkpoints
-from barlow_jax.commands.knn import knn
-from barlow_jax.commands.probe import probe
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
 from barlow_jax.evals.features import Encode
+from barlow_jax.evals.knn import knn
+from barlow_jax.evals.linear_probe import probe
 from barlow_jax.evals.spectrum import effective_rank
 from barlow_jax.experiment import lowering, run_cache
-from barlow_jax.experiment.experiment import PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.io import files, jsonl
+from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation
 from barlow_jax.report import comparison
 from barlow_jax.types import FeatureTable
 
@@ -97,28 +98,37 @@ def _trained(config: Config, place: pathlib.Path) -> dict[str, Any]:
 def _untrained(config: Config, place: pathlib.Path) -> dict[str, Any]:
     def measure() -> dict[str, Any]:
         experiment = Experiment.of(config)
-        encode, _ = experiment.encoder(place, UNTRAINED)
+        encode, step = experiment.encoder(place, UNTRAINED)
         if jax.process_index() == 0:
             files.write_json(place / "config.json", overrides.to_config_dict(config).to_dict())
-        return _worth(experiment, encode, *experiment.tables(encode))
+        return _worth(experiment, UNTRAINED, step, encode, *experiment.tables(encode))
 
     return run_cache.stored(place, "compare", measure)
 
 
-def _worth(experiment: Experiment, encode: Encode, train: FeatureTable, test: FeatureTable) -> dict[str, Any]:
-    """Of an encoder's features."""
+def _worth(
+    experiment: Experiment,
+    feature_source: str,
+    step: int,
+    encode: Encode,
+    train: FeatureTable,
+    test: FeatureTable,
+) -> dict[str, Any]:
+    """Return the scores and the rank of an encoder's features."""
+    config = experiment.config
+    scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
     return {
-        **probe(experiment, encode, train, test),
-        **knn(experiment.config, train, test),
+        **Evaluation(feature_source, step, tuple(scores)).to_json(),
+        **decode_failure_counts(train.decode_failures, test.decode_failures),
         "representation_rank": effective_rank(test.features),
     }
 
 
 def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:
-    encode, _ = experiment.encoder(place, PRETRAINED)
+    encode, step = experiment.encoder(place, PRETRAINED)
     train, test = experiment.tables(encode)
     return {
-        **_worth(experiment, encode, train, test),
+        **_worth(experiment, PRETRAINED, step, encode, train, test),
         **_embedding(experiment, place, test),
         "step_seconds": _step_seconds(experiment.config, place),
         "step_bytes": _step_bytes(experiment, len(train.labels)),

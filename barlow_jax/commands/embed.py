@@ -17,9 +17,10 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import PIXELS, Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files
 from barlow_jax.networks.encoders import width_of
+from barlow_jax.papers.scores import PIXELS
 from barlow_jax.report import contact_sheet
 from barlow_jax.training.progress import watched
 from barlow_jax.types import FeatureTable
@@ -37,7 +38,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     encode, step = experiment.encoder(encoders.place(workdir, args), args.features)
     table = _table(experiment, encode, source)
     about = {
-        "features": args.features,
+        "feature_source": args.features,
         "step": step,
         "encoder": config.network.encoder,
         **({"images_of": args.images} if args.images else _split_of(config, args)),

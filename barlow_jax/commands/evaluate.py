@@ -1,38 +1,47 @@
-"""Every evaluation that the data at hand allow, beside honest baselines and the papers' numbers."""
+"""Run every evaluation that the available data allow, and compare with baselines and published numbers."""
 
 import argparse
 import pathlib
-import sys
 from typing import Any
 
+from barlow_jax.commands import transfer
 from barlow_jax.commands.finetune import finetune
-from barlow_jax.commands.knn import knn
-from barlow_jax.commands.probe import probe
-from barlow_jax.commands.transfer import transfer, why_not
 from barlow_jax.config.schema import Config
+from barlow_jax.evals.knn import knn
+from barlow_jax.evals.linear_probe import probe
+from barlow_jax.evals.transfer import missing_data
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import PIXELS, PRETRAINED, UNTRAINED, Experiment
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
+from barlow_jax.io import log
 from barlow_jax.papers import format_tables
+from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Results by kind of features: pixels, the encoder before and after training."""
+    """Return the evaluations of pixels and of the encoder before and after training."""
     experiment, place = Experiment.of(config), encoders.place(workdir, args)
-    results: dict[str, Any] = {}
-    for kind in (PIXELS, UNTRAINED, PRETRAINED):
-        state = None if kind == PIXELS else experiment.encoder_state(place, kind)
-        encode, step = (experiment.encode_by(state), state.step) if state else experiment.encoder(place, kind)
-        train, test = experiment.tables(encode)
-        results[kind] = {"step": step, **probe(experiment, encode, train, test), **knn(config, train, test)}
+    evaluations, results = {}, []
+    for source in FEATURE_SOURCES:
+        state = None if source == PIXELS else experiment.encoder_state(place, source)
         if state:
-            # Broken images as the tables count them, which see all.
-            results[kind] = finetune(config, state) | results[kind]
-    results[PRETRAINED]["transfer"] = {
-        name: {"why_not": reason}
-        if (reason := why_not(name, settings))
-        else transfer(experiment, encode, settings)
-        for name, settings in config.transfer.items()
-    }
-    print(format_tables.by_kind(results), file=sys.stderr)
-    print(f"\n{format_tables.beside_the_papers(results[PRETRAINED], config.data.name)}", file=sys.stderr)
-    return results
+            encode, step = experiment.encode_by(state), state.step
+        else:
+            encode, step = experiment.encoder(place, source)
+        train, test = experiment.tables(encode)
+        scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
+        more, not_measured = {}, {}
+        if state:
+            tuned, more = finetune(config, state)
+            scores += tuned
+        # The tables read every image, so their counts replace those of fine-tuning.
+        more |= decode_failure_counts(train.decode_failures, test.decode_failures)
+        if source == PRETRAINED:
+            names = transfer.available(config)
+            transferred, details = transfer.measure(experiment, encode, names)
+            scores, more = scores + transferred, more | details
+            not_measured = {n: missing_data(n, t) for n, t in config.transfer.items() if n not in names}
+        evaluations[source] = Evaluation(source, step, tuple(scores), not_measured)
+        results.append(evaluations[source].to_json() | more)
+    log.info(format_tables.table_by_source(evaluations))
+    log.info(f"\n{format_tables.published_table(evaluations[PRETRAINED], config.data.name)}")
+    return {"evaluations": results}

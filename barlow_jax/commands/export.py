@@ -13,10 +13,11 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import PRETRAINED, Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import FORMATS
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files, jsonl
+from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import provenance, saved_run
 
 NEWEST, BEST = "newest", "best"

@@ -25,48 +25,70 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.errors import UserError
-from barlow_jax.evals import features, scores
+from barlow_jax.evals import features
+from barlow_jax.evals.scores import accuracy_on
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.encoders import EncoderState
 from barlow_jax.experiment.experiment import Experiment, decode_failure_counts, init_of
+from barlow_jax.papers.scores import Evaluation, Score
 from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.training.step import compile_step
-from barlow_jax.types import TrainState
+from barlow_jax.types import FeatureTable, TrainState
 
 # SimCLR's lists of ImageNet images, by share of the labels; every paper since takes them.
 _LISTS = {"imagenet2012": {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}}
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the scores of fine-tuning."""
     experiment = Experiment.of(config)
     encoder = experiment.encoder_state(encoders.place(workdir, args), args.features)
-    return {"features": args.features, "step": encoder.step, **finetune(config, encoder)}
+    scores, counts = finetune(config, encoder)
+    return Evaluation(args.features, encoder.step, tuple(scores)).to_json() | counts
 
 
-def finetune(config: Config, encoder: EncoderState) -> dict[str, Any]:
-    """Top-1 and top-5 in percent after the last epoch, by the fraction of the labels.
+def finetune(config: Config, encoder: EncoderState) -> tuple[list[Score], dict[str, Any]]:
+    """Fine-tune with each configured fraction of the labels; return scores, and decode failures if any.
 
-    Broken images are those that this process met: of a training split, in the fraction with most of them.
+    Decode failures are those that this process met: for the training split, the highest count of any fraction.
     """
-    lists, draws = _LISTS.get(config.data.name, {}), config.finetune.subset_repeats
+    lists, settings = _LISTS.get(config.data.name, {}), config.finetune
     test = splits.open_split(config.data, config.data.eval_split)
-    results, decode_failures = {}, 0
-    for fraction in config.finetune.label_fractions:
+    scores, decode_failures = [], 0
+    for fraction in settings.label_fractions:
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
         train = splits.open_split(data, data.train_split)
         labels = train.read_labels()
         compiled = functools.cache(partial(_compile, config, int(labels.max()) + 1))
+        num_images = []
 
-        def measure(rows: np.ndarray, draw: int, train=train, compiled=compiled) -> dict[str, float]:
-            tuning = compiled(len(rows))  # every draw has as many
-            return _accuracy(tuning, _train(tuning, encoder, train, rows, draw), test)
+        def measure(
+            rows: np.ndarray, seed: int, train=train, compiled=compiled, num_images=num_images
+        ) -> dict[str, float]:
+            tuning = compiled(len(rows))  # every subset has as many
+            table = _test_table(tuning, state := _train(tuning, encoder, train, rows, seed), test)
+            num_images.append(len(table.labels))
+            return _accuracy(state, table)
 
-        shard = 1.0 if fraction in lists else fraction
-        (results[f"{fraction:g}"],) = accuracy_by_fraction(labels, [shard], draws, measure).values()
+        fraction_of_list = 1.0 if fraction in lists else fraction
+        ((_, repeats, values),) = accuracy_by_fraction(
+            labels, [fraction_of_list], settings.subset_repeats, measure
+        )
+        score = partial(
+            Score,
+            "finetune",
+            "finetuned",
+            data_set=config.data.name,
+            split=config.data.eval_split,
+            num_images=num_images[0],
+            label_fraction=fraction,
+            repeats=repeats,
+        )
+        scores += [score(metric, value) for metric, value in values.items()]
         decode_failures = max(decode_failures, len(train.decode_failures))
-    return {"finetune": results} | decode_failure_counts(decode_failures, len(test.decode_failures))
+    return scores, decode_failure_counts(decode_failures, len(test.decode_failures))
 
 
 class Tuning(NamedTuple):
@@ -130,10 +152,13 @@ def _train(
         return fit(tuning.step, state, feed, num_steps=num_steps)
 
 
-def _accuracy(tuning: Tuning, state: TrainState, test: splits.Split) -> dict[str, float]:
-    """Top-1 and top-5 in 0..1, in evaluation mode."""
+def _test_table(tuning: Tuning, state: TrainState, test: splits.Split) -> FeatureTable:
     params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
     experiment, encode = tuning.experiment, partial(tuning.encode, params, stats)
-    table = features.extract(encode, experiment.eval_batches(test), experiment.layout)
+    return features.extract(encode, experiment.eval_batches(test), experiment.layout)
+
+
+def _accuracy(state: TrainState, table: FeatureTable) -> dict[str, float]:
+    """Return top1 and top5 in 0..1, in evaluation mode."""
     head = jax.device_get(state.params["classifier"]["layer"])
-    return scores.accuracy_on(table)({"weight": head["kernel"], "bias": head["bias"]})
+    return accuracy_on(table)({"weight": head["kernel"], "bias": head["bias"]})

@@ -16,11 +16,50 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from barlow_jax.config.schema import Config
 from barlow_jax.evals.scores import check_one_label_each
+from barlow_jax.evals.subsets import accuracy_by_fraction
+from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
 
 _CHUNK = 1024  # queries at once: a [chunk, N] matrix of similarities
 _REACH = 4  # candidates a neighbour, whose Euclidean distances are taken once more
+
+
+def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
+    """Measure the k-NN classifiers of `config.knn` for each of its fractions of the labels.
+
+    Uniform Euclidean votes, as in W-MSE's table, are measured with all labels only: with fewer labels than k
+    per class, they would mostly count ties.
+    """
+    settings = config.knn
+
+    def measure(rows: np.ndarray, seed: int) -> dict[tuple[str, int], float]:
+        del seed  # only the subset depends on it
+        subset = FeatureTable(train.features[rows], train.labels[rows])
+        weighted = knn_accuracy(subset, test, ks=settings.k, temperature=settings.temperature)
+        uniform = {}
+        if settings.euclidean_k and len(rows) == len(train.labels):
+            uniform = euclidean_accuracy(subset, test, ks=settings.euclidean_k)
+        return {("cosine", k): value for k, value in weighted.items()} | {
+            ("euclidean", k): value for k, value in uniform.items()
+        }
+
+    score = functools.partial(
+        Score,
+        "knn",
+        "knn",
+        "top1",
+        data_set=config.data.name,
+        split=config.data.eval_split,
+        num_images=len(test.labels),
+    )
+    results = accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure)
+    return [
+        score(value, label_fraction=fraction, repeats=repeats, k=k, distance=distance)
+        for fraction, repeats, values in results
+        for (distance, k), value in values.items()
+    ]
 
 
 def knn_accuracy(

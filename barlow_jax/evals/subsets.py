@@ -1,22 +1,36 @@
-"""Fixed, class-balanced subsets of the training labels."""
+"""Fixed, class-balanced subsets of the training labels, and the mean accuracy over them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from barlow_jax.evals.scores import check_one_label_each
 
-# What a measurement says beside its accuracies: means of these stay as they are.
-_WORK = ("iterations", "gradient")
+# A solver's own figures: their means stay as they are, everything else is an accuracy.
+_SOLVER = ("iterations", "gradient")
+
+
+class FractionResult(NamedTuple):
+    """What a classifier reached with a fraction of the labels."""
+
+    label_fraction: float
+    repeats: int  # subsets that the values are means over
+    values: dict[
+        Hashable, float
+    ]  # accuracies in percent by key; "iterations" and "gradient" of a solver as they are
 
 
 def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Sorted indices of the same share of every class, at least one each; all of them at fraction 1.
+    """Return the sorted indices of a subset with the same fraction of every class, at least one image each.
 
     Args:
-      labels: `[N]` class of each training example; UserError where examples have several.
-      fraction: in 0..1.
+      labels: `[N]` class of each training example.
+      fraction: in 0..1; 1 returns all indices.
       seed: the same seed gives the same subset.
+
+    Raises:
+      UserError: the labels are multi-label.
     """
     check_one_label_each(labels)
     if fraction >= 1:
@@ -33,23 +47,22 @@ def accuracy_by_fraction(
     labels: np.ndarray,
     fractions: Sequence[float],
     subset_repeats: int,
-    measure: Callable[[np.ndarray, int], Mapping[str, float]],
-) -> dict[str, dict[str, float]]:
-    """What `measure(rows, draw)` gives, in percent, by fraction; below 1 the mean over fixed subsets.
+    measure: Callable[[np.ndarray, int], Mapping[Hashable, float]],
+) -> list[FractionResult]:
+    """Measure a classifier on each fraction of the labels; below 1, take the mean over fixed subsets.
 
     Args:
       labels: `[N]` class of each training example.
       fractions: of the labels, each in 0..1.
-      subset_repeats: how many subsets a fraction below 1 is the mean of.
-      measure: accuracies in 0..1 with the given rows of the training examples; and, as they are, the
-        "iterations" and "gradient" of a solver.
+      subset_repeats: subsets per fraction below 1.
+      measure: `(indices, seed) -> values` trains on these training examples. Values are accuracies in
+        0..1, and optionally "iterations" and "gradient" of a solver.
     """
-    results = {}
+    results = []
     for fraction in fractions:
-        draws = range(subset_repeats if fraction < 1 else 1)
-        scores = [measure(label_subset(labels, fraction, seed=draw), draw) for draw in draws]
-        means = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
-        results[f"{fraction:g}"] = {
-            name: mean if name in _WORK else round(100 * mean, 2) for name, mean in means.items()
-        }
+        repeats = subset_repeats if fraction < 1 else 1
+        measured = [measure(label_subset(labels, fraction, seed), seed) for seed in range(repeats)]
+        means = {key: float(np.mean([values[key] for values in measured])) for key in measured[0]}
+        values = {key: mean if key in _SOLVER else round(100 * mean, 2) for key, mean in means.items()}
+        results.append(FractionResult(fraction, repeats, values))
     return results

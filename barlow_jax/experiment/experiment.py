@@ -23,11 +23,9 @@ from barlow_jax.evals import features
 from barlow_jax.experiment import encoders
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
+from barlow_jax.papers.scores import PIXELS, UNTRAINED
 from barlow_jax.training.step import init_state
 from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
-
-# Whose features: those of the newest checkpoint, of the encoder before training, or the image itself.
-PRETRAINED, UNTRAINED, PIXELS = "pretrained", "untrained", "pixels"
 
 
 @dataclasses.dataclass(frozen=True)

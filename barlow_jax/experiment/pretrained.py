@@ -24,8 +24,9 @@ from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import PRETRAINED, Experiment
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.networks.encoders import width_of
+from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import saved_run
 
 

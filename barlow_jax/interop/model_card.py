@@ -13,6 +13,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.papers import tables
+from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, read_evaluations
 from barlow_jax.version import __version__
 
 # The Hub's names of data sets that TFDS calls otherwise.
@@ -155,22 +156,24 @@ def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
 
 def _results(trained: Trained) -> str:
     """A row a classifier and share of labels, a column a kind of features; of this very step alone."""
-    measured = tables.of_run(trained.results, step=trained.step)
-    if "pretrained" not in measured:
-        steps = {one["step"] for kind, one in tables.of_run(trained.results).items() if kind == "pretrained"}
+    evaluations = read_evaluations(trained.results, step=trained.step)
+    if PRETRAINED not in evaluations:
+        steps = {e.step for source, e in read_evaluations(trained.results).items() if source == PRETRAINED}
         other = f" (of step {', '.join(map(str, steps))} there are results)" if steps else ""
         return f"Not measured for these weights{other}."
-    kinds = [kind for kind in tables.KINDS if kind in measured or kind != "pixels"]
-    shown = tables.by_kind({kind: measured.get(kind, {}) for kind in kinds})
+    sources = [source for source in FEATURE_SOURCES if source in evaluations or source != PIXELS]
+    columns = {source: evaluations.get(source, Evaluation(source, -1, ())) for source in sources}
     rows = [
-        f"| {name} | {' | '.join(map(_score, values))} |" for name, values in shown if values[-1] is not None
+        f"| {name} | {' | '.join(map(_score, values))} |"
+        for name, _, values in tables.rows_by_source(columns)
+        if values[-1] is not None
     ]
     data = trained.config.data
     head = (
         f"Top-1 accuracy in percent on the split `{data.eval_split}` of `{data.name}`; `untrained` is the same network "
         "before training."
     )
-    return "\n".join([head, "", f"| | {' | '.join(kinds)} |", "|---" * (1 + len(kinds)) + "|", *rows])
+    return "\n".join([head, "", f"| | {' | '.join(sources)} |", "|---" * (1 + len(sources)) + "|", *rows])
 
 
 def _code(trained: Trained) -> str:

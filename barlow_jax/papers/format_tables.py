@@ -1,36 +1,54 @@
-"""The tables that `evaluate` prints: ours by kind of features, and ours beside the papers'."""
+"""The tables that `evaluate` prints: scores by feature source, and scores next to published numbers."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from barlow_jax.papers import tables
+from barlow_jax.papers.scores import Evaluation
+
+_DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
 
 
-def by_kind(results: Mapping[str, Any]) -> str:
-    """Top-1 in percent: a row a classifier and label fraction, a column a kind of features."""
-    lines = [f"{'top-1, %':<34}" + "".join(f"{kind:>12}" for kind in results)]
-    for name, scores in tables.by_kind(results):
-        lines.append(f"{name:<34}" + "".join(_cell(score, 12) for score in scores))
+def table_by_source(evaluations: Mapping[str, Evaluation]) -> str:
+    """Return a table of top-1 in percent: a row per classifier and label fraction, a column per source."""
+    lines = [f"{'top-1, %':<34}" + "".join(f"{source:>12}" for source in evaluations)]
+    for name, _, values in tables.rows_by_source(evaluations):
+        lines.append(f"{name:<34}" + "".join(_cell(value, 12) for value in values))
     return "\n".join(lines)
 
 
-def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> str:
-    """What the papers report, a column a method, and ours last; below, why a row was not measured.
+def published_table(evaluation: Evaluation | None, data_set: str) -> str:
+    """Return a table of published numbers, a column per method, with this run's in the last column.
+
+    Lines below the table name the rows that this run did not measure, and why.
 
     Args:
-      ours: results of the pretrained encoder.
-      data_name: of the data set; CIFAR and its like have tables of their own.
+      evaluation: scores of the pretrained encoder; None if there are none.
+      data_set: name of the data set; CIFAR and STL-10 have tables of their own.
     """
-    setting, methods, rows = tables.beside_the_papers(ours, data_name)
+    setting, methods, rows = tables.published_table(evaluation, data_set)
     widths = {method: len(method) + 2 for method in methods}
-    lines = [f"published on {setting}; this run on {data_name}"]
+    lines = [f"published on {setting}; this run on {data_set}"]
     lines.append(f"{'%':<36}" + "".join(f"{m:>{w}}" for m, w in widths.items()) + f"{'this run':>10}")
     for row in rows:
-        cells = "".join(_cell(row.theirs.get(method), width) for method, width in widths.items())
-        lines.append(f"{row.name:<36}{cells}{_cell(row.ours, 10)}")
-    notes = [f"  {row.name}: {row.why_not}" for row in rows if row.why_not]
-    return "\n".join([*lines, *(["not measured:", *notes] if notes else [])])
+        cells = "".join(_cell(row.published.get(method), width) for method, width in widths.items())
+        lines.append(f"{row.name:<36}{cells}{_cell(row.measured, 10)}")
+    reasons = [f"  {row.name}: {row.reason}" for row in rows if row.reason]
+    return "\n".join([*lines, *(["not measured:", *reasons] if reasons else [])])
 
 
-def _cell(score: float | None, width: int) -> str:
-    return f"{'-':>{width}}" if score is None else f"{score:>{width}.1f}"
+def retrieval_table(evaluations: Sequence[Evaluation], data_set: str) -> str:
+    """Return a table of R@K in percent: a row per feature source, and on COCO those of the papers."""
+    rows = tables.retrieval_rows(evaluations, data_set)
+    ks = list(next(iter(rows.values()))["image_to_text"])
+    width = 7
+    titles = "".join(f"{title:<{width * len(ks) + 2}}" for title in _DIRECTIONS.values())
+    heads = "  ".join("".join(f"{f'R@{k}':>{width}}" for k in ks) for _ in _DIRECTIONS)
+    lines = [" " * 28 + titles, f"{'%':<24}{heads}"]
+    for name, row in rows.items():
+        cells = "  ".join("".join(_cell(row[way].get(k), width) for k in ks) for way in _DIRECTIONS)
+        lines.append(f"{name:<24}{cells}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:>{width}.1f}"

@@ -71,15 +71,15 @@ ABLATION_BASELINE = Top(71.4, 90.2)
 # from an image to a text, which has five right answers.
 RETRIEVAL = {
     "VSE++": {
-        "image_to_text": {"r1": 41.3, "r5": 71.1, "r10": 81.2},
-        "text_to_image": {"r1": 30.3, "r5": 59.4, "r10": 72.4},
+        "image_to_text": {1: 41.3, 5: 71.1, 10: 81.2},
+        "text_to_image": {1: 30.3, 5: 59.4, 10: 72.4},
     },
     "Barlow Twins": {
-        "image_to_text": {"r1": 42.9, "r5": 74.0, "r10": 83.5},
-        "text_to_image": {"r1": 31.4, "r5": 60.4, "r10": 75.1},
+        "image_to_text": {1: 42.9, 5: 74.0, 10: 83.5},
+        "text_to_image": {1: 31.4, 5: 60.4, 10: 75.1},
     },
     "VICReg": {
-        "image_to_text": {"r1": 45.2, "r5": 76.1, "r10": 84.2},
-        "text_to_image": {"r1": 33.6, "r5": 62.7, "r10": 77.9},
+        "image_to_text": {1: 45.2, 5: 76.1, 10: 84.2},
+        "text_to_image": {1: 33.6, 5: 62.7, 10: 77.9},
     },
 }

@@ -1,142 +1,155 @@
-"""Results of the evaluations as rows: ours by kind of features, and ours beside the papers'. In percent."""
+"""Result tables: scores by feature source, and scores next to the numbers that papers report. In percent."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from barlow_jax.papers import published
+from barlow_jax.papers.scores import PRETRAINED, Evaluation, Score
 
-# Columns of the papers' tables; the others would not fit a terminal.
+# Methods of the papers' tables that are shown; more would not fit a terminal.
 _METHODS = ("Supervised", "SimCLR", "BYOL", "SwAV", "Barlow Twins")
 _SMALL_METHODS = ("SimCLR", "BYOL", "W-MSE", "VICReg", "Barlow Twins")
 _TRANSFER = {"places205": "Places205, top-1", "voc07": "VOC07, mAP", "inat18": "iNaturalist 2018, top-1"}
-_DETECTION = "Detectron2 does that, by configs/detectron2; it is no part of this program"
-_GROUPS = {"linear": "linear", "knn": "k-NN", "finetune": "fine-tuned"}
-_PROGRAMS = {"linear": "probe", "knn": "knn", "finetune": "finetune"}
-KINDS = ("pixels", "untrained", "pretrained")  # of features
+_DETECTION = "Detectron2 measures it; see configs/detectron2"
+_TITLES = {"probe": "linear", "knn": "k-NN", "finetune": "fine-tuned"}
+_NO_EVALUATION = Evaluation(PRETRAINED, -1, ())
 
 
-class Row(NamedTuple):
-    """One measurement, the papers' and ours."""
+class SourceRow(NamedTuple):
+    """Top-1 of one classifier on one fraction of the labels, for several feature sources."""
+
+    name: str  # "k-NN 20, 10% of labels"
+    score: Score  # a score of this row: its classifier, label fraction and k
+    values: Sequence[float | None]  # percent by feature source; None if not measured
+
+
+class PublishedRow(NamedTuple):
+    """One measurement: what the papers report, and this run's."""
 
     name: str
-    theirs: Mapping[str, float | None]  # by method
-    ours: float | None
-    why_not: str | None  # why there is none of ours
+    published: Mapping[str, float | None]  # percent by method
+    measured: float | None  # percent
+    reason: str | None  # why `measured` is None
 
 
-class Published(NamedTuple):
-    """The papers' table that a data set belongs to."""
+class PublishedTable(NamedTuple):
+    """The papers' table for a data set, with this run's scores."""
 
-    setting: str  # what the papers measured on
-    methods: Sequence[str]  # its columns
-    rows: Sequence[Row]
+    setting: str  # data set and encoder of the papers
+    methods: Sequence[str]  # columns
+    rows: Sequence[PublishedRow]
 
 
-def of_run(results: Mapping[str, Mapping[str, Any]], *, step: int | None = None) -> dict[str, dict[str, Any]]:
-    """What the evaluations of a run measured, by kind of features, as `evaluate` gives it, whichever program did it.
-
-    Of two results that say the same the one of the later step counts, and `evaluate`'s of the same step.
+def rows_by_source(evaluations: Mapping[str, Evaluation]) -> Iterator[SourceRow]:
+    """Yield the top-1 of each classifier and label fraction, lowest fraction first.
 
     Args:
-      results: of a run, by the name of their file.
-      step: of the trained encoder, whose others do not count; None: any.
+      evaluations: the columns, by name.
     """
-    found: dict[str, dict[str, Any]] = {}
-    single = [(one.get("features", "pretrained"), one) for name, one in results.items() if name != "evaluate"]
-    for kind, one in sorted(
-        [*single, *results.get("evaluate", {}).items()], key=lambda it: it[1].get("step", -1)
-    ):
-        groups = {name: one[name] for name in (*_GROUPS, "transfer") if name in one}
-        if kind in KINDS and groups and (step is None or kind != "pretrained" or one.get("step") == step):
-            found.setdefault(kind, {}).update({"step": one.get("step", -1), **groups})
-    return {kind: found[kind] for kind in KINDS if kind in found}
+    for command, title in _TITLES.items():
+        columns = [
+            {s.setting: s for s in evaluation.scores if s.evaluation == command and s.metric == "top1"}
+            for evaluation in evaluations.values()
+        ]
+        first = {setting: score for column in reversed(columns) for setting, score in column.items()}
+        order = dict.fromkeys(setting for column in columns for setting in column)
+        for setting in sorted(order, key=lambda setting: first[setting].label_fraction):
+            score = first[setting]
+            name = f"{title}{_neighbors(score)}, {score.label_fraction:.0%} of labels"
+            values = [column[setting].value if setting in column else None for column in columns]
+            yield SourceRow(name, score, values)
 
 
-def by_kind(results: Mapping[str, Any]) -> Iterator[tuple[str, list[float | None]]]:
-    """Top-1 of each classifier and label fraction, the fewest labels first; None where one has none.
+def published_table(evaluation: Evaluation | None, data_set: str) -> PublishedTable:
+    """Return the papers' numbers, this run's, and why a number of this run is missing.
 
     Args:
-      results: of each kind of features (`evaluate`'s): "linear", "knn", "finetune", each by label fraction.
+      evaluation: scores of the pretrained encoder; None if there are none.
+      data_set: name of the data set; CIFAR and STL-10 have tables of their own.
     """
-    for group, title in _GROUPS.items():
-        of_group = [kind.get(group, {}) for kind in results.values()]
-        for fraction in sorted({fraction for scores in of_group for fraction in scores}, key=float):
-            scores = [kind.get(fraction, {}) for kind in of_group]
-            for key in dict.fromkeys(key for one in scores for key in one if key == "top1" or group == "knn"):
-                name = f"{title}{_neighbours(key)}, {float(fraction):.0%} of labels"
-                yield name, [one.get(key) for one in scores]
+    evaluation = evaluation or _NO_EVALUATION
+    if data_set in published.SMALL_LINEAR:
+        rows = tuple(_small_rows(evaluation, data_set))
+        return PublishedTable(f"{data_set}, ResNet-18", _SMALL_METHODS, rows)
+    return PublishedTable("ImageNet, ResNet-50", _METHODS, tuple(_imagenet_rows(evaluation)))
 
 
-def beside_the_papers(ours: Mapping[str, Any], data_name: str) -> Published:
-    """What the papers report, ours, and why a row was not measured.
-
-    Args:
-      ours: results of the pretrained encoder.
-      data_name: of the data set; CIFAR and its like have tables of their own.
-    """
-    if data_name in published.SMALL_LINEAR:
-        rows = tuple(_small_rows(ours, data_name))
-        return Published(f"{data_name}, ResNet-18", _SMALL_METHODS, rows)
-    return Published("ImageNet, ResNet-50", _METHODS, tuple(_rows(ours)))
-
-
-def retrieval(results: Mapping[str, Any], data_name: str) -> dict[str, Mapping[str, Mapping[str, float]]]:
-    """R@K by direction, a row a kind of embeddings (`retrieve`'s results); on COCO also the papers'."""
-    rows = {kind: results[kind] for kind in ("chance", "untrained", "pretrained")}
-    if data_name.partition("/")[0] == "coco_captions":
-        rows |= {f"{name} (published)": row for name, row in published.RETRIEVAL.items()}
+def retrieval_rows(
+    evaluations: Sequence[Evaluation], data_set: str
+) -> dict[str, Mapping[str, Mapping[int, float]]]:
+    """Return R@K in percent by direction and K, one row per feature source; on COCO also the papers' rows."""
+    rows: dict[str, Mapping[str, Mapping[int, float]]] = {}
+    for evaluation in evaluations:
+        row: dict[str, dict[int, float]] = {}
+        for score in evaluation.scores:
+            row.setdefault(score.direction, {})[score.k] = score.value
+        rows[evaluation.feature_source] = row
+    if data_set.partition("/")[0] == "coco_captions":
+        rows |= {f"{method} (published)": row for method, row in published.RETRIEVAL.items()}
     return rows
 
 
-def _rows(ours: Mapping[str, Any]) -> Iterator[Row]:
-    linear, why = _of_labels(ours, "linear")
-    for key in ("top1", "top5"):
-        theirs = {method: getattr(top, key) for method, top in published.LINEAR.items()}
-        yield Row(f"linear, {_shown(key)}", theirs, linear.get(key), why)
+def _imagenet_rows(evaluation: Evaluation) -> Iterator[PublishedRow]:
+    for metric in ("top1", "top5"):
+        reported = {method: getattr(top, metric) for method, top in published.LINEAR.items()}
+        yield _row(f"linear, {_title(metric)}", reported, evaluation, "probe", metric)
     for fraction in (0.01, 0.1):
-        tuned, why = _of_labels(ours, "finetune", fraction)
-        for key in ("top1", "top5"):
-            theirs = {
-                method: getattr(row[fraction], key) for method, row in published.SEMI_SUPERVISED.items()
-            }
-            yield Row(f"fine-tuned, {fraction:.0%} of labels, {_shown(key)}", theirs, tuned.get(key), why)
-    transfers = ours.get("transfer", {})
-    for name in sorted(transfers, key=[*_TRANSFER, *transfers].index):
-        scores = transfers[name]
-        theirs = {method: row.get(name) for method, row in published.TRANSFER.items()}
-        score = scores.get("map", scores.get("top1"))
-        yield Row(f"transfer, {_TRANSFER.get(name, name)}", theirs, score, scores.get("why_not"))
-    neighbours, why = _of_labels(ours, "knn")
-    for key, score in neighbours.items():
-        yield Row(f"k-NN{_neighbours(key)}, top-1", {}, score, why)
-    yield Row("detection and segmentation", {}, None, _DETECTION)
+        for metric in ("top1", "top5"):
+            name = f"fine-tuned, {fraction:.0%} of labels, {_title(metric)}"
+            reported = {m: getattr(row[fraction], metric) for m, row in published.SEMI_SUPERVISED.items()}
+            yield _row(name, reported, evaluation, "finetune", metric, fraction)
+    measured = {
+        score.data_set: score.value
+        for score in evaluation.scores
+        if score.evaluation == "transfer" and score.metric in ("top1", "map")
+    }
+    data_sets = {**measured, **evaluation.not_measured}
+    for data_set in sorted(data_sets, key=[*_TRANSFER, *data_sets].index):
+        reported = {method: row.get(data_set) for method, row in published.TRANSFER.items()}
+        value = measured.get(data_set)
+        reason = None if data_set in measured else evaluation.not_measured[data_set]
+        yield PublishedRow(f"transfer, {_TRANSFER.get(data_set, data_set)}", reported, value, reason)
+    yield from _knn_rows(evaluation, {})
+    yield PublishedRow("detection and segmentation", {}, None, _DETECTION)
 
 
-def _small_rows(ours: Mapping[str, Any], data_name: str) -> Iterator[Row]:
-    linear, why = _of_labels(ours, "linear")
-    yield Row("linear, top-1", published.SMALL_LINEAR[data_name], linear.get("top1"), why)
-    neighbours, why = _of_labels(ours, "knn")
-    tables = {"euclidean5": published.SMALL_EUCLIDEAN5, "k200": published.SMALL_KNN200}
-    for key, score in neighbours.items():
-        yield Row(f"k-NN{_neighbours(key)}, top-1", tables.get(key, {}).get(data_name, {}), score, why)
+def _small_rows(evaluation: Evaluation, data_set: str) -> Iterator[PublishedRow]:
+    yield _row("linear, top-1", published.SMALL_LINEAR[data_set], evaluation, "probe", "top1")
+    tables = {("euclidean", 5): published.SMALL_EUCLIDEAN5, ("cosine", 200): published.SMALL_KNN200}
+    yield from _knn_rows(evaluation, {key: table.get(data_set, {}) for key, table in tables.items()})
 
 
-def _of_labels(
-    ours: Mapping[str, Any], group: str, fraction: float = 1.0
-) -> tuple[Mapping[str, float], str | None]:
-    """Scores by key; or why there are none."""
-    if group not in ours:
-        return {}, f"needs {_PROGRAMS[group]}, or evaluate"
-    scores = ours[group].get(f"{fraction:g}")
-    return scores or {}, None if scores else f"config.{_PROGRAMS[group]}.label_fractions has no {fraction:g}"
+def _row(
+    name: str,
+    reported: Mapping[str, float | None],
+    evaluation: Evaluation,
+    command: str,
+    metric: str,
+    fraction: float = 1.0,
+) -> PublishedRow:
+    scores = [score for score in evaluation.scores if score.evaluation == command]
+    if not scores:
+        return PublishedRow(name, reported, None, f"run {command} or evaluate")
+    for score in scores:
+        if (score.metric, score.label_fraction) == (metric, fraction):
+            return PublishedRow(name, reported, score.value, None)
+    return PublishedRow(name, reported, None, f"config.{command}.label_fractions has no {fraction:g}")
 
 
-def _neighbours(key: str) -> str:
-    """k20 is " 20", euclidean5 is " 5 Euclidean"; a score of another kind is nothing."""
-    if key.startswith("euclidean"):
-        return f" {key.removeprefix('euclidean')} Euclidean"
-    return f" {key[1:]}" if key[0] == "k" else ""
+def _knn_rows(
+    evaluation: Evaluation, reported: Mapping[tuple[str, int], Mapping[str, float]]
+) -> Iterator[PublishedRow]:
+    for score in evaluation.scores:
+        if score.evaluation == "knn" and score.label_fraction == 1:
+            name = f"k-NN{_neighbors(score)}, top-1"
+            yield PublishedRow(name, reported.get((score.distance, score.k), {}), score.value, None)
 
 
-def _shown(key: str) -> str:
-    return key.replace("top", "top-")
+def _neighbors(score: Score) -> str:
+    if score.k is None:
+        return ""
+    return f" {score.k} Euclidean" if score.distance == "euclidean" else f" {score.k}"
+
+
+def _title(metric: str) -> str:
+    return metric.replace("top", "top-")

@@ -1,10 +1,13 @@
 """How a comparison is shown: a table, and a plot."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 import pathlib
 from typing import Any
 
 import numpy as np
+
+from barlow_jax.papers.scores import parse_scores
 
 # Of one run's results; missing where it has none of it.
 _Column = Callable[[Mapping[str, Any]], float | None]
@@ -22,15 +25,13 @@ def table(rows: Rows) -> str:
 
 
 def _columns(rows: Rows) -> dict[str, _Column]:
-    first = next(iter(rows.values()))[0]
-    neighbours = next(iter(next(iter(first["knn"].values()))))
+    scores = parse_scores(next(iter(rows.values()))[0]["scores"])
+    k = next(score.k for score in scores if score.evaluation == "knn")
     columns: dict[str, _Column] = {}
-    for fraction in first["linear"]:
-        columns[f"linear {float(fraction):.0%}"] = lambda run, f=fraction: run["linear"][f]["top1"]
-    for fraction in first["knn"]:
-        columns[f"{neighbours[1:]}-NN {float(fraction):.0%}"] = lambda run, f=fraction: run["knn"][f][
-            neighbours
-        ]
+    for score in scores:
+        title = "linear" if score.evaluation == "probe" else f"{score.k}-NN"
+        if score.metric == "top1" and score.k in (None, k) and score.distance != "euclidean":
+            columns[f"{title} {score.label_fraction:.0%}"] = partial(_value, score.setting)
     return columns | {
         "rank": lambda run: run.get("representation_rank"),
         "rank of z": lambda run: run.get("embedding_rank"),
@@ -38,6 +39,10 @@ def _columns(rows: Rows) -> dict[str, _Column]:
         "s / step": lambda run: run.get("step_seconds"),
         "MB": lambda run: run["step_bytes"] / 1e6 if "step_bytes" in run else None,
     }
+
+
+def _value(setting: tuple, run: Mapping[str, Any]) -> float:
+    return next(score.value for score in parse_scores(run["scores"]) if score.setting == setting)
 
 
 def _cell(values: Sequence[float | None]) -> str:
@@ -56,16 +61,17 @@ def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    fractions = list(next(iter(rows.values()))[0]["linear"])
-    figure = Figure(figsize=(4 * len(fractions), 0.4 * len(rows) + 1.5), layout="constrained")
+    first = parse_scores(next(iter(rows.values()))[0]["scores"])
+    panels = [score for score in first if (score.evaluation, score.metric) == ("probe", "top1")]
+    figure = Figure(figsize=(4 * len(panels), 0.4 * len(rows) + 1.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(fractions), sharey=True, squeeze=False)[0]
-    for panel, fraction in zip(axes, fractions, strict=True):
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, score in zip(axes, panels, strict=True):
         for line, runs in enumerate(rows.values()):
-            points = [run["linear"][fraction]["top1"] for run in runs]
+            points = [_value(score.setting, run) for run in runs]
             panel.plot(points, [line] * len(points), "o", color="tab:blue", alpha=0.6)
             panel.plot([np.mean(points)], [line], "|", color="black", markersize=16)
-        panel.set_xlabel(f"linear top-1, %; {float(fraction):.0%} of the labels")
+        panel.set_xlabel(f"linear top-1, %; {score.label_fraction:.0%} of the labels")
         panel.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first on top

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 
 from barlow_jax.papers import tables
+from barlow_jax.papers.scores import Evaluation, parse_evaluations, read_evaluations
 from barlow_jax.report import charts, formatting
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
 from barlow_jax.report.schema import Run
@@ -25,27 +26,27 @@ def section(runs: Sequence[Run]) -> Section:
     for run in runs:
         if "retrieve" in run.results:
             body += _retrieval(run.results["retrieve"], run)
-    missing = [run for run in runs if not tables.of_run(run.results) and "retrieve" not in run.results]
+    missing = [run for run in runs if not read_evaluations(run.results) and "retrieve" not in run.results]
     for run in missing:
         command = element("code", formatting.command("evaluate", run.workdir))
         body.append(paragraph(f"{run.name} was not evaluated yet. This does it: ", command))
     return Section("evaluations", "What it is worth: evaluations", joined(body))
 
 
-def _columns(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+def _columns(runs: Sequence[Run]) -> dict[str, Evaluation]:
     """Results by kind of features; of several runs by run, and kind where that is not the pretrained encoder."""
     if len(runs) == 1:
-        return tables.of_run(runs[0].results)
+        return read_evaluations(runs[0].results)
     return {
-        run.name if kind == "pretrained" else f"{run.name}, {kind}": it
+        run.name if source == "pretrained" else f"{run.name}, {source}": evaluation
         for run in runs
-        for kind, it in tables.of_run(run.results).items()
+        for source, evaluation in read_evaluations(run.results).items()
     }
 
 
-def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
-    rows = list(tables.by_kind(columns))
-    steps = [f"{name}: step {it['step']:,}" for name, it in columns.items() if it.get("step", -1) > 0]
+def _by_kind(columns: Mapping[str, Evaluation], num_runs: int) -> list[Html]:
+    rows = list(tables.rows_by_source(columns))
+    steps = [f"{name}: step {e.step:,}" for name, e in columns.items() if e.step > 0]
     told = (
         "Accuracy of simple classifiers on frozen features (fine-tuned: of the whole encoder), by the share of the "
         "training labels that they learn from. The pretrained bar should be clearly the longest, and by the most where "
@@ -53,7 +54,7 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
     )
     bars = [
         {"classifier": name.removesuffix(" of labels"), "features": column, "top1": value}
-        for name, values in rows
+        for name, _, values in rows
         for column, value in zip(columns, values, strict=True)
         if value is not None
     ]
@@ -77,7 +78,7 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
     picture = charts.figure(
         chart, "Top-1 by classifier and features, as in the table below", height=round(height)
     )
-    shown = [[name, *map(_percent, values)] for name, values in rows]
+    shown = [[name, *map(_percent, values)] for name, _, values in rows]
     return [
         paragraph(told, f"({'; '.join(steps)})" if steps else None),
         picture,
@@ -87,23 +88,23 @@ def _by_kind(columns: Mapping[str, Any], num_runs: int) -> list[Html]:
 
 def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     """Of runs on one data set."""
-    ours = {run.name: tables.of_run(run.results).get("pretrained", {}) for run in runs}
-    compared = {name: tables.beside_the_papers(it, data) for name, it in ours.items() if it}
-    if not compared:
+    evaluations = {run.name: read_evaluations(run.results).get("pretrained") for run in runs}
+    by_run = {name: tables.published_table(e, data) for name, e in evaluations.items() if e}
+    if not by_run:
         return []
-    setting, methods, _ = next(iter(compared.values()))
-    by_name = {name: {row.name: row for row in one.rows} for name, one in compared.items()}
+    setting, methods, _ = next(iter(by_run.values()))
+    by_name = {name: {row.name: row for row in table_.rows} for name, table_ in by_run.items()}
     shown = []
     for name in dict.fromkeys(name for rows in by_name.values() for name in rows):
         found = [rows.get(name) for rows in by_name.values()]
-        theirs = next(row.theirs for row in found if row)
-        values = [row.ours if row else None for row in found]
+        theirs = next(row.published for row in found if row)
+        values = [row.measured if row else None for row in found]
         shown.append([name, *(_percent(theirs.get(method)) for method in methods), *map(_percent, values)])
     encoders = ", ".join(
         dict.fromkeys(str(run.config.get("network.encoder", "another encoder")) for run in runs)
     )
     told = f"Published on {setting}; here {data} with {encoders}. In percent; - is not reported, or not measured."
-    heads = ["%", *methods, *(["this run"] if len(compared) == 1 else compared)]
+    heads = ["%", *methods, *(["this run"] if len(by_run) == 1 else by_run)]
     return [
         element("h3", "Beside the papers"),
         paragraph(told),
@@ -112,9 +113,9 @@ def _beside_the_papers(runs: Sequence[Run], data: str) -> list[Html]:
     ]
 
 
-def _why_not(by_name: Mapping[str, Mapping[str, tables.Row]]) -> Iterator[Html]:
+def _why_not(by_name: Mapping[str, Mapping[str, tables.PublishedRow]]) -> Iterator[Html]:
     why = dict.fromkeys(
-        (row.name, row.why_not) for rows in by_name.values() for row in rows.values() if row.why_not
+        (row.name, row.reason) for rows in by_name.values() for row in rows.values() if row.reason
     )
     if why:
         lines = (element("li", element("b", name), f": {reason}") for name, reason in why)
@@ -122,12 +123,10 @@ def _why_not(by_name: Mapping[str, Mapping[str, tables.Row]]) -> Iterator[Html]:
 
 
 def _retrieval(results: Mapping[str, Any], run: Run) -> list[Html]:
-    rows = tables.retrieval(results, run.config.get("data.name", ""))
-    keys = list(results["chance"]["image_to_text"])
-    shown = [
-        [name, *(_percent(row[way].get(key)) for way in _WAYS for key in keys)] for name, row in rows.items()
-    ]
-    heads = ["R@K, %", *(f"{way}, R@{key[1:]}" for way in _WAYS.values() for key in keys)]
+    rows = tables.retrieval_rows(parse_evaluations(results), run.config.get("data.name", ""))
+    ks = list(next(iter(rows.values()))["image_to_text"])
+    shown = [[name, *(_percent(row[way].get(k)) for way in _WAYS for k in ks)] for name, row in rows.items()]
+    heads = ["R@K, %", *(f"{way}, R@{k}" for way in _WAYS.values() for k in ks)]
     told = f"{run.name}: {formatting.count(results['images'], 'image')}, {formatting.count(results['captions'], 'caption')}, "
     return [
         element("h3", "Images by captions, captions by images"),

@@ -12,7 +12,8 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
-from barlow_jax.experiment.experiment import PRETRAINED, Experiment
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.report import contact_sheet
 from barlow_jax.report.schema import Map, ModelInspection, Neighbours
 from barlow_jax.report.snapshots import say, snapshots

@@ -1,33 +1,30 @@
-"""The measurements of a run that the summary is about."""
+"""The scores of a run that the summary shows."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from barlow_jax.papers import tables
+from barlow_jax.papers.scores import read_evaluations
 from barlow_jax.report.schema import Run
 
 
 class Headline(NamedTuple):
-    """One classifier on the most labels that it was given."""
+    """One classifier with the highest fraction of the labels."""
 
-    group: str  # "knn", "linear"
+    evaluation: str  # "knn" or "probe"
     name: str
-    values: Mapping[str, float | None]  # by kind of features, in percent
+    values: Mapping[str, float | None]  # percent by feature source
 
 
 def headlines(run: Run) -> list[Headline]:
-    """k-NN and linear, of the most labels."""
-    results = tables.of_run(run.results)
-    if not results:
-        return []
-    # Fractions rise, so the last one of a classifier has the most labels.
-    rows = dict(tables.by_kind(results))
-    groups = {
-        "knn": [name for name in rows if name.startswith("k-NN") and "Euclidean" not in name],
-        "linear": [name for name in rows if name.startswith("linear")],
-    }
+    """Return the cosine k-NN and the linear probe with the highest fraction of the labels."""
+    evaluations = read_evaluations(run.results)
+    last = {}  # fractions rise, so the last row of an evaluation has the highest
+    for row in tables.rows_by_source(evaluations):
+        if row.score.distance != "euclidean":
+            last[row.score.evaluation] = row
     return [
-        Headline(group, names[-1], dict(zip(results, rows[names[-1]], strict=True)))
-        for group, names in groups.items()
-        if names
+        Headline(command, last[command].name, dict(zip(evaluations, last[command].values, strict=True)))
+        for command in ("knn", "probe")
+        if command in last
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from barlow_jax.papers import published, tables
+from barlow_jax.papers.scores import read_evaluations
 from barlow_jax.report import cost, formatting, health, scores, series
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE, Check
 from barlow_jax.report.html import Digits, Html, Section, details, element, joined, paragraph, table
@@ -72,11 +73,11 @@ def _published(run: Run) -> str:
     data, method = run.config.get("data.name", ""), formatting.method(run.config)
     if data not in published.SMALL_LINEAR and data != "imagenet2012":
         return f"The papers report nothing on {data}; their numbers on ImageNet are under Evaluations."
-    setting, _, rows = tables.beside_the_papers(tables.of_run(run.results).get("pretrained", {}), data)
+    setting, _, rows = tables.published_table(read_evaluations(run.results).get("pretrained"), data)
     told = [
-        f"{row.name} {row.ours:.1f}% (paper: {row.theirs[method]:.1f}%)"
+        f"{row.name} {row.measured:.1f}% (paper: {row.published[method]:.1f}%)"
         for row in rows
-        if row.ours is not None and row.theirs.get(method) is not None
+        if row.measured is not None and row.published.get(method) is not None
     ]
     return f"{method} on {setting}: {'; '.join(told)}." if told else ""
 
@@ -133,14 +134,14 @@ def _side_by_side(runs: Sequence[Run], chip_hour_price: float | None) -> Html:
 
 def _line(run: Run, chip_hour_price: float | None) -> list:
     healthy = [check for check in health.checks(run) if check.sign != NONE] if run.metrics else []
-    ours = {one.group: one.values.get("pretrained") for one in scores.headlines(run)}
+    ours = {one.evaluation: one.values.get("pretrained") for one in scores.headlines(run)}
     online = series.last(run, "knn_top1")
     knn = ours.get("knn", None if online is None else 100 * online)
     step, spent = run.metrics[-1]["step"] if run.metrics else None, cost.of(run, chip_hour_price)
     numbers = [
         "-" if step is None else f"{step:,.0f}",
         *(formatting.number(series.last(run, name)) for name in ("loss", "embedding_spread")),
-        *("-" if score is None else f"{score:.1f}" for score in (knn, ours.get("linear"))),
+        *("-" if score is None else f"{score:.1f}" for score in (knn, ours.get("probe"))),
         formatting.number(series.rate(run)),
         formatting.span(spent.wall_seconds),
         formatting.number(spent.chip_hours),

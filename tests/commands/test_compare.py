@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from score_records import by_fraction
 
 SIBLING = """
 from barlow_jax.config.overrides import adapt_to_data
@@ -49,7 +50,8 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
     rows = results["rows"]
     assert list(rows) == ["untrained", "barlow_twins", "simclr"]
     for (run,) in rows.values():
-        assert set(run["linear"]) == set(run["knn"]) == {"0.1", "1"}
+        for evaluation in ("probe", "knn"):
+            assert set(by_fraction(run, evaluation=evaluation)) == {0.1, 1.0}
         assert 1 <= run["representation_rank"] <= 16  # of a ResNet-8 of width 4
     for name in ("barlow_twins", "simclr"):
         (run,) = rows[name]
@@ -57,14 +59,14 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
         assert run["step_seconds"] > 0 and run["step_bytes"] > 128 * 2 * 8 * 8 * 3
     table = said.splitlines()[-4:]
     assert [line.split()[0] for line in table] == ["mean", *rows]
-    assert f"{rows['simclr'][0]['linear']['1']['top1']:.1f}" in table[-1].split()
+    assert f"{by_fraction(rows['simclr'][0], evaluation='probe')[1.0]:.1f}" in table[-1].split()
     assert (runs / "compare.png").read_bytes().startswith(b"\x89PNG")
 
     # Interrupted before one of them was judged: that one is, from its checkpoint, and the other is read.
     (runs / "simclr-0" / "results" / "compare.json").unlink()
     again, said = program(*argv, *SHORT)
     assert "images/s" not in said, "finished runs are not trained again"
-    assert again["rows"]["simclr"][0]["linear"] == rows["simclr"][0]["linear"]
+    assert again["rows"]["simclr"][0]["scores"] == rows["simclr"][0]["scores"]
     assert all(again["rows"][name] == rows[name] for name in ("untrained", "barlow_twins"))
 
     _, said = program(*argv, *SHORT, "--config.optim.learning_rate=0.5", code=2)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 import pytest
+from score_records import by_fraction
 import several
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -77,7 +78,7 @@ def test_tables_of_both_splits_give_the_accuracy_of_knn(embed, of_test, workdir,
     judge.fit(train["features"], train["labels"])
     expected, _ = program("knn", "--workdir", workdir, "--config.knn.label_fractions=1", "--config.knn.k=20")
     accuracy = 100 * judge.score(test["features"], test["labels"])
-    assert accuracy == pytest.approx(expected["knn"]["1"]["k20"], abs=0.01)
+    assert accuracy == pytest.approx(by_fraction(expected, k=20)[1.0], abs=0.01)
 
 
 def test_an_npz_holds_labels_names_places_and_what_it_is_of(of_test):
@@ -89,7 +90,7 @@ def test_an_npz_holds_labels_names_places_and_what_it_is_of(of_test):
     np.testing.assert_array_equal(found["index"], np.arange(360))
     assert found["names"][5] == "example 5 of digits's split 'test'"
     assert json.loads(str(found["about"])) == {
-        "features": "pretrained",
+        "feature_source": "pretrained",
         "step": 22,
         "encoder": "resnet8",
         "data": "digits",
@@ -172,7 +173,7 @@ def test_images_in_memory_give_the_features_of_the_same_images_in_records(embed,
 
 def test_pixels_are_the_images_themselves(embed):
     found, results, _ = embed("--pixels")
-    assert (results["features"], results["step"], results["width"]) == ("pixels", -1, 192)
+    assert (results["feature_source"], results["step"], results["width"]) == ("pixels", -1, 192)
     levels = sklearn_digits.read()["test"].pixels.reshape(360, 64).repeat(3, axis=1) / 255
     np.testing.assert_allclose(
         found["features"][np.lexsort(found["features"].T)], levels[np.lexsort(levels.T)], rtol=1e-6

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from score_records import by_fraction
 
 
 def _stored(workdir, name):
@@ -15,17 +16,22 @@ def test_each_kind_of_features_has_its_results_in_a_file_of_its_own(workdir, pro
     flags = [] if kind == "pretrained" else [f"--{kind}"]
     results, _ = program(program_name, "--workdir", workdir, *flags)
     assert results == _stored(workdir, program_name if kind == "pretrained" else f"{program_name}-{kind}")
-    assert results["features"] == kind
+    assert results["feature_source"] == kind
     assert results["step"] == {"pretrained": 22, "untrained": 0, "pixels": -1}[kind]
-    scores = results["linear" if program_name == "probe" else "knn"]
-    assert set(scores) == {"0.1", "1"}
-    assert all(0 <= value <= 100 for fraction in scores.values() for value in fraction.values())
+    scores = results["scores"]
+    assert set(by_fraction(results)) == {0.1, 1.0}
+    assert {score["evaluation"] for score in scores} == {program_name}
+    assert {(score["data_set"], score["split"], score["num_images"]) for score in scores} == {
+        ("digits", "test", 360)
+    }
+    assert {(score["label_fraction"], score["repeats"]) for score in scores} == {(0.1, 2), (1.0, 1)}
+    assert all(0 <= score["value"] <= 100 for score in scores)
 
 
 def test_pixels_are_classified_as_well_as_scikit_learn_does(workdir, program):
     """Eight by eight pixels, k = 20: what KNeighborsClassifier makes of the same images is 96 to 98 %."""
     results, _ = program("knn", "--workdir", workdir, "--pixels")
-    assert 95 <= results["knn"]["1"]["k20"] <= 100
+    assert 95 <= by_fraction(results, k=20)[1.0] <= 100
 
 
 def test_evaluations_repeat_exactly(workdir, program):
@@ -43,13 +49,15 @@ def test_the_probe_may_augment_its_training_images(workdir, program, place):
         "--config.probe.num_epochs=1",
         f"--config.data.augment_on={place}",
     )
-    assert set(results["linear"]) == {"0.1", "1"}
+    assert set(by_fraction(results)) == {0.1, 1.0}
 
 
 def test_evaluate_prints_our_table_and_the_papers_and_says_what_is_missing(workdir, program):
     results, said = program("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
     assert results == _stored(workdir, "evaluate")
-    lines, ours = said.splitlines(), results["pretrained"]
+    lines, pretrained = said.splitlines(), results["evaluations"][2]
+    top1 = f"{by_fraction(pretrained, evaluation='probe')[1.0]:.1f}"
+    top5 = f"{by_fraction(pretrained, 'top5', evaluation='finetune')[0.1]:.1f}"
     table = lines[lines.index(next(line for line in lines if line.startswith("top-1, %"))) :]
     assert table[0].split() == ["top-1,", "%", "pixels", "untrained", "pretrained"]
     assert [line[:34].strip() for line in table[1:9]] == [
@@ -62,12 +70,11 @@ def test_evaluate_prints_our_table_and_the_papers_and_says_what_is_missing(workd
         "k-NN 5 Euclidean, 100% of labels",
         "fine-tuned, 10% of labels",
     ]
-    assert table[2].split()[-1] == f"{ours['linear']['1']['top1']:.1f}"
+    assert table[2].split()[-1] == top1
     assert table[8].split()[-3] == "-", "pixels have nothing to fine-tune"
 
     rows = {line[:36].strip(): line[36:].split() for line in table}
     assert rows["%"] == ["Supervised", "SimCLR", "BYOL", "SwAV", "Barlow", "Twins", "this", "run"]
-    top1, top5 = f"{ours['linear']['1']['top1']:.1f}", f"{ours['finetune']['0.1']['top5']:.1f}"
     assert rows["linear, top-1"] == ["76.5", "69.3", "74.3", "75.3", "73.2", top1]
     assert rows["fine-tuned, 10% of labels, top-5"] == ["80.4", "87.8", "89.0", "89.9", "89.3", top5]
     assert rows["fine-tuned, 1% of labels, top-1"] == ["25.4", "48.3", "53.2", "53.9", "55.0", "-"]

@@ -199,7 +199,7 @@ def test_an_empty_folder_is_filled_and_a_full_one_is_refused_untouched(workdir, 
 
 
 def test_results_that_are_torn_are_named(copy, program, taken, tmp_path):
-    (copy / "results" / "probe.json").write_text('{"linear": {')
+    (copy / "results" / "probe.json").write_text('{"scores": [')
     _, said = program("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "out", code=2)
     assert "probe.json is not what was written there" in said
 

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from score_records import by_fraction
 
 from barlow_jax import optim
 from barlow_jax.commands import finetune
@@ -16,10 +17,12 @@ SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.
 def test_fine_tuning_beats_chance_and_says_the_fraction(workdir, program):
     rates = ("--config.finetune.encoder_learning_rate=0.1", "--config.finetune.batch_size=64")
     results, _ = program("finetune", "--workdir", workdir, *SHORT, *rates)
-    assert results["features"] == "pretrained" and results["step"] == 22
-    assert set(results["finetune"]) == {"0.1", "1"}
-    assert all(0 < score["top1"] <= score["top5"] <= 100 for score in results["finetune"].values())
-    assert results["finetune"]["1"]["top1"] > 30, "ten classes, and eight epochs of all labels"
+    assert results["feature_source"] == "pretrained" and results["step"] == 22
+    top1, top5 = by_fraction(results), by_fraction(results, "top5")
+    assert set(top1) == set(top5) == {0.1, 1.0}
+    assert all(0 < top1[fraction] <= top5[fraction] <= 100 for fraction in top1)
+    assert top1[1.0] > 30, "ten classes, and eight epochs of all labels"
+    assert all(record["num_images"] == 360 for record in results["scores"])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,8 @@ def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, m
         config, data=dataclasses.replace(config.data, name="imagenet2012"), finetune=settings
     )
     encoder = finetune.Experiment.of(config).encoder_state(workdir, "pretrained")
-    assert set(finetune.finetune(config, encoder)["finetune"]) == {"0.01", "0.1", "0.5"}
+    scores, _ = finetune.finetune(config, encoder)
+    assert [score.label_fraction for score in scores] == [0.01, 0.01, 0.1, 0.1, 0.5, 0.5]
     assert opened == [
         ("imagenet2012", "test"),
         ("imagenet2012_subset/1pct", "train"),

@@ -23,11 +23,12 @@ SEVERAL = (
 
 def test_images_with_several_labels_are_ranked_by_svms(workdir, program):
     results, said = program("transfer", "--workdir", workdir, *SEVERAL)
-    voc = results["transfer"]["voc07"]
+    (score,), voc = results["scores"], results["transfer"]["voc07"]
+    assert (score["data_set"], score["classifier"], score["metric"]) == ("voc07", "svm", "map")
     assert results["step"] == 22 and len(voc["per_class"]) == len(voc["costs"]) == len(multi_label.CLASSES)
     assert set(voc["costs"]) <= {0.1, 1.0, 10.0}
-    assert voc["map"] == pytest.approx(sum(voc["per_class"]) / len(voc["per_class"]), abs=0.02)
-    assert f"voc07: map {voc['map']}" in said
+    assert score["value"] == pytest.approx(sum(voc["per_class"]) / len(voc["per_class"]), abs=0.02)
+    assert f"voc07: map {score['value']}" in said
     stored = json.loads((workdir / "results" / "transfer.json").read_text())
     assert stored == results
 
@@ -69,8 +70,11 @@ def test_one_label_each_is_probed_with_the_papers_protocol(workdir, program):
         "--config.transfer.inat18.probe.augment=false",
     )
     results, _ = program("transfer", "--workdir", workdir, *argv)
-    scored = results["transfer"]["inat18"]
-    assert 10 < scored["top1"] <= scored["best_top1"] <= 100 and scored["top1"] <= scored["top5"]
+    scores = {score["metric"]: score["value"] for score in results["scores"]}
+    assert {(score["evaluation"], score["data_set"]) for score in results["scores"]} == {
+        ("transfer", "inat18")
+    }
+    assert 10 < scores["top1"] <= scores["best_top1"] <= 100 and scores["top1"] <= scores["top5"]
 
 
 def test_data_sets_that_are_not_at_hand_are_named_with_the_remedy(workdir, program):

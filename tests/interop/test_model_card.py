@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from score_records import knn, result, score
 import yaml
 
 from barlow_jax.config.methods import REQUIREMENTS, BarlowTwins
@@ -29,8 +30,8 @@ ENTRY = {
     "first": "2026-01-01T00:00:00+00:00",
     "last": "2026-01-02T00:00:00+00:00",
 }
-PROBE = {"linear": {"0.01": {"top1": 41.04, "top5": 70.0}, "1": {"top1": 91.26, "top5": 99.0}}}
-KNN = {"knn": {"1": {"k20": 88.88, "euclidean5": 87.0}}}
+PROBE = (score("probe", 41.04, "top1", 0.01), score("probe", 91.26), score("probe", 99.0, "top5"))
+KNN = (knn(88.88), knn(87.0, k=5, distance="euclidean"))
 
 
 @pytest.fixture
@@ -96,9 +97,9 @@ def test_settings_of_a_method_that_was_not_used_are_left_out(trained):
 
 def test_accuracies_stand_beside_the_untrained_encoder(trained):
     results = {
-        "probe": {"step": 100, **PROBE},
-        "probe-untrained": {"features": "untrained", "step": 0, "linear": {"1": {"top1": 70.0}}},
-        "knn": {"step": 100, **KNN},
+        "probe": result("pretrained", 100, *PROBE),
+        "probe-untrained": result("untrained", 0, score("probe", 70.0)),
+        "knn": result("pretrained", 100, *KNN),
     }
     rows = [
         line
@@ -116,20 +117,17 @@ def test_accuracies_stand_beside_the_untrained_encoder(trained):
 
 
 def test_what_evaluate_measured_is_shown_with_the_pixels(trained):
-    pixels = {"linear": {"1": {"top1": 38.4}}}
-    results = {
-        "evaluate": {
-            "pixels": pixels,
-            "untrained": {"step": 0, **PROBE},
-            "pretrained": {"step": 100, **PROBE},
-        }
-    }
-    told = _section(_text(trained(results=results)), "Results")
+    evaluations = [
+        result("pixels", -1, score("probe", 38.4)),
+        result("untrained", 0, *PROBE),
+        result("pretrained", 100, *PROBE),
+    ]
+    told = _section(_text(trained(results={"evaluate": {"evaluations": evaluations}})), "Results")
     assert "| linear, 100% of labels | 38.4 | 91.3 | 91.3 |" in told
 
 
 def test_results_of_another_step_are_not_these_weights(trained):
-    told = _section(_text(trained(step=50, results={"probe": {"step": 100, **PROBE}})), "Results")
+    told = _section(_text(trained(step=50, results={"probe": result("pretrained", 100, *PROBE)})), "Results")
     assert told.strip() == "Not measured for these weights (of step 100 there are results)."
     assert _section(_text(trained()), "Results").strip() == "Not measured for these weights."
 

@@ -1,31 +1,53 @@
-from barlow_jax.papers import format_tables, published
+from score_records import knn, score
 
-OURS = {
-    "linear": {"1": {"top1": 91.0, "top5": 99.0}},
-    "knn": {"1": {"k20": 85.0, "k200": 83.0, "euclidean5": 88.0}},
-    "finetune": {},
-    "transfer": {},
-}
+from barlow_jax.papers import format_tables, published
+from barlow_jax.papers.scores import Evaluation
+
+SCORES = (
+    score("probe", 91.0),
+    score("probe", 99.0, "top5"),
+    knn(85.0, k=20),
+    knn(83.0, k=200),
+    knn(88.0, k=5, distance="euclidean"),
+)
+
+
+def _rows(lines):
+    return {line[:36].strip(): line[36:].split() for line in lines}
 
 
 def test_small_data_sets_have_the_small_papers_columns():
-    lines = format_tables.beside_the_papers(OURS, "cifar10").splitlines()
+    evaluation = Evaluation("pretrained", 1, SCORES)
+    lines = format_tables.published_table(evaluation, "cifar10").splitlines()
     assert lines[0] == "published on cifar10, ResNet-18; this run on cifar10"
-    rows = {line[:36].strip(): line[36:].split() for line in lines[1:]}
+    rows = _rows(lines[1:])
     assert rows["linear, top-1"] == ["90.7", "92.6", "91.5", "92.1", "92.1", "91.0"]
     assert rows["k-NN 5 Euclidean, top-1"] == ["88.4", "89.5", "89.7", "-", "-", "88.0"]
     assert rows["k-NN 200, top-1"][-2:] == ["84.2", "83.0"]
 
 
-def test_a_transfer_of_ones_own_is_a_row_too():
-    ours = OURS | {"transfer": {"flowers": {"top1": 70.0}, "voc07": {"map": 80.0}}}
-    rows = {
-        line[:36].strip(): line[36:].split()
-        for line in format_tables.beside_the_papers(ours, "mine").splitlines()
-    }
+def test_a_transfer_to_a_data_set_of_the_users_own_is_a_row_too():
+    flowers = score("transfer", 70.0, data_set="flowers")
+    voc = score("transfer", 80.0, "map", data_set="voc07", classifier="svm")
+    evaluation = Evaluation("pretrained", 1, (*SCORES, flowers, voc))
+    rows = _rows(format_tables.published_table(evaluation, "mine").splitlines())
     assert rows["transfer, flowers"] == ["-"] * 5 + ["70.0"]
     assert rows["transfer, VOC07, mAP"] == ["87.5", "85.5", "86.6", "88.9", "86.2", "80.0"]
     assert list(rows).index("transfer, VOC07, mAP") < list(rows).index("transfer, flowers")
+
+
+def test_published_numbers_are_on_coco_alone_next_to_retrieval():
+    recall = [
+        score("retrieve", value, "recall", k=k, direction=direction)
+        for direction in ("image_to_text", "text_to_image")
+        for k, value in ((1, 50.0), (5, 60.0), (10, 70.0))
+    ]
+    sources = ("chance", "untrained", "pretrained")
+    evaluations = [Evaluation(source, 1, tuple(recall)) for source in sources]
+    lines = format_tables.retrieval_table(evaluations, "coco_captions/2014").splitlines()
+    (barlow,) = (line for line in lines if line.startswith("Barlow Twins"))
+    assert barlow.split()[-6:] == ["42.9", "74.0", "83.5", "31.4", "60.4", "75.1"]
+    assert "Barlow" not in format_tables.retrieval_table(evaluations, "captioned_digits")
 
 
 def test_the_papers_own_numbers():

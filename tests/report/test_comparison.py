@@ -1,13 +1,15 @@
 """The table of a comparison, from rows made by hand."""
 
 import numpy as np
+from score_records import knn, result, score
 
 from barlow_jax.report import comparison
 
 
 def _run(top1, rank, **more):
-    linear = {"0.1": {"top1": top1}, "1": {"top1": top1 + 5}}
-    return {"linear": linear, "knn": {"1": {"k20": 50.0, "e5": 40.0}}, "representation_rank": rank, **more}
+    linear = (score("probe", top1, label_fraction=0.1), score("probe", top1 + 5))
+    scores = (*linear, knn(50.0), knn(40.0, k=5, distance="euclidean"))
+    return result("pretrained", 9, *scores, representation_rank=rank, **more)
 
 
 ROWS = {
@@ -37,11 +39,14 @@ def test_the_plot_has_a_panel_for_each_share_of_the_labels(tmp_path):
     from PIL import Image
 
     sizes = {}
-    for shares in (("1",), ("0.1", "1")):
+    for fractions in ((1.0,), (0.1, 1.0)):
         rows = {
-            name: [run | {"linear": {share: run["linear"][share] for share in shares}} for run in runs]
+            name: [
+                run | {"scores": [s for s in run["scores"] if s["label_fraction"] in fractions]}
+                for run in runs
+            ]
             for name, runs in ROWS.items()
         }
         comparison.draw(rows, tmp_path / "plot.png", "digits")
-        sizes[len(shares)] = Image.open(tmp_path / "plot.png").size
+        sizes[len(fractions)] = Image.open(tmp_path / "plot.png").size
     assert sizes[2][0] == 2 * sizes[1][0] and sizes[2][1] == sizes[1][1]

@@ -2,6 +2,7 @@ import pathlib
 
 import pytest
 import reported
+from score_records import knn, result
 
 from barlow_jax.report import cost, health, scores, summary
 from barlow_jax.report.health import BAD, GOOD, LOOK, NONE
@@ -33,13 +34,8 @@ def test_without_an_evaluation_there_is_the_k_nn_of_the_metrics_and_the_command(
 
 
 def test_programs_of_one_evaluation_count_where_evaluate_has_none():
-    alone = {"features": "untrained", "step": 0, "knn": {"1": {"k20": 44.0}}}
-    run = reported.run(
-        results={
-            "knn": {"features": "pretrained", "step": 9, "knn": {"1": {"k20": 88.0}}},
-            "knn-untrained": alone,
-        }
-    )
+    alone = result("untrained", 0, knn(44.0))
+    run = reported.run(results={"knn": result("pretrained", 9, knn(88.0)), "knn-untrained": alone})
     (headline,) = scores.headlines(run)
     assert headline == ("knn", "k-NN 20, 100% of labels", {"untrained": 44.0, "pretrained": 88.0})
     both = reported.run(results={"evaluate": reported.evaluate(), "knn-untrained": alone})

@@ -1,0 +1,101 @@
+"""Retrieval of images by their captions, and of captions by their images: R@K of two tables of embeddings."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from barlow_jax.augment.views import normalize_views
+from barlow_jax.config.recipe import SECOND_VIEW, Recipe
+from barlow_jax.config.schema import Config
+from barlow_jax.data.captions import Captions
+from barlow_jax.data.sampler import ProcessShard, padded
+from barlow_jax.distributed.mesh import Layout
+from barlow_jax.evals import features, retrieval
+from barlow_jax.networks.network import Network
+from barlow_jax.papers.scores import Score
+from barlow_jax.types import Batch, FeatureTable
+
+
+def first_captions(captions: Captions, count: int | None) -> Captions:
+    """Return the first `count` captions of each image; None returns all."""
+    if count is None:
+        return captions
+    starts = np.searchsorted(captions.example, captions.example)
+    kept = np.arange(len(captions.example)) - starts < count
+    return Captions(captions.words[kept], captions.example[kept])
+
+
+def make_embedder(network: Network, layout: Layout, recipe: Recipe, view: str) -> Callable[..., jax.Array]:
+    """Return the jitted `(params, batch_stats, rows) -> [B, D]` of a view, in evaluation mode.
+
+    The result is replicated on every device.
+    """
+
+    def embed(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
+        (pixels_or_words,) = normalize_views({view: rows}, recipe).values()
+        return network.apply_frozen(params, stats, view, pixels_or_words).embedding.astype("float32")
+
+    return jax.jit(embed, in_shardings=(None, None, layout.batch), out_shardings=layout.replicated)
+
+
+def embed_captions(
+    captions: Captions, embed: features.Encode, layout: Layout, batch_size: int
+) -> FeatureTable:
+    """Return embeddings of the captions; their labels are the indices of their images.
+
+    Equal captions are embedded once, so that they tie.
+    """
+    unique, row = np.unique(captions.words, axis=0, return_inverse=True)
+    shard = ProcessShard(jax.process_index(), jax.process_count())
+
+    def batches() -> Iterator[Batch]:
+        for step in range(-(-len(unique) // batch_size)):
+            index, real = padded(step, batch_size, shard, np.arange(len(unique)))
+            yield Batch({SECOND_VIEW: unique[index]}, np.full(len(index), -1), np.where(real, index, -1))
+
+    table = features.extract(embed, batches(), layout)
+    # Rows of several processes are interleaved by batch; the index restores their order.
+    unique_features = table.features[np.argsort(table.index)]
+    return FeatureTable(unique_features[row.ravel()], captions.example)
+
+
+def match(images: FeatureTable, captions: FeatureTable) -> tuple[FeatureTable, FeatureTable]:
+    """Drop captions of images that could not be decoded, and images without captions."""
+    decoded, described = np.isin(captions.labels, images.index), np.isin(images.index, captions.labels)
+    return (
+        FeatureTable(images.features[described], images.labels[described], images.index[described]),
+        FeatureTable(captions.features[decoded], captions.labels[decoded]),
+    )
+
+
+def retrieval_scores(config: Config, images: FeatureTable, captions: FeatureTable) -> list[Score]:
+    """Return R@K in both directions of matched tables."""
+    measure = partial(retrieval.recall, ks=config.retrieval.k, cosine=config.retrieval.similarity == "cosine")
+    to_text = measure(
+        images.features, captions.features, query_ids=images.index, candidate_ids=captions.labels
+    )
+    to_image = measure(
+        captions.features, images.features, query_ids=captions.labels, candidate_ids=images.index
+    )
+    return _scores(config, len(images.index), to_text, to_image)
+
+
+def chance_scores(config: Config, images: np.ndarray, captions: np.ndarray) -> list[Score]:
+    """Return R@K of a random ranking, from the image index of each image and of each caption."""
+    to_text = retrieval.chance(images, captions, config.retrieval.k)
+    to_image = retrieval.chance(captions, images, config.retrieval.k)
+    return _scores(config, len(images), to_text, to_image)
+
+
+def _scores(
+    config: Config, num_images: int, to_text: dict[int, float], to_image: dict[int, float]
+) -> list[Score]:
+    split = {"data_set": config.data.name, "split": config.data.eval_split, "num_images": num_images}
+    return [
+        Score("retrieve", "ranking", "recall", 100 * recall, **split, k=k, direction=direction)
+        for direction, recalls in (("image_to_text", to_text), ("text_to_image", to_image))
+        for k, recall in recalls.items()
+    ]

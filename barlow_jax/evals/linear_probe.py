@@ -1,0 +1,91 @@
+"""Linear probe: a linear classifier on frozen features, for each configured fraction of the labels."""
+
+from collections.abc import Callable, Iterable
+import dataclasses
+from functools import partial
+
+import jax
+import numpy as np
+
+from barlow_jax.augment.views import augment
+from barlow_jax.config.recipe import Recipe, classifier_view
+from barlow_jax.config.schema import Config
+from barlow_jax.data import splits
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
+from barlow_jax.distributed.mesh import Layout
+from barlow_jax.evals import features, linear, logistic
+from barlow_jax.evals.subsets import accuracy_by_fraction
+from barlow_jax.papers.scores import Score
+from barlow_jax.types import FeatureTable
+
+
+def probe(
+    config: Config, layout: Layout, encode: features.Encode, train: FeatureTable, test: FeatureTable
+) -> list[Score]:
+    """Train and test the probe of `config.probe`.
+
+    Args:
+      config: `probe`, and for `probe.augment` also `data`, `recipe` and `seed`.
+      layout: the devices.
+      encode: the frozen encoder; it is called only for `probe.augment`.
+      train: features of `data.train_split`.
+      test: features of `data.eval_split`.
+    """
+    settings = config.probe
+    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+    # The scale comes from all training images: it needs no labels, and 1 % of the rows would estimate it badly.
+    scale = linear.Scaler.of(train.features, active=settings.standardize)
+    test = test._replace(features=scale(test.features))
+
+    def measure(rows: np.ndarray, seed: int) -> dict[str, float]:
+        if settings.solver == "sgd" and settings.augment:
+            batches = _augmented_batches(config, layout, encode, train.index[rows], scale)
+        else:
+            subset = FeatureTable(scale(train.features[rows]), train.labels[rows])
+            batches = linear.table_batches(subset, settings.batch_size, config.seed)
+        if settings.solver == "lbfgs":
+            return logistic.probe_accuracy(
+                subset, test, config=settings, num_classes=num_classes, layout=layout
+            )
+        return linear.probe_accuracy(
+            batches, test, config=settings, num_train=len(rows), num_classes=num_classes, seed=seed
+        )
+
+    score = partial(
+        Score,
+        "probe",
+        "linear",
+        data_set=config.data.name,
+        split=config.data.eval_split,
+        num_images=len(test.labels),
+    )
+    results = accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure)
+    return [
+        score(metric, value, label_fraction=fraction, repeats=repeats)
+        for fraction, repeats, values in results
+        for metric, value in values.items()
+    ]
+
+
+def _augmented_batches(
+    config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: linear.Scaler
+) -> Callable[[int], Iterable[FeatureTable]]:
+    """Return `epoch -> batches` of scaled features of new random crops of the given training examples."""
+    source = splits.open_split(config.data, config.data.train_split)
+    data = dataclasses.replace(config.data, caption_words=0)
+    views = {"probe": classifier_view(config.recipe.views["a"])}
+    sampler = EpochSampler(config.seed, len(examples), min(config.probe.batch_size, len(examples)))
+    shard = ProcessShard(jax.process_index(), jax.process_count())
+    crop = None
+    if config.data.augment_on == "device":
+        make_views = partial(augment, recipe=Recipe(views), size=config.data.image_size, seed=config.seed)
+        crop = jax.jit(lambda images: make_views(images)["probe"], out_shardings=layout.batch)
+
+    def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
+        first_step = epoch * sampler.steps_per_epoch
+        steps = SampleRange(sampler, first_step, first_step + sampler.steps_per_epoch, shard, examples)
+        for batch in source.train_batches(data, views, steps):
+            table = features.encode_batch(encode, batch, layout, crop)
+            yield FeatureTable(scale(table.features), table.labels)
+
+    return epoch_batches
