@@ -12,7 +12,7 @@ from typing import Any
 
 from barlow_jax.cli import flags, resolve
 from barlow_jax.cli.registry import PROGRAMS
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import shutdown
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files
 from barlow_jax.planning import tpu
@@ -30,7 +30,7 @@ other: run all of them again; 143 told to stop (SIGTERM): pretrain has saved its
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return processes.conclude(lambda: _watched(argv))
+    return shutdown.run_to_exit(lambda: _watched(argv))
 
 
 def _watched(argv: Sequence[str] | None) -> int:

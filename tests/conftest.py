@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.overrides import from_tree, load_config_file
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import cluster
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,7 +32,7 @@ def _folders(tmp_path_factory):
 def _alone():
     """A test that calls `main` has used jax before, and it is too late to look for other processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "join", lambda *_: None)
+        patch.setattr(cluster, "join", lambda *_: None)
         yield
 
 

@@ -32,7 +32,7 @@ def run(objective, outputs, memory=None, about=None, num_devices=1):
     )
     placed = (
         jax.device_put(outputs, layout.batch),
-        jax.device_put(memory, layout.state({"memory": memory})["memory"]),
+        jax.device_put(memory, layout.state_shardings({"memory": memory})["memory"]),
         jax.device_put(about, of_context),
     )
     (value, more), gradients = _compiled(objective)(*placed)

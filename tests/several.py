@@ -38,9 +38,10 @@ def start(part, *argv, devices=1, script=__file__, **environment):
         f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
         "--xla_cpu_use_fusion_emitters=false"
     )
+    path = os.pathsep.join(sys.path)  # `script` imports this module
     return Process(
         [sys.executable, script, *map(str, part), "pretrain", "--config", CONFIG, *map(str, argv)],
-        env=os.environ | {"XLA_FLAGS": flags, "PYTHONFAULTHANDLER": "1"} | environment,
+        env=os.environ | {"XLA_FLAGS": flags, "PYTHONFAULTHANDLER": "1", "PYTHONPATH": path} | environment,
     )
 
 

@@ -64,7 +64,7 @@ def _batches(number):
 def _start(config, layout, **changes):
     parts = _parts(config, layout, **changes)
     init = init_of(parts)
-    state = jax.jit(init, out_shardings=layout.state(jax.eval_shape(init, jax.random.key(0))))(
+    state = jax.jit(init, out_shardings=layout.state_shardings(jax.eval_shape(init, jax.random.key(0))))(
         jax.random.key(0)
     )
     return state, compile_step(layout, state, **parts), init
@@ -74,7 +74,7 @@ def _run(config, layout, number, **changes):
     state, step, _ = _start(config, layout, **changes)
     states, metrics = [jax.device_get(state)], []
     for batch in _batches(number):
-        state, said = step(state, layout.place(batch))
+        state, said = step(state, layout.shard(batch))
         states.append(jax.device_get(state))
         metrics.append(jax.device_get(said))
     return states, metrics
@@ -117,7 +117,7 @@ def test_the_target_follows_and_only_its_view_moves_its_statistics(config, layou
     # In the first step both networks are the same one, and see one view each.
     swapped = [batch._replace(views={"a": batch.views["b"], "b": batch.views["a"]}) for batch in _batches(1)]
     state, step, _ = _start(config, layout)
-    other, _ = step(state, layout.place(swapped[0]))
+    other, _ = step(state, layout.shard(swapped[0]))
     assert relative(other.batch_stats, states[1].target["batch_stats"]) < 1e-6
 
 
@@ -155,11 +155,11 @@ def test_a_run_goes_on_with_target_and_memory_to_the_same_bits(config, layout, t
     states, _ = _run(config, layout, 3)
     state, step, init = _start(config, layout)
     batches = list(_batches(3))
-    state, _ = step(state, layout.place(batches[0]))
+    state, _ = step(state, layout.shard(batches[0]))
     with open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state)
     with open_checkpoints(tmp_path) as checkpoints:
         state, _ = checkpoints.restore_newest(abstract_state(init), layout)
     for batch in batches[1:]:
-        state, _ = step(state, layout.place(batch))
+        state, _ = step(state, layout.shard(batch))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), states[3])

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange
 
 _KEY = "barlow_jax/save"
 _POLL_S = 0.1
@@ -37,7 +37,7 @@ class SaveBarrier:
     def fail(self) -> None:
         """This process cannot go on with the save, and may have come to no barrier."""
         self._failed = True
-        if client := processes.client():
+        if client := exchange.client():
             client.key_value_set(f"{_KEY}/{self._save}/failed", "", allow_overwrite=True)
 
     def __call__(self, *, key: str, timeout_ms: int) -> None:
@@ -47,14 +47,14 @@ class SaveBarrier:
           FailedElsewhere: one of them has come to another one, or the save has failed before.
           TimeoutError: they have not come in time.
         """
-        client, deadline = processes.client(), time.monotonic() + timeout_ms / 1000
+        client, deadline = exchange.client(), time.monotonic() + timeout_ms / 1000
         if client is None:
             return
         place = f"{_KEY}/{self._save}"
         here, self._count = f"{place}/{self._count}", self._count + 1
         client.key_value_set(f"{here}/at/{jax.process_index()}", key, allow_overwrite=True)
         while time.monotonic() < deadline:
-            if self._failed or processes.has_key(f"{place}/failed"):
+            if self._failed or exchange.has_key(f"{place}/failed"):
                 self._failed = True
                 raise FailedElsewhere
             if jax.process_index() > 0:

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.saving import Saver
 from barlow_jax.checkpoints.verification import Verdict
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import checksums
@@ -78,7 +78,7 @@ class Checkpoints(Saver):
         """What `restore` makes of the newest good step; that step; and why the newer ones are not good."""
         bad: dict[int, str] = {}
         while True:
-            step = processes.from_first(lambda: self._choose(abstract, part, bad))
+            step = exchange.call_on_first(lambda: self._choose(abstract, part, bad))
             if step < 0:
                 raise UserError(
                     f"{self._workdir} holds no checkpoint that can be used, and nothing in it was changed. "
@@ -111,7 +111,7 @@ class Checkpoints(Saver):
 
     def _set_aside(self, steps: Sequence[int]) -> None:
         """Moves damaged checkpoints out of the way of the run, which will come to these steps again."""
-        if processes.from_first(lambda: len(steps)) == 0:
+        if exchange.call_on_first(lambda: len(steps)) == 0:
             return
         target = self._workdir / DAMAGED
         for step in steps if jax.process_index() == 0 else ():
@@ -119,7 +119,7 @@ class Checkpoints(Saver):
             free = next(n for n in itertools.count() if not (target / _numbered(step, n)).exists())
             (self._workdir / FOLDER / str(step)).rename(target / _numbered(step, free))
             print(f"the checkpoint of step {step} is now {target / _numbered(step, free)}", file=sys.stderr)
-        processes.from_first(lambda: 0)  # all wait for the moves
+        exchange.call_on_first(lambda: 0)  # all wait for the moves
         self._manager.reload()
 
 

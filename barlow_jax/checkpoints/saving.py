@@ -20,7 +20,7 @@ import tqdm
 
 from barlow_jax.checkpoints import verification
 from barlow_jax.checkpoints.barrier import FailedElsewhere, SaveBarrier
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange
 from barlow_jax.errors import RunError
 from barlow_jax.io import checksums, files
 from barlow_jax.types import TrainState
@@ -109,7 +109,7 @@ class Saver:
         """Raises whatever keeps it from being saved."""
         # Orbax would fill the disk to its last byte; and without the folder its threads wait for each other.
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
-        processes.from_first(lambda: files.check_free_space(self._workdir / FOLDER, size) or 0)
+        exchange.call_on_first(lambda: files.check_free_space(self._workdir / FOLDER, size) or 0)
         self._manager = self._manager or self._open()
         if step not in self.steps:  # of a manager that was given up
             self._saving = step
@@ -143,7 +143,7 @@ class Saver:
 
     def _conclude(self, step: int, why: str | None, *, together: bool) -> bool:
         """Whether all went well, here and, if `together`, on all processes; otherwise the save is given up."""
-        if together and processes.on_any(why is not None):
+        if together and exchange.any_process(why is not None):
             why = why or str(FailedElsewhere())
         if why is not None:
             self._give_up(step, why)

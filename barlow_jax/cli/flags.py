@@ -4,7 +4,7 @@ import argparse
 
 from barlow_jax.cli.registry import PROGRAMS
 from barlow_jax.config.methods import REQUIREMENTS
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import process_flags
 from barlow_jax.interop import FORMATS
 from barlow_jax.papers.ablations import GROUPS
 
@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser, program: str) -> None:
         parser.add_argument(
             "--dry-run", action="store_true", help="print config, parameters and plan; do nothing"
         )
-        processes.add_flags(parser)
+        process_flags.add(parser)
     if PROGRAMS[program].encoder:
         _add_encoder(parser, program)
     if program in _OWN:

@@ -11,7 +11,7 @@ from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import cluster, process_flags
 from barlow_jax.errors import UserError
 from barlow_jax.interop import FORMATS
 from barlow_jax.planning.tpu import Topology
@@ -46,7 +46,7 @@ def resolve(args: argparse.Namespace, changes: list[tuple[str, str]]) -> tuple[C
     config, more = overrides.from_tree(tree)
     problems += more + _workdir_problems(args.workdir, needed=_needs_workdir(args))
     problems += _OWN[args.program](args) if args.program in _OWN else []
-    place, more = (None, []) if program.alone else processes.place_of(args)
+    place, more = (None, []) if program.alone else process_flags.parse(args)
     problems += more
     # Of a config that was not read these are the defaults, and whether they fit this machine is nobody's question.
     if unread or program.checks == "types":
@@ -77,7 +77,7 @@ def _devices(
     # Joining is slow, and waits until the rest is right.
     joins = ready and not args.dry_run and not validate(config, Facts(None, num_images))
     if joins:
-        processes.join(config.distributed, place)
+        cluster.join(config.distributed, place)
     return _count_devices(joined=joins or args.dry_run), []
 
 

@@ -86,7 +86,7 @@ def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict
         devices = jax.device_count()
         for batch in cut["canvas"](num_steps):
             rows = len(batch.index) // devices * devices
-            jax.block_until_ready(layout.place(jax.tree.map(lambda x, rows=rows: x[:rows], batch)))
+            jax.block_until_ready(layout.shard(jax.tree.map(lambda x, rows=rows: x[:rows], batch)))
 
     def pillow(num_steps: int) -> None:
         rng = np.random.default_rng(0)

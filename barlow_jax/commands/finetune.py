@@ -148,7 +148,7 @@ def _train(
     state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
     sample_range = SampleRange(sampler, 0, num_steps, experiment.shard, rows)
     batches = source.train_batches(config.data, config.recipe.views, sample_range)
-    with contextlib.closing(DevicePrefetcher(batches, experiment.layout.place)) as feed:
+    with contextlib.closing(DevicePrefetcher(batches, experiment.layout.shard)) as feed:
         return fit(tuning.step, state, feed, num_steps=num_steps)
 
 

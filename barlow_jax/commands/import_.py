@@ -13,7 +13,7 @@ from barlow_jax import objectives
 from barlow_jax.checkpoints.restoring import open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
-from barlow_jax.distributed import processes
+from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment, run_info
@@ -137,7 +137,7 @@ def _check_projector(config: Config, projector: Projector, state: TrainState) ->
 
 def _save(config: Config, state: TrainState, workdir: pathlib.Path) -> None:
     """As the checkpoint of step 0; `config.json`, which makes a run of it, comes last."""
-    provenance.record(workdir, sys.argv[1:], processes.devices())
+    provenance.record(workdir, sys.argv[1:], describe_devices())
     with open_checkpoints(workdir) as checkpoints:
         checkpoints.save(state)
     files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())

@@ -22,7 +22,8 @@ from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange
+from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import hooks
 from barlow_jax.experiment.experiment import Experiment
@@ -51,14 +52,14 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     num_steps, parts = experiment.num_steps(sampler), experiment.step_parts(sampler)
 
     with preemption.run(), contextlib.ExitStack() as stack:
-        processes.from_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
+        exchange.call_on_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
         _prepare(workdir, config)
         keep_compiled = stack.enter_context(compilation_cache.kept(config.train.compilation_cache))
         status = stack.enter_context(_status(workdir, sampler, num_steps))
         checkpoints = stack.enter_context(_checkpoints(workdir, config.checkpoint, sampler))
         state, first_step = _start(experiment, sampler, checkpoints)
         if jax.process_index() == 0:  # now that it has one: a workdir that is refused stays as it was
-            provenance.record(workdir, sys.argv[1:], processes.devices())
+            provenance.record(workdir, sys.argv[1:], describe_devices())
         status.begin(first_step)
         source.decode_failures.keep(workdir / _decode_failures(), first_step)
         feed = stack.enter_context(
@@ -184,7 +185,7 @@ def _feed(
     sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
     if data.cache != "decoded":
         return DevicePrefetcher(
-            source.train_batches(data, experiment.config.recipe.views, sample_range), layout.place
+            source.train_batches(data, experiment.config.recipe.views, sample_range), layout.shard
         )
     device_cache.refuse_too_large(source.num_examples, data.canvas)
     there = device_cache.DeviceDataset(source.decoded(data), layout)

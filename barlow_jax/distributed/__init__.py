@@ -1,1 +1,1 @@
-"""Device meshes and processes."""
+"""Device meshes, array shardings, and runs of several processes."""

@@ -1,14 +1,14 @@
-"""Devices, and what lies where on them. The only file that says Mesh or PartitionSpec.
+"""Device mesh, and the sharding of batches and states on it.
 
-The mesh is `(slice, data)`: chips of one slice talk over their interconnect, slices over the data centre
-network. Rows of a batch are split over all chips. A sharded projector splits its output features over the
-chips of a slice and is repeated on each slice, so that what crosses between slices is 1/P of its gradient.
+The mesh is `(slice, data)`: chips of one slice communicate over their interconnect, slices over the data
+centre network. Rows of a batch are split over all chips. A sharded projector splits its output features over
+the P chips of a slice and is replicated on each slice, so that only 1/P of its gradient crosses between
+slices.
 """
 
 from collections.abc import Callable, Sequence
 import dataclasses
 from functools import partial
-import math
 from typing import Any, Literal
 
 import jax
@@ -16,48 +16,51 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
+from barlow_jax.distributed.parallel_linear import parallel_linear, torus_sizes
 from barlow_jax.types import Batch, ParallelLinear, Reshard
 
 _ROWS = ("slice", "data")
-# The part of the state that a sharded projector owns; the optimizer's copies of it have it in their path.
+# Path component of the state that is sharded with the projector; the optimizer's copies have it as well.
 _PROJECTOR = "projector"
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, slices: int | None = None) -> Mesh:
-    """Axes `slice` and `data` over the given devices, or over all devices of all processes.
+    """Return a mesh with the axes `slice` and `data`.
 
-    The axes are Auto: the step is written for global arrays, and the compiler places the collectives.
+    The axes are Auto: the step is written for global arrays, and the compiler inserts the collectives.
 
     Args:
-      devices: equally many of each slice.
-      slices: None asks the devices; a number takes equal parts of them, in their order.
+      devices: the same number from each slice; default: all devices of all processes.
+      slices: number of equal parts into which the devices are split, in their order; None: the hardware's
+        slices.
     """
     devices = jax.devices() if devices is None else devices
     groups: dict[int, list[jax.Device]] = {}
-    for place, device in enumerate(devices):
-        group = getattr(device, "slice_index", 0) if slices is None else place * slices // len(devices)
+    for index, device in enumerate(devices):
+        group = getattr(device, "slice_index", 0) if slices is None else index * slices // len(devices)
         groups.setdefault(group, []).append(device)
-    # Neighbours on the axis are neighbours in the torus, where a slice is one.
-    grid = [mesh_utils.create_device_mesh(_torus_sizes(group), group).ravel() for group in groups.values()]
+    # If a slice is a torus, neighbours on the axis are neighbours in the torus.
+    grid = [mesh_utils.create_device_mesh(torus_sizes(group), group).ravel() for group in groups.values()]
     return Mesh(np.stack(grid), _ROWS, axis_types=(AxisType.Auto,) * 2)
 
 
 def choose_projector(
     sizes: Sequence[int], batch_size: int, num_devices: int, bytes_per_activation: int
 ) -> Literal["replicated", "sharded"]:
-    """Which projector costs a chip less; `sizes` are H and the width of each layer.
+    """Return the projector layout that costs a chip less time.
 
-    A replicated one sums its gradient over the chips, 4 bytes a weight, twice on the wire, and moves about
-    50 bytes a weight through memory for LARS and its gradient. A sharded one, for each of two views, gathers
-    every layer's input and scatters the sum of that input's gradient, which some topologies do as an
-    all-reduce: 3 times its bytes on the wire, 5 times through memory. A byte in memory counts a fifth of one
-    on the wire (v5e 4 to 8, v5p 5 times as fast). Widths that the chips of a slice do not divide, and one
-    chip, leave it replicated. The bytes are those of compiled steps (`plan`, v5e:8x8).
+    A replicated projector sums its gradient over the chips, 4 bytes per weight, twice on the wire, and moves
+    about 50 bytes per weight through memory for LARS and its gradient. A sharded projector, for each of two
+    views, gathers every layer's input and scatters the sum of that input's gradient, which some topologies do
+    as an all-reduce: 3 times its bytes on the wire, 5 times through memory. A byte in memory counts a fifth
+    of a byte on the wire (memory is 4 to 8 times as fast on v5e, 5 times on v5p). The byte counts come from
+    compiled steps (`plan`, v5e:8x8). One chip, or a width that the chips of a slice do not divide, means
+    "replicated".
 
     Args:
-      sizes: `(H, width, ..., D)`.
-      batch_size: images a step, over all devices.
-      num_devices: of one slice.
+      sizes: H and the width of each layer, `(H, width, ..., D)`.
+      batch_size: images per step, over all devices.
+      num_devices: number of devices per slice.
       bytes_per_activation: 2 for bfloat16.
     """
     if num_devices == 1 or any(width % num_devices for width in sizes[1:]):
@@ -69,10 +72,10 @@ def choose_projector(
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where arrays live: batches split by rows over all chips, the state on every chip.
+    """Sharding of arrays on a mesh: batches split by rows over all chips, the state replicated.
 
-    With projector "sharded" its weights, their gradients and their optimizer state are split by output
-    features over `data` instead. With embeddings "rows" the loss takes them as the projector leaves them.
+    With projector "sharded", its weights, their gradients and their optimizer state are split by output
+    features over `data`. With embeddings "rows", the loss takes the embeddings in the projector's own layout.
     """
 
     mesh: Mesh
@@ -81,15 +84,17 @@ class Layout:
 
     @property
     def batch(self) -> NamedSharding:
+        """Sharding of an array by rows over all devices."""
         return self._sharding(_ROWS)
 
     @property
     def replicated(self) -> NamedSharding:
+        """Sharding of an array that every device holds in full."""
         return self._sharding()
 
     @property
     def reshard(self) -> Reshard | None:
-        """Embeddings `[N, D]` from rows to features, for the loss; None leaves them by rows."""
+        """Resharding of the embeddings `[N, D]` from rows to features for the loss; None keeps rows."""
         if self.embeddings == "rows":
             return None
         by_features = self._constraint(None, _ROWS)
@@ -97,13 +102,13 @@ class Layout:
 
     @property
     def parallel_linear(self) -> ParallelLinear | None:
-        """For the projector; None where it is replicated."""
-        return None if self.projector == "replicated" else _parallel_linear(self.mesh)
+        """Linear layer of a sharded projector; None for a replicated one."""
+        return None if self.projector == "replicated" else parallel_linear(self.mesh)
 
-    def state(self, tree: Any) -> Any:
-        """The shardings of a state or a part of it, from its shapes.
+    def state_shardings(self, tree: Any) -> Any:
+        """Return the shardings of a state or a part of it, from its shapes.
 
-        What an objective remembers is split by rows where they divide over all chips.
+        An objective's memory is split by rows if the number of devices divides them.
         """
 
         def sharding(path: Any, leaf: Any) -> NamedSharding:
@@ -116,28 +121,28 @@ class Layout:
 
         return jax.tree.map_with_path(sharding, tree)
 
-    def place(self, batch: Batch) -> Batch:
-        """This process's rows, `[B / processes, ...]` host arrays, as its part of the global batch."""
+    def shard(self, batch: Batch) -> Batch:
+        """Return the global batch, given this process's rows of it: host arrays `[B / processes, ...]`."""
         return jax.tree.map(
             lambda rows: jax.make_array_from_process_local_data(self.batch, np.asarray(rows)), batch
         )
 
     def copy(self, tree: Any) -> Any:
-        """Host arrays that every process has alike, whole on every device."""
+        """Copy host arrays, which must be equal on all processes, in full to every device."""
         return jax.tree.map(
             lambda array: jax.make_array_from_process_local_data(self.replicated, np.asarray(array)), tree
         )
 
     def replicate(self, tree: Any) -> Any:
-        """All of some global arrays on every device, so that every host can read them."""
+        """Gather global arrays in full on every device, so that every host can read them."""
         return jax.jit(_identity, out_shardings=self.replicated)(tree)
 
     def abstract(self, tree: Any) -> Any:
-        """Shapes and dtypes of a state with this layout's shardings: what a restore is asked for."""
+        """Return the shapes, dtypes and shardings of a state, as a checkpoint restore takes them."""
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             tree,
-            self.state(tree),
+            self.state_shardings(tree),
         )
 
     def _sharding(self, *axes: Any) -> NamedSharding:
@@ -147,68 +152,15 @@ class Layout:
         return partial(jax.lax.with_sharding_constraint, shardings=self._sharding(*axes))
 
 
-def _torus(mesh: Mesh) -> Mesh:
-    """The same devices, in the same order, with the axes of the torus for `data`."""
-    sizes = _torus_sizes(mesh.devices[0].tolist())
-    names = tuple(f"torus_{axis}" for axis in range(len(sizes)))
-    return Mesh(mesh.devices.reshape(-1, *sizes), ("slice", *names))
-
-
-def _torus_sizes(devices: Sequence[jax.Device]) -> tuple[int, ...]:
-    """Of the axes that are longer than one chip; other devices are a line."""
-    if not hasattr(devices[0], "coords"):
-        return (len(devices),)
-    lengths = [len(set(places)) for places in zip(*(device.coords for device in devices), strict=True)]
-    sizes = tuple(length for length in lengths if length > 1) or (1,)
-    return sizes if math.prod(sizes) == len(devices) else (len(devices),)
-
-
-def _parallel_linear(mesh: Mesh) -> ParallelLinear:
-    """x W with each device's share of W's columns.
-
-    Forward, x is gathered: all rows of the slice, all features. Backward, each device has a part of the sum
-    that is the gradient of x, and keeps the share of the sum that is its own: a reduce-scatter. XLA makes an
-    all-reduce of it, twice the bytes, where all axes of a torus are of one length; one axis after the other
-    does not suffer that. This is what needs the axes by name.
-    """
-    torus = _torus(mesh)
-    names = torus.axis_names[1:]
-    stages = names if len(set(torus.devices.shape[1:])) < len(names) else (names,)
-    columns = PartitionSpec(None, names)
-
-    def constrain(x: jax.Array, *axes: Any) -> jax.Array:
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*axes)))
-
-    def scatter(gradient: jax.Array, weights: jax.Array, rows: bool) -> jax.Array:
-        def local(gradient: jax.Array, weights: jax.Array) -> jax.Array:
-            total = gradient @ weights.T
-            for stage in stages:
-                total = jax.lax.psum_scatter(total, stage, scatter_dimension=0 if rows else 1, tiled=True)
-            return total
-
-        out = PartitionSpec(("slice", *names)) if rows else PartitionSpec("slice", names)
-        specs = (PartitionSpec("slice", names), columns)
-        return jax.shard_map(local, mesh=torus, in_specs=specs, out_specs=out)(gradient, weights)
-
-    @partial(jax.custom_vjp, nondiff_argnums=(2,))
-    def linear(x: jax.Array, weights: jax.Array, rows: bool) -> jax.Array:
-        return forward(x, weights, rows)[0]
-
-    def forward(x: jax.Array, weights: jax.Array, rows: bool):
-        x = constrain(x, "slice")
-        return constrain(x @ weights, "slice", "data"), (x, weights)
-
-    def backward(rows: bool, residuals, gradient: jax.Array):
-        x, weights = residuals
-        return scatter(gradient, weights, rows), constrain(x.T @ gradient, None, "data")
-
-    linear.defvjp(forward, backward)
-    return linear
+def describe_devices() -> dict[str, Any]:
+    """Return `kind`, `count` and `processes` of the devices of all processes."""
+    kind = jax.devices()[0].device_kind
+    return {"kind": kind, "count": jax.device_count(), "processes": jax.process_count()}
 
 
 def _name(key: Any) -> Any:
     return getattr(key, "key", getattr(key, "name", None))
 
 
-def _identity(tree: Any) -> Any:  # one function, not a lambda a call: jit compiles it once
+def _identity(tree: Any) -> Any:  # not a lambda in each call, which jit would compile again
     return tree

@@ -52,7 +52,7 @@ def encode_batch(
     if missing:
         batch = jax.tree.map(lambda rows: np.concatenate([rows, np.repeat(rows[:1], missing, 0)]), batch)
         batch.index[-missing:] = -1
-    placed = layout.place(batch)
+    placed = layout.shard(batch)
     (images,) = placed.views.values() if crop is None else [crop(placed.views)]
     features, (labels, index) = jax.device_get(
         (encode(images), layout.replicate((placed.labels, placed.index)))

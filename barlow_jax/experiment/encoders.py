@@ -80,7 +80,7 @@ def restore(
     )
     if found:
         trees = {"encoder": found.params}, {"encoder": found.batch_stats}
-        return EncoderState(*(jax.device_put(tree, layout.state(tree)) for tree in trees), -1)
+        return EncoderState(*(jax.device_put(tree, layout.state_shardings(tree)) for tree in trees), -1)
     if newest_step(run) is None:
         raise UserError(
             f"{run} holds no checkpoint; run `pretrain --workdir {run}` first, or pass --untrained"

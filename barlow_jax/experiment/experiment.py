@@ -139,7 +139,7 @@ class Experiment:
     def run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """`key -> state`, jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
         fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-        shardings = self.layout.state(jax.eval_shape(function, jax.random.key(0)))
+        shardings = self.layout.state_shardings(jax.eval_shape(function, jax.random.key(0)))
         return jax.jit(function, out_shardings=shardings, compiler_options=fast)
 
 

@@ -15,7 +15,7 @@ from barlow_jax.checkpoints.restoring import Checkpoints
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.experiment.experiment import Experiment
@@ -123,7 +123,7 @@ def skips(run: Run, state: TrainState) -> SkipWatch:
 
 def make_up(run: Run, watch: list[Hook], state: TrainState) -> None:
     """Who was stopped in the midst of an evaluation has saved the step, and owes the row."""
-    if watch and run.first_step and processes.from_first(lambda: "knn_top1" not in run.writer.there):
+    if watch and run.first_step and exchange.call_on_first(lambda: "knn_top1" not in run.writer.there):
         preemption.saving(watch, run.checkpoints.save, last=run.num_steps)(run.first_step, state, {})
 
 

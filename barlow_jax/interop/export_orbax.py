@@ -18,7 +18,7 @@ import jax
 
 from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
 from barlow_jax.config import overrides
-from barlow_jax.distributed import processes
+from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files
 from barlow_jax.workdir import provenance
@@ -48,7 +48,7 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     parts = {name: jax.device_get(part) for name, part in parts.items() if jax.tree.leaves(part)}
     if trained.provenance:
         files.write_json(out / provenance.FILE, list(trained.provenance))
-    provenance.record(out, sys.argv[1:], processes.devices())
+    provenance.record(out, sys.argv[1:], describe_devices())
     with open_checkpoints(out) as checkpoints:
         checkpoints.save_parts(step, parts)
     files.write_json(out / "config.json", overrides.to_config_dict(trained.config).to_dict())

@@ -1,6 +1,6 @@
 """Checksums of a folder's files, which detect any change since the files were written.
 
-SHA-256, since most processors have instructions for it (1.6 GB/s per core; BLAKE2b: 0.9 GB/s), and `sha256sum`
+SHA-256, since most processors have instructions for it (1.6 GB/s per core; BLAKE2b 0.9 GB/s), and `sha256sum`
 can verify the values on any machine. The checksums cover files, not arrays: several processes write one
 checkpoint, and only its files are visible in full to one of them.
 """

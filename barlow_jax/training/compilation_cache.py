@@ -21,7 +21,7 @@ import zlib
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange
 from barlow_jax.io import checksums
 
 _SUFFIX = "-cache"  # of jax's entries
@@ -91,7 +91,7 @@ def _load(store: pathlib.Path, live: pathlib.Path) -> None:
         _say(store, "read", error)
     names = ",".join(sorted(path.name for path in live.iterdir()))
     here = zlib.crc32(names.encode()) >> 1
-    if processes.on_any(here != processes.from_first(lambda: here)):
+    if exchange.any_process(here != exchange.call_on_first(lambda: here)):
         for path in live.iterdir():
             path.unlink()
 

@@ -66,7 +66,7 @@ class DeviceDataset:
 
     def take(self, rows: Rows) -> Batch:
         """The batch, by rows on the devices, of this process's rows of it."""
-        return self._gather(self._table, self._layout.place(rows))
+        return self._gather(self._table, self._layout.shard(rows))
 
 
 def refuse_too_large(num_images: int, canvas: int) -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import exchange, shutdown
 
 EXIT_CODE = 143  # as a shell reports SIGTERM; schedulers take 127 and above for "start again"
 _PATIENCE_S = 10.0  # that the next point may take; longer where the last two were further apart
@@ -104,7 +104,7 @@ class Preemption:
             self._state.notify()
 
     def _watch(self) -> None:
-        while not (self._received() or processes.has_key(f"{_KEY}/told")):
+        while not (self._received() or exchange.has_key(f"{_KEY}/told")):
             if self._ended:
                 return
         with self._state:
@@ -188,7 +188,7 @@ def saving(
 
 def _agree(points: int) -> Sequence[int]:
     """How many points each process has passed; 0 as soon as they cannot agree."""
-    client = processes.client()
+    client = exchange.client()
     if client is None:
         return [points]
     import jax
@@ -205,4 +205,4 @@ def _agree(points: int) -> Sequence[int]:
 
 def _leave(what: str) -> None:
     print(_TOLD.format(what=what), file=sys.stderr, flush=True)
-    processes.leave(EXIT_CODE)
+    shutdown.exit_together(EXIT_CODE)

@@ -141,7 +141,7 @@ def compile_step(
 
     It takes over the memory of the state it is given.
     """
-    shardings = layout.state(state)
+    shardings = layout.state_shardings(state)
     return jax.jit(
         partial(train_step, **parts),
         in_shardings=(shardings, layout.batch),

@@ -31,9 +31,9 @@ import sys
 unpickled = []
 sys.addaudithook(lambda event, args: unpickled.append(args) if event == "pickle.find_class" else None)
 sys.modules.update(tensorflow=None, tensorflow_datasets=None)  # importing them is an ImportError
-from barlow_jax import processes
+from barlow_jax.distributed import cluster
 from barlow_jax.__main__ import main
-processes.join = lambda *_: None  # which one process may do once
+cluster.join = lambda *_: None  # which one process may do once
 codes = [main(argv.split("|")) for argv in sys.argv[1:]]
 assert not any(codes), codes
 assert not unpickled, unpickled  # data from others is never code

@@ -12,7 +12,7 @@ import several
 from sklearn.datasets import load_digits
 import soak
 
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import shutdown
 from barlow_jax.workdir import saved_run
 
 STEPS = (
@@ -94,7 +94,7 @@ def test_told_to_stop_both_save_the_same_step_and_a_lost_one_ends_the_other(
 
 def _assert_says_that_it_lost_the_other(process):
     _, err = process.communicate(timeout=120)
-    assert process.returncode in (-signal.SIGABRT, processes.ABORTED), err
+    assert process.returncode in (-signal.SIGABRT, shutdown.ABORTED), err
     assert "another process died or could no longer be reached" in err.splitlines()[-1]
 
 

@@ -1,3 +1,5 @@
+"""Mesh, layouts, and the choice of the projector's layout."""
+
 import jax
 import numpy as np
 import optax
@@ -11,9 +13,9 @@ def _batch():
     return Batch({"a": np.arange(16 * 3).reshape(16, 3)}, np.arange(16), np.arange(16))
 
 
-def test_a_placed_batch_is_split_by_rows(devices):
+def test_a_batch_is_split_by_rows(devices):
     layout = Layout(make_mesh(devices))
-    placed = layout.place(_batch())
+    placed = layout.shard(_batch())
     shards = placed.views["a"].addressable_shards
     assert len(shards) == len(devices) and shards[0].data.shape == (16 // len(devices), 3)
     np.testing.assert_array_equal(placed.views["a"], _batch().views["a"])
@@ -29,12 +31,12 @@ def test_slices_are_groups_of_neighbours():
     assert first == jax.devices()[:4] and second == jax.devices()[4:]
 
 
-def test_a_sharded_projector_holds_its_share_of_weights_and_optimizer_state():
+def test_a_sharded_projector_splits_its_weights_and_optimizer_state():
     state = {"params": {"encoder": {"kernel": np.zeros((4, 8))}, "projector": {"kernel": np.zeros((4, 8))}}}
     optimizer = optax.chain(optax.trace(0.9), optax.scale_by_schedule(lambda step: 0.1))
     state["opt_state"] = optimizer.init(state["params"])
     layout = Layout(make_mesh(slices=2), "sharded")
-    placed = jax.device_put(state, layout.state(state))
+    placed = jax.device_put(state, layout.state_shardings(state))
 
     def shard(leaf):
         return leaf.addressable_shards[0].data.shape
@@ -60,17 +62,17 @@ IMAGENET = (2048, 8192, 8192, 8192)
         ((64, 16, 16), 128, 8, "replicated"),
     ],
 )
-def test_auto_picks_the_projector_by_what_it_sends(sizes, batch_size, devices, choice):
+def test_the_projector_layout_with_the_lower_cost_is_chosen(sizes, batch_size, devices, choice):
     assert choose_projector(sizes, batch_size, devices, bytes_per_activation=2) == choice
 
 
-def test_replicated_arrays_are_whole_everywhere():
+def test_replicated_arrays_are_complete_on_every_device():
     layout = Layout(make_mesh())
-    whole = layout.replicate(layout.place(_batch()).labels)
+    whole = layout.replicate(layout.shard(_batch()).labels)
     assert all(shard.data.shape == (16,) for shard in whole.addressable_shards)
 
 
-def test_copies_of_host_arrays_are_whole_everywhere(devices):
+def test_copied_host_arrays_are_complete_on_every_device(devices):
     copied = Layout(make_mesh(devices)).copy({"table": np.arange(7)})["table"]
     assert len(copied.addressable_shards) == len(devices)
     assert all(shard.data.tolist() == list(range(7)) for shard in copied.addressable_shards)

@@ -1,4 +1,4 @@
-"""Several processes: how they find each other, that they give what one gives, and how they end."""
+"""Runs of several processes: connecting, results equal to one process, and how all end when one does."""
 
 import argparse
 import json
@@ -14,7 +14,8 @@ import several
 from several import CONFIG
 
 from barlow_jax import __main__
-from barlow_jax.distributed import processes
+from barlow_jax.distributed import process_flags, shutdown
+from barlow_jax.distributed.process_flags import ProcessSpec
 from barlow_jax.io import checksums
 from barlow_jax.workdir import lock
 
@@ -28,7 +29,7 @@ TEN_STEPS = [
 ]
 
 
-# The part that this file plays as a process; of data that TensorFlow, which takes seconds to import, does not read.
+# Data that is read without TensorFlow, whose import takes seconds.
 _DATA = ("--config.data.name=captioned_digits", "--config.data.augment_on=device")
 
 
@@ -41,7 +42,7 @@ def _start_two(part, *argv):
 
 
 def _end_in_a_collective(how, process_id, argv):
-    """A program of nothing but collectives in the place of `pretrain`; one process ends in its midst."""
+    """Replace `pretrain` by a loop of collectives, during which one process ends."""
 
     def run(config, workdir, args):
         import jax
@@ -67,11 +68,8 @@ def _end_by(how):
     os.kill(os.getpid(), getattr(signal, how))
 
 
-# The tests.
-
-
 @pytest.mark.usefixtures("digits")
-def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
+def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()
     both = several.start_two(["record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
@@ -91,7 +89,7 @@ def test_two_processes_of_four_devices_give_what_one_of_eight_gives(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("digits")
-def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is_held(tmp_path):
+def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_use(tmp_path):
     run = tmp_path / "run"
     argv = (["record_ids", tmp_path], "--workdir", run, *TEN_STEPS, "--config.checkpoint.every_epochs=0.5")
     for process in several.start_two(*argv):
@@ -110,7 +108,7 @@ def test_two_processes_agree_on_the_newest_good_checkpoint_and_on_a_lock_that_is
     with lock.held(run):
         first, second = several.start_two(*argv)
         assert "another run is at work" in several.finish(first, 2)[1]
-        assert "error: process 0 failed, and says why" in several.finish(second, 1)[1]
+        assert "error: process 0 failed; see its log" in several.finish(second, 1)[1]
 
 
 def _losses(workdir):
@@ -118,15 +116,15 @@ def _losses(workdir):
 
 
 @pytest.mark.usefixtures("digits")
-def test_a_killed_process_ends_the_other_in_the_midst_of_pretraining(tmp_path):
+def test_a_killed_process_ends_the_other_during_pretraining(tmp_path):
     other, killed = several.start_two(
         ["end_at_a_batch", "SIGKILL", 1, 6], "--workdir", tmp_path / "run", *IMPATIENT
     )
     several.finish(killed, -signal.SIGKILL)
-    _assert_lost_the_other(other)
+    _assert_other_process_lost(other)
 
 
-# Each way and each process once; the others are slow.
+# Each kind of end and each process occurs once; the other combinations are slow.
 ENDS = {("SIGKILL", 0), ("SIGSTOP", 1), ("OSError", 1)}
 
 
@@ -138,10 +136,10 @@ ENDS = {("SIGKILL", 0), ("SIGSTOP", 1), ("OSError", 1)}
         for process in (0, 1)
     ],
 )
-def test_one_that_ends_ends_the_other(tmp_path, how, process_id):
+def test_a_process_that_ends_ends_the_other(tmp_path, how, process_id):
     both = _start_two(["_end_in_a_collective", how, process_id], "--workdir", tmp_path / "run", *IMPATIENT)
     ends, other = both[process_id], both[1 - process_id]
-    ended = _assert_lost_the_other(other)
+    ended = _assert_other_process_lost(other)
     if how == "SIGSTOP":
         ends.kill()
     _, err = several.finish(ends, 1 if how == "OSError" else -signal.SIGKILL)
@@ -149,7 +147,7 @@ def test_one_that_ends_ends_the_other(tmp_path, how, process_id):
     assert how != "OSError" or err.endswith("error: OSError: disk full\n")
 
 
-def test_processes_that_fail_alike_each_say_why(tmp_path):
+def test_processes_that_fail_together_each_report_their_error(tmp_path):
     both = _start_two(["_end_in_a_collective", "ValueError", "all"], "--workdir", tmp_path / "run")
     for process in both:
         _, err = several.finish(process, 1)
@@ -176,12 +174,12 @@ def test_a_slurm_step_is_detected(tmp_path):
     assert json.loads(said[0]) == {"processes": 2, "process": 0} and said[1] == ""
 
 
-def test_without_a_cluster_and_flags_a_program_runs_alone(tmp_path):
+def test_without_a_cluster_and_flags_a_command_runs_alone(tmp_path):
     out, _ = several.finish(_start(["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run"))
     assert json.loads(out) == {"processes": 1, "process": 0}
 
 
-def test_a_process_that_waits_in_vain_says_for_what(tmp_path):
+def test_a_process_that_waits_in_vain_reports_the_timeout(tmp_path):
     alone = _start(
         ["_end_in_a_collective", "", 0],
         "--workdir",
@@ -192,19 +190,19 @@ def test_a_process_that_waits_in_vain_says_for_what(tmp_path):
         "--config.distributed.initialization_timeout_s=1",
     )
     _, err = several.finish(alone, -signal.SIGABRT)
-    assert "did not find each other within 1 s; start all 2 of them" in err.splitlines()[-1]
+    assert "did not connect within 1 s; start all 2 of them" in err.splitlines()[-1]
 
 
 def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
     process = _start(["_end_in_a_collective", "", 0], "--workdir", tmp_path, JAX_COORDINATOR_ADDRESS="a:1")
     _, err = several.finish(process, 1)
-    assert "cannot be joined: Number of processes must be defined.; config.distributed.detect=false" in err
+    assert "Number of processes must be defined." in err and "--config.distributed.detect=false" in err
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--coordinator=a:1"], ["--num-processes: is missing", "--process-id: is missing"]),
+        (["--coordinator=a:1"], ["--num-processes is missing", "--process-id is missing"]),
         (
             ["--coordinator=a", "--num-processes=2", "--process-id=0"],
             ["HOST:PORT, such as 10.0.0.2:8476, got 'a'"],
@@ -213,8 +211,8 @@ def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
         (
             ["--coordinator=a:1", "--num-processes=two", "--process-id=-1"],
             [
-                "--num-processes: expected a whole number from 1, got 'two'",
-                "--process-id: expected a whole number from 0, got '-1'",
+                "--num-processes: expected an integer of at least 1, got 'two'",
+                "--process-id: expected an integer of at least 0, got '-1'",
             ],
         ),
         (["--coordinator=a:1", "--num-processes=2", "--process-id=2"], ["from 0 to 1, got '2'"]),
@@ -227,16 +225,16 @@ def test_wrong_flags_are_named_with_the_other_problems(capsys, tmp_path, flags, 
     assert said.startswith(f"error: {len(words) + 1} problems\n") and all(word in said for word in words)
 
 
-def test_flags_are_the_place():
+def test_flags_are_parsed():
     args = argparse.Namespace(coordinator="[::1]:80", num_processes="2", process_id="1")
-    assert processes.place_of(args) == (processes.Place("[::1]:80", 2, 1), [])
+    assert process_flags.parse(args) == (ProcessSpec("[::1]:80", 2, 1), [])
 
 
-def _assert_lost_the_other(process):
-    """It says so in its last line; returns the time at which it has ended."""
+def _assert_other_process_lost(process):
+    """Check that the last line reports the lost process; return the time at which this one ended."""
     _, err = process.communicate(timeout=60)
     ended = time.time()
-    assert process.returncode in (-signal.SIGABRT, processes.ABORTED), err
+    assert process.returncode in (-signal.SIGABRT, shutdown.ABORTED), err
     last = err.splitlines()[-1]
     assert "another process died or could no longer be reached" in last and "again" in last, err
     return ended

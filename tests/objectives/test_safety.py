@@ -179,13 +179,13 @@ def _steps(config, devices, images, num_steps=2):
         "normalize": partial(normalize_views, recipe=config.recipe),
     }
     init = init_of(parts)
-    shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
+    shardings = layout.state_shardings(jax.eval_shape(init, jax.random.key(0)))
     state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
     rows = np.arange(len(images), dtype=np.int32)
     batch = Batch({"a": images, "b": images}, rows, rows)
     step = compile_step(layout, state, **parts)
     for _ in range(num_steps):
-        state, metrics = step(state, layout.place(batch))
+        state, metrics = step(state, layout.shard(batch))
     return jax.device_get((state, metrics))
 
 

@@ -35,7 +35,7 @@ def test_a_batch_is_the_one_that_the_host_would_have_placed(devices):
         batch = there.take(rows)
         index, position = ORDER.batch(step)
         host = jax.tree.map(lambda examples, index=index: examples[index], decoded)
-        placed = layout.place(host._replace(views={**host.views, "position": position.astype(np.uint32)}))
+        placed = layout.shard(host._replace(views={**host.views, "position": position.astype(np.uint32)}))
         jax.tree.map(np.testing.assert_array_equal, batch, placed)
         for one, other in zip(jax.tree.leaves(batch), jax.tree.leaves(placed), strict=True):
             assert one.dtype == other.dtype and one.sharding.is_equivalent_to(other.sharding, one.ndim)
@@ -44,7 +44,7 @@ def test_a_batch_is_the_one_that_the_host_would_have_placed(devices):
 def test_devices_look_up_their_rows_without_a_word_to_each_other():
     layout = Layout(make_mesh())
     there = DeviceDataset(_decoded(), layout)
-    rows = layout.place(Rows(np.arange(16, dtype=np.int32), np.arange(16, dtype=np.uint32)))
+    rows = layout.shard(Rows(np.arange(16, dtype=np.int32), np.arange(16, dtype=np.uint32)))
     compiled = there._gather.lower(there._table, rows).compile().as_text()
     for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert collective not in compiled

@@ -189,8 +189,8 @@ def test_processes_that_cannot_agree_leave_at_once(monkeypatch, capsys):
             raise ConnectionError("gone")
 
     left = []
-    monkeypatch.setattr(preemption.processes, "client", Store)
-    monkeypatch.setattr(preemption.processes, "leave", left.append)
+    monkeypatch.setattr(preemption.exchange, "client", Store)
+    monkeypatch.setattr(preemption.shutdown, "exit_together", left.append)
     with preemption.watched(), preemption.run():
         preemption.point()
         _terminate_and_wait()

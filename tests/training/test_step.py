@@ -46,7 +46,7 @@ def _start(config, devices=None, layout=None):
     layout = layout or Layout(make_mesh(devices))
     parts = _parts(config, layout)
     init = init_of(parts)
-    shardings = layout.state(jax.eval_shape(init, jax.random.key(0)))
+    shardings = layout.state_shardings(jax.eval_shape(init, jax.random.key(0)))
     return layout, parts, jax.jit(init, out_shardings=shardings)(jax.random.key(0))
 
 
@@ -54,7 +54,7 @@ def _run(config, devices=None, num_steps=1, layout=None):
     layout, parts, state = _start(config, devices, layout)
     step, history = compile_step(layout, state, **parts), []
     for number in range(num_steps):
-        state, metrics = step(state, layout.place(_batch(config, number)))
+        state, metrics = step(state, layout.shard(_batch(config, number)))
         history.append(jax.device_get(metrics))
     return jax.device_get(state), history
 
@@ -156,7 +156,7 @@ def test_the_loss_goes_down_on_one_batch(small_config, typed):
     small_config.train.num_epochs = 20.0
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
-    step, batch, losses = compile_step(layout, state, **parts), layout.place(_batch(config)), []
+    step, batch, losses = compile_step(layout, state, **parts), layout.shard(_batch(config)), []
     for _ in range(40):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
@@ -205,8 +205,8 @@ def test_the_step_augments_by_seed_and_position(small_config, typed, microbatche
         batch = _batch(config, number)
         views = jax.device_get(made(batch.views))
         assert np.mean(views["a"] != batch.views[CANVAS]) > 0.5
-        state, metrics = step(state, layout.place(batch))
-        ready_state, expected = ready_step(ready_state, layout.place(batch._replace(views=views)))
+        state, metrics = step(state, layout.shard(batch))
+        ready_state, expected = ready_step(ready_state, layout.shard(batch._replace(views=views)))
         np.testing.assert_allclose(metrics["loss"], expected["loss"], rtol=1e-6)
         np.testing.assert_allclose(metrics["gradient_norm"], expected["gradient_norm"], rtol=1e-5)
 
@@ -270,7 +270,7 @@ def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
     parts["objective"] = _poisoned(parts["objective"], how)
-    step, place = compile_step(layout, state, **parts), layout.place
+    step, place = compile_step(layout, state, **parts), layout.shard
     good = [_batch(config, number) for number in range(3)]
     labels = good[0].labels.copy()
     labels[0] = POISON
@@ -300,7 +300,7 @@ def test_averages_that_would_overflow_are_not_taken(small_config, typed):
     normalize = parts["normalize"]
     parts["normalize"] = lambda views: {name: 1e30 * images for name, images in normalize(views).items()}
     before = jax.device_get(state)
-    state, metrics = compile_step(layout, state, **parts)(state, layout.place(_batch(config)))
+    state, metrics = compile_step(layout, state, **parts)(state, layout.shard(_batch(config)))
     assert int(metrics["skipped_steps"]) == 1
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state)[1:], before[1:])
 
@@ -311,7 +311,7 @@ def test_the_state_is_updated_in_its_own_memory(small_config, typed, projector):
     small_config.train.batch_size = 64
     config = typed(small_config)
     layout, parts, state = _start(config, layout=Layout(make_mesh(), projector))
-    compiled = compile_step(layout, state, **parts).lower(state, layout.place(_batch(config))).compile()
+    compiled = compile_step(layout, state, **parts).lower(state, layout.shard(_batch(config))).compile()
     memory = compiled.memory_analysis()
     on_one = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
     assert memory.alias_size_in_bytes >= on_one - 64
