@@ -9,7 +9,7 @@ import pytest
 
 from barlow_jax import optim
 from barlow_jax.augment.views import normalize_views
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network

@@ -1,1 +1,1 @@
-"""Checkpoints of a run by Orbax: saved, verified, restored."""
+"""Checkpoints of a run: saving, verification and restoring."""

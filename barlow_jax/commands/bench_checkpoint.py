@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout, make_mesh
@@ -69,8 +69,8 @@ def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
             started = time.perf_counter()
             checkpoints.save(state._replace(step=jnp.int32(step)))
             taken["blocks_seconds"].append(time.perf_counter() - started)
-            while checkpoints.saving and not (folder / CHECKPOINTS / str(step)).exists():
-                checkpoints.look()
+            while checkpoints.is_saving and not (folder / CHECKPOINTS / str(step)).exists():
+                checkpoints.check_save()
                 time.sleep(0.005)
             taken["whole_seconds"].append(time.perf_counter() - started)
     with open_checkpoints(folder, read_only=True) as checkpoints:

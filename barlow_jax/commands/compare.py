@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.checkpoints.restoring import open_checkpoints
+from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax import objectives
-from barlow_jax.checkpoints.restoring import open_checkpoints
+from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import describe_devices

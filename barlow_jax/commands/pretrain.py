@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 from barlow_jax import optim
-from barlow_jax.checkpoints import verification
-from barlow_jax.checkpoints.restoring import (
+from barlow_jax.checkpoints import verify
+from barlow_jax.checkpoints.restore import (
     FOLDER,
     Checkpoints,
     abstract_state,
@@ -94,7 +94,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 def _check_workdir(workdir: pathlib.Path) -> None:
     step = newest_step(workdir)
-    if step is not None and verification.is_encoder_alone(workdir / FOLDER / str(step)):
+    if step is not None and verify.is_encoder_only(workdir / FOLDER / str(step)):
         raise UserError(
             f"{workdir} holds an encoder alone, and a run goes on from a whole state: use another workdir. To start "
             "one from these weights, `export --format torchvision` them, and `import --as start` that file"

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
+from barlow_jax.checkpoints.restore import newest_step, open_checkpoints
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits

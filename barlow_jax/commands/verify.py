@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 from barlow_jax import objectives, optim
-from barlow_jax.checkpoints import verification
-from barlow_jax.checkpoints.restoring import FOLDER, abstract_state, newest_step, open_checkpoints
+from barlow_jax.checkpoints import verify
+from barlow_jax.checkpoints.restore import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import run_info
@@ -29,12 +29,12 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     with open_checkpoints(workdir, read_only=True) as checkpoints:
         print(f"{'step':>10}  {'MB':>9}  verdict", file=sys.stderr)
         for step in checkpoints.steps:
-            alone = verification.is_encoder_alone(workdir / FOLDER / str(step))
+            alone = verify.is_encoder_only(workdir / FOLDER / str(step))
             verdict = checkpoints.examine(step, _encoder_of(abstract) if alone else abstract)
             kind = "damaged" if verdict.problems else "good" if verdict.verified else "unverified"
             files = (path for path in (workdir / FOLDER / str(step)).rglob("*") if path.is_file())
             size = sum(path.stat().st_size for path in files)
-            said = kind if kind == "good" else f"{kind}: {verdict.says}"
+            said = kind if kind == "good" else f"{kind}: {verdict.summary}"
             said += ", an encoder alone" if alone else ""
             print(f"{step:>10}  {size / 1e6:>9.1f}  {said}", file=sys.stderr, flush=True)
             rows.append(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from barlow_jax.checkpoints.restoring import FOLDER, newest_step, open_checkpoints
+from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
 from barlow_jax.config import schema as config_lib
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
@@ -96,7 +96,7 @@ def restore(
         verdict = checkpoints.examine(step, {"params": params, "batch_stats": batch_stats}, part=True)
         if verdict.problems:
             raise UserError(
-                f"{where} is damaged: {verdict.says}; pass another checkpoint, or {run} for its newest"
+                f"{where} is damaged: {verdict.summary}; pass another checkpoint, or {run} for its newest"
             )
         return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
 

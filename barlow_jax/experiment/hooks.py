@@ -11,7 +11,7 @@ import numpy as np
 import tqdm
 
 from barlow_jax import optim
-from barlow_jax.checkpoints.restoring import Checkpoints
+from barlow_jax.checkpoints.restore import Checkpoints
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler
@@ -86,7 +86,7 @@ def log(run: Run, progress: Progress) -> Hook:
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
         progress(done, state, metrics)
         run.status.log(done, run.writer.latest)
-        run.checkpoints.look()
+        run.checkpoints.check_save()
 
     return every(run.experiment.config.train.log_every_steps, hook, last=run.num_steps)
 

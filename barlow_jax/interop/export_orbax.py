@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax.checkpoints.restoring import FOLDER, open_checkpoints
+from barlow_jax.checkpoints.restore import FOLDER, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.interop.encoder import Trained

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from barlow_jax.checkpoints.restoring import newest_step
+from barlow_jax.checkpoints.restore import newest_step
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import ProcessShard

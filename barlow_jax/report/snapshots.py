@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.augment.views import normalize_views
-from barlow_jax.checkpoints.restoring import Checkpoints, open_checkpoints
-from barlow_jax.checkpoints.verification import unreadable
+from barlow_jax.checkpoints.restore import Checkpoints, open_checkpoints
+from barlow_jax.checkpoints.verify import unreadable
 from barlow_jax.config.recipe import SECOND_VIEW, Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
@@ -90,7 +90,7 @@ def usable(checkpoints: Checkpoints, abstract: Mapping[str, Any]) -> list[int]:
         for step in (step for step in chosen if step not in good):
             verdict = checkpoints.examine(step, abstract, part=True)
             if verdict.problems:
-                _pass_over(step, verdict.says)
+                _pass_over(step, verdict.summary)
                 bad.append(step)
             else:
                 good.add(step)

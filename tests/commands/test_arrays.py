@@ -12,7 +12,7 @@ from score_records import by_fraction
 from sklearn.datasets import load_digits
 
 from barlow_jax.__main__ import main
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.experiment.experiment import Experiment
 

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 from sklearn.datasets import load_digits
 
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.experiment.experiment import Experiment
 

@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_is_passed_over_or_refused_by_name(copy, program, t
     argv = ("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "out")
     assert "22 is damaged" in program(*argv, "--checkpoint", "22", code=2)[1]
     results, said = program(*argv)
-    assert results["step"] == 18 and "passed over: step 22" in said
+    assert results["step"] == 18 and "skipped damaged checkpoints: step 22" in said
 
 
 @pytest.fixture(scope="module")

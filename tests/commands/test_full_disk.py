@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from barlow_jax.checkpoints.restoring import newest_step
+from barlow_jax.checkpoints.restore import newest_step
 from barlow_jax.commands import pretrain
 from barlow_jax.io import checksums
 from barlow_jax.workdir import saved_run
@@ -59,7 +59,7 @@ def test_a_run_outlives_its_workdir_and_loses_no_row_when_it_is_back(tmp_path, c
     results, said = program(*argv, "--workdir", workdir)
     assert results["loss"] == whole["loss"] and _rows(workdir) == _rows(tmp_path / "whole")
     for step in (12, 18):
-        assert f"WARNING: the checkpoint of step {step} is NOT saved: " in said
+        assert f"warning: the checkpoint of step {step} is NOT saved: " in said
     assert "metrics.jsonl cannot be written (Not a directory)" in said and "pending lines" in said
     assert f"{saved_run.STATUS} cannot be written" in said
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"6", "22"}

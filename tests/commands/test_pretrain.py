@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment.experiment import Experiment

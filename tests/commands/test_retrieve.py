@@ -11,7 +11,7 @@ from score_records import by_fraction
 
 from barlow_jax.__main__ import everything_to_stderr, main
 from barlow_jax.augment.views import normalize
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions

@@ -111,7 +111,7 @@ def test_a_save_that_fails_on_one_process_alone_stops_nobody(two, untouched, tmp
     both = two(["write_little_from", 4, process], tmp_path, sharded)
     for index, (_, err) in enumerate(map(several.finish, both)):
         why = "File too large" if index == process else "it failed on another process, which says why"
-        assert re.search(rf"WARNING: the checkpoint of step [36] is NOT saved: .*{why}", err), err
+        assert re.search(rf"warning: the checkpoint of step [36] is NOT saved: .*{why}", err), err
     assert sorted(saved_run.checkpoint_steps(tmp_path)) == [9, 10]
     losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (tmp_path, untouched))
     np.testing.assert_allclose(losses, expected, rtol=1e-5)  # there the projector is replicated

@@ -50,12 +50,12 @@ def test_a_damaged_checkpoint_is_named_and_the_exit_code_is_one(copy, program, s
 def test_a_checkpoint_without_digests_is_unverified_and_not_called_good(copy, program):
     (copy / "checkpoints" / "18" / checksums.FILE).unlink()
     _, said = program("verify", "--workdir", copy, code=1)
-    assert "unverified: has no digests" in said
+    assert "unverified: has no checksums" in said
 
 
 def test_a_checkpoint_of_another_network_is_named_with_the_difference(copy, program):
     _, said = program("verify", "--workdir", copy, "--config.network.width=8", code=1)
-    assert "batch_stats.encoder.norm.mean is float32[4] there, float32[8] in this network" in said
+    assert "batch_stats.encoder.norm.mean is float32[4] in the checkpoint, float32[8] in this network" in said
 
 
 def test_it_needs_neither_the_data_nor_the_devices_of_the_run(copy, program):
@@ -79,7 +79,7 @@ def test_evaluations_take_the_newest_good_one_and_refuse_a_damaged_one_by_name(c
     _damage(copy, 22)
     results, said = program("knn", "--workdir", copy, *flags)
     assert results == whole and results["step"] == 18
-    assert "warning: damaged checkpoints are passed over: step 22: default/d/" in said
+    assert "warning: skipped damaged checkpoints: step 22: default/d/" in said
     assert (copy / "checkpoints" / "22").is_dir()
     _, said = program(
         "knn", "--encoder", copy / "checkpoints" / "22", "--workdir", tmp_path / "b", *flags, code=2
@@ -105,5 +105,5 @@ def test_pretraining_with_no_good_checkpoint_is_refused_and_leaves_all_as_it_is(
     _damage(copy, 18), _damage(copy, 22)
     before = _files(copy)
     _, said = program("pretrain", "--workdir", copy, code=2)
-    assert "holds no checkpoint that can be used" in said and "step 18:" in said and "step 22:" in said
+    assert "holds no usable checkpoint" in said and "step 18:" in said and "step 22:" in said
     assert _files(copy) == before

@@ -103,7 +103,7 @@ def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_us
     damaged.write_bytes(damaged.read_bytes()[:-1])
     both = [several.finish(process) for process in several.start_two(*argv)]
     assert json.loads(both[0][0])["first_step"] == 6 and _losses(run) == losses
-    assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "passed over" not in both[1][1]
+    assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "skipped" not in both[1][1]
     assert (run / "damaged" / "10").is_dir() and checksums.verify(newest) == []
     with lock.held(run):
         first, second = several.start_two(*argv)

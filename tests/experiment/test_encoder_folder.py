@@ -74,7 +74,7 @@ def test_it_is_verified(folder, program):
 
 def test_verify_names_what_another_network_has_otherwise(folder, program):
     _, said = program("verify", "--workdir", folder, "--config.network.width=8", code=1)
-    assert "batch_stats.encoder.norm.mean is float32[4] there, float32[8] in this network" in said
+    assert "batch_stats.encoder.norm.mean is float32[4] in the checkpoint, float32[8] in this network" in said
 
 
 def test_pretraining_refuses_it_and_changes_nothing(folder, program):

@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from barlow_jax.augment.views import normalize
-from barlow_jax.checkpoints.restoring import abstract_state, open_checkpoints
-from barlow_jax.checkpoints.verification import Verdict
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
+from barlow_jax.checkpoints.verify import Verdict
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange

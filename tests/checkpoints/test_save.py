@@ -1,4 +1,4 @@
-"""Saves that fail: by a folder that goes away, by files that the kernel refuses, by an error in the background."""
+"""Saves that fail: a folder disappears, the kernel refuses a file, or the background thread raises."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from barlow_jax.checkpoints.restoring import newest_step, open_checkpoints
+from barlow_jax.checkpoints.restore import newest_step, open_checkpoints
 from barlow_jax.errors import RunError
 from barlow_jax.io import checksums
 from barlow_jax.types import TrainState
@@ -27,72 +27,76 @@ def _at(state, step):
 
 
 @pytest.fixture
-def away(tmp_path):
-    """Takes the folder of the checkpoints away, as a bucket that is unmounted; a file is in its place."""
+def bucket(tmp_path):
+    """Two functions: replace the checkpoint folder by a file, as unmounting a bucket does, and restore it."""
 
-    def take_away():
+    def unmount():
         (tmp_path / "checkpoints").rename(tmp_path / "away")
         (tmp_path / "checkpoints").write_text("")
 
-    def bring_back():
+    def remount():
         (tmp_path / "checkpoints").unlink()
         (tmp_path / "away").rename(tmp_path / "checkpoints")
 
-    return take_away, bring_back
+    return unmount, remount
 
 
-def test_each_save_that_fails_is_said_and_saving_goes_on_when_the_folder_is_back(
-    tmp_path, state, away, capsys
+def test_each_failed_save_is_logged_and_saving_resumes_when_the_folder_is_back(
+    tmp_path, state, bucket, capsys
 ):
-    take_away, bring_back = away
+    unmount, remount = bucket
     with open_checkpoints(tmp_path, keep_newest=2) as checkpoints:
         checkpoints.save(_at(state, 1))
         checkpoints.save(_at(state, 2))
         checkpoints._manager.wait_until_finished()
-        take_away()
+        unmount()
         checkpoints.save(_at(state, 3))
         checkpoints.save(_at(state, 4))
         assert checkpoints.steps == []
-        bring_back()
+        remount()
         checkpoints.save(_at(state, 5))
-    said = capsys.readouterr().err
+    logged = capsys.readouterr().err
     for step in (3, 4):
-        assert f"WARNING: the checkpoint of step {step} is NOT saved: FileExistsError" in said
+        assert f"warning: the checkpoint of step {step} is NOT saved: FileExistsError" in logged
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["2", "5"]
     assert all(checksums.verify(tmp_path / "checkpoints" / step) == [] for step in "25")
 
 
-def test_a_run_whose_last_save_failed_ends_in_an_error_that_names_the_newest(tmp_path, state, away):
+def test_a_run_whose_last_save_failed_ends_in_an_error_that_names_the_newest_checkpoint(
+    tmp_path, state, bucket
+):
     with (
-        pytest.raises(RunError, match=r"step 2 is not saved: FileExistsError.* that is there: none"),
+        pytest.raises(RunError, match=r"step 2 is not saved: FileExistsError.* Newest checkpoint: none"),
         open_checkpoints(tmp_path) as checkpoints,
     ):
         checkpoints.save(_at(state, 1))
         checkpoints._manager.wait_until_finished()
-        away[0]()
+        bucket[0]()
         checkpoints.save(_at(state, 2))
-    away[1]()
+    bucket[1]()
     assert newest_step(tmp_path) == 1
 
 
-def test_why_a_run_ended_is_not_hidden_by_a_save_that_failed_too(tmp_path, state, away, capsys):
+def test_a_failed_save_does_not_hide_the_exception_that_ended_the_run(tmp_path, state, bucket, capsys):
     with pytest.raises(ValueError, match="a bug"), open_checkpoints(tmp_path) as checkpoints:
-        away[0]()
+        bucket[0]()
         checkpoints.save(_at(state, 1))
         raise ValueError("a bug")
     assert "error: the checkpoint of step 1 is not saved" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("seen_by", ["look", "save", "close"])
+@pytest.mark.parametrize("seen_by", ["check_save", "save", "close"])
 def test_a_failure_in_the_background_is_noticed(tmp_path, state, monkeypatch, capsys, seen_by):
-    """The digests are the last thing that is written; the folder has no name of a step yet."""
+    """Fail while writing the checksums, which come last; the folder does not have its final name yet."""
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with contextlib.ExitStack() as stack:
         if seen_by == "close":
-            stack.enter_context(pytest.raises(RunError, match=r"step 2 .*No space left.* that is there: 1"))
+            stack.enter_context(
+                pytest.raises(RunError, match=r"step 2 .*No space left.* Newest checkpoint: 1")
+            )
         checkpoints = stack.enter_context(open_checkpoints(tmp_path))
         checkpoints.save(_at(state, 1))
         checkpoints._manager.wait_until_finished()
@@ -101,17 +105,17 @@ def test_a_failure_in_the_background_is_noticed(tmp_path, state, monkeypatch, ca
             checkpoints.save(_at(state, 2))
             while checkpoints._manager.is_saving_in_progress():
                 time.sleep(0.01)
-        if seen_by == "look":
-            checkpoints.look()
+        if seen_by == "check_save":
+            checkpoints.check_save()
             assert checkpoints.steps == [1]
         if seen_by != "close":
             checkpoints.save(_at(state, 3))
-    assert capsys.readouterr().err.count("WARNING: the checkpoint of step 2 is NOT saved: OSError") == 1
+    assert capsys.readouterr().err.count("warning: the checkpoint of step 2 is NOT saved: OSError") == 1
     left = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert left == (["1"] if seen_by == "close" else ["1", "3"])
 
 
-def test_a_disk_with_too_little_room_is_not_filled(tmp_path, state, monkeypatch, capsys):
+def test_a_disk_with_too_little_space_is_not_filled(tmp_path, state, monkeypatch, capsys):
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=size - 1))
@@ -127,11 +131,11 @@ def test_a_disk_with_too_little_room_is_not_filled(tmp_path, state, monkeypatch,
 FULL = """
 import pathlib, resource, sys
 import jax.numpy as jnp, numpy as np
-from barlow_jax.checkpoints.restoring import open_checkpoints
+from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.types import TrainState
 
 def state(step):
-    noise = np.random.default_rng(step).bytes(1 << 20)  # that nothing compresses
+    noise = np.random.default_rng(step).bytes(1 << 20)  # incompressible
     return TrainState(jnp.int32(step), {"w": jnp.asarray(np.frombuffer(noise, np.uint8))}, {}, {})
 
 def limit(size):
@@ -151,12 +155,12 @@ with open_checkpoints(sys.argv[1]) as checkpoints:
 
 
 @pytest.mark.parametrize(("how", "left"), [("again", ["1", "4"]), ("never", ["1"])])
-def test_files_that_the_kernel_refuses_in_the_midst_of_writing_leave_the_old_checkpoints(tmp_path, how, left):
+def test_a_write_that_the_kernel_refuses_leaves_the_old_checkpoints(tmp_path, how, left):
     ran = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path), how], capture_output=True, text=True, check=False
     )
     for step in (2, 3):
-        assert f"WARNING: the checkpoint of step {step} is NOT saved: File too large" in ran.stderr
+        assert f"warning: the checkpoint of step {step} is NOT saved: File too large" in ran.stderr
     assert ("RunError" in ran.stderr) == (ran.returncode != 0) == (how == "never")
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == left
     assert all(checksums.verify(tmp_path / "checkpoints" / step) == [] for step in left)

@@ -1,3 +1,5 @@
+"""Restoring: bit for bit on any mesh, and from the newest intact checkpoint after every kind of damage."""
+
 from functools import partial
 import threading
 
@@ -7,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax.checkpoints.restoring import abstract_state, newest_step, open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, newest_step, open_checkpoints
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
@@ -29,7 +31,7 @@ def _at(state, step):
     return state._replace(step=jnp.asarray(step, jnp.int32))
 
 
-def test_a_state_comes_back_bit_for_bit_on_any_mesh(tmp_path, state, devices):
+def test_a_state_is_restored_bit_for_bit_on_any_mesh(tmp_path, state, devices):
     with open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(_at(state, 3))
     layout = Layout(make_mesh(devices))
@@ -52,7 +54,7 @@ def test_the_encoder_is_restored_without_the_optimizer(tmp_path, state):
         jax.tree.map(np.testing.assert_array_equal, *jax.device_get((restored["encoder"], whole["encoder"])))
 
 
-def test_the_newest_and_the_periodic_ones_stay(tmp_path, state):
+def test_the_newest_and_the_periodic_checkpoints_are_kept(tmp_path, state):
     with open_checkpoints(tmp_path, keep_newest=2, keep_every_steps=4) as checkpoints:
         for step in range(1, 10):
             checkpoints.save(_at(state, step))
@@ -60,21 +62,21 @@ def test_the_newest_and_the_periodic_ones_stay(tmp_path, state):
         assert checkpoints.steps == [4, 8, 9]
 
 
-def test_looking_at_a_run_that_goes_on_disturbs_nothing(tmp_path, state):
+def test_reading_the_checkpoints_of_a_running_process_changes_nothing(tmp_path, state):
     with open_checkpoints(tmp_path, keep_newest=3) as running:
         for step in (1, 2, 3):
             running.save(_at(state, step))
     (tmp_path / "checkpoints" / "4.orbax-checkpoint-tmp").mkdir()  # a save under way
     before = sorted(tmp_path.rglob("*"))
-    with open_checkpoints(tmp_path, read_only=True) as looking:
-        assert looking.steps == [1, 2, 3]
+    with open_checkpoints(tmp_path, read_only=True) as reader:
+        assert reader.steps == [1, 2, 3]
         abstract = abstract_state(INIT)
-        looking.restore_part(abstract.params, abstract.batch_stats, Layout(make_mesh()), 2)
+        reader.restore_part(abstract.params, abstract.batch_stats, Layout(make_mesh()), 2)
     assert newest_step(tmp_path) == 3
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_looking_for_a_checkpoint_makes_no_folder(tmp_path):
+def test_the_newest_step_of_an_empty_workdir_creates_no_folder(tmp_path):
     assert newest_step(tmp_path) is None and not list(tmp_path.iterdir())
 
 
@@ -87,7 +89,7 @@ def test_saving_a_step_twice_is_harmless(tmp_path, state):
 
 @pytest.fixture
 def run(tmp_path, state):
-    """A workdir with the checkpoints of steps 1, 2 and 3."""
+    """Workdir with checkpoints of the steps 1, 2 and 3."""
     with open_checkpoints(tmp_path, keep_newest=3) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(_at(state, step))
@@ -120,8 +122,8 @@ def _flip(run, step):
     path.write_bytes(data)
 
 
-def _without_digests_and_with_half_of_each_file(run, step):
-    """Of each, as not every one need hold what is read."""
+def _remove_checksums_and_halve_each_file(run, step):
+    # Each file, because not every file holds arrays that are restored.
     (run / "checkpoints" / str(step) / checksums.FILE).unlink()
     for path in _data(run, step):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -131,7 +133,7 @@ def _all_files(run):
     return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
-DAMAGE = [_truncate, _remove, _flip, _without_digests_and_with_half_of_each_file]
+DAMAGE = [_truncate, _remove, _flip, _remove_checksums_and_halve_each_file]
 
 
 def _restore_newest(run):
@@ -140,18 +142,18 @@ def _restore_newest(run):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over_named_once_and_set_aside(run, state, capsys, damage):
+def test_a_damaged_checkpoint_is_skipped_named_once_and_moved(run, state, capsys, damage):
     damage(run, 3)
     damaged = _all_files(run / "checkpoints" / "3")
     restored, step = _restore_newest(run)
     assert step == 2
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(restored), jax.device_get(_at(state, 2)))
-    said = capsys.readouterr().err
-    assert said.count("warning: damaged checkpoints are passed over: step 3: ") == 1
+    logged = capsys.readouterr().err
+    assert logged.count("warning: skipped damaged checkpoints: step 3: ") == 1
     assert newest_step(run) == 2 and _all_files(run / "damaged" / "3") == damaged
 
 
-def test_the_step_of_a_damaged_checkpoint_is_saved_when_the_run_comes_to_it_again(run, state):
+def test_the_step_of_a_damaged_checkpoint_can_be_saved_again(run, state):
     for name in ("3", "3-1"):
         _flip(run, 3)
         with open_checkpoints(run) as checkpoints:
@@ -162,23 +164,23 @@ def test_the_step_of_a_damaged_checkpoint_is_saved_when_the_run_comes_to_it_agai
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_with_none_good_each_is_named_and_nothing_is_touched(run, damage):
+def test_without_an_intact_checkpoint_each_is_named_and_nothing_is_changed(run, damage):
     for step in (1, 2, 3):
         damage(run, step)
     before = _all_files(run)
-    with pytest.raises(UserError, match=r"no checkpoint that can be used.* step 3: .* step 2: .* step 1: "):
+    with pytest.raises(UserError, match=r"no usable checkpoint.* step 3: .* step 2: .* step 1: "):
         _restore_newest(run)
     assert _all_files(run) == before
 
 
-def test_a_checkpoint_of_before_there_were_digests_is_used_and_that_is_said(run, capsys):
+def test_a_checkpoint_without_checksums_is_used_and_reported(run, capsys):
     (run / "checkpoints" / "3" / checksums.FILE).unlink()
     assert _restore_newest(run)[1] == 3
-    said = capsys.readouterr().err
-    assert said == "the checkpoint of step 3 has no digests: it cannot be verified\n"
+    logged = capsys.readouterr().err
+    assert logged == "the checkpoint of step 3 has no checksums and cannot be verified\n"
 
 
-def test_reading_a_part_passes_over_the_damaged_and_changes_nothing(run, state, capsys):
+def test_restoring_a_part_skips_damaged_checkpoints_and_changes_nothing(run, state, capsys):
     _truncate(run, 3)
     before = _all_files(run)
     abstract = abstract_state(INIT)
@@ -192,17 +194,17 @@ def test_reading_a_part_passes_over_the_damaged_and_changes_nothing(run, state, 
     assert "step 3: default/" in capsys.readouterr().err
 
 
-def test_the_digests_are_made_in_the_background(tmp_path, state, monkeypatch):
-    """`save` returns while they wait; until they are there, there is no checkpoint of that name."""
-    go_on, write = threading.Event(), checksums.write
+def test_checksums_are_computed_in_the_background(tmp_path, state, monkeypatch):
+    """`save` returns before the checksums exist; until then the checkpoint has no final name."""
+    proceed, write = threading.Event(), checksums.write
 
-    def late(folder, **kwargs):
-        assert go_on.wait(30)
+    def delayed_write(folder, **kwargs):
+        assert proceed.wait(30)
         write(folder, **kwargs)
 
-    monkeypatch.setattr(checksums, "write", late)
+    monkeypatch.setattr(checksums, "write", delayed_write)
     with open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(_at(state, 1))
         assert not (tmp_path / "checkpoints" / "1").exists()
-        go_on.set()
+        proceed.set()
     assert checksums.verify(tmp_path / "checkpoints" / "1") == []
