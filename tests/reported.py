@@ -7,7 +7,8 @@ import score_records
 from score_records import result, score
 
 from barlow_jax.config import overrides
-from barlow_jax.report.schema import Histogram, Map, ModelInspection, Neighbours, Run, Snapshot
+from barlow_jax.evals.correlation import Histogram
+from barlow_jax.report.schema import Map, ModelInspection, Neighbours, Run, Snapshot
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {

@@ -122,7 +122,7 @@ def _draw(
 ) -> None:
     """A row a query: the image, and the nearest others with their cosines. Queries are spread evenly over the table."""
     queries = np.linspace(0, len(table.index) - 1, min(args.queries, len(table.index))).astype(int)
-    rows, cosines = nearest(table.features[queries], table.features, args.nearest, itself=queries)
+    rows, cosines = nearest(table.features[queries], table.features, args.nearest, exclude=queries)
     shown = np.concatenate([queries[:, np.newaxis], rows], axis=1)
     (batch,) = source.eval_batches(
         config.data, batch_size=shown.size, shard=ProcessShard(), examples=table.index[shown.ravel()]

@@ -26,7 +26,7 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
-from barlow_jax.evals.scores import accuracy_on
+from barlow_jax.evals.accuracy import make_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.encoders import EncoderState
@@ -52,7 +52,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 def finetune(config: Config, encoder: EncoderState) -> tuple[list[Score], dict[str, Any]]:
     """Fine-tune with each configured fraction of the labels; return scores, and decode failures if any.
 
-    Decode failures are those that this process met: for the training split, the highest count of any fraction.
+    Decode failures are those of this process: for the training split, the highest count of any fraction.
     """
     lists, settings = _LISTS.get(config.data.name, {}), config.finetune
     test = splits.open_split(config.data, config.data.eval_split)
@@ -161,4 +161,4 @@ def _test_table(tuning: Tuning, state: TrainState, test: splits.Split) -> Featur
 def _accuracy(state: TrainState, table: FeatureTable) -> dict[str, float]:
     """Return top1 and top5 in 0..1, in evaluation mode."""
     head = jax.device_get(state.params["classifier"]["layer"])
-    return accuracy_on(table)({"weight": head["kernel"], "bias": head["bias"]})
+    return make_accuracy(table)({"weight": head["kernel"], "bias": head["bias"]})

@@ -1,4 +1,4 @@
-"""Retrieve images by captions and captions by images with a run on image and text: R@K, chance and baseline."""
+"""Retrieve images by captions and captions by images: R@K of a run on image and text."""
 
 import argparse
 from functools import partial
@@ -24,8 +24,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     del args
     if not config.network.reads_text:
         raise UserError(
-            f"config.network.second_encoder is {config.network.second_encoder}, but retrieve needs a run whose "
-            f"second branch reads captions (gru), such as one of configs/captioned_digits.py; {workdir} does not"
+            f"config.network.second_encoder is {config.network.second_encoder}, but retrieve needs a run "
+            "whose second branch reads captions (gru), such as one of configs/captioned_digits.py"
         )
     if newest_step(workdir) is None:
         raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")

@@ -1,4 +1,4 @@
-"""Train classifiers on other data sets with a frozen encoder: linear probes, or SVMs for multi-label images."""
+"""Train classifiers on other data sets with a frozen encoder."""
 
 import argparse
 import dataclasses

@@ -1,1 +1,1 @@
-"""What the encoder has learned: one feature extractor, and classifiers on its table."""
+"""Evaluations: feature extraction, classifiers on features, fine-tuning and retrieval."""

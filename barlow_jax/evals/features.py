@@ -1,4 +1,4 @@
-"""The one extractor: frozen features of a split as a table."""
+"""Feature extraction: a frozen encoder, or the pixels themselves, applied to every image of a split."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,21 +11,21 @@ from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch, FeatureTable
 
-# [B, height, width, 3] uint8 placed images to [B, H] features on every device.
+# [B, height, width, 3] uint8 images, laid out on the mesh, to [B, H] features, replicated on every device.
 Encode = Callable[[jax.Array], jax.Array]
 
 
 def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> Callable:
-    """`(params, batch_stats, images) -> [B, H]`, jitted, the result on every device and host."""
+    """Return the jitted `(params, batch_stats, images) -> [B, H]`, replicated on every device."""
     return jax.jit(
         lambda params, stats, images: network.encode(params, stats, normalize(images, normalization)),
-        in_shardings=(None, None, layout.batch),  # the state stays as it is laid out
+        in_shardings=(None, None, layout.batch),  # None: params and stats keep their layout
         out_shardings=layout.replicated,
     )
 
 
 def make_pixels(layout: Layout) -> Encode:
-    """The baseline without an encoder: the image itself, `[B, height * width * 3]` in 0..1."""
+    """Return the baseline without an encoder: pixel values in 0..1 as `[B, height * width * 3]`."""
     return jax.jit(
         lambda images: images.reshape(images.shape[0], -1) / 255.0,
         in_shardings=layout.batch,
@@ -34,7 +34,7 @@ def make_pixels(layout: Layout) -> Encode:
 
 
 def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> FeatureTable:
-    """All examples that could be decoded; padding is dropped here, and nowhere else."""
+    """Return the table of all images that could be decoded; padding is dropped here and nowhere else."""
     tables = [encode_batch(encode, batch, layout) for batch in batches]
     return FeatureTable(
         *(np.concatenate([getattr(t, name) for t in tables]) for name in ("features", "labels", "index"))
@@ -47,7 +47,14 @@ def encode_batch(
     layout: Layout,
     crop: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None,
 ) -> FeatureTable:
-    """The table of one batch of this process's rows, of any number; `crop` makes images of decoded ones."""
+    """Return the table of one batch.
+
+    Args:
+      encode: the frozen encoder.
+      batch: any number of rows of this process, with one view.
+      layout: the devices.
+      crop: turns decoded images (data/padded_images) into encoder input; None if the view already is.
+    """
     missing = -len(batch.index) % jax.local_device_count()
     if missing:
         batch = jax.tree.map(lambda rows: np.concatenate([rows, np.repeat(rows[:1], missing, 0)]), batch)
@@ -57,5 +64,5 @@ def encode_batch(
     features, (labels, index) = jax.device_get(
         (encode(images), layout.replicate((placed.labels, placed.index)))
     )
-    real = index >= 0
-    return FeatureTable(features[real].astype(np.float32), labels[real], index[real])
+    decoded = index >= 0
+    return FeatureTable(features[decoded].astype(np.float32), labels[decoded], index[decoded])

@@ -1,11 +1,11 @@
-"""k-nearest-neighbour classification: weighted by cosine similarity, or uniform by Euclidean distance.
+"""k-nearest-neighbour classification with weighted cosine or uniform Euclidean votes.
 
 Weighted (Wu et al. 2018, section 3.4):
   score(c) = sum over the k nearest training features i of class c of exp(cos(f, f_i) / temperature)
-Euclidean (Ermolov et al. 2021, table 1): the class that most of the k nearest raw features have.
+Euclidean (Ermolov et al. 2021, table 1): the most frequent class of the k nearest raw features.
 
-Classes of equal score: the smallest. Training rows of equal distance: the first. scikit-learn's
-KNeighborsClassifier settles the former alike, the latter as it comes.
+Among classes of equal score the smallest wins; among training rows of equal distance the first counts.
+scikit-learn's KNeighborsClassifier does the same for classes and leaves the order of rows undefined.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.config.schema import Config
-from barlow_jax.evals.scores import check_one_label_each
+from barlow_jax.evals.accuracy import check_single_label
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
 
 _CHUNK = 1024  # queries at once: a [chunk, N] matrix of similarities
-_REACH = 4  # candidates a neighbour, whose Euclidean distances are taken once more
+_CANDIDATES = 4  # per neighbour; their Euclidean distances are computed a second time
 
 
 def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
@@ -65,27 +65,27 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
 def knn_accuracy(
     train: FeatureTable, test: FeatureTable, *, ks: Sequence[int], temperature: float = 0.07
 ) -> dict[int, float]:
-    """Top-1 accuracy in 0..1 for each k; where k is above the number of training rows, all of them vote.
+    """Return the top-1 accuracy in 0..1 of weighted cosine votes for each k.
 
     Args:
-      train: the rows that vote, `[N]` labels.
-      test: the rows that are classified.
+      train: rows that vote, with `[N]` labels; all of them vote if k is larger than N.
+      test: rows to classify.
       ks: numbers of neighbours.
-      temperature: of the vote's weights.
+      temperature: a lower temperature gives near neighbours more weight.
     """
     return _accuracy(train, test, ks, temperature, _unit)
 
 
 def euclidean_accuracy(train: FeatureTable, test: FeatureTable, *, ks: Sequence[int]) -> dict[int, float]:
-    """Top-1 accuracy in 0..1 for each k, by uniform votes; arguments as in `knn_accuracy`.
+    """Return the top-1 accuracy in 0..1 of uniform Euclidean votes for each k.
 
-    Distances do not change when all features move, and are more precise near 0: the mean of the training
-    rows is taken off, in float64.
+    The mean of the training rows is subtracted first, in float64: distances stay the same, and float32 is
+    more precise near 0. The arguments are those of `knn_accuracy`.
     """
     mean = train.features.mean(axis=0, dtype=np.float64)
 
     def centered(features: np.ndarray) -> np.ndarray:
-        # Through float64 in pieces: the table of ImageNet would not fit in memory as float64.
+        # NumPy casts to float64 in small buffers: ImageNet's table would not fit in memory as float64.
         return np.subtract(features, mean, out=np.empty(features.shape, np.float32), casting="same_kind")
 
     return _accuracy(train, test, ks, None, centered)
@@ -99,7 +99,7 @@ def _accuracy(
     prepare: Callable[[np.ndarray], Any],
 ) -> dict[int, float]:
     for table in (train, test):
-        check_one_label_each(table.labels)
+        check_single_label(table.labels)
     bank, labels = jnp.asarray(prepare(train.features)), jnp.asarray(train.labels)
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     limits = tuple(min(k, len(labels)) for k in ks)
@@ -113,18 +113,18 @@ def _accuracy(
 
 @functools.partial(jax.jit, static_argnames=("limits", "temperature", "num_classes"))
 def _vote(bank, labels, queries, *, limits, temperature, num_classes) -> jax.Array:
-    """Classes `[len(limits), Q]` of queries `[Q, H]` by a bank `[N, H]`.
+    """Return `[len(limits), Q]` classes of `[Q, H]` queries from a bank `[N, H]`.
 
-    With a temperature both are unit vectors and votes weighted; without, distances are Euclidean.
+    With a temperature, rows are unit vectors and votes are weighted; without, distances are Euclidean.
     """
     if temperature is None:
         index = _nearest_by_distance(bank, queries, max(limits))
         weights = jnp.ones(index.shape)
     else:
         similarities = jnp.matmul(queries, bank.T, precision="highest")
-        # Without the barrier the slices below reach into top_k, and XLA sorts all N: 12 s a chunk for 0.5.
+        # Without the barrier XLA fuses the slices below into top_k and sorts all N: 12 s per chunk, not 0.5.
         nearest, index = jax.lax.optimization_barrier(jax.lax.top_k(similarities, max(limits)))
-        # Less the largest, which changes no vote and keeps exp() from overflowing at small temperatures.
+        # Subtracting the largest changes no vote and keeps exp() from overflowing at small temperatures.
         weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
     classes = labels[index]
     rows = jnp.arange(len(queries))[:, jnp.newaxis]
@@ -135,31 +135,32 @@ def _vote(bank, labels, queries, *, limits, temperature, num_classes) -> jax.Arr
 
 
 def _nearest_by_distance(bank: jax.Array, queries: jax.Array, count: int) -> jax.Array:
-    """Rows `[Q, count]` of the bank, the nearest first.
+    """Return the `[Q, count]` nearest rows of the bank, nearest first.
 
-    |q - b|^2 = |q|^2 - 2 c with the closeness c = q b - |b|^2 / 2, a matrix product, which loses the digits
-    that its terms have in common. It names candidates, and the differences themselves choose among them.
-    Where its error could have kept a nearer row from being one, all rows are gone through by differences.
+    |q - b|^2 = |q|^2 - 2 c with the closeness c = q b - |b|^2 / 2. The matrix product for c is fast, but it
+    cancels digits, so it only selects candidates; exact differences choose among them. If the rounding error
+    could have excluded a nearer row, the query is compared with all rows by differences.
     """
-    reach = min(_REACH * count, len(bank))
+    num_candidates = min(_CANDIDATES * count, len(bank))
     squares = jnp.sum(bank**2, axis=1)
     closeness = jnp.matmul(queries, bank.T, precision="highest") - squares / 2
-    candidates = jax.lax.top_k(closeness, reach)[1]
-    longest = jnp.sqrt(jnp.max(squares))
-    rounding = (bank.shape[1] + 2) * jnp.finfo(bank.dtype).eps  # of a sum of H products, by its terms' norms
+    candidates = jax.lax.top_k(closeness, num_candidates)[1]
+    max_norm = jnp.sqrt(jnp.max(squares))
+    # Error of a sum of H products, relative to the norms of its factors.
+    rounding = (bank.shape[1] + 2) * jnp.finfo(bank.dtype).eps
 
     def choose(query: jax.Array, candidates: jax.Array) -> jax.Array:
         def by_differences(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
             return jax.lax.top_k(-jnp.sum((rows - query) ** 2, axis=1), count)
 
-        first_first = jnp.sort(candidates)  # so that of equal distances the first row is taken
-        similarities, place = by_differences(bank[first_first])
-        # A row that is no candidate has no more computed closeness than the last one that is.
-        error = rounding * longest * (jnp.linalg.norm(query) + longest / 2)
-        beyond = jnp.sum((bank[candidates[-1]] - query) ** 2) - 4 * error
+        in_order = jnp.sort(candidates)  # so that the first of several rows at equal distance is chosen
+        negative_squares, position = by_differences(bank[in_order])
+        # The computed closeness of every other row is at most that of the last candidate.
+        error = rounding * max_norm * (jnp.linalg.norm(query) + max_norm / 2)
+        lower_bound = jnp.sum((bank[candidates[-1]] - query) ** 2) - 4 * error
         return jax.lax.cond(
-            (-similarities[-1] < beyond) | (reach == len(bank)),
-            lambda: first_first[place],
+            (-negative_squares[-1] < lower_bound) | (num_candidates == len(bank)),
+            lambda: in_order[position],
             lambda: by_differences(bank)[1],
         )
 

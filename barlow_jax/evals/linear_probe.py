@@ -13,7 +13,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.distributed.mesh import Layout
-from barlow_jax.evals import features, linear, logistic
+from barlow_jax.evals import features, linear_lbfgs, linear_sgd
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
@@ -33,8 +33,8 @@ def probe(
     """
     settings = config.probe
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-    # The scale comes from all training images: it needs no labels, and 1 % of the rows would estimate it badly.
-    scale = linear.Scaler.of(train.features, active=settings.standardize)
+    # From all training images: the scale needs no labels, and 1 % of the rows would estimate it badly.
+    scale = linear_sgd.Scaler.fit(train.features, active=settings.standardize)
     test = test._replace(features=scale(test.features))
 
     def measure(rows: np.ndarray, seed: int) -> dict[str, float]:
@@ -42,12 +42,12 @@ def probe(
             batches = _augmented_batches(config, layout, encode, train.index[rows], scale)
         else:
             subset = FeatureTable(scale(train.features[rows]), train.labels[rows])
-            batches = linear.table_batches(subset, settings.batch_size, config.seed)
+            batches = linear_sgd.table_batches(subset, settings.batch_size, config.seed)
         if settings.solver == "lbfgs":
-            return logistic.probe_accuracy(
+            return linear_lbfgs.train_and_test(
                 subset, test, config=settings, num_classes=num_classes, layout=layout
             )
-        return linear.probe_accuracy(
+        return linear_sgd.train_and_test(
             batches, test, config=settings, num_train=len(rows), num_classes=num_classes, seed=seed
         )
 
@@ -68,7 +68,7 @@ def probe(
 
 
 def _augmented_batches(
-    config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: linear.Scaler
+    config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: linear_sgd.Scaler
 ) -> Callable[[int], Iterable[FeatureTable]]:
     """Return `epoch -> batches` of scaled features of new random crops of the given training examples."""
     source = splits.open_split(config.data, config.data.train_split)

@@ -1,31 +1,32 @@
-"""The nearest rows of a table of features, by cosine similarity."""
+"""Nearest rows of a feature table by cosine similarity."""
 
 import numpy as np
 
 
 def nearest(
-    queries: np.ndarray, features: np.ndarray, k: int, *, itself: np.ndarray | None = None
+    queries: np.ndarray, features: np.ndarray, k: int, *, exclude: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and cosines, each `[Q, min(k, N)]`, the nearest first; of equal ones the first row.
+    """Return row indices and cosines, each `[Q, min(k, N)]`, nearest first; ties keep the order of the rows.
 
-    A row of zeros has cosine 0 with all.
+    A row of zeros has cosine 0 with every row.
 
     Args:
       queries: `[Q, H]`, few: a `[Q, N]` table is sorted.
       features: `[N, H]`.
-      k: neighbours of each.
-      itself: `[Q]` rows that the queries are, and that are no neighbours of theirs; others with the same features are.
+      k: neighbours per query.
+      exclude: `[Q]` one row per query that is not a neighbour, such as the query's own row; other rows with
+        the same features still are.
 
     >>> rows, cosines = nearest(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), 2)
     >>> rows.tolist(), cosines.tolist()
     ([[0, 2]], [[1.0, 0.6]])
     """
-    one, other = (np.sqrt(np.einsum("nh,nh->n", x, x)) for x in (queries, features))  # no copy of the table
-    lengths = np.maximum(one[:, np.newaxis] * other, np.finfo(features.dtype).tiny)
-    cosines = queries @ features.T / lengths
-    others = len(features)
-    if itself is not None:
-        cosines[np.arange(len(queries)), itself] = -np.inf
-        others -= 1
-    rows = np.argsort(-cosines, axis=1, kind="stable")[:, : min(k, others)]
+    query_norms, row_norms = (np.sqrt(np.einsum("nh,nh->n", x, x)) for x in (queries, features))  # no copy
+    norms = np.maximum(query_norms[:, np.newaxis] * row_norms, np.finfo(features.dtype).tiny)
+    cosines = queries @ features.T / norms
+    num_candidates = len(features)
+    if exclude is not None:
+        cosines[np.arange(len(queries)), exclude] = -np.inf
+        num_candidates -= 1
+    rows = np.argsort(-cosines, axis=1, kind="stable")[:, : min(k, num_candidates)]
     return rows, np.take_along_axis(cosines, rows, axis=1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from barlow_jax.evals.scores import check_one_label_each
+from barlow_jax.evals.accuracy import check_single_label
 
 # A solver's own figures: their means stay as they are, everything else is an accuracy.
 _SOLVER = ("iterations", "gradient")
@@ -32,7 +32,7 @@ def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     Raises:
       UserError: the labels are multi-label.
     """
-    check_one_label_each(labels)
+    check_single_label(labels)
     if fraction >= 1:
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)

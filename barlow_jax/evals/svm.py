@@ -1,14 +1,13 @@
-"""Images with several labels by linear SVMs, one class against the rest, on frozen features: VOC07's row.
+"""Linear SVMs on frozen features of multi-label images, one class against the rest: the protocol of VOC07.
 
 For each class with y in {1, -1}, LIBLINEAR (Fan et al. 2008) minimises, with the intercept b as a weight,
   (|w|^2 + b^2) / 2 + C sum over rows i of weight(y_i) max(0, 1 - y_i (w x_i + b))^2.
-C is the cost whose average precision, the mean over the folds, is best; then all training rows are fitted.
+The cost C with the best mean average precision over the folds is used to fit all training rows.
 Protocol: Goyal et al. 2019, "Scaling and benchmarking self-supervised visual representation learning", as
-VISSL carries it out.
+implemented in VISSL.
 """
 
 import os
-import sys
 from typing import Any, NamedTuple
 import warnings
 
@@ -16,74 +15,77 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
-from barlow_jax.evals import scores
+from barlow_jax.evals.accuracy import average_precision
+from barlow_jax.io import log
 from barlow_jax.types import FeatureTable
 
-_SHARED_ENTRIES = 1_000_000  # of the training features, from which the cores share the classes
+_PARALLEL_ENTRIES = 1_000_000  # from this size of the training features on, all cores are used
 
 
-class Outcome(NamedTuple):
-    """Of one class."""
+class ClassResult(NamedTuple):
+    """The SVM of one class."""
 
     cost: float
-    decision: np.ndarray  # [M] of the test rows
-    converged: bool  # the last fit; those of the cross-validation only rank the costs
+    decision: np.ndarray  # [M] decision values of the test rows
+    converged: bool  # whether the final fit did; the fits of the cross-validation only rank the costs
 
 
 def mean_average_precision(
     train: FeatureTable, test: FeatureTable, *, config: config_lib.Svm, seed: int
 ) -> dict[str, Any]:
-    """Trains the SVMs and ranks the test rows by each.
+    """Train the SVMs and return the mean average precision of their rankings of the test rows.
 
-    Test rows with label -1 are left out of a class's ranking; `config.difficult` says what such training
-    rows are. A class with no positive test row, or with fewer positive or negative training rows than
-    folds, is left out of the mean, and standard error says so.
+    Test rows with label -1 are left out of a class's ranking; `config.difficult` sets how such training rows
+    are used. A class with no positive test row, or with fewer positive or negative training rows than folds,
+    is left out of the mean with a warning.
 
     Args:
       train: `[N, C]` labels in 1, 0, -1.
       test: `[M, C]` labels.
       config: the protocol.
-      seed: of LIBLINEAR's order of the rows, which matters little.
+      seed: seed of LIBLINEAR's order of the rows, which has little effect.
 
     Returns:
-      "map", the mean average precision in 0..1; "per_class", that of each class, and "costs", the cost
-      chosen for it, None where it is left out; "left_out", the numbers of these classes.
+      "map", the mean average precision in 0..1; "per_class", the average precision of each class, and
+      "costs", its chosen cost, both None for a class that is left out; "left_out", indices of these classes.
+
+    Raises:
+      UserError: the images are single-label, or no class can be measured.
     """
     for table in (train, test):
         if table.labels.ndim != 2:
             raise UserError(
-                "the SVMs need images with several labels, and here each has one: use the linear probe"
+                "the SVMs need multi-label images, but each image has one label: use the linear probe"
             )
     targets = [_targets(column, config) for column in train.labels.T]
     reasons = {
-        number: reason
-        for number, (target, column) in enumerate(zip(targets, test.labels.T, strict=True))
-        if (reason := _why_not(target, column, config.folds))
+        index: reason
+        for index, (target, column) in enumerate(zip(targets, test.labels.T, strict=True))
+        if (reason := _exclusion_reason(target, column, config.folds))
     }
-    for number, reason in reasons.items():
-        print(f"class {number} is left out of the mean: {reason}", file=sys.stderr)
-    counted = [number for number in range(len(targets)) if number not in reasons]
-    if not counted:
+    for index, reason in reasons.items():
+        log.warning(f"class {index} is left out of the mean: {reason}")
+    included = [index for index in range(len(targets)) if index not in reasons]
+    if not included:
         raise UserError(f"no class can be measured; class 0: {reasons[0]}")
-    outcomes = dict(zip(counted, _run(train, test, [targets[c] for c in counted], config, seed), strict=True))
-    late = [number for number in counted if not outcomes[number].converged]
-    if late:
-        print(
+    fits = _fit_classes(train, test, [targets[index] for index in included], config, seed)
+    results = dict(zip(included, fits, strict=True))
+    if late := [index for index in included if not results[index].converged]:
+        log.warning(
             f"the SVMs of classes {', '.join(map(str, late))} stopped at max_iterations = "
-            f"{config.max_iterations}, short of their tolerance",
-            file=sys.stderr,
+            f"{config.max_iterations} before they reached the tolerance {config.tolerance}"
         )
-    precisions = {number: _precision(outcomes[number], test.labels[:, number], config) for number in counted}
+    precisions = {index: _precision(results[index], test.labels[:, index], config) for index in included}
     return {
         "map": float(np.mean(list(precisions.values()))),
-        "per_class": [precisions.get(number) for number in range(len(targets))],
-        "costs": [outcomes[number].cost if number in outcomes else None for number in range(len(targets))],
+        "per_class": [precisions.get(index) for index in range(len(targets))],
+        "costs": [results[index].cost if index in results else None for index in range(len(targets))],
         "left_out": list(reasons),
     }
 
 
 def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: config_lib.Svm, seed: int) -> Any:
-    """scikit-learn's LinearSVC, fitted to `[N, H]` features and `[N]` targets 1 and -1."""
+    """Return scikit-learn's LinearSVC fitted to `[N, H]` features and `[N]` targets in 1, -1."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
@@ -99,14 +101,15 @@ def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: config
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `n_iter_` says it
+        warnings.simplefilter("ignore", ConvergenceWarning)  # checked by `n_iter_`
         return model.fit(features, target)
 
 
 def choose_cost(features: np.ndarray, target: np.ndarray, *, config: config_lib.Svm, seed: int) -> float:
-    """The cost with the best mean over the folds of scikit-learn's average precision; the first of equal ones.
+    """Return the cost with the best mean average precision (scikit-learn's) over the folds.
 
-    The folds keep the share of positives, and rows in their order, as scikit-learn's cv=3 has them.
+    The first of equal costs wins. The folds keep the fraction of positives and the order of the rows, like
+    cv=3 of scikit-learn.
     """
     from sklearn.metrics import average_precision_score
     from sklearn.model_selection import StratifiedKFold
@@ -126,38 +129,38 @@ def choose_cost(features: np.ndarray, target: np.ndarray, *, config: config_lib.
 
 
 def _targets(column: np.ndarray, config: config_lib.Svm) -> np.ndarray:
-    """`[N]` of a class's labels: 1 and -1 to learn from, 0 for a row that is left out."""
+    """Return `[N]` targets of a class: 1 and -1 for training, 0 for a row that is left out."""
     target = np.where(column == 1, 1, -1)
     return np.where(column == -1, 0, target) if config.difficult == "left_out" else target
 
 
-def _why_not(target: np.ndarray, column: np.ndarray, folds: int) -> str:
-    for sign, kind in ((1, "positive"), (-1, "negative")):
+def _exclusion_reason(target: np.ndarray, column: np.ndarray, folds: int) -> str:
+    for sign, name in ((1, "positive"), (-1, "negative")):
         if (count := np.sum(target == sign)) < folds:
-            return f"its {count} {kind} training images are fewer than the {folds} folds"
-    return "" if np.any(column == 1) else "no test image shows it"
+            return f"it has {count} {name} training images, fewer than the {folds} folds"
+    return "" if np.any(column == 1) else "it has no positive test image"
 
 
-def _run(
+def _fit_classes(
     train: FeatureTable, test: FeatureTable, targets: list[np.ndarray], config: config_lib.Svm, seed: int
-) -> list[Outcome]:
+) -> list[ClassResult]:
     from sklearn.utils.parallel import Parallel, delayed
 
     rows, queries = (_prepare(table.features, config) for table in (train, test))
-    # Processes, not threads: LIBLINEAR has one random generator a process, and results are to repeat.
-    jobs = min(os.cpu_count() or 1, len(targets)) if rows.size >= _SHARED_ENTRIES else 1
+    # Processes, not threads: LIBLINEAR has one random generator per process, and results must repeat.
+    jobs = min(os.cpu_count() or 1, len(targets)) if rows.size >= _PARALLEL_ENTRIES else 1
     return Parallel(n_jobs=jobs)(
-        delayed(_classify)(rows, target, queries, config, seed) for target in targets
+        delayed(_fit_class)(rows, target, queries, config, seed) for target in targets
     )
 
 
-def _classify(
+def _fit_class(
     rows: np.ndarray, target: np.ndarray, queries: np.ndarray, config: config_lib.Svm, seed: int
-) -> Outcome:
+) -> ClassResult:
     rows, target = rows[target != 0], target[target != 0]
     cost = choose_cost(rows, target, config=config, seed=seed)
     model = fit(rows, target, cost, config=config, seed=seed)
-    return Outcome(cost, model.decision_function(queries), bool(model.n_iter_ < config.max_iterations))
+    return ClassResult(cost, model.decision_function(queries), bool(model.n_iter_ < config.max_iterations))
 
 
 def _prepare(features: np.ndarray, config: config_lib.Svm) -> np.ndarray:
@@ -166,6 +169,6 @@ def _prepare(features: np.ndarray, config: config_lib.Svm) -> np.ndarray:
     return features / (norms + 1e-5) if config.normalize else features
 
 
-def _precision(outcome: Outcome, column: np.ndarray, config: config_lib.Svm) -> float:
-    judged = column != -1
-    return scores.average_precision(column[judged] == 1, outcome.decision[judged], config.average_precision)
+def _precision(result: ClassResult, column: np.ndarray, config: config_lib.Svm) -> float:
+    ranked = column != -1
+    return average_precision(column[ranked] == 1, result.decision[ranked], config.average_precision)

@@ -1,10 +1,10 @@
-"""A table of features as a file that others read: `.npz` of NumPy, without pickle, or `.parquet` of pyarrow.
+"""Feature tables as files for other programs: NumPy's `.npz` without pickle, or pyarrow's `.parquet`.
 
 features  [N, H] float32; in Parquet a list of fixed size
-labels    [N] int32, or [N, C] of several labels (types.FeatureTable); absent where the data set has none
-names     [N] what a person finds the image by: a path, or the number in its split
-index     [N] int32 places in the data set: what is missing could not be decoded
-about     what the features are of, as JSON; in Parquet the schema's metadata has it
+labels    [N] int32, or multi-label [N, C] (types.FeatureTable); absent if the data set has none
+names     [N] path of the image, or its index in its split
+index     [N] int32 index in the data set; missing indices could not be decoded
+about     the source of the features as JSON; in Parquet it is in the schema's metadata
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,35 +19,37 @@ from barlow_jax.io import files
 from barlow_jax.types import FeatureTable
 
 SUFFIXES = (".npz", ".parquet")
-_GROUP_BYTES = 2**26  # of the features in a row group, about
+_GROUP_BYTES = 2**26  # approximate size of the features in a row group
 
 
 def check(path: pathlib.Path) -> None:
-    """Raises:
-    UserError: such a file cannot be written here.
+    """Check that such a file can be written here.
+
+    Raises:
+      UserError: the suffix is unknown, the path is a folder, or pyarrow is missing.
     """
     if path.suffix not in SUFFIXES:
-        raise UserError(f"--out: needs a file that ends in {' or '.join(SUFFIXES)}, got {path}")
+        raise UserError(f"--out is {path}, but must end in {' or '.join(SUFFIXES)}")
     if path.is_dir():
-        raise UserError(f"--out: {path} is a folder")
+        raise UserError(f"--out: {path} is a folder; pass a file")
     if path.suffix == ".parquet":
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError as error:
             raise UserError(
-                f"--out: .parquet is written by pyarrow, and importing that failed ({error}); install pyarrow, or "
+                f"--out: writing .parquet needs pyarrow, whose import failed ({error}); install pyarrow, or "
                 "write an .npz"
             ) from None
 
 
 def write(path: pathlib.Path, table: FeatureTable, names: Sequence[str], about: Mapping[str, Any]) -> None:
-    """Writes the whole file, or none.
+    """Write the file atomically.
 
     Args:
-      path: its suffix says the format.
-      table: the features and where they are from; labels of -1 alone are none.
-      names: of each row.
-      about: what can be said in JSON.
+      path: its suffix selects the format.
+      table: the features with their labels and indices; labels that are all -1 are left out.
+      names: one per row.
+      about: the source of the features, as JSON values.
     """
     columns = {"features": table.features}
     if table.labels.ndim > 1 or np.any(table.labels != -1):
@@ -73,6 +75,5 @@ def _fill_parquet(file: BinaryIO, columns: Mapping[str, np.ndarray], about: str)
     table = pa.table({name: array(values) for name, values in columns.items()})
     group = max(1, _GROUP_BYTES // columns["features"].strides[0])
     table = table.replace_schema_metadata({"about": about})
-    parquet.write_table(
-        table, file, row_group_size=group, use_dictionary=False
-    )  # hardly two values are alike
+    # Features hardly repeat, so a dictionary would only cost time.
+    parquet.write_table(table, file, row_group_size=group, use_dictionary=False)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from barlow_jax.evals.correlation import Histogram
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -20,13 +22,6 @@ class Run:
     status: Mapping[str, Any] | None  # status.json
     metrics: Sequence[Mapping[str, float | None]]  # rows of metrics.jsonl, {"step": ..., name: value}
     results: Mapping[str, Mapping[str, Any]]  # results/<program>.json, by the program's name
-
-
-class Histogram(NamedTuple):
-    """Counts between edges."""
-
-    edges: np.ndarray  # [n + 1]
-    counts: np.ndarray  # [n]
 
 
 class Snapshot(NamedTuple):

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 import numpy as np
 
+from barlow_jax.evals.correlation import Histogram
 from barlow_jax.report import charts, formatting, pictures
 from barlow_jax.report.html import Html, Section, element, joined, paragraph
-from barlow_jax.report.schema import Histogram, ModelInspection, Snapshot
+from barlow_jax.report.schema import ModelInspection, Snapshot
 
 _MOST_POINTS = 200  # of a spectrum
 _LEAST_SHARE = 1e-7  # what float32 leaves of an eigenvalue that is 0

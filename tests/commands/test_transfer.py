@@ -8,7 +8,7 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from barlow_jax.config.overrides import from_tree
-from barlow_jax.evals import scores
+from barlow_jax.evals.accuracy import average_precision
 from barlow_jax.experiment.experiment import Experiment
 
 SEVERAL = (
@@ -54,7 +54,7 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
     )
     decision = svm.fit(unit[0], target).decision_function(unit[1])
     counted = test.labels[:, 0] >= 0
-    expected = scores.average_precision(test.labels[counted, 0] == 1, decision[counted], "interpolated")
+    expected = average_precision(test.labels[counted, 0] == 1, decision[counted], "interpolated")
     assert found["per_class"][0] == pytest.approx(100 * expected, abs=0.5)
 
 

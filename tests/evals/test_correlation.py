@@ -1,4 +1,4 @@
-"""The summary of C against numpy.corrcoef, which holds all of it."""
+"""The summary of C against numpy.corrcoef, which stores the whole matrix."""
 
 import numpy as np
 import pytest
@@ -22,43 +22,43 @@ def _expected(z_a, z_b):
 
 def test_a_narrow_matrix_is_shown_as_it_is():
     z_a, z_b = _views(40, 9)
-    made, expected = correlate(z_a, z_b), _expected(z_a, z_b)
-    assert made.features_per_cell == 1
-    np.testing.assert_allclose(made.cells, expected, atol=1e-12)
+    result, expected = correlate(z_a, z_b), _expected(z_a, z_b)
+    assert result.features_per_cell == 1
+    np.testing.assert_allclose(result.cells, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("width", "most_cells", "cells"), [(24, 8, 8), (23, 8, 8), (25, 8, 7), (9, 8, 5)])
-@pytest.mark.parametrize("held", [1, 150, 10**6])
-def test_of_a_wide_one_each_cell_is_the_root_mean_square_of_its_block(
-    width, most_cells, cells, held, monkeypatch
+@pytest.mark.parametrize(("width", "max_cells", "cells"), [(24, 8, 8), (23, 8, 8), (25, 8, 7), (9, 8, 5)])
+@pytest.mark.parametrize("max_entries", [1, 150, 10**6])
+def test_each_cell_of_a_wide_matrix_is_the_root_mean_square_of_its_block(
+    width, max_cells, cells, max_entries, monkeypatch
 ):
-    monkeypatch.setattr(correlation, "_ENTRIES", held)
+    monkeypatch.setattr(correlation, "_MAX_ENTRIES", max_entries)
     z_a, z_b = _views(30, width)
-    made, expected = correlate(z_a, z_b, most_cells=most_cells), _expected(z_a, z_b)
-    k = -(-width // most_cells)
-    assert made.features_per_cell == k and made.cells.shape == (cells, cells)
-    for i, j in np.ndindex(made.cells.shape):
+    result, expected = correlate(z_a, z_b, max_cells=max_cells), _expected(z_a, z_b)
+    k = -(-width // max_cells)
+    assert result.features_per_cell == k and result.cells.shape == (cells, cells)
+    for i, j in np.ndindex(result.cells.shape):
         block = expected[i * k : i * k + k, j * k : j * k + k]
-        assert made.cells[i, j] == pytest.approx(np.sqrt(np.mean(block**2)), abs=1e-12)
+        assert result.cells[i, j] == pytest.approx(np.sqrt(np.mean(block**2)), abs=1e-12)
 
 
-@pytest.mark.parametrize("most_cells", [256, 8])
-@pytest.mark.parametrize("held", [1, 150, 10**6])
-def test_histograms_count_every_value_once(most_cells, held, monkeypatch):
-    monkeypatch.setattr(correlation, "_ENTRIES", held)
+@pytest.mark.parametrize("max_cells", [256, 8])
+@pytest.mark.parametrize("max_entries", [1, 150, 10**6])
+def test_histograms_count_every_value_once(max_cells, max_entries, monkeypatch):
+    monkeypatch.setattr(correlation, "_MAX_ENTRIES", max_entries)
     z_a, z_b = _views(30, 20)
-    made, expected = correlate(z_a, z_b, most_cells=most_cells), _expected(z_a, z_b)
+    result, expected = correlate(z_a, z_b, max_cells=max_cells), _expected(z_a, z_b)
     off = expected[~np.eye(20, dtype=bool)]
-    np.testing.assert_array_equal(made.diagonal.counts, np.histogram(np.diag(expected), EDGES)[0])
-    np.testing.assert_array_equal(made.off_diagonal.counts, np.histogram(off, EDGES)[0])
-    assert made.diagonal.counts.sum() == 20 and made.off_diagonal.counts.sum() == 380
-    assert made.off_diagonal.counts.min() >= 0
+    np.testing.assert_array_equal(result.diagonal.counts, np.histogram(np.diag(expected), EDGES)[0])
+    np.testing.assert_array_equal(result.off_diagonal.counts, np.histogram(off, EDGES)[0])
+    assert result.diagonal.counts.sum() == 20 and result.off_diagonal.counts.sum() == 380
+    assert result.off_diagonal.counts.min() >= 0
 
 
 def test_perfect_agreement_is_counted_at_the_end_of_the_scale():
     z, _ = _views(30, 6)
-    made = correlate(z, -z)
-    assert made.diagonal.counts[0] == 6 and made.diagonal.counts.sum() == 6
+    result = correlate(z, -z)
+    assert result.diagonal.counts[0] == 6 and result.diagonal.counts.sum() == 6
 
 
 @pytest.mark.parametrize("feature", [np.zeros(30), np.full(30, 0.1), np.linspace(1e4, 1e4 + 1e-3, 30)])
@@ -66,6 +66,6 @@ def test_a_feature_that_is_constant_up_to_rounding_correlates_with_none(feature)
     z_a, z_b = _views(30, 5)
     others = correlate(z_a, z_b).cells
     z_a[:, 2] = feature
-    made = correlate(z_a, z_b).cells
-    assert not made[2].any()
-    np.testing.assert_array_equal(np.delete(made, 2, 0), np.delete(others, 2, 0))
+    result = correlate(z_a, z_b).cells
+    assert not result[2].any()
+    np.testing.assert_array_equal(np.delete(result, 2, 0), np.delete(others, 2, 0))

@@ -48,7 +48,7 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_padded_and_cut():
     assert len(table.labels) == 3
 
 
-def test_several_labels_an_image_stay_beside_its_features(devices):
+def test_multi_labels_stay_with_their_features(devices):
     """20 rows with 5 classes in batches that are padded to 24, and a batch that the devices do not divide."""
     layout = Layout(make_mesh(devices))
     labels = np.random.default_rng(1).integers(-1, 2, (24, 5)).astype(np.int32)
@@ -61,8 +61,8 @@ def test_several_labels_an_image_stay_beside_its_features(devices):
     )
 
 
-def test_a_table_says_which_images_its_rows_are(devices):
-    """Padding and broken images have index -1, anywhere in a batch."""
+def test_a_table_holds_the_indices_of_its_images(devices):
+    """Padding and images that cannot be decoded have index -1, anywhere in a batch."""
     layout = Layout(make_mesh(devices))
     batches = [batch._replace(index=np.where(batch.index % 5 == 2, -1, batch.index)) for batch in _batches()]
     table = features.extract(features.make_pixels(layout), iter(batches), layout)

@@ -58,7 +58,7 @@ def test_queries_beyond_one_chunk_are_counted():
 
 
 def _scikit_learn(train, test, k):
-    """Its classes for the test rows: where ours agree, our accuracy on them is 1."""
+    """scikit-learn's classes as labels of the test rows: agreement is an accuracy of 1."""
     model = KNeighborsClassifier(k, algorithm="brute").fit(train.features.astype(np.float64), train.labels)
     return FeatureTable(test.features, model.predict(test.features.astype(np.float64)).astype(np.int32))
 
@@ -72,14 +72,14 @@ def test_euclidean_votes_are_those_of_scikit_learn(k):
 
 @pytest.mark.parametrize("offset", [0.0, 3e4, -3e4])
 def test_a_common_offset_costs_no_digits(offset):
-    """At 3e4 a float32 has steps of 2^-9: so do the features, and their squares add up to 6e10."""
+    """At 3e4 float32 numbers are 2^-9 apart, and the squares of the features add up to 6e10."""
     train, test = _tables(train=2000, test=600, width=64)
     moved = [FeatureTable(table.features + np.float32(offset), table.labels) for table in (train, test)]
     assert euclidean_accuracy(moved[0], _scikit_learn(*moved, 5), ks=(5,)) == {5: 1.0}
 
 
 def test_tight_clusters_far_from_each_other_keep_their_neighbours_apart():
-    """No mean takes these offsets off: |f|^2 is 1e6, distances within a cluster are 1e-2."""
+    """No mean removes these offsets: |f|^2 is 1e6, distances within a cluster are 1e-2."""
     rng = np.random.default_rng(0)
     clusters = rng.integers(0, 8, 600)
     centers = 128 * rng.normal(size=(8, 64))
@@ -95,7 +95,7 @@ def test_all_rows_vote_by_distance_where_k_is_larger():
 
 
 @pytest.mark.parametrize("measure", [knn_accuracy, euclidean_accuracy])
-def test_images_with_several_labels_are_sent_to_transfer(measure):
+def test_multi_label_images_are_sent_to_transfer(measure):
     table = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
-    with pytest.raises(UserError, match=r"several labels.*`transfer` with svm"):
+    with pytest.raises(UserError, match=r"multi-label.*`transfer`.*svm"):
         measure(table, table, ks=(1,))

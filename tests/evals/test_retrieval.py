@@ -1,4 +1,4 @@
-"""R@K against a slow reference, which sorts, and where candidates tie against the mean over all their orders."""
+"""R@K against a slow reference that sorts; for ties, against the mean over all orders of the candidates."""
 
 import itertools
 
@@ -9,9 +9,9 @@ from barlow_jax.evals.retrieval import chance, recall
 
 
 def _reference(queries, candidates, query_ids, candidate_ids, k, cosine=True):
-    """Without ties."""
+    """R@K by sorting, for candidates without ties."""
     hits = []
-    for query, wanted in zip(queries, query_ids, strict=True):
+    for query, query_id in zip(queries, query_ids, strict=True):
         scores = []
         for candidate in candidates:
             score = sum(float(a) * float(b) for a, b in zip(query, candidate, strict=True))
@@ -19,16 +19,16 @@ def _reference(queries, candidates, query_ids, candidate_ids, k, cosine=True):
                 score /= np.sqrt(sum(float(b) ** 2 for b in candidate))
             scores.append(score)
         first = sorted(range(len(scores)), key=lambda i, s=scores: -s[i])[:k]
-        hits.append(any(candidate_ids[i] == wanted for i in first))
+        hits.append(any(candidate_ids[i] == query_id for i in first))
     return np.mean(hits)
 
 
-def _mean_over_orders(similarities, right, k):
-    """Of one query: of every order of the candidates, one that sorts stably."""
+def _mean_over_orders(similarities, matches, k):
+    """R@K of one query: the mean over every order of the candidates before a stable sort."""
     hits = []
     for order in itertools.permutations(range(len(similarities))):
         first = sorted(order, key=lambda i: -similarities[i])[:k]
-        hits.append(any(right[i] for i in first))
+        hits.append(any(matches[i] for i in first))
     return np.mean(hits)
 
 
@@ -40,40 +40,40 @@ def test_recall_is_the_references(cosine):
     candidates = (queries[candidate_ids] + 0.8 * rng.normal(size=(500, 6))) * rng.uniform(0.1, 9, (500, 1))
     candidates = candidates.astype(np.float32)
     ids = {"query_ids": query_ids, "candidate_ids": candidate_ids}
-    found = recall(queries, candidates, **ids, ks=(1, 5, 10), cosine=cosine)
-    for k, share in found.items():
-        assert share == pytest.approx(_reference(queries, candidates, *ids.values(), k, cosine), abs=1e-12)
-    assert 0.05 < found[1] < found[5] < found[10] < 1
-    assert found != recall(queries, candidates, **ids, ks=(1, 5, 10), cosine=not cosine)
+    recalls = recall(queries, candidates, **ids, ks=(1, 5, 10), cosine=cosine)
+    for k, value in recalls.items():
+        assert value == pytest.approx(_reference(queries, candidates, *ids.values(), k, cosine), abs=1e-12)
+    assert 0.05 < recalls[1] < recalls[5] < recalls[10] < 1
+    assert recalls != recall(queries, candidates, **ids, ks=(1, 5, 10), cosine=not cosine)
 
 
 def test_candidates_that_tie_count_as_the_mean_over_their_orders():
     rng = np.random.default_rng(0)
     for _ in range(40):
         size = int(rng.integers(1, 7))
-        levels = rng.integers(0, 3, size)
-        right = rng.random(size) < 0.4
-        right[rng.integers(size)] = True
+        similarities = rng.integers(0, 3, size)
+        matches = rng.random(size) < 0.4
+        matches[rng.integers(size)] = True
         for k in (1, 2, 4):
-            found = recall(
+            recalls = recall(
                 np.ones((1, 1)),
-                levels[:, np.newaxis] + 1.0,
+                similarities[:, np.newaxis] + 1.0,
                 query_ids=np.array([1]),
-                candidate_ids=right.astype(int),
+                candidate_ids=matches.astype(int),
                 ks=(k,),
                 cosine=False,
             )
-            assert found[k] == pytest.approx(_mean_over_orders(levels, right, k), abs=1e-12)
+            assert recalls[k] == pytest.approx(_mean_over_orders(similarities, matches, k), abs=1e-12)
 
 
-def test_rounding_is_no_preference_and_neither_is_the_order_of_the_table():
+def test_neither_rounding_nor_the_order_of_the_table_matters():
     rng = np.random.default_rng(0)
     table = rng.normal(size=(40, 64)).astype(np.float32)
     twice, ids = np.concatenate([table, table]), np.arange(80)
     # Each query has a wrong candidate that is the same vector: it is first in half of the orders.
     for order in (ids, rng.permutation(80)):
-        found = recall(twice, twice[order], query_ids=ids, candidate_ids=order, ks=(1, 2))
-        assert found == {1: pytest.approx(0.5), 2: pytest.approx(1)}
+        recalls = recall(twice, twice[order], query_ids=ids, candidate_ids=order, ks=(1, 2))
+        assert recalls == {1: pytest.approx(0.5), 2: pytest.approx(1)}
 
 
 def test_chance_is_what_embeddings_get_that_are_one_vector():
@@ -86,9 +86,9 @@ def test_chance_is_what_embeddings_get_that_are_one_vector():
     assert collapsed == pytest.approx({k: expected[k] for k in (1, 5)})
 
 
-def test_more_places_than_candidates_find_all():
-    found = recall(np.eye(3), np.eye(3), query_ids=np.arange(3), candidate_ids=np.arange(3), ks=(10,))
-    assert found == {10: 1.0}
+def test_k_above_the_number_of_candidates_finds_all():
+    recalls = recall(np.eye(3), np.eye(3), query_ids=np.arange(3), candidate_ids=np.arange(3), ks=(10,))
+    assert recalls == {10: 1.0}
 
 
 def test_embeddings_that_are_not_finite_are_an_error():
@@ -100,7 +100,7 @@ def test_embeddings_that_are_not_finite_are_an_error():
 
 @pytest.mark.parametrize(
     ("queries", "ids", "words"),
-    [((2, 3), 2, "expected"), ((2, 2), 3, "one id a row"), ((2, 2), 2, "right candidate")],
+    [((2, 3), 2, "expected"), ((2, 2), 3, "one id per row"), ((2, 2), 2, "matching candidate")],
 )
 def test_mistakes_are_named(queries, ids, words):
     with pytest.raises(ValueError, match=words):

@@ -26,14 +26,20 @@ def test_one_vector_for_all_has_rank_one(value):
 def test_the_spectrum_is_that_of_the_covariance(shape):
     features = np.random.default_rng(0).normal(size=shape).astype(np.float32) * np.arange(1, shape[1] + 1)
     eigenvalues = np.linalg.eigvalsh(np.cov(features.T.astype(np.float64)))[::-1]
-    found = spectrum(features)
-    assert found.shares.shape == (min(shape[0] - 1, shape[1]),)
+    result = spectrum(features)
+    assert result.variance_fractions.shape == (min(shape[0] - 1, shape[1]),)
     np.testing.assert_allclose(
-        found.shares, (eigenvalues / eigenvalues.sum())[: len(found.shares)], rtol=1e-9
+        result.variance_fractions,
+        (eigenvalues / eigenvalues.sum())[: len(result.variance_fractions)],
+        rtol=1e-9,
     )
-    assert found.effective_rank == effective_rank(features)
+    assert result.effective_rank == effective_rank(features)
 
 
 def test_one_vector_for_all_has_no_spectrum():
-    found = spectrum(np.full((20, 5), 3.0, np.float32))
-    assert found.shares.shape == (5,) and not found.shares.any() and found.effective_rank == 1.0
+    result = spectrum(np.full((20, 5), 3.0, np.float32))
+    assert (
+        result.variance_fractions.shape == (5,)
+        and not result.variance_fractions.any()
+        and result.effective_rank == 1.0
+    )

@@ -7,7 +7,7 @@ from barlow_jax.evals.subsets import accuracy_by_fraction, label_subset
 LABELS = np.repeat(np.arange(4), [100, 50, 200, 3])
 
 
-def test_every_class_gives_the_same_share():
+def test_every_class_gives_the_same_fraction():
     chosen = label_subset(LABELS, 0.1, seed=0)
     assert np.bincount(LABELS[chosen]).tolist() == [10, 5, 20, 1]
 
@@ -18,18 +18,18 @@ def test_no_class_is_left_out(fraction):
 
 
 def test_a_seed_fixes_the_subset():
-    one, same, other = (label_subset(LABELS, 0.2, seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, same)
-    assert np.any(one != other) and np.all(np.diff(one) > 0)
+    first, same, different = (label_subset(LABELS, 0.2, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert np.any(first != different) and np.all(np.diff(first) > 0)
 
 
 def test_all_labels_are_all_labels():
     np.testing.assert_array_equal(label_subset(LABELS, 1.0, 0), np.arange(len(LABELS)))
 
 
-def test_accuracies_become_percent_and_the_work_of_a_solver_does_not():
-    def measure(rows, draw):
-        return {"top1": len(rows) / 1000 + draw / 100, "iterations": 10 * draw, "gradient": 3e-6}
+def test_accuracies_become_percent_and_figures_of_a_solver_do_not():
+    def measure(rows, seed):
+        return {"top1": len(rows) / 1000 + seed / 100, "iterations": 10 * seed, "gradient": 3e-6}
 
     assert accuracy_by_fraction(LABELS, (0.1, 1.0), 3, measure) == [
         (0.1, 3, {"top1": 4.6, "iterations": 10.0, "gradient": pytest.approx(3e-6)}),
@@ -38,6 +38,6 @@ def test_accuracies_become_percent_and_the_work_of_a_solver_does_not():
 
 
 @pytest.mark.parametrize("fraction", [0.1, 1.0])
-def test_images_with_several_labels_have_no_subset_by_class(fraction):
-    with pytest.raises(UserError, match="`transfer` with svm"):
+def test_multi_label_images_have_no_subset_by_class(fraction):
+    with pytest.raises(UserError, match="`transfer`.*svm"):
         label_subset(np.ones((10, 3), np.int32), fraction, seed=0)

@@ -15,7 +15,7 @@ def _table(labels):
     return FeatureTable(features, np.array(labels, np.int32), np.array([0, 1, 3, 4, 5], np.int32))
 
 
-def test_several_labels_an_image_are_a_row_of_them(tmp_path):
+def test_multi_labels_are_a_row_per_image(tmp_path):
     labels = [[1, 0], [0, -1], [0, 0], [1, 1], [-1, -1]]
     for suffix in table_files.SUFFIXES:
         table_files.write(tmp_path / f"t{suffix}", _table(labels), list("abcde"), {"step": 3})
@@ -25,7 +25,7 @@ def test_several_labels_an_image_are_a_row_of_them(tmp_path):
     assert parquet.read_table(tmp_path / "t.parquet")["labels"].to_pylist() == labels
 
 
-def test_without_labels_there_is_no_column_of_them(tmp_path):
+def test_labels_are_left_out_if_there_are_none(tmp_path):
     for suffix in table_files.SUFFIXES:
         table_files.write(tmp_path / f"t{suffix}", _table([-1] * 5), list("abcde"), {})
     with np.load(tmp_path / "t.npz", allow_pickle=False) as arrays:
@@ -46,8 +46,8 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_written_is_refused_with_the_remedy(tmp_path, monkeypatch):
-    for name, words in (("t.csv", "needs a file that ends in .npz or .parquet"), ("t.npz", "is a folder")):
+def test_paths_that_cannot_be_written_are_refused_with_the_remedy(tmp_path, monkeypatch):
+    for name, words in (("t.csv", "must end in .npz or .parquet"), ("t.npz", "is a folder")):
         (tmp_path / "t.npz").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=words):
             table_files.check(tmp_path / name)

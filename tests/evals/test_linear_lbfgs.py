@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from barlow_jax.config.schema import Probe
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.evals import logistic
+from barlow_jax.evals import linear_lbfgs
 from barlow_jax.types import FeatureTable
 
 CLASSES = 6
@@ -34,7 +34,7 @@ def _value_and_gradient(theta, table, weight_decay):
 
 
 def _minimize(table, weight_decay, devices=None, tolerance=1e-5, max_iterations=1000):
-    fit = logistic.minimize(
+    fit = linear_lbfgs.minimize(
         table,
         num_classes=CLASSES,
         weight_decay=weight_decay,
@@ -73,7 +73,7 @@ def test_the_minimiser_is_scipys():
 
 
 def test_the_minimiser_is_scikit_learns_with_the_bias_as_a_weight():
-    """C = 1 / (N weight_decay), and a column of ones in the place of the intercept, which it would not penalise."""
+    """C = 1 / (N weight_decay), and a column of ones instead of the intercept, which it would not penalise."""
     table = _table(301, 1)
     inputs = np.append(table.features.astype(np.float64), np.ones((301, 1)), axis=1)
     reference = LogisticRegression(C=1 / (301 * 1e-2), fit_intercept=False, tol=1e-10, max_iter=10_000)
@@ -82,10 +82,10 @@ def test_the_minimiser_is_scikit_learns_with_the_bias_as_a_weight():
     np.testing.assert_allclose(theta.T, reference.coef_, atol=1e-3 * np.abs(reference.coef_).max())
 
 
-def test_accuracies_come_with_the_work_that_was_done(capsys):
+def test_accuracies_come_with_iterations_and_gradient(capsys):
     train, test = _table(600, 1), _table(2000, 2)
     config = Probe(solver="lbfgs", weight_decay=1e-4)
-    result = logistic.probe_accuracy(
+    result = linear_lbfgs.train_and_test(
         train, test, config=config, num_classes=CLASSES, layout=Layout(make_mesh())
     )
     reference = LogisticRegression(C=1 / (600 * 1e-4), max_iter=2000).fit(train.features, train.labels)
@@ -95,27 +95,27 @@ def test_accuracies_come_with_the_work_that_was_done(capsys):
     assert not capsys.readouterr().err
 
 
-def test_a_solver_that_was_stopped_says_so(capsys):
+def test_a_solver_that_stops_early_is_logged(capsys):
     train = _table(300, 1)
     config = Probe(solver="lbfgs", weight_decay=1e-4, max_iterations=3)
-    result = logistic.probe_accuracy(
+    result = linear_lbfgs.train_and_test(
         train, train, config=config, num_classes=CLASSES, layout=Layout(make_mesh())
     )
     assert result["iterations"] == 3 and result["gradient"] > 1e-5
     assert "stopped after 3 iterations with a gradient of" in capsys.readouterr().err
 
 
-def test_features_that_are_no_numbers_are_not_called_a_minimum(capsys):
+def test_nan_features_are_not_reported_as_a_minimum(capsys):
     train = _table(64, 1)
     train.features[5, 2] = np.nan
-    result = logistic.probe_accuracy(
+    result = linear_lbfgs.train_and_test(
         train, train, config=Probe(solver="lbfgs"), num_classes=CLASSES, layout=Layout(make_mesh())
     )
     assert result["top1"] == 0 and np.isnan(result["gradient"])
     assert "a gradient of nan" in capsys.readouterr().err
 
 
-def test_images_with_several_labels_are_sent_to_transfer():
+def test_multi_label_images_are_sent_to_transfer():
     table = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
-    with pytest.raises(UserError, match=r"several labels.*`transfer` with svm"):
+    with pytest.raises(UserError, match=r"multi-label.*`transfer`.*svm"):
         _minimize(table, 1e-3)

@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from barlow_jax.config.schema import Probe
 from barlow_jax.errors import UserError
-from barlow_jax.evals import linear, scores
+from barlow_jax.evals import accuracy, linear_sgd
 from barlow_jax.types import FeatureTable
 
 
@@ -17,8 +17,8 @@ def _table(rows, seed):
 
 
 def _probe(config, train, test, seed=0):
-    batches = linear.table_batches(train, config.batch_size, seed)
-    return linear.probe_accuracy(
+    batches = linear_sgd.table_batches(train, config.batch_size, seed)
+    return linear_sgd.train_and_test(
         batches, test, config=config, num_train=len(train.labels), num_classes=6, seed=seed
     )
 
@@ -26,9 +26,9 @@ def _probe(config, train, test, seed=0):
 def test_the_probe_reaches_what_logistic_regression_reaches():
     train, test = _table(600, 1), _table(2000, 2)
     reference = LogisticRegression(C=1e4, max_iter=2000).fit(train.features, train.labels)
-    accuracy = _probe(Probe(num_epochs=60, batch_size=64, learning_rate=0.1), train, test)
-    assert accuracy["top1"] == pytest.approx(reference.score(test.features, test.labels), abs=0.01)
-    assert accuracy["top1"] < accuracy["top5"] <= 1
+    result = _probe(Probe(num_epochs=60, batch_size=64, learning_rate=0.1), train, test)
+    assert result["top1"] == pytest.approx(reference.score(test.features, test.labels), abs=0.01)
+    assert result["top1"] < result["top5"] <= 1
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -36,13 +36,13 @@ def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov):
     """Three full-batch epochs written out in NumPy, the rate moving once an epoch.
 
     torch: d = g + wd p; m = mu m + d; the step is m, or with Nesterov d + mu m. The test rows are the unit
-    vectors: their logits are the weights, and a hit tells which of a row is the largest.
+    vectors: their logits are the weights, and a hit shows which of a row is the largest.
     """
     train = _table(32, 1)
     config = Probe(
         num_epochs=3, batch_size=32, learning_rate=0.5, momentum=0.9, weight_decay=0.1, nesterov=nesterov
     )
-    batches = list(next(iter(linear.table_batches(train, 32, 0)(epoch))) for epoch in range(3))
+    batches = list(next(iter(linear_sgd.table_batches(train, 32, 0)(epoch))) for epoch in range(3))
     weight = np.asarray(0.01 * jax.random.normal(jax.random.key(4), (10, 6)), np.float64)
     bias, momenta = np.zeros(6), [0.0, 0.0]
     for epoch, batch in enumerate(batches):
@@ -58,8 +58,10 @@ def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov):
 
     heads = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "accuracy_on", lambda test: lambda head: heads.append(head) or {"top1": 0.0})
-        linear.probe_accuracy(
+        patch.setattr(
+            accuracy, "make_accuracy", lambda test: lambda head: heads.append(head) or {"top1": 0.0}
+        )
+        linear_sgd.train_and_test(
             lambda epoch: [batches[epoch]], train, config=config, num_train=32, num_classes=6, seed=4
         )
     np.testing.assert_allclose(heads[-1]["weight"], weight, rtol=1e-5, atol=1e-6)
@@ -67,7 +69,7 @@ def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov):
 
 
 def test_the_cosine_ends_one_epoch_before_zero():
-    rates = linear.learning_rates(Probe(learning_rate=0.3), 100)
+    rates = linear_sgd.learning_rates(Probe(learning_rate=0.3), 100)
     np.testing.assert_allclose(
         [rates[epoch] for epoch in (0, 50, 99)], [0.3, 0.15, 0.3 * (1 + np.cos(np.pi * 0.99)) / 2], rtol=1e-12
     )
@@ -77,32 +79,32 @@ def test_the_cosine_ends_one_epoch_before_zero():
     ("num_epochs", "milestones", "expected"),
     [(14, (1 / 3, 2 / 3), (5, 10)), (84, (1 / 3, 2 / 3), (28, 56)), (100, (0.07, 0.57), (7, 57))],
 )
-def test_steps_divide_the_rate_at_shares_of_the_epochs(num_epochs, milestones, expected):
-    """Places205 and iNat18 of the paper; the third is a share whose product is above the whole number."""
+def test_steps_divide_the_rate_at_fractions_of_the_epochs(num_epochs, milestones, expected):
+    """Places205 and iNat18 of the paper; the product of the third is above the integer by rounding."""
     config = Probe(learning_rate=0.01, schedule="steps", milestones=milestones, decay=0.1)
-    rates = linear.learning_rates(config, num_epochs)
+    rates = linear_sgd.learning_rates(config, num_epochs)
     first, second = expected
     np.testing.assert_allclose(
         rates, [0.01] * first + [0.001] * (second - first) + [0.0001] * (num_epochs - second), rtol=1e-9
     )
 
 
-def test_the_rate_is_per_256_rows_where_that_is_asked():
+def test_the_rate_is_per_256_rows_if_scaled():
     config = Probe(learning_rate=0.01, batch_size=1024, scale_learning_rate=True)
-    assert linear.learning_rates(config, 10)[0] == pytest.approx(0.04)
+    assert linear_sgd.learning_rates(config, 10)[0] == pytest.approx(0.04)
 
 
-def test_the_best_epoch_is_told_beside_the_last():
-    """One epoch of the labels, then epochs of the labels moved on by one class: accuracy falls."""
+def test_the_best_epoch_is_reported_next_to_the_last():
+    """One epoch of the true labels, then epochs of labels shifted by one class: accuracy falls."""
     train, test = _table(600, 1), _table(500, 2)
     moved = FeatureTable(train.features, (train.labels + 1) % 6)
     config = Probe(
         num_epochs=6, batch_size=600, learning_rate=1.0, momentum=0.0, schedule="steps", milestones=()
     )
-    result = linear.probe_accuracy(
+    result = linear_sgd.train_and_test(
         lambda epoch: [moved if epoch else train], test, config=config, num_train=600, num_classes=6, seed=0
     )
-    alone = linear.probe_accuracy(
+    alone = linear_sgd.train_and_test(
         lambda epoch: [train],
         test,
         config=Probe(num_epochs=1, batch_size=600, learning_rate=1.0, momentum=0.0),
@@ -114,15 +116,15 @@ def test_the_best_epoch_is_told_beside_the_last():
     assert result["best_top5"] == alone["top5"]
 
 
-def test_images_with_several_labels_are_sent_to_transfer():
+def test_multi_label_images_are_sent_to_transfer():
     train = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
-    with pytest.raises(UserError, match=r"several labels.*`transfer` with svm"):
-        linear.probe_accuracy(
+    with pytest.raises(UserError, match=r"multi-label.*`transfer`.*svm"):
+        linear_sgd.train_and_test(
             lambda epoch: [train], train, config=Probe(), num_train=4, num_classes=2, seed=0
         )
 
 
-def test_a_last_batch_that_is_short_weighs_its_rows_alone():
+def test_padding_of_a_short_last_batch_has_no_weight():
     train, test = _table(100, 1), _table(500, 2)
     short = _probe(Probe(num_epochs=30, batch_size=64, learning_rate=0.1), train, test)
     assert short["top1"] > 0.6
@@ -137,19 +139,19 @@ def test_few_rows_get_the_least_number_of_steps():
         yield train
 
     config = Probe(num_epochs=2, min_steps=7, batch_size=12)
-    linear.probe_accuracy(epoch_batches, test, config=config, num_train=12, num_classes=6, seed=0)
+    linear_sgd.train_and_test(epoch_batches, test, config=config, num_train=12, num_classes=6, seed=0)
     assert seen == list(range(7))
 
 
 def test_the_scaler_leaves_dead_features_at_zero():
     features = np.array([[1.0, 5.0], [3.0, 5.0]], np.float32)
-    scale = linear.Scaler.of(features, active=True)
+    scale = linear_sgd.Scaler.fit(features, active=True)
     np.testing.assert_allclose(scale(features), [[-1, 0], [1, 0]])
-    np.testing.assert_array_equal(linear.Scaler.of(features, active=False)(features), features)
+    np.testing.assert_array_equal(linear_sgd.Scaler.fit(features, active=False)(features), features)
 
 
 def test_an_epoch_holds_every_row_once():
     table = FeatureTable(np.arange(10, dtype=np.float32)[:, None], np.arange(10, dtype=np.int32))
-    batches = linear.table_batches(table, 4, seed=0)
+    batches = linear_sgd.table_batches(table, 4, seed=0)
     first, second = (np.concatenate([b.labels for b in batches(epoch)]) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(10)) and np.any(first != second)

@@ -1,0 +1,108 @@
+"""Accuracy of a classifier: top-1 and top-5 of single-label images, average precision of a ranking."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from barlow_jax.errors import UserError
+from barlow_jax.types import FeatureTable
+
+# A linear classifier: {"weight": [H, C], "bias": [C]}.
+Head = Mapping[str, jax.Array]
+
+_CHUNK = 4096  # rows at once: a [chunk, C] matrix of logits
+
+
+def check_single_label(labels: np.ndarray) -> None:
+    """Check that labels are `[N]`, not multi-label `[N, C]`.
+
+    Raises:
+      UserError: they are multi-label.
+    """
+    if labels.ndim != 1:
+        raise UserError(
+            f"this data set is multi-label ({labels.shape[1]} classes), but k-NN, the linear probe and label "
+            "subsets need one label per image; measure it by `transfer` with classifier svm"
+        )
+
+
+def logits(head: Head, features: jax.Array) -> jax.Array:
+    """Return `[N, C]` logits of `[N, H]` features, every product in float32."""
+    return jnp.matmul(features, head["weight"], precision="highest") + head["bias"]
+
+
+def make_accuracy(test: FeatureTable) -> Callable[[Head], dict[str, float]]:
+    """Return `head -> {"top1": ..., "top5": ...}` in 0..1 on a table, which is copied to the device once.
+
+    Equal logits rank by class, the smaller first; a logit that is not a number ranks last.
+    """
+    check_single_label(test.labels)
+    rows = len(test.labels)
+    chunks = max(1, -(-rows // _CHUNK))
+    size = -(-rows // chunks)
+    pad = chunks * size - rows
+    features = np.pad(test.features, ((0, pad), (0, 0))).reshape(chunks, size, -1)
+    labels = np.pad(test.labels, (0, pad), constant_values=-1).reshape(chunks, size)
+    on_device = jax.device_put((features.astype(np.float32), labels))
+
+    def accuracy(head: Head) -> dict[str, float]:
+        top1, top5 = np.asarray(_count_hits(head, *on_device)) / rows
+        return {"top1": float(top1), "top5": float(top5)}
+
+    return accuracy
+
+
+@jax.jit
+def _count_hits(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return `[2]` counts of rows whose label has the largest, or one of the five largest logits.
+
+    Label -1 is padding.
+    """
+
+    def count_chunk(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
+        features, labels = rows
+        scores, classes = logits(head, features), jnp.arange(head["bias"].size)
+        label = labels[:, jnp.newaxis]
+        own = jnp.take_along_axis(scores, jnp.maximum(label, 0), axis=1)
+        # Counting the logits below the label's ranks the label last if its logit is not a number.
+        below = jnp.sum((scores < own) | ((scores == own) & (classes > label)), axis=1)
+        rank = classes.size - 1 - below
+        return jnp.stack([jnp.sum((rank < best) & (labels >= 0)) for best in (1, 5)])
+
+    return jnp.sum(jax.lax.map(count_chunk, (features, labels)), axis=0)
+
+
+def average_precision(
+    positive: np.ndarray, scores: np.ndarray, method: Literal["interpolated", "eleven_point"]
+) -> float:
+    """Return the average precision, in 0..1, of the ranking by falling score; equal scores rank together.
+
+    With P(t) and R(t) the precision and recall of the rows that score t or more, and
+    p(r) = max of P(t) where R(t) >= r,
+      interpolated: the integral of p over r in 0..1 (VOC from 2010 on; VISSL);
+      eleven_point: the mean of p at r = 0, 0.1 ... 1 (VOC07: Everingham et al. 2010).
+
+    Args:
+      positive: `[N]` bool, one or more of them true.
+      scores: `[N]`; a higher score is a more confident positive.
+      method: which of the two.
+
+    Raises:
+      ValueError: there is no positive, or a score is not finite.
+    """
+    if not positive.any():
+        raise ValueError("average precision needs one or more positives")
+    if not np.isfinite(scores).all():
+        raise ValueError("average precision needs finite scores")
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = np.cumsum(positive[order])[ends]
+    precision = np.maximum.accumulate((hits / (ends + 1))[::-1])[::-1]
+    if method == "interpolated":
+        return float(np.sum(np.diff(hits, prepend=0) * precision) / hits[-1])
+    # Integers are exact: the float product 3 * 0.1 is above 0.3.
+    reached = [hits * 10 >= tenth * hits[-1] for tenth in range(11)]
+    return float(np.mean([precision[np.argmax(at_recall)] for at_recall in reached]))
