@@ -1,5 +1,6 @@
 """What the step does for a method beside its loss: a toy method that asks for all of it."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -11,9 +12,8 @@ from barlow_jax import optim
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
-from barlow_jax.training.step import compile_step
+from barlow_jax.training.step import StepParts, compile_step, init_state
 from barlow_jax.types import Batch, Grouping, Objective, Target
 
 ROWS, WIDTH, QUEUE = 32, 16, 64
@@ -45,13 +45,14 @@ OBJECTIVE = Objective(
 
 
 def _parts(config, layout, **changes):
-    return {
-        "network": Network(config.network, layout.parallel_linear),
-        "objective": OBJECTIVE,
-        "optimizer": optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=4)),
-        "normalize": partial(normalize_views, recipe=config.recipe),
-        "seed": 3,
-    } | changes
+    parts = StepParts(
+        network=Network(config.network, layout.parallel_linear),
+        objective=OBJECTIVE,
+        optimizer=optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=4)),
+        normalize=partial(normalize_views, recipe=config.recipe),
+        seed=3,
+    )
+    return dataclasses.replace(parts, **changes)
 
 
 def _batches(number):
@@ -63,11 +64,11 @@ def _batches(number):
 
 def _start(config, layout, **changes):
     parts = _parts(config, layout, **changes)
-    init = init_of(parts)
+    init = partial(init_state, parts=parts)
     state = jax.jit(init, out_shardings=layout.state_shardings(jax.eval_shape(init, jax.random.key(0))))(
         jax.random.key(0)
     )
-    return state, compile_step(layout, state, **parts), init
+    return state, compile_step(layout, state, parts), init
 
 
 def _run(config, layout, number, **changes):

@@ -30,11 +30,11 @@ from barlow_jax.evals.accuracy import make_accuracy
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.encoders import EncoderState
-from barlow_jax.experiment.experiment import Experiment, decode_failure_counts, init_of
+from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.papers.scores import Evaluation, Score
 from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import DevicePrefetcher
-from barlow_jax.training.step import compile_step
+from barlow_jax.training.step import compile_step, init_state
 from barlow_jax.types import FeatureTable, TrainState
 
 # SimCLR's lists of ImageNet images, by share of the labels; every paper since takes them.
@@ -126,9 +126,9 @@ def _compile(config: Config, num_classes: int, num_rows: int) -> Tuning:
     experiment = Experiment.of(tuned(config, num_classes, batch_size))
     sampler = EpochSampler(config.seed, num_rows, batch_size)
     optimizer = optim.finetune(config.finetune, sampler.steps_per_epoch)
-    parts = experiment.step_parts(sampler) | {"optimizer": optimizer}
-    init = experiment.run_once(init_of(parts))
-    step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), **parts)
+    parts = dataclasses.replace(experiment.step_parts(sampler), optimizer=optimizer)
+    init = experiment.run_once(partial(init_state, parts=parts))
+    step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), parts)
     return Tuning(experiment, sampler, init, step, experiment.jitted_encoder())
 
 

@@ -22,7 +22,7 @@ from barlow_jax.interop.encoder import Trained
 from barlow_jax.interop.projector_layout import Projector
 from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, files
-from barlow_jax.training.step import target_of
+from barlow_jax.training.step import init_target
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run
 
@@ -82,7 +82,7 @@ def start(config: Config, found: Weights) -> TrainState:
     params = state.params | {name: part for name, (part, _) in parts.items()}
     batch_stats = state.batch_stats | {name: part for name, (_, part) in parts.items() if part}
     objective = objectives.make(config.objective, run_info(config))
-    target = target_of(params, batch_stats, network=experiment.network, objective=objective)
+    target = init_target(params, batch_stats, experiment.network, objective)
     return state._replace(params=params, batch_stats=batch_stats, target=target)
 
 

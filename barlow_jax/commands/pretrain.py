@@ -79,7 +79,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             *watch,
             hooks.save(this),
         ]
-        step = skips.watched(compile_step(experiment.layout, state, **parts))
+        step = skips.watched(compile_step(experiment.layout, state, parts))
         hook = preemption.saving(beside, checkpoints.save, last=num_steps)
         fit(step, state, feed, num_steps=num_steps, hooks=[hook])
     return {

@@ -15,7 +15,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import run_info
 from barlow_jax.networks.network import Network
-from barlow_jax.training.step import init_state
+from barlow_jax.training.step import StepParts, init_state
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def _abstract(config: Config) -> dict[str, Any]:
     """Shapes and dtypes of the run's state, which are the same on every mesh and for any number of images."""
     optimizer = optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=1))
     objective = objectives.make(config.objective, run_info(config))
-    init = partial(init_state, network=Network(config.network), objective=objective, optimizer=optimizer)
-    return abstract_state(init).parts()
+    parts = StepParts(Network(config.network), objective, optimizer, normalize=dict)
+    return abstract_state(partial(init_state, parts=parts)).parts()
 
 
 def _encoder_of(abstract: dict[str, Any]) -> dict[str, Any]:

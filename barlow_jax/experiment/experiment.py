@@ -1,6 +1,6 @@
 """What every program needs of a config: the mesh, the network, the data, the encoder at rest."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from functools import partial
 import pathlib
@@ -24,7 +24,7 @@ from barlow_jax.experiment import encoders
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Network
 from barlow_jax.papers.scores import PIXELS, UNTRAINED
-from barlow_jax.training.step import init_state
+from barlow_jax.training.step import StepParts, init_state
 from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
 
 
@@ -67,21 +67,18 @@ class Experiment:
         steps = round(self.config.train.num_epochs * sampler.steps_per_epoch)
         return min(steps, self.config.train.max_steps or steps)
 
-    def step_parts(self, sampler: EpochSampler) -> dict[str, Any]:
-        """What `step.compile_step` puts together."""
-        config = self.config
-        rates = optim.learning_rates(config, sampler.steps_per_epoch)
-        return {
-            "network": self.network,
-            "objective": objectives.make(
-                config.objective, run_info(config, sampler.steps_per_epoch, self.layout.reshard)
-            ),
-            "optimizer": optim.make(config.optim, rates),
-            "normalize": partial(normalize_views, recipe=config.recipe),
-            "augment": self.augment(config.recipe) if config.data.augment_on == "device" else None,
-            "seed": config.seed,
-            "microbatches": config.train.microbatches,
-        }
+    def step_parts(self, sampler: EpochSampler) -> StepParts:
+        """Return the components of the train step; the sampler sets the schedules' number of steps."""
+        config, info = self.config, run_info(self.config, sampler.steps_per_epoch, self.layout.reshard)
+        return StepParts(
+            network=self.network,
+            objective=objectives.make(config.objective, info),
+            optimizer=optim.make(config.optim, optim.learning_rates(config, sampler.steps_per_epoch)),
+            normalize=partial(normalize_views, recipe=config.recipe),
+            augment=self.augment(config.recipe) if config.data.augment_on == "device" else None,
+            seed=config.seed,
+            microbatches=config.train.microbatches,
+        )
 
     def augment(self, recipe: Recipe) -> Callable[..., dict[str, jax.Array]]:
         """`decoded images -> views`, the accelerator's."""
@@ -89,7 +86,7 @@ class Experiment:
 
     def init(self, sampler: EpochSampler) -> Callable[[jax.Array], TrainState]:
         """The jitted `key -> TrainState`, laid out on the mesh."""
-        return self.run_once(init_of(self.step_parts(sampler)))
+        return self.run_once(partial(init_state, parts=self.step_parts(sampler)))
 
     def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
         batch_size = self.config.eval_batch_size
@@ -153,11 +150,6 @@ def run_info(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None =
         num_steps=round(config.train.num_epochs * steps_per_epoch),
         reshard=reshard,
     )
-
-
-def init_of(parts: Mapping[str, Any]) -> Callable[[jax.Array], TrainState]:
-    """`key -> TrainState`, of the parts of a step."""
-    return partial(init_state, **{name: parts[name] for name in ("network", "objective", "optimizer")})
 
 
 def decode_failure_counts(train: int, test: int) -> dict[str, dict[str, int]]:

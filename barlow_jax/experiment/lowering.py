@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import dataclasses
+from functools import partial
 import math
 
 import jax
@@ -14,10 +15,10 @@ from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.experiment.experiment import Experiment, init_of, run_info
+from barlow_jax.experiment.experiment import Experiment, run_info
 from barlow_jax.networks.encoders import width_of
 from barlow_jax.networks.network import Factors, second_of
-from barlow_jax.training.step import compile_step
+from barlow_jax.training.step import compile_step, init_state
 from barlow_jax.types import Batch, LossContext, Outputs, TrainState
 
 
@@ -44,15 +45,15 @@ def lower(
     views |= {name: captions for name in config.views if name not in views}
     if part == "head":
         network = dataclasses.replace(experiment.network, make_encoder=Factors)
-        parts |= {"network": network, "normalize": dict, "augment": None}
+        parts = dataclasses.replace(parts, network=network, normalize=dict, augment=None)
         views = {name: jax.ShapeDtypeStruct((rows, _width(config, name)), jnp.float32) for name in views}
-    state = jax.eval_shape(init_of(parts), jax.random.key(0))
+    state = jax.eval_shape(partial(init_state, parts=parts), jax.random.key(0))
     numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
-    if parts["augment"] is not None:
+    if parts.augment is not None:
         views = abstract_images(config) | {n: v for n, v in views.items() if n not in config.recipe.views}
     batch = Batch(views, numbers, numbers)
     abstract = state._replace(**layout.abstract(state.parts()))
-    return compile_step(layout, abstract, **parts).lower(abstract, batch), abstract
+    return compile_step(layout, abstract, parts).lower(abstract, batch), abstract
 
 
 def _width(config: Config, view: str) -> int:

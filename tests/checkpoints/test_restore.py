@@ -15,11 +15,13 @@ from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
-from barlow_jax.training.step import init_state
+from barlow_jax.training.step import StepParts, init_state
 from barlow_jax.types import Objective
 
 NETWORK = Network(NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(4, 4)))
-INIT = jax.jit(partial(init_state, network=NETWORK, objective=Objective(None), optimizer=optax.trace(0.9)))
+INIT = jax.jit(
+    partial(init_state, parts=StepParts(NETWORK, Objective(None), optax.trace(0.9), normalize=dict))
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from barlow_jax.checkpoints.verify import Verdict, examine, reason
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
-from barlow_jax.training.step import init_state
+from barlow_jax.training.step import StepParts, init_state
 from barlow_jax.types import Objective
 
 
 def _init(width=2, projector=(4, 4)):
     network = Network(NetworkConfig(encoder="resnet8", width=width, stem="cifar", projector=projector))
     return jax.jit(
-        partial(init_state, network=network, objective=Objective(None), optimizer=optax.trace(0.9))
+        partial(init_state, parts=StepParts(network, Objective(None), optax.trace(0.9), normalize=dict))
     )
 
 

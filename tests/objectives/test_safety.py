@@ -17,10 +17,9 @@ from barlow_jax.augment.views import normalize_views
 from barlow_jax.config.schema import Config, Train
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
-from barlow_jax.training.step import compile_step
+from barlow_jax.training.step import StepParts, compile_step, init_state
 from barlow_jax.types import Batch, RunInfo
 
 WEIGHT = 0.0051
@@ -172,18 +171,18 @@ def test_broken_input_is_not_hidden(pair, form, operand_dtype, broken, row):
 def _steps(config, devices, images, num_steps=2):
     """The state and the metrics after steps on one batch of images, `[N, height, width, 3]` uint8."""
     layout, rates = Layout(make_mesh(devices)), optim.learning_rates(config, steps_per_epoch=4)
-    parts = {
-        "network": Network(config.network, layout.parallel_linear),
-        "objective": objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
-        "optimizer": optim.make(config.optim, rates),
-        "normalize": partial(normalize_views, recipe=config.recipe),
-    }
-    init = init_of(parts)
+    parts = StepParts(
+        network=Network(config.network, layout.parallel_linear),
+        objective=objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
+        optimizer=optim.make(config.optim, rates),
+        normalize=partial(normalize_views, recipe=config.recipe),
+    )
+    init = partial(init_state, parts=parts)
     shardings = layout.state_shardings(jax.eval_shape(init, jax.random.key(0)))
     state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
     rows = np.arange(len(images), dtype=np.int32)
     batch = Batch({"a": images, "b": images}, rows, rows)
-    step = compile_step(layout, state, **parts)
+    step = compile_step(layout, state, parts)
     for _ in range(num_steps):
         state, metrics = step(state, layout.shard(batch))
     return jax.device_get((state, metrics))

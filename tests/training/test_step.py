@@ -1,3 +1,4 @@
+import dataclasses
 from functools import partial
 
 import jax
@@ -9,25 +10,23 @@ from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.experiment.experiment import init_of
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
-from barlow_jax.training.step import compile_step
+from barlow_jax.training.step import StepParts, compile_step, init_state
 from barlow_jax.types import Batch, Objective, RunInfo
 
 
 def _parts(config, layout):
     rates = optim.learning_rates(config, steps_per_epoch=4)
-    return {
-        "network": Network(config.network, layout.parallel_linear),
-        "objective": objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
-        "optimizer": optim.make(config.optim, rates),
-        "normalize": partial(normalize_views, recipe=config.recipe),
-        "augment": partial(augment, recipe=config.recipe, size=config.data.image_size, seed=3)
-        if config.data.augment_on == "device"
-        else None,
-        "microbatches": config.train.microbatches,
-    }
+    on_device = partial(augment, recipe=config.recipe, size=config.data.image_size, seed=3)
+    return StepParts(
+        network=Network(config.network, layout.parallel_linear),
+        objective=objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
+        optimizer=optim.make(config.optim, rates),
+        normalize=partial(normalize_views, recipe=config.recipe),
+        augment=on_device if config.data.augment_on == "device" else None,
+        microbatches=config.train.microbatches,
+    )
 
 
 def _batch(config, seed=0):
@@ -45,14 +44,14 @@ def _batch(config, seed=0):
 def _start(config, devices=None, layout=None):
     layout = layout or Layout(make_mesh(devices))
     parts = _parts(config, layout)
-    init = init_of(parts)
+    init = partial(init_state, parts=parts)
     shardings = layout.state_shardings(jax.eval_shape(init, jax.random.key(0)))
     return layout, parts, jax.jit(init, out_shardings=shardings)(jax.random.key(0))
 
 
 def _run(config, devices=None, num_steps=1, layout=None):
     layout, parts, state = _start(config, devices, layout)
-    step, history = compile_step(layout, state, **parts), []
+    step, history = compile_step(layout, state, parts), []
     for number in range(num_steps):
         state, metrics = step(state, layout.shard(_batch(config, number)))
         history.append(jax.device_get(metrics))
@@ -123,11 +122,11 @@ def test_a_sharded_projector_gives_the_numbers_of_a_replicated_one(
 def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config, typed, devices):
     config = typed(small_config)
     _, parts, state = _start(config, jax.devices()[:1])
-    views = parts["normalize"](_batch(config).views)
+    views = parts.normalize(_batch(config).views)
 
     def loss(params):
         z = [
-            parts["network"].apply(params, state.batch_stats, {name: views[name]})[0][name].embedding
+            parts.network.apply(params, state.batch_stats, {name: views[name]})[0][name].embedding
             for name in "ab"
         ]
         return barlow_twins_loss(*z, off_diagonal_weight=config.objective.barlow_twins.off_diagonal_weight)
@@ -142,9 +141,9 @@ def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config,
 def test_each_view_updates_the_running_averages_by_itself(small_config, typed, relative):
     config = typed(small_config)
     _, parts, start = _start(config, jax.devices()[:1])
-    views, stats = parts["normalize"](_batch(config).views), start.batch_stats
+    views, stats = parts.normalize(_batch(config).views), start.batch_stats
     for name in "ab":
-        _, stats = jax.jit(parts["network"].apply)(start.params, stats, {name: views[name]})
+        _, stats = jax.jit(parts.network.apply)(start.params, stats, {name: views[name]})
     state, _ = _run(config, jax.devices()[:1])
     assert relative(state.batch_stats, jax.device_get(stats)) < 1e-6
 
@@ -156,7 +155,7 @@ def test_the_loss_goes_down_on_one_batch(small_config, typed):
     small_config.train.num_epochs = 20.0
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
-    step, batch, losses = compile_step(layout, state, **parts), layout.shard(_batch(config)), []
+    step, batch, losses = compile_step(layout, state, parts), layout.shard(_batch(config)), []
     for _ in range(40):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
@@ -197,10 +196,10 @@ def test_the_step_augments_by_seed_and_position(small_config, typed, microbatche
     ready = typed(small_config)
     config = typed(_on_device(small_config))
     layout, parts, state = _start(config, jax.devices()[:1])
-    made = jax.jit(parts["augment"])
-    ready_step = compile_step(layout, state, **_parts(ready, layout))
+    made = jax.jit(parts.augment)
+    ready_step = compile_step(layout, state, _parts(ready, layout))
     ready_state = jax.tree.map(jnp.copy, state)
-    step = compile_step(layout, state, **parts)
+    step = compile_step(layout, state, parts)
     for number in range(2):
         batch = _batch(config, number)
         views = jax.device_get(made(batch.views))
@@ -228,13 +227,13 @@ def test_the_augmentation_is_outside_of_the_gradient_and_runs_once(small_config,
 
     def watched(images):
         traced.append({name: len(rows) for name, rows in images.items()})
-        return parts["augment"](images)
+        return parts.augment(images)
 
     def normalize(views):
         seen.extend(images.dtype for images in views.values())
-        return parts["normalize"](views)
+        return parts.normalize(views)
 
-    step = compile_step(layout, state, **(parts | {"augment": watched, "normalize": normalize}))
+    step = compile_step(layout, state, dataclasses.replace(parts, augment=watched, normalize=normalize))
     step.lower(state, _batch(config))
     assert traced == [dict.fromkeys((CANVAS, SHAPE, POSITION), 16 // microbatches)]
     assert len(seen) == 2 * (1 if microbatches == 1 else 2) and set(seen) == {jnp.dtype(jnp.uint8)}
@@ -269,8 +268,8 @@ def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
     small_config.optim.warmup_epochs = 0.5
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
-    parts["objective"] = _poisoned(parts["objective"], how)
-    step, place = compile_step(layout, state, **parts), layout.shard
+    parts = dataclasses.replace(parts, objective=_poisoned(parts.objective, how))
+    step, place = compile_step(layout, state, parts), layout.shard
     good = [_batch(config, number) for number in range(3)]
     labels = good[0].labels.copy()
     labels[0] = POISON
@@ -297,10 +296,12 @@ def test_averages_that_would_overflow_are_not_taken(small_config, typed):
     """Loss and gradient may be finite where a running variance is not: BatchNorm makes 0 of it."""
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
-    normalize = parts["normalize"]
-    parts["normalize"] = lambda views: {name: 1e30 * images for name, images in normalize(views).items()}
+    normalize = parts.normalize
+    parts = dataclasses.replace(
+        parts, normalize=lambda views: {name: 1e30 * images for name, images in normalize(views).items()}
+    )
     before = jax.device_get(state)
-    state, metrics = compile_step(layout, state, **parts)(state, layout.shard(_batch(config)))
+    state, metrics = compile_step(layout, state, parts)(state, layout.shard(_batch(config)))
     assert int(metrics["skipped_steps"]) == 1
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state)[1:], before[1:])
 
@@ -311,7 +312,7 @@ def test_the_state_is_updated_in_its_own_memory(small_config, typed, projector):
     small_config.train.batch_size = 64
     config = typed(small_config)
     layout, parts, state = _start(config, layout=Layout(make_mesh(), projector))
-    compiled = compile_step(layout, state, **parts).lower(state, layout.shard(_batch(config))).compile()
+    compiled = compile_step(layout, state, parts).lower(state, layout.shard(_batch(config))).compile()
     memory = compiled.memory_analysis()
     on_one = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
     assert memory.alias_size_in_bytes >= on_one - 64

@@ -10,7 +10,7 @@ import pytest
 from barlow_jax import objectives
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
-from barlow_jax.training import gradients
+from barlow_jax.training import microbatches
 from barlow_jax.types import LossContext, Outputs
 
 ROWS, PIECES = 64, 4
@@ -34,9 +34,17 @@ def parts(small_config, typed):
     return params, stats, views, network.apply, loss
 
 
-def _alone(views):
-    """Each view in a pass of its own."""
-    return [{name: images} for name, images in views.items()]
+def _gradients(params, stats, views, apply, loss, forward=microbatches.forward, **kwargs):
+    """Return gradients, running statistics and metrics, each view in a pass of its own."""
+    passes = [{name: images} for name, images in views.items()]
+
+    def total(params):
+        outputs, new_stats = forward(params, stats, passes, apply=apply, **kwargs)
+        value, metrics = loss(outputs)
+        return value, (new_stats, metrics)
+
+    gradients, (new_stats, metrics) = jax.grad(total, has_aux=True)(params)
+    return gradients, new_stats, metrics
 
 
 def _oracle(params, stats, views, apply, loss_of):
@@ -65,7 +73,7 @@ def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices,
     params, stats, views, *rest = parts
     layout = Layout(make_mesh(devices))
     placed = jax.device_put(views, layout.batch)
-    compute = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, _alone(v), *rest, microbatches=PIECES))
+    compute = jax.jit(lambda p, s, v: _gradients(p, s, v, *rest, microbatches=PIECES))
     found = jax.device_get(compute(params, stats, placed))
     expected = jax.device_get(jax.jit(lambda p, s, v: _oracle(p, s, v, *rest))(params, stats, views))
     assert relative(found[0], expected[0]) < 1e-5
@@ -75,8 +83,12 @@ def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices,
 
 def test_one_microbatch_is_the_whole_batch(parts, relative):
     params, stats, views, *rest = parts
-    one = jax.jit(lambda p, s, v: gradients.of_microbatches(p, s, _alone(v), *rest, microbatches=1))
-    whole = jax.jit(lambda p, s, v: gradients.of_batch(p, s, _alone(v), *rest))
+
+    def one_microbatch(params, stats, passes, apply):
+        return microbatches._in_microbatches(apply, 1)(params, stats, passes)
+
+    one = jax.jit(lambda p, s, v: _gradients(p, s, v, *rest, forward=one_microbatch))
+    whole = jax.jit(lambda p, s, v: _gradients(p, s, v, *rest))
     (g1, s1, m1), (g2, s2, m2) = (jax.device_get(f(params, stats, views)) for f in (one, whole))
     assert relative(g1, g2) < 1e-5 and relative(s1, s2) < 1e-6
     np.testing.assert_allclose(m1["loss"], m2["loss"], rtol=1e-6)
@@ -91,12 +103,11 @@ def remat_apply(small_config, typed):
 def test_microbatches_save_memory(parts):
     params, stats, views, apply, loss = parts
 
-    def temporaries(compute, **kwargs):
-        compute = jax.jit(partial(compute, apply=apply, loss=loss, **kwargs))
-        return compute.lower(params, stats, _alone(views)).compile().memory_analysis().temp_size_in_bytes
+    def temporaries(microbatches):
+        compute = jax.jit(partial(_gradients, apply=apply, loss=loss, microbatches=microbatches))
+        return compute.lower(params, stats, views).compile().memory_analysis().temp_size_in_bytes
 
-    whole = temporaries(gradients.of_batch)
-    assert temporaries(gradients.of_microbatches, microbatches=16) < whole / 4
+    assert temporaries(microbatches=16) < temporaries(microbatches=1) / 4
 
 
 def test_remat_keeps_less_for_the_backward_pass(parts, remat_apply):
@@ -115,7 +126,7 @@ def test_remat_keeps_less_for_the_backward_pass(parts, remat_apply):
 def test_remat_changes_no_number(parts, remat_apply, relative):
     params, stats, views, apply, loss = parts
     plain, remat = (
-        jax.device_get(jax.jit(partial(gradients.of_batch, apply=f, loss=loss))(params, stats, _alone(views)))
+        jax.device_get(jax.jit(partial(_gradients, apply=f, loss=loss))(params, stats, views))
         for f in (apply, remat_apply)
     )
     assert relative(remat[0], plain[0]) < 1e-6 and relative(remat[1], plain[1]) < 1e-6
