@@ -1,115 +1,151 @@
-"""The constants of each method as its paper and its official code have them, and what it needs of the network."""
+"""Constants of each method as its paper and official code have them, and its requirements on the network."""
 
 from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
+from barlow_jax.config.fields import field
+
+_VARIANCE = "Weight of VICReg's variance term (table 4 of VICReg)."
+_COVARIANCE = "Weight of VICReg's covariance term (table 4 of VICReg)."
+
 
 @dataclasses.dataclass(frozen=True)
 class BarlowTwins:
-    """Equation 1 of Zbontar et al. 2021; what follows the two weights are the paper's ablations."""
+    """Equation 1 of Zbontar et al. 2021, and the paper's ablations of it."""
 
-    invariance_weight: float = 1.0  # of the diagonal's term
-    off_diagonal_weight: float = 0.0051  # lambda (the paper rounds to 5e-3)
-    # What embeddings go through before they are correlated: mean 0 and variance 1 over the batch; that, and
-    # then each image's to length 1; mean 0 alone.
-    normalization: Literal["batch", "sample", "none"] = "batch"
-    off_diagonal: Literal["cross", "auto"] = "cross"  # between the views, or of view a with itself
-    temperature: float | None = None  # a cross-entropy of C in the squares' place; none: the squares
-    stop_gradient: bool = False  # through view b
+    invariance_weight: float = field(1.0, "Weight of the diagonal term.", min=0)
+    off_diagonal_weight: float = field(
+        0.0051, "Weight lambda of the off-diagonal term (rounded to 5e-3 in the paper).", min=0
+    )
+    normalization: Literal["batch", "sample", "none"] = field(
+        "batch",
+        "Normalization of embeddings before the correlation. batch: mean 0 and variance 1 over the batch. "
+        "sample: that, then each image's embedding to length 1. none: mean 0 only.",
+    )
+    off_diagonal: Literal["cross", "auto"] = field(
+        "cross", "Matrix of the off-diagonal term: correlation between the views, or of view a with itself."
+    )
+    temperature: float | None = field(
+        None, "Temperature of a cross-entropy over C that replaces the squares; none = squares.", above=0
+    )
+    stop_gradient: bool = field(False, "Stop the gradient through view b.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Vicreg:
-    """Bardes, Ponce, LeCun 2022, equation 6."""
+    """Equation 6 of Bardes, Ponce, LeCun 2022."""
 
-    invariance_weight: float = 25.0  # lambda
-    variance_weight: float = 25.0  # mu
-    covariance_weight: float = 1.0  # nu
-    # The official code takes the mean of both views' variance terms, the paper their sum.
-    variance_factor: Literal["code", "paper"] = "code"
-    target_std: float = 1.0  # gamma: of each feature, above which there is no variance term
-    epsilon: float = 1e-4  # added to the variance under the root
+    invariance_weight: float = field(25.0, "Weight lambda of the invariance term.", min=0)
+    variance_weight: float = field(25.0, "Weight mu of the variance term.", min=0)
+    covariance_weight: float = field(1.0, "Weight nu of the covariance term.", min=0)
+    variance_factor: Literal["code", "paper"] = field(
+        "code", "code: mean of both views' variance terms, as in the official code. paper: their sum."
+    )
+    target_std: float = field(
+        1.0, "Standard deviation gamma of a feature above which its variance term is 0.", above=0
+    )
+    epsilon: float = field(1e-4, "Added to the variance under the square root.", above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class WMse:
-    """Ermolov et al. 2021, algorithm 1."""
+    """Algorithm 1 of Ermolov et al. 2021."""
 
-    sub_batch: int = 128  # rows that are whitened together, twice the embedding's width at least
-    iterations: int = 1  # w_iter: how often the batch is cut up anew
-    # Share of the identity in the covariance: (1 - s) cov + s I. 0 in the official recipes, where a singular
-    # covariance is an error.
-    shrinkage: float = 0.0
+    sub_batch: int = field(
+        128, "Rows that are whitened together; at least twice the embedding's width.", min=1
+    )
+    iterations: int = field(1, "w_iter: number of random partitions of the batch into sub-batches.", min=1)
+    shrinkage: float = field(
+        0.0,
+        "Fraction s of the identity in the covariance, (1 - s) cov + s I. 0 in the official recipes, where "
+        "a singular covariance is an error.",
+        min=0,
+        max=1,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Simclr:
-    """NT-Xent of Chen et al. 2020, equation 1."""
+    """NT-Xent, equation 1 of Chen et al. 2020."""
 
-    temperature: float = 0.1  # on ImageNet; 0.5 on CIFAR-10
+    temperature: float = field(
+        0.1, "Temperature of the softmax. Paper: 0.1 on ImageNet, 0.5 on CIFAR-10.", above=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Byol:
-    """Grill et al. 2020; the last two are what table 4 of VICReg adds."""
+    """Grill et al. 2020, with the two terms that table 4 of VICReg adds."""
 
-    # Of the target's moving average at the start; 1 at the end, by a cosine (equation 3). The paper's, at 1000 epochs.
-    # 0: no average, the target is the network itself.
-    target_momentum: float = 0.996
-    variance_weight: float = 0.0
-    covariance_weight: float = 0.0
+    target_momentum: float = field(
+        0.996,
+        "Momentum of the target network's moving average at the start; it rises to 1 by a cosine (equation "
+        "3). Default: the paper's for 1000 epochs. 0 = no average, the target is the network itself.",
+        min=0,
+        max=1,
+    )
+    variance_weight: float = field(0.0, _VARIANCE, min=0)
+    covariance_weight: float = field(0.0, _COVARIANCE, min=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Simsiam:
-    """Chen and He 2021, equation 4; the two weights are what table 4 of VICReg adds."""
+    """Equation 4 of Chen and He 2021, with the two terms that table 4 of VICReg adds."""
 
-    variance_weight: float = 0.0
-    covariance_weight: float = 0.0
+    variance_weight: float = field(0.0, _VARIANCE, min=0)
+    covariance_weight: float = field(0.0, _COVARIANCE, min=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Moco:
-    """MoCo v2: InfoNCE of He et al. 2020, equation 1, with the head and views of Chen et al. 2020."""
+    """MoCo v2: InfoNCE (He et al. 2020, equation 1) with the head and views of Chen et al. 2020."""
 
-    temperature: float = 0.2
-    target_momentum: float = 0.999  # of the key encoder
-    queue_size: int = 65536  # keys, a multiple of the batch
+    temperature: float = field(0.2, "Temperature of the softmax.", above=0)
+    target_momentum: float = field(0.999, "Momentum of the key encoder's moving average.", min=0, max=1)
+    queue_size: int = field(65536, "Keys in the queue, a multiple of the batch.", min=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Swav:
-    """Caron et al. 2020, equations 1 to 5."""
+    """Equations 1 to 5 of Caron et al. 2020."""
 
-    temperature: float = 0.1
-    epsilon: float = 0.05  # of Sinkhorn-Knopp: the entropy of the codes
-    sinkhorn_iterations: int = 3
-    queue_size: int = 0  # embeddings of each of the two full views, a multiple of the batch; 0: none
-    queue_from_epoch: float = 15.0  # the queue fills from here on, and takes part when it is full
-    freeze_prototypes_epochs: float = 1.0  # prototypes do not learn before (313 steps of 4096 images)
+    temperature: float = field(0.1, "Temperature of the softmax over prototypes.", above=0)
+    epsilon: float = field(
+        0.05, "Entropy regularization of Sinkhorn-Knopp: larger is smoother codes.", above=0
+    )
+    sinkhorn_iterations: int = field(3, "Iterations of Sinkhorn-Knopp.", min=1)
+    queue_size: int = field(
+        0, "Queued embeddings of each of the two full views, a multiple of the batch; 0 = no queue.", min=0
+    )
+    queue_from_epoch: float = field(
+        15.0, "Epoch from which the queue is filled. It takes part once it is full.", min=0
+    )
+    freeze_prototypes_epochs: float = field(
+        1.0, "Prototypes are frozen for the first epochs (official code: 313 steps of 4096 images).", min=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Requirements:
-    """What a method must find in the config; what the two sets do not name must be off."""
+    """Views and heads that a method needs. Heads in neither set must be off."""
 
     views: tuple[str, ...] = ("a", "b")
-    extra_views: bool = False  # others may be there too
-    required_heads: frozenset[str] = frozenset({"projector"})  # that must be on, of HEADS
-    optional_heads: frozenset[str] = frozenset()  # that may be
+    extra_views: bool = False  # more views are allowed
+    required_heads: frozenset[str] = frozenset({"projector"})  # keys of HEADS
+    optional_heads: frozenset[str] = frozenset()
     separate_branches: bool = False  # view b may have a network of its own
 
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What helps, in the words of the method's own keys, beside what helps all of them."""
+    """Remedies in the method's own keys, in addition to those that hold for all methods."""
 
-    not_finite: str = ""  # where its loss was not, again and again
-    collapsed: str = ""  # where all embeddings have become one vector
+    not_finite: str = ""  # if its loss is repeatedly not finite
+    collapsed: str = ""  # if all embeddings have collapsed to one vector
 
 
-# Keys of `config.network`, and what they are where there is no such head.
+# Keys of `config.network`, with the value that turns the head off.
 HEADS: Mapping[str, tuple[int, ...] | int] = {
     "projector": (),
     "predictor": (),
@@ -117,7 +153,7 @@ HEADS: Mapping[str, tuple[int, ...] | int] = {
     "num_classes": 0,
 }
 _PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
-# By the name of the method's file in `objectives/`. A method that is not here is not checked.
+# By the name of the method's file in `objectives/`. Methods that are missing here are not checked.
 REQUIREMENTS: Mapping[str, Requirements] = {
     "barlow_twins": Requirements(optional_heads=frozenset({"predictor"}), separate_branches=True),
     "byol": Requirements(optional_heads=frozenset({"predictor"})),
@@ -129,7 +165,7 @@ REQUIREMENTS: Mapping[str, Requirements] = {
     "vicreg": Requirements(separate_branches=True),
     "w_mse": Requirements(extra_views=True),
 }
-# As the papers' tables call them.
+# Names in the papers' tables.
 TITLES = {
     "barlow_twins": "Barlow Twins",
     "byol": "BYOL",
@@ -149,8 +185,8 @@ ADVICE: Mapping[str, Advice] = {
     "simsiam": Advice(collapsed="--config.objective.simsiam.variance_weight=1"),
     "vicreg": Advice(collapsed="a larger --config.objective.vicreg.variance_weight"),
     "w_mse": Advice(
-        not_finite="where smallest_pivot in the metrics is 0, a covariance was singular: a larger "
-        "--config.objective.w_mse.sub_batch, a narrower last width of --config.network.projector, or "
+        not_finite="if smallest_pivot in the metrics is 0, a covariance was singular: use a larger "
+        "--config.objective.w_mse.sub_batch, a narrower last layer in --config.network.projector, or "
         "--config.objective.w_mse.shrinkage above 0"
     ),
 }

@@ -81,7 +81,7 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
             "--objectives foo: there is no {folder}/foo.py, where the method's config would be; there are "
             "barlow_twins, simclr, vicreg",
         ),
-        ("other", "other.py has nothing for 'small'; there are other.py:digits"),
+        ("other", "other.py does not support 'small'. Use other.py:digits"),
     ],
 )
 def test_a_method_that_is_not_beside_the_base_is_named_with_the_remedy(

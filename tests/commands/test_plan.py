@@ -62,9 +62,15 @@ def test_what_does_not_fit_exits_with_three_and_says_what_would(program, config_
     [
         ([], "--topology: is missing"),
         (["--topology", "v9:2x2"], "'v9:2x2' is not one"),
-        (["--topology", "v5e:2x2", "--config.train.batch_size=63"], "63 is not divisible by the 4 devices"),
+        (
+            ["--topology", "v5e:2x2", "--config.train.batch_size=63"],
+            "63, but must be divisible by the 4 devices",
+        ),
         (["--sweep", "train.batch_size=64"], "needs a --topology"),
-        (["--sweep", "v5e:2x2", "--config.train.batch_size=63"], "63 is not divisible by the 4 devices"),
+        (
+            ["--sweep", "v5e:2x2", "--config.train.batch_size=63"],
+            "63, but must be divisible by the 4 devices",
+        ),
     ],
 )
 def test_mistakes_are_named(program, config_file, argv, words):

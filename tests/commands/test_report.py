@@ -80,7 +80,7 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
         (("--out", "report.png"), "--out: needs a file that ends in .html, got report.png"),
         (("--chip-hour-price", "-1"), "--chip-hour-price: must not be negative, got -1"),
         (("--config", "configs/digits.py"), "--config: report takes the config of each run"),
-        (("--config.data.dir=x",), "config.data.dir: there is no such key"),
+        (("--config.data.dir=x",), "config.data.dir does not exist"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(copied, program, more, words):

@@ -64,8 +64,7 @@ def test_data_that_a_method_has_nothing_for_is_an_error_that_says_what_there_is(
     _, problems = load_config_file(f"{FOLDER / 'vicreg'}.py:mnist")
     (problem,) = problems
     assert (
-        "ValueError: vicreg.py has nothing for 'mnist'; there are vicreg.py:imagenet, vicreg.py:cifar10"
-        in problem
+        "ValueError: vicreg.py does not support 'mnist'. Use vicreg.py:imagenet, vicreg.py:cifar10" in problem
     )
 
 

@@ -14,6 +14,18 @@ def _overridden(*pairs):
     return config, problems + more
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_config_file_has_finite_numbers(value):
+    tree = overrides.default_config().to_dict()
+    tree["objective"]["scale"] = value
+    assert overrides.from_tree(tree)[1] == [f"config.objective.scale is {value}, but must be a number > 0."]
+
+
+def test_an_unknown_second_encoder_names_the_encoders():
+    _, (problem,) = _overridden(("network.branches", "own"), ("network.second_encoder", "vgg"))
+    assert "config.network.second_encoder is 'vgg', but must be one of resnet8, " in problem
+
+
 def test_the_defaults_survive_the_way_through_configdict_and_json():
     tree = json.loads(json.dumps(overrides.default_config().to_dict()))
     config, problems = overrides.from_tree(tree)
@@ -46,41 +58,29 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("train.batch_size", "12.5", "config.train.batch_size: expected an integer, got '12.5'"),
-        ("train.batch_size", "true", "config.train.batch_size: expected an integer, got 'true'"),
-        ("optim.learning_rate", "fast", "config.optim.learning_rate: expected a number, got 'fast'"),
-        ("probe.augment", "maybe", "config.probe.augment: expected true or false, got 'maybe'"),
-        ("optim.name", "adam", "config.optim.name: expected one of lars, sgd, adamw, got 'adam'"),
-        (
-            "network.projector",
-            "64,x",
-            "config.network.projector: expected a list of such: an integer, got '64,x'",
-        ),
-        ("train.max_steps", "many", "config.train.max_steps: expected an integer or none, got 'many'"),
-        ("optim.lr", "1", "config.optim.lr: there is no such key; did you mean config.optim.learning_rate?"),
-        (
-            "optim.momentun",
-            "1",
-            "config.optim.momentun: there is no such key; did you mean config.optim.momentum?",
-        ),
-        ("probe.dtype", "1", "config.probe.dtype: there is no such key; did you mean config.network.dtype?"),
+        ("train.batch_size", "12.5", "is '12.5', but must be an integer >= 2."),
+        ("train.batch_size", "true", "is 'true', but must be an integer >= 2."),
+        ("optim.learning_rate", "fast", "is 'fast', but must be a number > 0."),
+        ("optim.learning_rate", "1e999", "is '1e999', but must be a number > 0."),
+        ("probe.augment", "maybe", "is 'maybe', but must be true or false."),
+        ("optim.name", "adam", "is 'adam', but must be one of lars, sgd, adamw."),
+        ("network.projector", "64,x", "is '64,x', but must be a list of integers, each >= 1."),
+        ("train.max_steps", "many", "is 'many', but must be an integer >= 1, or none."),
+        ("optim.lr", "1", "does not exist. Did you mean config.optim.learning_rate?"),
+        ("optim.momentun", "1", "does not exist. Did you mean config.optim.momentum?"),
+        ("probe.dtype", "1", "does not exist. Did you mean config.network.dtype?"),
         (
             "knn.beta",
             "1",
-            "config.knn.beta: there is no such key; knn has euclidean_k, k, label_fractions, subset_repeats, "
-            "temperature",
+            "does not exist. The keys of knn are euclidean_k, k, label_fractions, subset_repeats, temperature.",
         ),
-        (
-            "optm.learning_rate",
-            "1",
-            "config.optm.learning_rate: there is no such key; did you mean config.optim.learning_rate?",
-        ),
+        ("optm.learning_rate", "1", "does not exist. Did you mean config.optim.learning_rate?"),
     ],
 )
-def test_a_wrong_override_is_one_sentence_with_the_remedy(key, text, message):
+def test_a_wrong_override_is_one_problem_with_the_remedy(key, text, message):
     config, problems = _overridden((key, text))
-    assert problems == [message]
-    assert config == Config(), "what is wrong changes nothing, so that the other checks make sense"
+    assert problems == [f"config.{key} {message}"]
+    assert config == Config(), "a wrong value keeps its default, so that the other checks make sense"
 
 
 def test_all_wrong_overrides_are_named_at_once():
@@ -112,7 +112,7 @@ def test_a_config_file_must_return_a_configdict(tmp_path):
 def test_a_missing_config_file_names_its_nearest_neighbour(tmp_path):
     (tmp_path / "digits.py").write_text("")
     _, problems = overrides.load_config_file(str(tmp_path / "digit.py"))
-    assert problems == [f"--config: there is no file {tmp_path}/digit.py; did you mean {tmp_path}/digits.py?"]
+    assert problems == [f"--config: {tmp_path}/digit.py does not exist. Did you mean {tmp_path}/digits.py?"]
 
 
 def test_a_saved_config_of_another_version_is_checked_like_any_other():
@@ -122,7 +122,7 @@ def test_a_saved_config_of_another_version_is_checked_like_any_other():
     tree["network"] = 3
     _, problems = overrides.from_tree(tree)
     assert sorted(problems) == [
-        "config.network: expected a group of keys, got 3",
-        "config.optim.beta: there is no such key",
-        "config.train.batch_size: expected an integer, got 'many'",
+        "config.network is 3, but must be a group of keys.",
+        "config.optim.beta does not exist.",
+        "config.train.batch_size is 'many', but must be an integer >= 2.",
     ]

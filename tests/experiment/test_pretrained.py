@@ -112,5 +112,5 @@ def test_where_there_is_none_it_is_said(tmp_path):
     with pytest.raises(UserError, match=r"load: .* holds no encoder; pass the workdir of a run"):
         load(tmp_path)
     (tmp_path / "config.json").write_text('{"data": {}, "netwrk": {}}')
-    with pytest.raises(UserError, match=r"not of this version:\n  config.netwrk: there is no such key"):
+    with pytest.raises(UserError, match=r"not of this version:\n  config.netwrk does not exist"):
         load(tmp_path)

@@ -1,4 +1,4 @@
-"""What is wrong with the augmentation."""
+"""Rules on the augmentation."""
 
 from collections.abc import Iterator
 
@@ -7,43 +7,38 @@ from barlow_jax.config.schema import Config
 
 
 def recipe_problems(config: Config) -> Iterator[str]:
+    """Yield ranges and orders of ops that are impossible."""
     for name, view in config.recipe.views.items():
-        yield from (f"config.recipe.views.{name}.{problem}" for problem in _view(view))
+        yield from (f"config.recipe.views.{name}.{problem}" for problem in _range_problems(view))
+        yield from (f"config.recipe.views.{name}.order {problem}" for problem in _order_problems(view))
         if config.data.augment_on == "device":
-            yield from (f"config.recipe.views.{name}.{problem}" for problem in _device_order(view))
+            yield from (f"config.recipe.views.{name}.order {problem}" for problem in _device_problems(view))
 
 
-def _device_order(view: View) -> Iterator[str]:
-    """What the accelerator cannot do in the view's order."""
+def _order_problems(view: View) -> Iterator[str]:
+    order = ", ".join(view.order)
+    if sorted(view.order) != sorted(OPS):
+        yield f"is {order}, but must name each op once: {', '.join(OPS)}."
+    elif view.order[-1] != "normalize":
+        yield f"is {order}, but normalize must be last."
+
+
+def _device_problems(view: View) -> Iterator[str]:
     before = view.order[: view.order.index("crop")] if "crop" in view.order else ()
     for op in before:
         if getattr(getattr(view, op, None), "probability", 0.0) > 0:
             yield (
-                f"order: {op} comes before crop, and the accelerator, which holds images of any shape on a canvas, "
-                "crops first; set config.data.augment_on=host, or move it behind"
+                f"has {op} before crop, but the accelerator, which receives padded images, must crop first. "
+                f"Set config.data.augment_on=host, or move {op} behind crop."
             )
             return
 
 
-def _view(view: View) -> Iterator[str]:
-    if sorted(view.order) != sorted(OPS):
-        yield f"order: must name each op once ({', '.join(OPS)}), got {', '.join(view.order)}"
-    elif view.order[-1] != "normalize":
-        yield f"order: normalize must be last, got {', '.join(view.order)}"
-    for op in OPS:
-        probability = getattr(getattr(view, op), "probability", 0.0)
-        if not 0 <= probability <= 1:
-            yield f"{op}.probability: must lie in 0..1, got {probability}"
-    crop, jitter, blur = view.crop, view.jitter, view.blur
-    if not 0 < crop.min_area <= crop.max_area <= 1:
-        yield f"crop: needs 0 < min_area <= max_area <= 1, got {crop.min_area} and {crop.max_area}"
-    if not 0 < crop.min_aspect <= crop.max_aspect:
-        yield f"crop: needs 0 < min_aspect <= max_aspect, got {crop.min_aspect} and {crop.max_aspect}"
-    if min(jitter.brightness, jitter.contrast, jitter.saturation) < 0 or not 0 <= jitter.hue <= 0.5:
-        yield "jitter: brightness, contrast and saturation must not be negative, hue must lie in 0..0.5"
-    if not 0 <= blur.min_sigma <= blur.max_sigma:
-        yield f"blur: needs 0 <= min_sigma <= max_sigma, got {blur.min_sigma} and {blur.max_sigma}"
-    if not 0 <= view.solarize.threshold <= 256:
-        yield f"solarize.threshold: must lie in 0..256, got {view.solarize.threshold}"
-    if len(view.normalize.mean) != 3 or len(view.normalize.std) != 3 or min(view.normalize.std) <= 0:
-        yield "normalize: mean and std need three numbers each, std above 0"
+def _range_problems(view: View) -> Iterator[str]:
+    for op, name in (("crop", "area"), ("crop", "aspect"), ("blur", "sigma")):
+        low, high = (getattr(getattr(view, op), f"{end}_{name}") for end in ("min", "max"))
+        if low > high:
+            yield f"{op}.min_{name} is {low}, but must not exceed max_{name}, which is {high}."
+    for name in ("mean", "std"):
+        if len(values := getattr(view.normalize, name)) != 3:
+            yield f"normalize.{name} is {values}, but must have 3 numbers."

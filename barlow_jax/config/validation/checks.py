@@ -1,0 +1,77 @@
+"""Validation of a whole config, given what is known about the devices and the data."""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+
+from barlow_jax.config.schema import Config
+from barlow_jax.config.validation.bounds import bound_problems
+from barlow_jax.config.validation.data import data_problems
+from barlow_jax.config.validation.evaluations import evaluation_problems
+from barlow_jax.config.validation.objective import objective_problems
+from barlow_jax.config.validation.recipe import recipe_problems
+from barlow_jax.config.validation.sizes import image_size_problems, mesh_problems
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Facts about the machine and the data set; None or absent if unknown."""
+
+    num_devices: int | None = None
+    num_images: Mapping[str, int] = dataclasses.field(default_factory=dict)  # by split
+
+
+def validate(config: Config, facts: Facts) -> list[str]:
+    """Return every problem of a config, one sentence each; empty if the run can start."""
+    checks = (
+        bound_problems(config),
+        _schedule_problems(config),
+        data_problems(config),
+        evaluation_problems(config),
+        recipe_problems(config),
+        objective_problems(config),
+        image_size_problems(config),
+        mesh_problems(config, facts.num_devices),
+        _batch_problems(config, facts),
+    )
+    return [problem for check in checks for problem in check]
+
+
+def _schedule_problems(config: Config) -> Iterator[str]:
+    warmup, length = config.optim.warmup_epochs, config.train.num_epochs
+    if warmup > length:
+        yield f"config.optim.warmup_epochs is {warmup}, but config.train.num_epochs is only {length}."
+
+
+def _batch_problems(config: Config, facts: Facts) -> Iterator[str]:
+    batch_size, microbatches = config.train.batch_size, max(1, config.train.microbatches)
+    devices, data = facts.num_devices, config.data
+    pieces = (devices or 1) * microbatches
+    if microbatches > 1 and batch_size % pieces:
+        yield (
+            f"config.train.batch_size is {batch_size}, but must be divisible by {microbatches} microbatches "
+            f"on {devices or 'any number of'} devices. Use {_next_multiple(batch_size, pieces)}."
+        )
+    elif microbatches > 1 and batch_size // microbatches < 2:
+        yield (
+            f"config.train.microbatches is {microbatches}, but batch statistics need 2 images or more per "
+            f"microbatch. Use {batch_size // 2} or less."
+        )
+    for key, size in (("train.batch_size", batch_size), ("eval_batch_size", config.eval_batch_size)):
+        if devices and size % devices:
+            yield (
+                f"config.{key} is {size}, but must be divisible by the {devices} devices. "
+                f"Use {_next_multiple(size, devices)}."
+            )
+    num_images = facts.num_images.get(data.train_split)
+    if num_images is not None and 2 <= num_images < batch_size:
+        yield (
+            f"config.train.batch_size is {batch_size}, but split {data.train_split!r} of {data.name} has "
+            f"only {num_images} images. Use a smaller batch size."
+        )
+    for split, count in facts.num_images.items():
+        if count < 2:
+            yield f"config.data: split {split!r} of {data.name} has {count} images, but 2 or more are needed."
+
+
+def _next_multiple(number: int, factor: int) -> int:
+    return -(-number // factor) * factor

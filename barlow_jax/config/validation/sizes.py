@@ -1,0 +1,52 @@
+"""Rules on image sizes, patches, and the layout of the mesh."""
+
+from collections.abc import Iterator
+
+from barlow_jax.config.schema import Config, Network
+
+# Pixels of the image per output pixel of the stem; each stage after the first halves the size again.
+_STEM_STRIDE = {"imagenet": 4, "cifar": 1}
+
+
+def image_size_problems(config: Config) -> Iterator[str]:
+    """Yield images too small for an encoder, or larger than the images that they are cropped from."""
+    network, data = config.network, config.data
+    sizes = {"data.image_size": data.image_size}
+    sizes |= {f"recipe.views.{name}.crop.size": view.crop.size for name, view in config.recipe.views.items()}
+    second = None if network.reads_text else network.second_encoder
+    for key, size in sizes.items():
+        if size is not None:
+            for encoder in dict.fromkeys((network.encoder, second or network.encoder)):
+                yield from (f"config.{key} is {size}, but {p}" for p in _too_small(network, encoder, size))
+    if data.image_size > data.eval_resize:
+        yield (
+            f"config.data.image_size is {data.image_size}, but images are resized to "
+            f"config.data.eval_resize = {data.eval_resize} before they are cropped. Use a larger eval_resize."
+        )
+
+
+def _too_small(network: Network, encoder: str, size: int) -> Iterator[str]:
+    if encoder.startswith("vit"):
+        if network.patch > 0 and size % network.patch:
+            yield f"must be divisible by config.network.patch = {network.patch} for {encoder}."
+        return
+    smallest = _STEM_STRIDE[network.stem] * 2 ** (2 if encoder == "resnet8" else 3)
+    if size < smallest:
+        yield f"{encoder} with the {network.stem} stem needs {smallest} pixels or more."
+
+
+def mesh_problems(config: Config, num_devices: int | None) -> Iterator[str]:
+    """Yield slices and projector widths that the devices cannot be divided into."""
+    slices = config.mesh.slices or 1
+    if num_devices is None or slices < 1:
+        return
+    if num_devices % slices:
+        yield f"config.mesh.slices is {slices}, but must divide the {num_devices} devices."
+    elif config.mesh.projector == "sharded":
+        per_slice = num_devices // slices
+        for width in dict.fromkeys(config.network.projector):
+            if width % per_slice:
+                yield (
+                    f"config.mesh.projector is sharded, but the width {width} of config.network.projector is "
+                    f"not divisible by the {per_slice} devices of a slice. Use replicated, or another width."
+                )

@@ -1,0 +1,90 @@
+"""Types of config values: description, check, and parsing of `--config.KEY=TEXT`."""
+
+import ast
+from collections.abc import Mapping
+import dataclasses
+import math
+import types
+import typing
+from typing import Any
+
+from barlow_jax.config.fields import Spec
+
+_ONE = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+_UNBOUNDED = Spec("")
+_MANY = {int: "integers", float: "numbers", str: "words"}
+
+
+def describe(kind: Any, spec: Spec = _UNBOUNDED) -> str:
+    """Return the allowed values of a type within the bounds of a spec.
+
+    >>> describe(float | None, Spec("", above=0))
+    'a number > 0, or none'
+    >>> describe(tuple[int, ...], Spec("", min=1, non_empty=True))
+    'a non-empty list of integers, each >= 1'
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return f"{describe(args[0], spec)}, or none"
+    if origin is typing.Literal:
+        return f"one of {', '.join(args)}"
+    interval = f" {spec.interval()}".rstrip()
+    if origin is tuple:
+        each = f", each{interval}" if interval else ""
+        return f"a {'non-empty ' if spec.non_empty else ''}list of {_MANY[args[0]]}{each}"
+    return f"{_ONE[kind]}{interval}"
+
+
+def member(kind: Any, name: str) -> Any:
+    """Return the type of a field of a record, or of the items of a mapping."""
+    return typing.get_type_hints(kind)[name] if dataclasses.is_dataclass(kind) else typing.get_args(kind)[1]
+
+
+def item_of_mapping(kind: Any) -> Any | None:
+    """Return the type of a mapping's items, None for other types."""
+    return typing.get_args(kind)[1] if typing.get_origin(kind) is Mapping else None
+
+
+def check(kind: Any, value: Any) -> Any:
+    """Return the value as this type.
+
+    Raises:
+      ValueError: the value has another type, or is NaN or infinite.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else check(args[0], value)
+    if origin is typing.Literal:
+        if value in args:
+            return value
+    elif origin is tuple:
+        if isinstance(value, (tuple, list)):
+            return tuple(check(args[0], item) for item in value)
+    elif kind is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf:
+            return float(value)
+    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise ValueError(value)
+
+
+def parse(kind: Any, text: str) -> Any:
+    """Return the value that a user wrote as text.
+
+    Raises:
+      ValueError: the text is no value of this type.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if text.lower() == "none" else parse(args[0], text)
+    if origin is tuple:
+        inner = text.strip().strip("()[]")
+        return tuple(parse(args[0], part.strip(" '\"")) for part in inner.split(",") if part.strip())
+    if kind is bool:
+        return check(bool, {"true": True, "1": True, "false": False, "0": False}.get(text.lower()))
+    if kind is str or origin is typing.Literal:
+        return check(kind, str(text))
+    try:
+        return check(kind, ast.literal_eval(text))
+    except (SyntaxError, TypeError, OverflowError) as error:
+        raise ValueError(text) from error
