@@ -70,7 +70,7 @@ def metrics(rows=20, **columns):
 def status(**figures):
     return {
         "state": "finished",
-        "why": None,
+        "reason": None,
         "step": 2000,
         "num_steps": 2000,
         "epoch": 80.0,

@@ -115,7 +115,7 @@ def _load(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         return overrides.default_config().to_dict(), [str(error)]
     unread = []
     if "data" in brought:  # a run, not a file
-        brought, unread = saved_run.complete(brought)
+        brought, unread = saved_run.with_defaults(brought)
         if not args.config and (not args.workdir or saved_run.saved_config(args.workdir) is None):
             return brought, unread
     tree, problems = _load_base(args)
@@ -138,7 +138,7 @@ def _load_base(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if args.workdir:
         saved = saved_run.saved_config(args.workdir)
         if saved is not None:
-            return saved_run.complete(saved)
+            return saved_run.with_defaults(saved)
         problem = (
             f"--workdir: {args.workdir} holds no run (there is no config.json); pass --config to start one"
         )

@@ -52,7 +52,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     num_steps, parts = experiment.num_steps(sampler), experiment.step_parts(sampler)
 
     with preemption.run(), contextlib.ExitStack() as stack:
-        exchange.call_on_first(lambda: stack.enter_context(lock.held(workdir)) or 0)
+        exchange.call_on_first(lambda: stack.enter_context(lock.acquire(workdir)) or 0)
         _prepare(workdir, config)
         keep_compiled = stack.enter_context(compilation_cache.kept(config.train.compilation_cache))
         status = stack.enter_context(_status(workdir, sampler, num_steps))

@@ -80,7 +80,7 @@ def _config(workdir: pathlib.Path, changes: Sequence[tuple[str, str]]) -> Config
         return None
     if saved is None:
         return None
-    tree, _ = saved_run.complete(saved)
+    tree, _ = saved_run.with_defaults(saved)
     if problems := overrides.apply_overrides(tree, changes):
         raise UserError(problems[0])
     config, _ = overrides.from_tree(tree)

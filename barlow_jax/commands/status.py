@@ -35,7 +35,7 @@ def _table(workdir: pathlib.Path, it: dict[str, Any], holder: str | None) -> lis
     saved = it["checkpoint"]
     return [
         ("run", str(workdir)),
-        ("state", it["state"] + (f": {it['why']}" if it["why"] else "")),
+        ("state", it["state"] + (f": {it['reason']}" if it["reason"] else "")),
         ("process", _process(it, holder)),
         ("figures", f"{_span(it['age_seconds'])} old ({it['updated']})"),
         ("step", f"{it['step']} of {it['num_steps']} ({it['step'] / max(it['num_steps'], 1):.0%})"),

@@ -123,7 +123,11 @@ def skips(run: Run, state: TrainState) -> SkipWatch:
 
 def make_up(run: Run, watch: list[Hook], state: TrainState) -> None:
     """Who was stopped in the midst of an evaluation has saved the step, and owes the row."""
-    if watch and run.first_step and exchange.call_on_first(lambda: "knn_top1" not in run.writer.there):
+    if (
+        watch
+        and run.first_step
+        and exchange.call_on_first(lambda: "knn_top1" not in run.writer.first_step_names)
+    ):
         preemption.saving(watch, run.checkpoints.save, last=run.num_steps)(run.first_step, state, {})
 
 

@@ -46,7 +46,7 @@ def load(
     """
     brought = encoders.describe(str(path), "load")
     if "data" in brought:
-        tree, problems = saved_run.complete(brought)
+        tree, problems = saved_run.with_defaults(brought)
     else:  # a file, whose images are taken to be ImageNet's
         tree, problems = overrides.default_config().to_dict(), []
         tree["network"] |= brought["network"] | {"dtype": "float32"}

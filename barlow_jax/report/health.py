@@ -54,7 +54,7 @@ def _state(run: Run) -> Check:
     if it["state"] == "finished":
         return Check(GOOD, f"Finished: {where}.")
     if it["state"] == "stopped":
-        return Check(LOOK, f"Stopped at {where}: {it.get('why') or 'no reason given'}.")
+        return Check(LOOK, f"Stopped at {where}: {it.get('reason') or 'no reason given'}.")
     return Check(
         NONE, f"Not finished: {it['state']}, {where}, as of {it.get('updated', 'a time not recorded')}."
     )

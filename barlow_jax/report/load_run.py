@@ -74,7 +74,7 @@ def _config(workdir: pathlib.Path) -> dict[str, Any]:
         return {}
     if saved is None:
         return {}
-    tree, problems = saved_run.complete(saved)
+    tree, problems = saved_run.with_defaults(saved)
     for problem in problems:
         _say(f"{workdir / 'config.json'}: {problem}; the default stands in its place")
     return overrides.flatten(tree)

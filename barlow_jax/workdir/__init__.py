@@ -1,1 +1,1 @@
-"""Files that belong to a run: lock, status, metrics, provenance, saved configuration."""
+"""Files of a run: lock, status, metrics, provenance and configuration."""

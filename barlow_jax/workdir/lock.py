@@ -1,4 +1,9 @@
-"""One live run a workdir: a lock that the kernel releases when its process dies, however it dies."""
+"""Lock of a workdir, so that only one run uses it; the kernel releases it when its process ends in any way.
+
+On a network file system the lock is as reliable as that system's: gcsfuse keeps it within one host. The
+package filelock has no read-only query of the holder, which `status` needs on a running workdir, and leaves
+the file behind.
+"""
 
 from collections.abc import Iterator
 import contextlib
@@ -8,40 +13,39 @@ import fcntl
 import os
 import pathlib
 import socket
-import sys
 import time
 from typing import IO
 
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 
 FILE = "pretrain.lock"
+_HELD_ERRORS = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir's lock. Where its file system knows none, that is said, and nothing is held.
-
-    On a network file system it is as good as the lock of that system: gcsfuse keeps it within one host.
+def acquire(workdir: pathlib.Path) -> Iterator[None]:
+    """Hold a workdir's lock during the block; on a file system without locks, only log a warning.
 
     Raises:
-      UserError: another process holds it; says which.
+        UserError: another process holds the lock; the message names it.
     """
     path = workdir / FILE
     try:
-        for wait in (0.1, 0.2, 0.4):  # out of the way of one who only looks
+        for wait_s in (0.1, 0.2, 0.4):  # `holder` in another process holds it for a moment
             file = _lock(path)
             if file is not None:
                 break
-            time.sleep(wait)
+            time.sleep(wait_s)
     except OSError as error:
         reason = error.strerror or error
-        print(f"warning: {path} cannot be locked ({reason}): see that no other run uses it", file=sys.stderr)
+        log.warning(f"{path} cannot be locked ({reason}); make sure that no other run uses {workdir}")
         yield
         return
     if file is None:
         raise UserError(
-            f"--workdir: another run is at work on {workdir}: {_holder(path)}; wait for its end, or stop it, or "
-            "use another workdir"
+            f"--workdir: another run is using {workdir}: {_description(path)}. Wait until it ends, stop it, "
+            "or use another workdir."
         )
     with file:
         file.truncate()
@@ -51,23 +55,23 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # of a workdir that is gone
-                path.unlink(missing_ok=True)  # before it is released: who opened it meanwhile sees that
+            with contextlib.suppress(OSError):  # the workdir may be missing
+                path.unlink(missing_ok=True)  # before the release: `_lock` detects a file opened meanwhile
 
 
 def holder(workdir: pathlib.Path) -> str | None:
-    """Who holds the lock, as it says; None where nobody does so far as this host can see. Changes nothing."""
+    """Return a description of the process that holds the lock, or None; change nothing."""
     path = workdir / FILE
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except OSError as error:
-        return _holder(path) if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+        return _description(path) if error.errno in _HELD_ERRORS else None
 
 
 def _lock(path: pathlib.Path) -> IO[str] | None:
-    """The file, locked and empty to write to; None where another process has it."""
+    """Open and lock the file, ready to be rewritten; return None if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = path.open("a+")
@@ -76,10 +80,10 @@ def _lock(path: pathlib.Path) -> IO[str] | None:
             if _is_at(file, path):
                 file.seek(0)
                 return file
-            file.close()  # its holder was about to end, and has removed it: the next one is another file
+            file.close()  # its previous holder has removed it; try again with a new file
         except OSError as error:
             file.close()
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            if error.errno in _HELD_ERRORS:
                 return None
             raise
 
@@ -91,8 +95,8 @@ def _is_at(file: IO[str], path: pathlib.Path) -> bool:
         return False
 
 
-def _holder(path: pathlib.Path) -> str:
+def _description(path: pathlib.Path) -> str:
     try:
-        return path.read_text().strip() or "it does not say which"
+        return path.read_text().strip() or "an unnamed process"
     except OSError:
-        return "it does not say which"
+        return "an unnamed process"

@@ -1,13 +1,12 @@
-"""Which code, on which devices, made a run: `provenance.json` of a workdir.
+"""Provenance of a run, `provenance.json`: code, packages, devices and command of each start.
 
-A start adds itself to the newest entry where nothing but the time is new, and is a new entry otherwise: a run that
-was restarted a thousand times on one machine has one.
+A start that differs from the previous one only in time is counted in the same entry, so that a run that was
+restarted a thousand times on one machine has one entry.
 """
 
 from collections.abc import Mapping, Sequence
 import datetime
 from importlib import metadata
-import json
 import pathlib
 import platform
 import subprocess
@@ -35,38 +34,38 @@ _PACKAGES = (
 
 
 def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """The entries, oldest first; none where the file is missing, or is not what was written.
+    """Return the entries, oldest first; none if the file is missing or damaged.
 
-    Each has `version` and `commit` of this package (None where it is not in a repository; "+" where files were
-    changed), `python`, `platform`, `packages` (version by name), `devices` (`kind`, `count`, `processes`), `command`,
-    and of the starts that were alike `starts`, how many, `first` and `last`, in UTC.
+    An entry has `version` and `commit` of this package (None outside a repository; with "+" if tracked files
+    have changed), `python`, `platform`, `packages` (version by name), `devices` (`kind`, `count`,
+    `processes`), `command`, and the number of its equal starts, `starts`, with the times of the `first` and
+    the `last` in UTC.
     """
     try:
-        entries = json.loads((workdir / FILE).read_text())
+        entries = files.read_json(workdir / FILE)
         return [entry for entry in entries if {"starts", "first", "last", "packages"} <= entry.keys()]
     except (OSError, ValueError, AttributeError, TypeError):
         return []
 
 
 def record(workdir: pathlib.Path, command: Sequence[str], devices: Mapping[str, Any]) -> None:
-    """Adds a start.
+    """Record a start of the run.
 
     Args:
-      workdir: of the run.
+      workdir: workdir of the run.
       command: the words after `python -m barlow_jax`.
-      devices: `kind`, `count` of all processes, `processes`.
+      devices: `kind`, `count` over all processes, and `processes`.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entries, this = read(workdir), here(command, devices)
-    alike = entries and {name: entries[-1].get(name) for name in this} == this
-    if not alike:
-        entries.append({**this, "starts": 0, "first": now})
+    entries, current = read(workdir), describe(command, devices)
+    if not entries or {name: entries[-1].get(name) for name in current} != current:
+        entries.append({**current, "starts": 0, "first": now})
     entries[-1] |= {"starts": entries[-1]["starts"] + 1, "last": now}
     files.write_json(workdir / FILE, entries)
 
 
-def here(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, Any]:
-    """What an entry says beside its times."""
+def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry without its number of starts and their times."""
     return {
         "version": __version__,
         "commit": _commit(pathlib.Path(__file__).parent),
@@ -86,13 +85,16 @@ def _version(package: str) -> str | None:
 
 
 def _commit(folder: pathlib.Path) -> str | None:
-    """Of the repository that this package is in; one around an environment that it is installed in is another's."""
+    """Commit of the repository that contains this package.
+
+    A repository that merely encloses the virtual environment is ignored.
+    """
     if not (folder.parent / ".git").exists():
         return None
     try:
         head = _git(folder, "rev-parse", "HEAD")
         return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):  # no git, or not its owner
+    except (OSError, subprocess.SubprocessError):  # git is missing, or refuses another user's repository
         return None
 
 

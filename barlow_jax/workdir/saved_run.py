@@ -1,19 +1,19 @@
-"""The workdir of a run: the config that it was started with, and what may not change on it."""
+"""Reading a workdir: its saved config and status, its checkpoints, and whether a run may resume."""
 
-import json
 import pathlib
 from typing import Any
 
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
+from barlow_jax.io import files
 
-CHECKPOINTS = "checkpoints"  # the folder of a workdir that holds them, one folder a step
-STATUS = "status.json"  # `running.status` writes it
-FILES = (STATUS, "config.json")  # one of which every run has
-# Keys that may change while a run goes on: they change what is watched, kept and measured, not what
-# is learned.
-_FREE = (
+CHECKPOINTS = "checkpoints"  # folder of the checkpoints, one folder per step
+STATUS = "status.json"  # written by `workdir.status`
+FILES = (STATUS, "config.json")  # every run has at least one of them
+# Keys that may change when a run resumes: they affect what is monitored, kept and measured, not what is
+# learned.
+_MAY_CHANGE = (
     "train.max_steps",
     "train.log_every_steps",
     "train.max_skipped_steps",
@@ -37,35 +37,35 @@ _FREE = (
 
 
 def is_run(workdir: str | pathlib.Path) -> bool:
-    """Whether the folder is the workdir of a run."""
+    """Return whether a folder is the workdir of a run."""
     return any((pathlib.Path(workdir) / name).is_file() for name in FILES)
 
 
 def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
-    """The nested dict in `<workdir>/config.json`; None where there is none."""
+    """Return the nested dict in `<workdir>/config.json`; None if the file is missing."""
     path = pathlib.Path(workdir) / "config.json"
     if not path.is_file():
         return None
     try:
-        saved = json.loads(path.read_text())
+        saved = files.read_json(path)
         if not isinstance(saved, dict):
             raise ValueError(f"expected groups of keys, got {type(saved).__name__}")
     except ValueError as error:
-        raise UserError(f"{path} is not what `pretrain` wrote there ({error}); use another workdir") from None
+        raise UserError(f"{path} is damaged ({error}); restore it, or use another workdir") from None
     return saved
 
 
 def saved_status(workdir: str | pathlib.Path) -> dict[str, Any] | None:
-    """What `<workdir>/status.json` says; None where it is missing, or is not what was written."""
+    """Return the content of `<workdir>/status.json`; None if the file is missing or damaged."""
     try:
-        figures = json.loads((pathlib.Path(workdir) / STATUS).read_text())
-        return figures if {"state", "step", "marks", "updated_unix"} <= figures.keys() else None
+        status = files.read_json(pathlib.Path(workdir) / STATUS)
+        return status if {"state", "step", "marks", "updated_unix"} <= status.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
 def checkpoint_steps(workdir: str | pathlib.Path) -> list[int]:
-    """Steps of the checkpoints that are there whole, in order; none where the folder cannot be read."""
+    """Return the steps of the complete checkpoints in order; none if the folder cannot be read."""
     folder = pathlib.Path(workdir) / CHECKPOINTS
     try:
         return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
@@ -74,36 +74,37 @@ def checkpoint_steps(workdir: str | pathlib.Path) -> list[int]:
 
 
 def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
-    """Why `--resume` does not let a run start on this workdir."""
+    """Return the reasons why `--resume` does not allow a run to start on this workdir."""
     steps = checkpoint_steps(workdir)
     if resume == "never" and steps:
         return [
             f"--resume=never: {workdir} has checkpoints up to step {steps[-1]}; use another workdir, or "
-            "--resume=auto to go on"
+            "--resume=auto to resume"
         ]
     if resume == "must" and not steps:
         return [
-            f"--resume=must: {workdir} has no checkpoint; see that it is the right one and mounted, or use --resume=auto"
+            f"--resume=must: {workdir} has no checkpoint; check its path and that it is mounted, or use "
+            "--resume=auto"
         ]
     return []
 
 
-def complete(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A run's config with the defaults of the keys that are younger than it; and what is wrong with it."""
+def with_defaults(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return a saved config, completed with the defaults of keys added since, and the problems with it."""
     config, problems = overrides.from_tree(saved)
     return overrides.to_config_dict(config).to_dict(), problems
 
 
 def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
-    """Keys that the workdir's run has otherwise, and that would make it another run; one sentence each."""
+    """Return one sentence for each key whose value differs from the saved run's and may not change."""
     saved = saved_config(workdir)
     if saved is None:
         return []
-    trees = complete(saved)[0], overrides.to_config_dict(config).to_dict()
-    then, now = map(overrides.flatten, trees)
+    trees = with_defaults(saved)[0], overrides.to_config_dict(config).to_dict()
+    old, new = map(overrides.flatten, trees)
     return [
-        f"--workdir: {workdir} holds a run with config.{key} = {then.get(key)}, this one has {value}; "
+        f"--workdir: {workdir} holds a run with config.{key} = {old.get(key)}, but the new value is {value}; "
         "use another workdir or the same config"
-        for key, value in now.items()
-        if not key.startswith(_FREE) and then.get(key) != value
+        for key, value in new.items()
+        if not key.startswith(_MAY_CHANGE) and old.get(key) != value
     ]

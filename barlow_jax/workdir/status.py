@@ -1,15 +1,15 @@
-"""`status.json` of a workdir: where a run is, and what its restarts have cost so far.
+"""Status of a run, `status.json`: its progress, and the cost of its restarts so far.
 
-Goodput is useful time over wall time:
+Goodput is useful time divided by wall time:
 
-- **useful**: seconds in steps that count in the end. What a restart did again was not useful the first time. Nor are
-  the start of a process, its first step (which compiles), evaluations, and the time that a save stops the steps for.
-- **wall**: seconds from the first start on this workdir to `updated`, those in which nothing ran included.
-- **lost to restarts**: of the wall time, for each start but the first, the seconds from the moment when the step that
-  it resumes from was reached to the end of its own first step.
+- **useful**: seconds in steps that count in the end. Steps that a restart repeats count once. The start of a
+  process, its first step (which compiles), evaluations, and the pauses for saving do not count.
+- **wall**: seconds from the first start on this workdir to `updated`, including those in which nothing ran.
+- **lost to restarts**: for each start but the first, the seconds from the time when the step that it resumes
+  from was first reached to the end of its own first step.
 
-For that the file has `marks`: when which step was reached. A kill at any moment leaves the last file whole; a file
-that is missing or damaged is counted as none, and counting starts anew.
+The file's `marks` record when each step was reached. A kill at any time leaves the previous file complete; if
+the file is missing or damaged, counting starts again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,60 +19,59 @@ import math
 import os
 import pathlib
 import socket
-import sys
 import time
 from typing import Any
 
-import tqdm
-
-from barlow_jax.io import files
+from barlow_jax.io import files, log
 from barlow_jax.workdir import saved_run
 
-_MOST_MARKS = 200
-_OF_ROWS = ("loss", "skipped_steps", "decode_failures")
-# Step, useful seconds until then, Unix time then.
+_MAX_MARKS = 200
+_METRICS = ("loss", "skipped_steps", "decode_failures")
+# Step, useful seconds until it was reached, Unix time when it was reached.
 _Mark = tuple[int, float, float]
 
 
 class Status:
-    """Keeps the file while it is entered. Those of process 0 alone are `active`; the others do nothing."""
+    """Context manager that keeps `status.json` current on process 0, which is the `active` one."""
 
     def __init__(self, workdir: pathlib.Path, *, num_steps: int, steps_per_epoch: int, active: bool = True):
-        """Args:
-        workdir: locked by this run.
-        num_steps: updates when the run is done.
-        steps_per_epoch: for the epoch.
-        active: writes.
+        """Read the status that earlier starts left.
+
+        Args:
+            workdir: workdir, locked by this run.
+            num_steps: number of updates of the complete run.
+            steps_per_epoch: steps per epoch, for the field `epoch`.
+            active: whether this process writes the file.
         """
         self._workdir, self._active, self._warned = workdir, active, False
         self._num_steps, self._steps_per_epoch = num_steps, steps_per_epoch
-        before = (saved_run.saved_status(workdir) if active else None) or {}
-        self._before, self._started = before, time.time()
-        self._first_start = float(before.get("first_start_unix", self._started))
-        self._starts = int(before.get("starts", 0)) + 1
-        self._lost = float(before.get("lost_seconds", 0.0))
-        self._marks: list[_Mark] = [tuple(mark) for mark in before.get("marks", ())]
-        self._row: Mapping[str, Any] = {name: before.get(name) for name in _OF_ROWS}
-        self._state, self._why = "starting", None
+        previous = (saved_run.saved_status(workdir) if active else None) or {}
+        self._previous, self._started = previous, time.time()
+        self._first_start = float(previous.get("first_start_unix", self._started))
+        self._starts = int(previous.get("starts", 0)) + 1
+        self._lost = float(previous.get("lost_seconds", 0.0))
+        self._marks: list[_Mark] = [tuple(mark) for mark in previous.get("marks", ())]
+        self._row: Mapping[str, Any] = {name: previous.get(name) for name in _METRICS}
+        self._state, self._reason = "starting", None
         self._useful, self._since = self._marks[-1][1] if self._marks else 0.0, None
-        self._first_step = self._step = int(before.get("step", 0))
+        self._first_step = self._step = int(previous.get("step", 0))
 
     def __enter__(self) -> "Status":
         self._write()
         return self
 
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    def __exit__(self, error_type: Any, error: BaseException | None, traceback: Any) -> None:
         self._tick()
         self._state = "finished" if error is None else "stopped"
         if error is not None:
-            self._why = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
-        if self._first_step == self._num_steps and self._before.get("state") == "finished":
-            self._write(self._before)  # there was nothing to do
+            self._reason = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+        if self._first_step == self._num_steps and self._previous.get("state") == "finished":
+            self._write(self._previous)  # the run was already finished
         else:
             self._write()
 
     def begin(self, first_step: int) -> None:
-        """The step that this start resumes from: all that came after it is to be done again."""
+        """Set the step that this start resumes from; later steps will be repeated."""
         self._first_step = self._step = first_step
         self._reached = self._at(first_step)
         self._marks = [*(mark for mark in self._marks if mark[0] < first_step), self._reached]
@@ -80,34 +79,34 @@ class Status:
         self._write()
 
     def _at(self, step: int) -> _Mark:
-        """When a step was reached, between two marks by proportion."""
+        """Return when a step was reached, interpolated linearly between marks."""
         earlier = [mark for mark in self._marks if mark[0] <= step]
         later = [mark for mark in self._marks if mark[0] > step]
         if not earlier:
             return step, 0.0, self._first_start
-        then, useful, wall = earlier[-1]
+        marked_step, useful, wall = earlier[-1]
         if later:
-            share = (step - then) / (later[0][0] - then)
-            useful += share * (later[0][1] - useful)
-            wall += share * (later[0][2] - wall)
+            fraction = (step - marked_step) / (later[0][0] - marked_step)
+            useful += fraction * (later[0][1] - useful)
+            wall += fraction * (later[0][2] - wall)
         return step, useful, wall
 
     def first_step_done(self) -> None:
-        """From now on steps take the time that they take."""
+        """Mark the end of compilation; from here on, step time counts as useful time."""
         if self._starts > 1:
             self._lost += time.time() - self._reached[2]
         self._state, self._since = "training", time.monotonic()
         self._write()
 
     def log(self, step: int, row: Mapping[str, Any]) -> None:
-        """Step, and the metrics' row of it, when it is done."""
+        """Record a completed step and its row of metrics."""
         self._row = row
         self._mark(step)
         self._write()
 
     @contextlib.contextmanager
     def during(self, state: str, step: int) -> Iterator[None]:
-        """The block is no part of a step; this one is done."""
+        """Show another state during the block, whose time is not useful time, after a completed step."""
         self._mark(step)
         self._state, self._since = state, None
         self._write()
@@ -119,8 +118,8 @@ class Status:
         self._tick()
         self._step = step
         self._marks = [*(mark for mark in self._marks if mark[0] < step), (step, self._useful, time.time())]
-        if len(self._marks) > _MOST_MARKS:  # the older half at half the density
-            half = _MOST_MARKS // 2
+        if len(self._marks) > _MAX_MARKS:  # keep every second mark of the older half
+            half = _MAX_MARKS // 2
             self._marks = [*self._marks[:half:2], *self._marks[half:]]
 
     def _tick(self) -> None:
@@ -129,26 +128,24 @@ class Status:
             self._useful += now - self._since
             self._since = now
 
-    def _write(self, figures: dict[str, Any] | None = None) -> None:
+    def _write(self, content: dict[str, Any] | None = None) -> None:
         if not self._active:
             return
         try:
-            files.write_json(self._workdir / saved_run.STATUS, figures or self._figures())
+            files.write_json(self._workdir / saved_run.STATUS, content or self._content())
             self._warned = False
         except OSError as error:
             if not self._warned:
-                tqdm.tqdm.write(
-                    f"WARNING: {self._workdir / saved_run.STATUS} cannot be written ({error.strerror or error})",
-                    file=sys.stderr,
-                )
+                path = self._workdir / saved_run.STATUS
+                log.warning(f"{path} cannot be written ({error.strerror or error}); training continues")
             self._warned = True
 
-    def _figures(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         now = time.time()
         wall = max(now - self._first_start, 1e-9)
         return {
             "state": self._state,
-            "why": self._why,
+            "reason": self._reason,
             "step": self._step,
             "num_steps": self._num_steps,
             "epoch": self._step / self._steps_per_epoch,
@@ -173,7 +170,7 @@ class Status:
         }
 
     def _checkpoint(self) -> dict[str, Any] | None:
-        """The newest that is there whole."""
+        """Return step and time of the newest complete checkpoint."""
         steps = saved_run.checkpoint_steps(self._workdir)
         try:
             return {

@@ -123,9 +123,7 @@ def test_a_config_that_cannot_be_read_brings_no_other_complaint(capsys, tmp_path
 
 def test_a_workdir_with_a_broken_config_is_named(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{")
-    assert "config.json is not what `pretrain` wrote there" in _refused(
-        capsys, "knn", "--workdir", str(tmp_path)
-    )
+    assert "config.json is damaged" in _refused(capsys, "knn", "--workdir", str(tmp_path))
 
 
 def test_a_key_that_is_younger_than_the_run_has_its_default_and_can_be_overridden(tmp_path):

@@ -35,7 +35,7 @@ def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path
     again, said = program(*argv)
     assert again == results and "images/s" not in said, "finished runs are read"
     _, said = program(*argv, "--config.optim.learning_rate=0.5", code=2)
-    assert "holds a run with config.optim.learning_rate = 0.2, this one has 0.5" in said
+    assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.5" in said
 
 
 def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, typed, tmp_path):

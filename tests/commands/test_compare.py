@@ -70,7 +70,7 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
     assert all(again["rows"][name] == rows[name] for name in ("untrained", "barlow_twins"))
 
     _, said = program(*argv, *SHORT, "--config.optim.learning_rate=0.5", code=2)
-    assert "holds a run with config.optim.learning_rate = 0.2, this one has 0.5" in said
+    assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.5" in said
 
 
 @pytest.mark.parametrize(

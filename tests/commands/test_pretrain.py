@@ -100,7 +100,7 @@ def test_a_run_that_augments_on_the_device_goes_on_to_the_same_bits(tmp_path, co
     assert results["first_step"] == 3 and results["loss"] == whole["loss"]
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path / "cut", 6), _state(tmp_path / "whole", 6))
     _, said = program(*argv, "--workdir", tmp_path / "cut", "--config.data.augment_on=host", code=2)
-    assert "holds a run with config.data.augment_on = device, this one has host" in said
+    assert "holds a run with config.data.augment_on = device, but the new value is host" in said
 
 
 def test_a_run_goes_on_on_another_mesh_and_is_probed(tmp_path, config_file, program):
@@ -126,7 +126,7 @@ def test_another_config_on_the_workdir_is_refused_with_the_difference(workdir, c
     _, said = program(
         "pretrain", "--config", config_file, "--workdir", workdir, "--config.optim.learning_rate=0.3", code=2
     )
-    assert "holds a run with config.optim.learning_rate = 0.2, this one has 0.3" in said
+    assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.3" in said
     assert (workdir / "config.json").read_text() == before
 
 
@@ -209,7 +209,7 @@ def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_fil
 
 def test_a_second_run_on_the_workdir_is_refused_while_the_first_is_at_work(workdir, program):
     before = (workdir / "config.json").stat().st_mtime_ns
-    with lock.held(workdir):
+    with lock.acquire(workdir):
         _, said = program("pretrain", "--workdir", workdir, code=2)
-    assert f"another run is at work on {workdir}: process {os.getpid()} on" in said
+    assert f"another run is using {workdir}: process {os.getpid()} on" in said
     assert (workdir / "config.json").stat().st_mtime_ns == before

@@ -16,7 +16,7 @@ def _files(*folders):
 
 def test_the_report_of_a_run_is_one_file_and_nothing_else_is_touched(workdir, program, tmp_path):
     before = _files(workdir)
-    with lock.held(workdir):  # as while the run goes on
+    with lock.acquire(workdir):  # as while the run goes on
         results, said = program("report", "--workdir", workdir, "--out", tmp_path / "new" / "one.html")
     assert _files(workdir) == before
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "one.html"]
@@ -71,7 +71,7 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
     assert results["snapshots"] == [] and "holds no checkpoint yet" in said
     (copied / "config.json").write_text("{")
     results, said = program("report", "--workdir", copied)
-    assert results["snapshots"] == [] and "config.json is not what `pretrain` wrote" in said
+    assert results["snapshots"] == [] and "config.json is damaged" in said
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_person_is_told_where_the_run_is(run, program):
 
 
 def test_whether_the_process_is_alive_is_told_by_the_lock(run, program):
-    with lock.held(run):
+    with lock.acquire(run):
         results, said = program("status", "--workdir", run)
         assert results["alive"] is True and f"alive: process {os.getpid()} on" in said
     results, said = program("status", "--workdir", run)

@@ -105,9 +105,9 @@ def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_us
     assert json.loads(both[0][0])["first_step"] == 6 and _losses(run) == losses
     assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "skipped" not in both[1][1]
     assert (run / "damaged" / "10").is_dir() and checksums.verify(newest) == []
-    with lock.held(run):
+    with lock.acquire(run):
         first, second = several.start_two(*argv)
-        assert "another run is at work" in several.finish(first, 2)[1]
+        assert "another run is using" in several.finish(first, 2)[1]
         assert "error: process 0 failed; see its log" in several.finish(second, 1)[1]
 
 

@@ -1,3 +1,5 @@
+"""Provenance entries of starts."""
+
 import json
 
 from barlow_jax.workdir import provenance
@@ -5,7 +7,7 @@ from barlow_jax.workdir import provenance
 ONE, EIGHT = ({"kind": "cpu", "count": n, "processes": 1} for n in (1, 8))
 
 
-def test_starts_that_are_alike_are_one_entry(tmp_path):
+def test_equal_starts_are_one_entry(tmp_path):
     for devices in (ONE, ONE, EIGHT, ONE):
         provenance.record(tmp_path, ["pretrain"], devices)
     entries = provenance.read(tmp_path)
@@ -14,7 +16,7 @@ def test_starts_that_are_alike_are_one_entry(tmp_path):
     assert entries[0]["first"] <= entries[0]["last"] <= entries[1]["first"]
 
 
-def test_packages_have_the_versions_that_are_imported(tmp_path):
+def test_packages_have_the_imported_versions(tmp_path):
     import jax
     import numpy as np
 
@@ -24,7 +26,7 @@ def test_packages_have_the_versions_that_are_imported(tmp_path):
     assert entry["command"] == ["pretrain", "--config", "x.py"]
 
 
-def test_the_commit_says_whether_files_were_changed(tmp_path):
+def test_the_commit_is_marked_if_files_were_changed(tmp_path):
     package = tmp_path / "package"
     package.mkdir()
     (package / "file").write_text("1")
@@ -39,7 +41,7 @@ def test_the_commit_says_whether_files_were_changed(tmp_path):
     assert provenance._commit(package) == clean + "+"
 
 
-def test_a_damaged_file_is_counted_as_none(tmp_path):
+def test_a_damaged_file_has_no_entries(tmp_path):
     for text in ("", "{}", "[1]", '[{"starts": 1}]', "null"):
         (tmp_path / provenance.FILE).write_text(text)
         assert provenance.read(tmp_path) == []

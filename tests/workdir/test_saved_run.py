@@ -1,3 +1,5 @@
+"""Saved config: what may change when a run resumes."""
+
 import json
 
 import pytest
@@ -16,20 +18,20 @@ def _workdir(tmp_path, **changes):
     return tree
 
 
-def test_what_changes_the_run_is_told_and_what_is_only_watched_is_free(tmp_path):
+def test_keys_that_affect_learning_may_not_change(tmp_path):
     _workdir(tmp_path, optim__learning_rate=0.3, monitor__k=7, finetune__num_epochs=3, data__cache="encoded")
     (difference,) = saved_run.differences(tmp_path, Config())
-    assert "holds a run with config.optim.learning_rate = 0.3, this one has 0.2" in difference
+    assert "holds a run with config.optim.learning_rate = 0.3, but the new value is 0.2" in difference
 
 
-def test_a_run_that_is_older_than_a_key_goes_on_with_its_default(tmp_path):
+def test_a_config_without_a_newer_key_resumes_with_its_default(tmp_path):
     tree = _workdir(tmp_path)
     del tree["data"]["augment_on"], tree["optim"]["grad_scale"], tree["transfer"]
     (tmp_path / "config.json").write_text(json.dumps(tree))
     assert not saved_run.differences(tmp_path, Config())
     later, _ = from_tree(tree | {"optim": tree["optim"] | {"grad_scale": 0.5}})
     (difference,) = saved_run.differences(tmp_path, later)
-    assert "config.optim.grad_scale = 1.0, this one has 0.5" in difference
+    assert "config.optim.grad_scale = 1.0, but the new value is 0.5" in difference
 
 
 def test_an_empty_workdir_has_no_run(tmp_path):
@@ -41,7 +43,7 @@ def test_an_empty_workdir_has_no_run(tmp_path):
     [
         ((), "auto", None),
         ((), "never", None),
-        ((), "must", "has no checkpoint; see that"),
+        ((), "must", "has no checkpoint; check its path"),
         (("9", "18"), "auto", None),
         (("9", "18"), "never", "has checkpoints up to step 18; use another workdir"),
         (("9", "18"), "must", None),
@@ -49,7 +51,7 @@ def test_an_empty_workdir_has_no_run(tmp_path):
         (("9.orbax-checkpoint-tmp",), "never", None),
     ],
 )
-def test_resume_says_whether_a_workdir_may_or_must_have_checkpoints(tmp_path, folders, resume, words):
+def test_resume_decides_whether_a_workdir_may_or_must_have_checkpoints(tmp_path, folders, resume, words):
     for name in folders:
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
     problems = saved_run.resume_problems(tmp_path, resume)
