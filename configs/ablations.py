@@ -4,7 +4,7 @@ Expected: 71.4 % top-1, 90.2 % top-5 by linear probe; each ablation's numbers ar
 Hardware: as imagenet.py, 0.3 of its time, for each of them.
 
     python -m barlow_jax pretrain --config configs/ablations.py --workdir runs/baseline
-    python -m barlow_jax ablate --base configs/ablations.py --only loss --workdir runs/ablations
+    python -m barlow_jax ablate --config configs/ablations.py --only loss --workdir runs/ablations
 """
 
 from barlow_jax.config.overrides import load_sibling

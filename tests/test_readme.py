@@ -3,7 +3,8 @@
 import pathlib
 import re
 
-from barlow_jax.cli.registry import PROGRAMS
+from barlow_jax import commands
+from barlow_jax.cli import registry
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -11,7 +12,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_every_program_is_in_the_table():
     table = README.split("| program | does |")[1].split("\n\n")[0]
-    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(PROGRAMS)
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(registry.summaries(commands))
 
 
 def test_every_file_that_is_named_is_there():

@@ -1,1 +1,1 @@
-"""One file a program, read top to bottom: `run(config, workdir, args) -> results`. Only here data meets model."""
+"""Commands: one file each, with its summary, its flags, its checks and `run(config, workdir, args)`."""

@@ -1,4 +1,4 @@
-"""The paper's ablations on a base config, one run after the other, the paper's numbers beside ours."""
+"""Pretrain and probe the ablations of the Barlow Twins paper on a base config, in one table."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -19,6 +20,20 @@ from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation, parse_scores
+
+COMMAND = Command(
+    examples=("ablate --config configs/digits.py --workdir runs/ablations --only batch_size,loss",)
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --only."""
+    parser.add_argument(
+        "--only",
+        metavar="GROUPS",
+        help=f"groups of ablations, separated by commas: {', '.join(GROUPS)}; default: all",
+    )
+
 
 _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 

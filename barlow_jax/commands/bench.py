@@ -1,12 +1,75 @@
-"""Measurements that anyone can repeat; one module each: `bench loss` is bench_loss."""
+"""Measure the loss, the input pipeline, the augmentation on devices, or checkpoints."""
 
 import argparse
 import importlib
 import pathlib
 from typing import Any
 
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+
+COMMAND = Command(
+    examples=(
+        "bench loss --rows 256,1024 --widths 2048,8192",
+        "bench input --config configs/digits.py",
+        "bench augment --topology v5e:2x2",
+        "bench checkpoint --state-mb 400 --step-seconds 0.5 --workdir /mnt/bucket/bench",
+    ),
+    workdir="optional",
+    single_process=True,
+    variant="benchmark",
+    default_config=lambda args: args.benchmark != "input",
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the benchmark and the flags of each."""
+    parser.add_argument(
+        "benchmark",
+        choices=("loss", "input", "augment", "checkpoint"),
+        help="loss: time, memory and collectives of each form of the loss; input: speed of the pipeline by stage; "
+        "augment: speed of the augmentation on devices; checkpoint: seconds to save, restore and "
+        "verify",
+    )
+    flags.add_topology(parser.add_argument_group("bench loss, bench augment"))
+    loss = parser.add_argument_group("bench loss")
+    loss.add_argument(
+        "--rows",
+        default="256,1024",
+        metavar="LIST",
+        help="batch sizes N, separated by commas; default: %(default)s",
+    )
+    loss.add_argument(
+        "--widths",
+        default="1024,2048,4096,8192",
+        metavar="LIST",
+        help="embedding widths D, separated by commas; default: %(default)s",
+    )
+    parser.add_argument_group("bench input").add_argument(
+        "--images",
+        type=int,
+        default=250,
+        metavar="N",
+        help="images to time, each three times; 50 or more; default: %(default)s",
+    )
+    checkpoint = parser.add_argument_group("bench checkpoint")
+    checkpoint.add_argument(
+        "--state-mb",
+        type=float,
+        default=400,
+        metavar="MB",
+        help="size of the train state in megabytes; 0: the state of the config; default: %(default)s",
+    )
+    checkpoint.add_argument(
+        "--step-seconds",
+        type=float,
+        metavar="S",
+        help="seconds per train step; reports the fraction of time that saving takes; default: not reported",
+    )
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    return importlib.import_module(f"barlow_jax.commands.bench_{args.what}").run(config, workdir, args)
+    return importlib.import_module(f"barlow_jax.commands.benchmarks.{args.benchmark}").run(
+        config, workdir, args
+    )

@@ -1,4 +1,4 @@
-"""The methods of the papers' tables on equal terms: trained one after the other, judged alike, in one table.
+"""Train all methods on equal terms, with several seeds, and compare them in one table.
 
 Each method is its own config file beside the base, asked for the base's data: `configs/vicreg.py:digits` is the
 row of VICReg in a comparison on `configs/digits.py`.
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from barlow_jax.checkpoints.restore import open_checkpoints
+from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
@@ -29,6 +30,28 @@ from barlow_jax.io import files, jsonl
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation
 from barlow_jax.report import comparison
 from barlow_jax.types import FeatureTable
+
+COMMAND = Command(
+    examples=("compare --config configs/digits.py --workdir runs/methods --objectives barlow_twins,vicreg",),
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the methods and the number of seeds."""
+    parser.add_argument(
+        "--objectives",
+        metavar="NAMES",
+        help=f"methods, separated by commas: {', '.join(REQUIREMENTS)}, or any other with a config file next to --config; "
+        "default: those named here",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="runs per method, with seeds from config.seed on; default: %(default)s",
+    )
+
 
 UNTRAINED_ROW = "untrained"
 

@@ -1,4 +1,4 @@
-"""Features of a split, or of the images in any folder, in a file; and a contact sheet of nearest neighbours."""
+"""Write the features of a split, or of the images in a folder, to .npz or .parquet."""
 
 import argparse
 import dataclasses
@@ -10,8 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
-from barlow_jax.data import splits
+from barlow_jax.data import catalog, splits
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features, table_files
@@ -24,6 +26,64 @@ from barlow_jax.papers.scores import PIXELS
 from barlow_jax.report import contact_sheet
 from barlow_jax.training.progress import watched
 from barlow_jax.types import FeatureTable
+
+COMMAND = Command(
+    examples=(
+        "embed --workdir runs/digits --out features.npz",
+        "embed --workdir runs/digits --images photos --out photos.parquet --nearest 5",
+    ),
+    workdir="optional",
+    encoder=True,
+    baselines=("untrained", "pixels"),
+    splits=(),
+    default_config=lambda args: args.encoder and not args.workdir,
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what to embed, and the files to write."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--split", metavar="NAME", help="split of the config's data set; default: config.data.eval_split"
+    )
+    source.add_argument(
+        "--images",
+        type=flags.path,
+        metavar="DIR",
+        help="embed all images in this folder and its subfolders instead; no labels needed",
+    )
+    parser.add_argument(
+        "--out",
+        type=flags.path,
+        metavar="FILE",
+        required=True,
+        help="file to write, .npz or .parquet: features, labels (if any), names and index of the images",
+    )
+    parser.add_argument(
+        "--nearest",
+        type=int,
+        metavar="K",
+        help="also draw a contact sheet of a few images and their K nearest neighbors, as .nearest.png next to "
+        "--out",
+    )
+    parser.add_argument(
+        "--queries",
+        type=int,
+        default=8,
+        metavar="N",
+        help="rows of the contact sheet, spread evenly over the images; default: %(default)s",
+    )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return what is missing: a workdir or an encoder, the split."""
+    problems = []
+    if not (args.workdir or args.encoder or args.dry_run):
+        problems.append("--workdir: is missing; pass the run whose encoder to use, or --encoder")
+    if config is not None and not args.images:
+        # A split of any size will do, so its number of images is not validated.
+        problems += catalog.count_images(config.data, (args.split or config.data.eval_split,))[1]
+    return problems
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

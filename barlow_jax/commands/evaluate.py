@@ -1,9 +1,10 @@
-"""Run every evaluation that the available data allow, and compare with baselines and published numbers."""
+"""Run probe, knn, finetune and transfer, with baselines and the papers' numbers, in one table."""
 
 import argparse
 import pathlib
 from typing import Any
 
+from barlow_jax.cli.command import Command
 from barlow_jax.commands import transfer
 from barlow_jax.commands.finetune import finetune
 from barlow_jax.config.schema import Config
@@ -15,6 +16,8 @@ from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation
+
+COMMAND = Command(examples=("evaluate --workdir runs/digits",), encoder=True)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The encoder of a run in the form that another tool reads: a folder that is whole or not there."""
+"""Write the encoder of a run in the format of another tool: orbax, torchvision, timm, jax, savedmodel."""
 
 import argparse
 import dataclasses
@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
@@ -19,6 +21,56 @@ from barlow_jax.interop.encoder import Trained
 from barlow_jax.io import files, jsonl
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import provenance, saved_run
+
+COMMAND = Command(
+    examples=(
+        "export --workdir runs/digits --format torchvision --out exported",
+        "export --encoder resnet50.safetensors --format jax --out exported",
+    ),
+    checks="config",
+    workdir="optional",
+    single_process=True,
+    encoder=True,
+    variant="format",
+    default_config=lambda args: args.encoder and not args.workdir,
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the format, the folder to write, the checkpoint and the license."""
+    parser.add_argument("--format", choices=tuple(FORMATS), help="format of the files; required")
+    parser.add_argument(
+        "--out", type=flags.path, metavar="DIR", help="folder to write, new or empty; required"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="STEP",
+        default="newest",
+        help="newest: the newest intact checkpoint; best: the one with the highest k-NN accuracy in metrics.jsonl; "
+        "or a step; default: %(default)s",
+    )
+    parser.add_argument(
+        "--license",
+        default="other",
+        help="license of the weights, for the model card, as the Hugging Face Hub spells it (mit, cc-by-nc-4.0); "
+        "default: %(default)s",
+    )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return what is wrong with the format, the folder or the checkpoint."""
+    out, problems = args.out and pathlib.Path(args.out), []
+    if not args.format:
+        problems.append(f"--format: is missing; one of {', '.join(FORMATS)}")
+    if not out:
+        problems.append("--out: is missing; pass the folder to write")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        state = "is not empty" if out.is_dir() else "is not a folder"
+        problems.append(f"--out: {out} {state}; pass a new or an empty one")
+    if args.checkpoint not in (NEWEST, BEST) and not args.checkpoint.isdecimal():
+        problems.append(f"--checkpoint: must be newest, best or a step, got {args.checkpoint!r}")
+    return problems
+
 
 NEWEST, BEST = "newest", "best"
 

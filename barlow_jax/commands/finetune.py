@@ -1,4 +1,4 @@
-"""Semi-supervised: the whole encoder and a new classifier, trained on a share of the labels.
+"""Train the encoder and a new classifier on a fraction of the labels (semi-supervised protocol).
 
 The official code's evaluation: BatchNorm in training mode, SGD with one learning rate for the encoder and one
 for the head, random crop and flip. The step is that of pretraining, with the classification objective.
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax import optim
+from barlow_jax.cli.command import Command
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe, classifier_view
@@ -36,6 +37,12 @@ from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.training.step import compile_step, init_state
 from barlow_jax.types import FeatureTable, TrainState
+
+COMMAND = Command(
+    examples=("finetune --workdir runs/digits --config.finetune.label_fractions=0.1",),
+    encoder=True,
+    baselines=("untrained",),
+)
 
 # SimCLR's lists of ImageNet images, by share of the labels; every paper since takes them.
 _LISTS = {"imagenet2012": {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}}

@@ -1,4 +1,4 @@
-"""Released weights as an encoder folder, or as a run at step 0 that `pretrain` goes on from."""
+"""Import released weights (torchvision, timm, official) as an encoder or as the start of a run."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from barlow_jax import objectives
 from barlow_jax.checkpoints.restore import open_checkpoints
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import describe_devices
@@ -25,6 +27,41 @@ from barlow_jax.io import checksums, files
 from barlow_jax.training.step import init_target
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run
+
+COMMAND = Command(
+    examples=("import --weights resnet50.pth --config configs/imagenet.py --workdir runs/imported",),
+    checks="config",
+    single_process=True,
+    makes_objective=True,
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the file of weights, and what to make of it."""
+    parser.add_argument(
+        "--weights",
+        type=flags.path,
+        metavar="FILE",
+        help="file in torchvision's layout, or the official full checkpoint: .safetensors; .pth, .pt or .pth.tar if "
+        "torch is installed; required",
+    )
+    parser.add_argument(
+        "--as",
+        dest="form",
+        choices=("encoder", "start"),
+        help="encoder: an encoder for the evaluations and export; start: a run at step 0, from which pretrain "
+        "resumes; default: start if the file has a projector, else encoder",
+    )
+    parser.add_argument(
+        "--without-projector",
+        action="store_true",
+        help="with --as start: ignore the file's projector and initialize the config's",
+    )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return whether the weights are missing."""
+    return [] if args.weights else ["--weights: is missing; pass the file to import"]
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,14 +1,21 @@
-"""Classify with k nearest neighbours on the frozen encoder of the newest checkpoint."""
+"""Classify by the nearest neighbors of the frozen encoder's features (weighted cosine and Euclidean k-NN)."""
 
 import argparse
 import pathlib
 from typing import Any
 
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.evals.knn import knn
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.papers.scores import Evaluation
+
+COMMAND = Command(
+    examples=("knn --workdir runs/digits", "knn --workdir runs/digits --pixels"),
+    encoder=True,
+    baselines=("untrained", "pixels"),
+)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A pod on paper: compiles the train step for a TPU topology, and says what it costs and how long it takes."""
+"""Compile the train step for a TPU topology; report its memory, traffic and predicted step time."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,6 +8,8 @@ import pathlib
 import sys
 from typing import Any
 
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.validation import Facts, validate
@@ -18,6 +20,48 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.losses.correlation import resolve_form
 from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
 from barlow_jax.planning.tpu import Topology
+
+COMMAND = Command(
+    examples=(
+        "plan --config configs/imagenet.py --topology v5e:8x8",
+        "plan --config configs/imagenet.py --sweep v5e:4x4,v5e:8x8 --images-per-chip 32",
+        "plan --config configs/imagenet.py --topology v5e:8x8 --sweep train.batch_size=2048,4096",
+    ),
+    workdir="optional",
+    single_process=True,
+    failure=("fits", 3),
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what to compile, and for which chips."""
+    flags.add_topology(parser)
+    parser.add_argument(
+        "--part",
+        choices=("step", "head", "loss"),
+        default="step",
+        help="step: the whole train step; head: from representations to the optimizer update; loss: the loss "
+        "alone (compiles in seconds); default: %(default)s",
+    )
+    parser.add_argument(
+        "--sweep",
+        metavar="LIST",
+        help="compare topologies (v5e:4x4,v5e:8x8) or values of a config key (train.batch_size=2048,4096) in one "
+        "table",
+    )
+    parser.add_argument(
+        "--images-per-chip",
+        type=int,
+        metavar="N",
+        help="set the batch size to N times the number of chips; default: config.train.batch_size",
+    )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return whether there is nothing to compile for."""
+    if args.topology or args.sweep:
+        return []
+    return ["--topology: is missing; pass what to compile for, such as v5e:8x8"]
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pretrains an encoder without labels; goes on where the workdir's newest checkpoint is."""
+"""Pretrain an encoder without labels; resumes from the newest checkpoint of the workdir."""
 
 import argparse
 import contextlib
@@ -18,6 +18,7 @@ from barlow_jax.checkpoints.restore import (
     newest_step,
     open_checkpoints,
 )
+from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides, schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
@@ -33,9 +34,36 @@ from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.training.step import compile_step
 from barlow_jax.types import TrainState
-from barlow_jax.workdir import lock, provenance
+from barlow_jax.workdir import lock, provenance, saved_run
 from barlow_jax.workdir.metrics import MetricsWriter
 from barlow_jax.workdir.status import Status
+
+COMMAND = Command(
+    examples=(
+        "pretrain --config configs/digits.py --workdir runs/digits",
+        "pretrain --workdir runs/digits    # resumes",
+    ),
+    makes_objective=True,
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --resume."""
+    parser.add_argument(
+        "--resume",
+        choices=("auto", "never", "must"),
+        default="auto",
+        help="auto: resume from the newest intact checkpoint if there is one; never: refuse a workdir with a "
+        "checkpoint; must: refuse a workdir without one; default: %(default)s",
+    )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return what keeps the run from starting in this workdir."""
+    if config is None or not args.workdir:
+        return []
+    return saved_run.differences(args.workdir, config) + saved_run.resume_problems(args.workdir, args.resume)
+
 
 # Of the last rows of the metrics, in the results.
 _TOLD = ("loss", "skipped_steps", "knn_top1")

@@ -1,14 +1,21 @@
-"""Train a linear probe on the frozen encoder of the newest checkpoint."""
+"""Train a linear classifier on the features of the frozen encoder (linear probe)."""
 
 import argparse
 import pathlib
 from typing import Any
 
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.evals.linear_probe import probe
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.papers.scores import Evaluation
+
+COMMAND = Command(
+    examples=("probe --workdir runs/digits", "probe --workdir runs/digits --untrained"),
+    encoder=True,
+    baselines=("untrained", "pixels"),
+)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One HTML file of one run or several; reads them, also while they go on, and writes nothing else."""
+"""Write one HTML file about one or more runs: health, results, cost, and what the network sees."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
@@ -17,6 +19,35 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.report import load_run, page, schema
 from barlow_jax.report.inspect_model import inspect_model
 from barlow_jax.workdir import lock, saved_run
+
+COMMAND = Command(
+    examples=("report --workdir runs/digits", "report --workdir runs/a runs/b --out comparison.html"),
+    checks="runs",
+    workdir="several",
+    single_process=True,
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the file to write, the price of a chip, and --no-images."""
+    parser.add_argument(
+        "--out",
+        type=flags.path,
+        metavar="FILE",
+        help=".html file to write; default: report.html in the (first) workdir",
+    )
+    parser.add_argument(
+        "--chip-hour-price",
+        type=float,
+        metavar="PRICE",
+        help="price of one chip for one hour, in any currency; default: no cost is shown",
+    )
+    parser.add_argument(
+        "--no-images",
+        dest="images",
+        action="store_false",
+        help="read files only, in seconds: leave out all that needs the data set and the checkpoints",
+    )
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Retrieve images by captions and captions by images: R@K of a run on image and text."""
+"""Retrieve images by captions and captions by images: R@K of a run trained on image and text."""
 
 import argparse
 from functools import partial
@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from barlow_jax.checkpoints.restore import newest_step, open_checkpoints
+from barlow_jax.cli.command import Command
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
@@ -17,6 +18,8 @@ from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation
+
+COMMAND = Command(examples=("retrieve --workdir runs/captions",))
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,14 +1,39 @@
-"""A contact sheet: images as they are, and the views that the host and the accelerator make of each."""
+"""Draw a contact sheet of images and their augmented views, as the network receives them."""
 
 import argparse
 import pathlib
 import sys
 from typing import Any
 
+from barlow_jax.cli import flags
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.report import contact_sheet
+
+COMMAND = Command(
+    examples=("show-views --config configs/digits.py --out views.png",),
+    workdir="optional",
+    single_process=True,
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the file to write and the number of images."""
+    parser.add_argument(
+        "--out",
+        type=flags.path,
+        metavar="FILE",
+        help=".png, .pdf or .svg file to write; default: views.png in the workdir",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=8,
+        metavar="N",
+        help="rows of the sheet, one per image; default: %(default)s",
+    )
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

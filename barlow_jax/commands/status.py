@@ -1,4 +1,4 @@
-"""Where a run is, for a person; reads two files, beside the run if it goes on."""
+"""Show the progress of a run, whether it is alive, and the time lost by restarts."""
 
 import argparse
 import pathlib
@@ -7,8 +7,16 @@ import sys
 import time
 from typing import Any
 
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.workdir import lock, saved_run
+
+COMMAND = Command(examples=("status --workdir runs/digits",), checks="runs", single_process=True)
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Refuse overrides of a config."""
+    return [f"--config.{key}: status reads no config; leave it out" for key, _ in args.overrides]
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

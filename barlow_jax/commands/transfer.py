@@ -1,10 +1,11 @@
-"""Train classifiers on other data sets with a frozen encoder."""
+"""Train linear classifiers or SVMs on other data sets, with the encoder frozen."""
 
 import argparse
 import dataclasses
 import pathlib
 from typing import Any
 
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.evals.features import Encode
@@ -13,6 +14,21 @@ from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
 from barlow_jax.io import log
 from barlow_jax.papers.scores import Evaluation, Score
+
+COMMAND = Command(
+    examples=("transfer --workdir runs/imagenet --only voc07",),
+    encoder=True,
+    baselines=("untrained", "pixels"),
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --only."""
+    parser.add_argument(
+        "--only",
+        metavar="NAMES",
+        help="keys of config.transfer, separated by commas; default: all whose data set is available",
+    )
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether the checkpoints of a workdir are what was saved; reads files alone, beside the run if it goes on."""
+"""Verify every checkpoint of a run against its checksums and the network."""
 
 import argparse
 from functools import partial
@@ -11,11 +11,16 @@ import jax
 from barlow_jax import objectives, optim
 from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import FOLDER, abstract_state, newest_step, open_checkpoints
+from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import run_info
 from barlow_jax.networks.network import Network
 from barlow_jax.training.step import StepParts, init_state
+
+COMMAND = Command(
+    examples=("verify --workdir runs/digits",), checks="types", single_process=True, failure=("good", 1)
+)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

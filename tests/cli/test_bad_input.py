@@ -164,7 +164,7 @@ WEIGHTS = ("--encoder", "{tmp}/garbage.safetensors")
 ALONE = {
     "no config": (
         ("pretrain", "--workdir", "{tmp}/run"),
-        "holds no run (there is no config.json); pass --config",
+        "holds no run (config.json is missing); pass --config",
     ),
     "a config that there is not": (
         ("pretrain", "--config", "{tmp}/x.py", "--workdir", "{tmp}/run"),
@@ -231,7 +231,7 @@ ALONE = {
         ("export", *WEIGHTS, "--out", "{tmp}/out"),
         "--format: is missing; one of orbax, ",
     ),
-    "an export to nowhere": (("export", *WEIGHTS, "--format", "timm"), "--out: is missing; say which folder"),
+    "an export to nowhere": (("export", *WEIGHTS, "--format", "timm"), "--out: is missing"),
     "an export into a full folder": (
         ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/torn"),
         "--out: {tmp}/torn is not empty; pass a new",

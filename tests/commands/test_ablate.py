@@ -20,7 +20,7 @@ SHORT = (
 
 
 def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path):
-    argv = ("ablate", "--base", config_file, "--only", "correlation", "--workdir", tmp_path, *SHORT)
+    argv = ("ablate", "--config", config_file, "--only", "correlation", "--workdir", tmp_path, *SHORT)
     results, said = program(*argv)
     rows = {row["name"]: row for row in results["rows"]}
     assert list(rows) == ["untrained", "baseline", "auto"]
@@ -51,7 +51,7 @@ def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, type
 
 
 def test_an_unknown_group_is_named(program, config_file, tmp_path):
-    _, said = program("ablate", "--base", config_file, "--only", "los", "--workdir", tmp_path, code=2)
+    _, said = program("ablate", "--config", config_file, "--only", "los", "--workdir", tmp_path, code=2)
     assert f"there is no group 'los'; there are {', '.join(GROUPS)}" in said
 
 

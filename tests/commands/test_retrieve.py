@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from score_records import by_fraction
 
-from barlow_jax.__main__ import everything_to_stderr, main
+from barlow_jax.__main__ import main
 from barlow_jax.augment.views import normalize
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
+from barlow_jax.cli.results import stdout_to_stderr
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.captions import Captions
@@ -180,7 +181,7 @@ def test_what_is_planned_is_given_captions(config_path, typed, part):
 
 
 def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp_path, program):
-    with everything_to_stderr():
+    with stdout_to_stderr():
         captioned.TinyCaptions(data_dir=str(tmp_path / "data")).download_and_prepare(
             file_format="array_record"
         )

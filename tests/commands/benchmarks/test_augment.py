@@ -1,6 +1,6 @@
 import pytest
 
-from barlow_jax.commands import bench_augment
+from barlow_jax.commands.benchmarks import augment
 
 TINY = (
     "--config.data.canvas=24",
@@ -39,7 +39,7 @@ def test_for_a_topology_it_is_a_share_of_the_train_step(program):
 def test_views_up_to_an_op_have_it_and_those_before_it(small_config, typed):
     for view in small_config.recipe.views.values():
         view.jitter.probability = 0.8
-    stages = dict(bench_augment._stages(typed(small_config)))
+    stages = dict(augment._stages(typed(small_config)))
     assert list(stages) == ["crop", "flip", "jitter", "grayscale", "solarize"]
     assert stages["jitter"]["a"].jitter.probability == 0.8 and stages["jitter"]["a"].flip.probability == 0.5
     assert stages["jitter"]["a"].grayscale.probability == 0.0

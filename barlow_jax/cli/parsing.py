@@ -1,0 +1,135 @@
+"""Parsing of the command line, with a suggestion for every name that does not exist."""
+
+import argparse
+from collections.abc import Sequence
+import difflib
+import sys
+from types import ModuleType
+
+from barlow_jax.cli import flags, registry
+from barlow_jax.cli.results import stdout_to_stderr
+from barlow_jax.version import __version__
+
+_PROG = "python -m barlow_jax"
+_NOTES = """\
+notes:
+  --config.KEY=VALUE overrides one key of the config. pretrain --dry-run prints all keys with their values.
+  The last line on standard output is one JSON object with the results, which are also written to
+  WORKDIR/results/COMMAND.json. Everything else is printed to standard error.
+
+exit codes:
+  0    success
+  1    failure (verify: a checkpoint is damaged or cannot be verified)
+  2    the command line or the config is wrong
+  3    plan: the program does not fit into the memory of the chips
+  130  interrupted (Ctrl-C)
+  134  another process of the run died or was not found: run the command again on all hosts
+  143  stopped by SIGTERM: pretrain has saved a checkpoint; run the same command again to resume
+"""
+
+
+def parse(
+    package: ModuleType, argv: Sequence[str] | None = None
+) -> tuple[ModuleType, argparse.Namespace, list[str]]:
+    """Parse a command line.
+
+    Args:
+      package: the package of the commands, one file each.
+      argv: the arguments; None: those of this process.
+
+    Returns:
+      The module of the command, its arguments, and what is wrong with them, one sentence per problem.
+      `args.overrides` holds the pairs of key and value of `--config.KEY=VALUE`.
+
+    Raises:
+      SystemExit: after --help or --version (0); for a missing or unknown command or a wrong value (2).
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    summaries = registry.summaries(package)
+    name = next((token for token in argv if not token.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog=_PROG,
+        description="Self-supervised image encoders by redundancy reduction, in JAX.",
+        epilog=f"{_PROG} COMMAND --help describes a command.\n\n{_NOTES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, title="commands", metavar="COMMAND")
+    module, chosen = None, None
+    for known, summary in summaries.items():
+        if known == name:
+            with stdout_to_stderr():
+                module = registry.load(package, name)
+            chosen = _add_command(commands, name, summary, module)
+        else:
+            commands.add_parser(known, help=_uncapitalized(summary))
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if name is not None and module is None:
+        parser.error(f"there is no command {name!r}{_suggest(name, summaries)}")
+    args, rest = parser.parse_known_args(argv)
+    if args.workdirs is None:
+        args.workdirs = [args.workdir] if getattr(args, "workdir", None) else []
+    args.workdir = args.workdirs[0] if args.workdirs else None
+    known_flags = [*chosen._option_string_actions, "--config"]
+    args.overrides, problems = split_overrides(rest, known_flags)
+    return module, args, problems
+
+
+def split_overrides(
+    tokens: Sequence[str], flags: Sequence[str] = ()
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Split `--config.KEY=VALUE` and `--config.KEY VALUE` into pairs.
+
+    Args:
+      tokens: the arguments that are no flags of the command.
+      flags: the flags that exist, to suggest one.
+
+    Returns:
+      The pairs, and a sentence for each argument that is none.
+    """
+    pairs, problems, rest = [], [], list(tokens)
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("--config."):
+            head, dot, key = token.partition("=")[0].partition(".")
+            hint = _suggest(head, flags, suffix=dot + key) if token.startswith("-") else ""
+            problems.append(f"{token}: unknown argument{hint or '; see --help'}")
+            continue
+        key, equals, value = token.removeprefix("--config.").partition("=")
+        if equals:
+            pairs.append((key, value))
+        elif rest and not rest[0].startswith("--"):
+            pairs.append((key, rest.pop(0)))
+        else:
+            problems.append(f"{token}: needs a value, as in {token}=...")
+    return pairs, problems
+
+
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, summary: str, module: ModuleType
+) -> argparse.ArgumentParser:
+    examples = "\n".join(f"  {_PROG} {example}" for example in module.COMMAND.examples)
+    parser = commands.add_parser(
+        name,
+        help=_uncapitalized(summary),
+        description=summary,
+        epilog=f"examples:\n{examples}\n\n{_NOTES}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(workdirs=None)
+    flags.add_shared(parser, module.COMMAND)
+    if hasattr(module, "add_flags"):
+        module.add_flags(parser)
+    return parser
+
+
+def _uncapitalized(summary: str) -> str:
+    return summary[:1].lower() + summary[1:].removesuffix(".")
+
+
+def _suggest(name: str, names: Sequence[str], suffix: str = "") -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {near[0]}{suffix}?" if near else ""
