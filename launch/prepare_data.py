@@ -24,7 +24,7 @@ def write_arrays(name: str, data_dir: str, folder: pathlib.Path) -> None:
         source = splits.open_split(data, split)
         if source.multi_label:
             sys.exit(f"--arrays: those of {name} have several labels an image; arrays hold one")
-        whole = source.decoded(data)
+        whole = source.decode_all(data)
         arrays = {"images": whole.views["canvas"][:, :height, :width]}
         if channels == 1:
             arrays["images"] = arrays["images"][..., 0]

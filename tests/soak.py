@@ -264,7 +264,7 @@ def _import_all(folder: pathlib.Path) -> None:
 
     from barlow_jax import __main__  # noqa: F401
     from barlow_jax.commands import pretrain  # noqa: F401
-    from barlow_jax.data import digits, sources  # noqa: F401
+    from barlow_jax.data import sources, tfds_digits  # noqa: F401
 
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))

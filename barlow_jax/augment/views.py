@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from barlow_jax.augment import blur, color, geometry
 from barlow_jax.config.recipe import Normalize, Recipe, View
-from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, shelves
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, pack_crops
 from barlow_jax.data.resize import Box, resize
 
 # Of levels to levels; the crop, which goes from a canvas to them, comes before.
@@ -40,7 +40,7 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
     made = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
     names = sorted(recipe.views)
     sizes = [recipe.views[name].output_size(size) for name in names]
-    places = shelves(sizes, images[CANVAS].shape[1]) or [None] * len(names)
+    places = pack_crops(sizes, images[CANVAS].shape[1]) or [None] * len(names)
     for number, name in enumerate(names):
 
         def one(canvas, shape, u, view=recipe.views[name], size=sizes[number], place=places[number]):

@@ -89,7 +89,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         if jax.process_index() == 0:  # now that it has one: a workdir that is refused stays as it was
             provenance.record(workdir, sys.argv[1:], describe_devices())
         status.begin(first_step)
-        source.decode_failures.keep(workdir / _decode_failures(), first_step)
+        source.decode_failures.write_to(workdir / _decode_failures(), first_step)
         feed = stack.enter_context(
             contextlib.closing(_feed(experiment, source, sampler, first_step, num_steps))
         )
@@ -115,7 +115,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "first_step": first_step,
         "epochs": num_steps / sampler.steps_per_epoch,
         "seconds": round(time.monotonic() - started, 1),
-        "decode_failures": source.decode_failures.met_before(num_steps),
+        "decode_failures": source.decode_failures.count_before(num_steps),
         **{name: writer.latest[name] for name in _TOLD if name in writer.latest},
     }
 
@@ -216,11 +216,11 @@ def _feed(
             source.train_batches(data, experiment.config.recipe.views, sample_range), layout.shard
         )
     device_cache.refuse_too_large(source.num_examples, data.canvas)
-    there = device_cache.DeviceDataset(source.decoded(data), layout)
+    there = device_cache.DeviceDataset(source.decode_all(data), layout)
 
     def met(
         index: int, step: int
     ) -> None:  # named and checked against max_decode_failures when it was decoded
-        source.decode_failures.add(index, "cannot be decoded", step=step, most=None)
+        source.decode_failures.add(index, "cannot be decoded", step=step, limit=None)
 
     return DevicePrefetcher(there.rows(sample_range, met), there.take)

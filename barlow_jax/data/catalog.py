@@ -95,7 +95,7 @@ def tfds_builder(data: config_lib.Data) -> Any:
         ) from None
 
     if data.name == "digits":
-        from barlow_jax.data.digits import Digits
+        from barlow_jax.data.tfds_digits import Digits
 
         return Digits(data_dir=data.data_dir)
     try:

@@ -1,21 +1,26 @@
-"""The order of the training data as a function: what a step sees depends on (seed, step) alone."""
+"""Order of the data as a function: what a step reads depends on (seed, step) alone."""
 
 import dataclasses
 import functools
 
 import numpy as np
 
-_DRAWS = 100  # of which one must be readable
+_NUM_REPLACEMENTS = 100  # candidates, of which one must be readable
 
 
 @dataclasses.dataclass(frozen=True)
 class ProcessShard:
-    """Which rows of every global batch this process reads."""
+    """The rows of every global batch that this process reads."""
 
     process: int = 0
     processes: int = 1
 
     def rows(self, batch_size: int) -> slice:
+        """Return this process's rows of a global batch.
+
+        Raises:
+          ValueError: the batch does not divide over the processes.
+        """
         if batch_size % self.processes:
             raise ValueError(f"a batch of {batch_size} does not divide over {self.processes} processes")
         size = batch_size // self.processes
@@ -24,78 +29,103 @@ class ProcessShard:
 
 @dataclasses.dataclass(frozen=True)
 class EpochSampler:
-    """Every epoch is a fresh permutation; the images that do not fill its last batch sit it out."""
+    """Epoch sampler: a permutation of the data set per epoch, derived from the seed.
+
+    The images that do not fill the last batch of an epoch are left out of that epoch.
+    """
 
     seed: int
     num_examples: int
-    batch_size: int
+    batch_size: int  # of the global batch
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of whole batches in an epoch."""
         return self.num_examples // self.batch_size
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Example indices `[B]` and global positions `[B]` of a step (from 0).
+        """Return example indices `[B]` and global positions `[B]` of a step (from 0).
 
-        A position counts every image that the run has ever been given, and seeds its augmentation.
+        A position counts the images that the run has read since its first step. It seeds the augmentation.
         """
         epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
         rows = np.arange(self.batch_size)
-        order = _permutation(self.seed, epoch, self.num_examples)
-        return order[step_of_epoch * self.batch_size + rows], step * self.batch_size + rows
+        permutation = _permutation(self.seed, epoch, self.num_examples)
+        return permutation[step_of_epoch * self.batch_size + rows], step * self.batch_size + rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SampleRange:
-    """What a process reads of an order: its rows of the batches of steps `first_step` to `num_steps - 1`."""
+    """The samples that a process reads in training steps `first_step` to `num_steps - 1`."""
 
     sampler: EpochSampler
     first_step: int
     num_steps: int
     shard: ProcessShard = ProcessShard()
     examples: np.ndarray | None = (
-        None  # [n] indices into the split, which the order runs over; none: all of it
+        None  # [n] indices into the split that the sampler permutes; none: the whole split
     )
 
     @property
     def steps(self) -> range:
+        """The steps in order."""
         return range(self.first_step, self.num_steps)
 
     @property
     def num_rows(self) -> int:
-        """Of this process, a step."""
-        rows = self.shard.rows(self.sampler.batch_size)
-        return rows.stop - rows.start
+        """Rows per step on this process."""
+        return _num_rows(self.shard, self.sampler.batch_size)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """This process's rows of `EpochSampler.batch`, the indices those in the split."""
+        """Return indices into the split and global positions of this process's rows of a step."""
         rows = self.shard.rows(self.sampler.batch_size)
         index, position = self.sampler.batch(step)
         return self._in_split(index[rows]), position[rows]
 
-    def stand_ins(self, position: int) -> np.ndarray:
-        """`[100]` indices into the split: the first whose image is readable takes a broken one's place.
+    def replacements(self, position: int) -> np.ndarray:
+        """Return `[100]` indices into the split; the first readable image replaces an undecodable one.
 
-        They are drawn uniformly from (seed, position), so they are the same after a restart and on any number of
-        processes.
+        They are sampled uniformly from (seed, position), so they are the same after a restart and on any
+        number of processes.
         """
-        draws = np.random.default_rng((self.sampler.seed, position))
-        return self._in_split(draws.integers(self.sampler.num_examples, size=_DRAWS))
+        rng = np.random.default_rng((self.sampler.seed, position))
+        return self._in_split(rng.integers(self.sampler.num_examples, size=_NUM_REPLACEMENTS))
 
     def _in_split(self, index: np.ndarray) -> np.ndarray:
         return index if self.examples is None else self.examples[index]
 
 
-def padded(
-    step: int, batch_size: int, shard: ProcessShard, examples: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A process's rows of a step through `examples` `[n]` as they stand: indices, and whether each is real.
+@dataclasses.dataclass(frozen=True, eq=False)
+class EvaluationRange:
+    """The examples that a process reads in an evaluation, in their given order, the last batch padded."""
 
-    The last batch is padded with the first example, which is not real there.
-    """
-    place = (step * batch_size + np.arange(batch_size))[shard.rows(batch_size)]
-    real = place < len(examples)
-    return examples[np.where(real, place, 0)], real
+    examples: np.ndarray  # [n] indices into the split
+    batch_size: int  # of the global batch
+    shard: ProcessShard = ProcessShard()
+
+    @property
+    def steps(self) -> range:
+        """The steps in order."""
+        return range(-(-len(self.examples) // self.batch_size))
+
+    @property
+    def num_rows(self) -> int:
+        """Rows per step on this process."""
+        return _num_rows(self.shard, self.batch_size)
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return indices into the split of this process's rows of a step, and whether each is real.
+
+        The rows that pad the last batch hold the first example, and are not real.
+        """
+        rows = (step * self.batch_size + np.arange(self.batch_size))[self.shard.rows(self.batch_size)]
+        is_real = rows < len(self.examples)
+        return self.examples[np.where(is_real, rows, 0)], is_real
+
+
+def _num_rows(shard: ProcessShard, batch_size: int) -> int:
+    rows = shard.rows(batch_size)
+    return rows.stop - rows.start
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,40 +1,36 @@
-"""How often the captions of a TFDS split have each word, kept beside the prepared data set.
+"""Word counts of the captions of a TFDS split, cached in the folder of the prepared data set.
 
-COCO's training captions stand in records with 19 GB of images, which every start would read whole: the counts are a
-file in the data set's folder. They are a function of the split alone, so any program may write it, and where none can,
-each counts for itself.
+COCO's training captions are in records with 19 GB of images, all of which every start would have to read. The
+counts depend on the split alone, so any command may write the file; if none can, each counts for itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 import pathlib
 import re
-import sys
 from typing import Any
 
 from barlow_jax.data.captions import WORD, count_words
-from barlow_jax.io import files
+from barlow_jax.io import files, log
 
 
-def of(folder: Any, split: str, read: Callable[[], Iterable[list[str]]]) -> Mapping[str, int]:
-    """The counts of a split of the data set that is prepared in a folder.
+def load_or_count(folder: Any, split: str, read: Callable[[], Iterable[list[str]]]) -> Mapping[str, int]:
+    """Return the word counts of a split, from the cache file if it is valid.
 
     Args:
-      folder: a path of the data set, its version included.
-      split: by its name, which may be a part of one.
-      read: the captions of each of its images.
+      folder: of the prepared data set, including its version.
+      split: a TFDS split, such as "train[:10%]".
+      read: returns the captions of each of its images.
     """
     path = pathlib.Path(folder) / f"word_counts-{re.sub(r'[^A-Za-z0-9]+', '_', split)}.json"
     key = {"split": split, "word": WORD}
-    if "://" in str(folder):  # a bucket, not a folder
+    if "://" in str(folder):  # a bucket, where no file is written
         return dict(count_words(caption for captions in read() for caption in captions))
-    kept = files.read_json(path) if path.exists() else {}
-    if {name: kept.get(name) for name in key} == key:
-        return kept["counts"]
+    cached = files.read_json(path) if path.exists() else {}
+    if {name: cached.get(name) for name in key} == key:
+        return cached["counts"]
     counts = dict(count_words(caption for captions in read() for caption in captions))
     try:
         files.write_json(path, key | {"counts": counts})
     except OSError as error:
-        print(
-            f"the words of {split!r} were counted, and are again at the next start: {error}", file=sys.stderr
-        )
+        log.warning(f"{path} cannot be written ({error}); the next start counts the words of {split!r} again")
     return counts

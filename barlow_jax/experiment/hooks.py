@@ -102,7 +102,7 @@ def progress(run: Run, feed: DevicePrefetcher) -> Progress:
         steps_per_epoch=run.sampler.steps_per_epoch,
         waited=lambda: feed.waited,
         rates=lambda step: {f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()},
-        decode_failures=run.source.decode_failures.met_before,
+        decode_failures=run.source.decode_failures.count_before,
         signs=CollapseWarner(run.experiment.config, run.sampler.steps_per_epoch),
     )
 

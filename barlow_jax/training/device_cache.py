@@ -41,7 +41,7 @@ class DeviceDataset:
     def rows(self, sample_range: SampleRange, decode_failures: Callable[[int, int], None]) -> Iterator[Rows]:
         """This process's rows, `[B / processes]`, of a window's steps.
 
-        As in a stream of batches, another image stands in for a broken one: `SampleRange.stand_ins`.
+        As in a stream of batches, another image stands in for a broken one: `SampleRange.replacements`.
 
         Args:
           window: over all N examples.
@@ -55,7 +55,7 @@ class DeviceDataset:
             index = index.astype(np.int32)
             for row in np.flatnonzero(self._broken[index]):
                 decode_failures(int(index[row]), step)
-                index[row] = self._stand_in(sample_range.stand_ins(int(position[row])))
+                index[row] = self._stand_in(sample_range.replacements(int(position[row])))
             yield Rows(index, position.astype(np.uint32))
 
     def _stand_in(self, draws: np.ndarray) -> int:

@@ -11,13 +11,13 @@ from barlow_jax.config import recipe
 
 @pytest.mark.parametrize("shape", [(375, 500), (1000, 200), (64, 64), (3, 90)], ids=str)
 def test_the_boxes_are_the_hosts_for_the_same_uniforms(shape):
-    """And theirs are tested to follow torchvision's law (tests/data/test_crop_law.py)."""
-    import laws
+    """And theirs are tested to follow torchvision's law (tests/data/test_crop_distribution.py)."""
+    import distributions
 
     u = np.random.default_rng(0).random((4000, 22), dtype=np.float32)
     op = recipe.Crop()
     boxes = jax.jit(jax.vmap(lambda u: geometry.crop_box(np.array(shape, np.int32), u, op)))(u)
-    difference = np.abs(np.array(boxes, float) - laws.boxes(u, shape, op))
+    difference = np.abs(np.array(boxes, float) - distributions.boxes(u, shape, op))
     assert difference.max() <= 1 and np.mean(difference > 0) < 1e-3, "logarithms round differently"
 
 

@@ -71,7 +71,7 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     assert results["step"] == 8 and np.isfinite(results["loss"])
     for file, words in (
         ("005.png", "is empty"),
-        ("070.png", "is no image: it begins with b'404 not found'"),
+        ("070.png", "is not an image: it begins with b'404 not found'"),
         ("200.png", "is a truncated or damaged PNG"),
     ):
         (path,) = folder.rglob(file)
@@ -100,7 +100,7 @@ def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(arg
     results, said = program(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
     for name in ("loss", "step", "decode_failures"):
         assert results[name] == whole[name]
-    assert results["decode_failures"] == 3 and said.count("broken image ") == 3
+    assert results["decode_failures"] == 3 and said.count("decode failure ") == 3
     states = (_state(tmp_path / place, 8) for place in ("host", "devices"))
     jax.tree.map(np.testing.assert_array_equal, *states)
 
@@ -112,8 +112,8 @@ def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path,
     assert results is None and "Traceback" not in said
     error = said[said.index("error: ") :]
     assert (
-        "config.data.max_decode_failures: this process met 2 images that cannot be decoded, and 1 are allowed"
+        "config.data.max_decode_failures: this process cannot decode 2 images, and 1 are allowed"
         in error
     )
     assert error.count(str(folder)) == 2
-    assert "repair or remove them, or allow more" in error
+    assert "repair or remove them, or raise the limit" in error

@@ -118,7 +118,7 @@ def test_any_folder_gives_the_features_of_the_data_set_of_the_same_files(embed, 
     expected, results, _ = embed(*flags)
     found, others, said = embed("--images", photographs / "val", out="others.npz")
     assert results["decode_failures"] == others["decode_failures"] == 1
-    assert f"{photographs / 'val/bee/4.jpg'} is no image: it begins with b'404 not found'" in said
+    assert f"{photographs / 'val/bee/4.jpg'} is not an image: it begins with b'404 not found'" in said
     assert found["names"].tolist() == ["ant/1.png", "ant/2.JPG", "bee/3.jpeg", "bee/5.png"]
     assert found["index"].tolist() == [0, 1, 2, 4] and "labels" not in found
     assert others["images_of"] == str(photographs / "val") and "split" not in others

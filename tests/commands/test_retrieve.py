@@ -102,7 +102,7 @@ def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(traine
     config = overrides.from_tree(json.loads((trained / "config.json").read_text()))[0]
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, "test")
-    captions, whole = source.read_captions(config.data), source.decoded(config.data)
+    captions, whole = source.read_captions(config.data), source.decode_all(config.data)
     frozen = jax.jit(
         functools.partial(experiment.network.apply_frozen, state.params, state.batch_stats), static_argnums=0
     )

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data import captioned_digits, captions as captions_lib, sklearn_digits, splits
-from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, describe, facts
+from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, make_captions, weight_and_lean
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -44,9 +44,9 @@ def _stroke(slope, width):
     ],
 )
 def test_a_stroke_leans_as_it_was_drawn(slope, words):
-    assert facts(_stroke(slope, 5))[1] == words
-    assert facts(np.roll(_stroke(slope, 5), 3, axis=1))[1] == words, "wherever it stands"
-    assert facts(_stroke(slope, 5) // 3)[1] == words, "and however faint"
+    assert weight_and_lean(_stroke(slope, 5))[1] == words
+    assert weight_and_lean(np.roll(_stroke(slope, 5), 3, axis=1))[1] == words, "wherever it stands"
+    assert weight_and_lean(_stroke(slope, 5) // 3)[1] == words, "and however faint"
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_a_stroke_leans_as_it_was_drawn(slope, words):
     [(0.2, "very thin"), (0.28, "thin"), (0.3, "medium"), (0.32, "thick"), (0.5, "very thick")],
 )
 def test_more_ink_is_a_thicker_sign(mean, words):
-    assert facts(np.full((8, 8), round(255 * mean), np.uint8))[0] == words
+    assert weight_and_lean(np.full((8, 8), round(255 * mean), np.uint8))[0] == words
 
 
 def test_an_empty_image_has_words_too():
-    assert facts(np.zeros((8, 8), np.uint8)) == ("very thin", "upright")
+    assert weight_and_lean(np.zeros((8, 8), np.uint8)) == ("very thin", "upright")
 
 
 def test_the_lean_of_real_digits_is_that_of_their_moments():
@@ -70,31 +70,35 @@ def test_the_lean_of_real_digits_is_that_of_their_moments():
         both, up = (
             np.average(p, weights=levels) for p in ((rows - row) * (columns - column), (rows - row) ** 2)
         )
-        place = LEANS[0].index(facts(levels)[1])
+        place = LEANS[0].index(weight_and_lean(levels)[1])
         assert ends[place] - 1e-9 <= -both / up <= ends[place + 1] + 1e-9
 
 
 def test_an_image_has_five_phrasings_that_all_say_its_facts():
-    captions = describe(_stroke(0.25, 5), 8, 17)
-    assert len(set(captions)) == 5 and captions == describe(_stroke(0.25, 5), 8, 17)
-    assert captions != describe(_stroke(0.25, 5), 8, 18)
-    weight = facts(_stroke(0.25, 5))[0]
+    captions = make_captions(_stroke(0.25, 5), 8, 17)
+    assert len(set(captions)) == 5 and captions == make_captions(_stroke(0.25, 5), 8, 17)
+    assert captions != make_captions(_stroke(0.25, 5), 8, 18)
+    weight = weight_and_lean(_stroke(0.25, 5))[0]
     for caption in captions:
         assert all(words in caption for words in ("eight", weight, "leaning far right"))
         assert "a eight" not in caption
-    said = {captions_lib.words_of(c)[0] for number in range(30) for c in describe(_stroke(0, 5), 1, number)}
+    said = {
+        captions_lib.split_words(c)[0]
+        for number in range(30)
+        for c in make_captions(_stroke(0, 5), 1, number)
+    }
     assert len(said) >= 5 and len(PHRASINGS) == 7, "all phrasings come up"
 
 
 def test_all_the_words_are_used_and_none_for_most():
-    said = [facts(image) for image in sklearn_digits.read()["train"].pixels]
+    said = [weight_and_lean(image) for image in sklearn_digits.read()["train"].pixels]
     for place, (words, _) in enumerate((WEIGHTS, LEANS)):
         shares = [np.mean([each[place] == word for each in said]) for word in words]
         assert min(shares) > 0.04 and max(shares) < 0.4
 
 
 def test_its_images_and_labels_are_those_of_the_digits(source):
-    from barlow_jax.data.digits import Digits  # needs TFDS
+    from barlow_jax.data.tfds_digits import Digits  # needs TFDS
 
     recorded = {
         number: (example["image"][..., 0], example["label"])
@@ -102,7 +106,7 @@ def test_its_images_and_labels_are_those_of_the_digits(source):
             sklearn_digits.read()["train"]
         )
     }
-    whole = source.decoded(DATA)
+    whole = source.decode_all(DATA)
     assert source.num_examples == len(recorded) == 1437
     for row, (image, label) in enumerate(recorded.values()):
         np.testing.assert_array_equal(whole.views["canvas"][row], np.repeat(image[..., np.newaxis], 3, -1))
@@ -113,11 +117,13 @@ def test_the_vocabulary_is_that_of_the_training_split_in_every_split(source):
     test = splits.open_split(DATA, "test")
     captions = [c for several in test.captions for c in several]
     for caption in captions[:50]:
-        np.testing.assert_array_equal(source.vocabulary.ids(caption, 12), test.vocabulary.ids(caption, 12))
+        np.testing.assert_array_equal(
+            source.vocabulary.encode(caption, 12), test.vocabulary.encode(caption, 12)
+        )
     made = test.read_captions(DATA)
     assert made.words.shape == (1800, 12) and not np.any(made.words == 1), "no word is unknown"
     np.testing.assert_array_equal(made.example, np.repeat(np.arange(360), 5))
-    np.testing.assert_array_equal(made.words[7], test.vocabulary.ids(test.captions[1][2], 12))
+    np.testing.assert_array_equal(made.words[7], test.vocabulary.encode(test.captions[1][2], 12))
 
 
 def _batches(source, first_step=0, num_steps=4, shard=WHOLE, data=DATA):
@@ -131,7 +137,7 @@ def test_a_step_has_one_of_each_images_captions_and_every_start_and_share_the_sa
     for batch in whole:
         assert batch.views["b"].shape == (32, 12) and batch.views["b"].dtype == np.int32
         for index, words in zip(batch.index, batch.views["b"], strict=True):
-            own = [source.vocabulary.ids(caption, 12).tolist() for caption in source.captions[index]]
+            own = [source.vocabulary.encode(caption, 12).tolist() for caption in source.captions[index]]
             several.add(own.index(words.tolist()))
     assert several == set(range(5))
     for later, batch in zip(_batches(source, first_step=2), whole[2:], strict=True):

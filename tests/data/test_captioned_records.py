@@ -52,7 +52,7 @@ def _own(split):
 
 def _images(source, data):
     """The whole images, in the order of the split."""
-    whole = source.decoded(data)
+    whole = source.decode_all(data)
     pairs = zip(whole.views["canvas"], whole.views["shape"].tolist(), strict=True)
     return [canvas[:height, :width].tobytes() for canvas, (height, width) in pairs]
 
@@ -74,9 +74,8 @@ def test_tfds_s_coco_has_the_features_that_are_looked_for():
     )
     assert set(described) == set(tiny) and described.dtype == tiny.dtype
     for name in ("coco_captions", "tiny_captions"):
-        read = sources._texts(tfds.builder(name, data_dir="/nonexistent"))
-        assert read({"captions": {"text": ["a", "b"]}}) == ["a", "b"]
-    assert sources._texts(tfds.builder("cifar10", data_dir="/nonexistent")) is None
+        assert sources._has_captions(tfds.builder(name, data_dir="/nonexistent"))
+    assert not sources._has_captions(tfds.builder("cifar10", data_dir="/nonexistent"))
 
 
 def test_evaluation_has_all_captions_of_each_image(data, vocabulary):
@@ -86,7 +85,7 @@ def test_evaluation_has_all_captions_of_each_image(data, vocabulary):
     np.testing.assert_array_equal(
         made.example, np.repeat(np.arange(24), [len(own[image]) for image in images])
     )
-    expected = [vocabulary.ids(text, 6) for image in images for text in own[image]]
+    expected = [vocabulary.encode(text, 6) for image in images for text in own[image]]
     np.testing.assert_array_equal(made.words, expected)
 
 
@@ -97,7 +96,7 @@ def test_a_step_has_one_of_each_images_captions_the_same_from_any_start(data, vo
     for batch in whole:
         assert set(batch.views) == ({"a", "b"} if place == "host" else {"canvas", "shape", "position", "b"})
         for index, words in zip(batch.index, batch.views["b"], strict=True):
-            theirs = [vocabulary.ids(text, 6).tolist() for text in own[images[index]]]
+            theirs = [vocabulary.encode(text, 6).tolist() for text in own[images[index]]]
             several.add(theirs.index(words.tolist()))
     assert several >= {0, 1, 2, 3} and whole[0].views["b"].dtype == np.int32
     np.testing.assert_array_equal(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.data.captions import Vocabulary, count_words, drawn, words_of
+from barlow_jax.data.captions import Vocabulary, count_words, sample_caption, split_words
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from barlow_jax.data.captions import Vocabulary, count_words, drawn, words_of
     ],
 )
 def test_words_are_lower_case_without_punctuation(caption, words):
-    assert words_of(caption) == words
+    assert split_words(caption) == words
 
 
 def test_the_vocabulary_is_the_frequent_words_and_equal_ones_in_alphabetical_order():
@@ -22,31 +22,31 @@ def test_the_vocabulary_is_the_frequent_words_and_equal_ones_in_alphabetical_ord
     assert counts == {"a": 3, "b": 2, "c": 1, "d": 1, "e": 2}
     vocabulary = Vocabulary(counts, min_count=2)
     assert len(vocabulary) == 5
-    np.testing.assert_array_equal(vocabulary.ids("E, b? A c!", 6), [4, 3, 2, 1, 0, 0])
+    np.testing.assert_array_equal(vocabulary.encode("E, b? A c!", 6), [4, 3, 2, 1, 0, 0])
     reverse = Vocabulary(dict(reversed(counts.items())), min_count=2)
-    np.testing.assert_array_equal(reverse.ids("a b c d e", 5), vocabulary.ids("a b c d e", 5))
+    np.testing.assert_array_equal(reverse.encode("a b c d e", 5), vocabulary.encode("a b c d e", 5))
 
 
 def test_long_captions_are_cut_and_one_without_a_word_is_an_unknown_word():
     vocabulary = Vocabulary({"a": 1}, min_count=1)
-    np.testing.assert_array_equal(vocabulary.ids("a b a", 2), [2, 1])
-    np.testing.assert_array_equal(vocabulary.ids("!?", 3), [1, 0, 0])
+    np.testing.assert_array_equal(vocabulary.encode("a b a", 2), [2, 1])
+    np.testing.assert_array_equal(vocabulary.encode("!?", 3), [1, 0, 0])
 
 
 def test_all_captions_say_whose_they_are():
     vocabulary = Vocabulary({"a": 1, "b": 1}, min_count=1)
-    made = vocabulary.all_ids([["a", "b"], [], ["b a"]], 2)
+    made = vocabulary.encode_all([["a", "b"], [], ["b a"]], 2)
     np.testing.assert_array_equal(made.words, [[2, 0], [3, 0], [3, 2]])
     np.testing.assert_array_equal(made.example, [0, 0, 2])
     assert made.words.dtype == made.example.dtype == np.int32
-    assert vocabulary.all_ids([[]], 2).words.shape == (0, 2)
+    assert vocabulary.encode_all([[]], 2).words.shape == (0, 2)
 
 
 def test_the_caption_of_a_position_is_always_the_same_and_all_are_as_likely():
     texts = [str(number) for number in range(5)]
-    chosen = [drawn(texts, 0, position) for position in range(4000)]
-    assert chosen == [drawn(texts, 0, position) for position in range(4000)]
-    assert chosen != [drawn(texts, 1, position) for position in range(4000)]
+    chosen = [sample_caption(texts, 0, position) for position in range(4000)]
+    assert chosen == [sample_caption(texts, 0, position) for position in range(4000)]
+    assert chosen != [sample_caption(texts, 1, position) for position in range(4000)]
     shares = np.array([chosen.count(text) for text in texts]) / 4000
     np.testing.assert_allclose(shares, 0.2, atol=0.03)  # 4.7 deviations
-    assert drawn([], 0, 0) == ""
+    assert sample_caption([], 0, 0) == ""

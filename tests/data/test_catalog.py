@@ -2,7 +2,7 @@ import pytest
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data.catalog import count_images, image_files
-from barlow_jax.data.digits import Digits
+from barlow_jax.data.tfds_digits import Digits
 from barlow_jax.errors import UserError
 
 SPLITS = ("train", "test")

@@ -11,7 +11,8 @@ import pytest
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
-from barlow_jax.data.decode_failures.log import SHOWN, DecodeFailures, reason
+from barlow_jax.data.decode_failures.counter import MAX_NAMED, DecodeFailures
+from barlow_jax.data.decoding import failure_reason
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -143,7 +144,7 @@ def test_a_batch_of_nothing_but_broken_images_is_a_whole_batch(data, decode_fail
 
 
 def test_where_nothing_can_be_read_the_first_reasons_are_said(data, decode_failures):
-    with pytest.raises(UserError, match="of 100 images drawn from the split none can be decoded"):
+    with pytest.raises(UserError, match="none of 100 images sampled from the split can be decoded"):
         _train(data[1], examples=decode_failures, batch_size=1)
 
 
@@ -154,7 +155,7 @@ def test_the_count_is_of_images_and_of_the_steps_that_were_done(data, decode_fai
         for image in decode_failures
     ]
     for step in range(STEPS + 1):
-        assert source.decode_failures.met_before(step) == sum(f < step for f in first)
+        assert source.decode_failures.count_before(step) == sum(f < step for f in first)
 
 
 def test_an_evaluation_leaves_a_broken_image_out_as_padding(data, decode_failures):
@@ -187,7 +188,7 @@ def test_the_log_names_the_file_and_what_is_wrong_with_it(data, capfd):
     for path, words in (
         ("a/03.jpg", "is empty"),
         ("a/09.jpg", "is a truncated or damaged JPEG"),
-        ("b/25.jpg", "is no image: it begins with b'some text'"),
+        ("b/25.jpg", "is not an image: it begins with b'some text'"),
     ):
         assert said.count(f"{data[1].data_dir}/train/{path} {words}") == 1
 
@@ -213,11 +214,11 @@ def test_a_file_that_cannot_be_read_is_not_a_broken_image(data, tmp_path):
 
 def test_the_log_stops_naming_after_a_few(capsys):
     decode_failures = DecodeFailures(lambda index: f"file {index}")
-    for index in range(3 * SHOWN):
-        decode_failures.add(index % (2 * SHOWN), "is empty", step=index, most=None)
+    for index in range(3 * MAX_NAMED):
+        decode_failures.add(index % (2 * MAX_NAMED), "is empty", step=index, limit=None)
     said = capsys.readouterr().err
-    assert said.count("is empty") == SHOWN and "not named here" in said
-    assert len(decode_failures) == decode_failures.met_before(3 * SHOWN) == 2 * SHOWN
+    assert said.count("is empty") == MAX_NAMED and "not named here" in said
+    assert len(decode_failures) == decode_failures.count_before(3 * MAX_NAMED) == 2 * MAX_NAMED
 
 
 @pytest.mark.parametrize(
@@ -225,9 +226,9 @@ def test_the_log_stops_naming_after_a_few(capsys):
     [
         (b"", "is empty"),
         (b"\x89PNG\r\n\x1a\nrest", "is a truncated or damaged PNG"),
-        (b"II*\0rest", "is a TIFF file, which is not read"),
-        (b"<html>", "is no image: it begins with b'<html>'"),
+        (b"II*\0rest", "is a TIFF file, which is not supported"),
+        (b"<html>", "is not an image: it begins with b'<html>'"),
     ],
 )
 def test_the_reason_is_told_from_the_first_bytes(encoded, words):
-    assert reason(encoded) == words
+    assert failure_reason(encoded) == words

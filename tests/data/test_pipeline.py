@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, Solarize, View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import pipeline, sources, views
+from barlow_jax.data import decoding, pipeline, sources
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
@@ -105,7 +105,7 @@ def test_the_device_is_given_the_decoded_images(source):
     assert batch.views[POSITION].tolist() == list(range(24)) and batch.views[POSITION].dtype == np.uint32
     records = source.fetch(tf.constant(batch.index, tf.int64))
     for row, record in enumerate(records):
-        image = views.decode(source.parse(record)[0])
+        image = decoding.decode(source.parse(record)[0])
         np.testing.assert_array_equal(batch.views[CANVAS][row, :8, :8], image)
     assert not np.any(batch.views[CANVAS][:, 8:]) and not np.any(batch.views[CANVAS][:, :, 8:])
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange, padded
+from barlow_jax.data.sampler import EpochSampler, EvaluationRange, ProcessShard, SampleRange
 
 
 def test_an_epoch_is_a_permutation_without_its_remainder():
@@ -41,7 +41,7 @@ def test_the_parts_of_all_processes_are_the_batch():
 
 def test_the_last_batch_is_padded_with_the_first_example():
     examples = np.array([7, 3, 9])
-    index, real = padded(1, 2, ProcessShard(), examples)
-    assert index.tolist() == [9, 7] and real.tolist() == [True, False]
-    halves = [padded(1, 2, ProcessShard(process, 2), examples)[0].tolist() for process in range(2)]
+    index, is_real = EvaluationRange(examples, 2).batch(1)
+    assert index.tolist() == [9, 7] and is_real.tolist() == [True, False]
+    halves = [EvaluationRange(examples, 2, ProcessShard(i, 2)).batch(1)[0].tolist() for i in range(2)]
     assert halves == [[9], [7]]

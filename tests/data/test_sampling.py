@@ -1,25 +1,25 @@
-"""The laws of the augmentation's draws: moments, Kolmogorov-Smirnov, chi-square and binomial tests.
+"""The distributions of the augmentation's draws: moments, Kolmogorov-Smirnov, chi-square and binomial tests.
 
-Those of the crop are in `test_crop_law.py`; `laws.py` says where the parameters come from.
+Those of the crop are in `test_crop_distribution.py`; `distributions.py` says where the parameters come from.
 """
 
 import dataclasses
 import math
 
-import laws
-from laws import DEVIATIONS, IMAGES, OPS, P_VALUE, VIEWS
+import distributions
+from distributions import DEVIATIONS, IMAGES, OPS, P_VALUE, VIEWS
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from barlow_jax.config import recipe
 from barlow_jax.config.schema import Data
-from barlow_jax.data import host_ops, pipeline, sources, views
+from barlow_jax.data import decoding, host_ops, host_views, pipeline, sources
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
 def _applied(uniforms, op):
-    return laws.each(views.is_applied, uniforms, op)
+    return distributions.each(host_views.is_applied, uniforms, op)
 
 
 @pytest.mark.parametrize("name", "ab")
@@ -27,49 +27,51 @@ def _applied(uniforms, op):
 def test_each_op_is_applied_with_its_probability(draws, name, op_name):
     op, uniforms = getattr(VIEWS[name], op_name), draws[name][op_name]
     applied = _applied(uniforms, op)
-    assert laws.probability_p_value(applied, op.probability) > P_VALUE
+    assert distributions.probability_p_value(applied, op.probability) > P_VALUE
     for wrong in (op.probability - 0.05, op.probability + 0.05):
         if 0 <= wrong <= 1:
             other = _applied(uniforms, dataclasses.replace(op, probability=wrong))
-            assert laws.probability_p_value(other, op.probability) < 1e-6
+            assert distributions.probability_p_value(other, op.probability) < 1e-6
 
 
 @pytest.mark.parametrize("name", "ab")
 def test_jitter_factors_and_hue_are_uniform(draws, name):
     u, op = draws[name]["jitter"][:, 1:], VIEWS[name].jitter
-    brightness, contrast, saturation, turns = laws.each(host_ops.jitter_strengths, u, op)
-    laws.assert_uniform(brightness, 0.6, 1.4)
-    laws.assert_uniform(contrast, 0.6, 1.4)
-    laws.assert_uniform(saturation, 0.8, 1.2)
-    laws.assert_uniform(turns, -0.1, 0.1)
+    brightness, contrast, saturation, turns = distributions.each(host_ops.jitter_strengths, u, op)
+    distributions.assert_uniform(brightness, 0.6, 1.4)
+    distributions.assert_uniform(contrast, 0.6, 1.4)
+    distributions.assert_uniform(saturation, 0.8, 1.2)
+    distributions.assert_uniform(turns, -0.1, 0.1)
 
 
 def test_a_strength_above_one_starts_at_zero(draws):
     """Factors U(max(0, 1 - s), 1 + s), as torchvision's."""
     op = recipe.Jitter(brightness=1.5)
-    laws.assert_uniform(laws.each(host_ops.jitter_strengths, draws["a"]["jitter"][:, 1:], op)[0], 0.0, 2.5)
+    distributions.assert_uniform(
+        distributions.each(host_ops.jitter_strengths, draws["a"]["jitter"][:, 1:], op)[0], 0.0, 2.5
+    )
 
 
 @pytest.mark.parametrize("name", "ab")
 def test_blur_sigma_and_rotation_are_uniform(draws, name):
-    sigma = laws.each(host_ops.blur_sigma, draws[name]["blur"][:, 1:], VIEWS[name].blur)
-    laws.assert_uniform(sigma, 0.1, 2.0)
-    degrees = laws.each(host_ops.rotation, draws[name]["rotate"][:, 1:], VIEWS[name].rotate)
-    laws.assert_uniform(degrees, -10, 10)
+    sigma = distributions.each(host_ops.blur_sigma, draws[name]["blur"][:, 1:], VIEWS[name].blur)
+    distributions.assert_uniform(sigma, 0.1, 2.0)
+    degrees = distributions.each(host_ops.rotation, draws[name]["rotate"][:, 1:], VIEWS[name].rotate)
+    distributions.assert_uniform(degrees, -10, 10)
 
 
 @pytest.mark.parametrize("name", "ab")
 def test_every_order_of_the_jitter_is_as_likely(draws, name):
-    orders = laws.each(host_ops.jitter_order, draws[name]["jitter"][:, 1:], 4)
-    assert laws.permutation_p_value(orders) > P_VALUE
+    orders = distributions.each(host_ops.jitter_order, draws[name]["jitter"][:, 1:], 4)
+    assert distributions.permutation_p_value(orders) > P_VALUE
 
 
 def test_the_order_of_the_jitter_does_not_lean_on_its_factors(draws):
     """The place of each part against the factor of each part."""
     u = draws["a"]["jitter"][:, 1:]
-    places = np.argsort(laws.each(host_ops.jitter_order, u, 4), axis=1)
-    factors = np.stack(laws.each(host_ops.jitter_strengths, u, VIEWS["a"].jitter), axis=1)
-    assert np.abs(laws.correlations(places, factors)).max() < DEVIATIONS / math.sqrt(IMAGES)
+    places = np.argsort(distributions.each(host_ops.jitter_order, u, 4), axis=1)
+    factors = np.stack(distributions.each(host_ops.jitter_strengths, u, VIEWS["a"].jitter), axis=1)
+    assert np.abs(distributions.correlations(places, factors)).max() < DEVIATIONS / math.sqrt(IMAGES)
 
 
 def test_jitter_and_blur_of_another_law_are_told_apart(draws):
@@ -78,15 +80,15 @@ def test_jitter_and_blur_of_another_law_are_told_apart(draws):
     jitter[:, [0, 4]] **= 1.1
     blur **= 1.1
     factors, sigma = (
-        laws.each(host_ops.jitter_strengths, jitter, recipe.Jitter()),
-        laws.each(host_ops.blur_sigma, blur, recipe.Blur()),
+        distributions.each(host_ops.jitter_strengths, jitter, recipe.Jitter()),
+        distributions.each(host_ops.blur_sigma, blur, recipe.Blur()),
     )
-    assert laws.uniform_p_value((factors[0] - 0.6) / 0.8) < 1e-6
-    assert laws.uniform_p_value((sigma - 0.1) / 1.9) < 1e-6
-    assert laws.permutation_p_value(laws.each(host_ops.jitter_order, jitter, 4)) < 1e-6
+    assert distributions.uniform_p_value((factors[0] - 0.6) / 0.8) < 1e-6
+    assert distributions.uniform_p_value((sigma - 0.1) / 1.9) < 1e-6
+    assert distributions.permutation_p_value(distributions.each(host_ops.jitter_order, jitter, 4)) < 1e-6
     for wrong in (sigma, factors[0]):
         with pytest.raises(AssertionError):
-            laws.assert_uniform(wrong, wrong.min(), wrong.max())
+            distributions.assert_uniform(wrong, wrong.min(), wrong.max())
 
 
 def _columns(uniforms):
@@ -109,8 +111,10 @@ def _columns(uniforms):
 
 def test_ops_and_the_two_views_of_an_image_are_independent(draws):
     a, b = _columns(draws["a"]), _columns(draws["b"])
-    laws.assert_independent(np.concatenate([a, b], axis=1))
-    assert np.abs(laws.correlations(np.concatenate([a, a], axis=1))).max() > 0.99, "the same seed is seen"
+    distributions.assert_independent(np.concatenate([a, b], axis=1))
+    assert np.abs(distributions.correlations(np.concatenate([a, a], axis=1))).max() > 0.99, (
+        "the same seed is seen"
+    )
 
 
 def test_whether_one_op_is_applied_says_nothing_about_another(draws):
@@ -120,18 +124,18 @@ def test_whether_one_op_is_applied_says_nothing_about_another(draws):
         for op in OPS
         if 0 < getattr(VIEWS[name], op).probability < 1
     ]
-    laws.assert_pairs_independent(applied, 45)
+    distributions.assert_pairs_independent(applied, 45)
 
 
 @pytest.mark.parametrize("lag", [1, 2, 2048])
 def test_one_image_and_the_next_are_independent(draws, lag):
-    laws.assert_lagged_independent(_columns(draws["a"]), lag)
+    distributions.assert_lagged_independent(_columns(draws["a"]), lag)
 
 
 def test_epochs_and_runs_draw_an_image_afresh():
-    laws.assert_drawn_afresh(
+    distributions.assert_drawn_afresh(
         lambda run, positions: np.concatenate(
-            [_columns(laws.draw(view, positions, run)) for view in (0, 1)], axis=1
+            [_columns(distributions.draw(view, positions, run)) for view in (0, 1)], axis=1
         )
     )
 
@@ -147,9 +151,10 @@ def test_the_pipeline_draws_with_these_seeds():
     (batch,) = pipeline.train_batches(source, data, light, SampleRange(order, 2, 3))
     _, positions = order.batch(2)
     images = [
-        views.decode(source.parse(record)[0]) for record in source.fetch(tf.constant(batch.index, tf.int64))
+        decoding.decode(source.parse(record)[0])
+        for record in source.fetch(tf.constant(batch.index, tf.int64))
     ]
     for number, name in enumerate("ab"):
         for row, (image, position) in enumerate(zip(images, positions, strict=True)):
-            expected = views.make_view(image, light[name], 8, tf.constant([3 * 2 + number, position]))
+            expected = host_views.make_view(image, light[name], 8, tf.constant([3 * 2 + number, position]))
             np.testing.assert_array_equal(batch.views[name][row], expected)

@@ -10,8 +10,8 @@ import tensorflow_datasets as tfds
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
-from barlow_jax.data.digits import Digits
 from barlow_jax.data.sampler import ProcessShard
+from barlow_jax.data.tfds_digits import Digits
 from barlow_jax.errors import UserError
 
 

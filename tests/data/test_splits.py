@@ -11,7 +11,7 @@ from barlow_jax.errors import UserError
 @pytest.mark.parametrize("name", ["digits", "folder", "cifar10"])
 def test_what_needs_tensorflow_says_so_where_it_is_missing(monkeypatch, module, name):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UserError, match=r"install tensorflow and tensorflow-datasets, or bring .*=arrays"):
+    with pytest.raises(UserError, match=r"install tensorflow and tensorflow-datasets, or provide .*=arrays"):
         splits.open_split(Data(name=name), "train")
 
 

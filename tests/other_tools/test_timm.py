@@ -14,8 +14,8 @@ from sklearn.datasets import load_sample_image
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
+from barlow_jax.data.host_views import evaluation_crop
 from barlow_jax.data.sampler import ProcessShard
-from barlow_jax.data.views import evaluation_crop
 from barlow_jax.evals.knn import knn
 from barlow_jax.interop import export_timm
 from barlow_jax.types import FeatureTable
@@ -99,7 +99,7 @@ give(timm.data.create_transform(**config)(Image.fromarray(given[0])).numpy())
 """
     ).format(out=_written(given, tmp_path))
     theirs = other_tool("timm", code, picture)
-    levels = np.asarray(evaluation_crop(picture, resize=resize, size=size))
+    levels = np.asarray(evaluation_crop(picture, resize_to=resize, size=size))
     scaled = theirs.transpose(1, 2, 0) * given.normalize.std + given.normalize.mean
     # Pillow's sums are of 8-bit weights: where ours differ, by one level, as in the test of the crop itself.
     difference = np.abs(255 * scaled - levels)

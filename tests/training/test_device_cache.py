@@ -71,7 +71,7 @@ def test_a_broken_image_is_met_in_its_step_and_replaced_by_the_first_readable_dr
         expected += [(image, step) for image in whole[gone].tolist()]
         np.testing.assert_array_equal(index[~gone], whole[~gone])
         for row in np.flatnonzero(gone):
-            draws = SampleRange(ORDER, 0, 5).stand_ins(int(position[row]))
+            draws = SampleRange(ORDER, 0, 5).replacements(int(position[row]))
             assert index[row] == next(draw for draw in draws if draw not in BROKEN)
     assert met == expected and len(met) >= 4
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from barlow_jax.config.schema import Config
-from barlow_jax.data import official, sources, stages
+from barlow_jax.data import pillow_views, pipeline_stages, sources
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
@@ -75,10 +75,10 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 
 def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict[str, Callable[[int], None]]:
     """What works through so many steps, by stage."""
-    cut = stages.make(config, source, sampler)
+    cut = pipeline_stages.make_stages(config, source, sampler)
     layout = Layout(make_mesh())
 
-    def drain(stage: stages.Stage, num_steps: int) -> None:
+    def drain(stage: pipeline_stages.Stage, num_steps: int) -> None:
         for _ in stage(num_steps):
             pass
 
@@ -90,8 +90,8 @@ def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict
 
     def pillow(num_steps: int) -> None:
         rng = np.random.default_rng(0)
-        for encoded in stages.read_encoded(source, num_steps * sampler.batch_size):
-            official.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
+        for encoded in pipeline_stages.read_encoded(source, num_steps * sampler.batch_size):
+            pillow_views.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
 
     return {name: partial(drain, stage) for name, stage in cut.items()} | {
         "transfer": transfer,

@@ -1,1 +1,1 @@
-"""Images that cannot be decoded: how they are replaced, counted and reported."""
+"""Images that cannot be decoded: counted, named, limited in number, and replaced in their batches."""

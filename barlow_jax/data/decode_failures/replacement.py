@@ -1,75 +1,133 @@
-"""Batches made whole again: what stands in the rows whose image cannot be decoded.
+"""Completion of batches: the rows whose image cannot be decoded are replaced, or left blank in an evaluation.
 
-An op of TensorFlow that fails ends the stream of tf.data, and there is no catching it in a graph. The
-pipeline therefore drops such rows within their step (`ignore_errors` on the rows of one step, never on the
-whole stream, which would shift all others), and they are made here, in Python. A batch without one costs
-nothing: a guard around each image's decoder, in a data set of its own, takes 70 to 90 us an image, 7 % of
+A TensorFlow op that fails ends the tf.data stream, and a graph cannot catch the error. The pipeline therefore
+drops such rows within their step (`ignore_errors` on the rows of one step, never on the whole stream, which
+would shift all later rows), and `RowReplacer` makes them in Python. A batch without a failure costs nothing
+extra; a guard around each image's decoder, in a data set of its own, would take 70 to 90 us per image, 7 % of
 decoding ImageNet.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import re
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax.data import views
-from barlow_jax.data.decode_failures.log import reason
+from barlow_jax.data.decoding import decode, failure_reason
+from barlow_jax.data.sampler import EvaluationRange, SampleRange
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
+# From a record, its index in the split, and its global position (training) or 1 for a real row and 0 for
+# padding (evaluation), to a Batch of one example without a batch axis.
+MakeExample = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch]
 
-class Part(NamedTuple):
-    """The rows of a step that could be made, m <= B of them."""
 
-    step: np.ndarray  # [m], all the same
-    row: np.ndarray  # [m] places in the batch, ascending
+class PartialBatch(NamedTuple):
+    """The m <= B rows of a step that could be made."""
+
+    step: np.ndarray  # [m], all equal
+    row: np.ndarray  # [m] row numbers in the batch, ascending
     batch: Batch  # of m rows
 
 
-def complete(
-    parts: Iterator[Part], steps: Iterable[int], rows: int, remake: Callable[[int, int], Batch]
-) -> Iterator[Batch]:
-    """A whole batch of every step.
+class RowReplacer:
+    """Completes the partial batches of a pipeline, and counts the images that cannot be decoded.
 
-    Args:
-      parts: of the steps, in their order; a step of which no row could be made has none.
-      steps: all of them.
-      rows: of a whole batch.
-      remake: from a step and the place of a missing row to that row, a Batch of one example.
+    In training another image replaces the undecodable one, with its own label and index: the first readable
+    one of `SampleRange.replacements`. A grey image would be wrong with its label, and without variance an
+    outlier in the batch's statistics; the next image of the batch may belong to another process, and would
+    occur twice in the batch. In an evaluation the row is blank: zeros, and index -1.
     """
-    part = None
-    for step in steps:
-        part = part or next(parts, None)
-        if part is None or part.step[0] != step:
-            yield _stack([remake(step, row) for row in range(rows)])
-            continue
-        missing = np.setdiff1d(np.arange(rows), part.row)
-        made = [remake(step, row) for row in missing.tolist()]
-        yield _fill(part, missing, made) if made else part.batch
-        part = None
+
+    def __init__(
+        self,
+        source: Source,
+        step_range: SampleRange | EvaluationRange,
+        make_example: MakeExample,
+        spec: Batch,
+        limit: int | None,
+    ):
+        """Create a replacer for one pipeline.
+
+        Args:
+          source: the split.
+          step_range: the steps, and the indices of their rows.
+          make_example: the pipeline's own.
+          spec: of a partial batch, as `tf.TensorSpec`s.
+          limit: `config.data.max_decode_failures`.
+        """
+        self._source, self._step_range, self._limit = source, step_range, limit
+        self._make_example = tf.function(make_example, autograph=False)
+        blank = tf.nest.map_structure(lambda rows: np.zeros(rows.shape[1:], rows.dtype.as_numpy_dtype), spec)
+        self._blank = blank._replace(index=np.int32(-1))
+
+    def complete(self, partial_batches: Iterator[PartialBatch]) -> Iterator[Batch]:
+        """Yield the whole batch of every step.
+
+        Args:
+          partial_batches: in the order of the steps; there is none for a step without any row.
+
+        Raises:
+          UserError: more images than the limit cannot be decoded, or none of the replacements can.
+        """
+        num_rows, partial = self._step_range.num_rows, None
+        for step in self._step_range.steps:
+            partial = partial or next(partial_batches, None)
+            if partial is None or partial.step[0] != step:
+                yield _stack([self._make_row(step, row) for row in range(num_rows)])
+                continue
+            missing = np.setdiff1d(np.arange(num_rows), partial.row)
+            rows = [self._make_row(step, row) for row in missing.tolist()]
+            yield _merge(partial, missing, rows) if rows else partial.batch
+            partial = None
+
+    def _make_row(self, step: int, row: int) -> Batch:
+        index, extra = (int(values[row]) for values in self._step_range.batch(step))
+        readable = self._find_readable(step, index, extra)
+        if readable is None:
+            return self._blank
+        record, index = readable
+        try:
+            example = self._make_example(record, tf.constant(index, tf.int64), tf.constant(extra, tf.int64))
+        except tf.errors.InvalidArgumentError as error:
+            failed_assertion = re.search(r"assertion failed: \[(.*?)\]", error.message)
+            if failed_assertion is None:
+                raise
+            raise UserError(f"{self._source.decode_failures.name(index)} {failed_assertion[1]}") from None
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), example)
+
+    def _find_readable(self, step: int, index: int, extra: int) -> tuple[tf.Tensor, int] | None:
+        """Return the record and the index to make a row from; None for a blank row."""
+        record, reason = _read(self._source, index)
+        if reason is None:  # the row failed for another cause, which its second making raises
+            return record, index
+        failures = self._source.decode_failures
+        if isinstance(self._step_range, EvaluationRange):
+            if extra:  # a real row
+                failures.add(index, reason, step=None, limit=self._limit)
+            return None
+        failures.add(index, reason, step=step, limit=self._limit)
+        replacements = self._step_range.replacements(extra).tolist()
+        for replacement in replacements:
+            record, reason = _read(self._source, replacement)
+            if reason is None:
+                return record, replacement
+        raise UserError(
+            f"none of {len(replacements)} images sampled from the split can be decoded; "
+            f"{failures.name(replacement)} {reason}"
+        )
 
 
-def _stack(rows: Sequence[Batch]) -> Batch:
-    return tf.nest.map_structure(lambda *values: np.stack(values), *rows)
-
-
-def _fill(part: Part, missing: np.ndarray, made: Sequence[Batch]) -> Batch:
-    def together(there: np.ndarray, new: np.ndarray) -> np.ndarray:
-        whole = np.empty((len(there) + len(new), *there.shape[1:]), there.dtype)
-        whole[part.row], whole[missing] = there, new
-        return whole
-
-    return tf.nest.map_structure(together, part.batch, _stack(made))
-
-
-def read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
-    """The record of an example, and why its image cannot be decoded; None where it can.
+def _read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
+    """Return the record of an example, and why its image cannot be decoded; None if it can.
 
     Raises:
-      OSError: the file or the record itself cannot be read. That is the disk's or the network's fault, not
-        the image's, and a run that went on without it would not repeat.
+      OSError: the file or the record itself cannot be read. The cause is the disk or the network, not the
+      image,
+        and a run that continued without it would not be reproducible.
     """
     try:
         (record,) = source.fetch(tf.constant([index], tf.int64))
@@ -77,27 +135,22 @@ def read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
     except tf.errors.OpError as error:
         raise OSError(f"{source.decode_failures.name(index)} cannot be read: {error.message}") from None
     try:
-        views.decode(encoded)
+        decode(encoded)
     except tf.errors.InvalidArgumentError:
-        return record, reason(encoded.numpy())
+        return record, failure_reason(encoded.numpy())
     return record, None
 
 
-def substitute(source: Source, draws: np.ndarray) -> tuple[tf.Tensor, int]:
-    """The record and the index of the readable example that stands in for a broken one.
+def _stack(rows: Sequence[Batch]) -> Batch:
+    return tf.nest.map_structure(lambda *values: np.stack(values), *rows)
 
-    It is the first such one of `SampleRange.stand_ins`, and brings its own label and index.
-    Not a grey image, which with a label teaches a falsehood and without variance is an outlier in the batch's
-    statistics; and not the next image of the batch, which may be another process's, and would stand in one
-    batch twice.
 
-    Raises:
-      UserError: none of a hundred draws is readable.
-    """
-    for index in draws.tolist():
-        record, why = read(source, index)
-        if why is None:
-            return record, index
-    raise UserError(
-        f"of {len(draws)} images drawn from the split none can be decoded; {source.decode_failures.name(index)} {why}"
-    )
+def _merge(partial: PartialBatch, missing: np.ndarray, rows: Sequence[Batch]) -> Batch:
+    """Insert `rows` at the row numbers `missing`."""
+
+    def merge(existing: np.ndarray, new: np.ndarray) -> np.ndarray:
+        whole = np.empty((len(existing) + len(new), *existing.shape[1:]), existing.dtype)
+        whole[partial.row], whole[missing] = existing, new
+        return whole
+
+    return tf.nest.map_structure(merge, partial.batch, _stack(rows))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from barlow_jax.data import pipeline, sources, stages
+from barlow_jax.data import pipeline, pipeline_stages, sources
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
@@ -19,15 +19,15 @@ def test_stages_hold_what_the_pipeline_makes(small_config, typed):
     config = typed(small_config)
     source = sources.open_split(config.data, "train")
     sampler = EpochSampler(config.seed, source.num_examples, 6)
-    made = {name: next(stage(1)) for name, stage in stages.make(config, source, sampler).items()}
+    made = {name: next(stage(1)) for name, stage in pipeline_stages.make_stages(config, source, sampler).items()}
     whole = next(pipeline.train_batches(source, config.data, config.recipe.views, SampleRange(sampler, 0, 1)))
-    assert set(made["decode"].views["levels"]) == {8 * 8 * 3} and np.all(made["read"].views["bytes"] > 50)
+    assert set(made["decode"].views["pixels"]) == {8 * 8 * 3} and np.all(made["read"].views["bytes"] > 50)
     for batch in made.values():
         np.testing.assert_array_equal(batch.index, whole.index)
     for name, views in whole.views.items():
         np.testing.assert_array_equal(made["color"].views[name], views)
         assert made["geometry"].views[name].shape == views.shape
-    encoded = list(stages.read_encoded(source, 3))
+    encoded = list(pipeline_stages.read_encoded(source, 3))
     assert all(image.startswith(b"\x89PNG") for image in encoded) and len(encoded) == 3
 
 

@@ -23,7 +23,7 @@ def recorded():
 @pytest.fixture(scope="module")
 def data(recorded, tmp_path_factory):
     folder = tmp_path_factory.mktemp("arrays")
-    whole = recorded.decoded(DIGITS)
+    whole = recorded.decode_all(DIGITS)
     np.savez(folder / "test.npz", images=whole.views["canvas"][..., 0], labels=whole.labels)
     return dataclasses.replace(DIGITS, name="arrays", data_dir=str(folder), augment_on="device")
 
@@ -59,7 +59,7 @@ def test_it_says_of_itself_what_the_recorded_split_says(source, recorded):
 def test_decoded_images_are_the_same_on_any_canvas(source, recorded, data):
     for canvas in (8, 13):
         sized = dataclasses.replace(data, canvas=canvas)
-        _assert_same(source.decoded(sized), recorded.decoded(sized))
+        _assert_same(source.decode_all(sized), recorded.decode_all(sized))
 
 
 @pytest.mark.parametrize("examples", [None, np.array([5, 300, 2, 7])])
@@ -75,7 +75,7 @@ def test_evaluation_gives_the_same_batches(source, recorded, data, examples):
 
 def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(source, data):
     sized = dataclasses.replace(data, canvas=11)
-    whole = source.decoded(data)
+    whole = source.decode_all(data)
     for step, batch in enumerate(_train(source, sized)):
         index, position = EpochSampler(1, 360, 24).batch(step)
         np.testing.assert_array_equal(batch.index, index)

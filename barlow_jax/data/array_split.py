@@ -10,11 +10,11 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
 from barlow_jax.config.validation.data import host_arrays
 from barlow_jax.data import npz
-from barlow_jax.data.captions import Captions, none_of
-from barlow_jax.data.decode_failures.log import DecodeFailures
+from barlow_jax.data.captions import Captions, no_captions_error
+from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.resize import evaluation_crop
-from barlow_jax.data.sampler import ProcessShard, SampleRange, padded
+from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
@@ -63,10 +63,11 @@ class ArraySplit:
         """Implement `Split.eval_batches`."""
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
         crop = self._evaluation_crop(data)
-        for step in range(-(-len(examples) // batch_size)):
-            index, real = padded(step, batch_size, shard, examples)
+        step_range = EvaluationRange(examples, batch_size, shard)
+        for step in step_range.steps:
+            index, is_real = step_range.batch(step)
             images = crop(self._images.pixels[index])
-            marked_index = np.where(real, index, -1).astype(np.int32)
+            marked_index = np.where(is_real, index, -1).astype(np.int32)
             yield Batch({"eval": images}, self._images.labels[index], marked_index)
 
     def read_labels(self) -> np.ndarray:
@@ -75,10 +76,10 @@ class ArraySplit:
 
     def read_captions(self, data: config_lib.Data) -> Captions:
         """Implement `Split.read_captions`: always an error."""
-        raise none_of(data.name)
+        raise no_captions_error(data.name)
 
-    def decoded(self, data: config_lib.Data) -> Batch:
-        """Implement `Split.decoded`."""
+    def decode_all(self, data: config_lib.Data) -> Batch:
+        """Implement `Split.decode_all`."""
         return self._padded_images(np.arange(self.num_examples), data.canvas)
 
     def _padded_images(self, index: np.ndarray, canvas: int) -> Batch:

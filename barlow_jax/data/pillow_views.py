@@ -1,7 +1,7 @@
-"""The augmentation on Pillow, one image after the other: what the official code does, to be measured against.
+"""The official code's augmentation in Pillow, one image at a time: the reference of `bench input`.
 
-Barlow Twins' official pipeline is torchvision's on PIL images, in the workers of a data loader; this is its
-work, from Pillow's own ops, without the loader. `bench input` counts what a CPU-second of it makes.
+Barlow Twins' official pipeline is torchvision's on PIL images, in the workers of a data loader. This module
+does the same work with Pillow's own ops, without the loader.
 """
 
 import io
@@ -19,7 +19,7 @@ CROP_ATTEMPTS = 10
 def make_views(
     encoded: bytes, views: dict[str, View], size: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """`[3, size, size]` float32 of each view, normalised: what the loader's worker hands over."""
+    """Return each view as normalised `[3, size, size]` float32, the output of the data loader's workers."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
     return {
         name: _to_array(_make_view(image, view, view.output_size(size), rng), view)
@@ -64,8 +64,8 @@ def _jitter(image: Image.Image, op: Jitter, rng: np.random.Generator) -> Image.I
         (op.saturation, lambda x: ImageEnhance.Color(x).enhance(factor(op.saturation))),
         (op.hue, lambda x: _shift_hue(x, rng.uniform(-op.hue, op.hue))),
     )
-    for place in rng.permutation(len(parts)):
-        strength, part = parts[place]
+    for number in rng.permutation(len(parts)):
+        strength, part = parts[number]
         image = part(image) if strength > 0 else image
     return image
 

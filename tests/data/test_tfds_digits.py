@@ -1,8 +1,8 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from barlow_jax.data.digits import Digits
 from barlow_jax.data.sklearn_digits import NUM_IMAGES
+from barlow_jax.data.tfds_digits import Digits
 
 
 def _load(tmp_path):

@@ -11,8 +11,8 @@ from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
 from barlow_jax.config.recipe import Recipe
-from barlow_jax.data import host_ops, views
-from barlow_jax.data.decode_failures.log import reason
+from barlow_jax.data import decoding, host_ops, host_views
+from barlow_jax.data.decoding import failure_reason
 
 RGB = Image.fromarray(load_sample_image("flower.jpg")[:60, :80])
 RNG = np.random.default_rng(0)
@@ -77,13 +77,13 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_image_is_pillows_bit_for_bit(kind):
     expected = np.asarray(Image.open(io.BytesIO(KINDS[kind])).convert("RGB"))
-    np.testing.assert_array_equal(views.decode(tf.constant(KINDS[kind])), expected)
+    np.testing.assert_array_equal(decoding.decode(tf.constant(KINDS[kind])), expected)
 
 
 def test_sixteen_bits_of_grey_become_the_upper_eight():
     """Pillow does not: it cuts off every level above 255 of this one mode."""
     levels = RNG.integers(0, 2**16, (20, 30), dtype=np.uint16)
-    ours = views.decode(tf.constant(_encoded(Image.fromarray(levels), "PNG")))
+    ours = decoding.decode(tf.constant(_encoded(Image.fromarray(levels), "PNG")))
     np.testing.assert_array_equal(ours, np.repeat(levels[..., None] >> 8, 3, axis=-1))
 
 
@@ -95,10 +95,10 @@ def test_an_image_smaller_than_the_crop_is_enlarged(size):
         image.resize((size[0] * 16 // min(size), size[1] * 16 // min(size)), Image.BILINEAR)
     )
     top, left = (round((side - 16) / 2) for side in expected.shape[:2])
-    ours = views.evaluation_crop(levels, resize=16, size=16).numpy().astype(int)
+    ours = host_views.evaluation_crop(levels, resize_to=16, size=16).numpy().astype(int)
     assert np.abs(ours - expected[top : top + 16, left : left + 16]).max() <= 1
     for view in Recipe().views.values():
-        assert views.make_view(levels, view, 32, tf.constant([0, 5], tf.int64)).shape == (32, 32, 3)
+        assert host_views.make_view(levels, view, 32, tf.constant([0, 5], tf.int64)).shape == (32, 32, 3)
     larger = host_ops.resize(levels, (24, 24), "bicubic").numpy()
     assert np.abs(larger - np.asarray(image.resize((24, 24), Image.BICUBIC)).astype(int)).max() <= 1
 
@@ -109,7 +109,7 @@ WHOLE = {kind: _encoded(RGB, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP")}
 def _damaged():
     jpeg, png = WHOLE["JPEG"], WHOLE["PNG"]
     yield "empty", b"", "is empty"
-    yield "text", b"this is no image\n", "is no image"
+    yield "text", b"this is no image\n", "is not an image"
     for kept in (0.02, 0.3, 0.6, 0.99):
         yield f"JPEG, {kept:.0%} of it", jpeg[: int(kept * len(jpeg))], "damaged JPEG"
     yield "JPEG without its end", jpeg[:-2], "damaged JPEG"
@@ -120,7 +120,7 @@ def _damaged():
     flipped = bytearray(png)
     flipped[len(png) // 2] ^= 255
     yield "PNG with a wrong byte", bytes(flipped), "damaged PNG"
-    yield "TIFF", _encoded(RGB, "TIFF"), "is a TIFF file, which is not read"
+    yield "TIFF", _encoded(RGB, "TIFF"), "is a TIFF file, which is not supported"
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def _damaged():
 def test_what_pillow_refuses_is_refused_and_named(encoded, words):
     """TIFF apart, which Pillow reads; what recovers a part of a truncated JPEG is off."""
     with pytest.raises(tf.errors.InvalidArgumentError):
-        views.decode(tf.constant(encoded))
-    assert words in reason(encoded)
+        decoding.decode(tf.constant(encoded))
+    assert words in failure_reason(encoded)
     if not words.startswith("is a TIFF"):
         with pytest.raises(OSError):
             Image.open(io.BytesIO(encoded)).convert("RGB")
@@ -140,6 +140,6 @@ def test_a_jpeg_with_a_wrong_byte_that_decodes_is_what_pillow_makes_of_it():
     """A JPEG has no checksums: neither notices."""
     wrong = bytearray(WHOLE["JPEG"])
     wrong[len(wrong) * 9 // 10] ^= 16
-    assert np.any(views.decode(tf.constant(bytes(wrong))) != views.decode(tf.constant(WHOLE["JPEG"])))
+    assert np.any(decoding.decode(tf.constant(bytes(wrong))) != decoding.decode(tf.constant(WHOLE["JPEG"])))
     expected = np.asarray(Image.open(io.BytesIO(bytes(wrong))).convert("RGB"))
-    np.testing.assert_array_equal(views.decode(tf.constant(bytes(wrong))), expected)
+    np.testing.assert_array_equal(decoding.decode(tf.constant(bytes(wrong))), expected)

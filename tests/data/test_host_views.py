@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
 from barlow_jax.config import recipe
-from barlow_jax.data import host_ops, views
+from barlow_jax.data import decoding, host_ops, host_views
 from barlow_jax.data.padded_images import CANVAS, SHAPE
 
 PHOTOGRAPH = load_sample_image("flower.jpg")[:200, :300]
@@ -26,22 +26,22 @@ def _encoded(image, file_format, **kwargs):
 def test_decoding_is_pillows_bit_for_bit(file_format, kwargs):
     encoded = _encoded(PHOTOGRAPH, file_format, **kwargs)
     np.testing.assert_array_equal(
-        views.decode(tf.constant(encoded)), np.asarray(Image.open(io.BytesIO(encoded)))
+        decoding.decode(tf.constant(encoded)), np.asarray(Image.open(io.BytesIO(encoded)))
     )
 
 
 def test_decoding_imagenet_is_pillows_bit_for_bit(imagenet_files):
     for encoded in imagenet_files:
         image = Image.open(io.BytesIO(encoded)).convert("RGB")
-        np.testing.assert_array_equal(views.decode(tf.constant(encoded)), np.asarray(image))
+        np.testing.assert_array_equal(decoding.decode(tf.constant(encoded)), np.asarray(image))
 
 
 def test_a_grey_image_becomes_three_channels():
-    assert views.decode(tf.constant(_encoded(PHOTOGRAPH[..., 0], "JPEG"))).shape == (200, 300, 3)
+    assert decoding.decode(tf.constant(_encoded(PHOTOGRAPH[..., 0], "JPEG"))).shape == (200, 300, 3)
 
 
 def _view(view, seed=0, size=32):
-    return views.make_view(
+    return host_views.make_view(
         tf.constant(PHOTOGRAPH, tf.float32), view, size, tf.constant([seed, 5], tf.int64)
     ).numpy()
 
@@ -50,15 +50,15 @@ def test_views_may_have_sizes_of_their_own_on_the_host_and_among_the_crops_of_a_
     plain = recipe.geometric(recipe.View(flip=recipe.Flip(0.0)))
     small = dataclasses.replace(plain, crop=dataclasses.replace(plain.crop, size=12))
     image = tf.constant(PHOTOGRAPH)
-    whole, part = (views.make_view(image, view, 32, SEEDS[0]).numpy() for view in (plain, small))
+    whole, part = (host_views.make_view(image, view, 32, SEEDS[0]).numpy() for view in (plain, small))
     assert whole.shape == (32, 32, 3) and part.shape == (12, 12, 3)
-    made = views.on_canvas(image, {"a": plain, "b": small}, 32, 64, [SEEDS[0]] * 2)
+    made = host_views.pad_or_crop(image, {"a": plain, "b": small}, 32, 64, [SEEDS[0]] * 2)
     np.testing.assert_array_equal(made[CANVAS][:32, :32], whole)
     np.testing.assert_array_equal(made[CANVAS][:12, 32:44], part)
 
 
 def test_an_image_lies_in_the_corner_of_its_canvas():
-    made = views.on_canvas(tf.constant(PHOTOGRAPH), recipe.Recipe().views, 32, 320, SEEDS)
+    made = host_views.pad_or_crop(tf.constant(PHOTOGRAPH), recipe.Recipe().views, 32, 320, SEEDS)
     canvas = made[CANVAS].numpy()
     np.testing.assert_array_equal(canvas[:200, :300], PHOTOGRAPH)
     assert made[SHAPE].numpy().tolist() == [200, 300]
@@ -67,11 +67,11 @@ def test_an_image_lies_in_the_corner_of_its_canvas():
 
 def test_an_image_larger_than_the_canvas_comes_as_the_crops_that_the_host_makes():
     of = {name: recipe.View(crop=recipe.Crop(max_area=0.5)) for name in "ab"}
-    made = views.on_canvas(tf.constant(PHOTOGRAPH), of, 32, 72, SEEDS)
+    made = host_views.pad_or_crop(tf.constant(PHOTOGRAPH), of, 32, 72, SEEDS)
     canvas = made[CANVAS].numpy()
     for place, (view, seed) in enumerate(zip(of.values(), SEEDS, strict=True)):
         alone = dataclasses.replace(view, order=("crop",))
-        crop = views.make_view(tf.constant(PHOTOGRAPH), alone, 32, seed).numpy()
+        crop = host_views.make_view(tf.constant(PHOTOGRAPH), alone, 32, seed).numpy()
         np.testing.assert_array_equal(canvas[:32, 32 * place : 32 * (place + 1)], crop)
     assert made[SHAPE].numpy().tolist() == [0, 0]
     assert not np.any(canvas[32:]) and not np.any(canvas[:, 64:])
@@ -88,14 +88,14 @@ def test_a_view_is_a_function_of_its_seed(view):
 def _in_pillow(image, view, size, seed):
     """The view of that seed by Pillow's ops, one after the other, and which of them were applied."""
     applied = []
-    for name, u in views.draw(view, seed).items():
+    for name, u in host_views.draw(view, seed).items():
         op = getattr(view, name)
         if name == "crop":
             top, left, height, width = (int(x) for x in host_ops.crop_box(tf.constant(image.shape), u, op))
             part = Image.fromarray(image[top : top + height, left : left + width])
             # The width first, as Pillow had it until version 13 put the height first in upright images.
             result = part.resize((size, height), Image.BICUBIC).resize((size, size), Image.BICUBIC)
-        elif name != "normalize" and views.is_applied(u, op):
+        elif name != "normalize" and host_views.is_applied(u, op):
             applied.append(name)
             if name == "rotate":
                 result = result.rotate(float(host_ops.rotation(u[1:], op)), Image.BILINEAR)
@@ -118,7 +118,7 @@ def test_a_whole_view_is_pillows_ops_in_a_row(name):
     """At the sum of the ops' levels: 1 each of the resize and of three parts of the jitter, and 6 of hue."""
     view, number = recipe.Recipe().views[name], "ab".index(name)
     photographs = [load_sample_image(file) for file in ("china.jpg", "flower.jpg")]
-    make = tf.function(lambda image, seed: views.make_view(image, view, 96, seed), reduce_retracing=True)
+    make = tf.function(lambda image, seed: host_views.make_view(image, view, 96, seed), reduce_retracing=True)
     seen, differences = set(), []
     for position in range(30):
         image, seed = photographs[position % 2], tf.constant([number, position], tf.int64)
@@ -146,7 +146,7 @@ def test_an_op_is_applied_with_its_probability(name, probability):
     op = dataclasses.replace(getattr(recipe.View(), name), probability=probability)
     plain, view = _view(_only({})), _only({name: op})
     image = tf.constant(PHOTOGRAPH, tf.float32)
-    make = tf.function(lambda seed: views.make_view(image, view, 32, seed))
+    make = tf.function(lambda seed: host_views.make_view(image, view, 32, seed))
     changed = np.mean([np.any(make(tf.constant([seed, 7], tf.int64)) != plain) for seed in range(300)])
     assert abs(changed - probability) < 0.09  # three deviations of 300 throws
 
@@ -184,7 +184,7 @@ def test_the_two_rows_of_the_paper_differ_in_blur_and_solarize_alone():
 @pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (64, 64)])
 def test_evaluation_crop_is_torchvisions_resize_and_center_crop(height, width):
     image = np.asarray(Image.fromarray(PHOTOGRAPH).resize((width, height)))
-    ours = views.evaluation_crop(tf.constant(image, tf.float32), resize=64, size=56).numpy()
+    ours = host_views.evaluation_crop(tf.constant(image, tf.float32), resize_to=64, size=56).numpy()
     # The shorter side becomes 64, the other one keeps the ratio, cut off to whole pixels.
     sides = (64, 64 * width // height) if height <= width else (64 * height // width, 64)
     resized = Image.fromarray(image).resize((sides[1], height), Image.BILINEAR)

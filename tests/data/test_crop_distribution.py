@@ -2,8 +2,8 @@
 
 import math
 
-import laws
-from laws import DEVIATIONS, IMAGES, P_VALUE
+import distributions
+from distributions import DEVIATIONS, IMAGES, P_VALUE
 import numpy as np
 import pytest
 from scipy import stats
@@ -52,7 +52,7 @@ def _box_statistics(boxes, rows, columns):
 @pytest.mark.parametrize("shape", [(375, 500), (500, 333), (600, 200), (100, 380), (64, 64)], ids=str)
 def test_crops_follow_torchvisions_law_with_its_rejection(draws, shape):
     op = recipe.Crop()
-    boxes = laws.boxes(draws["a"]["crop"], shape, op)
+    boxes = distributions.boxes(draws["a"]["crop"], shape, op)
     assert np.all(boxes[:2] >= 0) and np.all(boxes[:2] + boxes[2:] <= np.reshape(shape, (2, 1)))
     ours = _box_statistics(boxes, *shape)
     reference = _box_statistics(_reference_boxes(np.random.default_rng(0), IMAGES, *shape, op), *shape)
@@ -65,38 +65,38 @@ def test_crops_follow_torchvisions_law_with_its_rejection(draws, shape):
 def test_crops_fall_back_as_often_as_ten_throws_in_a_row_miss(draws):
     """In a strip of 5 to 1, by the share of a fine grid of areas and aspects that fits."""
     rows, columns, op = 1000, 200, recipe.Crop()
-    top, left, height, width = laws.boxes(draws["a"]["crop"], (rows, columns), op)
+    top, left, height, width = distributions.boxes(draws["a"]["crop"], (rows, columns), op)
     middles = (np.arange(2000) + 0.5) / 2000
     areas, aspects = np.meshgrid(0.08 + 0.92 * middles, np.exp(math.log(16 / 9) * (middles - 0.5)))
     fits = np.mean(np.round(np.sqrt(areas * aspects * rows * columns)) <= columns)
     fallback = (height == round(columns / 0.75)) & (width == columns) & (top == (rows - 267) // 2)
     assert 0.1 < fits < 0.2 and np.all(left[fallback] == 0)
-    assert laws.probability_p_value(fallback, (1 - fits) ** 10) > P_VALUE
-    assert laws.probability_p_value(fallback, (1 - fits) ** 9) < 1e-6
+    assert distributions.probability_p_value(fallback, (1 - fits) ** 10) > P_VALUE
+    assert distributions.probability_p_value(fallback, (1 - fits) ** 9) < 1e-6
 
 
 @pytest.mark.parametrize("name", "ab")
 def test_where_every_box_fits_area_and_log_aspect_are_uniform_and_independent(draws, name):
-    top, left, height, width = laws.boxes(draws[name]["crop"], (8000, 8000), SMALL)
+    top, left, height, width = distributions.boxes(draws[name]["crop"], (8000, 8000), SMALL)
     area, log_aspect = height * width / 8000**2, np.log(width / height)
     end = math.log(4 / 3)
     # A side is a whole number of 2000 pixels or more.
-    laws.assert_uniform(area, 0.08 * (1 - 5e-4), 0.7 * (1 + 5e-4))
-    laws.assert_uniform(log_aspect, -end - 5e-4, end + 5e-4)
+    distributions.assert_uniform(area, 0.08 * (1 - 5e-4), 0.7 * (1 + 5e-4))
+    distributions.assert_uniform(log_aspect, -end - 5e-4, end + 5e-4)
     # Uniform given the size; the random fraction makes a whole number from 0 to n a uniform one.
     rng = np.random.default_rng(0)
     down = (top + rng.random(IMAGES)) / (8000 - height + 1)
     right = (left + rng.random(IMAGES)) / (8000 - width + 1)
-    laws.assert_uniform(down, 0, 1)
-    laws.assert_uniform(right, 0, 1)
+    distributions.assert_uniform(down, 0, 1)
+    distributions.assert_uniform(right, 0, 1)
     columns = np.stack([area, log_aspect, down, right], axis=1)
-    assert np.abs(laws.correlations(columns)).max() < DEVIATIONS / math.sqrt(IMAGES)
+    assert np.abs(distributions.correlations(columns)).max() < DEVIATIONS / math.sqrt(IMAGES)
 
 
 def test_a_crop_of_a_few_places_takes_each_as_often(draws):
     """Whole pixels: 5 rows and 7 columns of places, both ends included."""
     op = recipe.Crop(min_area=0.25, max_area=0.25, min_aspect=2 / 3, max_aspect=2 / 3)
-    top, left, height, width = laws.boxes(draws["a"]["crop"], (12, 8), op)
+    top, left, height, width = distributions.boxes(draws["a"]["crop"], (12, 8), op)
     assert set(height) == {6} and set(width) == {4}
     counts = np.histogram2d(top, left, (np.arange(8) - 0.5, np.arange(6) - 0.5))[0]
     assert counts.sum() == IMAGES
@@ -120,10 +120,10 @@ def _area_of_accepted(area):
 
 
 def test_rejection_thins_out_the_large_areas_as_the_closed_form_says(draws):
-    _, _, height, width = laws.boxes(draws["b"]["crop"], (8000, 8000), recipe.Crop())
+    _, _, height, width = distributions.boxes(draws["b"]["crop"], (8000, 8000), recipe.Crop())
     area = height * width / 8000**2
     assert stats.kstest(area, _area_of_accepted).pvalue > P_VALUE
-    assert laws.uniform_p_value((area - 0.08) / 0.92) < 1e-6
+    assert distributions.uniform_p_value((area - 0.08) / 0.92) < 1e-6
 
 
 def test_crops_of_another_law_are_told_apart(draws):
@@ -138,7 +138,7 @@ def test_crops_of_another_law_are_told_apart(draws):
     side = math.sqrt(0.08) + u[:, 0:20:2] * (1 - math.sqrt(0.08))
     uniform_side[:, 0:20:2] = (side**2 - 0.08) / 0.92
     for name, wrong in (("aspect", uniform_aspect), ("area", uniform_side)):
-        found = _box_statistics(laws.boxes(wrong, shape, recipe.Crop()), *shape)
+        found = _box_statistics(distributions.boxes(wrong, shape, recipe.Crop()), *shape)
         assert stats.ks_2samp(found[name], reference[name]).pvalue < 1e-6
     with pytest.raises(AssertionError):
         test_where_every_box_fits_area_and_log_aspect_are_uniform_and_independent(

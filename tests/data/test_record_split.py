@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import pipeline, records, sources
+from barlow_jax.data import pipeline, record_split, sources
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -30,8 +30,8 @@ def data(tmp_path):
 
 
 def test_decoded_is_every_image_in_the_corner_of_its_canvas(data, capfd):
-    split = records.Records(sources.open_split(data, "train"))
-    whole = split.decoded(data)
+    split = record_split.RecordSplit(sources.open_split(data, "train"))
+    whole = split.decode_all(data)
     assert whole.views["canvas"].shape == (70, 16, 16, 3) and whole.views["canvas"].dtype == np.uint8
     for index, (canvas, shape, label) in enumerate(zip(*whole.views.values(), whole.labels, strict=True)):
         path = pathlib.Path(split.decode_failures.name(index))
@@ -42,21 +42,21 @@ def test_decoded_is_every_image_in_the_corner_of_its_canvas(data, capfd):
         np.testing.assert_array_equal(canvas[: len(image), : image.shape[1]], image)
         assert canvas.sum() == image.sum() and shape.tolist() == list(image.shape[:2])
         assert whole.index[index] == index and "ab"[label] == path.parent.name
-    assert len(split.decode_failures) == 2 and capfd.readouterr().err.count("broken image") == 2
+    assert len(split.decode_failures) == 2 and capfd.readouterr().err.count("decode failure") == 2
 
 
 def test_an_image_larger_than_the_canvas_is_named_with_the_remedy(data):
-    split = records.Records(sources.open_split(data, "train"))
+    split = record_split.RecordSplit(sources.open_split(data, "train"))
     with pytest.raises(
         UserError, match=r"\.png has \d+ x \d+ pixels, which do not fit .* set config.data.canvas to 1"
     ):
-        split.decoded(dataclasses.replace(data, canvas=10))
+        split.decode_all(dataclasses.replace(data, canvas=10))
 
 
 def test_too_many_broken_images_stop_the_decoding(data):
-    split = records.Records(sources.open_split(data, "train"))
+    split = record_split.RecordSplit(sources.open_split(data, "train"))
     with pytest.raises(UserError, match=r"config.data.max_decode_failures: .* 1 are allowed"):
-        split.decoded(dataclasses.replace(data, max_decode_failures=1))
+        split.decode_all(dataclasses.replace(data, max_decode_failures=1))
 
 
 def _epochs(source, data):
@@ -88,16 +88,16 @@ def test_a_folder_that_is_kept_is_read_once_and_gives_the_same(data, monkeypatch
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_records_that_are_kept_are_read_once_and_give_the_same(tmp_path, file_format, monkeypatch):
-    from barlow_jax.data.digits import Digits
+    from barlow_jax.data.tfds_digits import Digits
 
     Digits(data_dir=str(tmp_path)).download_and_prepare(file_format=file_format)
     data = Data(name="digits", data_dir=str(tmp_path), train_split="test", image_size=8, eval_resize=8)
-    asked, keeping = [], sources._keeping
+    asked, keeping = [], sources._cached
 
     def counted(read):
         return keeping(lambda indices: asked.extend(indices) or read(indices))
 
-    monkeypatch.setattr(sources, "_keeping", counted)
+    monkeypatch.setattr(sources, "_cached", counted)
     plain, kept = (sources.open_split(d, "test") for d in (data, dataclasses.replace(data, cache="encoded")))
     sampler = EpochSampler(0, 360, 60)
     for first in (0, 6):

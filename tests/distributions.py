@@ -13,7 +13,7 @@ from scipy import stats
 import tensorflow as tf
 
 from barlow_jax.config import recipe
-from barlow_jax.data import host_ops, views
+from barlow_jax.data import host_ops, host_views
 from barlow_jax.data.sampler import EpochSampler
 
 VIEWS = {
@@ -28,7 +28,7 @@ DEVIATIONS = 4.5  # of a mean, of a variance, and of each of some thousand corre
 @tf.function(autograph=False)
 def draw_all(seeds):
     return tf.map_fn(
-        lambda seed: tf.stack(list(views.draw(VIEWS["a"], seed).values())),
+        lambda seed: tf.stack(list(host_views.draw(VIEWS["a"], seed).values())),
         seeds,
         fn_output_signature=tf.float32,
         parallel_iterations=1,

@@ -1,0 +1,90 @@
+"""Count, names and limit of the images of a split that cannot be decoded."""
+
+from collections.abc import Callable
+import json
+import pathlib
+import threading
+
+from barlow_jax.errors import UserError
+from barlow_jax.io import jsonl, log
+from barlow_jax.io.jsonl import AppendOnlyFile
+
+MAX_NAMED = 10  # in the log, and in the error
+
+
+class DecodeFailures:
+    """The undecodable images of one split that this process has read; each counts once.
+
+    Every process counts and names its own.
+    """
+
+    def __init__(self, name: Callable[[int], str]):
+        """Start with none.
+
+        Args:
+          name: from an index into the split to a name by which a person finds the image.
+        """
+        self.name = name
+        self._descriptions: dict[int, str] = {}  # by index, in the order of reading
+        self._first_step: dict[int, int] = {}  # of training, by index
+        self._file: AppendOnlyFile | None = None
+        self._lock = threading.Lock()  # training and its k-NN monitor read at the same time
+
+    def __len__(self) -> int:
+        return len(self._descriptions)
+
+    def write_to(self, path: pathlib.Path, first_step: int) -> None:
+        """Append every further image that training reads to a file of JSON lines.
+
+        A line is `{"step": ..., "index": ..., "image": ...}`, with the first step that read the image.
+        Existing lines of steps from `first_step` on are removed: the run resumes before them. The others
+        count as read.
+
+        Raises:
+          OSError: the file cannot be written.
+        """
+        rows = jsonl.reopen(path, lambda row: row["step"] < first_step)
+        with self._lock:
+            self._first_step |= {row["index"]: row["step"] for row in rows}
+            self._file = AppendOnlyFile(path)
+
+    def count_before(self, step: int) -> int:
+        """Return the number of images that training read before `step`, whatever the prefetching has read."""
+        with self._lock:
+            return sum(first < step for first in self._first_step.values())
+
+    def add(self, index: int, reason: str, *, step: int | None, limit: int | None) -> None:
+        """Count an image, and name it in the log if it is one of the first.
+
+        Args:
+          index: into the split.
+          reason: a predicate (`decoding.failure_reason`).
+          step: of training; None in an evaluation.
+          limit: `config.data.max_decode_failures`.
+
+        Raises:
+          UserError: more than `limit` images cannot be decoded.
+        """
+        with self._lock:
+            if index not in self._descriptions:
+                self._descriptions[index] = f"{self.name(index)} {reason}"
+                self._log_newest()
+            if step is not None and index not in self._first_step:
+                self._first_step[index] = step
+                if self._file:
+                    row = {"step": step, "index": index, "image": self._descriptions[index]}
+                    self._file.append(json.dumps(row))
+            if limit is not None and len(self) > limit:
+                first = "".join(f"\n  {text}" for text in list(self._descriptions.values())[:MAX_NAMED])
+                raise UserError(
+                    f"config.data.max_decode_failures: this process cannot decode {len(self)} images, and "
+                    f"{limit} are allowed; repair or remove them, or raise the limit (none = no limit), and run the "
+                    f"command again (pretrain resumes from its newest checkpoint). The first of them:{first}"
+                )
+
+    def _log_newest(self) -> None:
+        if len(self) <= MAX_NAMED:
+            description = list(self._descriptions.values())[-1]
+            log.warning(f"decode failure {len(self)}: {description}", every_process=True)
+        if len(self) == MAX_NAMED:
+            log.warning("further decode failures are counted, but not named here", every_process=True)
