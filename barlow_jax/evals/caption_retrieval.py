@@ -11,7 +11,7 @@ from barlow_jax.augment.views import normalize_views
 from barlow_jax.config.recipe import SECOND_VIEW, Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data.captions import Captions
-from barlow_jax.data.sampler import ProcessShard, padded
+from barlow_jax.data.sampler import EvaluationRange, ProcessShard
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import features, retrieval
 from barlow_jax.networks.network import Network
@@ -52,8 +52,9 @@ def embed_captions(
     shard = ProcessShard(jax.process_index(), jax.process_count())
 
     def batches() -> Iterator[Batch]:
-        for step in range(-(-len(unique) // batch_size)):
-            index, real = padded(step, batch_size, shard, np.arange(len(unique)))
+        step_range = EvaluationRange(np.arange(len(unique)), batch_size, shard)
+        for step in step_range.steps:
+            index, real = step_range.batch(step)
             yield Batch({SECOND_VIEW: unique[index]}, np.full(len(index), -1), np.where(real, index, -1))
 
     table = features.extract(embed, batches(), layout)

@@ -3,9 +3,9 @@
 import dataclasses
 import math
 
-import jax
 import distributions
 from distributions import DEVIATIONS, IMAGES, P_VALUE
+import jax
 import numpy as np
 import pytest
 
@@ -52,9 +52,13 @@ def test_factors_hue_and_sigma_are_uniform(draws, name):
     strengths = _each(color.jitter_strengths, draws[name]["jitter"][:, 1:], VIEWS[name].jitter)
     for drawn, low, high in zip(strengths, (0.6, 0.6, 0.8, -0.1), (1.4, 1.4, 1.2, 0.1), strict=True):
         distributions.assert_uniform(drawn, low, high)
-    distributions.assert_uniform(_each(blur.blur_sigma, draws[name]["blur"][:, 1:], VIEWS[name].blur), 0.1, 2.0)
+    distributions.assert_uniform(
+        _each(blur.blur_sigma, draws[name]["blur"][:, 1:], VIEWS[name].blur), 0.1, 2.0
+    )
     strong = recipe.Jitter(brightness=1.5)
-    distributions.assert_uniform(_each(color.jitter_strengths, draws[name]["jitter"][:, 1:], strong)[0], 0.0, 2.5)
+    distributions.assert_uniform(
+        _each(color.jitter_strengths, draws[name]["jitter"][:, 1:], strong)[0], 0.0, 2.5
+    )
 
 
 @pytest.mark.parametrize("name", "ab")

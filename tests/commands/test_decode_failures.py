@@ -111,9 +111,6 @@ def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path,
     )
     assert results is None and "Traceback" not in said
     error = said[said.index("error: ") :]
-    assert (
-        "config.data.max_decode_failures: this process cannot decode 2 images, and 1 are allowed"
-        in error
-    )
+    assert "config.data.max_decode_failures: this process cannot decode 2 images, and 1 are allowed" in error
     assert error.count(str(folder)) == 2
     assert "repair or remove them, or raise the limit" in error

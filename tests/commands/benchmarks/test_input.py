@@ -19,7 +19,9 @@ def test_stages_hold_what_the_pipeline_makes(small_config, typed):
     config = typed(small_config)
     source = sources.open_split(config.data, "train")
     sampler = EpochSampler(config.seed, source.num_examples, 6)
-    made = {name: next(stage(1)) for name, stage in pipeline_stages.make_stages(config, source, sampler).items()}
+    made = {
+        name: next(stage(1)) for name, stage in pipeline_stages.make_stages(config, source, sampler).items()
+    }
     whole = next(pipeline.train_batches(source, config.data, config.recipe.views, SampleRange(sampler, 0, 1)))
     assert set(made["decode"].views["pixels"]) == {8 * 8 * 3} and np.all(made["read"].views["bytes"] > 50)
     for batch in made.values():
