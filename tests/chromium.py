@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to through two pipes: the protocol of its developer tools, without a package for it."""
+"""Headless Chromium for tests, driven through two pipes by its DevTools protocol."""
 
 import base64
 import contextlib
@@ -17,35 +17,35 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 
 def find() -> str | None:
-    """The program; None where there is none."""
+    """Return the path of the browser; None if it is not installed."""
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 class Tab:
-    """One page. What its console said is kept in `said`."""
+    """One browser tab."""
 
-    def __init__(self, into: int, out: int):
-        self._into, self._out, self._rest, self._numbers = into, out, b"", itertools.count(1)
-        self.said: list[str] = []
-        self.fetched: list[str] = []  # addresses that the page asked for
+    def __init__(self, read_fd: int, write_fd: int):
+        self._read_fd, self._write_fd, self._buffer, self._ids = read_fd, write_fd, b"", itertools.count(1)
+        self.console: list[str] = []  # messages
+        self.requests: list[str] = []  # addresses that the page requested
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = None
         self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._ask(f"{domain}.enable")
 
-    def show(self, *, width: int, dark: bool = False, media: str = "screen") -> None:
-        """The window is so many pixels wide from now on, its theme and medium are these."""
+    def resize(self, *, width: int, dark: bool = False, media: str = "screen") -> None:
+        """Set the width of the window in pixels, its theme and its medium."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self._ask("Emulation.setDeviceMetricsOverride", **metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
 
     def open(self, page: pathlib.Path, *, width: int, dark: bool = False, media: str = "screen") -> None:
-        """Returns when all charts are drawn."""
-        self.said.clear()
-        self.fetched.clear()
-        self.show(width=width, dark=dark, media=media)
+        """Open a page and wait until all charts are drawn."""
+        self.console.clear()
+        self.requests.clear()
+        self.resize(width=width, dark=dark, media=media)
         address = page.resolve().as_uri()
         self._ask("Page.navigate", url=address)
         self.wait(
@@ -53,88 +53,88 @@ class Tab:
         )
 
     def wait(self, code: str) -> None:
-        """Until the expression is true, 20 s at most."""
+        """Wait until the expression is true, at most 20 s."""
         deadline = time.monotonic() + 20
         while not self.run(code):
-            assert time.monotonic() < deadline, f"not so in 20 s: {code}; the console: {self.said}"
+            assert time.monotonic() < deadline, f"still false after 20 s: {code}; console: {self.console}"
             time.sleep(0.05)
 
     def run(self, code: str) -> Any:
-        """The value of an expression in the page."""
+        """Return the value of a JavaScript expression in the page."""
         answer = self._ask("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def point_at(self, selector: str, *, click: bool = False, wheel: float = 0, ctrl: bool = False) -> None:
-        """Moves the mouse to the middle of the first such element, and there clicks, or turns the wheel."""
+        """Move the mouse to the middle of the first matching element; optionally click or turn the wheel."""
         middle = """(() => {
-            const it = document.querySelector(%s);
-            it.scrollIntoView({block: 'center', behavior: 'instant'});
-            const box = it.getBoundingClientRect();
+            const element = document.querySelector(%s);
+            element.scrollIntoView({block: 'center', behavior: 'instant'});
+            const box = element.getBoundingClientRect();
             return {x: box.x + box.width / 2, y: box.y + box.height / 2};
         })()"""
-        place = self.run(middle % json.dumps(selector))
+        position = self.run(middle % json.dumps(selector))
         events: list[dict[str, Any]] = [{"type": "mouseMoved"}]
         if click:
             events += [
-                {"type": kind, "button": "left", "clickCount": 1}
-                for kind in ("mousePressed", "mouseReleased")
+                {"type": event_type, "button": "left", "clickCount": 1}
+                for event_type in ("mousePressed", "mouseReleased")
             ]
         if wheel:
             events.append({"type": "mouseWheel", "deltaX": 0, "deltaY": wheel})
         for event in events:
-            self._ask("Input.dispatchMouseEvent", **place, **event, modifiers=2 if ctrl else 0)
+            self._ask("Input.dispatchMouseEvent", **position, **event, modifiers=2 if ctrl else 0)
 
     def screenshot(self, out: pathlib.Path) -> None:
-        """The whole page, not the window alone."""
+        """Write a PNG of the whole page."""
         image = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         out.write_bytes(base64.b64decode(image["data"]))
 
     def pdf(self, out: pathlib.Path) -> None:
-        """As it is printed."""
+        """Write the printed page."""
         printed = self._ask("Page.printToPDF", printBackground=True)
         out.write_bytes(base64.b64decode(printed["data"]))
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
-        number = next(self._numbers)
+        number = next(self._ids)
         message = {"id": number, "method": method, "params": params}
         if session := getattr(self, "_session", None):
             message["sessionId"] = session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
+        os.write(self._write_fd, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._next()
+            answer = self._receive()
             if answer.get("id") == number:
                 assert "error" not in answer, (method, answer)
                 return answer["result"]
-            self._keep(answer)
+            self._record(answer)
 
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            assert select.select([self._into], [], [], 30)[0], "Chromium did not answer for 30 s"
-            read = os.read(self._into, 1 << 16)
-            assert read, "Chromium ended"
-            self._rest += read
-        message, self._rest = self._rest.split(b"\0", 1)
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            assert select.select([self._read_fd], [], [], 30)[0], "Chromium did not answer for 30 s"
+            received = os.read(self._read_fd, 1 << 16)
+            assert received, "Chromium exited"
+            self._buffer += received
+        message, self._buffer = self._buffer.split(b"\0", 1)
         return json.loads(message)
 
-    def _keep(self, event: dict[str, Any]) -> None:
+    def _record(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})
         if event["method"] == "Runtime.consoleAPICalled":
-            words = " ".join(str(part.get("value", part.get("description"))) for part in params["args"])
-            self.said.append(f"{params['type']}: {words}")
+            text = " ".join(str(part.get("value", part.get("description"))) for part in params["args"])
+            self.console.append(f"{params['type']}: {text}")
         elif event["method"] == "Runtime.exceptionThrown":
-            self.said.append(f"exception: {params['exceptionDetails']}")
+            self.console.append(f"exception: {params['exceptionDetails']}")
         elif event["method"] == "Log.entryAdded":
-            self.said.append(f"{params['entry']['level']}: {params['entry']['text']}")
+            self.console.append(f"{params['entry']['level']}: {params['entry']['text']}")
         elif event["method"] == "Network.requestWillBeSent":
-            self.fetched.append(params["request"]["url"])
+            self.requests.append(params["request"]["url"])
 
 
 @contextlib.contextmanager
-def tab(program: str, home: pathlib.Path):
-    """A `Tab` of a Chromium that lives as long as the block, in a folder of its own."""
-    theirs_in, ours_out = os.pipe()
-    ours_in, theirs_out = os.pipe()
+def tab(browser: str, home: pathlib.Path):
+    """Yield a `Tab` of a browser process with its profile in the folder `home`."""
+    browser_read, write_fd = os.pipe()
+    read_fd, browser_write = os.pipe()
     flags = [
         "--headless=new",
         "--no-sandbox",
@@ -146,21 +146,21 @@ def tab(program: str, home: pathlib.Path):
         "--remote-debugging-pipe",
         f"--user-data-dir={home}",
     ]
-    # Chromium reads from its third and writes to its fourth file.
-    shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+    # --remote-debugging-pipe: Chromium reads from file descriptor 3 and writes to 4.
+    shell = f'exec "$0" "$@" 3<&{browser_read} 4>&{browser_write}'
     process = subprocess.Popen(
-        ["bash", "-c", shell, program, *flags],
-        pass_fds=(theirs_in, theirs_out),
+        ["bash", "-c", shell, browser, *flags],
+        pass_fds=(browser_read, browser_write),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(theirs_in)
-    os.close(theirs_out)
+    os.close(browser_read)
+    os.close(browser_write)
     try:
-        yield Tab(ours_in, ours_out)
+        yield Tab(read_fd, write_fd)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        os.close(ours_in)
-        os.close(ours_out)
+        os.close(read_fd)
+        os.close(write_fd)

@@ -1,4 +1,4 @@
-"""Runs and looks as a report is given them, made up: numbers of the size that the quickstart has."""
+"""Synthetic runs and model inspections for tests of the report, with numbers as in the quickstart."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ from score_records import result, score
 
 from barlow_jax.config import overrides
 from barlow_jax.evals.correlation import Histogram
-from barlow_jax.report.schema import Map, ModelInspection, Neighbours, Run, Snapshot
+from barlow_jax.report.schema import ModelInspection, Neighbours, Projection, Run, Snapshot
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {
@@ -23,10 +23,10 @@ CHANGES = {
 _RNG = np.random.default_rng(0)
 
 
-def run(name="digits", *, changes=(), rows=20, **pieces):
-    """A healthy run; `pieces` replace those of its record."""
+def run(name="digits", *, changes=(), rows=20, **fields):
+    """Return a healthy run; `fields` replace those of its record."""
     changes = CHANGES | dict(changes)
-    given = {
+    defaults = {
         "name": name,
         "workdir": pathlib.Path("runs") / name,
         "config": DEFAULTS | changes,
@@ -36,15 +36,15 @@ def run(name="digits", *, changes=(), rows=20, **pieces):
         "metrics": metrics(rows),
         "results": {"evaluate": evaluate()},
     }
-    return Run(**given | pieces)
+    return Run(**defaults | fields)
 
 
 def metrics(rows=20, **columns):
-    """Each row 100 steps after the last; a column replaces what a row has."""
-    made = []
+    """Return rows 100 steps apart, and one row of the k-NN evaluation; `columns` replace values."""
+    table = []
     for row in range(rows):
         done = (row + 1) / rows
-        it = {
+        values = {
             "step": 100 * (row + 1),
             "epoch": 4.0 * (row + 1),
             "loss": 400.0 - 270.0 * done,
@@ -63,8 +63,8 @@ def metrics(rows=20, **columns):
             "data_wait_fraction": 0.01,
             "decode_failures": 0,
         }
-        made.append(it | {name: values[row] for name, values in columns.items()})
-    return [*made, {"step": 100 * rows, "knn_top1": 0.98}]
+        table.append(values | {name: column[row] for name, column in columns.items()})
+    return [*table, {"step": 100 * rows, "knn_top1": 0.98}]
 
 
 def status(**figures):
@@ -145,23 +145,24 @@ def plan(**more):
     } | more
 
 
-def inspect_model(*, images=24, size=8, embeddings=True):
-    snapshots = [_moment(step, embeddings) for step in (0, 1000, 2000)]
+def inspection(*, images=24, size=8, embeddings=True):
+    snapshots = [_snapshot(step, embeddings) for step in (0, 1000, 2000)]
     pictures = _RNG.integers(0, 256, (images, size, size, 3), np.uint8)
     labels = np.arange(images) % 10
-    found = np.arange(8 * 6).reshape(8, 6) % images
+    nearest = np.arange(8 * 6).reshape(8, 6) % images
     neighbours = Neighbours(
-        pictures[:8], labels[:8], pictures[found], labels[found], np.full(found.shape, 0.9)
+        pictures[:8], labels[:8], pictures[nearest], labels[nearest], np.full(nearest.shape, 0.9)
     )
-    map_ = Map("PCA, 40% of the variance", _RNG.normal(size=(images, 2)), labels, pictures)
+    points = _RNG.normal(size=(images, 2))
+    projection = Projection("PCA, 40% of the variance", points, labels, pictures)
     views = {"original": pictures[:4], "a": pictures[4:8], "b": pictures[8:12]}
-    return ModelInspection(snapshots, views, neighbours, [map_])
+    return ModelInspection(snapshots, views, neighbours, [projection])
 
 
-def _moment(step, embeddings):
+def _snapshot(step, embeddings):
     edges, spectrum = np.linspace(-1, 1, 41), np.exp(-np.arange(64) / 9)
     matrix = np.clip(_RNG.normal(0, 0.2, (64, 64)) + np.eye(64) * step / 2500, -1, 1)
     counts = [np.histogram(values, edges)[0] for values in (np.diagonal(matrix), matrix)]
     histograms = [Histogram(edges, count) for count in counts]
-    of_embeddings = [matrix, 8, *histograms, spectrum / spectrum.sum(), 20.0] if embeddings else [None] * 6
-    return Snapshot(step, *of_embeddings, spectrum / spectrum.sum(), 25.0)
+    fields = [matrix, 8, *histograms, spectrum / spectrum.sum(), 20.0] if embeddings else [None] * 6
+    return Snapshot(step, *fields, spectrum / spectrum.sum(), 25.0)

@@ -1,10 +1,9 @@
-"""Write one HTML file about one or more runs: health, results, cost, and what the network sees."""
+"""Write an HTML report of one or more runs: health, quality, cost, and model inspection."""
 
 import argparse
 from collections.abc import Sequence
 import dataclasses
 import pathlib
-import sys
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.report import load_run, page, schema
 from barlow_jax.report.inspect_model import inspect_model
 from barlow_jax.workdir import lock, saved_run
@@ -51,59 +51,58 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Of all of `args.workdirs`; the network that is looked at is the first one's.
+    """Report all of `args.workdirs`; only the model of the first is inspected.
 
     Returns:
-      `out`, `bytes`, `runs` by name, `sections`, `snapshots` (the steps at which the network was looked at), `seconds`.
+      `out`, `bytes`, `runs` (names), `sections`, `snapshots` (inspected steps), `seconds`.
     """
-    del config  # the runs have their own
+    del config  # each run has its own
     started = time.monotonic()
     out = pathlib.Path(args.out) if args.out else workdir / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
     if args.chip_hour_price is not None and not args.chip_hour_price >= 0:
         raise UserError(f"--chip-hour-price: must not be negative, got {args.chip_hour_price}")
-    read = [load_run.read_run(pathlib.Path(place)) for place in args.workdirs]
-    seen, why_not = _look(workdir, args) if args.images else (None, "Left out by --no-images.")
-    written = page.write(read, seen, out, chip_hour_price=args.chip_hour_price, why_not=why_not)
-    print(f"the report is {out} ({written['bytes'] / 1e6:.1f} MB)", file=sys.stderr)
+    runs = [load_run.read_run(pathlib.Path(path)) for path in args.workdirs]
+    inspection, reason = _inspect(workdir, args)
+    written = page.write(runs, inspection, out, chip_hour_price=args.chip_hour_price, missing_reason=reason)
+    log.info(f"report: {out} ({written['bytes'] / 1e6:.1f} MB)")
     return {
         "out": str(out),
         **{name: written[name] for name in ("bytes", "runs", "sections")},
-        "snapshots": [snapshot.step for snapshot in seen.snapshots] if seen else [],
+        "snapshots": [snapshot.step for snapshot in inspection.snapshots] if inspection else [],
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
-def _look(
+def _inspect(
     workdir: pathlib.Path, args: argparse.Namespace
 ) -> tuple[schema.ModelInspection | None, str | None]:
-    """None and why, which is also said here, where the run's data set or its checkpoints are not at hand.
+    """Return the inspection; or None and the reason, which is also logged.
 
     Raises:
-      UserError: an override is wrong.
+      UserError: an override is invalid.
     """
+    if not args.images:
+        return None, "Left out by --no-images."
     config = _config(workdir, args.overrides)
     if config is None:
-        return None, "The run's config.json cannot be read: its network could not be looked at."
+        return None, "Not available: the run's config.json cannot be read."
     if lock.holder(workdir):
-        jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
+        jax.config.update("jax_platforms", "cpu")  # the run is using the accelerators
     try:
         return inspect_model(Experiment.of(config), workdir), None
     except (UserError, RunError, OSError) as error:
-        print(
-            f"warning: {error}\nwarning: what the network makes of images is left out of the report; where the data "
-            "set lies elsewhere, --config.data.data_dir=... helps",
-            file=sys.stderr,
-        )
-        return None, f"The network could not be looked at: {error}"
+        log.warning(f"the report leaves out the model inspection: {error}")
+        log.info("If the data set is in another folder, pass --config.data.data_dir=...")
+        return None, f"Not available: {error}"
 
 
 def _config(workdir: pathlib.Path, changes: Sequence[tuple[str, str]]) -> Config | None:
-    """The run's, on the mesh of this machine; None where it cannot be read, which is said already.
+    """Return the run's config on this machine's mesh; None if it cannot be read, which `read_run` has logged.
 
     Raises:
-      UserError: an override is wrong.
+      UserError: an override is invalid.
     """
     try:
         saved = saved_run.saved_config(workdir)

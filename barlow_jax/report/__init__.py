@@ -1,1 +1,1 @@
-"""A run as one HTML file: what its files say, what its network makes of images, in charts and words."""
+"""HTML report of runs: reading of their files, model inspection, and the sections of the page."""

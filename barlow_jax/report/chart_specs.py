@@ -1,150 +1,144 @@
-"""What of the metrics is drawn, by group: each chart's words, and what healthy looks like."""
+"""Charts of the metrics, by group: titles, units, and a caption that says what a healthy run looks like."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from barlow_jax.training import diagnostics
 
 
-class Panel(NamedTuple):
-    """A chart."""
+class ChartSpec(NamedTuple):
+    """One chart of one or more metrics."""
 
     title: str
-    axis: str  # with its unit
-    lines: Mapping[str, str]  # what a line is called, by metric
-    note: str = ""  # what healthy looks like
-    factor: float = 1.0  # from the metric to the axis
-    may_be_log: bool = False  # where values are far apart
-    threshold: float | None = None  # a dashed line, in the axis's unit
+    axis: str  # quantity, with its unit
+    lines: Mapping[str, str]  # metric -> name of its line
+    caption: str = ""  # what a healthy run looks like
+    factor: float = 1.0  # from the metric's unit to the axis's
+    may_be_log: bool = False  # logarithmic if the values span more than a factor of 30
+    threshold: float | None = None  # dashed line, in the axis's unit
 
 
 TERMS = (
-    Panel(
+    ChartSpec(
         "Loss",
         "loss",
         {"loss": "loss"},
-        "Falls, steeply at first; no gaps, which are values that are not finite.",
+        "Falls, steeply at first. A gap is a value that is not finite.",
         may_be_log=True,
     ),
-    Panel(
+    ChartSpec(
         "Invariance term",
         "Σᵢ (1 - Cᵢᵢ)² / D",
         {"invariance": "invariance"},
         "Falls towards 0: the two views of an image agree.",
     ),
-    Panel(
+    ChartSpec(
         "Redundancy term",
         "Σᵢ Σⱼ≠ᵢ Cᵢⱼ² / D",
         {"redundancy": "redundancy"},
-        "Stays low while the other term falls: features say different things.",
+        "Stays low while the invariance term falls: features are not redundant.",
     ),
-    Panel(
+    ChartSpec(
         "Diagonal of C",
-        "mean, 1 is perfect",
+        "mean (ideal: 1)",
         {"diagonal_mean": "diagonal"},
         f"Rises towards 1. Below {diagnostics.DIAGONAL} (dashed) the views do not agree.",
         threshold=diagnostics.DIAGONAL,
     ),
-    Panel(
-        "Off the diagonal of C",
+    ChartSpec(
+        "Off-diagonal of C",
         "root mean square",
-        {"off_diagonal_rms": "off diagonal"},
-        f"Well below the diagonal: above {diagnostics.RATIO} of it all features are one.",
+        {"off_diagonal_rms": "off-diagonal"},
+        f"Well below the diagonal. Above {diagnostics.RATIO} of it, all features are nearly the same.",
     ),
 )
 EMBEDDINGS = (
-    Panel(
-        "Spread of the embeddings",
-        "deviation / length",
+    ChartSpec(
+        "Embedding spread",
+        "standard deviation / length",
         {"embedding_spread": "spread"},
-        f"Near 1. Below {diagnostics.SPREAD} (dashed) all embeddings are one vector: collapse.",
+        f"Near 1. Below {diagnostics.SPREAD} (dashed) the embeddings collapse to one vector.",
         threshold=diagnostics.SPREAD,
     ),
-    Panel(
-        "Deviation of a feature",
+    ChartSpec(
+        "Standard deviation of embedding features",
         "standard deviation",
-        {"embedding_std_mean": "mean of all", "embedding_std_min": "smallest"},
-        "The smallest stays above 0: no feature is constant.",
+        {"embedding_std_mean": "mean", "embedding_std_min": "minimum"},
+        "The minimum stays above 0: no feature is constant.",
     ),
 )
 ACCURACY = (
-    Panel(
-        "k-NN accuracy while training",
+    ChartSpec(
+        "k-NN accuracy during training",
         "top-1, %",
         {"knn_top1": "k-NN"},
-        "Rises, and does not fall back. Test images by their neighbours among training images.",
+        "Rises without falling back. Test images are classified by their nearest training images.",
         factor=100,
     ),
-    Panel(
-        "Accuracy on the batches",
+    ChartSpec(
+        "Accuracy on training batches",
         "top-1, %",
         {"top1": "top-1"},
-        "Of the training images, augmented.",
+        "Measured on augmented training images.",
         factor=100,
     ),
 )
 OPTIMIZATION = (
-    Panel(
+    ChartSpec(
         "Learning rates",
-        "rate",
+        "learning rate",
         {"learning_rate_weights": "weights", "learning_rate_biases": "biases, BatchNorm"},
-        "A rise from 0 in the warm-up, then half a cosine.",
+        "Linear warm-up from 0, then half a cosine.",
     ),
-    Panel(
-        "Length of the gradient",
+    ChartSpec(
+        "Gradient norm",
         "Euclidean norm",
         {"gradient_norm": "gradient"},
-        "No jumps that stay.",
+        "No lasting jumps.",
         may_be_log=True,
     ),
-    Panel(
+    ChartSpec(
         "Skipped steps",
         "steps so far",
         {"skipped_steps": "skipped"},
-        "None. A step whose loss or gradient is not finite is not taken.",
+        "None. A step is skipped if its loss or gradient is not finite.",
     ),
 )
 SPEED = (
-    Panel(
-        "Images a second",
+    ChartSpec(
+        "Throughput",
         "images / s",
-        {"images_per_second": "images"},
-        "Flat after the first row, which has the compilation.",
+        {"images_per_second": "throughput"},
+        "Flat after the first row, which includes compilation.",
     ),
-    Panel(
-        "Waiting for data",
-        "share of the time, %",
-        {"data_wait_fraction": "waiting"},
-        f"Below {diagnostics.WAIT_SHARE:.0%} (dashed); above it the data set the pace.",
+    ChartSpec(
+        "Data wait",
+        "fraction of step time, %",
+        {"data_wait_fraction": "data wait"},
+        f"Below {diagnostics.WAIT_SHARE:.0%} (dashed). Above it, the input pipeline limits the speed.",
         factor=100,
         threshold=100 * diagnostics.WAIT_SHARE,
     ),
-    Panel(
-        "Broken images",
+    ChartSpec(
+        "Decode failures",
         "images so far",
-        {"decode_failures": "broken"},
-        "None, or few: images that could not be decoded.",
+        {"decode_failures": "decode failures"},
+        "No or few images that cannot be decoded.",
     ),
 )
-ONLY_WHERE_ANY = ("skipped_steps", "decode_failures")  # elsewhere a line at 0 says less than the summary
+ONLY_IF_POSITIVE = ("skipped_steps", "decode_failures")  # the summary already says that there are none
 
 
-def groups(names: list[str]) -> dict[str, tuple[Panel, ...]]:
-    """Charts by heading; a name that this file does not know is a term of the method's."""
-    known = {
-        name for panel in (*TERMS, *EMBEDDINGS, *ACCURACY, *OPTIMIZATION, *SPEED) for name in panel.lines
-    }
-    others = (
-        Panel(_spoken(name).capitalize(), _spoken(name), {name: name}) for name in names if name not in known
-    )
+def groups(names: Sequence[str]) -> dict[str, tuple[ChartSpec, ...]]:
+    """Return the charts by heading. A metric without a chart above is drawn as a term of the loss."""
+    specs = (*TERMS, *EMBEDDINGS, *ACCURACY, *OPTIMIZATION, *SPEED)
+    known = {name for spec in specs for name in spec.lines}
+    titles = {name: name.replace("_", " ") for name in names if name not in known}
+    others = (ChartSpec(title.capitalize(), title, {name: name}) for name, title in titles.items())
     return {
-        "Loss and its terms": (*TERMS, *others),
+        "Loss terms": (*TERMS, *others),
         "Embeddings": EMBEDDINGS,
         "Accuracy": ACCURACY,
         "Optimization": OPTIMIZATION,
         "Speed": SPEED,
     }
-
-
-def _spoken(name: str) -> str:
-    return name.replace("_", " ")

@@ -1,22 +1,22 @@
-"""Charts by Vega-Lite, in the page's own colours; they are drawn by the page's script from what is put here."""
+"""Vega-Lite charts in the page's colours. The page's script draws them from the specs returned here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import math
 from typing import Any
 
 import altair as alt
+from markupsafe import Markup
 
-from barlow_jax.report.html import Html, element, script
+from barlow_jax.report import rendering
 
-# Colours are the style sheet's, light or dark.
-NUM_COLORS = 8
-UNSEEN = {"fillOpacity": 0, "strokeOpacity": 0}  # a point that is there for its tooltip
-# Zoom by the wheel with Ctrl (or a pinch on a trackpad) alone, and no move by touch: a page scrolls over its charts.
+NUM_COLORS = 8  # --color-0 to --color-7 of the style sheet, for light and dark screens
+INVISIBLE = {"fillOpacity": 0, "strokeOpacity": 0}  # a point that only carries a tooltip
+# Zoom only by Ctrl and the wheel (or a pinch on a trackpad) and no pan by touch: pages scroll over charts.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
-_MOVE = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
+_PAN = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
 _CONFIG = {
     "background": "transparent",
-    "aria": False,  # each figure is told as a whole
+    "aria": False,  # the figure has a label of its own
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
@@ -49,50 +49,58 @@ _CONFIG = {
 }
 
 
-def color(place: int) -> str:
-    """Of the run, or the series, at this place."""
-    return f"var(--color-{place % NUM_COLORS})"
+def color(index: int) -> str:
+    """Return the CSS colour of the run or series with this index."""
+    return f"var(--color-{index % NUM_COLORS})"
 
 
 def ramp(number: int) -> list[str]:
-    """So many colours from the first moment's to the last one's."""
-    shares = [100 * place / max(1, number - 1) for place in range(number)]
-    return [f"color-mix(in oklab, var(--late) {share:.0f}%, var(--early))" for share in shares]
+    """Return this many CSS colours, from early to late."""
+    percents = [100 * index / max(1, number - 1) for index in range(number)]
+    return [f"color-mix(in oklab, var(--late) {percent:.0f}%, var(--early))" for percent in percents]
 
 
-def scale(names: Sequence[str], colors: Sequence[str] | None = None) -> alt.Scale:
-    """Names as colours, in their order."""
+def color_scale(names: Sequence[str], colors: Sequence[str] | None = None) -> alt.Scale:
+    """Return a scale from names to colours, by default the colours of their indices."""
     return alt.Scale(domain=list(names), range=list(colors or map(color, range(len(names)))))
 
 
 def data(rows: Iterable[Mapping[str, Any]]) -> alt.Data:
-    """Rows in a few digits; what is not finite is null."""
-    return alt.Data(values=[{key: _plain(value) for key, value in row.items()} for row in rows])
+    """Return rows as chart data: five significant digits, null for values that are not finite."""
+    return alt.Data(values=[{key: _rounded(value) for key, value in row.items()} for row in rows])
 
 
 def zoom() -> alt.Parameter:
-    """A selection that moves and zooms the horizontal axis."""
-    return alt.selection_interval(bind="scales", encodings=["x"], zoom=_ZOOM, translate=_MOVE)
+    """Return a selection that pans and zooms the horizontal axis."""
+    return alt.selection_interval(bind="scales", encodings=["x"], zoom=_ZOOM, translate=_PAN)
 
 
-def figure(chart: alt.TopLevelMixin, alternative: str, caption: str | None = None, height: int = 230) -> Html:
-    """A chart as wide as its place.
+def legend_filter(chart: alt.Chart, field: str, opacity: float, dimmed: float) -> alt.Chart:
+    """Return the chart with a legend in which a click picks a value of `field` and dims the others."""
+    picked = alt.selection_point(fields=[field], bind="legend")
+    condition = alt.condition(picked, alt.value(opacity), alt.value(dimmed))
+    return chart.encode(opacity=condition).add_params(picked)
+
+
+def figure(
+    chart: alt.TopLevelMixin, alternative: str, caption: str | None = None, height: int = 230
+) -> Markup:
+    """Return a chart that fills the width of its container.
 
     Args:
       chart: one view, or layers.
-      alternative: what it shows, for who cannot see it.
-      caption: below it.
-      height: pixels.
+      alternative: description for readers who cannot see the chart.
+      caption: text below the chart.
+      height: height in pixels.
     """
-    whole = chart.properties(width="container", height=height).configure(**_CONFIG)
-    spec = whole.to_dict(validate=False)  # each part was when it was made
-    del spec["$schema"]  # an address
-    style = f"min-height:{height}px"  # the page does not jump when it is drawn
-    place = element("div", class_="chart", role="img", aria_label=alternative, style=style)
-    return element("figure", place, script(spec), element("figcaption", caption) if caption else None)
+    configured = chart.properties(width="container", height=height).configure(**_CONFIG)
+    spec = configured.to_dict(validate=False)  # altair validated each part when it was created
+    del spec["$schema"]  # a web address
+    values = {"spec": spec, "alternative": alternative, "caption": caption, "height": height}
+    return rendering.component("chart", **values)
 
 
-def _plain(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     if isinstance(value, str) or value is None:
         return value
     value = float(value)

@@ -1,4 +1,4 @@
-"""How a comparison is shown: a table, and a plot."""
+"""Table and plot of a comparison of methods over seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,15 +9,15 @@ import numpy as np
 
 from barlow_jax.papers.scores import parse_scores
 
-# Of one run's results; missing where it has none of it.
+# From one run's results to a cell; None if the run has no such value.
 _Column = Callable[[Mapping[str, Any]], float | None]
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # a method's runs, one a seed
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]  # by method: its runs, one per seed
 
 
 def table(rows: Rows) -> str:
-    """A line a method: the mean over its seeds, and the standard deviation where there are several."""
+    """Return one line per method: mean and, for several seeds, standard deviation."""
     columns = _columns(rows)
-    lines = [f"{'mean ± deviation over seeds':<28}" + "".join(f"{name:>15}" for name in columns)]
+    lines = [f"{'mean ± std over seeds':<28}" + "".join(f"{name:>15}" for name in columns)]
     for method, runs in rows.items():
         cells = (_cell([column(run) for run in runs]) for column in columns.values())
         lines.append(f"{method:<28}" + "".join(f"{cell:>15}" for cell in cells))
@@ -46,18 +46,18 @@ def _value(setting: tuple, run: Mapping[str, Any]) -> float:
 
 
 def _cell(values: Sequence[float | None]) -> str:
-    there = [value for value in values if value is not None]
-    if not there:
+    present = [value for value in values if value is not None]
+    if not present:
         return "-"
-    mean = float(np.mean(there))
+    mean = float(np.mean(present))
     digits = 1 if abs(mean) >= 1 else 3
-    if len(there) == 1:
+    if len(present) == 1:
         return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {float(np.std(there, ddof=1)):.{digits}f}"
+    return f"{mean:.{digits}f} ± {float(np.std(present, ddof=1)):.{digits}f}"
 
 
 def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
-    """Writes the linear accuracies: a panel a share of the labels, a point a run, a bar the mean."""
+    """Write a plot of linear accuracies: a panel per label fraction, a point per run, a bar at the mean."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,6 +74,6 @@ def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
         panel.set_xlabel(f"linear top-1, %; {score.label_fraction:.0%} of the labels")
         panel.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(rows)), rows)
-    axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first on top
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first method on top
     figure.suptitle(data_name)
     figure.savefig(out)

@@ -1,4 +1,4 @@
-"""Contact sheets: a grid of images with column titles and captions, and columns of example views to fill one."""
+"""Contact sheets: drawing of a grid of images, and columns of example views to fill one."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -76,7 +76,7 @@ def view_columns(
         does not support the recipe or the data source is left out.
 
     Returns:
-      `[number, height, width, 3]` uint8 pixel values by column title: "original", then "view a, host" and so on.
+      `[number, height, width, 3]` uint8 pixel values by column title: "original", "view a, host" and so on.
     """
     sampler = EpochSampler(config.seed, source.num_examples, number)
     index, _ = sampler.batch(0)

@@ -1,4 +1,4 @@
-"""What a run cost: time, chips, money."""
+"""Cost of a run: time, chip-hours, price."""
 
 from typing import NamedTuple
 
@@ -7,20 +7,20 @@ from barlow_jax.report.schema import Run
 
 
 class Cost(NamedTuple):
-    """What is not known is None."""
+    """Cost of a run. Unknown values are None."""
 
-    wall_seconds: float | None  # from the first start on, the time in which nothing ran included
+    wall_seconds: float | None  # since the first start, including time in which nothing ran
     useful_seconds: float | None  # in steps that count
     restarts: int | None
     lost_seconds: float | None  # to restarts
     chips: int | None  # of all processes, at the last start
-    chips_changed: bool  # earlier starts had another number
+    chips_changed: bool  # earlier starts used a different number
     chip_hours: float | None
     price: float | None
 
 
-def of(run: Run, chip_hour_price: float | None) -> Cost:
-    """Args: a run, and the price of one chip for one hour, in any currency."""
+def run_cost(run: Run, chip_hour_price: float | None) -> Cost:
+    """Return the cost of a run, given the price per chip-hour in any currency."""
     status = run.status or {}
     wall = status.get("wall_seconds", run.results.get("pretrain", {}).get("seconds"))
     counts = [(entry.get("devices") or {}).get("count") for entry in run.provenance]
@@ -40,48 +40,35 @@ def of(run: Run, chip_hour_price: float | None) -> Cost:
 
 
 def goodput(cost: Cost) -> float | None:
+    """Return the fraction of the wall time spent in steps that count."""
     if cost.useful_seconds is None or not cost.wall_seconds:
         return None
     return min(1.0, cost.useful_seconds / cost.wall_seconds)
 
 
-def hours(chip_hours: float | None) -> str:
-    if chip_hours is None:
-        return "-"
-    return f"{formatting.number(chip_hours)} chip-hour{'' if chip_hours == 1 else 's'}"
-
-
 def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
-    """One fact each, with its numbers."""
-    told = []
+    """Return one sentence per fact, with its numbers."""
+    lines = []
     if cost.wall_seconds is None:
-        told.append(
-            "How long it took is not recorded: neither status.json nor results/pretrain.json is there."
-        )
+        lines.append("Wall time: not recorded; neither status.json nor results/pretrain.json exists.")
     else:
-        told.append(f"{formatting.span(cost.wall_seconds)} of wall time, from the first start on.")
-    if (useful := goodput(cost)) is not None:
-        told.append(
-            f"Goodput {formatting.share(useful)}: {formatting.span(cost.useful_seconds)} in steps that count."
+        lines.append(f"Wall time: {formatting.duration(cost.wall_seconds)} since the first start.")
+    if (fraction := goodput(cost)) is not None:
+        lines.append(
+            f"Goodput: {fraction:.1%} ({formatting.duration(cost.useful_seconds)} in steps that count)."
         )
     if cost.restarts is not None:
-        lost = (
-            f", which cost {formatting.span(cost.lost_seconds)}"
-            if cost.restarts and cost.lost_seconds
-            else ""
-        )
-        told.append(
-            f"{formatting.count(cost.restarts, 'restart')}{lost}." if cost.restarts else "No restart."
-        )
+        lost = cost.restarts and cost.lost_seconds
+        lost_text = f" ({formatting.duration(cost.lost_seconds)} lost)" if lost else ""
+        lines.append(f"Restarts: {cost.restarts}{lost_text}.")
     if cost.chip_hours is None:
-        told.append(
-            "Chip-hours are not known: provenance.json, which has the number of devices, is not there."
-        )
+        lines.append("Chip-hours: unknown; provenance.json, which records the number of devices, is missing.")
     else:
-        changed = "; earlier starts had another number of chips" if cost.chips_changed else ""
-        told.append(f"{hours(cost.chip_hours)} on {formatting.count(cost.chips, 'chip')}{changed}.")
+        changed = "; earlier starts used a different number of chips" if cost.chips_changed else ""
+        hours, chips = formatting.number(cost.chip_hours), formatting.count(cost.chips, "chip")
+        lines.append(f"Chip-hours: {hours} on {chips}{changed}.")
     if cost.price is not None:
-        told.append(f"Price: {cost.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour.")
+        lines.append(f"Price: {cost.price:,.2f} at {chip_hour_price:,.2f} per chip-hour.")
     elif cost.chip_hours is not None:
-        told.append("The price is shown with --chip-hour-price.")
-    return told
+        lines.append("Price: pass --chip-hour-price to show it.")
+    return lines

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Formatting of numbers, durations, counts and config values for reading."""
 
 from collections.abc import Mapping
 import math
@@ -12,29 +12,23 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """So many significant digits, without an exponent between a ten-thousandth and a million."""
+    """Return `value` with this many significant digits, without an exponent from 1e-4 to 1e6.
+
+    >>> number(131.6468), number(1234567.0), number(None)
+    ('132', '1.23e+06', '-')
+    """
     if value is None or not math.isfinite(value):
         return "-" if value is None else "not finite"
     if value == 0:
         return "0"
     if 1e-4 <= abs(value) < 1e6:
-        places = digits - 1 - math.floor(math.log10(abs(value)))
-        return f"{round(value, places):,.{max(0, places)}f}"
+        decimals = digits - 1 - math.floor(math.log10(abs(value)))
+        return f"{round(value, decimals):,.{max(0, decimals)}f}"
     return f"{value:.{digits - 1}e}"
 
 
-def percent(value: float | None) -> str:
-    """Of what is in percent already."""
-    return "-" if value is None else f"{value:.1f}%"
-
-
-def share(value: float | None) -> str:
-    """Of what is in 0..1."""
-    return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def span(seconds: float | None) -> str:
-    """ "45 s", "2 min 17 s", "3 h 05 min", "4 d 7 h"."""
+def duration(seconds: float | None) -> str:
+    """Return a duration such as "45 s", "2 min 17 s", "3 h 05 min" or "4 d 7 h"."""
     if seconds is None:
         return "-"
     if seconds < 100:
@@ -48,38 +42,32 @@ def span(seconds: float | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def size(num_bytes: float | None) -> str:
-    if num_bytes is None:
-        return "-"
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a count with its noun, such as "1 step" or "2 steps"."""
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-def count(number: int, thing: str, things: str | None = None) -> str:
-    """ "1 step", "2 steps", "2 processes"."""
-    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+def command(name: str, workdir: pathlib.Path, *arguments: str) -> str:
+    """Return the shell command line that runs a barlow_jax command on a workdir."""
+    return shlex.join(["python", "-m", "barlow_jax", name, "--workdir", str(workdir), *arguments])
 
 
-def command(program: str, workdir: pathlib.Path, *more: str) -> str:
-    """To be copied to a shell."""
-    return shlex.join(["python", "-m", "barlow_jax", program, "--workdir", str(workdir), *more])
-
-
-def value(it: Any) -> str:
-    """Of a config: as it is written in a config file, and shorter."""
-    if it is None:
+def config_value(value: Any) -> str:
+    """Return a config value as in a config file, but shorter."""
+    if value is None:
         return "none"
-    if isinstance(it, bool):
-        return str(it).lower()
-    if isinstance(it, float):
-        return f"{it:g}"
-    if isinstance(it, list | tuple):
-        return f"({', '.join(map(value, it))})"
-    if isinstance(it, Mapping):
-        return ", ".join(f"{key}: {value(one)}" for key, one in it.items()) or "{}"
-    return str(it)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(config_value, value))})"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {config_value(item)}" for key, item in value.items()) or "{}"
+    return str(value)
 
 
 def method(config: Mapping[str, Any]) -> str:
-    """Of a config by flat keys."""
+    """Return the title of the method in a flat config."""
     name = config.get("objective.name")
-    return TITLES.get(name, str(name or "a method that config.json does not say"))
+    return TITLES.get(name, str(name or "unknown method"))

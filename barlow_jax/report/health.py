@@ -1,8 +1,8 @@
-"""Is a run healthy: what its numbers say, in words."""
+"""Health checks of a run: a severity and a sentence with the number that it comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,176 +10,171 @@ from barlow_jax.report import formatting, series
 from barlow_jax.report.schema import ModelInspection, Run
 from barlow_jax.training import diagnostics
 
-GOOD, LOOK, BAD, NONE = "good", "look", "bad", "none"
-# Terms against a moving network, or a queue of what it said: their loss may well rise while the run learns.
+OK, WARNING, FAILURE, INFO = "ok", "warning", "failure", "info"
+# Objectives against a moving target network or its queue: their loss may rise while the run learns.
 _LOSS_MAY_RISE = ("byol", "moco", "simsiam", "swav")
-_LASTS = 5  # rows
+_PERSISTENT_ROWS = 5  # a sign of collapse in this many rows in succession is a failure, in fewer a warning
 
 
 class Check(NamedTuple):
-    """A verdict and the numbers that it comes from."""
+    """Result of one check."""
 
-    sign: str
-    words: str
+    severity: str
+    text: str
 
 
-def checks(run: Run, look: ModelInspection | None = None) -> list[Check]:
+def checks(run: Run, inspection: ModelInspection | None = None) -> list[Check]:
+    """Return all checks that the run's files, and its inspection if there is one, allow."""
     return [
         _state(run),
         _loss(run),
         *_embeddings(run),
-        *_ranks(look),
-        *_skipped(run),
-        *_broken(run),
-        *_waiting(run),
+        *_ranks(inspection),
+        *_skipped_steps(run),
+        *_decode_failures(run),
+        *_data_wait(run),
     ]
 
 
-def worst(found: list[Check]) -> str:
-    """Sign of the whole; none where nothing could be judged."""
-    there = {check.sign for check in found}
-    return next((sign for sign in (BAD, LOOK, GOOD) if sign in there), NONE)
+def worst(results: Sequence[Check]) -> str:
+    """Return the worst severity; INFO if nothing could be judged."""
+    severities = {check.severity for check in results}
+    return next((severity for severity in (FAILURE, WARNING, OK) if severity in severities), INFO)
 
 
 def _state(run: Run) -> Check:
-    it = run.status
-    if it is None:
-        done = run.results.get("pretrain")
-        if done and "step" in done:
-            return Check(
-                GOOD, f"Finished at step {done['step']:,}; there is no status.json, which says more."
-            )
-        return Check(NONE, "There is no status.json: whether it finished cannot be told.")
-    where = f"step {it['step']:,} of {it['num_steps']:,}"
-    if it["state"] == "finished":
-        return Check(GOOD, f"Finished: {where}.")
-    if it["state"] == "stopped":
-        return Check(LOOK, f"Stopped at {where}: {it.get('reason') or 'no reason given'}.")
-    return Check(
-        NONE, f"Not finished: {it['state']}, {where}, as of {it.get('updated', 'a time not recorded')}."
-    )
+    status = run.status
+    if status is None:
+        result = run.results.get("pretrain")
+        if result and "step" in result:
+            return Check(OK, f"Finished at step {result['step']:,}; status.json is missing.")
+        return Check(INFO, "Unknown state: status.json is missing.")
+    progress = f"step {status['step']:,} of {status['num_steps']:,}"
+    if status["state"] == "finished":
+        return Check(OK, f"Finished: {progress}.")
+    if status["state"] == "stopped":
+        return Check(WARNING, f"Stopped at {progress}: {status.get('reason') or 'no reason recorded'}.")
+    updated = status.get("updated", "an unknown time")
+    return Check(INFO, f"Not finished: {status['state']}, {progress}, as of {updated}.")
 
 
 def _loss(run: Run) -> Check:
-    loss = series.of(run, "loss")
-    if not len(loss.values):
-        return Check(NONE, "No loss was written yet.")
-    if lost := len(loss.values) - len(loss.finite):
+    loss = series.read(run, "loss")
+    total = len(loss.values)
+    if not total:
+        return Check(INFO, "No loss has been recorded yet.")
+    if lost := total - len(loss.finite):
         first = int(loss.steps[np.isnan(loss.values)][0])
-        rows = f"{lost} of {formatting.count(len(loss.values), 'row')}"
-        ends = not math.isfinite(loss.values[-1])
-        return Check(BAD if ends else LOOK, f"The loss is not finite in {rows}, the first at step {first:,}.")
-    rows = f"finite in {'the one row' if len(loss.values) == 1 else f'all {len(loss.values):,} rows'}"
+        severity = WARNING if math.isfinite(loss.values[-1]) else FAILURE
+        rows = formatting.count(total, "row")
+        return Check(severity, f"The loss is not finite in {lost} of {rows}, first at step {first:,}.")
+    rows = f"finite in {'the only row' if total == 1 else f'all {total:,} rows'}"
+    start, end = formatting.number(loss.values[0]), formatting.number(loss.values[-1])
     trend = series.trend(loss.values)
     if trend is None:
-        return Check(GOOD, f"The loss is {rows}: {formatting.number(loss.values[0])}.")
-    told = f"from {formatting.number(loss.values[0])} to {formatting.number(loss.values[-1])}"
+        return Check(OK, f"The loss is {rows}: {start}.")
     if trend[1] < trend[0]:
-        return Check(GOOD, f"The loss is {rows}, and fell {told}.")
+        return Check(OK, f"The loss is {rows} and fell from {start} to {end}.")
     if run.config.get("objective.name") in _LOSS_MAY_RISE:
-        return Check(
-            NONE, f"The loss is {rows}. It went {told}, which says little of this method: see the k-NN."
-        )
-    return Check(LOOK, f"The loss is {rows}, but did not fall: {told}.")
+        note = "With this method it may rise; judge by the k-NN accuracy."
+        return Check(INFO, f"The loss is {rows} and went from {start} to {end}. {note}")
+    return Check(WARNING, f"The loss is {rows} but did not fall: from {start} to {end}.")
 
 
 def _embeddings(run: Run) -> Iterator[Check]:
     rows = [row for row in run.metrics if row.get("embedding_spread") is not None]
     if not rows:
         if run.metrics:
-            yield Check(NONE, "No embeddings were measured, so none can have collapsed.")
+            yield Check(INFO, "No embeddings were measured, so collapse is not checked.")
         return
     row = {name: value for name, value in rows[-1].items() if value is not None}
-    there = _collapsed(run, row)
-    lasts = bool(there) and all(_collapsed(run, one) for one in rows[-_LASTS:])
-    spread = row["embedding_spread"]
-    told = f"spread {formatting.number(spread, 2)}, healthy is near 1, collapse below {diagnostics.SPREAD}"
-    if "spread" in there:
-        name, value = there["spread"]
-        told = f"{name} {formatting.number(value, 2)}, below {diagnostics.SPREAD}"
-        yield Check(BAD if lasts else LOOK, f"The embeddings are collapsing to one vector: {told}.")
+    signs = _collapse_signs(run, row)
+    persistent = bool(signs) and all(_collapse_signs(run, recent) for recent in rows[-_PERSISTENT_ROWS:])
+    severity = FAILURE if persistent else WARNING
+    if "spread" in signs:
+        name, value = signs["spread"]
+        numbers = f"{name} {formatting.number(value, 2)}, below {diagnostics.SPREAD}"
+        yield Check(severity, f"The embeddings are collapsing to one vector: {numbers}.")
     else:
-        yield Check(GOOD, f"The embeddings have not collapsed: {told}.")
+        spread = formatting.number(row["embedding_spread"], 2)
+        numbers = f"spread {spread} (healthy near 1, collapse below {diagnostics.SPREAD})"
+        yield Check(OK, f"The embeddings have not collapsed: {numbers}.")
     if "diagonal_mean" in row:
-        yield _views(row, there, lasts)
-    least, mean = row.get("embedding_std_min"), row.get("embedding_std_mean")
-    if least is not None and mean and least < 1e-3 * mean:
-        yield Check(
-            LOOK,
-            f"A feature is (nearly) constant: its deviation is {formatting.number(least, 2)}, on average "
-            f"{formatting.number(mean, 2)}.",
+        yield _correlations(row, signs, severity)
+    smallest, mean = row.get("embedding_std_min"), row.get("embedding_std_mean")
+    if smallest is not None and mean and smallest < 1e-3 * mean:
+        numbers = (
+            f"standard deviation {formatting.number(smallest, 2)}, mean of all {formatting.number(mean, 2)}"
         )
+        yield Check(WARNING, f"An embedding feature is nearly constant: {numbers}.")
 
 
-def _views(row: dict[str, float], there: dict, lasts: bool) -> Check:
-    diagonal, off = row["diagonal_mean"], row.get("off_diagonal_rms", math.nan)
-    told = (
-        f"diagonal of C {formatting.number(diagonal, 2)} (1 is perfect), off it {formatting.number(off, 2)}"
+def _correlations(row: Mapping[str, float], signs: Mapping[str, Any], severity: str) -> Check:
+    diagonal, off_diagonal = row["diagonal_mean"], row.get("off_diagonal_rms", math.nan)
+    numbers = (
+        f"mean diagonal of C {formatting.number(diagonal, 2)} (ideal 1), "
+        f"off-diagonal RMS {formatting.number(off_diagonal, 2)}"
     )
-    if "diagonal" in there:
-        return Check(BAD if lasts else LOOK, f"The two views of an image do not agree: {told}.")
-    if "rank" in there:
-        return Check(BAD if lasts else LOOK, f"All features of the embeddings are one and the same: {told}.")
-    return Check(GOOD, f"Views agree, and features differ: {told}.")
+    if "diagonal" in signs:
+        return Check(severity, f"The two views of an image do not agree: {numbers}.")
+    if "rank" in signs:
+        return Check(severity, f"All embedding features are nearly the same: {numbers}.")
+    return Check(OK, f"Views agree and features differ: {numbers}.")
 
 
-def _ranks(look: ModelInspection | None) -> Iterator[Check]:
-    if look is None or not look.snapshots:
+def _ranks(inspection: ModelInspection | None) -> Iterator[Check]:
+    if inspection is None or not inspection.snapshots:
         return
-    last, told = look.snapshots[-1], []
-    for what in ("representation", "embedding"):
-        rank, spectrum = getattr(last, f"{what}_rank"), getattr(last, f"{what}_spectrum")
+    last, parts = inspection.snapshots[-1], []
+    for output in ("representation", "embedding"):
+        rank, spectrum = getattr(last, f"{output}_rank"), getattr(last, f"{output}_spectrum")
         if rank is not None and spectrum is not None:
-            told.append(f"{what}s use {rank:.1f} of {len(spectrum)} directions")
-    if told:
-        yield Check(NONE, f"{' and '.join(told)} (effective ranks).".capitalize())
+            parts.append(f"{output}s {rank:.1f} of {len(spectrum)} directions")
+    if parts:
+        yield Check(INFO, f"Effective rank: {', '.join(parts)}.")
 
 
-def _collapsed(run: Run, row: dict) -> dict[str, tuple[str, float]]:
+def _collapse_signs(run: Run, row: Mapping[str, float | None]) -> dict[str, tuple[str, float]]:
     config, group = run.config, "objective.barlow_twins"
-    seen_by = diagnostics.CollapseCriteria.of(
+    criteria = diagnostics.CollapseCriteria.of(
         config.get("objective.name", ""),
         config.get(f"{group}.normalization", "batch"),
         config.get(f"{group}.temperature"),
     )
-    needed = ["embedding_spread", *(["embedding_std_mean"] if seen_by.lengths else [])]
-    needed += ["diagonal_mean", "off_diagonal_rms"] if seen_by.correlations else []
-    return seen_by.signs(row) if all(row.get(name) is not None for name in needed) else {}
+    needed = ["embedding_spread", *(["embedding_std_mean"] if criteria.lengths else [])]
+    needed += ["diagonal_mean", "off_diagonal_rms"] if criteria.correlations else []
+    return criteria.signs(row) if all(row.get(name) is not None for name in needed) else {}
 
 
-def _skipped(run: Run) -> Iterator[Check]:
-    number = _last(run, "skipped_steps")
+def _skipped_steps(run: Run) -> Iterator[Check]:
+    number = _last_count(run, "skipped_steps")
     if number:
-        yield Check(
-            LOOK, f"{formatting.count(number, 'step')} skipped, whose loss or gradient was not finite."
-        )
+        steps = formatting.count(number, "step")
+        yield Check(WARNING, f"Skipped steps: {steps} with a loss or gradient that was not finite.")
     elif number == 0:
-        yield Check(GOOD, "No step was skipped.")
+        yield Check(OK, "Skipped steps: none.")
 
 
-def _broken(run: Run) -> Iterator[Check]:
-    number = _last(run, "decode_failures")
+def _decode_failures(run: Run) -> Iterator[Check]:
+    number = _last_count(run, "decode_failures")
     if number:
-        yield Check(
-            LOOK,
-            f"{formatting.count(number, 'image')} could not be decoded (the files decode_failures*.jsonl).",
-        )
+        images = formatting.count(number, "image")
+        yield Check(WARNING, f"Decode failures: {images}, listed in decode_failures*.jsonl.")
     elif number == 0:
-        yield Check(GOOD, "No broken image was met.")
+        yield Check(OK, "Decode failures: none.")
 
 
-def _last(run: Run, name: str) -> int | None:
-    value = series.last(run, name)
+def _last_count(run: Run, name: str) -> int | None:
+    value = series.last_value(run, name)
     value = (run.status or {}).get(name) if value is None else value
     return None if value is None else int(value)
 
 
-def _waiting(run: Run) -> Iterator[Check]:
-    shares = series.of(run, "data_wait_fraction").finite[1:]  # the first has the start of the pipeline
-    if len(shares):
-        share = float(np.median(shares))
-        slow = share > diagnostics.WAIT_SHARE
-        told = f"{share:.1%} of the time in the median row, a warning above {diagnostics.WAIT_SHARE:.0%}"
-        yield Check(
-            LOOK if slow else GOOD, f"{'Devices wait' if slow else 'Hardly a wait'} for data: {told}."
-        )
+def _data_wait(run: Run) -> Iterator[Check]:
+    fractions = series.read(run, "data_wait_fraction").finite[
+        1:
+    ]  # the first includes the start of the pipeline
+    if len(fractions):
+        fraction, threshold = float(np.median(fractions)), diagnostics.WAIT_SHARE
+        text = f"Data wait: {fraction:.1%} of step time (median); warning threshold {threshold:.0%}."
+        yield Check(WARNING if fraction > threshold else OK, text)

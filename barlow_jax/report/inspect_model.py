@@ -1,4 +1,4 @@
-"""What the network of a run makes of images: of views, from before training on, and of others that look alike to it."""
+"""Inspection of a run's network: snapshots, augmented views, nearest neighbours and projections."""
 
 from collections.abc import Iterator
 import pathlib
@@ -13,133 +13,131 @@ from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.evals import features
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.report import contact_sheet
-from barlow_jax.report.schema import Map, ModelInspection, Neighbours
-from barlow_jax.report.snapshots import say, snapshots
+from barlow_jax.report.schema import ModelInspection, Neighbours, Projection
+from barlow_jax.report.snapshots import take_snapshots
 from barlow_jax.types import Batch, FeatureTable
 
-MOST_TRAIN, MOST_TEST = 10_000, 2_000  # images that neighbours are looked for in, and that are on the maps
-_ROWS, _QUERIES, _NEIGHBOURS = 6, 8, 5
-_VIEW_PIXELS, _NEIGHBOUR_PIXELS, _MAP_PIXELS = 96, 64, 32  # a side, at most
+MAX_TRAIN, MAX_TEST = 10_000, 2_000  # images to search for neighbours, and images in the projections
+_VIEW_ROWS, _NUM_QUERIES, _NUM_NEIGHBOURS = 6, 8, 5
+_VIEW_PIXELS, _NEIGHBOUR_PIXELS, _PROJECTION_PIXELS = 96, 64, 32  # maximum per side
 
 
 def inspect_model(
     experiment: Experiment, workdir: pathlib.Path, *, images: int = 512
 ) -> ModelInspection | None:
-    """Of a run whose checkpoints are there; they stay as they are, so that a run which goes on can be looked at.
+    """Inspect the network of a run. The checkpoints are only read, so the run may still be training.
 
-    Everything is drawn by the run's seed or a fixed one: the same files give the same look.
+    All randomness comes from the run's seed or a fixed one: the same files give the same inspection.
 
     Args:
-      experiment: of the run's config, in one process.
-      workdir: of the run.
-      images: of the training split, whose two views make C and the spectra of a moment; what there is where it is
-        less. With n of them an entry of C is off by about 1 / sqrt(n), and no rank is above n - 1.
+      experiment: experiment of the run's config, in one process.
+      workdir: workdir of the run.
+      images: maximum number of training images whose two views give C and the spectra of a snapshot. With n
+        images the error of an entry of C is about 1 / sqrt(n), and no rank exceeds n - 1.
 
     Returns:
-      None where there is no checkpoint, which is said on standard error; as is what else is left out.
+      The inspection; None if there is no checkpoint, which is logged, as is everything that is left out.
 
     Raises:
-      UserError: the data cannot be read, or no checkpoint is good.
+      UserError: the data cannot be read, or no checkpoint is intact.
     """
     if newest_step(workdir) is None:
-        say(f"{workdir} holds no checkpoint yet: what its network makes of images is left out")
+        log.info(f"{workdir} holds no checkpoint yet. The report leaves out the model inspection.")
         return None
     config = experiment.config
-    source = splits.open_split(config.data, config.data.train_split)
+    train = splits.open_split(config.data, config.data.train_split)
     test = splits.open_split(config.data, config.data.eval_split)
-    columns = contact_sheet.view_columns(
-        config, source, min(_ROWS, source.num_examples), (config.data.augment_on,)
-    )
-    neighbours, maps = _pictures(experiment, workdir, source, test)
+    num_views = min(_VIEW_ROWS, train.num_examples)
+    columns = contact_sheet.view_columns(config, train, num_views, (config.data.augment_on,))
+    neighbours, projections = _neighbours_and_projections(experiment, workdir, train, test)
     return ModelInspection(
-        snapshots=snapshots(experiment, workdir, source, images),
-        views={name: thumbnails(column, _VIEW_PIXELS) for name, column in columns.items()},
+        snapshots=take_snapshots(experiment, workdir, train, images),
+        views={title: thumbnails(column, _VIEW_PIXELS) for title, column in columns.items()},
         neighbours=neighbours,
-        maps=maps,
+        projections=projections,
     )
 
 
-def _pictures(
-    experiment: Experiment, workdir: pathlib.Path, source: splits.Split, test: splits.Split
-) -> tuple[Neighbours, list[Map]]:
-    """By the representations of the newest good checkpoint's encoder, of up to 10 000 training and 2 000 test images."""
+def _neighbours_and_projections(
+    experiment: Experiment, workdir: pathlib.Path, train: splits.Split, test: splits.Split
+) -> tuple[Neighbours, list[Projection]]:
+    """Encode up to 10 000 training and 2 000 test images with the newest intact checkpoint."""
     config = experiment.config
     encode, _ = experiment.encoder(workdir, PRETRAINED)
-    kept: list[np.ndarray] = []
+    test_thumbnails: list[np.ndarray] = []
 
-    def table(split: splits.Split, most: int, small: list[np.ndarray] | None = None) -> FeatureTable:
-        chosen = np.sort(np.random.default_rng(0).permutation(split.num_examples)[:most])
-        batches = experiment.eval_batches(split, chosen)
-        return features.extract(
-            encode, batches if small is None else _keeping(batches, small), experiment.layout
-        )
+    def extract(split: splits.Split, limit: int, collected: list[np.ndarray] | None = None) -> FeatureTable:
+        index = np.sort(np.random.default_rng(0).permutation(split.num_examples)[:limit])
+        batches = experiment.eval_batches(split, index)
+        if collected is not None:
+            batches = _collect_thumbnails(batches, collected)
+        return features.extract(encode, batches, experiment.layout)
 
-    of_train, of_test = table(source, MOST_TRAIN), table(test, MOST_TEST, kept)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(of_test.index))[:_QUERIES])
-    queries = of_test._replace(
-        features=of_test.features[chosen], labels=of_test.labels[chosen], index=of_test.index[chosen]
-    )
-    places, cosines = nearest(queries.features, of_train.features, _NEIGHBOURS)
-    found = _read(config, source, of_train.index[places.ravel()])
+    train_table, test_table = extract(train, MAX_TRAIN), extract(test, MAX_TEST, test_thumbnails)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(test_table.index))[:_NUM_QUERIES])
+    rows, cosines = nearest(test_table.features[chosen], train_table.features, _NUM_NEIGHBOURS)
+    images = _read_thumbnails(config, train, train_table.index[rows.ravel()])
     neighbours = Neighbours(
-        _read(config, test, queries.index),
-        _labels(queries),
-        found.reshape(*places.shape, *found.shape[1:]),
-        _labels(of_train)[places],
-        cosines,
+        queries=_read_thumbnails(config, test, test_table.index[chosen]),
+        query_labels=_labels(test_table)[chosen],
+        images=images.reshape(*rows.shape, *images.shape[1:]),
+        labels=_labels(train_table)[rows],
+        cosines=cosines,
     )
-    return neighbours, maps(of_test.features, _labels(of_test), np.concatenate(kept))
+    return neighbours, project(test_table.features, _labels(test_table), np.concatenate(test_thumbnails))
 
 
-def maps(representations: np.ndarray, labels: np.ndarray, small: np.ndarray) -> list[Map]:
-    """By principal components, and by UMAP (by cosine) where umap-learn is installed; none of fewer than 3 images.
+def project(representations: np.ndarray, labels: np.ndarray, images: np.ndarray) -> list[Projection]:
+    """Project representations to two dimensions by PCA, and by UMAP (cosine) if umap-learn is installed.
 
     Args:
-      representations: `[n, H]`.
+      representations: `[n, H]`; no projection for n < 3.
       labels: `[n]`.
-      small: `[n, height, width, 3]` thumbnails.
+      images: `[n, height, width, 3]` thumbnails.
     """
     from sklearn.decomposition import PCA
 
     if len(representations) < 3:
         return []
     pca = PCA(2, svd_solver="covariance_eigh").fit(representations.astype(np.float64))
-    shard = float(np.sum(pca.explained_variance_ratio_))
+    explained = float(np.sum(pca.explained_variance_ratio_))
     points = pca.transform(representations.astype(np.float64))
-    made = [Map(f"PCA, {shard:.0%} of the variance", points, labels, small)]
+    projections = [Projection(f"PCA, {explained:.0%} of the variance", points, labels, images)]
     try:
         import umap
     except ImportError:
-        return made
-    plane = umap.UMAP(n_neighbors=min(15, len(points) - 1), metric="cosine", random_state=0, n_jobs=1)
-    return [*made, Map("UMAP", np.asarray(plane.fit_transform(representations), np.float64), labels, small)]
+        return projections
+    reducer = umap.UMAP(n_neighbors=min(15, len(points) - 1), metric="cosine", random_state=0, n_jobs=1)
+    points = np.asarray(reducer.fit_transform(representations), np.float64)
+    return [*projections, Projection("UMAP", points, labels, images)]
 
 
-def thumbnails(images: np.ndarray, pixels: int) -> np.ndarray:
-    """`[n, height, width, 3]` uint8 images, made smaller where a side is longer than so many pixels."""
+def thumbnails(images: np.ndarray, max_pixels: int) -> np.ndarray:
+    """Downscale `[n, height, width, 3]` uint8 images whose longer side exceeds `max_pixels`."""
     height, width = images.shape[1:3]
-    if max(height, width) <= pixels:
+    longer = max(height, width)
+    if longer <= max_pixels:
         return np.asarray(images)
-    size = (max(1, width * pixels // max(height, width)), max(1, height * pixels // max(height, width)))
+    size = (max(1, width * max_pixels // longer), max(1, height * max_pixels // longer))
     return np.stack([np.asarray(Image.fromarray(image).resize(size)) for image in images])
 
 
-def _keeping(batches: Iterator[Batch], small: list[np.ndarray]) -> Iterator[Batch]:
-    """The batches; the thumbnails of what the extractor keeps of them go into `small`."""
+def _collect_thumbnails(batches: Iterator[Batch], collected: list[np.ndarray]) -> Iterator[Batch]:
+    """Yield the batches, and append the thumbnails of the images that the extractor keeps to `collected`."""
     for batch in batches:
-        small.append(thumbnails(batch.views["eval"][batch.index >= 0], _MAP_PIXELS))
+        collected.append(thumbnails(batch.views["eval"][batch.index >= 0], _PROJECTION_PIXELS))
         yield batch
 
 
-def _read(config: Config, split: splits.Split, index: np.ndarray) -> np.ndarray:
-    """Images of a split at these places, small."""
+def _read_thumbnails(config: Config, split: splits.Split, index: np.ndarray) -> np.ndarray:
     batches = split.eval_batches(config.data, batch_size=len(index), shard=ProcessShard(), examples=index)
     (batch,) = batches
     return thumbnails(batch.views["eval"], _NEIGHBOUR_PIXELS)
 
 
 def _labels(table: FeatureTable) -> np.ndarray:
-    """`[N]`; -1 of images that have none, or several."""
+    """Return `[N]` labels; -1 for unlabelled and multi-label images."""
     return table.labels if table.labels.ndim == 1 else np.full(len(table.labels), -1)

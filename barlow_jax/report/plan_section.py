@@ -1,89 +1,84 @@
-"""The plan beside what was measured."""
+"""Plan section: the cost estimate of `plan` next to the measured run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from barlow_jax.report import formatting, series
-from barlow_jax.report.html import Digits, Html, Section, element, joined, paragraph, table
+from markupsafe import Markup
+
+from barlow_jax.report import formatting, rendering, series
 from barlow_jax.report.schema import Run
 
 
-def section(runs: Sequence[Run]) -> Section:
-    body: list[Html] = []
+def render(runs: Sequence[Run]) -> Markup:
+    """Return the section."""
+    plans = {}
     for run in runs:
         if result := run.results.get("plan"):
-            body += [element("h3", run.name)] if len(runs) > 1 else []
-            body += [part for plan in result.get("rows", [result]) for part in _plan(plan, run)]
-    if without := [run for run in runs if not run.results.get("plan")]:
-        command = formatting.command("plan", without[0].workdir, "--topology", "v5e:4x4")
-        told = f"{', '.join(run.name for run in without)}: there is no plan. "
-        if len(runs) == 1:
-            told = "There is no plan. "
-        told += "This compiles the step for a TPU topology, and says what it costs there: "
-        body.append(paragraph(told, element("code", command)))
-        rows = [[run.name, *(Digits(formatting.number(it)) for it in _measured(run))] for run in without]
-        body.append(
-            table(["measured", "images a second", "ms a step"], rows, "Medians of the rows of the metrics")
-        )
-    return Section("plan", "The plan beside what was measured", joined(body))
+            plans[run.name] = [_plan(plan, run) for plan in result.get("rows", [result])]
+    unplanned = [run for run in runs if not run.results.get("plan")]
+    rows = [[run.name, *map(formatting.number, _measured(run))] for run in unplanned]
+    heads = ["measured", "images per second", "ms per step"]
+    return rendering.render(
+        "plan.html",
+        plans=plans,
+        num_runs=len(runs),
+        unplanned=[run.name for run in unplanned],
+        command=formatting.command("plan", unplanned[0].workdir, "--topology", "v5e:4x4")
+        if unplanned
+        else None,
+        measured=rendering.table(heads, rows, "Medians over the rows of metrics.jsonl"),
+    )
 
 
-def _plan(plan: Mapping[str, Any], run: Run) -> list[Html]:
-    name = f"{plan.get('topology')}, {formatting.count(plan.get('chips', 0), 'chip')}, batch {plan.get('batch_size')}"
+def _plan(plan: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    chips = formatting.count(plan.get("chips", 0), "chip")
+    name = f"{plan.get('topology')}, {chips}, batch size {plan.get('batch_size')}"
     if plan.get("case") and plan["case"] != plan.get("topology"):
         name = f"{plan['case']}: {name}"
     if not plan.get("fits"):
-        remedies = [element("li", remedy) for remedy in plan.get("remedies", ())]
-        return [
-            paragraph(
-                element("b", name), f" does not fit: {plan.get('why', 'no reason given')}. What would help:"
-            ),
-            element("ul", *remedies),
-        ]
-    rate, step = _measured(run)
+        reason = plan.get("why", "no reason recorded")
+        return {"name": name, "fits": False, "reason": reason, "remedies": plan.get("remedies", ())}
     devices = (run.provenance[-1].get("devices") or {}) if run.provenance else {}
-    machine = (
-        f"{devices['count']} {formatting.TIMES} {devices.get('kind')}"
-        if devices.get("count")
-        else "its devices"
-    )
+    count = devices.get("count")
+    return {
+        "name": name,
+        "fits": True,
+        "bound": plan["bound"],
+        "devices": f"{count} {formatting.TIMES} {devices.get('kind')}" if count else "unknown devices",
+        "table": _comparison(plan, run, count, name),
+    }
+
+
+def _comparison(plan: Mapping[str, Any], run: Run, device_count: int | None, name: str) -> Markup:
+    rate, step_ms = _measured(run)
+    rate_per_chip = rate / device_count if rate and device_count else None
     rows = [
-        ["step, ms", 1e3 * plan["step_s"], step],
-        ["images a second", plan["images_per_second"], rate],
-        [
-            "images a second and chip",
-            plan["images_per_second"] / plan["chips"],
-            rate / devices["count"] if rate and devices.get("count") else None,
-        ],
-        ["peak memory a chip, MB", plan["peak_bytes"] / 1e6, None],
-        ["whole recipe, hours", plan.get("hours"), _hours(run)],
+        ["step, ms", 1e3 * plan["step_s"], step_ms],
+        ["images per second", plan["images_per_second"], rate],
+        ["images per second and chip", plan["images_per_second"] / plan["chips"], rate_per_chip],
+        ["peak memory per chip, MB", plan["peak_bytes"] / 1e6, None],
+        ["whole run, hours", plan.get("hours"), _hours(run)],
     ]
-    shown = [
-        [name, *map(Digits, (formatting.number(planned), formatting.number(was), _times(planned, was)))]
-        for name, planned, was in rows
+    cells = [
+        [title, formatting.number(planned), formatting.number(measured), _ratio(planned, measured)]
+        for title, planned, measured in rows
     ]
-    told = (
-        f"The plan is for {name}; the run was on {machine}. A plan is a bound, {plan['bound']} taking all of the time: on "
-        "the same machine the measured step is somewhat longer, and twice as long or more says that something "
-        "else, such as the data, sets the pace. Memory is not measured while a run trains."
+    return rendering.table(
+        ["quantity", "plan", "measured", "measured / plan"], cells, f"Plan for {name} and measured run"
     )
-    return [
-        paragraph(told),
-        table(["", "plan", "measured", "measured / plan"], shown, f"Plan for {name} beside the run"),
-    ]
 
 
 def _measured(run: Run) -> tuple[float | None, float | None]:
-    """Images a second; milliseconds a step."""
-    rate, batch = series.rate(run), run.config.get("train.batch_size")
-    return rate, 1e3 * batch / rate if rate and batch else None
+    """Return images per second and milliseconds per step."""
+    rate, batch_size = series.images_per_second(run), run.config.get("train.batch_size")
+    return rate, 1e3 * batch_size / rate if rate and batch_size else None
 
 
 def _hours(run: Run) -> float | None:
     status = run.status or {}
-    done = status.get("state") == "finished" and "useful_seconds" in status
-    return status["useful_seconds"] / 3600 if done else None
+    finished = status.get("state") == "finished" and "useful_seconds" in status
+    return status["useful_seconds"] / 3600 if finished else None
 
 
-def _times(planned: float | None, measured: float | None) -> str:
+def _ratio(planned: float | None, measured: float | None) -> str:
     return f"{measured / planned:.2f} {formatting.TIMES}" if planned and measured is not None else "-"

@@ -1,4 +1,4 @@
-"""What a report shows. D embedding, H representation, n images."""
+"""Data that a report shows. D: embedding width, H: representation width, n: number of images."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -12,30 +12,34 @@ from barlow_jax.evals.correlation import Histogram
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What the files of a workdir say; what is missing there is None or empty."""
+    """Contents of a workdir's files. A missing file is None or empty."""
 
-    name: str  # of its folder
+    name: str  # folder name
     workdir: pathlib.Path
     config: Mapping[str, Any]  # by flat key, "data.image_size"
-    changed: Mapping[str, tuple[Any, Any]]  # by flat key: the default, which is the paper's, and this run's
-    provenance: Sequence[Mapping[str, Any]]  # as `provenance.read` gives it
+    changed: Mapping[
+        str, tuple[Any, Any]
+    ]  # flat key -> (the default, which is the paper's; this run's value)
+    provenance: Sequence[Mapping[str, Any]]  # entries of `provenance.read`
     status: Mapping[str, Any] | None  # status.json
     metrics: Sequence[Mapping[str, float | None]]  # rows of metrics.jsonl, {"step": ..., name: value}
-    results: Mapping[str, Mapping[str, Any]]  # results/<program>.json, by the program's name
+    results: Mapping[str, Mapping[str, Any]]  # results/<command>.json, by command
 
 
 class Snapshot(NamedTuple):
-    """What the network makes of the two views of fixed images after so many steps. Where it has no projector there are
-    no embeddings, and None stands for what is said of them."""
+    """Statistics of the network's outputs for two views of fixed images, at one step.
+
+    The embedding fields are None if the network has no projector.
+    """
 
     step: int
-    # [d, d]: C (Barlow Twins, equation 2) of the embeddings; of several features a cell, their root mean square.
+    # [d, d]: C (Barlow Twins, equation 2) of the embeddings, or the root mean square of C over each cell.
     correlation: np.ndarray | None
-    features_per_cell: int  # a side: D / d, rounded up
-    diagonal: Histogram | None  # of the D values of C's diagonal
-    off_diagonal: Histogram | None  # of the others
-    # Eigenvalues of the covariance, as shares of their sum, from the largest on; and exp of the entropy of the singular
-    # values' shares.
+    features_per_cell: int  # per side: D / d, rounded up
+    diagonal: Histogram | None  # D diagonal entries of C
+    off_diagonal: Histogram | None  # the other entries
+    # Spectra: eigenvalues of the covariance as fractions of their sum, in decreasing order.
+    # Ranks: exp of the entropy of the singular values' fractions.
     embedding_spectrum: np.ndarray | None
     embedding_rank: float | None
     representation_spectrum: np.ndarray
@@ -43,19 +47,19 @@ class Snapshot(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """Test images and the training images that are nearest to them, by cosine of representations."""
+    """Test images and their K nearest training images by cosine similarity of representations."""
 
     queries: np.ndarray  # [n, height, width, 3] uint8
     query_labels: np.ndarray  # [n]; -1 without labels
-    found: np.ndarray  # [n, K, height, width, 3] uint8, from the nearest on
-    found_labels: np.ndarray  # [n, K]
+    images: np.ndarray  # [n, K, height, width, 3] uint8
+    labels: np.ndarray  # [n, K]; -1 without labels
     cosines: np.ndarray  # [n, K]
 
 
-class Map(NamedTuple):
-    """Representations of test images in a plane."""
+class Projection(NamedTuple):
+    """Representations of test images in two dimensions."""
 
-    method: str  # "PCA" or "UMAP", and how much of the variance it shows
+    method: str  # "UMAP", or "PCA" and its fraction of the variance
     points: np.ndarray  # [n, 2]
     labels: np.ndarray  # [n]; -1 without labels
     thumbnails: np.ndarray  # [n, height, width, 3] uint8
@@ -63,11 +67,9 @@ class Map(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ModelInspection:
-    """What one run's network makes of images."""
+    """Outputs of one run's network for images."""
 
-    snapshots: Sequence[Snapshot]  # by step; the first is of the network before training
-    views: Mapping[
-        str, np.ndarray
-    ]  # by the name of the column, [n, height, width, 3] uint8: originals, then views
+    snapshots: Sequence[Snapshot]  # by step; the first is the network before training
+    views: Mapping[str, np.ndarray]  # by column title, originals first: [n, height, width, 3] uint8
     neighbours: Neighbours
-    maps: Sequence[Map]
+    projections: Sequence[Projection]

@@ -1,144 +1,142 @@
-"""What ran: the recipe and what differs from the paper's, the code, the machines, the time."""
+"""Setup section: recipe, differences from the paper's, code, devices, time and starts."""
 
 from collections.abc import Mapping, Sequence
 import shlex
 from typing import Any
 
-from barlow_jax.report import cost, formatting
-from barlow_jax.report.html import Html, Section, definitions, details, element, joined, paragraph, table
+from markupsafe import Markup
+
+from barlow_jax.report import cost, formatting, rendering
 from barlow_jax.report.schema import Run
 
-_MOST_ROWS = 12  # of a table that is open
+_MAX_OPEN_ROWS = 12  # a longer table of differences is folded
+_CODE = Markup("<code>{}</code>")
 
 
-def section(runs: Sequence[Run], chip_hour_price: float | None) -> Section:
-    body: list[Html] = []
-    for run in runs:
-        body += [element("h3", run.name)] if len(runs) > 1 else []
-        body.append(element("div", *_cards(run, chip_hour_price), class_="verdicts"))
-    body += [
-        element("h3", "Its config beside the paper's recipe"),
-        *_changes(runs),
-        element("h3", "Starts"),
-        *(_starts(run, len(runs) > 1) for run in runs),
-    ]
-    return Section("setup", "What ran", joined(body))
+def render(runs: Sequence[Run], chip_hour_price: float | None) -> Markup:
+    """Return the section."""
+    keys = sorted({key for run in runs for key in run.changed})
+    return rendering.render(
+        "setup.html",
+        cards={run.name: _cards(run, chip_hour_price) for run in runs},
+        has_config=any(run.config for run in runs),
+        num_changes=len(keys),
+        changes=_changes(runs, keys),
+        is_open=len(keys) <= _MAX_OPEN_ROWS,
+        starts={run.name: _starts(run) for run in runs},
+    )
 
 
-def _cards(run: Run, chip_hour_price: float | None) -> list[Html]:
-    told = {
+def _cards(run: Run, chip_hour_price: float | None) -> Mapping[str, Mapping[str, Any]]:
+    """Return facts by title of the card; None is left out."""
+    return {
         "Recipe": _recipe(run),
         "Code and devices": _code(run),
         "Time and cost": _time(run, chip_hour_price),
     }
-    return [
-        element("div", element("h4", name), definitions(facts), class_="card") for name, facts in told.items()
-    ]
 
 
 def _recipe(run: Run) -> Mapping[str, Any]:
     config, status = run.config, run.status or {}
     if not config:
-        return {"config": "config.json is missing or cannot be read"}
+        return {"Config": "config.json is missing or cannot be read"}
     width = config.get("network.width")
-    encoder = f"{config.get('network.encoder')}" + (f", width {width}" if width not in (None, 64) else "")
     projector = config.get("network.projector") or ()
     size = config.get("data.image_size")
+    steps = f", {status['num_steps']:,} steps" if "num_steps" in status else ""
+    rate = formatting.config_value(config.get("optim.learning_rate"))
     return {
-        "Method": formatting.method(run.config),
-        "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, {size} {formatting.TIMES} {size} pixels",
-        "Encoder": encoder,
+        "Method": formatting.method(config),
+        "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, "
+        f"{size} {formatting.TIMES} {size} pixels",
+        "Encoder": f"{config.get('network.encoder')}"
+        + (f", width {width}" if width not in (None, 64) else ""),
         "Projector": " → ".join(map(str, projector)) or "none",
-        "Batch": formatting.count(config.get("train.batch_size", 0), "image"),
-        "Length": f"{formatting.value(config.get('train.num_epochs'))} epochs"
-        + (f", {status['num_steps']:,} steps" if "num_steps" in status else ""),
-        "Optimizer": f"{config.get('optim.name')}, rate {formatting.value(config.get('optim.learning_rate'))} per 256 images",
+        "Batch size": formatting.count(config.get("train.batch_size", 0), "image"),
+        "Length": f"{formatting.config_value(config.get('train.num_epochs'))} epochs{steps}",
+        "Optimizer": f"{config.get('optim.name')}, learning rate {rate} per 256 images",
         "Seed": config.get("seed"),
     }
 
 
 def _code(run: Run) -> Mapping[str, Any]:
     if not run.provenance:
-        return {"code": "not recorded: there is no provenance.json, which younger runs have"}
+        return {"Code": "not recorded: provenance.json is missing"}
     entry = run.provenance[-1]
-    devices, commit = entry.get("devices") or {}, entry.get("commit")
-    code = "not from a repository"
+    commit, code = entry.get("commit"), "not in a repository"
     if commit:
-        shown = element("code", commit.rstrip("+")[:12], title=commit)
-        code = joined([shown, " (with changed files)" if commit.endswith("+") else None])
+        changed = " (with uncommitted changes)" if commit.endswith("+") else ""
+        code = Markup('<code title="{}">{}</code>{}').format(commit, commit.rstrip("+")[:12], changed)
+    processes = (entry.get("devices") or {}).get("processes", 1)
     return {
         "barlow_jax": entry.get("version"),
         "Commit": code,
-        "Devices": f"{devices.get('count', '?')} {formatting.TIMES} {devices.get('kind', '?')}, "
-        + formatting.count(devices.get("processes", 1), "process", "processes"),
+        "Devices": f"{_devices(entry)}, {formatting.count(processes, 'process', 'processes')}",
         "Python": entry.get("python"),
         "Platform": entry.get("platform"),
         "Packages": ", ".join(f"{name} {version}" for name, version in entry["packages"].items()),
-        "Command": element("code", _command(entry)),
+        "Command": _CODE.format(_command(entry)),
     }
 
 
 def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
-    status, spent = run.status or {}, cost.of(run, chip_hour_price)
-    checkpoint = status.get("checkpoint") or {}
+    status, spent = run.status or {}, cost.run_cost(run, chip_hour_price)
+    checkpoint, goodput = status.get("checkpoint") or {}, cost.goodput(spent)
     return {
-        "State": status.get("state", "not known: there is no status.json"),
+        "State": status.get("state", "unknown: status.json is missing"),
         "Steps": f"{status['step']:,} of {status['num_steps']:,}" if "num_steps" in status else None,
         "Last start": status.get("started"),
-        "Figures of": status.get("updated"),
+        "Last update": status.get("updated"),
         "Last checkpoint": f"step {checkpoint['step']:,}, {checkpoint.get('time')}" if checkpoint else None,
-        "Wall time": formatting.span(spent.wall_seconds),
-        "Goodput": formatting.share(cost.goodput(spent)),
+        "Wall time": formatting.duration(spent.wall_seconds),
+        "Goodput": "-" if goodput is None else f"{goodput:.1%}",
         "Restarts": spent.restarts,
-        "Lost to restarts": formatting.span(spent.lost_seconds) if spent.restarts else None,
+        "Lost to restarts": formatting.duration(spent.lost_seconds) if spent.restarts else None,
         "Chip-hours": formatting.number(spent.chip_hours),
-        "Cost": None if spent.price is None else f"{spent.price:,.2f}, at {chip_hour_price:,.2f} a chip-hour",
+        "Price": None
+        if spent.price is None
+        else f"{spent.price:,.2f} at {chip_hour_price:,.2f} per chip-hour",
     }
 
 
-def _changes(runs: Sequence[Run]) -> list[Html]:
-    keys = sorted({key for run in runs for key in run.changed})
-    if not any(run.config for run in runs):
-        return [paragraph("config.json is missing or cannot be read.")]
-    if not keys:
-        return [paragraph("Nothing: this is the paper's recipe.")]
+def _changes(runs: Sequence[Run], keys: Sequence[str]) -> Markup:
     rows = []
     for key in keys:
         default = next(run.changed[key][0] for run in runs if key in run.changed)
-        ours = [run.changed[key][1] if key in run.changed else run.config.get(key, default) for run in runs]
-        rows.append([element("code", key), formatting.value(default), *map(formatting.value, ours)])
-    heads = ["config", "paper", *(["this run"] if len(runs) == 1 else [run.name for run in runs])]
-    made = table(heads, rows, "Keys that are not as in the paper's recipe for ImageNet")
-    told = f"Not as in the paper's recipe for ImageNet, which the defaults are: {formatting.count(len(keys), 'key')}."
-    if len(keys) <= _MOST_ROWS:
-        return [paragraph(told), made]
-    return [paragraph(told), details("Show them", made)]
+        values = [run.changed[key][1] if key in run.changed else run.config.get(key, default) for run in runs]
+        rows.append([_CODE.format(key), *map(formatting.config_value, (default, *values))])
+    heads = ["key", "paper", *(["this run"] if len(runs) == 1 else [run.name for run in runs])]
+    return rendering.table(heads, rows, "Differences from the paper's ImageNet recipe", first_number=None)
 
 
-def _starts(run: Run, named: bool) -> Html:
-    name = f"{run.name}: " if named else ""
+def _starts(run: Run) -> dict[str, Any] | None:
     if not run.provenance:
-        return paragraph(f"{name}not recorded; there is no provenance.json.")
+        return None
     heads = ["first", "last", "starts", "version", "commit", "devices", "Python", "command"]
-    rows = []
-    for entry in run.provenance:
-        devices = entry.get("devices") or {}
-        told = f"{devices.get('count', '?')} {formatting.TIMES} {devices.get('kind', '?')}"
-        rows.append(
-            [
-                entry["first"],
-                entry["last"],
-                entry["starts"],
-                entry.get("version"),
-                (entry.get("commit") or "-")[:12],
-                told,
-                entry.get("python"),
-                element("code", _command(entry)),
-            ]
-        )
-    starts = sum(entry["starts"] for entry in run.provenance)
-    told = f"{name}{formatting.count(starts, 'start')} by {formatting.count(len(rows), 'set')} of code, packages and devices"
-    return details(told, table(heads, rows, f"Starts of {run.name}"))
+    rows = [
+        [
+            entry["first"],
+            entry["last"],
+            entry["starts"],
+            entry.get("version"),
+            (entry.get("commit") or "-")[:12],
+            _devices(entry),
+            entry.get("python"),
+            _CODE.format(_command(entry)),
+        ]
+        for entry in run.provenance
+    ]
+    starts = formatting.count(sum(entry["starts"] for entry in run.provenance), "start")
+    summary = f"{starts} with {formatting.count(len(rows), 'combination')} of code, packages and devices"
+    return {
+        "summary": summary,
+        "table": rendering.table(heads, rows, f"Starts of {run.name}", first_number=None),
+    }
+
+
+def _devices(entry: Mapping[str, Any]) -> str:
+    devices = entry.get("devices") or {}
+    return f"{devices.get('count', '?')} {formatting.TIMES} {devices.get('kind', '?')}"
 
 
 def _command(entry: Mapping[str, Any]) -> str:

@@ -1,107 +1,57 @@
-"""What the network makes of the two views of fixed images, from before training to the last checkpoint."""
+"""Cross-correlation and spectrum sections: network outputs for two views, at every snapshot."""
 
 from collections.abc import Iterator, Sequence
 
 import altair as alt
+from markupsafe import Markup
 import numpy as np
 
 from barlow_jax.evals.correlation import Histogram
-from barlow_jax.report import charts, formatting, pictures
-from barlow_jax.report.html import Html, Section, element, joined, paragraph
+from barlow_jax.report import charts, formatting, inline_images, rendering
 from barlow_jax.report.schema import ModelInspection, Snapshot
 
-_MOST_POINTS = 200  # of a spectrum
-_LEAST_SHARE = 1e-7  # what float32 leaves of an eigenvalue that is 0
+_MAX_POINTS = 200  # per spectrum
+_MIN_FRACTION = 1e-7  # float32 rounding of an eigenvalue that is 0
 
 
-def correlation(look: ModelInspection | None, why_not: str) -> Section:
-    """C as a heat map at every moment, and how its diagonal and the rest are spread."""
-    title = "The cross-correlation matrix"
-    snapshots = [moment for moment in look.snapshots if moment.correlation is not None] if look else []
+def render_correlation(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+    """Return C as a heat map per snapshot, and histograms of its diagonal and off-diagonal entries."""
+    snapshots = [s for s in inspection.snapshots if s.correlation is not None] if inspection else []
     if not snapshots:
-        return Section(
-            "correlation", title, paragraph(why_not if look is None else "This run has no embeddings.")
-        )
-    rows = len(snapshots[0].correlation)
-    cell = ""
-    if (size := snapshots[0].features_per_cell) > 1:
-        cell = (
-            f" A cell is {size} {formatting.TIMES} {size} features, the root of the mean of their squares: it has no sign, "
-            "and the line is paler than 1."
-        )
-    maps = [
-        element(
-            "figure",
-            pictures.heat_map(one.correlation, _of_matrix(one)),
-            element("figcaption", _named(one)),
-        )
-        for one in snapshots
-    ]
-    body = [
-        paragraph(
-            "C, row and column a feature of the embedding: of one view, and of the other view of the same images. "
-            "Healthy is a line from corner to corner, which is 1, on an empty ground: views agree, and features say "
-            f"different things. {rows} {formatting.TIMES} {rows} cells.{cell}"
-        ),
-        element("div", *maps, class_="matrices"),
-        pictures.color_bar(),
-        element("h3", "How its values are spread"),
-        element(
-            "div",
-            _histograms(
-                "On the diagonal", "The mass moves to 1.", snapshots, [m.diagonal for m in snapshots]
-            ),
-            _histograms(
-                "Off the diagonal",
-                "The mass gathers around 0, and tails get short. Logarithmic.",
-                snapshots,
-                [m.off_diagonal for m in snapshots],
-                logarithmic=True,
-            ),
-            class_="grid wide",
-        ),
-    ]
-    return Section("correlation", title, joined(body))
+        reason = "This run has no embeddings." if inspection else missing_reason
+        return rendering.render("correlation.html", missing_reason=reason)
+    off_diagonals = [snapshot.off_diagonal for snapshot in snapshots]
+    return rendering.render(
+        "correlation.html",
+        missing_reason=None,
+        size=len(snapshots[0].correlation),
+        features_per_cell=snapshots[0].features_per_cell,
+        maps={_step_text(s): inline_images.heat_map(s.correlation, _matrix_text(s)) for s in snapshots},
+        color_bar=inline_images.heat_map(np.linspace(-1, 1, 255)[None], ""),
+        diagonal=_histograms("Diagonal", snapshots, [snapshot.diagonal for snapshot in snapshots]),
+        off_diagonal=_histograms("Off-diagonal", snapshots, off_diagonals, logarithmic=True),
+    )
 
 
-def spectra(look: ModelInspection | None, why_not: str) -> Section:
-    """Shares of the variance by direction, and effective ranks."""
-    title = "How many directions it uses"
-    if look is None or not look.snapshots:
-        return Section("spectra", title, paragraph(why_not))
-    drawn = [
-        element(
-            "div", element("h3", name), _spectrum(name, snapshots, [getattr(m, field) for m in snapshots])
-        )
-        for name, field in (
-            ("Representations", "representation_spectrum"),
-            ("Embeddings", "embedding_spectrum"),
-        )
-        if (snapshots := [m for m in look.snapshots if getattr(m, field) is not None])
-    ]
-    body = [
-        paragraph(
-            "Left of each curve are the directions with most of the variance. Healthy is a gentle slope; a cliff means "
-            "that the directions right of it carry nothing. The effective rank, exp of the entropy of the singular "
-            "values' shares, counts the directions in use: it should grow, or stay, and never fall to a few."
-        ),
-        element("div", *drawn, class_="grid wide"),
-        element("h3", "Effective ranks"),
-        _ranks(look.snapshots),
-    ]
-    return Section("spectra", title, joined(body))
+def render_spectrum(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+    """Return the fraction of the variance by direction, and the effective ranks."""
+    if inspection is None or not inspection.snapshots:
+        return rendering.render("spectrum.html", missing_reason=missing_reason)
+    spectra = {}
+    for output in ("representation", "embedding"):
+        field = f"{output}_spectrum"
+        if snapshots := [s for s in inspection.snapshots if getattr(s, field) is not None]:
+            title = f"{output.capitalize()}s"
+            spectra[title] = _spectrum(title, snapshots, [getattr(s, field) for s in snapshots])
+    ranks = _ranks(inspection.snapshots)
+    return rendering.render("spectrum.html", missing_reason=None, spectra=spectra, ranks=ranks)
 
 
 def _histograms(
-    title: str,
-    note: str,
-    snapshots: Sequence[Snapshot],
-    histograms: Sequence[Histogram],
-    logarithmic: bool = False,
-) -> Html:
-    rows = [
-        row for one, histogram in zip(snapshots, histograms, strict=True) for row in _stairs(one, histogram)
-    ]
+    title: str, snapshots: Sequence[Snapshot], histograms: Sequence[Histogram], logarithmic: bool = False
+) -> Markup:
+    steps = zip(snapshots, histograms, strict=True)
+    rows = [row for snapshot, histogram in steps for row in _histogram_rows(snapshot, histogram)]
     scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale(zero=True)
     chart = alt.Chart(charts.data(rows)).mark_line(interpolate="step-after", strokeWidth=2, clip=True)
     chart = chart.encode(
@@ -114,94 +64,82 @@ def _histograms(
         ],
     )
     means = zip(snapshots, map(_mean, histograms), strict=True)
-    told = "; ".join(f"{_named(moment)}: mean {mean:.2f}" for moment, mean in means)
-    return element(
-        "div", element("h4", title), charts.figure(_by_moment(chart, snapshots), f"{title}. {told}", note)
+    description = "; ".join(f"{_step_text(snapshot)}: mean {mean:.2f}" for snapshot, mean in means)
+    caption = (
+        "Mass gathers around 0 and the tails shorten. Logarithmic." if logarithmic else "Mass moves to 1."
     )
+    return charts.figure(_color_by_step(chart, snapshots), f"{title}. {description}", caption)
 
 
 def _mean(histogram: Histogram) -> float:
-    """Of what it counts, to half a bin."""
+    """Return the mean of the counted values, to half a bin."""
     middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
     return float(np.sum(middles * histogram.counts) / max(1, histogram.counts.sum()))
 
 
-def _stairs(moment: Snapshot, histogram: Histogram) -> Iterator[dict]:
-    """Of an empty bin there is nothing on a logarithmic axis: half a count is below it."""
+def _histogram_rows(snapshot: Snapshot, histogram: Histogram) -> Iterator[dict]:
+    """Yield one row per edge. Empty bins count 0.5, below the logarithmic axis, which has no 0."""
     for edge, count in zip(histogram.edges, [*histogram.counts, 0], strict=True):
-        yield {"step": _named(moment), "value": edge, "count": max(count, 0.5)}
+        yield {"step": _step_text(snapshot), "value": edge, "count": max(count, 0.5)}
 
 
-def _spectrum(name: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.ndarray]) -> Html:
+def _spectrum(title: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.ndarray]) -> Markup:
     rows = [
-        {"step": _named(one), "direction": place + 1, "share": shares[place]}
-        for one, shares in zip(snapshots, spectra, strict=True)
-        for place in np.unique(np.geomspace(1, len(shares), _MOST_POINTS).round().astype(int)) - 1
-        if shares[place] > _LEAST_SHARE
+        {"step": _step_text(snapshot), "direction": index + 1, "fraction": fractions[index]}
+        for snapshot, fractions in zip(snapshots, spectra, strict=True)
+        for index in np.unique(np.geomspace(1, len(fractions), _MAX_POINTS).round().astype(int)) - 1
+        if fractions[index] > _MIN_FRACTION
     ]
-    chart = (
-        alt.Chart(charts.data(rows))
-        .mark_line(strokeWidth=2, point={"size": 40, **charts.UNSEEN})
-        .encode(
-            x=alt.X("direction:Q", title="direction, by variance", scale=alt.Scale(nice=False)),
-            y=alt.Y(
-                "share:Q",
-                title="share of the variance",
-                scale=alt.Scale(type="log"),
-                axis=alt.Axis(format=".0e", tickCount=6),
-            ),
-            tooltip=[alt.Tooltip("step:N"), alt.Tooltip("direction:Q"), alt.Tooltip("share:Q", format=".2e")],
-        )
+    log_axis = {"scale": alt.Scale(type="log"), "axis": alt.Axis(format=".0e", tickCount=6)}
+    chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 40, **charts.INVISIBLE})
+    chart = chart.encode(
+        x=alt.X("direction:Q", title="direction, by variance", scale=alt.Scale(nice=False)),
+        y=alt.Y("fraction:Q", title="fraction of the variance", **log_axis),
+        tooltip=["step:N", "direction:Q", alt.Tooltip("fraction:Q", format=".2e")],
     )
-    told = "; ".join(
-        f"{_named(m)}: the first has {s[0]:.0%}" for m, s in zip(snapshots, spectra, strict=True)
-    )
-    return charts.figure(
-        _by_moment(chart, snapshots).add_params(charts.zoom()), f"Spectrum of the {name.lower()}. {told}"
-    )
+    first = zip(snapshots, spectra, strict=True)
+    description = "; ".join(f"{_step_text(s)}: first direction {fractions[0]:.0%}" for s, fractions in first)
+    chart = _color_by_step(chart, snapshots).add_params(charts.zoom())
+    return charts.figure(chart, f"Spectrum of the {title.lower()}. {description}")
 
 
-def _by_moment(chart: alt.Chart, snapshots: Sequence[Snapshot]) -> alt.Chart:
-    """The later the stronger; a click in the legend picks one."""
-    names = [_named(one) for one in snapshots]
-    picked = alt.selection_point(fields=["step"], bind="legend")
-    return chart.encode(
-        color=alt.Color("step:N", title=None, scale=charts.scale(names, charts.ramp(len(names)))),
-        opacity=alt.condition(picked, alt.value(1), alt.value(0.1)),
-    ).add_params(picked)
+def _color_by_step(chart: alt.Chart, snapshots: Sequence[Snapshot]) -> alt.Chart:
+    """Colour from early to late; a click in the legend picks a snapshot."""
+    names = [_step_text(snapshot) for snapshot in snapshots]
+    scale = charts.color_scale(names, charts.ramp(len(names)))
+    chart = chart.encode(color=alt.Color("step:N", title=None, scale=scale))
+    return charts.legend_filter(chart, "step", 1, 0.1)
 
 
-def _ranks(snapshots: Sequence[Snapshot]) -> Html:
+def _ranks(snapshots: Sequence[Snapshot]) -> Markup:
     rows = []
-    for one in snapshots:
-        for what in ("representation", "embedding"):
-            rank, spectrum = getattr(one, f"{what}_rank"), getattr(one, f"{what}_spectrum")
+    for snapshot in snapshots:
+        for output in ("representation", "embedding"):
+            rank, spectrum = getattr(snapshot, f"{output}_rank"), getattr(snapshot, f"{output}_spectrum")
             if rank is not None and spectrum is not None:
-                rows.append({"of": f"{what}s", "step": one.step, "rank": rank, "directions": len(spectrum)})
-    names = list(dict.fromkeys(row["of"] for row in rows))
-    chart = (
-        alt.Chart(charts.data(rows))
-        .mark_line(strokeWidth=2, point={"size": 60, "filled": True})
-        .encode(
-            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8)),
-            y=alt.Y("rank:Q", title="effective rank, directions"),
-            color=alt.Color("of:N", title=None, scale=charts.scale(names)),
-            tooltip=[
-                "of:N",
-                "step:Q",
-                alt.Tooltip("rank:Q", format=".1f"),
-                alt.Tooltip("directions:Q", title="of"),
-            ],
-        )
+                row = {
+                    "output": f"{output}s",
+                    "step": snapshot.step,
+                    "rank": rank,
+                    "directions": len(spectrum),
+                }
+                rows.append(row)
+    scale = charts.color_scale(list(dict.fromkeys(row["output"] for row in rows)))
+    chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 60, "filled": True})
+    chart = chart.encode(
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8)),
+        y=alt.Y("rank:Q", title="effective rank, directions"),
+        color=alt.Color("output:N", title=None, scale=scale),
+        tooltip=["output:N", "step:Q", alt.Tooltip("rank:Q", format=".1f"), "directions:Q"],
     )
-    told = [f"{row['of']} at step {row['step']}: {row['rank']:.1f} of {row['directions']}" for row in rows]
-    return charts.figure(chart, "Effective ranks. " + "; ".join(told), height=200)
+    texts = [f"{r['output']} at step {r['step']}: {r['rank']:.1f} of {r['directions']}" for r in rows]
+    return charts.figure(chart, "Effective ranks. " + "; ".join(texts), height=200)
 
 
-def _of_matrix(moment: Snapshot) -> str:
-    diagonal = formatting.number(_mean(moment.diagonal), 2)
-    return f"Cross-correlation matrix, {_named(moment)}: its diagonal's mean is {diagonal}"
+def _matrix_text(snapshot: Snapshot) -> str:
+    mean = formatting.number(_mean(snapshot.diagonal), 2)
+    return f"Cross-correlation matrix, {_step_text(snapshot)}: mean diagonal {mean}"
 
 
-def _named(moment: Snapshot) -> str:
-    return f"step {moment.step:,}" if moment.step else "before training"
+def _step_text(snapshot: Snapshot) -> str:
+    return f"step {snapshot.step:,}" if snapshot.step else "before training"

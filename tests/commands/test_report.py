@@ -1,4 +1,4 @@
-"""`report` through its entry point: of one run and several, with the network and without, beside a run that goes on."""
+"""The report command: one run and several, with and without model inspection, during training."""
 
 import json
 import shutil
@@ -14,10 +14,10 @@ def _files(*folders):
     }
 
 
-def test_the_report_of_a_run_is_one_file_and_nothing_else_is_touched(workdir, program, tmp_path):
+def test_the_report_of_a_run_is_one_file_and_nothing_else_changes(workdir, program, tmp_path):
     before = _files(workdir)
-    with lock.acquire(workdir):  # as while the run goes on
-        results, said = program("report", "--workdir", workdir, "--out", tmp_path / "new" / "one.html")
+    with lock.acquire(workdir):  # as during training
+        results, stderr = program("report", "--workdir", workdir, "--out", tmp_path / "new" / "one.html")
     assert _files(workdir) == before
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "one.html"]
     page = (tmp_path / "new" / "one.html").read_text()
@@ -25,10 +25,10 @@ def test_the_report_of_a_run_is_one_file_and_nothing_else_is_touched(workdir, pr
     assert results["runs"] == [workdir.name] and workdir.name in page
     assert results["snapshots"][0] == 0 and results["snapshots"][-1] == 22
     assert page.count("data:image/") > 8 and all(f'id="{anchor}"' in page for anchor in results["sections"])
-    assert f"the report is {results['out']}" in said
+    assert f"report: {results['out']}" in stderr
 
 
-def test_several_runs_are_in_one_report_of_their_files_alone(workdir, program, tmp_path):
+def test_several_runs_share_one_report_without_model_inspection(workdir, program, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(workdir, tmp_path / name, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
     argv = (
@@ -40,42 +40,42 @@ def test_several_runs_are_in_one_report_of_their_files_alone(workdir, program, t
         "--chip-hour-price",
         "2.5",
     )
-    results, said = program(*argv)
+    results, stderr = program(*argv)
     assert results["out"] == str(tmp_path / "one" / "report.html")
     assert results["runs"] == ["one", "two"] and results["snapshots"] == []
-    assert not (tmp_path / "one" / "results" / "report.json").exists() and "warning" not in said
+    assert not (tmp_path / "one" / "results" / "report.json").exists() and "warning" not in stderr
     assert "Left out by --no-images." in (tmp_path / "one" / "report.html").read_text()
 
 
 @pytest.fixture
 def copied(workdir, tmp_path):
-    """A run whose config can be changed."""
+    """Return a copy of the run, whose files may be changed."""
     shutil.copytree(workdir, tmp_path / "run")
     return tmp_path / "run"
 
 
-def test_a_run_whose_data_set_is_not_at_hand_is_reported_without_it(copied, program):
+def test_a_run_without_its_data_set_is_reported_without_model_inspection(copied, program):
     path = copied / "config.json"
     tree = json.loads(path.read_text())
     tree["data"] |= {"name": "arrays", "augment_on": "device", "data_dir": str(copied / "nowhere")}
     path.write_text(json.dumps(tree))
-    results, said = program("report", "--workdir", copied)
+    results, stderr = program("report", "--workdir", copied)
     assert results["snapshots"] == [] and results["bytes"] > 10_000
-    assert "what the network makes of images is left out" in said and "--config.data.data_dir=" in said
-    assert "The network could not be looked at: " in (copied / "report.html").read_text()
+    assert "leaves out the model inspection" in stderr and "--config.data.data_dir=" in stderr
+    assert "Not available: " in (copied / "report.html").read_text()
 
 
 def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(copied, program):
     shutil.rmtree(copied / "checkpoints")
-    results, said = program("report", "--workdir", copied)
-    assert results["snapshots"] == [] and "holds no checkpoint yet" in said
+    results, stderr = program("report", "--workdir", copied)
+    assert results["snapshots"] == [] and "holds no checkpoint yet" in stderr
     (copied / "config.json").write_text("{")
-    results, said = program("report", "--workdir", copied)
-    assert results["snapshots"] == [] and "config.json is damaged" in said
+    results, stderr = program("report", "--workdir", copied)
+    assert results["snapshots"] == [] and "config.json is damaged" in stderr
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("arguments", "message"),
     [
         (("--out", "report.png"), "--out: needs a file that ends in .html, got report.png"),
         (("--chip-hour-price", "-1"), "--chip-hour-price: must not be negative, got -1"),
@@ -83,14 +83,14 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
         (("--config.data.dir=x",), "config.data.dir does not exist"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_written(copied, program, more, words):
+def test_mistakes_are_named_before_anything_is_written(copied, program, arguments, message):
     before = _files(copied)
-    assert words in program("report", "--workdir", copied, *more, code=2)[1]
+    assert message in program("report", "--workdir", copied, *arguments, code=2)[1]
     assert _files(copied) == before
 
 
-def test_a_folder_that_is_no_run_is_named_whichever_it_is(workdir, program, tmp_path):
+def test_every_folder_without_a_run_is_named(workdir, program, tmp_path):
     assert "--workdir: is missing" in program("report", code=2)[1]
-    said = program("report", "--workdir", workdir, tmp_path, tmp_path / "nowhere", code=2)[1]
+    stderr = program("report", "--workdir", workdir, tmp_path, tmp_path / "nowhere", code=2)[1]
     for folder in (tmp_path, tmp_path / "nowhere"):
-        assert f"--workdir: {folder} holds no run (there is neither status.json nor config.json)" in said
+        assert f"--workdir: {folder} holds no run (neither status.json nor config.json exists)" in stderr

@@ -1,4 +1,4 @@
-"""The table of a comparison, from rows made by hand."""
+"""Table and plot of a comparison, from fixed results."""
 
 import numpy as np
 from score_records import knn, result, score
@@ -6,10 +6,10 @@ from score_records import knn, result, score
 from barlow_jax.report import comparison
 
 
-def _run(top1, rank, **more):
+def _run(top1, rank, **extra):
     linear = (score("probe", top1, label_fraction=0.1), score("probe", top1 + 5))
     scores = (*linear, knn(50.0), knn(40.0, k=5, distance="euclidean"))
-    return result("pretrained", 9, *scores, representation_rank=rank, **more)
+    return result("pretrained", 9, *scores, representation_rank=rank, **extra)
 
 
 ROWS = {
@@ -21,21 +21,23 @@ ROWS = {
 }
 
 
-def test_a_cell_is_the_mean_and_the_deviation_of_the_seeds():
+def test_a_cell_is_the_mean_and_the_standard_deviation_over_seeds():
     head, untrained, vicreg = comparison.table(ROWS).splitlines()
     assert head.split("  ")[-1].strip() == "MB" and "linear 10%" in head and "20-NN 100%" in head
-    deviation = np.std([80.0, 86.0], ddof=1)
-    assert f"83.0 ± {deviation:.1f}" in vicreg and f"88.0 ± {deviation:.1f}" in vicreg
+    std = np.std([80.0, 86.0], ddof=1)
+    assert f"83.0 ± {std:.1f}" in vicreg and f"88.0 ± {std:.1f}" in vicreg
     assert "0.200 ± 0.141" in vicreg and vicreg.endswith("3.0 ± 1.4")
-    assert untrained.startswith("untrained") and untrained.split()[-1] == "-", "it has no step"
+    assert untrained.startswith("untrained") and untrained.split()[-1] == "-", (
+        "the untrained encoder has no training step"
+    )
 
 
-def test_one_seed_has_no_deviation():
+def test_one_seed_has_no_standard_deviation():
     table = comparison.table({name: runs[:1] for name, runs in ROWS.items()})
     assert "±" not in table.split("\n", 1)[1] and " 80.0" in table
 
 
-def test_the_plot_has_a_panel_for_each_share_of_the_labels(tmp_path):
+def test_the_plot_has_a_panel_for_each_label_fraction(tmp_path):
     from PIL import Image
 
     sizes = {}

@@ -1,4 +1,4 @@
-"""Colours by row and column, found again in the file."""
+"""Contact sheets: image positions and text in the file, and the views in its columns."""
 
 import dataclasses
 
@@ -15,34 +15,34 @@ COLORS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[200, 200, 0], [0, 
 
 
 def _centres(path):
-    """(row, column) of the middle of each colour, in pixels."""
+    """Return the (row, column) of the middle of each colour, in pixels."""
     picture = np.round(plt.imread(path)[..., :3] * 255).astype(int)
-    found = [np.argwhere((picture == color).all(-1)) for color in COLORS.reshape(-1, 3)]
-    assert all(len(places) > 1000 for places in found)
-    return np.array([places.mean(axis=0) for places in found]).reshape(2, 3, 2)
+    positions = [np.argwhere((picture == color).all(-1)) for color in COLORS.reshape(-1, 3)]
+    assert all(len(pixels) > 1000 for pixels in positions)
+    return np.array([pixels.mean(axis=0) for pixels in positions]).reshape(2, 3, 2)
 
 
-@pytest.mark.parametrize("with_words", [False, True])
-def test_each_image_is_in_its_row_and_column(tmp_path, with_words):
+@pytest.mark.parametrize("with_text", [False, True])
+def test_each_image_is_in_its_row_and_column(tmp_path, with_text):
     images = np.broadcast_to(COLORS[:, :, None, None], (2, 3, 9, 9, 3)).astype(np.uint8)
-    words = {"titles": ["one", "two", "three"], "captions": [["a", "b", "c"], ["d", "e", "f"]]}
-    contact_sheet.draw(images, tmp_path / "new" / "sheet.png", **(words if with_words else {}))
+    text = {"titles": ["one", "two", "three"], "captions": [["a", "b", "c"], ["d", "e", "f"]]}
+    contact_sheet.draw(images, tmp_path / "new" / "sheet.png", **(text if with_text else {}))
     centres = _centres(tmp_path / "new" / "sheet.png")
     assert (np.diff(centres[..., 0], axis=0) > 50).all() and (np.diff(centres[..., 1], axis=1) > 50).all()
     assert np.ptp(centres[..., 0], axis=1).max() < 1 and np.ptp(centres[..., 1], axis=0).max() < 1
 
 
-def test_words_are_in_a_file_that_holds_text(tmp_path):
+def test_titles_and_captions_are_in_a_vector_file(tmp_path):
     images = np.zeros((1, 2, 4, 4, 3), np.uint8)
     contact_sheet.draw(
         images, tmp_path / "s.svg", titles=["ti", "tle"], captions=[["below", "0.931  label 3"]]
     )
     drawn = (tmp_path / "s.svg").read_text()
-    for words in ("ti", "tle", "below", "0.931  label 3"):
-        assert f"<!-- {words} -->" in drawn
+    for text in ("ti", "tle", "below", "0.931  label 3"):
+        assert f"<!-- {text} -->" in drawn
 
 
-def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
+def test_the_views_are_those_of_the_first_training_step(small_config, typed):
     config = typed(small_config)
     source = splits.open_split(config.data, "train")
     columns = contact_sheet.view_columns(config, source, 5)
@@ -53,17 +53,17 @@ def test_the_views_are_those_of_the_runs_first_step(small_config, typed):
     assert columns["original"].shape == (5, 8, 8, 3)
     data = dataclasses.replace(config.data, augment_on="device")
     decoded = next(source.train_batches(data, config.recipe.views, SampleRange(sampler, 0, 1)))
-    made = augment(
+    expected = augment(
         {name: rows[:5] for name, rows in decoded.views.items()},
         recipe=config.recipe,
         size=config.data.image_size,
         seed=config.seed,
     )
-    for name, views in made.items():
+    for name, views in expected.items():
         np.testing.assert_array_equal(columns[f"view {name}, device"], views)
 
 
-def test_an_order_that_the_accelerator_cannot_honour_is_shown_from_the_host_alone(small_config, typed):
+def test_a_recipe_that_the_device_does_not_support_has_host_views_only(small_config, typed):
     for view in small_config.recipe.views.values():
         view.order = ("jitter", "crop", "rotate", "flip", "grayscale", "blur", "solarize", "normalize")
         view.jitter.probability = 0.8

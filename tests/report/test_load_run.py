@@ -1,4 +1,4 @@
-"""A workdir's files as facts: whole ones, those of a run that goes on, damaged ones, none."""
+"""Reading of a workdir: complete, of a run in progress, with damaged files, without a run."""
 
 import json
 
@@ -14,7 +14,7 @@ from barlow_jax.workdir.status import Status
 
 @pytest.fixture
 def workdir(tmp_path, small_config):
-    """What a run leaves, with one result."""
+    """Return the workdir of a finished run with one result."""
     folder = tmp_path / "one"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(small_config.to_dict()))
@@ -30,7 +30,7 @@ def workdir(tmp_path, small_config):
     return folder
 
 
-def test_all_that_the_files_say_is_there(workdir, capsys):
+def test_all_files_are_read_and_none_is_changed(workdir, capsys):
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     run = read_run(workdir)
     assert run.name == "one" and run.workdir == workdir
@@ -44,17 +44,17 @@ def test_all_that_the_files_say_is_there(workdir, capsys):
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
 
 
-def test_the_difference_to_the_paper_is_what_the_config_file_sets(workdir, small_config):
+def test_changed_keys_are_those_that_the_config_file_sets(workdir, small_config):
     changed = read_run(workdir).changed
     assert changed["data.name"] == ("imagenet2012", "digits")
     assert changed["network.projector"] == ((8192, 8192, 8192), (16, 16))
     assert changed["recipe.views.a.jitter.probability"] == (0.8, 0.0)
     defaults = overrides.flatten(overrides.default_config().to_dict())
-    set_there = {k for k, v in overrides.flatten(small_config.to_dict()).items() if v != defaults[k]}
-    assert set(changed) == set_there
+    set_keys = {k for k, v in overrides.flatten(small_config.to_dict()).items() if v != defaults[k]}
+    assert set(changed) == set_keys
 
 
-def test_views_that_were_added_or_left_out_are_told_by_their_group(small_config):
+def test_added_views_are_listed_by_key_and_missing_ones_by_group(small_config):
     with small_config.unlocked():
         small_config.recipe.views["c"] = small_config.recipe.views.a.copy_and_resolve_references()
         del small_config.recipe.views["b"]
@@ -65,7 +65,7 @@ def test_views_that_were_added_or_left_out_are_told_by_their_group(small_config)
     assert not any(key.startswith("recipe.views.b.") for key in changed)
 
 
-def test_a_run_that_is_older_than_a_key_has_its_default(workdir):
+def test_a_key_that_an_older_run_lacks_has_its_default(workdir):
     path = workdir / "config.json"
     tree = json.loads(path.read_text())
     del tree["optim"]["grad_scale"]
@@ -75,7 +75,7 @@ def test_a_run_that_is_older_than_a_key_has_its_default(workdir):
 
 
 @pytest.mark.parametrize("damaged", ["", "{", "[1]", "\0\0\0", '"words"', '{"step": 11'])
-def test_what_is_damaged_is_said_and_left_out(workdir, capsys, damaged):
+def test_damaged_files_are_left_out_with_a_warning(workdir, capsys, damaged):
     for name in ("config.json", "provenance.json", "results/knn-untrained.json"):
         (workdir / name).write_text(damaged)
     with (workdir / "metrics.jsonl").open("a") as file:
@@ -83,29 +83,29 @@ def test_what_is_damaged_is_said_and_left_out(workdir, capsys, damaged):
     run = read_run(workdir)
     assert run.status["step"] == 22 and len(run.metrics) == 3
     assert not (run.config or run.changed or run.provenance or run.results)
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     for name in ("config.json", "provenance.json", "results/knn-untrained.json"):
-        assert f"{workdir / name} is not what" in said
-    assert "metrics.jsonl: 1 line is cut off or damaged, and left out" in said
+        assert f"warning: {workdir / name} is " in stderr
+    assert "metrics.jsonl: 1 line " in stderr
 
 
 def test_a_damaged_status_is_left_out(workdir, capsys):
     (workdir / "status.json").write_text("{}")
     assert read_run(workdir).status is None
-    assert "status.json is not what was written there" in capsys.readouterr().err
+    assert "status.json is damaged" in capsys.readouterr().err
 
 
-def test_keys_that_this_version_does_not_know_are_said(workdir, capsys):
+def test_unknown_keys_are_named(workdir, capsys):
     path = workdir / "config.json"
     tree = json.loads(path.read_text())
     tree["optim"] |= {"sharpness": 1, "momentum": "much"}
     path.write_text(json.dumps(tree))
     assert read_run(workdir).config["optim.momentum"] == 0.9
-    said = capsys.readouterr().err
-    assert "config.optim.sharpness does not exist" in said and "config.optim.momentum is 'much'" in said
+    stderr = capsys.readouterr().err
+    assert "config.optim.sharpness does not exist" in stderr and "config.optim.momentum is 'much'" in stderr
 
 
-def test_a_run_that_has_just_begun_has_little_and_nothing_is_said_of_the_rest(tmp_path, capsys):
+def test_a_run_that_has_just_started_is_read_without_warnings(tmp_path, capsys):
     Status(tmp_path, num_steps=22, steps_per_epoch=11).begin(0)
     run = read_run(tmp_path)
     assert run.status["state"] == "starting"
@@ -113,7 +113,7 @@ def test_a_run_that_has_just_begun_has_little_and_nothing_is_said_of_the_rest(tm
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_that_is_no_run_is_refused_with_the_remedy(tmp_path):
+def test_a_folder_without_a_run_is_an_error_with_its_remedy(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match=r"holds no run .*pass the folder that `pretrain --workdir`"):
+        with pytest.raises(UserError, match=r"holds no run .*Pass the folder given to `pretrain --workdir`"):
             read_run(folder)

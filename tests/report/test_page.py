@@ -1,4 +1,4 @@
-"""The page as a parser sees it; test_browser.py opens it."""
+"""The page, parsed as HTML; test_browser.py opens it in a browser."""
 
 from html.parser import HTMLParser
 import json
@@ -14,10 +14,10 @@ SECTIONS = [
     "curves",
     "evaluations",
     "correlation",
-    "spectra",
+    "spectrum",
     "views",
     "neighbours",
-    "map",
+    "projection",
     "setup",
     "plan",
 ]
@@ -26,7 +26,7 @@ HOSTILE = "</script><script>alert(1)</script>\"'&<img src=https://example.com/x>
 
 
 class Parsed(HTMLParser):
-    """Elements, what they refer to, and their text; every one that is opened is closed."""
+    """Elements, their references, ids, text and JSON data. Every element that is opened is closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -56,14 +56,14 @@ class Parsed(HTMLParser):
             self.text.append(data)
 
     @property
-    def words(self):
+    def plain_text(self):
         return " ".join("".join(self.text).split())
 
 
 @pytest.fixture
 def written(tmp_path):
-    def write(runs, inspect_model=None, price=None):
-        result = page.write(runs, inspect_model, tmp_path / "report.html", chip_hour_price=price)
+    def write(runs, inspection=None, price=None):
+        result = page.write(runs, inspection, tmp_path / "report.html", chip_hour_price=price)
         text = (tmp_path / "report.html").read_text()
         assert result["bytes"] == len(text.encode())
         assert result["sections"] == SECTIONS
@@ -72,9 +72,9 @@ def written(tmp_path):
     return write
 
 
-def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path):
+def test_a_complete_run_has_every_section_and_loads_nothing(written, tmp_path):
     run = reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()})
-    parsed = written([run], reported.inspect_model(), 1.5)
+    parsed = written([run], reported.inspection(), 1.5)
     assert [anchor for anchor in parsed.anchors if anchor in SECTIONS] == SECTIONS
     assert {f"#{anchor}" for anchor in SECTIONS} <= set(parsed.references)
     assert all(reference.startswith(("#", "data:")) for reference in parsed.references)
@@ -88,21 +88,21 @@ def test_a_whole_run_has_every_section_and_needs_nothing_else(written, tmp_path)
     )
     assert all(attrs.get("aria-label") for _, attrs in parsed.tags if attrs.get("class") == "chart")
     assert (tmp_path / "report.html").stat().st_size < 5e6
-    words = parsed.words
-    assert "Is it healthy?Healthy" in words and "Is it good?Better than no training" in words
+    text = parsed.plain_text
+    assert "Health Healthy" in text and "Quality Better than the baselines" in text
     for part in (
-        "4.00 chip-hours on 4 chips",
-        "Price: 6.00, at 1.50 a chip-hour",
-        "Goodput 90.0%: 54 min 00 s",
+        "Chip-hours: 4.00 on 4 chips",
+        "Price: 6.00 at 1.50 per chip-hour",
+        "Goodput: 90.0% (54 min 00 s",
     ):
-        assert part in words
-    assert "which the defaults are: 7 keys." in words and "resnet50" in words
-    assert "python -m barlow_jax pretrain --workdir 'runs/my digits'" in words
-    assert "0123456789ab" in words and "(with changed files)" in words
+        assert part in text
+    assert "which is the default: 7." in text and "resnet50" in text
+    assert "python -m barlow_jax pretrain --workdir 'runs/my digits'" in text
+    assert "0123456789ab" in text and "(with uncommitted changes)" in text
 
 
-def test_every_chart_is_one_of_vega_lite_with_labelled_axes(written):
-    data = written([reported.run()], reported.inspect_model()).data
+def test_every_chart_is_a_vega_lite_spec_with_labelled_axes(written):
+    data = written([reported.run()], reported.inspection()).data
     assert len(data) > 15
     for spec in data:
         if isinstance(spec, list):  # thumbnails
@@ -118,15 +118,15 @@ def test_every_chart_is_one_of_vega_lite_with_labelled_axes(written):
             )
 
 
-def test_what_is_not_a_number_is_a_gap_and_is_said(written):
+def test_a_loss_that_is_not_finite_is_a_gap_and_is_reported(written):
     losses = [math.nan if row == 7 else None if row == 9 else 300.0 - row for row in range(20)]
     parsed = written([reported.run(metrics=reported.metrics(20, loss=losses))])
-    assert "The loss is not finite in 2 of 20 rows, the first at step 800." in parsed.words
+    assert "The loss is not finite in 2 of 20 rows, first at step 800." in parsed.plain_text
     (spec,) = [spec for spec in parsed.data if _axis(spec) == "loss"]
     assert [row["value"] for row in _rows(spec)][6:10] == [294, None, 292, None]
 
 
-def test_a_peak_in_many_rows_is_still_there(written):
+def test_a_peak_in_many_rows_is_kept(written):
     losses = [100.0] * 9000
     losses[4321] = 5000.0
     (spec,) = [
@@ -138,20 +138,20 @@ def test_a_peak_in_many_rows_is_still_there(written):
     assert len(values) <= 600 and max(values) == 5000
 
 
-def test_names_and_values_that_are_markup_are_text(written, tmp_path):
+def test_markup_in_names_and_values_is_escaped(written, tmp_path):
     run = reported.run(
         HOSTILE,
         changes={"data.name": HOSTILE, "data.data_dir": HOSTILE},
         provenance=[
             reported.entry(command=["pretrain", HOSTILE], commit=HOSTILE, packages={HOSTILE: HOSTILE})
         ],
-        status=reported.status(state="stopped", why=HOSTILE),
+        status=reported.status(state="stopped", reason=HOSTILE),
         results={
             "evaluate": reported.evaluate(),
             "plan": reported.plan(fits=False, why=HOSTILE, remedies=[HOSTILE]),
         },
     )
-    parsed = written([run, reported.run("other")], reported.inspect_model())
+    parsed = written([run, reported.run("other")], reported.inspection())
     scripts = [attrs for tag, attrs in parsed.tags if tag == "script"]
     assert len([attrs for attrs in scripts if "type" not in attrs]) == 2, "the library and the page's own"
     assert not [value for value in parsed.references if "example.com" in value]
@@ -159,7 +159,7 @@ def test_names_and_values_that_are_markup_are_text(written, tmp_path):
     assert any(row.get("run") == HOSTILE for spec in parsed.data for row in _rows(spec))
 
 
-def test_several_runs_are_one_colour_each_and_side_by_side(written):
+def test_several_runs_have_one_colour_each_and_an_overview(written):
     runs = [
         reported.run("one"),
         reported.run("two", changes={"objective.name": "byol"}),
@@ -171,10 +171,10 @@ def test_several_runs_are_one_colour_each_and_side_by_side(written):
     assert scale["domain"] == ["one", "two", "three"] and len(set(scale["range"])) == 3
     assert {row["run"] for row in _rows(loss)} == {"one", "two", "three"}
     assert any(param.get("bind") == "legend" for param in loss["params"])
-    assert "one, two, three" in parsed.words and "BYOL on digits" in parsed.words
+    assert "one, two, three" in parsed.plain_text and "BYOL on digits" in parsed.plain_text
 
 
-def test_runs_whose_folders_are_called_alike_are_told_apart(written, tmp_path):
+def test_runs_with_the_same_folder_name_are_named_by_their_paths(written, tmp_path):
     runs = [reported.run("0", workdir=tmp_path / name / "0") for name in ("a", "b", "b")]
     (loss,) = [spec for spec in written(runs).data if _axis(spec) == "loss"]
     assert loss["encoding"]["color"]["scale"]["domain"] == [
@@ -184,25 +184,25 @@ def test_runs_whose_folders_are_called_alike_are_told_apart(written, tmp_path):
     ]
 
 
-def test_a_run_with_nothing_has_a_page_that_says_so(written):
+def test_a_run_without_files_has_a_page_that_says_so(written):
     bare = reported.run(config={}, changed={}, provenance=[], status=None, metrics=[], results={})
-    words = written([bare]).words
+    text = written([bare]).plain_text
     for part in (
-        "There is no status.json: whether it finished cannot be told.",
-        "No loss was written yet.",
+        "Unknown state: status.json is missing.",
+        "No loss has been recorded yet.",
         "metrics.jsonl is missing",
         "python -m barlow_jax evaluate --workdir runs/digits",
-        "digits has no checkpoint that can be read",
+        "digits has no readable checkpoint",
         "config.json is missing",
-        "there is no provenance.json",
-        "How long it took is not recorded",
-        "There is no plan.",
+        "provenance.json is missing",
+        "Wall time: not recorded",
+        "No plan.",
         "python -m barlow_jax plan",
     ):
-        assert part in words
+        assert part in text
 
 
-def test_supervised_runs_have_no_embeddings_and_that_is_said(written):
+def test_supervised_runs_have_no_embeddings_and_the_page_says_so(written):
     names = (
         "step",
         "epoch",
@@ -216,19 +216,19 @@ def test_supervised_runs_have_no_embeddings_and_that_is_said(written):
         {name: row[name] for name in names if name in row} | {"top1": 0.5} for row in reported.metrics()[:-1]
     ]
     run = reported.run(metrics=rows, changes={"objective.name": "classification", "network.projector": ()})
-    parsed = written([run], reported.inspect_model(embeddings=False))
-    assert "No embeddings were measured, so none can have collapsed." in parsed.words
-    assert "This run has no embeddings." in parsed.words
+    parsed = written([run], reported.inspection(embeddings=False))
+    assert "No embeddings were measured, so collapse is not checked." in parsed.plain_text
+    assert "This run has no embeddings." in parsed.plain_text
     assert "top-1, %" in {_axis(spec) for spec in parsed.data}
 
 
-def test_images_of_photographs_stay_small(written, tmp_path):
-    written([reported.run()], reported.inspect_model(images=48, size=64))
+def test_photographs_keep_the_page_small(written, tmp_path):
+    written([reported.run()], reported.inspection(images=48, size=64))
     assert (tmp_path / "report.html").stat().st_size < 5e6
 
 
-def test_no_run_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="one run at least"):
+def test_a_report_of_no_runs_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="at least one run"):
         page.write([], None, tmp_path / "report.html")
 
 

@@ -1,4 +1,4 @@
-"""The scores of a run that the summary shows."""
+"""Headline scores of a run: k-NN and linear probe with the most labels."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,10 +16,10 @@ class Headline(NamedTuple):
     values: Mapping[str, float | None]  # percent by feature source
 
 
-def headlines(run: Run) -> list[Headline]:
+def headline_scores(run: Run) -> list[Headline]:
     """Return the cosine k-NN and the linear probe with the highest fraction of the labels."""
     evaluations = read_evaluations(run.results)
-    last = {}  # fractions rise, so the last row of an evaluation has the highest
+    last = {}  # by evaluation; label fractions increase, so the last row has the most labels
     for row in tables.rows_by_source(evaluations):
         if row.score.distance != "euclidean":
             last[row.score.evaluation] = row

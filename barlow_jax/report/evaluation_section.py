@@ -1,0 +1,131 @@
+"""Evaluations section: scores by feature source, next to published numbers, and image-text retrieval."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+from markupsafe import Markup
+
+from barlow_jax.papers import tables
+from barlow_jax.papers.scores import Evaluation, parse_evaluations, read_evaluations
+from barlow_jax.report import charts, formatting, rendering
+from barlow_jax.report.schema import Run
+
+_DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
+
+
+class _Comparison(NamedTuple):
+    setting: str  # what the papers measured on
+    data: str
+    encoders: str
+    table: Markup
+    missing: Sequence[tuple[str, str]]  # row, and why it was not measured
+
+
+def render(runs: Sequence[Run]) -> Markup:
+    """Return the section."""
+    columns = _columns(runs)
+    by_data: dict[str, list[Run]] = {}
+    for run in runs:
+        by_data.setdefault(run.config.get("data.name", "unknown data"), []).append(run)
+    comparisons = [_comparison(group, data) for data, group in by_data.items()] if columns else []
+    not_evaluated = [r for r in runs if not read_evaluations(r.results) and "retrieve" not in r.results]
+    return rendering.render(
+        "evaluations.html",
+        steps={name: e.step for name, e in columns.items() if e.step > 0},
+        scores=_scores(columns, len(runs)) if columns else None,
+        comparisons=[comparison for comparison in comparisons if comparison],
+        retrieval=[_retrieval(run) for run in runs if "retrieve" in run.results],
+        not_evaluated={run.name: formatting.command("evaluate", run.workdir) for run in not_evaluated},
+    )
+
+
+def _columns(runs: Sequence[Run]) -> dict[str, Evaluation]:
+    """Return evaluations by feature source; with several runs, by run and source."""
+    if len(runs) == 1:
+        return read_evaluations(runs[0].results)
+    return {
+        run.name if source == "pretrained" else f"{run.name}, {source}": evaluation
+        for run in runs
+        for source, evaluation in read_evaluations(run.results).items()
+    }
+
+
+def _scores(columns: Mapping[str, Evaluation], num_runs: int) -> dict[str, Markup]:
+    rows = list(tables.rows_by_source(columns))
+    bars = [
+        {"classifier": name.removesuffix(" of labels"), "features": column, "top1": value}
+        for name, _, values in rows
+        for column, value in zip(columns, values, strict=True)
+        if value is not None
+    ]
+    names = list(columns)
+    colors = [charts.color(index) for index in range(len(names))]
+    if num_runs == 1:
+        by_source = {"pixels": "var(--muted)", "untrained": charts.color(1), "pretrained": charts.color(0)}
+        colors = [by_source[name] for name in names]
+    chart = alt.Chart(charts.data(bars)).mark_bar(cornerRadiusEnd=2)
+    chart = chart.encode(
+        x=alt.X("top1:Q", title="top-1, %", scale=alt.Scale(domain=[0, 100])),
+        y=alt.Y("classifier:N", title=None, sort=None, axis=alt.Axis(labelLimit=170)),
+        yOffset=alt.YOffset("features:N", sort=names),
+        color=alt.Color("features:N", title=None, scale=charts.color_scale(names, colors)),
+        tooltip=["features:N", "classifier:N", alt.Tooltip("top1:Q", title="top-1, %", format=".1f")],
+    )
+    height = round(30 + min(17, 60 / len(names) + 4) * len(bars))
+    return {
+        "chart": charts.figure(chart, "Top-1 accuracy, as in the table below", height=height),
+        "table": rendering.table(
+            ["top-1, %", *columns],
+            [[row.name, *_percents(row.values)] for row in rows],
+            "Top-1 in percent",
+        ),
+    }
+
+
+def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
+    """Compare runs on one data set with published numbers."""
+    pretrained = {run.name: read_evaluations(run.results).get("pretrained") for run in runs}
+    compared = {name: tables.published_table(e, data) for name, e in pretrained.items() if e}
+    if not compared:
+        return None
+    setting, methods, _ = next(iter(compared.values()))
+    by_run = [{row.name: row for row in comparison.rows} for comparison in compared.values()]
+    rows = []
+    for name in dict.fromkeys(name for run_rows in by_run for name in run_rows):
+        run_row = [run_rows.get(name) for run_rows in by_run]
+        paper = next(row.published for row in run_row if row)
+        values = [paper.get(method) for method in methods] + [
+            row.measured if row else None for row in run_row
+        ]
+        rows.append([name, *_percents(values)])
+    heads = ["%", *methods, *(["this run"] if len(compared) == 1 else compared)]
+    return _Comparison(
+        setting,
+        data,
+        ", ".join(dict.fromkeys(str(run.config.get("network.encoder", "unknown encoder")) for run in runs)),
+        rendering.table(heads, rows, f"Scores on {data} and published numbers, in percent"),
+        list(dict.fromkeys((r.name, r.reason) for rs in by_run for r in rs.values() if r.reason)),
+    )
+
+
+def _retrieval(run: Run) -> dict[str, Any]:
+    results = run.results["retrieve"]
+    by_source = tables.retrieval_rows(parse_evaluations(results), run.config.get("data.name", ""))
+    ks = list(next(iter(by_source.values()))["image_to_text"])
+    rows = [
+        [name, *_percents(row[direction].get(k) for direction in _DIRECTIONS for k in ks)]
+        for name, row in by_source.items()
+    ]
+    heads = ["R@K, %", *(f"{title}, R@{k}" for title in _DIRECTIONS.values() for k in ks)]
+    return {
+        "name": run.name,
+        "images": formatting.count(results["images"], "image"),
+        "captions": formatting.count(results["captions"], "caption"),
+        "similarity": results["similarity"],
+        "table": rendering.table(heads, rows, "Retrieval, R@K in percent"),
+    }
+
+
+def _percents(values: Iterable[float | None]) -> list[str | None]:
+    return [None if value is None else f"{value:.1f}" for value in values]

@@ -1,0 +1,127 @@
+"""Summary section: health, quality and cost of each run."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from barlow_jax.papers import published, tables
+from barlow_jax.papers.scores import read_evaluations
+from barlow_jax.report import cost, formatting, health, rendering, series
+from barlow_jax.report.headlines import Headline, headline_scores
+from barlow_jax.report.health import FAILURE, INFO, OK, WARNING, Check
+from barlow_jax.report.schema import ModelInspection, Run
+
+_HEALTH = {OK: "Healthy", WARNING: "Needs attention", FAILURE: "Unhealthy", INFO: "Unknown"}
+_QUALITY = {
+    OK: "Better than the baselines",
+    WARNING: "No better than raw pixels",
+    FAILURE: "No better than without training",
+    INFO: "No baseline",
+}
+_BASELINES = {"pixels": "raw pixels", "untrained": "untrained encoder"}
+
+
+class _Card(NamedTuple):
+    title: str
+    severity: str
+    verdict: str
+    checks: Sequence[Check]
+
+
+def render(runs: Sequence[Run], inspection: ModelInspection | None, chip_hour_price: float | None) -> Markup:
+    """Return the section; `inspection` belongs to the first run."""
+    inspections = [inspection, *[None] * (len(runs) - 1)]
+    cards = {r.name: _cards(r, i, chip_hour_price) for r, i in zip(runs, inspections, strict=True)}
+    overview = _overview(runs, chip_hour_price) if len(runs) > 1 else None
+    return rendering.render("summary.html", cards=cards, overview=overview)
+
+
+def quality(run: Run) -> list[Check]:
+    """Compare the encoder with its baselines and with published numbers."""
+    headlines = headline_scores(run)
+    results = [_against_baselines(headline) for headline in headlines]
+    online = series.read(run, "knn_top1")
+    if len(online.finite):
+        first, last, best = (100 * x for x in (online.finite[0], online.finite[-1], online.finite.max()))
+        text = f"k-NN during training: first {first:.1f}%, last {last:.1f}%, best {best:.1f}%."
+        results.append(Check(INFO, text))
+    if not headlines:
+        command = formatting.command("evaluate", run.workdir)
+        results.append(Check(INFO, f"Not evaluated yet. To compare with the baselines, run: {command}"))
+    elif text := _published(run):
+        results.append(Check(INFO, text))
+    return results
+
+
+def _against_baselines(headline: Headline) -> Check:
+    baselines = {source: headline.values.get(source) for source in _BASELINES}
+    baselines = {source: value for source, value in baselines.items() if value is not None}
+    score = headline.values.get("pretrained")
+    if score is None:
+        return Check(INFO, f"{headline.name}: not measured for the pretrained encoder.")
+    if not baselines:
+        return Check(INFO, f"{headline.name}: {score:.1f}%. Run `evaluate` to measure the baselines.")
+    severity = OK
+    if score <= baselines.get("pixels", -1):
+        severity = WARNING
+    if score <= baselines.get("untrained", -1):
+        severity = FAILURE
+    text = ", ".join(f"{_BASELINES[source]} {value:.1f}%" for source, value in baselines.items())
+    return Check(severity, f"{headline.name}: {score:.1f}% ({text}).")
+
+
+def _published(run: Run) -> str:
+    data, method = run.config.get("data.name", ""), formatting.method(run.config)
+    if data not in published.SMALL_LINEAR and data != "imagenet2012":
+        return f"No published results for {data}; those for ImageNet are under Evaluations."
+    setting, _, rows = tables.published_table(read_evaluations(run.results).get("pretrained"), data)
+    pairs = [
+        f"{row.name} {row.measured:.1f}% (paper: {row.published[method]:.1f}%)"
+        for row in rows
+        if row.measured is not None and row.published.get(method) is not None
+    ]
+    return f"{method} on {setting}: {'; '.join(pairs)}." if pairs else ""
+
+
+def _cards(run: Run, inspection: ModelInspection | None, chip_hour_price: float | None) -> list[_Card]:
+    checks, results = health.checks(run, inspection), quality(run)
+    severity = health.worst(checks) if run.metrics else INFO
+    running = run.status is not None and run.status["state"] not in ("finished", "stopped")
+    spent = cost.run_cost(run, chip_hour_price)
+    wall = "Not recorded" if spent.wall_seconds is None else formatting.duration(spent.wall_seconds)
+    facts = [Check(INFO, sentence) for sentence in cost.sentences(spent, chip_hour_price)]
+    return [
+        _Card(
+            "Health", severity, _HEALTH[severity] + (" so far" if running and severity == OK else ""), checks
+        ),
+        _Card("Quality", health.worst(results), _QUALITY[health.worst(results)], results),
+        _Card("Cost", INFO, wall, facts),
+    ]
+
+
+def _overview(runs: Sequence[Run], chip_hour_price: float | None) -> Markup:
+    heads = ["run", "method", "health", "steps", "loss", "spread", "k-NN, %", "linear, %", "images / s"]
+    heads += ["wall time", "chip-hours", *(["price"] if chip_hour_price is not None else [])]
+    rows = [_overview_row(run, chip_hour_price) for run in runs]
+    return rendering.table(heads, rows, "Overview of the runs", first_number=3)
+
+
+def _overview_row(run: Run, chip_hour_price: float | None) -> list[Any]:
+    severity = health.worst(health.checks(run)) if run.metrics else INFO
+    pretrained = {headline.evaluation: headline.values.get("pretrained") for headline in headline_scores(run)}
+    online = series.last_value(run, "knn_top1")
+    knn = pretrained.get("knn", None if online is None else 100 * online)
+    spent = cost.run_cost(run, chip_hour_price)
+    return [
+        run.name,
+        formatting.method(run.config),
+        _HEALTH[severity],
+        f"{run.metrics[-1]['step']:,.0f}" if run.metrics else None,
+        *(formatting.number(series.last_value(run, name)) for name in ("loss", "embedding_spread")),
+        *(None if score is None else f"{score:.1f}" for score in (knn, pretrained.get("probe"))),
+        formatting.number(series.images_per_second(run)),
+        formatting.duration(spent.wall_seconds),
+        formatting.number(spent.chip_hours),
+        *([formatting.number(spent.price)] if chip_hour_price is not None else []),
+    ]
