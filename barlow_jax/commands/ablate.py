@@ -14,9 +14,10 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
+from barlow_jax.evals.features import decode_failure_counts
 from barlow_jax.evals.linear_probe import probe
 from barlow_jax.experiment import run_cache
-from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation, parse_scores

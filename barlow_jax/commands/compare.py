@@ -20,12 +20,12 @@ from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
-from barlow_jax.evals.features import Encode
+from barlow_jax.evals.features import Encode, decode_failure_counts
 from barlow_jax.evals.knn import knn
 from barlow_jax.evals.linear_probe import probe
 from barlow_jax.evals.spectrum import effective_rank
 from barlow_jax.experiment import lowering, run_cache
-from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files, jsonl
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation
 from barlow_jax.report import comparison

@@ -5,14 +5,14 @@ import pathlib
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.commands import transfer
-from barlow_jax.commands.finetune import finetune
 from barlow_jax.config.schema import Config
+from barlow_jax.evals.features import decode_failure_counts
 from barlow_jax.evals.knn import knn
 from barlow_jax.evals.linear_probe import probe
 from barlow_jax.evals.transfer import missing_data
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
+from barlow_jax.experiment.evaluations import available_transfers, finetune_scores, transfer_scores
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation
@@ -34,13 +34,13 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
         more, not_measured = {}, {}
         if state:
-            tuned, more = finetune(config, state)
+            tuned, more = finetune_scores(config, state)
             scores += tuned
         # The tables read every image, so their counts replace those of fine-tuning.
         more |= decode_failure_counts(train.decode_failures, test.decode_failures)
         if source == PRETRAINED:
-            names = transfer.available(config)
-            transferred, details = transfer.measure(experiment, encode, names)
+            names = available_transfers(config)
+            transferred, details = transfer_scores(experiment, encode, names)
             scores, more = scores + transferred, more | details
             not_measured = {n: missing_data(n, t) for n, t in config.transfer.items() if n not in names}
         evaluations[source] = Evaluation(source, step, tuple(scores), not_measured)

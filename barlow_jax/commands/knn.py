@@ -6,9 +6,10 @@ from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.evals.features import decode_failure_counts
 from barlow_jax.evals.knn import knn
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.papers.scores import Evaluation
 
 COMMAND = Command(

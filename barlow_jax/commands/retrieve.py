@@ -14,7 +14,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.evals import caption_retrieval, features
-from barlow_jax.experiment.experiment import Experiment, decode_failure_counts
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation
@@ -65,7 +65,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "captions": len(texts.labels),
         "similarity": similarity,
         "evaluations": [evaluation.to_json() for evaluation in evaluations],
-        **decode_failure_counts(0, decode_failures),
+        **features.decode_failure_counts(0, decode_failures),
     }
 
 

@@ -59,10 +59,15 @@ def encode_batch(
     if missing:
         batch = jax.tree.map(lambda rows: np.concatenate([rows, np.repeat(rows[:1], missing, 0)]), batch)
         batch.index[-missing:] = -1
-    placed = layout.shard(batch)
-    (images,) = placed.views.values() if crop is None else [crop(placed.views)]
+    global_batch = layout.shard(batch)
+    (images,) = global_batch.views.values() if crop is None else [crop(global_batch.views)]
     features, (labels, index) = jax.device_get(
-        (encode(images), layout.replicate((placed.labels, placed.index)))
+        (encode(images), layout.replicate((global_batch.labels, global_batch.index)))
     )
     decoded = index >= 0
     return FeatureTable(features[decoded].astype(np.float32), labels[decoded], index[decoded])
+
+
+def decode_failure_counts(train: int, test: int) -> dict[str, dict[str, int]]:
+    """Return the entry "decode_failures" of a result, from the counts of both splits; empty if both are 0."""
+    return {"decode_failures": {"train": train, "test": test}} if train or test else {}

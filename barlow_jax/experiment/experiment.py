@@ -150,8 +150,3 @@ def run_info(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None =
         num_steps=round(config.train.num_epochs * steps_per_epoch),
         reshard=reshard,
     )
-
-
-def decode_failure_counts(train: int, test: int) -> dict[str, dict[str, int]]:
-    """What the results of an evaluation say of the images that could not be decoded; nothing of none."""
-    return {"decode_failures": {"train": train, "test": test}} if train or test else {}

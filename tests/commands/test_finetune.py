@@ -8,13 +8,15 @@ import pytest
 from score_records import by_fraction
 
 from barlow_jax import optim
-from barlow_jax.commands import finetune
 from barlow_jax.config import schema as config_lib
+from barlow_jax.data import splits
+from barlow_jax.experiment.evaluations import finetune_scores
+from barlow_jax.experiment.experiment import Experiment
 
 SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.1,1")
 
 
-def test_fine_tuning_beats_chance_and_says_the_fraction(workdir, program):
+def test_fine_tuning_beats_chance_for_every_fraction(workdir, program):
     rates = ("--config.finetune.encoder_learning_rate=0.1", "--config.finetune.batch_size=64")
     results, _ = program("finetune", "--workdir", workdir, *SHORT, *rates)
     assert results["feature_source"] == "pretrained" and results["step"] == 22
@@ -47,19 +49,19 @@ def test_both_rates_follow_the_schedule(settings, expected):
 
 
 def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, monkeypatch):
-    config, opened, real = typed(small_config), [], finetune.splits.open_split
+    config, opened, real = typed(small_config), [], splits.open_split
 
-    def digits_in_their_place(data, split):
+    def open_digits_instead(data, split):
         opened.append((data.name, split))
         return real(dataclasses.replace(data, name="digits"), split)
 
-    monkeypatch.setattr(finetune.splits, "open_split", digits_in_their_place)
+    monkeypatch.setattr(splits, "open_split", open_digits_instead)
     settings = dataclasses.replace(config.finetune, label_fractions=(0.01, 0.1, 0.5), num_epochs=1)
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, name="imagenet2012"), finetune=settings
     )
-    encoder = finetune.Experiment.of(config).encoder_state(workdir, "pretrained")
-    scores, _ = finetune.finetune(config, encoder)
+    encoder = Experiment.of(config).encoder_state(workdir, "pretrained")
+    scores, _ = finetune_scores(config, encoder)
     assert [score.label_fraction for score in scores] == [0.01, 0.01, 0.1, 0.1, 0.5, 0.5]
     assert opened == [
         ("imagenet2012", "test"),

@@ -1,0 +1,172 @@
+"""Semi-supervised fine-tuning: the whole encoder and a new classifier, trained on a fraction of the labels.
+
+The protocol of the official code: BatchNorm in training mode, SGD with one learning rate for the encoder and
+one for the head, random crop and flip. The train step is that of pretraining with the classification
+objective.
+"""
+
+from collections.abc import Callable
+import contextlib
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import HEADS
+from barlow_jax.config.recipe import Recipe, classifier_view
+from barlow_jax.config.schema import Config
+from barlow_jax.data import splits
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
+from barlow_jax.distributed.mesh import Layout
+from barlow_jax.errors import UserError
+from barlow_jax.evals import features
+from barlow_jax.evals.accuracy import make_accuracy
+from barlow_jax.evals.subsets import accuracy_by_fraction, label_subset
+from barlow_jax.papers.scores import Score
+from barlow_jax.training.loop import fit
+from barlow_jax.training.prefetch import DevicePrefetcher
+from barlow_jax.types import TrainState
+
+# SimCLR's lists of ImageNet images by label fraction, which every later paper uses.
+_LISTS = {"imagenet2012": {0.01: "imagenet2012_subset/1pct", 0.1: "imagenet2012_subset/10pct"}}
+
+
+class Trainer(NamedTuple):
+    """The compiled functions of a classifier's training."""
+
+    layout: Layout
+    init: Callable[[jax.Array], TrainState]  # from a key
+    step: Callable
+    encode: Callable[..., jax.Array]  # (params, batch_stats, images) -> [B, H]
+
+
+# From the classifier's config and its sampler.
+MakeTrainer = Callable[[Config, EpochSampler], Trainer]
+
+
+def finetune(
+    config: Config, params: Any, batch_stats: Any, make_trainer: MakeTrainer
+) -> tuple[list[Score], dict[str, Any]]:
+    """Fine-tune with each fraction of the labels in `config.finetune`.
+
+    Args:
+      config: the run's config.
+      params: parameters of the encoder, `{"encoder": ...}`; they are copied.
+      batch_stats: its running statistics, likewise.
+      make_trainer: compiles the training of a classifier.
+
+    Returns:
+      Scores top1 and top5 after the last epoch, and `features.decode_failure_counts` of this process; for the
+      training split the highest count of any fraction.
+    """
+    lists = _LISTS.get(config.data.name, {})
+    test = splits.open_split(config.data, config.data.eval_split)
+    scores, train_failures = [], 0
+    for fraction in config.finetune.label_fractions:
+        data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
+        train = splits.open_split(data, data.train_split)
+        fraction_of_split = 1.0 if fraction in lists else fraction
+        for score in _finetune(config, fraction_of_split, train, test, (params, batch_stats), make_trainer):
+            scores.append(dataclasses.replace(score, label_fraction=fraction))
+        train_failures = max(train_failures, len(train.decode_failures))
+    return scores, features.decode_failure_counts(train_failures, len(test.decode_failures))
+
+
+def classifier_config(config: Config, num_classes: int, batch_size: int) -> Config:
+    """Return the config of a classifier on the same encoder."""
+    return dataclasses.replace(
+        config,
+        recipe=Recipe({"a": classifier_view(config.recipe.views["a"])}),
+        data=dataclasses.replace(config.data, caption_words=0),
+        network=dataclasses.replace(
+            config.network, branches="shared", second_encoder=None, **HEADS | {"num_classes": num_classes}
+        ),
+        objective=config_lib.Objective(name="classification"),
+        train=dataclasses.replace(config.train, batch_size=batch_size, microbatches=1),
+        mesh=dataclasses.replace(config.mesh, projector="replicated"),
+    )
+
+
+def _finetune(
+    config: Config,
+    fraction: float,
+    train: splits.Split,
+    test: splits.Split,
+    encoder: tuple[Any, Any],
+    make_trainer: MakeTrainer,
+) -> list[Score]:
+    """Return the scores of one fraction, the mean over its subsets."""
+    labels = train.read_labels()
+    num_images = len(label_subset(labels, fraction, seed=0))  # the same for every seed
+    batch_size = _batch_size(config.finetune, num_images)
+    config = classifier_config(config, int(labels.max()) + 1, batch_size)
+    sampler = EpochSampler(config.seed, num_images, batch_size)
+    trainer = make_trainer(config, sampler)
+    num_tested = 0
+
+    def measure(rows: np.ndarray, seed: int) -> dict[str, float]:
+        nonlocal num_tested
+        state = _train(config, trainer, sampler, encoder, train, rows, seed)
+        values, num_tested = _test(config, trainer, state, test)
+        return values
+
+    repeats = config.finetune.subset_repeats
+    (result,) = accuracy_by_fraction(labels, [fraction], repeats, measure)
+    split = {"data_set": config.data.name, "split": config.data.eval_split, "num_images": num_tested}
+    return [
+        Score("finetune", "finetuned", metric, value, repeats=result.repeats, **split)
+        for metric, value in result.values.items()
+    ]
+
+
+def _batch_size(settings: config_lib.Finetune, num_images: int) -> int:
+    devices = jax.device_count()
+    batch_size = min(settings.batch_size, num_images) // devices * devices
+    if batch_size < 2:
+        raise UserError(
+            f"config.finetune.label_fractions leaves {num_images} images, too few for a batch on {devices} "
+            "devices; use a larger fraction"
+        )
+    return batch_size
+
+
+def _train(
+    config: Config,
+    trainer: Trainer,
+    sampler: EpochSampler,
+    encoder: tuple[Any, Any],
+    source: splits.Split,
+    rows: np.ndarray,
+    seed: int,
+) -> TrainState:
+    """Train from the encoder and a new head; the seed sets the head, the order and the augmentation."""
+    sampler = dataclasses.replace(sampler, seed=sampler.seed + seed)
+    num_steps = config.finetune.num_epochs * sampler.steps_per_epoch
+    state = trainer.init(jax.random.key(seed))
+    # The step donates its input, and the next repeat starts from the encoder again: train a copy.
+    params, stats = jax.tree.map(jnp.copy, encoder)
+    state = state._replace(params=state.params | params, batch_stats=state.batch_stats | stats)
+    sample_range = SampleRange(sampler, 0, num_steps, _shard(), rows)
+    batches = source.train_batches(config.data, config.recipe.views, sample_range)
+    with contextlib.closing(DevicePrefetcher(batches, trainer.layout.shard)) as device_batches:
+        return fit(trainer.step, state, device_batches, num_steps=num_steps)
+
+
+def _test(
+    config: Config, trainer: Trainer, state: TrainState, test: splits.Split
+) -> tuple[dict[str, float], int]:
+    """Return top1 and top5 in 0..1, in evaluation mode, and the number of test images."""
+    params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
+    batches = test.eval_batches(config.data, batch_size=config.eval_batch_size, shard=_shard())
+    table = features.extract(partial(trainer.encode, params, stats), batches, trainer.layout)
+    head = jax.device_get(state.params["classifier"]["layer"])
+    accuracy = make_accuracy(table)
+    return accuracy({"weight": head["kernel"], "bias": head["bias"]}), len(table.labels)
+
+
+def _shard() -> ProcessShard:
+    return ProcessShard(jax.process_index(), jax.process_count())
