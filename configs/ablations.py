@@ -1,7 +1,8 @@
-"""The base of the paper's ablations: `imagenet.py` for 300 epochs (Zbontar et al. 2021, section 4).
+"""Base of the Barlow Twins paper's ablations: `imagenet.py` for 300 epochs (Zbontar et al. 2021, section 4).
 
-Expected: 71.4 % top-1, 90.2 % top-5 by linear probe; each ablation's numbers are in barlow_jax/papers/ablations.py.
-Hardware: as imagenet.py, 0.3 of its time, for each of them.
+Expected: 71.4 % top-1 and 90.2 % top-5 by linear probe. The numbers of each ablation are in
+barlow_jax/papers/ablations.py.
+Hardware: as for imagenet.py, 0.3 of its time per ablation.
 
     python -m barlow_jax pretrain --config configs/ablations.py --workdir runs/baseline
     python -m barlow_jax ablate --config configs/ablations.py --only loss --workdir runs/ablations

@@ -1,21 +1,26 @@
-"""BYOL (Grill et al. 2020): each view predicts what a slowly moving copy of the network says of the other one.
+"""BYOL (Grill et al. 2020): predict how a slowly moving copy of the network embeds the other view.
 
     python -m barlow_jax pretrain --config configs/byol.py --workdir runs/byol
     python -m barlow_jax pretrain --config configs/byol.py:cifar10 --workdir runs/byol_cifar10
     python -m barlow_jax pretrain --config configs/byol.py:digits --workdir runs/byol_digits
 
-Expected, linear: ImageNet 74.3 % top-1, 91.6 % top-5; CIFAR-10 92.58 % (solo-learn's online probe; 91.73 % in W-MSE's
-table). Neither trained here yet.
-Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 80.5, 96.9, 99.4 %; before training 39.4, 74.4, 88.3 %.
-Hardware: ImageNet, the authors' 512 TPU v3 cores took about 8 hours; else as cifar10.py and digits.py.
+Expected, linear probe: ImageNet 74.3 % top-1, 91.6 % top-5; CIFAR-10 92.58 % (solo-learn's online probe;
+91.73 % in W-MSE's table). Neither has been trained here yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 80.5, 96.9, 99.4 %; before
+training 39.4, 74.4, 88.3 %.
+Hardware: ImageNet took the authors about 8 hours on 512 TPU v3 cores; otherwise as for cifar10.py and
+digits.py.
 
-ImageNet: 1000 epochs at batch 4096, rate 0.2 per 256 images, weight decay 1.5e-6, momentum of the target 0.996. Shorter
-runs have other values there: 300 epochs 0.3, 1e-6, 0.99; 100 epochs 0.45, 1e-6, 0.99.
-Paper and code: the views are Barlow Twins' A and A' but for the code's own definitions of brightness, contrast and
-saturation and a resize without antialiasing; here they are Pillow's. Both heads are Linear with bias, BatchNorm, ReLU,
-Linear without. The authors' probe takes the best of five rates on held-out training images; here it is Barlow Twins'.
-CIFAR-10: solo-learn's recipe, all layers of both heads with biases. Digits, and cifar10_cpu (untried): the momentum of a
-short run, 0.99, and the base's rate and views.
+ImageNet: 1000 epochs at batch 4096, learning rate 0.2 per 256 images, weight decay 1.5e-6, target momentum
+0.996. Shorter runs use other values of the last three: 300 epochs 0.3, 1e-6, 0.99; 100 epochs 0.45, 1e-6,
+0.99.
+Paper and code: the views are Barlow Twins' A and A', except that the official code has its own definitions
+of brightness, contrast and saturation and resizes without antialiasing; here both are Pillow's. Both heads
+are Linear with bias, BatchNorm, ReLU, Linear without bias. The authors' probe takes the best of five
+learning rates on held-out training images; here it is Barlow Twins' probe.
+CIFAR-10: solo-learn's recipe, with biases in all layers of both heads.
+Digits, and cifar10_cpu (untried): target momentum 0.99 for a short run; learning rate and views of the
+base.
 """
 
 from barlow_jax.config.overrides import adapt_to_data

@@ -1,9 +1,10 @@
-"""Image and text at hand: Barlow Twins and VICReg between a ResNet and a GRU, on digits that say what they are.
+r"""Image and text on a CPU: Barlow Twins and VICReg between a ResNet and a GRU, on captioned digits.
 
-An image of scikit-learn's digits has five captions such as "a thick seven, leaning left", made of its class, its mean
-level and its slant (data/captioned_digits.py). Training sees one of the five, drawn anew each time.
+An image of scikit-learn's digits has five captions such as "a thick seven, leaning left", made from its
+class, its mean pixel value and its slant (data/captioned_digits.py). Each training step samples one of the
+five.
 
-Expected, R@K in % on the 360 test images and their 1 800 captions, mean and deviation over seeds 0, 1, 2:
+Expected, R@K in % on the 360 test images and their 1 800 captions, mean and std over seeds 0, 1, 2:
 
                       image to text                           text to image
                       R@1         R@5         R@10            R@1         R@5         R@10
@@ -11,16 +12,17 @@ Expected, R@K in % on the 360 test images and their 1 800 captions, mean and dev
     untrained          0.3         1.2         2.5             0.2         1.4         2.7
     Barlow Twins      20.5 (2.3)  55.5 (7.9)  69.8 (8.0)      20.9 (1.4)  65.2 (0.7)  88.6 (0.1)
     VICReg            25.5 (1.2)  62.0 (3.6)  74.0 (4.4)      24.5 (0.9)  70.7 (3.8)  91.0 (1.6)
-    the class alone    2.8        13.3        25.1             2.8        13.9        27.8
-    every fact        40.6        81.8        95.2            40.6        93.9       100.0
+    class only         2.8        13.3        25.1             2.8        13.9        27.8
+    all facts         40.6        81.8        95.2            40.6        93.9       100.0
 
-The last two rows are of embeddings that hold the digit and nothing else, and all that a caption says: only 146 of the
-360 images have a description of their own. The projector has a hidden layer for a reason: with a single Linear of
-128, Barlow Twins had 4.5 and 4.2 in the place of R@1 (seed 0).
-Hardware: two CPU cores, 42 seconds a run when nothing else uses them; no TensorFlow.
+The last two rows are for embeddings that hold only the digit's class, and everything that a caption
+contains: only 146 of the 360 images have a description of their own. The projector needs a hidden layer:
+with a single Linear of 128, Barlow Twins reached R@1 of 4.5 and 4.2 (seed 0).
+Hardware: two CPU cores, 42 seconds per run if nothing else uses them; no TensorFlow.
 
     python -m barlow_jax pretrain --config configs/captioned_digits.py --workdir runs/captioned_digits
-    python -m barlow_jax pretrain --config configs/captioned_digits.py:vicreg --workdir runs/captioned_digits_vicreg
+    python -m barlow_jax pretrain --config configs/captioned_digits.py:vicreg \
+        --workdir runs/captioned_digits_vicreg
     python -m barlow_jax retrieve --workdir runs/captioned_digits
 """
 
@@ -34,8 +36,8 @@ def get_config(objective="barlow_twins"):
     config.data.canvas = 8
     config.data.caption_words = 12
     with config.unlocked():
-        del config.recipe.views["b"]  # which is the caption
-    # The image as it is: rotated, cropped or brightened it would not be what its caption says.
+        del config.recipe.views["b"]  # view b is the caption
+    # No augmentation: a rotated, cropped or brightened image would not match its caption.
     view = config.recipe.views.a
     view.crop.min_area = view.crop.min_aspect = view.crop.max_aspect = 1.0
     view.rotate.probability = view.jitter.probability = 0.0

@@ -1,17 +1,17 @@
-"""Barlow Twins on CIFAR-10 with a ResNet-18: solo-learn's recipe (da Costa et al. 2022), 1000 epochs.
+r"""Barlow Twins on CIFAR-10 with a ResNet-18: solo-learn's recipe (da Costa et al. 2022), 1000 epochs.
 
-Expected: 92.10 % by their online linear probe, 91.56 % offline; k-NN about 84 % after 200 epochs
+Expected: 92.10 % by solo-learn's online linear probe, 91.56 % offline; k-NN about 84 % after 200 epochs
 (lightly's benchmark). The ImageNet settings unchanged give 89.57 % there. Not yet trained here.
 Hardware: one GPU or a few TPU chips, about a day.
 
     python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10
     python -m barlow_jax evaluate --workdir runs/cifar10
 
-All images live on the devices (154 MB), which wait for nothing: a step is given their numbers. Without TensorFlow,
-after the first line:
+All images are kept on the devices (154 MB), so no step waits for data: it receives only image indices. The
+first line below needs TensorFlow, the training does not:
 
     BUCKET= bash launch/prepare_data.sh cifar10 --arrays
-    python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10 \\
+    python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10 \
       --config.data.name=arrays --config.data.data_dir=$HOME/tfds/arrays/cifar10
 """
 
@@ -45,7 +45,7 @@ def get_config():
     config.monitor.every_epochs = 20.0
     config.monitor.max_images = 50_000
 
-    # Cached features and every image in the vote, as the small-data papers do it.
+    # Features are computed once, as in the small-data papers.
     config.probe.augment = False
     config.probe.standardize = True
     config.probe.learning_rate = 0.1

@@ -1,6 +1,7 @@
-"""Barlow Twins on CIFAR-10 with a small ResNet: something to see in 20 minutes on two CPU cores.
+"""Barlow Twins on CIFAR-10 with a small ResNet: a visible result in 20 minutes on two CPU cores.
 
-Expected and measured: see README, "CIFAR-10". Hardware: two CPU cores, no accelerator.
+Expected and measured: see README, "CIFAR-10".
+Hardware: two CPU cores, no accelerator.
 
     python -m barlow_jax pretrain --config configs/cifar10_cpu.py --workdir runs/cifar10_cpu
     python -m barlow_jax evaluate --workdir runs/cifar10_cpu

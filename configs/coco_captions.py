@@ -1,22 +1,25 @@
-"""Image and text: Barlow Twins and VICReg between a ResNet and a GRU on COCO's captions (VICReg, section 5, table 3).
+"""Image and text on COCO captions: Barlow Twins and VICReg between a ResNet and a GRU (VICReg, table 3).
 
-Expected, R@1 on the 5 000 test images, five captions each (recall of a caption from its image / of an image from its
-caption): VSE++ 41.3 / 30.3, Barlow Twins 42.9 / 31.4, VICReg 45.2 / 33.6; chance 0.02. Not yet trained here.
-Hardware: not published. Data: TFDS's `coco_captions`, which has Karpathy and Fei-Fei's split; `bash
-launch/prepare_data.sh coco_captions` downloads it (38 GiB, 19 when prepared). The first start reads all training
-captions once to count their words.
+Expected, R@1 on the 5 000 test images with five captions each (image to text / text to image): VSE++ 41.3 /
+30.3, Barlow Twins 42.9 / 31.4, VICReg 45.2 / 33.6; chance 0.02. Not yet trained here.
+Hardware: not published.
+Data: TFDS's `coco_captions`, which has Karpathy and Fei-Fei's split. `bash launch/prepare_data.sh
+coco_captions` downloads it (38 GiB, 19 GiB when prepared). The first start reads all training captions once
+to count their words.
 
     python -m barlow_jax pretrain --config configs/coco_captions.py --workdir runs/coco_captions
     python -m barlow_jax pretrain --config configs/coco_captions.py:vicreg --workdir runs/coco_captions_vicreg
     python -m barlow_jax retrieve --workdir runs/coco_captions
 
-Published: a ResNet-152, a word embedding and a GRU, in the setting of VSE++ (Faghri et al. 2018): the training images
-with `restval`, random crops and flips, words that occur four times, 300 numbers a word, a GRU of 1024, batches of 128,
-Adam at 2e-4 for 30 epochs of all five captions: 150 of one drawn caption, as here. Not published: the expanders (here
-those of ImageNet), Barlow Twins' lambda (here ImageNet's) and VICReg's coefficients, of which each branch had its own
-(here 25, 25, 1 for both). Otherwise here: half a cosine where VSE++ divides the rate by 10 after half of the epochs,
-and a warm-up. And VSE++'s ResNet begins with weights that were learned from ImageNet's labels, which the published
-numbers owe much to: `pretrain` begins at random, so expect less.
+Published (VICReg, section 5): a ResNet-152, a word embedding and a GRU in the setting of VSE++ (Faghri et
+al. 2018): training images with `restval`, random crops and flips, words that occur four times, word
+embeddings of 300, a GRU of 1024, batches of 128, Adam at 2e-4 for 30 epochs of all five captions, which is
+150 epochs of one sampled caption, as here.
+Not published: the expanders (here ImageNet's), Barlow Twins' lambda (here ImageNet's) and VICReg's
+coefficients, which were different for each branch (here 25, 25, 1 for both).
+Differences: half a cosine and a warm-up, where VSE++ divides the learning rate by 10 after half of the
+epochs. VSE++'s ResNet starts from weights learned with ImageNet's labels, to which the published numbers
+owe much; `pretrain` starts from random weights, so expect less.
 """
 
 from barlow_jax.config.overrides import default_config
@@ -29,7 +32,7 @@ def get_config(objective="barlow_twins"):
     config.data.eval_split = "test"
     config.data.caption_words = 32
     with config.unlocked():
-        del config.recipe.views["b"]  # which is the caption
+        del config.recipe.views["b"]  # view b is the caption
     view = config.recipe.views.a
     view.crop.method = "bilinear"
     view.jitter.probability = view.grayscale.probability = view.blur.probability = 0.0
@@ -49,5 +52,5 @@ def get_config(objective="barlow_twins"):
     config.train.batch_size = 128
     config.train.num_epochs = 150.0
     config.checkpoint.keep_every_epochs = 50.0
-    config.monitor.every_epochs = 0.0  # there are no labels
+    config.monitor.every_epochs = 0.0  # no labels
     return config

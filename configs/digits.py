@@ -1,6 +1,7 @@
 """Barlow Twins on scikit-learn's 1 797 handwritten digits: the quickstart.
 
-Expected: see README, "Two commands". Hardware: two CPU cores, about 3 minutes.
+Expected: see README, "Two commands".
+Hardware: two CPU cores, about 3 minutes.
 
     python -m barlow_jax pretrain --config configs/digits.py --workdir runs/digits
 """
@@ -12,9 +13,9 @@ def get_config():
     config = default_config()
     config.data.name = "digits"
     config.data.eval_split = "test"
-    config.data.image_size = config.data.eval_resize = 8  # as they are
+    config.data.image_size = config.data.eval_resize = 8  # their own size
 
-    # Strokes vary in strength and slant. A mirrored digit is another sign, and there is no color.
+    # Strokes vary in strength and slant. A mirrored digit is a different sign, and there is no color.
     for view in config.recipe.views.values():
         view.crop.min_area = 0.4
         view.rotate.probability = 0.5
@@ -49,7 +50,7 @@ def get_config():
     config.probe.standardize = True
     config.probe.learning_rate = 0.1
     config.probe.min_steps = 500
-    # 1 % is one label a class: a lucky or unlucky ten decide, hence the mean of twenty draws.
+    # 1 % is one label per class, so results depend on the subset: report the mean over twenty.
     config.probe.label_fractions = config.knn.label_fractions = (0.01, 0.1, 1.0)
     config.probe.subset_repeats = config.knn.subset_repeats = 20
     config.knn.k = (20,)

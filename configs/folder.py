@@ -1,13 +1,15 @@
-"""Barlow Twins on your own images: a folder of <split>/<class>/<image>, JPEG or PNG.
+r"""Barlow Twins on your own images: a folder of <split>/<class>/<image>, JPEG or PNG.
 
-Expected: depends on the images; watch `knn_top1` in the log if your classes mean something, and put all
-images into one class folder if they do not. Hardware: one GPU or TPU chip with 16 GB at this batch.
+Expected: depends on the images. If your classes are meaningful, watch `knn_top1` in the log; otherwise put
+all images into one class folder.
+Hardware: one GPU or TPU chip with 16 GB at this batch size.
 
-    python -m barlow_jax pretrain --config configs/folder.py --workdir runs/mine --config.data.data_dir=/data/images
+    python -m barlow_jax pretrain --config configs/folder.py --workdir runs/mine \
+        --config.data.data_dir=/data/images
 
-A batch of 256 at the authors' rate for it (their table: 0.4 per 256 images), 300 epochs. Images that
-are much smaller than 224 pixels want a smaller --config.data.image_size and --config.data.eval_resize,
-and below 64 pixels --config.network.stem=cifar.
+300 epochs at batch 256 with the authors' learning rate for it (0.4 per 256 images in their table). For
+images much smaller than 224 pixels, use a smaller --config.data.image_size and --config.data.eval_resize,
+and below 64 pixels also --config.network.stem=cifar.
 """
 
 from barlow_jax.config.overrides import load_sibling

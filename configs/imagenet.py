@@ -1,22 +1,24 @@
-"""Barlow Twins on ImageNet, in full: 1000 epochs at batch 2048 (Zbontar et al. 2021, section 2.2).
+r"""Barlow Twins on ImageNet: 1000 epochs at batch 2048 (Zbontar et al. 2021, section 2.2).
 
-Expected: 73.2 % top-1, 91.0 % top-5 by linear probe (the released model has 73.5 %). Not yet trained
-here: the constants are those of the official code, each checked by a test.
-Hardware: the authors used 32 V100 GPUs for about 124 hours; any TPU slice whose devices divide 2048. On
-paper (`plan --topology v5e:8x8`) 64 v5e chips take 2.6 hours at least, 5.6 with nothing overlapped, if the
-hosts deliver; one chip fits it with --config.train.microbatches=16.
-Data: TFDS's `imagenet2012`, whose two archives ImageNet's licence wants you to download yourself into
-`<data_dir>/downloads/manual`; or `configs/folder.py`.
+Expected: 73.2 % top-1, 91.0 % top-5 by linear probe (the released model has 73.5 %). Not yet trained here:
+the constants are those of the official code, each checked by a test.
+Hardware: the authors used 32 V100 GPUs for about 124 hours. Any TPU slice works whose number of devices
+divides 2048. The cost estimate (`plan --topology v5e:8x8`) for 64 v5e chips is at least 2.6 hours, 5.6
+hours if nothing overlaps, provided that the hosts deliver the images; the run fits one chip with
+--config.train.microbatches=16.
+Data: TFDS's `imagenet2012`. ImageNet's licence requires that you download its two archives yourself into
+`<data_dir>/downloads/manual`. Alternatively, use `configs/folder.py`.
 
-    python -m barlow_jax pretrain --config configs/imagenet.py --workdir runs/imagenet \\
+    python -m barlow_jax pretrain --config configs/imagenet.py --workdir runs/imagenet \
         --config.data.data_dir=/data/tfds
 
-`optim.grad_scale` is 1/32: the authors trained on 32 processes, where their code applies 1/32 of the gradient
-(README, "The loss at any width"); their rate of 0.0048 for biases and BatchNorm was found with it. Their
-later runs on 16 GPUs had 1/16.
+`optim.grad_scale` is 1/32: the authors trained on 32 processes, where their code applies 1/32 of the
+gradient (README, "The loss at any width"), and tuned the learning rate of 0.0048 for biases and BatchNorm
+with it. Their later runs on 16 GPUs had 1/16.
 
-300 epochs, as in the paper's ablations: --config.train.num_epochs=300 (71.4 %). Another batch size
-wants another rate; the authors' table for 300 epochs, rate per 256 images -> top-1:
+For 300 epochs, as in the paper's ablations, use --config.train.num_epochs=300 (71.4 %). The learning rate
+depends on the batch size. The authors' table for 300 epochs, batch size, learning rate per 256 images ->
+top-1:
 128 0.7 -> 69.7, 256 0.4 -> 70.7, 512 0.3 -> 71.4, 1024 0.25 -> 71.7, 2048 0.2 -> 71.4, 4096 0.2 -> 70.7.
 """
 

@@ -1,12 +1,15 @@
-"""`imagenet.py` with the settings that the paper prints where the official code has others.
+r"""Barlow Twins on ImageNet with the paper's settings where the official code, and `imagenet.py`, differ.
 
-Weight decay 1.5e-6 for 1e-6, lambda 5e-3 for 0.0051; fine-tuning (section 3.2) with 0.002 for the encoder and a fifth
-of both rates after epochs 12 and 16, where the code's README has 0.005 and half a cosine.
-Expected: the same table, 73.2 / 91.0 % linear, 55.0 and 69.7 % with 1 and 10 % of the labels; which settings
-gave it the authors do not say. Hardware: as imagenet.py.
+Weight decay is 1.5e-6 instead of 1e-6, lambda 5e-3 instead of 0.0051. Fine-tuning (section 3.2) uses 0.002
+for the encoder and divides both learning rates by 5 after epochs 12 and 16; the code's README has 0.005 and
+half a cosine.
+Expected: the same table, 73.2 / 91.0 % by linear probe, 55.0 and 69.7 % fine-tuned with 1 and 10 % of the
+labels. The authors do not say which settings gave it.
+Hardware: as for imagenet.py.
 
     python -m barlow_jax pretrain --config configs/imagenet_paper.py --workdir runs/imagenet_paper
-    python -m barlow_jax finetune --config configs/imagenet_paper.py --encoder runs/imagenet --workdir runs/finetune_paper
+    python -m barlow_jax finetune --config configs/imagenet_paper.py --encoder runs/imagenet \
+        --workdir runs/finetune_paper
 """
 
 from barlow_jax.config.overrides import load_sibling

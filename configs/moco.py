@@ -1,22 +1,29 @@
-"""MoCo v2 (He et al. 2020; Chen, Fan, Girshick, He 2020): a key is told from a queue of older keys.
+"""MoCo v2 (He et al. 2020; Chen et al. 2020): identify an image's key among a queue of older keys.
 
     python -m barlow_jax pretrain --config configs/moco.py --workdir runs/moco
     python -m barlow_jax pretrain --config configs/moco.py:cifar10 --workdir runs/moco_cifar10
     python -m barlow_jax pretrain --config configs/moco.py:digits --workdir runs/moco_digits
 
-Expected, linear: ImageNet 71.1 % top-1 after 800 epochs (200 epochs 67.5 %); CIFAR-10 below solo-learn's 92.94 % (online
-probe), whose MoCo v2+ is symmetric: each view is query and key. Neither trained here yet.
-Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 78.9, 95.4, 98.3 %; before training 39.4, 74.4, 88.3 %.
-Hardware: ImageNet, 200 epochs took the authors' 8 V100 GPUs 53 hours; else as cifar10.py and digits.py.
+Expected, linear probe: ImageNet 71.1 % top-1 after 800 epochs (200 epochs 67.5 %); CIFAR-10 below
+solo-learn's 92.94 % (online probe), whose MoCo v2+ is symmetric: each view is query and key. Neither has
+been trained here yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 78.9, 95.4, 98.3 %; before
+training 39.4, 74.4, 88.3 %.
+Hardware: ImageNet, 200 epochs took the authors 53 hours on 8 V100 GPUs; otherwise as for cifar10.py and
+digits.py.
 
-ImageNet: SGD, 0.03 at batch 256, weight decay 1e-4, half a cosine without warm-up; 65536 keys, momentum 0.999,
-temperature 0.2; crops from a fifth of the image on, blur at half the views. The head has no BatchNorm.
-Paper and code: keys are shuffled over GPUs, whose BatchNorms see 32 images each; here they see the whole batch
-(objectives/moco.py). Weight decay there is on biases and BatchNorm too. The probe is the official one, rate 30.
-CIFAR-10: solo-learn's recipe; its momentum goes from 0.99 to 0.999 by a cosine, here it is 0.99 throughout. Another one is
-the authors' demo (k-NN 82.6 % at 200, 88.7 % at 800 epochs, asymmetric as here): batch 512, rate 0.03 per 256, weight
-decay 5e-4, 4096 keys, momentum 0.99, temperature 0.1, one linear layer as head.
-Digits, and cifar10_cpu (untried): 1024 keys and momentum 0.99 for a short run, rate and views as the base.
+ImageNet: SGD, learning rate 0.03 at batch 256, weight decay 1e-4, half a cosine without warm-up; 65536
+keys, target momentum 0.999, temperature 0.2; crops of at least a fifth of the image, half of the views
+blurred. The head has no BatchNorm.
+Paper and code: the official code shuffles keys over GPUs, whose BatchNorms see 32 images each; here they
+see the whole batch (objectives/moco.py). The official weight decay includes biases and BatchNorm. The probe
+is the official one, with learning rate 30.
+CIFAR-10: solo-learn's recipe, except that its target momentum rises from 0.99 to 0.999 by a cosine; here it
+is 0.99 throughout. The authors' demo (asymmetric, as here) has another one: k-NN 82.6 % at 200, 88.7 % at
+800 epochs with batch 512, learning rate 0.03 per 256, weight decay 5e-4, 4096 keys, momentum 0.99,
+temperature 0.1, and one linear layer as the head.
+Digits, and cifar10_cpu (untried): 1024 keys and momentum 0.99 for a short run; learning rate and views of
+the base.
 """
 
 from barlow_jax.config.overrides import adapt_to_data
@@ -27,11 +34,11 @@ def imagenet(config):
     for view in config.recipe.views.values():
         view.crop.min_area = 0.2
         view.crop.method = "bilinear"
-    alike(config)
+    use_symmetric_views(config)
     config.network.projector = (2048, 128)
     config.objective.moco.queue_size = 65536
     config.objective.moco.target_momentum = 0.999
-    sgd(config)
+    use_sgd(config)
     config.optim.learning_rate = 0.03
     config.optim.warmup_epochs = 0.0
     config.train.num_epochs = 800.0
@@ -46,11 +53,11 @@ def imagenet(config):
 
 def cifar10(config):
     method(config)
-    alike(config)
+    use_symmetric_views(config)
     config.network.projector = (2048, 256)
     config.objective.moco.queue_size = 32768
     config.objective.moco.target_momentum = 0.99
-    sgd(config)
+    use_sgd(config)
     config.optim.learning_rate = 0.3
 
 
@@ -69,14 +76,14 @@ def method(config):
     config.network.projector_biases = "all"
 
 
-def alike(config):
+def use_symmetric_views(config):
     for view in config.recipe.views.values():
         view.jitter.saturation = 0.4
         view.blur.probability = 0.5
         view.solarize.probability = 0.0
 
 
-def sgd(config):
+def use_sgd(config):
     config.optim.name = "sgd"
     config.optim.bias_learning_rate = None
     config.optim.grad_scale = 1.0

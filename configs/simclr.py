@@ -1,22 +1,26 @@
-"""SimCLR (Chen et al. 2020): an image's other view is told from all other views of the batch.
+"""SimCLR (Chen et al. 2020): identify an image's other view among all other views in the batch.
 
     python -m barlow_jax pretrain --config configs/simclr.py --workdir runs/simclr
     python -m barlow_jax pretrain --config configs/simclr.py:cifar10 --workdir runs/simclr_cifar10
     python -m barlow_jax pretrain --config configs/simclr.py:digits --workdir runs/simclr_digits
 
-Expected, linear: ImageNet 69.3 % top-1 (the released model 69.1 %; 100 epochs 64.5 %); CIFAR-10 90.74 % (solo-learn's
-online probe; 91.80 % in W-MSE's table). Neither trained here yet.
-Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 80.3, 97.5, 98.9 %; before training 39.4, 74.4, 88.3 %.
-Hardware: ImageNet, the authors' 32 TPU v3 cores took 6 hours for 100 epochs; else as cifar10.py and digits.py.
+Expected, linear probe: ImageNet 69.3 % top-1 (the released model 69.1 %; 100 epochs 64.5 %); CIFAR-10 90.74
+% (solo-learn's online probe; 91.80 % in W-MSE's table). Neither has been trained here yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 80.3, 97.5, 98.9 %; before
+training 39.4, 74.4, 88.3 %.
+Hardware: ImageNet, 100 epochs took the authors 6 hours on 32 TPU v3 cores; otherwise as for cifar10.py and
+digits.py.
 
-ImageNet: 1000 epochs at batch 4096, rate 0.3 per 256 images, weight decay 1e-6, temperature 0.1. For smaller batches the
-authors found rates that grow with the root of the batch, 0.075 times it, to be better.
-Paper and code: the paper's head is Linear, ReLU, Linear to 128; the code has a BatchNorm after each Linear, the last one
-with a scale, and so has this but for the scale. The code's LARS has the rate before the momentum; here it is after.
-CIFAR-10: solo-learn's recipe (temperature 0.2, no BatchNorm in the head, blur at half the views even at 32 pixels). The
-official README has one too, for about 91 %: batch 512, rate 1.0 per 256, weight decay 1e-6 (in later versions 1e-4),
-temperature 0.5, half the jitter (.4 .4 .4 .1) and no blur.
-Digits, and cifar10_cpu (untried): temperature 0.2, the base's rate and views.
+ImageNet: 1000 epochs at batch 4096, learning rate 0.3 per 256 images, weight decay 1e-6, temperature 0.1.
+For smaller batches the authors found learning rates better that grow with the square root of the batch
+size, 0.075 times it.
+Paper and code: the paper's head is Linear, ReLU, Linear to 128. The code has a BatchNorm after each Linear,
+the last one with a scale; here it is the code's head without that scale. The code's LARS multiplies by the
+learning rate before the momentum, here after it.
+CIFAR-10: solo-learn's recipe (temperature 0.2, no BatchNorm in the head, half of the views blurred even at
+32 pixels). The official README has another one, with about 91 %: batch 512, learning rate 1.0 per 256,
+weight decay 1e-6 (1e-4 in later versions), temperature 0.5, half the jitter (.4 .4 .4 .1) and no blur.
+Digits, and cifar10_cpu (untried): temperature 0.2; learning rate and views of the base.
 """
 
 from barlow_jax.config.overrides import adapt_to_data
@@ -24,7 +28,7 @@ from barlow_jax.config.overrides import adapt_to_data
 
 def imagenet(config):
     method(config)
-    distort(config)
+    use_color_distortion(config)
     config.network.projector = (2048, 128)
     config.network.projector_output_norm = True
     config.objective.simclr.temperature = 0.1
@@ -44,7 +48,7 @@ def imagenet(config):
 
 def cifar10(config):
     method(config)
-    distort(config)
+    use_color_distortion(config)
     config.network.projector = (2048, 256)
     config.network.projector_batch_norm = False
     config.network.projector_biases = "all"
@@ -64,8 +68,8 @@ def method(config):
     config.objective.scale = 1.0
 
 
-def distort(config):
-    """Both views alike; color distortion of strength 1."""
+def use_color_distortion(config):
+    """Use color distortion of strength 1 in both views."""
     for view in config.recipe.views.values():
         view.jitter.brightness = view.jitter.contrast = view.jitter.saturation = 0.8
         view.jitter.hue = 0.2

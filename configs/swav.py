@@ -1,22 +1,27 @@
-"""SwAV (Caron et al. 2020): the code of one view is predicted from every other view, small crops too.
+"""SwAV (Caron et al. 2020): predict the code of each full view from every other view, small crops included.
 
     python -m barlow_jax pretrain --config configs/swav.py --workdir runs/swav
     python -m barlow_jax pretrain --config configs/swav.py:cifar10 --workdir runs/swav_cifar10
     python -m barlow_jax pretrain --config configs/swav.py:digits --workdir runs/swav_digits
 
-Expected, linear: ImageNet 75.3 % top-1 after 800 epochs with these 2 + 6 views (71.8 % with two views and 400 epochs);
-CIFAR-10 89.17 % (solo-learn's online probe). Neither trained here yet.
-Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 81.4, 97.6, 98.9 %; before training 39.4, 74.4, 88.3 %.
-Hardware: ImageNet, the authors' 64 V100 GPUs took about 50 hours; else as cifar10.py and digits.py.
+Expected, linear probe: ImageNet 75.3 % top-1 after 800 epochs with these 2 + 6 views (71.8 % with two views
+and 400 epochs); CIFAR-10 89.17 % (solo-learn's online probe). Neither has been trained here yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 81.4, 97.6, 98.9 %; before
+training 39.4, 74.4, 88.3 %.
+Hardware: ImageNet took the authors about 50 hours on 64 V100 GPUs; otherwise as for cifar10.py and
+digits.py.
 
-ImageNet: two views of 224 pixels from 14 % of the image on and six of 96 from 5 to 14 %, SimCLR's distortion; 3000
-prototypes, 128 features, LARS, 0.3 per 256 images at batch 4096, weight decay 1e-6, prototypes frozen for the first epoch
-(there 313 steps). No queue: one is for batches below the prototypes' number (their batch of 256: 3840 embeddings from
-epoch 15 on, epsilon 0.03 or less, rate 0.6).
-Paper and code: the code's warm-up starts at a rate of 0.3, here at 0; its LARS adapts and decays biases and BatchNorm too;
-its deviation of the first channel is 0.228, here 0.229. The crop is bilinear, as there.
+ImageNet: two views of 224 pixels with at least 14 % of the image and six of 96 pixels with 5 to 14 %, with
+SimCLR's color distortion; 3000 prototypes, 128 features, LARS, learning rate 0.3 per 256 images at batch
+4096, weight decay 1e-6, prototypes frozen for the first epoch (313 steps in the code). No queue: it is for
+batches smaller than the number of prototypes (the authors' batch of 256: 3840 embeddings from epoch 15 on,
+epsilon 0.03 or less, rate 0.6).
+Paper and code: the code's warm-up starts at a learning rate of 0.3, here at 0. Its LARS adapts and decays
+biases and BatchNorm too. Its std of the first channel is 0.228, here 0.229. The crop is bilinear, as in the
+code.
 CIFAR-10: solo-learn's recipe: two views, 3000 prototypes, a queue of 3840 from epoch 50 on.
-Digits, and cifar10_cpu (untried): two views, 48 prototypes, fewer than the batch: no queue. Rate and views as the base.
+Digits, and cifar10_cpu (untried): two views, and 48 prototypes, fewer than the batch, so no queue. Learning
+rate and views of the base.
 """
 
 from barlow_jax.config.overrides import adapt_to_data
@@ -24,7 +29,7 @@ from barlow_jax.config.overrides import adapt_to_data
 
 def imagenet(config):
     method(config)
-    distort(config)
+    use_color_distortion(config)
     for view in config.recipe.views.values():
         view.crop.min_area = 0.14
         view.crop.method = "bilinear"
@@ -44,7 +49,7 @@ def imagenet(config):
 
 def cifar10(config):
     method(config)
-    distort(config)
+    use_color_distortion(config)
     config.network.projector = (2048, 128)
     config.network.prototypes = 3000
     config.objective.swav.queue_size = 3840
@@ -66,8 +71,8 @@ def method(config):
     config.network.projector_biases = "all"
 
 
-def distort(config):
-    """All views alike; color distortion of strength 1."""
+def use_color_distortion(config):
+    """Use color distortion of strength 1 in all views."""
     for view in config.recipe.views.values():
         view.jitter.brightness = view.jitter.contrast = view.jitter.saturation = 0.8
         view.jitter.hue = 0.2

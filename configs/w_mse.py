@@ -1,23 +1,29 @@
-"""W-MSE (Ermolov et al. 2021): views of an image agree after whitening.
+"""W-MSE (Ermolov et al. 2021): make the whitened embeddings of an image's views agree.
 
     python -m barlow_jax pretrain --config configs/w_mse.py --workdir runs/w_mse
     python -m barlow_jax pretrain --config configs/w_mse.py:cifar10 --workdir runs/w_mse_cifar10
     python -m barlow_jax pretrain --config configs/w_mse.py:digits --workdir runs/w_mse_digits
 
-Expected, linear: ImageNet 69.43 % top-1 after 100 epochs, 72.56 % after 400 (W-MSE 4; the paper's table, not checked
-again); CIFAR-10 91.99 %, 5-NN 89.87 % (W-MSE 4; with two views 91.55 and 89.69 %). Neither trained here yet.
-Measured: digits, seed 0, linear with 1, 10 and 100 % of the labels 79.7, 97.5, 99.2 %; before training 39.4, 74.4, 88.3 %.
-Hardware: one GPU for the small data; ImageNet needs hosts that make four views, as jitter comes before the crop.
+Expected, linear probe: ImageNet 69.43 % top-1 after 100 epochs, 72.56 % after 400 (W-MSE 4; the paper's
+table, not checked again); CIFAR-10 91.99 %, 5-NN 89.87 % (W-MSE 4; with two views 91.55 and 89.69 %).
+Neither has been trained here yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 79.7, 97.5, 99.2 %; before
+training 39.4, 74.4, 88.3 %.
+Hardware: one GPU for the small data sets. ImageNet needs hosts fast enough to make four views each, because
+the jitter comes before the crop.
 
-All: four views alike, each whitened in random sub-batches of twice the embedding's width; a head of 1024; Adam with a
-warm-up of 500 steps. CIFAR-10 is the official command: rate 3e-3 at batch 256, 64 features, sub-batch 128. W-MSE 2 has two
+All: four views with the same distribution, each whitened in random sub-batches of twice the embedding's
+width; a head of 1024; Adam with a warm-up of 500 steps.
+CIFAR-10: the official command: learning rate 3e-3 at batch 256, 64 features, sub-batch 128. W-MSE 2 has two
 views and batch 512 at the same rate, 1.5e-3 per 256.
-ImageNet: the authors' settings for all of it are not in their code. These are its settings for ImageNet-100 (240 epochs,
-ResNet-18: rate 2e-3, 128 features, sub-batch 256, jitter .8 .8 .8 .2, crops from 0.08 on) with a ResNet-50 and the paper's
-400 epochs: a guess that nobody has run.
-Code and this: its rate falls to a fifth 50 and again 25 epochs before the end; here half a cosine to the same 0.04. Its
-weight decay, 1e-6 in the gradient, is AdamW's here, which is next to none.
-Digits, and cifar10_cpu (untried): two views, the base's rate and views; 32 features in sub-batches of 64.
+ImageNet: the authors' code has no settings for all of ImageNet. These are its settings for ImageNet-100
+(240 epochs, ResNet-18: learning rate 2e-3, 128 features, sub-batch 256, jitter .8 .8 .8 .2, crops from 0.08
+on) with a ResNet-50 and the paper's 400 epochs: an untested guess.
+Differences from the code: its learning rate drops to a fifth 50 and again 25 epochs before the end; here it
+is half a cosine to the same 0.04. Its weight decay, 1e-6 in the gradient, is AdamW's here, which is close
+to none.
+Digits, and cifar10_cpu (untried): two views, learning rate and views of the base; 32 features in
+sub-batches of 64.
 """
 
 from barlow_jax.config.overrides import adapt_to_data
@@ -27,7 +33,7 @@ STEPS_PER_EPOCH = {"imagenet": 1281167 // 256, "cifar10": 50000 // 256}
 
 def imagenet(config):
     method(config)
-    adam(config, "imagenet")
+    use_adam(config, "imagenet")
     config.optim.learning_rate = 2e-3
     config.optim.grad_scale = 1.0
     config.network.projector = (1024, 128)
@@ -36,12 +42,12 @@ def imagenet(config):
     for view in config.recipe.views.values():
         view.jitter.brightness = view.jitter.contrast = view.jitter.saturation = 0.8
         view.jitter.hue = 0.2
-    four(config)
+    use_four_views(config)
 
 
 def cifar10(config):
     method(config)
-    adam(config, "cifar10")
+    use_adam(config, "cifar10")
     config.optim.learning_rate = 3e-3
     config.network.projector = (1024, 64)
     config.objective.w_mse.sub_batch = 128
@@ -49,7 +55,7 @@ def cifar10(config):
         view.crop.min_area = 0.2
         view.jitter.saturation = 0.4
         view.grayscale.probability = 0.1
-    four(config)
+    use_four_views(config)
 
 
 def small(config):
@@ -64,7 +70,7 @@ def method(config):
     config.network.projector_biases = "all"
 
 
-def adam(config, data):
+def use_adam(config, data):
     config.optim.name = "adamw"
     config.optim.bias_learning_rate = None
     config.optim.weight_decay = 1e-6
@@ -73,8 +79,8 @@ def adam(config, data):
     config.train.batch_size = 256
 
 
-def four(config):
-    """Views a to d, alike; color before the crop, which the host alone can do."""
+def use_four_views(config):
+    """Use views a to d with one distribution. Color comes before the crop, which only the host supports."""
     config.data.augment_on, config.data.cache = "host", "none"
     for view in config.recipe.views.values():
         view.blur.probability = view.solarize.probability = 0.0

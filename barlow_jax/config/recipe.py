@@ -118,7 +118,10 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Named views that are made of every image. Defaults: Barlow Twins' A and A'."""
+    """Named views that are made of every image. Defaults: a and b, Barlow Twins' A and A'.
+
+    View b differs from a in blur.probability (0.1) and solarize.probability (0.2).
+    """
 
     views: Mapping[str, View] = dataclasses.field(
         default_factory=lambda: {

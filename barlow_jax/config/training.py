@@ -111,7 +111,7 @@ class Monitor:
 
 @dataclasses.dataclass(frozen=True)
 class Distributed:
-    """Several processes, one per host. Outside of a known cluster, pass --coordinator and its flags."""
+    """Several processes, one per host. Outside of a known cluster, pass --coordinator."""
 
     detect: bool = field(
         True, "Join the processes of a TPU slice, a GKE job or a Slurm step, if there is one."
