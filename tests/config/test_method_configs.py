@@ -1,4 +1,4 @@
-"""The config of each method beside Barlow Twins: a lab note, valid on each data set, with its paper's constants."""
+"""Configs of the methods other than Barlow Twins: lab notes, validity, and the constants of their papers."""
 
 import pathlib
 import re
@@ -14,12 +14,12 @@ from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment, run_info
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
-METHODS = sorted(REQUIREMENTS.keys() - {"barlow_twins"})  # that is the base
+METHODS = sorted(REQUIREMENTS.keys() - {"barlow_twins"})  # Barlow Twins is the base
 DATA = ("imagenet", "cifar10", "cifar10_cpu", "digits")
 
 
 def load(name):
-    """The tree of `configs/<name>.py`, or of `<name>:<data>`."""
+    """Return the flat config of `configs/<name>.py`, or of `<name>:<data>`."""
     stem, colon, data = name.partition(":")
     config_dict, problems = load_config_file(f"{FOLDER / stem}.py{colon}{data}")
     assert not problems
@@ -34,16 +34,14 @@ def test_a_method_has_a_valid_config_for_each_data_set(method, data):
     config, problems = from_tree(config_dict.to_dict())
     assert not problems
     assert not validate(config, Facts(num_devices=8))
-    objectives.make(
-        config.objective, run_info(config)
-    )  # which refuses queues and sub-batches that do not fit
+    objectives.make(config.objective, run_info(config))  # raises for queues and sub-batches that do not fit
     assert config.objective.name == method and config.objective.scale == 1
     assert config.data.name == load(data)["data.name"]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
-    note = re.match(r'"""(.*?)"""', (FOLDER / f"{method}.py").read_text(), re.DOTALL).group(1)
+    note = re.match(r'r?"""(.*?)"""', (FOLDER / f"{method}.py").read_text(), re.DOTALL).group(1)
     for file in (f"{method}.py", f"{method}.py:cifar10", f"{method}.py:digits"):
         assert f"python -m barlow_jax pretrain --config configs/{file} --workdir runs/" in note
     assert "Measured: digits" in note
@@ -60,7 +58,7 @@ def test_the_step_of_a_method_is_built_from_its_config(method):
         assert rows.shape[1] == config.network.projector[-1], "queues are of embeddings"
 
 
-def test_data_that_a_method_has_nothing_for_is_an_error_that_says_what_there_is():
+def test_an_unsupported_data_set_is_an_error_that_lists_the_supported_ones():
     _, problems = load_config_file(f"{FOLDER / 'vicreg'}.py:mnist")
     (problem,) = problems
     assert (
@@ -71,7 +69,7 @@ def test_data_that_a_method_has_nothing_for_is_an_error_that_says_what_there_is(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("data", ["digits", "cifar10_cpu"])
 def test_methods_are_compared_on_equal_terms(method, data):
-    """The same data, views, encoder, batches, epochs and judges; a method brings its heads, its settings, its rate."""
+    """Data, views, encoder, batches, epochs and evaluations are the base's; heads, settings and rate differ."""
     base, config = load(data), load(f"{method}:{data}")
     own = (
         "objective.",
@@ -85,7 +83,7 @@ def test_methods_are_compared_on_equal_terms(method, data):
     assert not {key for key in differ if not key.startswith(own)}
 
 
-# Every setting of a method's paper and of its official code, or of solo-learn's; `<method>:<data>`, ImageNet without.
+# Settings of each method's paper and official code, or of solo-learn, by `<method>[:<data>]`.
 IMAGENET_RUN = {
     "network.encoder": "resnet50",
     "network.stem": "imagenet",
@@ -108,7 +106,7 @@ CIFAR = {
     "optim.bias_learning_rate": None,
     "optim.grad_scale": 1,
 }
-# solo-learn's: LARS with a clipped ratio.
+# solo-learn: LARS with a clipped ratio.
 SOLO = CIFAR | {
     "optim.final_scale": 0,
     "train.num_epochs": 1000,
@@ -431,5 +429,5 @@ def test_the_settings_of_a_methods_paper_are_in_its_config(name):
     ("name", "views"), [("swav", 8), ("w_mse", 4), ("w_mse:cifar10", 4), ("classification", 1)]
 )
 def test_the_number_of_views_is_the_papers(name, views):
-    there = {key.split(".")[2] for key in load(name) if key.startswith("recipe.views.")}
-    assert there == set("abcdefgh"[:views])
+    names = {key.split(".")[2] for key in load(name) if key.startswith("recipe.views.")}
+    assert names == set("abcdefgh"[:views])

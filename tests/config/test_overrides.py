@@ -72,7 +72,8 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
         (
             "knn.beta",
             "1",
-            "does not exist. The keys of knn are euclidean_k, k, label_fractions, subset_repeats, temperature.",
+            "does not exist. The keys of knn are "
+            "euclidean_k, k, label_fractions, subset_repeats, temperature.",
         ),
         ("optm.learning_rate", "1", "does not exist. Did you mean config.optim.learning_rate?"),
     ],

@@ -23,12 +23,12 @@ def test_config_is_valid(path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_config_is_a_lab_note(path):
-    note = re.match(r'"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
+    note = re.match(r'r?"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
     assert "Expected" in note and "Hardware:" in note
     assert f"python -m barlow_jax pretrain --config configs/{path.name} --workdir" in note
 
 
-# Every setting of the paper and of its official code, where it stands.
+# Settings of the paper and of its official code.
 A, B = "recipe.views.a.", "recipe.views.b."
 BOTH = {
     "crop.min_area": 0.08,
@@ -51,7 +51,7 @@ BOTH = {
     "normalize.std": (0.229, 0.224, 0.225),
     "order": ("crop", "rotate", "flip", "jitter", "grayscale", "blur", "solarize", "normalize"),
 }
-VISUAL = {
+VISSL = {
     "learning_rate": 0.01,
     "scale_learning_rate": True,
     "batch_size": 256,
@@ -111,7 +111,7 @@ SETTINGS = {
         "probe.schedule": "cosine",
         "probe.augment": True,
         "probe.standardize": False,
-        # Semi-supervised, as the code's README has it.
+        # Semi-supervised: the README of the official code.
         "finetune.label_fractions": (0.01, 0.1),
         "finetune.num_epochs": 20,
         "finetune.batch_size": 256,
@@ -131,7 +131,7 @@ SETTINGS = {
         "transfer.places205.data.name": "folder",
         "transfer.places205.probe.num_epochs": 14,
         "transfer.inat18.probe.num_epochs": 84,
-        **{f"transfer.{name}.probe.{k}": v for name in ("places205", "inat18") for k, v in VISUAL.items()},
+        **{f"transfer.{name}.probe.{k}": v for name in ("places205", "inat18") for k, v in VISSL.items()},
         "knn.k": (20, 200),
     },
     "imagenet_paper": {
@@ -157,7 +157,7 @@ def test_a_setting_of_the_paper_is_in_its_config(name, key, value):
     assert flatten(config)[key] == value
 
 
-def test_what_the_paper_prints_otherwise_than_the_code_is_all_that_imagenet_paper_changes():
+def test_imagenet_paper_changes_only_where_paper_and_code_differ():
     configs = (
         load_config_file(str(CONFIGS[0].with_name(f"{n}.py")))[0] for n in ("imagenet", "imagenet_paper")
     )
@@ -199,9 +199,9 @@ def test_what_the_paper_prints_otherwise_than_the_code_is_all_that_imagenet_pape
 def test_detection_has_the_papers_schedule(name, settings):
     config = yaml.safe_load((CONFIGS[0].parent / "detectron2" / f"{name}.yaml").read_text())
     assert config["SOLVER"] == settings
-    # The encoder is torchvision's: stride in the 3x3, RGB, its mean and deviation in levels.
+    # The encoder is torchvision's: stride in the 3x3, RGB, mean and std in pixel values.
     assert config["MODEL"]["RESNETS"] == {"DEPTH": 50, "NORM": "SyncBN", "STRIDE_IN_1X1": False}
-    mean, std = (config["MODEL"][f"PIXEL_{kind}"] for kind in ("MEAN", "STD"))
+    mean, std = (config["MODEL"][f"PIXEL_{name}"] for name in ("MEAN", "STD"))
     assert config["INPUT"]["FORMAT"] == "RGB"
     assert mean == pytest.approx([255 * m for m in BOTH["normalize.mean"]])
     assert std == pytest.approx([255 * s for s in BOTH["normalize.std"]])

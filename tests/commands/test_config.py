@@ -1,0 +1,45 @@
+"""`config` describes keys and groups, and suggests a name for a key that does not exist."""
+
+import json
+
+import pytest
+
+
+def test_a_key_has_its_default_range_and_documentation(program):
+    results, said = program("config", "optim.learning_rate", "--config.optim.learning_rate=0.3")
+    assert results == {"optim.learning_rate": 0.3}
+    for line in ("value: 0.3", "default: 0.2", "values: a number > 0", "per 256 images"):
+        assert line in said
+
+
+def test_a_group_has_its_keys(program):
+    results, _ = program("config", "config.recipe.views.b.blur")
+    assert results == {
+        "recipe.views.b.blur.probability": 0.1,
+        "recipe.views.b.blur.min_sigma": 0.1,
+        "recipe.views.b.blur.max_sigma": 2.0,
+    }
+
+
+def test_all_keys_are_listed(program):
+    results, said = program("config")
+    assert results["num_keys"] > 100
+    assert "  train.batch_size = 2048\n" in said and "transfer.<name>.probe.KEY: the keys of probe." in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["optim.lr"], "config.optim.lr does not exist. Did you mean config.optim.learning_rate?"),
+        (["optim", "--workdir", "x"], "--workdir"),
+    ],
+)
+def test_a_mistake_exits_with_2(program, argv, words):
+    _, said = program("config", *argv, code=2)
+    assert words in said
+
+
+def test_the_reference_is_written_as_markdown(program, tmp_path):
+    results, _ = program("config", "--markdown", tmp_path / "config.md")
+    assert json.loads(json.dumps(results)) == {"markdown": str(tmp_path / "config.md")}
+    assert "| `train.batch_size` | `2048` | an integer >= 2 |" in (tmp_path / "config.md").read_text()
