@@ -7,13 +7,13 @@ import pytest
 
 from barlow_jax.augment.views import normalize
 from barlow_jax.config.schema import Config, Data, Network as NetworkConfig
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.networks.network import Network
 
 
 @pytest.fixture
 def trained():
-    """Of a network's keys: a `Trained` whose activations neither vanish nor explode."""
+    """Of a network's keys: a `TrainedEncoder` whose activations neither vanish nor explode."""
 
     def make(data=None, seed=0, step=7, **network):
         config = Config(
@@ -33,14 +33,14 @@ def trained():
             traverse_util.path_aware_map(noise, {"encoder": tree["encoder"]}) if "encoder" in tree else {}
             for tree in (params, stats)
         ]
-        return Trained(config, *trees, step)
+        return TrainedEncoder(config, *trees, step)
 
     return make
 
 
 @pytest.fixture
 def small(trained):
-    """A `Trained` for images of 16 pixels a side, of few features; other keys of the network may be given."""
+    """A `TrainedEncoder` for images of 16 pixels a side, of few features; other keys of the network may be given."""
     network = {"encoder": "resnet8", "width": 4, "stem": "cifar", "patch": 8}
     return lambda **keys: trained(Data(image_size=16, eval_resize=20), **network | keys)
 

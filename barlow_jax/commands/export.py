@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import importlib
 import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -16,9 +15,9 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.interop import FORMATS
-from barlow_jax.interop.encoder import Trained
-from barlow_jax.io import files, jsonl
+from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.interop.formats import FORMATS
+from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import provenance, saved_run
 
@@ -76,79 +75,80 @@ NEWEST, BEST = "newest", "best"
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """Writes --out; its results name the files, with what the format says of itself."""
-    jax.config.update("jax_platforms", "cpu")  # the accelerators are the run's
+    """Write the folder --out; return its files and the entries of the format."""
+    jax.config.update("jax_platforms", "cpu")  # the accelerators may be in use by the run
     if workdir is None and not args.encoder:
-        raise UserError("--workdir: is missing; pass the run to export, or --encoder")
+        raise UserError("--workdir is missing. Pass the run to export, or --encoder")
     trained = read_trained(config, encoders.place(workdir, args), args.checkpoint)
     trained = dataclasses.replace(trained, license=args.license)
     out = pathlib.Path(args.out).resolve()
     module = importlib.import_module(f"barlow_jax.interop.{FORMATS[args.format]}")
     with files.new_folder(out) as draft:
-        told = module.write(trained, draft)
-    told["load"] = [line.replace("{out}", str(out)) for line in told.get("load", ())]
+        entries = module.write(trained, draft)
+    entries["load"] = [line.replace("{out}", str(out)) for line in entries.get("load", ())]
     written = sorted(path for path in out.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in written)
-    of = f"step {trained.step}" if trained.step >= 0 else "a file"
-    print(f"{trained.name} of {of}: {len(written)} files, {size / 1e6:.1f} MB, in {out}", file=sys.stderr)
-    print("\n".join(told["load"]), file=sys.stderr)
+    source = f"step {trained.step}" if trained.step >= 0 else "a file of weights"
+    log.info(f"exported {trained.name} of {source} to {out}: {len(written)} files, {size / 1e6:.1f} MB")
+    log.info("\n".join(["load it with:", *entries["load"]]))
     return {
         "format": args.format,
         "out": str(out),
         "step": trained.step,
         "files": [path.relative_to(out).as_posix() for path in written],
         "bytes": size,
-        **told,
+        **entries,
     }
 
 
-def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) -> Trained:
-    """The encoder of a run, of one of its checkpoints or of a file, on the host.
+def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) -> TrainedEncoder:
+    """Read the encoder of a run, of one of its checkpoints or of a file into the host's memory.
 
     Args:
-      config: of the run.
-      where: as --encoder has it.
-      checkpoint: "newest" good one, "best" by the k-NN accuracy of metrics.jsonl, or a step in digits.
+      config: configuration of the run.
+      where: path as accepted by --encoder.
+      checkpoint: "newest" (intact), "best" (highest k-NN accuracy in metrics.jsonl), or a step in digits.
 
     Raises:
-      UserError: there is no such encoder or checkpoint, or it is damaged.
+      UserError: the encoder or checkpoint is missing or damaged.
     """
-    # One device: what the run's mesh was is nothing to its encoder.
-    alone = dataclasses.replace(config, mesh=config_lib.Mesh(slices=1, projector="replicated"))
-    experiment = Experiment.of(alone, jax.devices()[:1])
+    # The encoder does not depend on the mesh of the run, so one device is enough.
+    one_device = dataclasses.replace(config, mesh=config_lib.Mesh(slices=1, projector="replicated"))
+    experiment = Experiment.of(one_device, jax.devices()[:1])
     state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
     workdir, _ = encoders.run_and_step(where)
-    return Trained(
+    return TrainedEncoder(
         config, params, batch_stats, int(state.step), provenance.read(workdir), _results(workdir / "results")
     )
 
 
 def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
-    """The checkpoint's folder; `where` itself for the newest, and for a file."""
+    """Return the folder of the checkpoint; `where` itself for the newest one and for a file."""
     if checkpoint == NEWEST:
         return where
     workdir, step = encoders.run_and_step(where)
     if step is not None or not where.is_dir():
         raise UserError(
-            f"--checkpoint={checkpoint}: {where} is one encoder; pass the workdir of a run, or leave --checkpoint out"
+            f"--checkpoint={checkpoint}: {where} is a single encoder. Pass the workdir of a run, or omit "
+            "--checkpoint"
         )
     step = _best(workdir) if checkpoint == BEST else int(checkpoint)
     return workdir / saved_run.CHECKPOINTS / str(step)
 
 
 def _best(workdir: pathlib.Path) -> int:
-    """The step with the highest k-NN accuracy of those that have a checkpoint; of equal ones the newest."""
+    """Return the step with the highest k-NN accuracy among the checkpoints; the newest of equal ones."""
     steps = saved_run.checkpoint_steps(workdir)
     metrics = workdir / "metrics.jsonl"
     rows, _ = jsonl.read(metrics)
     scores = {row["step"]: row["knn_top1"] for row in rows if row.get("knn_top1") is not None}
     measured = [step for step in steps if step in scores]
     if not measured:
-        there = f"checkpoints of step {', '.join(map(str, steps))}" if steps else "no checkpoint"
+        existing = f"checkpoints of steps {', '.join(map(str, steps))}" if steps else "no checkpoint"
         raise UserError(
-            f"--checkpoint=best: {metrics} has no k-NN accuracy of a checkpoint that is there; {workdir} holds {there}: "
-            "pass one of those steps, or newest"
+            f"--checkpoint=best: {metrics} has no k-NN accuracy for any existing checkpoint; {workdir} "
+            f"holds {existing}. Pass one of those steps, or newest"
         )
     return max(measured, key=lambda step: (scores[step], step))
 
@@ -159,7 +159,5 @@ def _results(folder: pathlib.Path) -> dict[str, Any]:
         try:
             results[path.stem] = files.read_json(path)
         except ValueError as error:
-            raise UserError(
-                f"{path} is not what was written there ({error}); remove it, or measure anew"
-            ) from None
+            raise UserError(f"{path} is damaged ({error}). Remove it, or repeat the evaluation") from None
     return results

@@ -20,10 +20,10 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment, run_info
 from barlow_jax.interop import export_orbax, weights
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.projector_layout import Projector
 from barlow_jax.interop.weights import Weights
-from barlow_jax.io import checksums, files
+from barlow_jax.io import checksums, files, log
 from barlow_jax.training.step import init_target
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run
@@ -65,57 +65,60 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """`as`, `weights` and their `sha256`, `encoder` (keys of `config.network`), `projector` (widths; None where the
-    file's is not taken), `fresh` (parts of the network that start anew), `ignored` (why each key of the file that was
-    left out was), `step`, `parameters` (their number)."""
+    """Write the encoder folder or the run; return what was taken from the file.
+
+    Keys of the result: `as`, `weights`, `sha256`, `encoder` (keys of `config.network`), `projector` (widths;
+    None if the file's projector is not used), `initialized` (parts of the network that are not from the
+    file), `ignored` (unused keys of the file, with the reason), `step`, `parameters` (count).
+    """
     _check_workdir(workdir)
     path = pathlib.Path(args.weights)
-    found = weights.read(path)
-    encoders.check(path, config.network, encoders.network_of(found.encoder))
-    form = args.form or ("start" if found.projector else "encoder")
-    ignored = dict(found.ignored)
-    if found.projector and (form == "encoder" or args.without_projector):
-        why = "--without-projector" if args.without_projector else "--as encoder"
-        ignored["projector.*"] = why
-        found = found._replace(projector=None)
+    imported = weights.read(path)
+    encoders.check(path, config.network, encoders.network_of(imported.encoder))
+    form = args.form or ("start" if imported.projector else "encoder")
+    ignored = dict(imported.ignored)
+    if imported.projector and (form == "encoder" or args.without_projector):
+        ignored["projector.*"] = "--without-projector" if args.without_projector else "--as encoder"
+        imported = imported._replace(projector=None)
     if form == "start":
-        state = start(config, found)
+        state = initial_state(config, imported)
         _save(config, state, workdir)
-        params, fresh = state.params, [name for name in state.params if name not in _parts(found)]
+        params = state.params
+        initialized = [name for name in params if name not in _parts(imported)]
     else:
-        params, batch_stats = {"encoder": found.encoder.params}, {"encoder": found.encoder.batch_stats}
-        export_orbax.write(Trained(config, params, batch_stats, step=0), workdir)
-        fresh = []
+        params, batch_stats = {"encoder": imported.encoder.params}, {"encoder": imported.encoder.batch_stats}
+        export_orbax.write(TrainedEncoder(config, params, batch_stats, step=0), workdir)
+        initialized = []
     results = {
         "as": form,
         "weights": str(path),
         "sha256": checksums.sha256(path),
-        "encoder": encoders.network_of(found.encoder),
-        "projector": found.projector and list(found.projector.shape.projector),
-        "fresh": fresh,
+        "encoder": encoders.network_of(imported.encoder),
+        "projector": imported.projector and list(imported.projector.shape.projector),
+        "initialized": initialized,
         "ignored": ignored,
         "step": 0,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
     }
-    print(told(results, workdir), file=sys.stderr)
+    log.info(summary(results, workdir))
     return results
 
 
-def start(config: Config, found: Weights) -> TrainState:
-    """A run's state before its first step, with the file's arrays in their places; all else as `pretrain` makes it.
+def initial_state(config: Config, imported: Weights) -> TrainState:
+    """Return the state of a run at step 0 with the imported arrays; `pretrain` initialises the rest alike.
 
-    A target network is a copy of the network, as in a run that starts anew. Of two branches (`network.branches=own`)
-    the first one is the file's.
+    A target network is a copy of the network, as at the start of any run. With two branches
+    (`network.branches=own`) the first one is imported.
 
     Raises:
-      UserError: the file's projector is not the config's; names the keys to set.
+      UserError: the projectors of file and config differ; names the keys to set.
     """
     experiment = Experiment.of(config, jax.devices()[:1])
-    sampler = experiment.sampler(config.train.batch_size)  # of any number of images, the state is the same
+    sampler = experiment.sampler(config.train.batch_size)  # the state does not depend on the number of images
     state = experiment.init(sampler)(jax.random.key(config.seed))
-    if found.projector:
-        _check_projector(config, found.projector, state)
-    parts = jax.device_put(_parts(found), experiment.layout.replicated)
+    if imported.projector:
+        _check_projector(config, imported.projector, state)
+    parts = jax.device_put(_parts(imported), experiment.layout.replicated)
     params = state.params | {name: part for name, (part, _) in parts.items()}
     batch_stats = state.batch_stats | {name: part for name, (_, part) in parts.items() if part}
     objective = objectives.make(config.objective, run_info(config))
@@ -123,37 +126,37 @@ def start(config: Config, found: Weights) -> TrainState:
     return state._replace(params=params, batch_stats=batch_stats, target=target)
 
 
-def told(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
-    """What came of it, in lines for a person."""
+def summary(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
+    """Return a summary of the import and the next command."""
     encoder, projector = results["encoder"], results["projector"]
     lines = [
         f"{encoder['encoder']}, width {encoder['width']}, {encoder['stem']} stem"
         + (f"; projector {', '.join(map(str, projector))}" if projector else "")
     ]
-    lines += [f"fresh, not of the file: {', '.join(results['fresh'])}"] if results["fresh"] else []
+    if results["initialized"]:
+        lines.append(f"initialised, not from the file: {', '.join(results['initialized'])}")
     reasons: dict[str, list[str]] = {}
-    for key, why in results["ignored"].items():
-        reasons.setdefault(why, []).append(key)
-    for why, keys in reasons.items():
+    for key, reason in results["ignored"].items():
+        reasons.setdefault(reason, []).append(key)
+    for reason, keys in reasons.items():
         lines.append(
-            f"left out: {keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}, {len(keys)} keys'} ({why})"
+            f"ignored: {keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}, {len(keys)} keys'} "
+            f"({reason})"
         )
-    program = "pretrain" if results["as"] == "start" else "probe"
-    return "\n".join([*lines, f"next: python -m barlow_jax {program} --workdir {workdir}"])
+    command = "pretrain" if results["as"] == "start" else "probe"
+    return "\n".join([*lines, f"next: python -m barlow_jax {command} --workdir {workdir}"])
 
 
 def _check_workdir(workdir: pathlib.Path) -> None:
-    there = [name for name in saved_run.FILES if (workdir / name).is_file()]
-    there += [saved_run.CHECKPOINTS] if saved_run.checkpoint_steps(workdir) else []
-    if there:
-        raise UserError(
-            f"--workdir: {workdir} holds a run already (there is {there[0]}); use another workdir"
-        )
+    existing = [name for name in saved_run.FILES if (workdir / name).is_file()]
+    existing += [saved_run.CHECKPOINTS] if saved_run.checkpoint_steps(workdir) else []
+    if existing:
+        raise UserError(f"--workdir: {workdir} already holds a run ({existing[0]}). Use another workdir")
 
 
-def _parts(found: Weights) -> dict[str, tuple[Any, Any]]:
-    """Parameters and running statistics by the names that they have in a state."""
-    parts = {"encoder": found.encoder, "projector": found.projector}
+def _parts(imported: Weights) -> dict[str, tuple[Any, Any]]:
+    """Return the imported parameters and running statistics, by the names of the parts in a state."""
+    parts = {"encoder": imported.encoder, "projector": imported.projector}
     return {name: (part.params, part.batch_stats) for name, part in parts.items() if part}
 
 
@@ -165,15 +168,15 @@ def _check_projector(config: Config, projector: Projector, state: TrainState) ->
     settings = {key: v for key, v in projector.shape._asdict().items() if getattr(config.network, key) != v}
     if widths := settings.get("projector"):
         settings["projector"] = ",".join(map(str, widths))
-    flags = " ".join(f"--config.network.{key}={str(value).lower()}" for key, value in settings.items())
+    options = " ".join(f"--config.network.{key}={str(value).lower()}" for key, value in settings.items())
     raise UserError(
-        f"the file's projector is not that of this config's network: pass {flags}, or --without-projector, and the "
-        "config's starts fresh"
+        f"the projector of the file differs from the one in the config. Pass {options} to use it, or "
+        "--without-projector to initialise the config's"
     )
 
 
 def _save(config: Config, state: TrainState, workdir: pathlib.Path) -> None:
-    """As the checkpoint of step 0; `config.json`, which makes a run of it, comes last."""
+    """Save the checkpoint of step 0; `config.json`, which marks the folder as a run, is written last."""
     provenance.record(workdir, sys.argv[1:], describe_devices())
     with open_checkpoints(workdir) as checkpoints:
         checkpoints.save(state)

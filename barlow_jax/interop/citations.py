@@ -1,25 +1,32 @@
-"""How to cite a method, in BibTeX."""
+"""BibTeX entries of the papers behind the methods."""
 
 from typing import NamedTuple
 
 
 class Paper(NamedTuple):
-    """A method's."""
+    """The paper that introduced a method."""
 
     key: str
     title: str
-    authors: str  # as BibTeX has them
-    venue: str  # of the proceedings, or "arXiv:..."
+    authors: str  # in BibTeX's format
+    venue: str  # proceedings, or "arXiv:..."
     year: int
 
     def bibtex(self) -> str:
-        kind, place = ("misc", "note") if self.venue.startswith("arXiv:") else ("inproceedings", "booktitle")
-        fields = {"title": self.title, "author": self.authors, place: self.venue, "year": str(self.year)}
+        """Return the BibTeX entry."""
+        preprint = self.venue.startswith("arXiv:")
+        kind, venue_field = ("misc", "note") if preprint else ("inproceedings", "booktitle")
+        fields = {
+            "title": self.title,
+            "author": self.authors,
+            venue_field: self.venue,
+            "year": str(self.year),
+        }
         lines = [f"  {name:<9} = {{{value}}}," for name, value in fields.items()]
         return "\n".join([f"@{kind}{{{self.key},", *lines, "}"])
 
 
-# By the name of the method's file in `objectives/`.
+# Keyed by the name of the method's file in `objectives/`.
 PAPERS = {
     "barlow_twins": Paper(
         "zbontar2021barlow",

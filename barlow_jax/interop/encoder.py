@@ -1,4 +1,4 @@
-"""What is exported: an encoder at rest, and what its files say of how it came to be."""
+"""The encoder to export, with the metadata that describes how it was trained."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -11,47 +11,49 @@ from barlow_jax.networks.resnet import ENCODERS
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """An encoder, and its run.
+class TrainedEncoder:
+    """An encoder with the configuration, provenance and results of its run.
 
-    What it expects: uint8 levels, the shorter side resized to `eval_resize` pixels (bilinear, antialiased), the
-    central `image_size` of them, (level / 255 - mean) / std by `normalize`.
+    Input: uint8 images, the shorter side resized to `eval_resize` pixels (bilinear, antialiased), then the
+    central `image_size` x `image_size` pixels, normalised as (value / 255 - mean) / std with the values of
+    `normalize`.
     """
 
-    config: Config  # of the run; of a file, the config that it is exported with
+    config: Config  # configuration of the run; for a file of weights, the one that it is exported with
     params: Mapping[str, Any]  # {"encoder": nested dict of float32 NumPy arrays}
-    batch_stats: Mapping[str, Any]  # likewise: running means and variances; {} without BatchNorm
-    step: int  # updates that it has seen; -1 where a file does not say
-    provenance: Sequence[Mapping[str, Any]] = ()  # as `provenance.read` gives it
-    # The contents of results/<name>.json, by name.
+    batch_stats: Mapping[str, Any]  # {"encoder": running means and variances}; {} without BatchNorm
+    step: int  # number of updates; -1 if unknown (file of weights)
+    provenance: Sequence[Mapping[str, Any]] = ()  # entries returned by `provenance.read`
+    # Contents of results/<name>.json, by name.
     results: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    license: str = "other"  # of the model card, as the Hugging Face Hub spells it; the owner's to say
+    license: str = "other"  # licence identifier of the Hugging Face Hub, chosen by the owner of the weights
 
     @property
     def name(self) -> str:
-        """A key of `resnet.ENCODERS` or of `vit.SIZES`."""
+        """Architecture: a key of `resnet.ENCODERS` or `vit.SIZES`."""
         return self.config.network.encoder
 
     @property
     def is_resnet(self) -> bool:
+        """Whether the encoder is a ResNet."""
         return self.name in ENCODERS
 
     @property
     def num_features(self) -> int:
-        """H, the width of the representation."""
+        """Width H of the representation."""
         return width_of(self.config.network)
 
     @property
     def normalize(self) -> Normalize:
-        """As the evaluations have it: that of view a."""
+        """Normalisation of view a, which the evaluations use too."""
         return self.config.recipe.views["a"].normalize
 
     @property
     def image_size(self) -> int:
-        """Pixels a side that the encoder is given."""
+        """Side length of the input in pixels."""
         return self.config.data.image_size
 
     @property
     def eval_resize(self) -> int:
-        """Pixels of the shorter side before the central crop."""
+        """Length of the shorter side in pixels before the central crop."""
         return self.config.data.eval_resize

@@ -1,4 +1,4 @@
-"""An encoder as one pure function of its weights and of images as they were decoded."""
+"""An encoder as a pure function of its weights and of decoded images."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -11,31 +11,31 @@ from barlow_jax.augment.views import normalize
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import HEADS
 from barlow_jax.interop import model_card
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
 from barlow_jax.networks.network import Network
 
-# Lowered for all of them, wherever it is exported.
+# Every export is lowered for all of these.
 PLATFORMS = ("cpu", "tpu", "cuda")
 
 _NOTES = """\
-`images`: `[B, {size}, {size}, 3]` uint8 levels, any B; `features`: `[B, {width}]` float32. The normalisation is inside.
-It runs on {platforms}, and computes in {dtype}. {promise}"""
+`images`: `[B, {size}, {size}, 3]` uint8 pixel values, any B; `features`: `[B, {width}]` float32. The
+normalisation is part of the function. Platforms: {platforms}. Computation in {dtype}. {promise}"""
 
 Weights = Mapping[str, np.ndarray]
 
 
-def weights_of(trained: Trained) -> Weights:
-    """Parameters and running statistics by their path: `params/encoder/stages/0/0/conv1/kernel`."""
+def weights_of(trained: TrainedEncoder) -> Weights:
+    """Return parameters and running statistics by path, such as `params/encoder/stages/0/0/conv1/kernel`."""
     leaves, _ = jax.tree.flatten_with_path(_trees(trained))
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def encode(trained: Trained) -> Callable[[Weights, jax.Array], jax.Array]:
-    """`(weights, images) -> features`: `[B, image_size, image_size, 3]` uint8 levels to `[B, H]` float32.
+def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]:
+    """Return `(weights, images) -> features`: `[B, image_size, image_size, 3]` uint8 to `[B, H]` float32.
 
-    They are the features that the evaluations read: normalised by view a's row of the recipe, computed in
-    `config.network.dtype`, with the running statistics.
+    The features are those of the evaluations: images normalised like view a, computed in
+    `config.network.dtype` with the running statistics.
     """
     network = dataclasses.replace(trained.config.network, branches="shared", remat=False, **HEADS)
     names, treedef = list(weights_of(trained)), jax.tree.structure(_trees(trained))
@@ -50,14 +50,14 @@ def encode(trained: Trained) -> Callable[[Weights, jax.Array], jax.Array]:
     return function
 
 
-def describe(trained: Trained, out: pathlib.Path, load: Sequence[str], promise: str) -> None:
-    """Writes `config.json` and `README.md` beside a function.
+def describe(trained: TrainedEncoder, out: pathlib.Path, load: Sequence[str], promise: str) -> None:
+    """Write `config.json` and the model card `README.md` next to an exported function.
 
     Args:
       trained: the encoder.
-      out: the folder.
-      load: lines of Python that load the function and call it; `{out}` is the folder.
-      promise: sentences on which versions read it.
+      out: the export folder.
+      load: lines of Python that load and call the function; `{out}` stands for the folder.
+      promise: sentences about which versions can read the export.
     """
     notes = _NOTES.format(
         size=trained.image_size,
@@ -71,5 +71,5 @@ def describe(trained: Trained, out: pathlib.Path, load: Sequence[str], promise: 
     files.write_text(out / "README.md", model_card.text(trained, inside, notes=[notes]))
 
 
-def _trees(trained: Trained) -> dict:
+def _trees(trained: TrainedEncoder) -> dict:
     return {"params": trained.params, "batch_stats": trained.batch_stats}

@@ -1,13 +1,14 @@
-"""An encoder folder: a workdir that holds an encoder alone.
+"""Format "orbax": an encoder folder, which is a workdir that holds only an encoder.
 
-`config.json`, the whole config of the run; `checkpoints/<step>/`, its parameters and running statistics by Orbax, with
-digests; `provenance.json`. Every evaluation takes it as it takes a run, `--workdir` or `--encoder`, `verify` checks it,
-and `barlow_jax.experiment.pretrained.load` makes a function of it. The arrays are saved as those of no device, so that any mesh
-can restore them, also Orbax without this package:
+Files: `config.json`, the configuration of the run; `checkpoints/<step>/`, parameters and running statistics
+saved by Orbax, with digests; `provenance.json`. Every evaluation accepts the folder like a run (`--workdir`
+or `--encoder`), `verify` checks it, and `barlow_jax.experiment.pretrained.load` returns it as a function. The
+arrays are saved without a device layout, so that any mesh can restore them, and Orbax can without this
+package:
 
-    tree = orbax.checkpoint.StandardCheckpointer().restore("/whole/path/checkpoints/<step>/default")
-    tree["params"]["encoder"]       # nested dict of NumPy arrays; numbers of stages and blocks are strings, "0"
-    tree["batch_stats"]["encoder"]  # likewise, running means and variances; absent where there is no BatchNorm
+    tree = orbax.checkpoint.StandardCheckpointer().restore("/absolute/path/checkpoints/<step>/default")
+    tree["params"]["encoder"]       # nested dict of NumPy arrays; indices of stages and blocks are strings
+    tree["batch_stats"]["encoder"]  # running means and variances in the same layout; absent without BatchNorm
 """
 
 import pathlib
@@ -19,7 +20,7 @@ import jax
 from barlow_jax.checkpoints.restore import FOLDER, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.distributed.mesh import describe_devices
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
 from barlow_jax.workdir import provenance
 
@@ -30,15 +31,16 @@ LOAD = [
 ]
 
 
-def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
-    """Writes the folder; `config.json`, by which it is known as one, comes last.
+def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+    """Write the folder; `config.json`, which marks it as a workdir, is written last.
 
     Args:
-      trained: what to write; its step is the checkpoint's, 0 where it is not known.
+      trained: the encoder; its step becomes the checkpoint's, 0 if unknown.
       out: folder that holds no run.
 
     Returns:
-      `checkpoint` (its path in `out`), `parameters` (their number), `load` (lines of code; {out} is the folder).
+      `checkpoint` (path within `out`), `parameters` (count), `load` (lines of code; {out} stands for the
+      folder).
 
     Raises:
       RunError: the checkpoint cannot be written.

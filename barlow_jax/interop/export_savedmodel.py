@@ -1,7 +1,7 @@
-"""Format "savedmodel": TensorFlow's, for TensorFlow Serving and whatever else loads one.
+"""Format "savedmodel": a TensorFlow SavedModel, for TensorFlow Serving and other TensorFlow programs.
 
-`jax2tf` puts the same StableHLO into one TensorFlow op, lowered for all platforms; the weights are variables, which
-the folder holds once and which have no bound of size.
+`jax2tf` wraps the StableHLO program in one TensorFlow op, lowered for all platforms. The weights are
+variables, stored once and without a size limit. Files: the SavedModel, `config.json`, `README.md`.
 """
 
 import pathlib
@@ -9,33 +9,33 @@ from typing import Any
 
 from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 
 _PROMISE = (
-    "TensorFlow {version} wrote it; the signature `serving_default` takes `images` and gives `features`, in TensorFlow "
-    "Serving too."
+    "Written by TensorFlow {{version}}. The signature `serving_default` maps `images` to `features`, in "
+    "TensorFlow Serving too."
 )
 
 
-def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
-    """Writes the SavedModel, `config.json` and `README.md`.
+def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+    """Write the SavedModel, `config.json` and `README.md`.
 
-    Its signature `serving_default` takes `images`, `[B, image_size, image_size, 3]` uint8 levels, any B, and gives
-    `features`, `[B, H]` float32; the normalisation is inside.
+    The signature `serving_default` maps `images`, `[B, image_size, image_size, 3]` uint8 with any B, to
+    `features`, `[B, H]` float32. The normalisation is part of the function.
 
     Raises:
       UserError: TensorFlow is not installed.
     """
     try:
-        import tensorflow as tf  # it takes 10 s
+        import tensorflow as tf  # takes 10 s
     except ImportError as error:
         raise UserError(
-            f"--format=savedmodel: is written by TensorFlow, and importing that failed ({error}); install "
-            "tensorflow, or use --format jax, which needs none"
+            f"--format=savedmodel needs TensorFlow, which cannot be imported ({error}). Install "
+            "tensorflow or use --format=jax"
         ) from None
     from jax.experimental import jax2tf
 
-    tf.config.set_visible_devices([], "GPU")  # they are JAX's
+    tf.config.set_visible_devices([], "GPU")  # reserved for JAX
     size, encode = trained.image_size, encoder_function.encode(trained)
     converted = jax2tf.convert(
         encode,

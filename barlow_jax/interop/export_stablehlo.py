@@ -1,9 +1,10 @@
-"""Format "jax": StableHLO with the weights inside, for whoever has jax and nothing of this package.
+"""Format "jax": a StableHLO program that contains the weights, for programs that have jax alone.
 
-The weights are constants of the program, in the dtype that it computes in. A ResNet-50 is one file of 94 MB (47 MB in
-bfloat16), written and read in less than a second; calls take as long as with the weights as arguments. What that costs
-is a copy of them in each compiled program, one a batch size. As arguments the program has 53 kB, and needs a second
-file that must be its own, and a line that says in which order they go. A serialised program holds at most 2 GB.
+The weights are constants of the program in the dtype of the computation. A ResNet-50 is one file of 94 MB (47
+MB in bfloat16), written and read in less than a second; calls are as fast as with the weights as arguments.
+The price is one copy of the weights per compiled batch size. With weights as arguments the program would have
+53 kB, but would need a second file and a convention for the order of its arrays. A serialised program holds
+at most 2 GB. Files: `encoder.jaxexport`, `config.json`, `README.md`.
 """
 
 import pathlib
@@ -15,28 +16,28 @@ import numpy as np
 
 from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 
 FILE = "encoder.jaxexport"
-_MOST_BYTES = 2**31 - 2**24  # of a flatbuffer, less the program itself
+_MOST_BYTES = 2**31 - 2**24  # limit of a flatbuffer, less the program itself
 _PROMISE = (
-    "jax {version} wrote it; JAX promises that newer versions read it for six months at least, and what is older may "
-    "not read it at all."
+    "Written by jax {{version}}. Newer versions of jax can read it for at least six months; older ones "
+    "may not be able to."
 )
 
 
-def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
-    """Writes `encoder.jaxexport`, `config.json` and `README.md`.
+def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+    """Write `encoder.jaxexport`, `config.json` and `README.md`.
 
     Raises:
-      UserError: the weights are more than a serialised program can hold.
+      UserError: the weights exceed the size limit of a serialised program.
     """
     weights = encoder_function.weights_of(trained)
     itemsize = jax.numpy.dtype(trained.config.network.dtype).itemsize
     if (size := itemsize * sum(map(np.size, weights.values()))) > _MOST_BYTES:
         raise UserError(
-            f"--format=jax: holds weights of {_MOST_BYTES / 1e9:.1f} GB at most, and these are {size / 1e9:.1f} GB; "
-            "savedmodel and orbax keep them in files of their own"
+            f"--format=jax holds at most {_MOST_BYTES / 1e9:.1f} GB of weights, and this encoder has "
+            f"{size / 1e9:.1f} GB. Use --format=savedmodel or --format=orbax"
         )
     exported = export_encoder(trained, weights)
     (out / FILE).write_bytes(exported.serialize())
@@ -49,8 +50,8 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     return {"platforms": list(exported.platforms), "load": load}
 
 
-def export_encoder(trained: Trained, weights: encoder_function.Weights) -> export.Exported:
-    """`[B, image_size, image_size, 3]` uint8 to `[B, H]` float32, B any number from 1."""
+def export_encoder(trained: TrainedEncoder, weights: encoder_function.Weights) -> export.Exported:
+    """Return the exported function: `[B, image_size, image_size, 3]` uint8 to `[B, H]` float32, B >= 1."""
     encode, size = encoder_function.encode(trained), trained.image_size
     (batch,) = export.symbolic_shape("b")
     images = jax.ShapeDtypeStruct((batch, size, size, 3), np.uint8)

@@ -1,7 +1,7 @@
-"""A ResNet in torchvision's keys: `encoder.safetensors`, and `encoder.pth` where torch is installed.
+"""Format "torchvision": a ResNet with torchvision's keys, for torch, Detectron2's converter and `--encoder`.
 
-What torch, Detectron2's converter and `--encoder` read. Of an encoder that torchvision has no constructor for, the code
-that is written beside it builds one.
+Files: `encoder.safetensors`, `encoder.pth` if torch is installed, and `README.md` with the lines of Python
+that build the module, also for encoders for which torchvision has no constructor.
 """
 
 import importlib.util
@@ -14,20 +14,20 @@ from safetensors.numpy import save
 
 from barlow_jax.errors import UserError
 from barlow_jax.interop import model_card
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks.resnet import ENCODERS
 
 WEIGHTS, PICKLED, CARD = "encoder.safetensors", "encoder.pth", "README.md"
 _CONSTRUCTORS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _USUAL_EPSILON = 1e-5
-# torch and TensorFlow in one process end it: in a process of its own.
+# Runs in a process of its own, because importing torch and TensorFlow in one process crashes it.
 _TO_PTH = "import sys, torch, safetensors.torch as s; torch.save(s.load_file(sys.argv[1]), sys.argv[2])"
 _DETECTRON = """\
 ## Detection and segmentation
 
-The paper's table 4 is Detectron2's, with this encoder under its C4 heads. In a checkout of Detectron2, this folder
-at FOLDER and barlow_jax at BARLOW_JAX:
+Table 4 of the Barlow Twins paper uses Detectron2 with this encoder under C4 heads. In a checkout of
+Detectron2, with this folder at FOLDER and the barlow_jax repository at BARLOW_JAX:
 
 ```
 python tools/convert-torchvision-to-d2.py FOLDER/encoder.pth encoder.pkl
@@ -37,20 +37,21 @@ python tools/train_net.py --num-gpus 8 --config-file configs/coco_c4.yaml   # CO
 ```"""
 
 
-def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
-    """Fills the folder.
+def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+    """Write the folder.
 
     Raises:
-      UserError: the encoder is no ResNet.
+      UserError: the encoder is not a ResNet.
     """
     if not trained.is_resnet:
         raise UserError(
-            f"--format=torchvision: {trained.name} has no keys in torchvision's ResNet layout; use --format timm, orbax or jax"
+            f"--format=torchvision holds ResNets only, and this encoder is {trained.name}. Use "
+            "--format=timm, --format=orbax or --format=jax"
         )
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
-    # save_file() would have it readable by its owner alone.
+    # save_file() would create a file that only its owner can read.
     (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
-    load = [*build(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
+    load = [*construction_code(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
     notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
     (out / CARD).write_text(
         model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes)
@@ -60,9 +61,11 @@ def write(trained: Trained, out: pathlib.Path) -> dict[str, Any]:
     return {"keys": len(tensors), **_write_pth(out), "load": load}
 
 
-def build(trained: Trained) -> list[str]:
-    """Lines of Python that make torchvision's `model`, with an Identity for its classifier; of 3 stages or another width
-    than 64, by the parts of its class."""
+def construction_code(trained: TrainedEncoder) -> list[str]:
+    """Return lines of Python that build torchvision's `model` with an Identity as its classifier.
+
+    For three stages, or a width other than 64, parts of torchvision's class are replaced after construction.
+    """
     network = trained.config.network
     block, blocks = ENCODERS[trained.name]
     kind = "BasicBlock" if block.expansion == 1 else "Bottleneck"
@@ -90,16 +93,16 @@ def build(trained: Trained) -> list[str]:
         for stage, count in enumerate(blocks):
             stride = 2 if stage else 1
             lines.append(
-                f"model.layer{stage + 1} = model._make_layer(torchvision.models.resnet.{kind}, {width * 2**stage}, {count}, "
-                f"stride={stride})"
+                f"model.layer{stage + 1} = model._make_layer(torchvision.models.resnet.{kind}, "
+                f"{width * 2**stage}, {count}, stride={stride})"
             )
     if len(blocks) == 3:
         lines.append("model.layer4 = torch.nn.Identity()")
     return [*lines, "model.fc = torch.nn.Identity()"]
 
 
-def fits_detectron(trained: Trained) -> bool:
-    """Whether it is the ResNet-50 of `configs/detectron2`."""
+def fits_detectron(trained: TrainedEncoder) -> bool:
+    """Return whether the encoder is the ResNet-50 of `configs/detectron2`."""
     network = trained.config.network
     return (trained.name, network.width, network.stem, network.batch_norm_epsilon) == (
         "resnet50",
@@ -109,28 +112,26 @@ def fits_detectron(trained: Trained) -> bool:
     )
 
 
-def _pixels(trained: Trained) -> str:
-    """What Detectron2 is to be told of levels 0..255 where they are not ImageNet's."""
-    levels = trained.normalize
-    if levels == type(levels)():
+def _pixels(trained: TrainedEncoder) -> str:
+    """Return the note on Detectron2's pixel mean and std (0..255) if they differ from ImageNet's."""
+    normalize = trained.normalize
+    if normalize == type(normalize)():
         return ""
-    mean, std = ([round(255 * value, 3) for value in values] for values in (levels.mean, levels.std))
+    mean, std = ([round(255 * value, 3) for value in values] for values in (normalize.mean, normalize.std))
     return (
-        f'\n\nThis encoder was normalised otherwise than for ImageNet: add `MODEL.PIXEL_MEAN "{mean}" MODEL.PIXEL_STD '
-        f'"{std}"` to both lines.'
+        f'\n\nThis encoder is not normalised like ImageNet: add `MODEL.PIXEL_MEAN "{mean}" MODEL.PIXEL_STD '
+        f'"{std}"` to both training commands.'
     )
 
 
 def _write_pth(out: pathlib.Path) -> dict[str, str]:
-    """Adds the pickled state dict; where that cannot be, says why."""
+    """Write the pickled state dict; return its name, or the reason why it was not written."""
     if importlib.util.find_spec("torch") is None:
-        return {
-            "pth": f"not written: torch is not installed here (pip install torch); {WEIGHTS} has the same"
-        }
+        return {"pth": f"not written, because torch is not installed (pip install torch); use {WEIGHTS}"}
     command = [sys.executable, "-c", _TO_PTH, str(out / WEIGHTS), str(out / PICKLED)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         (out / PICKLED).unlink(missing_ok=True)
-        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return {"pth": f"not written: torch failed ({why}); {WEIGHTS} has the same"}
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return {"pth": f"not written, because torch failed ({reason}); use {WEIGHTS}"}
     return {"pth": PICKLED}

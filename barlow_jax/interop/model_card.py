@@ -1,6 +1,6 @@
-"""The model card: what the encoder is, how it was made and what was measured, in the Hugging Face Hub's Markdown.
+"""Model card in the Hugging Face Hub's Markdown: the encoder, its training and its results.
 
-Everything is of the run's files. What they do not say is said to be not recorded, or not measured.
+All facts come from the files of the run. What they do not hold is marked as not recorded or not measured.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,15 @@ from barlow_jax.config.methods import REQUIREMENTS, TITLES
 from barlow_jax.config.overrides import flatten, to_config_dict
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, read_evaluations
 from barlow_jax.version import __version__
 
-# The Hub's names of data sets that TFDS calls otherwise.
+# The Hub's names of data sets whose TFDS name differs.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
-_UNNAMED = ("folder", "arrays")  # whose images only the owner knows
-# Keys that make another encoder, and of these some that do not, or that name somebody's folders.
+_UNNAMED = ("folder", "arrays")  # data sets without a public name
+# Keys that determine the encoder; then the exceptions among them, which do not, or which name local folders.
 _RECIPE = ("seed", "data.", "recipe.", "network.", "objective.", "optim.", "train.")
 _NO_RECIPE = (
     "data.data_dir",
@@ -35,131 +35,132 @@ _NO_RECIPE = (
 
 
 def text(
-    trained: Trained, load: Sequence[str], *, library: str | None = None, notes: Sequence[str] = ()
+    trained: TrainedEncoder, load: Sequence[str], *, library: str | None = None, notes: Sequence[str] = ()
 ) -> str:
-    """README.md of a folder of weights.
+    """Return the README.md of a folder of weights.
 
     Args:
       trained: the encoder.
-      load: lines of Python.
-      library: "timm", where the Hub can load it so.
-      notes: paragraphs to come after how to load it.
+      load: lines of Python that load it.
+      library: library by which the Hub loads it ("timm"), if any.
+      notes: paragraphs to insert after the section on loading.
     """
     parts = [
         _front_matter(trained, library),
         f"# {_title(trained)}",
         _introduction(trained),
-        "## How to load it\n\n```python\n" + "\n".join(load) + "\n```",
+        "## Loading\n\n```python\n" + "\n".join(load) + "\n```",
         *notes,
         "## Images\n\n" + _images(trained),
         "## Training\n\n" + _training(trained),
         "## Results\n\n" + _results(trained),
         "## Code\n\n" + _code(trained),
         "## Licence\n\n" + _license(trained),
-        "## How to cite\n\n```bibtex\n" + "\n\n".join(_citations(trained)) + "\n```",
+        "## Citation\n\n```bibtex\n" + "\n\n".join(_citations(trained)) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _is_told(trained: Trained) -> bool:
-    """Whether the config says how the weights came to be; those of a file, or at step 0, came from elsewhere."""
+def _has_history(trained: TrainedEncoder) -> bool:
+    """Return whether the config describes the training. Weights at step 0 came from elsewhere."""
     return trained.step > 0
 
 
-def _front_matter(trained: Trained, library: str | None) -> str:
+def _front_matter(trained: TrainedEncoder, library: str | None) -> str:
     lines = [f"library_name: {library}"] if library else []
     lines += ["pipeline_tag: image-feature-extraction", f"license: {json.dumps(trained.license)}", "tags:"]
-    method = trained.config.objective.name if _is_told(trained) else None
+    method = trained.config.objective.name if _has_history(trained) else None
     tags = ["image-feature-extraction", *([library] if library else [])]
     if method and method != "classification":
         tags += ["self-supervised-learning", method.replace("_", "-")]
     lines += [f"- {tag}" for tag in tags]
     name = trained.config.data.name
-    if _is_told(trained) and name not in _UNNAMED:
+    if _has_history(trained) and name not in _UNNAMED:
         lines += ["datasets:", f"- {json.dumps(_HUB_NAMES.get(name, name))}"]
     return "\n".join(["---", *lines, "---"])
 
 
-def _title(trained: Trained) -> str:
-    if not _is_told(trained):
+def _title(trained: TrainedEncoder) -> str:
+    if not _has_history(trained):
         return f"{trained.name}, weights from a file"
     return f"{trained.name}, {_method(trained)}, {trained.config.data.name}"
 
 
-def _method(trained: Trained) -> str:
+def _method(trained: TrainedEncoder) -> str:
     name = trained.config.objective.name
     return name if name == "classification" else TITLES.get(name, name)
 
 
-def _introduction(trained: Trained) -> str:
+def _introduction(trained: TrainedEncoder) -> str:
     network = trained.config.network
-    kind = f"{network.width} channels in the first stage, the {network.stem} stem"
+    details = f"{network.width} channels in the first stage, {network.stem} stem"
     if not trained.is_resnet:
-        kind = f"patches of {network.patch} pixels"
-    made = "The weights came from a file; how they were trained is not recorded."
-    if _is_told(trained):
-        labels = "labels" if trained.config.network.num_classes else "no labels"
-        made = (
-            f"Pretrained with {labels} by {_method(trained)}, on {trained.config.data.name}, by barlow_jax."
+        details = f"patches of {network.patch} pixels"
+    training = "The weights came from a file; how they were trained is not recorded."
+    if _has_history(trained):
+        labels = "with" if trained.config.network.num_classes else "without"
+        training = (
+            f"Pretrained {labels} labels by {_method(trained)} on {trained.config.data.name} (barlow_jax)."
         )
     return (
-        f"An image encoder, `{trained.name}` ({kind}): from an image to {trained.num_features} features. No classifier. "
-        + made
+        f"Image encoder `{trained.name}` ({details}) with {trained.num_features} output features and no "
+        "classifier. " + training
     )
 
 
-def _images(trained: Trained) -> str:
-    levels = trained.normalize
+def _images(trained: TrainedEncoder) -> str:
+    normalize = trained.normalize
     return (
-        f"The shorter side is resized to {trained.eval_resize} pixels (bilinear, antialiased) and the central "
-        f"{trained.image_size} x {trained.image_size} are taken. RGB levels 0..255 become (level / 255 - mean) / std, mean "
-        f"{_numbers(levels.mean)}, std {_numbers(levels.std)}. Weights are float32; in the run, the network was computed "
-        f"in {trained.config.network.dtype}."
+        f"The shorter side is resized to {trained.eval_resize} pixels (bilinear, antialiased), and the "
+        f"central {trained.image_size} x {trained.image_size} pixels are cropped. RGB values 0..255 are "
+        f"normalised as (value / 255 - mean) / std with mean {_numbers(normalize.mean)} and std "
+        f"{_numbers(normalize.std)}. The weights are float32; the run computed the network in "
+        f"{trained.config.network.dtype}."
     )
 
 
-def _training(trained: Trained) -> str:
+def _training(trained: TrainedEncoder) -> str:
     config = trained.config
-    if not _is_told(trained):
+    if not _has_history(trained):
         return "Not recorded."
     source = f"the split `{config.data.train_split}` of `{config.data.name}`"
     if config.data.name in _UNNAMED:
-        source += ", images of the owner's: say here which they are"
+        source += " (private images; describe them here)"
     epochs = _epochs(trained)
-    lasted = f"{trained.step} updates" + (f", {epochs:g} epochs," if epochs else "")
-    rows = [f"| `{key}` | {_cell(here)} | {_cell(usual)} |" for key, here, usual in _changes(config)]
-    table = ["| key | here | default |", "|---|---|---|", *rows]
+    duration = f"{trained.step} updates" + (f" ({epochs:g} epochs)" if epochs else "")
+    rows = [f"| `{key}` | {_cell(value)} | {_cell(default)} |" for key, value, default in _changes(config)]
+    table = ["| key | value | default |", "|---|---|---|", *rows]
     return (
-        f"Data: {source}. {lasted} of a schedule of {config.train.num_epochs:g} epochs, batch size "
+        f"Data: {source}. {duration} of a schedule of {config.train.num_epochs:g} epochs, batch size "
         f"{config.train.batch_size}.\n\nThe defaults are the ImageNet recipe of Barlow Twins. "
-        + ("Other than them:\n\n" + "\n".join(table) if rows else "Nothing is other than them.")
+        + ("Differences:\n\n" + "\n".join(table) if rows else "There are no differences.")
     )
 
 
-def _epochs(trained: Trained) -> float | None:
-    """Seen after the step, by what pretrain said at its own last one; None where it is not recorded."""
-    told = trained.results.get("pretrain", {})
-    if not told.get("step") or "epochs" not in told:
+def _epochs(trained: TrainedEncoder) -> float | None:
+    """Return the number of epochs at the encoder's step; None if the results of `pretrain` lack it."""
+    last = trained.results.get("pretrain", {})
+    if not last.get("step") or "epochs" not in last:
         return None
-    return told["epochs"] * trained.step / told["step"]
+    return last["epochs"] * trained.step / last["step"]
 
 
 def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
-    """Keys of the recipe that are other than the default: key, value here, default; of the method that was used."""
-    here, usual = (flatten(to_config_dict(c).to_dict()) for c in (config, Config()))
+    """Yield key, value and default of the recipe's keys that differ; keys of unused methods are left out."""
+    values, defaults = (flatten(to_config_dict(c).to_dict()) for c in (config, Config()))
     others = tuple(f"objective.{name}." for name in REQUIREMENTS if name != config.objective.name)
-    for key, value in here.items():
-        ours = key.startswith(_RECIPE) and key not in _NO_RECIPE and not key.startswith(others)
-        if ours and usual.get(key) != value:
-            yield key, value, usual.get(key)
+    for key, value in values.items():
+        relevant = key.startswith(_RECIPE) and key not in _NO_RECIPE and not key.startswith(others)
+        if relevant and defaults.get(key) != value:
+            yield key, value, defaults.get(key)
 
 
-def _results(trained: Trained) -> str:
-    """A row a classifier and share of labels, a column a kind of features; of this very step alone."""
+def _results(trained: TrainedEncoder) -> str:
+    """Return a table of the results at the encoder's step: a row per classifier and label fraction."""
     evaluations = read_evaluations(trained.results, step=trained.step)
     if PRETRAINED not in evaluations:
         steps = {e.step for source, e in read_evaluations(trained.results).items() if source == PRETRAINED}
-        other = f" (of step {', '.join(map(str, steps))} there are results)" if steps else ""
+        other = f" (results exist for step {', '.join(map(str, steps))})" if steps else ""
         return f"Not measured for these weights{other}."
     sources = [source for source in FEATURE_SOURCES if source in evaluations or source != PIXELS]
     columns = {source: evaluations.get(source, Evaluation(source, -1, ())) for source in sources}
@@ -170,36 +171,39 @@ def _results(trained: Trained) -> str:
     ]
     data = trained.config.data
     head = (
-        f"Top-1 accuracy in percent on the split `{data.eval_split}` of `{data.name}`; `untrained` is the same network "
-        "before training."
+        f"Top-1 accuracy in percent on the split `{data.eval_split}` of `{data.name}`. `untrained` is the "
+        "same network before training."
     )
     return "\n".join([head, "", f"| | {' | '.join(sources)} |", "|---" * (1 + len(sources)) + "|", *rows])
 
 
-def _code(trained: Trained) -> str:
+def _code(trained: TrainedEncoder) -> str:
     exported = f"Exported by barlow_jax {__version__}."
     if not trained.provenance:
-        return f"{exported} What made the weights is not recorded."
+        return f"{exported} The code that trained the weights is not recorded."
     entry = trained.provenance[-1]
     commit = f", commit `{entry['commit']}`" if entry.get("commit") else ""
     devices = entry.get("devices", {})
     on = f", on {devices['count']} x {devices['kind']}" if {"count", "kind"} <= devices.keys() else ""
     packages = ", ".join(f"{name} {version}" for name, version in entry["packages"].items())
-    starts = f" Started {sum(e['starts'] for e in trained.provenance)} times." if _is_told(trained) else ""
+    starts = (
+        f" Number of starts: {sum(e['starts'] for e in trained.provenance)}." if _has_history(trained) else ""
+    )
     return (
-        f"barlow_jax {entry.get('version', 'of an unknown version')}{commit}, Python {entry.get('python', 'unknown')}{on}; "
-        f"{packages}; last at {entry['last']}.{starts} {exported}"
+        f"barlow_jax {entry.get('version', 'of an unknown version')}{commit}, Python "
+        f"{entry.get('python', 'unknown')}{on}; {packages}; last start {entry['last']}.{starts} "
+        f"{exported}"
     )
 
 
-def _license(trained: Trained) -> str:
+def _license(trained: TrainedEncoder) -> str:
     if trained.license == "other":
-        return "Not stated: it is for the owner of the weights to say (`license` above, and here)."
-    return f"`{trained.license}`, by the owner of the weights."
+        return "Not stated. The owner of the weights sets it here and in `license` above."
+    return f"`{trained.license}`, chosen by the owner of the weights."
 
 
-def _citations(trained: Trained) -> list[str]:
-    methods = ["barlow_twins", *([trained.config.objective.name] if _is_told(trained) else [])]
+def _citations(trained: TrainedEncoder) -> list[str]:
+    methods = ["barlow_twins", *([trained.config.objective.name] if _has_history(trained) else [])]
     return [PAPERS[name].bibtex() for name in dict.fromkeys(methods) if name in PAPERS]
 
 

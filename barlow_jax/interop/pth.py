@@ -1,9 +1,10 @@
-"""Arrays out of a file that torch saved, by torch itself, in a process of its own.
+"""Arrays from a file written by `torch.save`, read by torch in a separate process.
 
-Such a file is a pickle, which can hold code. `torch.load(weights_only=True)` makes arrays, numbers, text and
-containers of them, and refuses all else without running it; versions before 2.6 could be tricked (CVE-2025-32434), and
-are refused. In a process of its own, since torch and TensorFlow do not always bear each other; torch is needed here
-alone. This file is also that process's program: it imports nothing of this package.
+Such a file is a pickle and can hold code. `torch.load(weights_only=True)` accepts arrays, numbers, text and
+containers of them, and refuses everything else without running it. Versions of torch before 2.6 are refused
+because they can be made to run code (CVE-2025-32434). The process is separate because importing torch and
+TensorFlow together can crash; nothing else in the package needs torch. This file is also the script of that
+process, so it imports nothing from the package.
 """
 
 from collections.abc import Mapping
@@ -18,32 +19,34 @@ import tempfile
 import numpy as np
 
 SUFFIXES = (".pth", ".pt", ".tar")
-# A full checkpoint has the state dict under one of these, and beside it what a new start has no use for.
+# Keys under which a full checkpoint holds the state dict, and its other entries with the reason to ignore
+# them.
 _MODELS = ("model", "state_dict")
-BESIDE = {
-    "optimizer": "the optimizer's state, which starts anew",
-    "scheduler": "the schedule's state, which starts anew",
-    "lr_scheduler": "the schedule's state, which starts anew",
-    "scaler": "of mixed precision",
-    "epoch": "a counter, which starts anew",
-    "step": "a counter, which starts anew",
-    "arch": "a name; the keys tell the network",
-    "best_acc1": "an accuracy",
+IGNORED_ENTRIES = {
+    "optimizer": "optimizer state, which is initialised afresh",
+    "scheduler": "schedule state, which is initialised afresh",
+    "lr_scheduler": "schedule state, which is initialised afresh",
+    "scaler": "loss scaling of mixed precision",
+    "epoch": "counter, which starts at 0",
+    "step": "counter, which starts at 0",
+    "arch": "name of the network, which is inferred from the keys",
+    "best_acc1": "accuracy",
 }
-# Of the official code, which its optimizer's state names: another function, which does nothing, is put in its place.
+# Functions that the optimizer state of the official code refers to; a function that does nothing replaces
+# them.
 _FUNCTIONS = ("__main__.exclude_bias_and_norm",)
 _REFUSED = 2  # exit status: the reason is on standard output
 
 
 class Unreadable(Exception):
-    """Why a file cannot be read, and what to do."""
+    """The file cannot be read; the message says why and how to fix it."""
 
 
 def load(path: pathlib.Path) -> tuple[Mapping[str, np.ndarray], list[str]]:
-    """The state dict as arrays, float32 where they are of any kind of float; and the names of what is beside it.
+    """Return the state dict as arrays (floats as float32) and the names of the ignored entries.
 
     Raises:
-      Unreadable: torch is not installed, or the file is absent, damaged, or holds something else.
+      Unreadable: torch is not installed, or the file is missing, damaged, or holds something else.
     """
     try:
         stat = path.stat()
@@ -52,13 +55,13 @@ def load(path: pathlib.Path) -> tuple[Mapping[str, np.ndarray], list[str]]:
     return _load(path.absolute(), stat.st_mtime_ns, stat.st_size)
 
 
-@functools.lru_cache(maxsize=1)  # a program asks twice, for the config and for the arrays
+@functools.lru_cache(maxsize=1)  # a command reads the file twice, for the config and for the arrays
 def _load(path: pathlib.Path, *stamp: int) -> tuple[Mapping[str, np.ndarray], list[str]]:
     from safetensors.numpy import load_file
 
     with tempfile.TemporaryDirectory() as folder:
         arrays = pathlib.Path(folder) / "arrays.safetensors"
-        # -P: beside this file lies one that is called torchvision.
+        # -P keeps this folder off sys.path, so that its modules cannot hide packages of the same name.
         command = [sys.executable, "-P", __file__, str(path), str(arrays)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == _REFUSED:
@@ -70,47 +73,50 @@ def _load(path: pathlib.Path, *stamp: int) -> tuple[Mapping[str, np.ndarray], li
 
 
 def _convert(path: str, arrays: str) -> list[str]:
-    """Writes the arrays as safetensors; names what was beside them."""
+    """Write the arrays as safetensors; return the names of the ignored entries."""
     try:
         import torch
     except ImportError:
         raise Unreadable(
-            "reading it needs torch: pip install 'barlow_jax[interop]', or pass the same weights as .safetensors"
+            "reading it needs torch: pip install 'barlow_jax[interop]', or pass the same weights as "
+            ".safetensors"
         ) from None
     from safetensors.numpy import save_file
 
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
-        raise Unreadable(f"torch {torch.__version__} can be made to run code by a file: install 2.6 or newer")
-    stand_ins = [(_stand_in, name) for name in _FUNCTIONS]
+        raise Unreadable(f"torch {torch.__version__} can be made to run code by a file. Install 2.6 or newer")
+    replacements = [(_do_nothing, name) for name in _FUNCTIONS]
     try:
-        with torch.serialization.safe_globals(stand_ins):
+        with torch.serialization.safe_globals(replacements):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of torch, of zipfile, of pickle: whatever the bytes bring about
-        said = " ".join(str(error).split())
-        if named := re.search(r"GLOBAL (\S+)", said):
+    except Exception as error:  # torch, zipfile and pickle raise many types
+        message = " ".join(str(error).split())
+        if named := re.search(r"GLOBAL (\S+)", message):
             raise Unreadable(
-                f"it holds more than arrays, {named[1]} among it, which may be code, and none of it was run; if you "
-                "trust who made it, load it in torch, save the model's state_dict() alone, and pass that"
+                f"it holds {named[1]}, which may be code and was not run. If you trust the author, load "
+                "the file in torch, save only the model's state_dict(), and pass that file"
             ) from None
-        said = said.rpartition("WeightsUnpickler error: ")[2][:200]
-        raise Unreadable(f"damaged, or no file of torch.save ({type(error).__name__}: {said})") from None
-    state, beside = _state(loaded)
+        message = message.rpartition("WeightsUnpickler error: ")[2][:200]
+        raise Unreadable(
+            f"damaged, or not written by torch.save ({type(error).__name__}: {message})"
+        ) from None
+    state, ignored = _state(loaded)
     wrong = [f"{key}: a {type(value).__name__}" for key, value in state.items() if not _is_array(value)]
     if wrong:
-        raise Unreadable("\n  ".join(["not all of it are arrays:", *wrong]))
+        raise Unreadable("\n  ".join(["some entries are not arrays:", *wrong]))
     save_file({key: _array(value) for key, value in state.items()}, arrays)
-    return beside
+    return ignored
 
 
 def _state(loaded: object) -> tuple[dict, list[str]]:
     if not isinstance(loaded, dict):
-        raise Unreadable(f"it holds a {type(loaded).__name__}, not a state dict")
+        raise Unreadable(f"it holds a {type(loaded).__name__} instead of a state dict")
     models = [name for name in _MODELS if isinstance(loaded.get(name), dict)]
     if not models:
         return loaded, []
-    unknown = [str(key) for key in loaded if key not in {models[0], *BESIDE}]
+    unknown = [str(key) for key in loaded if key not in {models[0], *IGNORED_ENTRIES}]
     if unknown:
-        raise Unreadable("\n  ".join([f"beside {models[0]!r} it has what is unknown here:", *unknown]))
+        raise Unreadable("\n  ".join([f"unknown entries next to {models[0]!r}:", *unknown]))
     return loaded[models[0]], [key for key in loaded if key != models[0]]
 
 
@@ -123,8 +129,8 @@ def _array(value: object) -> np.ndarray:
     return (value.float() if value.is_floating_point() else value).contiguous().numpy().copy()
 
 
-def _stand_in(*_: object) -> None:
-    """In a function's place that a file names; nothing here calls it."""
+def _do_nothing(*_: object) -> None:
+    """Replace a function that a file refers to; it is never called."""
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""State dicts of torch, and where each of their tensors stands in our nested dicts.
+"""Conversion between torch's state dicts and this package's nested dicts of arrays.
 
-A convolution's kernel is `[out, in, k, k]` there and `[k, k, in, out]` here, a Linear's weight `[out, in]` there and
-`[in, out]` here; everything else keeps its shape. Nothing is computed, so both directions together change no bit.
-Training moves torch's running variances by the unbiased variance of a batch and ours by the biased one; the arrays
-mean the same.
+A convolution kernel is `[out, in, k, k]` in torch and `[k, k, in, out]` here; a Linear's weight is `[out,
+in]` in torch and `[in, out]` here; everything else keeps its shape. Only axes move, so a round trip changes
+no bit. torch updates running variances with the unbiased variance of a batch and this package with the biased
+one; both estimate the same quantity.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,79 +11,83 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Of a BatchNorm, there and here.
+# Names of a BatchNorm's arrays in torch and here.
 NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 COUNTER = "num_batches_tracked"
-_TO_OURS, _TO_TORCHS = {4: (2, 3, 1, 0), 2: (1, 0)}, {4: (3, 2, 0, 1), 2: (1, 0)}  # axes, by their number
+# Permutations of the axes, by their number.
+_FROM_TORCH, _TO_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}, {4: (3, 2, 0, 1), 2: (1, 0)}
 
 
-class Place(NamedTuple):
-    """Where a tensor stands here."""
+class Entry(NamedTuple):
+    """Position of one of torch's tensors in this package's trees."""
 
-    path: tuple[
-        str | int, ...
-    ]  # in params or batch_stats; empty for a counter of batches, which has no place
-    shape: tuple[int, ...]  # torch's
+    path: tuple[str | int, ...]  # in params or batch_stats; empty for a counter of batches, which is not kept
+    shape: tuple[int, ...]  # in torch
 
     def tree(self, params: Any, batch_stats: Any) -> Any:
+        """Return the tree that holds the array: running statistics or parameters."""
         return batch_stats if self.path[-1] in ("mean", "var") else params
 
 
-Layout = Mapping[str, Place]  # by torch's key, in torch's order
+Layout = Mapping[str, Entry]  # by torch's key, in torch's order
 
 
-def norm(key: str, path: tuple[str | int, ...], width: int, *, affine: bool = True) -> dict[str, Place]:
-    """A BatchNorm; without scale and shift if not `affine`."""
+def norm(key: str, path: tuple[str | int, ...], width: int, *, affine: bool = True) -> dict[str, Entry]:
+    """Return the layout of a BatchNorm, without scale and shift if not `affine`."""
     names = {theirs: ours for theirs, ours in NORM.items() if affine or theirs.startswith("running")}
-    places = {f"{key}.{theirs}": Place((*path, ours), (width,)) for theirs, ours in names.items()}
-    return places | {f"{key}.{COUNTER}": Place((), ())}
+    entries = {f"{key}.{theirs}": Entry((*path, ours), (width,)) for theirs, ours in names.items()}
+    return entries | {f"{key}.{COUNTER}": Entry((), ())}
 
 
-def misfits(layout: Layout, found: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> list[str]:
-    """One phrase for each tensor that is missing, or of another shape.
+def mismatches(layout: Layout, keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Return one phrase for each tensor that is missing or has another shape.
 
     Args:
-      layout: of what should be there.
-      found: the keys of `tensors` by those of the layout.
-      tensors: by their own keys.
+      layout: the expected tensors.
+      keys: keys of `tensors`, by the keys of the layout.
+      tensors: arrays by their own keys.
     """
     problems = []
-    for key, place in layout.items():
-        if not place.path:
+    for key, entry in layout.items():
+        if not entry.path:
             continue
-        if key not in found:
+        if key not in keys:
             problems.append(f"{key}: missing")
-        elif (shape := np.shape(tensors[found[key]])) != place.shape:
-            problems.append(f"{found[key]}: is {list(shape)}, needs {list(place.shape)}")
+        elif (shape := np.shape(tensors[keys[key]])) != entry.shape:
+            problems.append(f"{keys[key]}: has shape {list(shape)}, expected {list(entry.shape)}")
     return problems
 
 
 def read(
-    layout: Layout, found: Mapping[str, str], tensors: Mapping[str, np.ndarray]
+    layout: Layout, keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and running statistics as nested dicts of float32 arrays; arguments as of `misfits`."""
+    """Return parameters and running statistics as nested dicts of float32 arrays.
+
+    The arguments are those of `mismatches`.
+    """
     params, batch_stats = {}, {}
-    for key, place in layout.items():
-        if place.path:
-            array = np.asarray(tensors[found[key]])
-            array = array.transpose(_TO_OURS.get(array.ndim))
-            _set(place.tree(params, batch_stats), place.path, np.array(array, np.float32, order="C"))
+    for key, entry in layout.items():
+        if entry.path:
+            array = np.asarray(tensors[keys[key]])
+            array = array.transpose(_FROM_TORCH.get(array.ndim))
+            _set(entry.tree(params, batch_stats), entry.path, np.array(array, np.float32, order="C"))
     return params, batch_stats
 
 
 def write(layout: Layout, params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
-    """The inverse; counters of batches, which we do not have, are 0."""
+    """Return torch's state dict, the inverse of `read`; counters of batches are 0."""
     tensors = {}
-    for key, place in layout.items():
-        if place.path:
-            array = np.asarray(_get(place.tree(params, batch_stats), place.path))
-            tensors[key] = np.array(array.transpose(_TO_TORCHS.get(array.ndim)), order="C")
+    for key, entry in layout.items():
+        if entry.path:
+            array = np.asarray(_get(entry.tree(params, batch_stats), entry.path))
+            tensors[key] = np.array(array.transpose(_TO_TORCH.get(array.ndim)), order="C")
         else:
             tensors[key] = np.zeros([], np.int64)
     return tensors
 
 
-def listed(title: str, lines: Iterable[str]) -> str:
+def bullet_list(title: str, lines: Iterable[str]) -> str:
+    """Return a title and indented lines."""
     return "\n  ".join([title + ":", *(lines or ["none"])])
 
 

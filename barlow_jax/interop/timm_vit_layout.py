@@ -1,17 +1,17 @@
-"""Our vision transformer's arrays under the names of timm's VisionTransformer.
+"""The vision transformer with the keys of timm's VisionTransformer.
 
     timm                                  here
     cls_token                             token
-    pos_embed                             none: the table of `vit.positions`, a row of zeros for the class token first
+    pos_embed                             none: `vit.positions`, after a row of zeros for the class token
     patch_embed.proj.weight, .bias        patches.kernel, .bias
     blocks.0.norm1.weight, .bias          blocks[0].norm1.scale, .bias
-    blocks.0.attn.qkv.weight              blocks[0].attention.query, .key, .value, one below the other
+    blocks.0.attn.qkv.weight              blocks[0].attention.query, .key, .value, stacked
     blocks.0.attn.proj.weight             blocks[0].attention.out.kernel
     blocks.0.mlp.fc1.weight, fc2          blocks[0].hidden.kernel, out
     norm.weight, .bias                    norm.scale, .bias
 
-A dense kernel is `[out, in]` there and `[in, out]` here, the heads one after the other in the long side. Nothing but
-the table of positions is computed.
+A dense kernel is `[out, in]` in timm and `[in, out]` here, with the heads concatenated. Only the position
+table is computed; everything else is copied.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ from barlow_jax.networks.vit import positions
 
 
 def to_timm(params: Mapping[str, Any], grid: int) -> dict[str, np.ndarray]:
-    """The state dict of a VisionTransformer without a classifier, for images of `grid` x `grid` patches.
+    """Return the state dict of a VisionTransformer without a classifier, for `grid` x `grid` patches.
 
     Args:
-      params: nested dict as under "encoder" in what `Network.init` makes.
-      grid: patches a side. Here positions are a function of the place, there a parameter of each.
+      params: nested dict, "encoder" in the parameters of `Network.init`.
+      grid: number of patches per side. Positions are a function of the coordinates here, a parameter in timm.
     """
     width = params["token"].shape[-1]
     table = np.concatenate([np.zeros((1, width)), positions(grid, grid, width).reshape(-1, width)])

@@ -1,4 +1,4 @@
-"""Our ResNet's arrays under torchvision's names: what torch, timm, Detectron2 and released encoders read and write.
+"""The ResNet with torchvision's keys, which torch, timm, Detectron2 and released encoders use.
 
     torchvision                          here
     conv1.weight                         conv.kernel
@@ -8,8 +8,8 @@
     layer2.0.downsample.0.weight         stages[1][0].shortcut.conv.kernel
     layer2.0.downsample.1.weight         stages[1][0].shortcut.norm.scale
 
-Axes are changed as `torch_layout` says. Names and shapes do not tell all: a network whose layers have the same names
-and compute otherwise (a stride in another convolution, another activation, blurred pooling) is taken for a ResNet.
+`state_dict` documents the order of the axes. Keys and shapes do not determine the computation: a network with
+the same keys but another stride, activation or pooling is accepted as a ResNet.
 """
 
 from collections.abc import Mapping
@@ -20,58 +20,58 @@ import numpy as np
 
 from barlow_jax.errors import UserError
 from barlow_jax.interop import state_dict
-from barlow_jax.interop.state_dict import Place, listed
+from barlow_jax.interop.state_dict import Entry, bullet_list
 from barlow_jax.networks.resnet import ENCODERS
 
 _STEM_KERNELS = {"imagenet": 7, "cifar": 3}
-# Of DistributedDataParallel, and of the attribute that an official model keeps its encoder in.
+# Added by DistributedDataParallel, and by the attribute that holds the encoder in the official models.
 _PREFIX = re.compile(r"^(module\.)?(backbone\.)?")
 _BLOCK = re.compile(r"layer([1-9]\d*)\.(\d+)\.")
 
 
 class Encoder(NamedTuple):
-    """A ResNet as `networks.resnet.ResNet(name, width=width, stem=stem)` has it."""
+    """Arrays of `networks.resnet.ResNet(name, width=width, stem=stem)`."""
 
     name: str  # a key of ENCODERS
     width: int  # channels of the first stage
     stem: str  # "imagenet" or "cifar"
-    params: dict[str, Any]  # nested, float32, as under "encoder" in what `Network.init` makes
-    batch_stats: dict[str, Any]  # likewise
+    params: dict[str, Any]  # float32, nested like "encoder" in the parameters of `Network.init`
+    batch_stats: dict[str, Any]  # nested in the same way
     ignored: list[str]  # keys that were left out: the classifier and torch's counters of batches
 
 
 def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
-    """The encoder in a state dict with torchvision's names; its kind, width and stem are read off it.
+    """Read the encoder from a state dict with torchvision's keys; architecture, width and stem are inferred.
 
-    The prefixes "module.", "backbone." and "module.backbone." are taken off. `fc.*` and `num_batches_tracked`
-    are left out and named in `ignored`.
+    The prefixes "module.", "backbone." and "module.backbone." are removed. `fc.*` and `num_batches_tracked`
+    are left out and listed in `ignored`.
 
     Raises:
       UserError: these are not the keys and shapes of one of ENCODERS; names each key that is unknown,
-        missing, doubled or of another shape.
+        missing, duplicated or of another shape.
     """
-    found, doubled = {}, []
+    keys, duplicates = {}, []
     for key in tensors:
         short = _PREFIX.sub("", key)
-        doubled += [f"{key}: there twice, with and without a prefix"] if short in found else []
-        found[short] = key
-    name, width, stem = _identify(found, tensors)
+        duplicates += [f"{key}: present twice, with and without a prefix"] if short in keys else []
+        keys[short] = key
+    name, width, stem = _identify(keys, tensors)
     layout = _layout(name, width, stem)
-    ignored = [key for key in found if key.startswith("fc.") or (key in layout and not layout[key].path)]
-    problems = doubled + [f"{found[key]}: unknown" for key in found if key not in {*layout, *ignored}]
-    problems += state_dict.misfits(layout, found, tensors)
+    ignored = [key for key in keys if key.startswith("fc.") or (key in layout and not layout[key].path)]
+    problems = duplicates + [f"{keys[key]}: unknown" for key in keys if key not in {*layout, *ignored}]
+    problems += state_dict.mismatches(layout, keys, tensors)
     if problems:
-        raise UserError(listed(f"not a {name} of width {width} in torchvision's layout", problems))
-    trees = state_dict.read(layout, found, tensors)
-    return Encoder(name, width, stem, *trees, [found[key] for key in ignored])
+        raise UserError(bullet_list(f"not a {name} of width {width} in torchvision's layout", problems))
+    trees = state_dict.read(layout, keys, tensors)
+    return Encoder(name, width, stem, *trees, [keys[key] for key in ignored])
 
 
 def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
-    """The state dict of an encoder, in torchvision's order, without `fc`: what `load_state_dict` takes strictly.
+    """Return the state dict of an encoder in torchvision's order, without `fc`, for a strict load.
 
     Args:
-      params: nested dict as under "encoder" in what `Network.init` makes.
-      batch_stats: likewise.
+      params: nested dict, "encoder" in the parameters of `Network.init`.
+      batch_stats: nested dict, "encoder" in the running statistics.
     """
     stages = params["stages"]
     kernel, _, _, width = np.shape(params["conv"]["kernel"])
@@ -80,8 +80,8 @@ def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
     return state_dict.write(_layout(name, width, stem), params, batch_stats)
 
 
-def _layout(name: str, width: int, stem: str) -> dict[str, Place]:
-    """Where each of torchvision's tensors stands here, in torchvision's order."""
+def _layout(name: str, width: int, stem: str) -> dict[str, Entry]:
+    """Return the position of each of torchvision's tensors, in torchvision's order."""
     block, blocks = ENCODERS[name]
     stem_shape = (width, 3, _STEM_KERNELS[stem])
     layout = _conv_norm("conv1", ("conv",), "bn1", ("norm",), stem_shape)
@@ -114,29 +114,32 @@ def _layout(name: str, width: int, stem: str) -> dict[str, Place]:
 
 def _conv_norm(
     conv: str, conv_path: tuple, norm: str, norm_path: tuple, shape: tuple[int, int, int]
-) -> dict[str, Place]:
-    """A convolution of `(out, in, kernel)` and its BatchNorm."""
+) -> dict[str, Entry]:
+    """Return the layout of a convolution of `(out, in, kernel)` and its BatchNorm."""
     outputs, inputs, kernel = shape
-    weight = Place((*conv_path, "kernel"), (outputs, inputs, kernel, kernel))
+    weight = Entry((*conv_path, "kernel"), (outputs, inputs, kernel, kernel))
     return {f"{conv}.weight": weight} | state_dict.norm(norm, norm_path, outputs)
 
 
-def _identify(found: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str]:
-    """Name, width and stem that most of the keys speak for; what else is wrong is told once they are known."""
+def _identify(keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str]:
+    """Infer architecture, width and stem from the keys; mismatches are reported by the caller."""
     blocks: dict[int, set[int]] = {}
-    for key in found:
+    for key in keys:
         if match := _BLOCK.match(key):
             blocks.setdefault(int(match[1]), set()).add(int(match[2]))
-    shape = np.shape(tensors[found["conv1.weight"]]) if "conv1.weight" in found else ()
+    shape = np.shape(tensors[keys["conv1.weight"]]) if "conv1.weight" in keys else ()
     stems = {pixels: stem for stem, pixels in _STEM_KERNELS.items()}
     kernel = shape[-1] if len(shape) == 4 else 7
-    norm = np.shape(tensors[found["bn1.weight"]]) if "bn1.weight" in found else ()
+    norm = np.shape(tensors[keys["bn1.weight"]]) if "bn1.weight" in keys else ()
     width = norm[0] if len(norm) == 1 else shape[0] if len(shape) == 4 else None
     if sorted(blocks) != [*range(1, len(blocks) + 1)] or not blocks or width is None:
-        raise UserError(listed("no ResNet in torchvision's layout; its keys are", found.values()))
+        raise UserError(bullet_list("not a ResNet in torchvision's layout; the keys are", keys.values()))
     if kernel not in stems:
-        raise UserError(f"{found['conv1.weight']}: {list(shape)}: a stem is 7x7 (ImageNet) or 3x3 (CIFAR)")
-    name = _name([len(blocks[stage]) for stage in sorted(blocks)], any(".conv3." in key for key in found))
+        raise UserError(
+            f"{keys['conv1.weight']} has shape {list(shape)}; expected a stem of 7x7 (ImageNet) or 3x3 "
+            "(CIFAR)"
+        )
+    name = _name([len(blocks[stage]) for stage in sorted(blocks)], any(".conv3." in key for key in keys))
     return name, width, stems[kernel]
 
 
@@ -145,4 +148,6 @@ def _name(blocks: list[int], bottleneck: bool) -> str:
         if tuple(blocks) == counts and bottleneck == (block.expansion > 1):
             return name
     kind = "bottleneck" if bottleneck else "basic"
-    raise UserError(f"stages of {blocks} {kind} blocks are none of {', '.join(ENCODERS)}")
+    raise UserError(
+        f"no supported ResNet has stages of {blocks} {kind} blocks; supported: {', '.join(ENCODERS)}"
+    )

@@ -1,4 +1,4 @@
-"""Released weights: a file of torch's tensors as an encoder, and a projector where it has one."""
+"""Released weights: an encoder, and a projector if present, from a file of torch tensors."""
 
 from collections.abc import Callable, Mapping
 import pathlib
@@ -20,68 +20,67 @@ _LOSS = re.compile(rf"^(module\.)?bn\.(running_mean|running_var|{COUNTER})$")
 
 
 class Weights(NamedTuple):
-    """What a file holds."""
+    """Content of a file of weights."""
 
     encoder: torchvision_layout.Encoder
     projector: projector_layout.Projector | None
-    ignored: dict[str, str]  # why each key that was left out was
+    ignored: dict[str, str]  # keys that were left out, with the reason
 
 
 def read(path: str | pathlib.Path) -> Weights:
-    """`from_tensors` of a `.safetensors` file, or of one that torch saved (`.pth`, `.pt`, `.pth.tar`).
+    """Read a `.safetensors` file or one written by `torch.save` (`.pth`, `.pt`, `.pth.tar`).
 
     Raises:
-      UserError: the file is absent or damaged, or holds something else; names it.
+      UserError: the file is missing, damaged, or holds something else; the message names it.
     """
     path = pathlib.Path(path)
     try:
         if path.suffix in pth.SUFFIXES:
-            tensors, beside = pth.load(path)
-            found = from_tensors(tensors)
-            return found._replace(ignored=found.ignored | {key: pth.BESIDE[key] for key in beside})
+            tensors, entries = pth.load(path)
+            weights = from_tensors(tensors)
+            reasons = {key: pth.IGNORED_ENTRIES[key] for key in entries}
+            return weights._replace(ignored=weights.ignored | reasons)
         return from_tensors(load_file(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
         raise UserError(
-            f"{path}: damaged, or no safetensors file ({error}); fetch or export it anew"
+            f"{path}: damaged, or not a safetensors file ({error}). Download or export it again"
         ) from None
     except (UserError, pth.Unreadable) as error:
         raise UserError(f"{path}: {error}") from None
 
 
 def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """Of a ResNet's state dict in torchvision's layout, or of the official Barlow Twins' or VICReg's whole model.
+    """Convert a ResNet's state dict in torchvision's layout, or a full model of the official code.
 
-    The latter has a `projector` beside its `backbone`, and Barlow Twins' also `bn`, the loss's BatchNorm, whose
-    running averages nothing reads.
+    The full models of Barlow Twins and VICReg hold a `projector` next to the `backbone`. Barlow Twins' also
+    has `bn`, the BatchNorm of the loss, whose running statistics are not used.
 
     Raises:
-      UserError: it is none of them; names each key that is unknown, missing or of another shape.
+      UserError: the layout is another one; names each key that is unknown, missing or of another shape.
     """
     projector = {key: tensor for key, tensor in tensors.items() if _PROJECTOR.match(key)}
     loss = [key for key in tensors if projector and _LOSS.match(key)]
     rest = {key: tensor for key, tensor in tensors.items() if key not in {*projector, *loss}}
-    encoder, wrong = _tried(torchvision_layout.from_torchvision, rest)
-    head, more = _tried(projector_layout.from_torch, projector) if projector else (None, "")
-    if encoder and head and head.inputs != (made := num_features(encoder.name, encoder.width)):
-        more = f"the projector takes {head.inputs} features, and the encoder makes {made}"
-    if wrong or more:
-        raise UserError("\n".join(filter(None, (wrong, more))))
-    ignored = {key: _why(key) for part in (encoder, head) if part for key in part.ignored}
-    ignored |= {
-        key: "of the loss's BatchNorm: the loss here takes its own batch's statistics" for key in loss
-    }
+    encoder, encoder_problem = _attempt(torchvision_layout.from_torchvision, rest)
+    head, head_problem = _attempt(projector_layout.from_torch, projector) if projector else (None, "")
+    if encoder and head and head.inputs != (width := num_features(encoder.name, encoder.width)):
+        head_problem = f"the projector expects {head.inputs} features, but the encoder has {width}"
+    if encoder_problem or head_problem:
+        raise UserError("\n".join(filter(None, (encoder_problem, head_problem))))
+    ignored = {key: _reason(key) for part in (encoder, head) if part for key in part.ignored}
+    ignored |= {key: "BatchNorm of the loss, which uses the statistics of its own batch here" for key in loss}
     return Weights(encoder, head, ignored)
 
 
-def _tried(of: Callable[[Any], Any], tensors: Mapping[str, np.ndarray]) -> tuple[Any, str]:
-    """What `of` makes of them, or why it cannot: of both parts all is to be said at once."""
+def _attempt(convert: Callable[[Any], Any], tensors: Mapping[str, np.ndarray]) -> tuple[Any, str]:
+    """Return the converted tensors, or None and the error: all problems are reported together."""
     try:
-        return of(tensors), ""
+        return convert(tensors), ""
     except UserError as error:
         return None, str(error)
 
 
-def _why(key: str) -> str:
-    return "a counter of batches, which nothing reads" if key.endswith(COUNTER) else "the classifier"
+def _reason(key: str) -> str:
+    return "counter of batches, which is not used" if key.endswith(COUNTER) else "classifier"

@@ -115,7 +115,7 @@ def test_of_a_full_checkpoint_the_encoder_alone(program, config_file, trees, ful
 @pytest.fixture
 def started(program, config_file, full, tmp_path):
     results, _ = program("import", "--weights", full, "--config", config_file, "--workdir", tmp_path / "run")
-    assert (results["as"], results["projector"], results["fresh"]) == ("start", [16, 16], [])
+    assert (results["as"], results["projector"], results["initialized"]) == ("start", [16, 16], [])
     return tmp_path / "run"
 
 
@@ -155,7 +155,7 @@ def test_a_run_from_its_own_first_weights_is_that_run(program, config_file, work
 
 def test_without_a_projector_a_start_has_a_fresh_one(config_file, trees, alone):
     config = _config(config_file)
-    state = import_.start(config, weights.read(alone))
+    state = import_.initial_state(config, weights.read(alone))
     experiment = Experiment.of(config)
     fresh = experiment.init(experiment.sampler(1437))(jax.random.key(config.seed))
     _equal(state.params, fresh.params | {"encoder": trees[0]["encoder"]})
@@ -165,7 +165,7 @@ def test_without_a_projector_a_start_has_a_fresh_one(config_file, trees, alone):
 @pytest.mark.parametrize("name", ["byol", "moco"])
 def test_a_target_network_is_a_copy_of_the_file(config_file, trees, full, name):
     config = _config(config_file, **{"objective.name": name, "objective.moco.queue_size": 256})
-    state = import_.start(config, weights.read(full))
+    state = import_.initial_state(config, weights.read(full))
     _equal(state.target, {"params": trees[0], "batch_stats": trees[1]})
     assert bool(state.memory) == (name == "moco")
 
@@ -180,14 +180,14 @@ def test_another_projector_is_refused_with_the_keys_to_set_or_left_out(program, 
     )
     assert not (tmp_path / "run").exists()
     results, said = program("import", *argv, *other, "--without-projector")
-    assert results["projector"] is None and results["fresh"] == ["projector"]
-    assert "fresh, not of the file: projector" in said
+    assert results["projector"] is None and results["initialized"] == ["projector"]
+    assert "not from the file: projector" in said
 
 
 def test_a_workdir_with_a_run_is_refused_and_left_alone(program, config_file, full, workdir):
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     _, said = program("import", "--weights", full, "--config", config_file, "--workdir", workdir, code=2)
-    assert "holds a run already" in said and "use another workdir" in said
+    assert f"{workdir} already holds a run" in said
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
 
 

@@ -12,7 +12,7 @@ from barlow_jax.config.overrides import from_tree
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop import export_orbax
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.workdir import provenance
 
 
@@ -23,7 +23,7 @@ def written(workdir, tmp_path_factory):
     state = Experiment.of(config).encoder_state(workdir, "pretrained")
     trees = jax.device_get((state.params, state.batch_stats))
     folder = tmp_path_factory.mktemp("encoder")
-    export_orbax.write(Trained(config, *trees, state.step, provenance.read(workdir)), folder)
+    export_orbax.write(TrainedEncoder(config, *trees, state.step, provenance.read(workdir)), folder)
     return folder
 
 

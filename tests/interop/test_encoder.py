@@ -1,14 +1,14 @@
-"""What the record says of an encoder, against the papers' figures."""
+"""Properties of an encoder record against the figures of the papers."""
 
 from barlow_jax.config.schema import Config, Network
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 
 
 def _trained(**network):
-    return Trained(Config(network=Network(**network)), {"encoder": {}}, {}, 7)
+    return TrainedEncoder(Config(network=Network(**network)), {"encoder": {}}, {}, 7)
 
 
-def test_the_papers_encoder_is_told_as_it_is():
+def test_the_papers_encoder():
     trained = _trained()
     assert (trained.name, trained.num_features) == ("resnet50", 2048)
     assert (trained.image_size, trained.eval_resize) == (224, 256)

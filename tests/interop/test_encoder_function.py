@@ -1,4 +1,4 @@
-"""The pure function against the encoder as the evaluations run it."""
+"""The exported function against the encoder of the evaluations."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Encoder folders: written and read on other meshes, by this package and by Orbax alone."""
+"""Encoder folders read on other meshes, by this package and by Orbax without it."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from barlow_jax.config import overrides
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.experiment import encoders
 from barlow_jax.interop import export_orbax
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.workdir import provenance
@@ -31,12 +31,12 @@ assert not [name for name in sys.modules if name.startswith("barlow_jax")]
 
 @pytest.fixture
 def trained(small_config, typed):
-    """Arrays of noise, each of them another one."""
+    """Return trees of distinct noise arrays."""
     config = typed(small_config)
     rng = np.random.default_rng(0)
     shapes = [{"encoder": tree["encoder"]} for tree in Network(config.network).shapes()]
     trees = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
-    return Trained(
+    return TrainedEncoder(
         config, *trees, step=7, provenance=[{"starts": 1, "first": "", "last": "", "packages": {}}]
     )
 
@@ -50,7 +50,7 @@ def _restored(folder, trained, devices):
 def test_an_encoder_comes_back_bit_for_bit_on_another_mesh(tmp_path, trained, written_on, read_on):
     layout = Layout(make_mesh(jax.devices()[:written_on]))
     there = jax.device_put((trained.params, trained.batch_stats), layout.replicated)
-    said = export_orbax.write(Trained(trained.config, *there, step=7), tmp_path)
+    said = export_orbax.write(TrainedEncoder(trained.config, *there, step=7), tmp_path)
     number = sum(leaf.size for leaf in jax.tree.leaves(trained.params))
     assert said == {"checkpoint": "checkpoints/7", "parameters": number, "load": export_orbax.LOAD}
     state = _restored(tmp_path, trained, jax.devices()[:read_on])
@@ -61,7 +61,7 @@ def test_an_encoder_comes_back_bit_for_bit_on_another_mesh(tmp_path, trained, wr
     assert len(state.params["encoder"]["conv"]["kernel"].sharding.device_set) == read_on
 
 
-def test_the_folder_tells_its_config_its_provenance_and_its_digests(tmp_path, trained):
+def test_the_folder_has_config_provenance_and_digests(tmp_path, trained):
     export_orbax.write(trained, tmp_path)
     assert overrides.from_tree(json.loads((tmp_path / "config.json").read_text())) == (trained.config, [])
     first, last = provenance.read(tmp_path)
@@ -75,7 +75,7 @@ def test_an_encoder_without_batchnorm_comes_back(tmp_path, small_config, typed):
     config = typed(small_config)
     params = {"encoder": Network(config.network).shapes()[0]["encoder"]}
     params = jax.tree.map(lambda x: np.ones(x.shape, np.float32), params)
-    trained = Trained(config, params, {}, step=-1)
+    trained = TrainedEncoder(config, params, {}, step=-1)
     assert export_orbax.write(trained, tmp_path)["checkpoint"] == "checkpoints/0"
     state = _restored(tmp_path, trained, jax.devices())
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), params)

@@ -1,4 +1,4 @@
-"""The SavedModel as TensorFlow reads it, against the encoder."""
+"""The SavedModel read by TensorFlow, against the encoder."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def test_the_signature_gives_the_encoders_features_of_any_batch(small, noise, fe
         assert relative(found, features(subject, noise(number))) < 1e-5
 
 
-def test_the_weights_are_in_the_variables_alone_and_the_config_beside_them(small, tmp_path):
+def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(small, tmp_path):
     subject, folder = small(width=64), tmp_path
     told = export_savedmodel.write(subject, folder)
     weights = encoder_function.weights_of(subject)
@@ -46,6 +46,6 @@ def test_the_weights_are_in_the_variables_alone_and_the_config_beside_them(small
 
 def test_where_tensorflow_is_not_installed_the_remedy_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match="install tensorflow, or use --format jax"):
+    with pytest.raises(UserError, match="tensorflow.*--format=jax"):
         export_savedmodel.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The serialised program, called where this package cannot be imported, against the encoder."""
+"""The serialised program, called without this package, against the encoder."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ def test_the_program_is_for_all_platforms_any_batch_and_one_size_of_images(small
         exported.call(np.zeros((2, 8, 8, 3), np.uint8))
 
 
-def test_the_config_and_what_images_must_be_are_beside_it(small, tmp_path):
+def test_the_folder_has_the_config_and_describes_the_images(small, tmp_path):
     subject = small()
     told = export_stablehlo.write(subject, tmp_path)
     config, problems = overrides.from_tree(json.loads((tmp_path / "config.json").read_text()))
@@ -74,6 +74,6 @@ def test_weights_that_a_serialised_program_cannot_hold_are_refused_before_comput
     small, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(export_stablehlo, "_MOST_BYTES", 1000)
-    with pytest.raises(UserError, match="savedmodel and orbax keep them in files of their own"):
+    with pytest.raises(UserError, match="--format=jax.*--format=savedmodel"):
         export_stablehlo.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())

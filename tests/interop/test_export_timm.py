@@ -1,4 +1,4 @@
-"""The timm folder without timm: names, shapes and what its configuration says. timm loads it in tests/other_tools."""
+"""Names, shapes and configuration of the timm folder, without timm, which tests/other_tools loads it with."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from safetensors import safe_open
 from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
 from barlow_jax.interop import export_timm
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 
 
 def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp_path):
@@ -47,19 +47,19 @@ def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp
 def test_timms_arithmetic_gives_the_resized_side_back_for_every_size():
     for size in range(1, 400):
         for resize in range(size, size + 200):
-            assert math.floor(size / export_timm.crop_share(size, resize)) == resize
-            assert export_timm.crop_share(size, resize) == pytest.approx(size / resize, rel=1e-15)
-    assert export_timm.crop_share(224, 224) == 1.0
+            assert math.floor(size / export_timm.crop_fraction(size, resize)) == resize
+            assert export_timm.crop_fraction(size, resize) == pytest.approx(size / resize, rel=1e-15)
+    assert export_timm.crop_fraction(224, 224) == 1.0
 
 
-def test_a_small_one_is_told_by_the_models_arguments(trained):
-    model = export_timm.model_of(trained(encoder="resnet10"))
+def test_a_small_resnet_is_described_by_the_constructor_arguments(trained):
+    model = export_timm.timm_model(trained(encoder="resnet10"))
     assert (model.architecture, model.arguments) == ("resnet18", {"layers": [1, 1, 1, 1]})
     assert "layer4.0.conv1.weight" in model.tensors
 
 
 def test_a_wider_bottleneck_is_timms_second_version_without_preactivation(trained):
-    model = export_timm.model_of(trained(encoder="resnet50", width=16))
+    model = export_timm.timm_model(trained(encoder="resnet50", width=16))
     assert model.architecture == "resnetv2_50"
     assert model.arguments == {
         "preact": False,
@@ -101,9 +101,7 @@ def test_a_transformer_has_its_size_and_patch_in_the_arguments(trained, tmp_path
     ],
 )
 def test_what_timm_does_not_have_is_refused_with_the_formats_that_do(network, words, tmp_path):
-    given = Trained(Config(network=Network(**network)), {"encoder": {}}, {"encoder": {}}, 1)
-    with pytest.raises(
-        UserError, match=rf"--format=timm: timm.*{words}.*; use --format torchvision, orbax or jax"
-    ):
+    given = TrainedEncoder(Config(network=Network(**network)), {"encoder": {}}, {"encoder": {}}, 1)
+    with pytest.raises(UserError, match=rf"--format=timm: timm.*{words}.*--format=torchvision"):
         export_timm.write(given, tmp_path)
     assert not list(tmp_path.iterdir())

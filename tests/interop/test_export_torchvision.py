@@ -1,4 +1,4 @@
-"""The torchvision folder: keys and bits without torch. What torch makes of it is in tests/other_tools."""
+"""Keys and bits of the torchvision folder, without torch, which tests/other_tools loads it with."""
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
 from barlow_jax.interop import export_torchvision, weights
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 
 
 def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_path):
@@ -33,7 +33,7 @@ def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, m
     )
 
 
-def test_where_torch_fails_the_reason_is_told(trained, tmp_path, monkeypatch):
+def test_where_torch_fails_the_reason_is_reported(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setattr(export_torchvision, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
     told = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
@@ -41,21 +41,21 @@ def test_where_torch_fails_the_reason_is_told(trained, tmp_path, monkeypatch):
 
 
 def test_a_transformer_is_refused_with_the_formats_that_take_it(tmp_path):
-    given = Trained(Config(network=Network(encoder="vit_tiny")), {}, {}, 1)
-    with pytest.raises(UserError, match=r"vit_tiny has no keys .* use --format timm, orbax or jax"):
+    given = TrainedEncoder(Config(network=Network(encoder="vit_tiny")), {}, {}, 1)
+    with pytest.raises(UserError, match=r"vit_tiny.*--format=timm"):
         export_torchvision.write(given, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_normalised_otherwise_is_told_to_detectron2():
+def test_another_normalisation_is_passed_to_detectron2():
     half = View(normalize=Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
-    given = Trained(Config(recipe=Recipe({"a": half, "b": View()})), {}, {}, 1)
+    given = TrainedEncoder(Config(recipe=Recipe({"a": half, "b": View()})), {}, {}, 1)
     assert export_torchvision.fits_detectron(given)
     assert (
         'MODEL.PIXEL_MEAN "[127.5, 127.5, 127.5]" MODEL.PIXEL_STD "[63.75, 63.75, 63.75]"'
         in export_torchvision._pixels(given)
     )
-    assert not export_torchvision._pixels(Trained(Config(), {}, {}, 1))
+    assert not export_torchvision._pixels(TrainedEncoder(Config(), {}, {}, 1))
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,10 @@ def test_what_was_normalised_otherwise_is_told_to_detectron2():
         ({"encoder": "resnet18", "batch_norm_epsilon": 1e-3}, "eps=0.001"),
     ],
 )
-def test_how_to_build_it_is_told(trained, network, words):
-    lines = export_torchvision.build(Trained(Config(network=Network(**network)), {}, {}, 1))
+def test_construction_code(trained, network, words):
+    lines = export_torchvision.construction_code(
+        TrainedEncoder(Config(network=Network(**network)), {}, {}, 1)
+    )
     assert words in "\n".join(lines) and compile("\n".join(lines), "told", "exec")
 
 

@@ -1,4 +1,4 @@
-"""The card against YAML's own reader, and against what a run's files say and do not say."""
+"""The card against a YAML parser and the content of a run's files."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from barlow_jax.config.methods import REQUIREMENTS, BarlowTwins
 from barlow_jax.config.schema import Config, Data, Network, Objective, Train
 from barlow_jax.interop import model_card
 from barlow_jax.interop.citations import PAPERS
-from barlow_jax.interop.encoder import Trained
+from barlow_jax.interop.encoder import TrainedEncoder
 
 CONFIG = Config(
     data=Data(name="cifar10", eval_split="test", image_size=24, eval_resize=28, data_dir="/home/me/secret"),
@@ -37,7 +37,7 @@ KNN = (knn(88.88), knn(87.0, k=5, distance="euclidean"))
 @pytest.fixture
 def trained():
     def make(step=100, results=None, **changes):
-        return Trained(dataclasses.replace(CONFIG, **changes), {}, {}, step, [ENTRY], results or {})
+        return TrainedEncoder(dataclasses.replace(CONFIG, **changes), {}, {}, step, [ENTRY], results or {})
 
     return make
 
@@ -74,7 +74,7 @@ def test_a_word_that_yaml_would_misread_stays_a_word(trained):
     assert _front(_text(dataclasses.replace(trained(), license="no: [x")))["license"] == "no: [x"
 
 
-def test_the_training_is_told_and_no_folder_of_its_owner(trained):
+def test_the_training_is_described_without_local_folders(trained):
     results = {"pretrain": {"step": 200, "epochs": 40.0}}
     text = _text(trained(results=results))
     told = _section(text, "Training")
@@ -95,7 +95,7 @@ def test_settings_of_a_method_that_was_not_used_are_left_out(trained):
     assert "@inproceedings{bardes2022vicreg," in text and "@inproceedings{zbontar2021barlow," in text
 
 
-def test_accuracies_stand_beside_the_untrained_encoder(trained):
+def test_accuracies_are_next_to_those_of_the_untrained_encoder(trained):
     results = {
         "probe": result("pretrained", 100, *PROBE),
         "probe-untrained": result("untrained", 0, score("probe", 70.0)),
@@ -132,15 +132,15 @@ def test_results_of_another_step_are_not_these_weights(trained):
     assert _section(_text(trained()), "Results").strip() == "Not measured for these weights."
 
 
-def test_of_weights_from_a_file_nothing_is_claimed(trained):
+def test_weights_from_a_file_have_no_history(trained):
     given = dataclasses.replace(trained(step=-1), provenance=[])
     text = _text(given)
     assert _section(text, "Training").strip() == "Not recorded."
-    assert "What made the weights is not recorded." in text and "resnet18, weights from a file" in text
+    assert "is not recorded" in text and "resnet18, weights from a file" in text
     assert "datasets" not in _front(text) and "self-supervised-learning" not in _front(text)["tags"]
 
 
-def test_the_code_and_its_devices_are_told_and_no_command(trained):
+def test_code_and_devices_are_described_and_no_command(trained):
     told = _section(_text(trained()), "Code")
     for words in (
         "barlow_jax 0.1.0, commit `abc123`, Python 3.11.2, on 16 x TPU v5e",
@@ -155,7 +155,7 @@ def test_a_network_with_a_classifier_had_labels(trained):
     network = Network(encoder="resnet18", projector=(), num_classes=10)
     given = trained(network=network, objective=Objective(name="classification"))
     text = _text(given)
-    assert "Pretrained with labels by classification" in text
+    assert "with labels by classification" in text
     assert "self-supervised-learning" not in _front(text)["tags"]
 
 

@@ -1,4 +1,4 @@
-"""Files that torch saved, where there is no torch; tests/other_tools has those where there is."""
+"""Files of torch.save without torch; tests/other_tools reads them with torch."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ WITHOUT_TORCH += "runpy.run_path(sys.argv[0], run_name='__main__')"
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.pt", "weights.pth.tar"])
 def test_without_torch_the_remedy_is_named(tmp_path, monkeypatch, name):
-    """Where torch is installed it is hidden from the process that reads."""
+    """An installed torch is hidden from the reading process."""
     (tmp_path / name).write_bytes(b"\x80\x02.")
     run = subprocess.run
     monkeypatch.setattr(
@@ -35,7 +35,7 @@ def test_an_absent_file_is_named(tmp_path):
 
 
 def test_the_process_that_reads_sees_nothing_of_this_package():
-    """Beside its file lies one that is called torchvision, which torch would take for the other."""
+    """Modules of the package that share a name with torch's dependencies must not hide them."""
     code = f"import runpy, sys; runpy.run_path({pth.__file__!r}); "
     code += "assert not [name for name in sys.modules if name.startswith('barlow_jax')], sys.modules"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Against torchvision's published keys and shapes, and against the arrays that the network makes."""
+"""Layout against torchvision's published keys and shapes, and the arrays of the network."""
 
 from flax import nnx
 import jax
@@ -21,7 +21,7 @@ def _shapes(name, width=4, stem="imagenet"):
 
 
 def _encoder(name, width=4, stem="imagenet", seed=0):
-    """Arrays of noise, each of them another one."""
+    """Return distinct noise arrays."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), _shapes(name, width, stem))
 
@@ -33,7 +33,7 @@ def tensors():
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name not in DEEP])
-def test_there_and_back_changes_no_bit(name, stem):
+def test_a_round_trip_changes_no_bit(name, stem):
     params, stats = _encoder(name, 4, stem)
     encoder = from_torchvision(to_torchvision(params, stats))
     assert (encoder.name, encoder.width, encoder.stem) == (name, 4, stem)
@@ -107,7 +107,7 @@ def test_a_kernel_changes_its_axes_and_nothing_else():
 
 
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone."])
-def test_prefixes_come_off_and_the_classifier_is_left_out(tensors, prefix):
+def test_prefixes_are_removed_and_the_classifier_is_left_out(tensors, prefix):
     classifier = {f"{prefix}fc.weight": np.ones((10, 32)), f"{prefix}fc.bias": np.ones(10)}
     encoder = from_torchvision({prefix + key: value for key, value in tensors.items()} | classifier)
     plain = from_torchvision(tensors)
@@ -150,23 +150,23 @@ def test_a_missing_stem_is_named(tensors):
 
 
 def test_a_key_with_and_without_prefix_is_an_error(tensors):
-    with pytest.raises(UserError, match=r"module\.bn1\.bias: there twice"):
+    with pytest.raises(UserError, match=r"module\.bn1\.bias: .*twice"):
         from_torchvision(tensors | {"module.bn1.bias": tensors["bn1.bias"]})
 
 
 def test_a_stem_of_another_size_is_an_error(tensors):
-    with pytest.raises(UserError, match=r"conv1\.weight: \[4, 3, 5, 5\]: a stem is 7x7"):
+    with pytest.raises(UserError, match=r"conv1\.weight.*\[4, 3, 5, 5\].*7x7"):
         from_torchvision(tensors | {"conv1.weight": np.zeros((4, 3, 5, 5))})
 
 
 def test_other_numbers_of_blocks_are_an_error(tensors):
     more = {key.replace("layer4.0", "layer4.1"): t for key, t in tensors.items()}
-    with pytest.raises(UserError, match=r"stages of \[1, 1, 1, 2\] basic blocks are none of resnet8"):
+    with pytest.raises(UserError, match=r"\[1, 1, 1, 2\] basic blocks.*resnet8"):
         from_torchvision(tensors | more)
 
 
 def test_a_deep_stem_is_refused_with_its_keys(tensors):
-    """Timm's gluon_resnet50_v1c and its like: three convolutions in the place of one."""
+    """Stem of timm's gluon_resnet50_v1c and similar models: three convolutions instead of one."""
     del tensors["conv1.weight"]
     tensors |= {"conv1.0.weight": np.zeros((2, 3, 3, 3)), "conv1.1.running_mean": np.zeros(2)}
     with pytest.raises(UserError) as error:
@@ -180,6 +180,6 @@ def test_a_deep_stem_is_refused_with_its_keys(tensors):
 
 @pytest.mark.parametrize("keys", [[], ["patch_embed.weight", "cls_token"], ["conv1.weight", "bn1.weight"]])
 def test_another_network_is_an_error_that_lists_its_keys(keys):
-    with pytest.raises(UserError, match="no ResNet in torchvision's layout") as error:
+    with pytest.raises(UserError, match="not a ResNet in torchvision's layout") as error:
         from_torchvision({key: np.ones(3) for key in keys})
     assert all(key in str(error.value) for key in keys)

@@ -1,4 +1,4 @@
-"""Files of torch's tensors, made by hand under the names of released checkpoints."""
+"""Files of torch tensors with the keys of released checkpoints, written by hand."""
 
 import jax
 import numpy as np
@@ -27,7 +27,7 @@ def tensors(trees):
 
 @pytest.fixture
 def full(trees, tensors):
-    """The official model's: DistributedDataParallel around backbone, projector and the loss's BatchNorm."""
+    """The official model: backbone, projector and the BatchNorm of the loss in DistributedDataParallel."""
     model = {f"backbone.{key}": tensor for key, tensor in tensors.items()}
     model |= to_torch(*(tree["projector"] for tree in trees))
     model |= {"bn.running_mean": np.zeros(4), "bn.running_var": np.ones(4)}
@@ -62,7 +62,7 @@ def test_the_official_full_model(tmp_path, trees, full):
     }
 
 
-def test_what_is_wrong_in_both_parts_is_said_at_once(full):
+def test_problems_of_both_parts_are_reported_together(full):
     del full["module.backbone.bn1.bias"], full["module.projector.1.running_var"]
     full["module.bn.momentum"] = np.ones(())
     with pytest.raises(UserError) as error:
@@ -74,7 +74,7 @@ def test_what_is_wrong_in_both_parts_is_said_at_once(full):
 
 def test_a_projector_of_another_encoder_is_refused(full):
     full["module.projector.0.weight"] = np.ones((6, 9), np.float32)
-    with pytest.raises(UserError, match="the projector takes 9 features, and the encoder makes 8"):
+    with pytest.raises(UserError, match="projector expects 9 features.*encoder has 8"):
         weights.from_tensors(full)
 
 
