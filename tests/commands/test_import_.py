@@ -35,7 +35,7 @@ def _noise(config):
 
 
 def _official(params, batch_stats):
-    """The model's state dict in the official code: DistributedDataParallel around backbone, projector, the loss's norm."""
+    """Return the state dict of the official model in DistributedDataParallel."""
     model = to_torchvision(params["encoder"], batch_stats["encoder"])
     model = {f"backbone.{key}": tensor for key, tensor in model.items()}
     model |= to_torch(params["projector"], batch_stats["projector"])

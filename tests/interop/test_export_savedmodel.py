@@ -46,6 +46,6 @@ def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(s
 
 def test_where_tensorflow_is_not_installed_the_remedy_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match="tensorflow.*--format=jax"):
+    with pytest.raises(UserError, match=r"tensorflow.*--format=jax"):
         export_savedmodel.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())

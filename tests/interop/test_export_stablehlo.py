@@ -74,6 +74,6 @@ def test_weights_that_a_serialised_program_cannot_hold_are_refused_before_comput
     small, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(export_stablehlo, "_MOST_BYTES", 1000)
-    with pytest.raises(UserError, match="--format=jax.*--format=savedmodel"):
+    with pytest.raises(UserError, match=r"--format=jax.*--format=savedmodel"):
         export_stablehlo.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())

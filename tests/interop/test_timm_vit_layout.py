@@ -51,7 +51,7 @@ def test_the_positions_are_ours_row_by_row_and_none_of_the_class_token(params):
 
 
 def test_a_block_by_its_definition_in_torchs_layout_is_our_block(params, relative):
-    """One block in NumPy with attention as timm documents it: qkv = x W' + b, split in three, then into heads."""
+    """Compute a block in NumPy as timm documents it: qkv = x W' + b, split in three, then into heads."""
     tensors = {k.removeprefix("blocks.0."): v.astype(np.float64) for k, v in to_timm(params, 2).items()}
     x = np.random.default_rng(1).normal(size=(2, 5, 192))
 

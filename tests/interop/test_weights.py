@@ -74,7 +74,7 @@ def test_problems_of_both_parts_are_reported_together(full):
 
 def test_a_projector_of_another_encoder_is_refused(full):
     full["module.projector.0.weight"] = np.ones((6, 9), np.float32)
-    with pytest.raises(UserError, match="projector expects 9 features.*encoder has 8"):
+    with pytest.raises(UserError, match=r"projector expects 9 features.*encoder has 8"):
         weights.from_tensors(full)
 
 

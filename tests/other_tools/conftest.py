@@ -1,4 +1,4 @@
-"""Exports loaded by the other tool, in a process of its own: torch and TensorFlow do not live in one."""
+"""Run the other tool in a process of its own, since torch and TensorFlow cannot share one."""
 
 import importlib.util
 import subprocess

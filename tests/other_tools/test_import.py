@@ -20,8 +20,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed here"),
 ]
 
-# A ResNet-18 as torchvision's and timm's modules are named, with random weights, in evaluation mode; the official model
-# around it, and a step of an optimizer whose state names the function that the official code's does.
+# A ResNet-18 with torchvision's module names and random weights, in evaluation mode, the official model around it,
+# and an optimizer whose state refers to the same function as that of the official code.
 MODEL = """
 import os, sys, torch
 from torch import nn
@@ -37,7 +37,8 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = None
         if stride > 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
 
     def forward(self, x):
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -89,7 +90,8 @@ save_file(model, f"{folder}/model.safetensors")
 backbone = twins.backbone
 torch.save(backbone.state_dict(), f"{folder}/resnet18.pth")
 torch.save({"state_dict": backbone.half().state_dict(), "arch": "resnet18", "ema": {}}, f"{folder}/more.pth")
-backbone.float().load_state_dict({k.removeprefix("module.backbone."): t for k, t in model.items() if ".backbone." in k})
+in_model = {k.removeprefix("module.backbone."): t for k, t in model.items() if ".backbone." in k}
+backbone.float().load_state_dict(in_model)
 vicreg = Twins(biases=True).state_dict()
 torch.save({"model": {f"module.{key}": tensor for key, tensor in vicreg.items()}}, f"{folder}/vicreg.pth")
 save_file(vicreg, f"{folder}/vicreg.safetensors")
@@ -105,8 +107,9 @@ class Trap:
         return eval, (f"open({folder + '/sprung'!r}, 'w').close()",)
 
 torch.save({"model": model, "optimizer": Trap()}, f"{folder}/trap.pth")
-torch.save({"model": model, "optimizer": Trap()}, f"{folder}/old_trap.pth", _use_new_zipfile_serialization=False)
-for name in ("trap", "old_trap"):  # they do spring where they are not refused
+old = {"_use_new_zipfile_serialization": False}
+torch.save({"model": model, "optimizer": Trap()}, f"{folder}/old_trap.pth", **old)
+for name in ("trap", "old_trap"):  # without the refusal, the code runs
     torch.load(f"{folder}/{name}.pth", weights_only=False)
     os.remove(folder + "/sprung")
 torch.save(backbone, f"{folder}/module.pth")

@@ -1,4 +1,4 @@
-"""timm loads what was exported for it: the same features, the same images from a file, the same k-NN accuracy."""
+"""timm loads the exports: same features, same preprocessing of image files, same k-NN accuracy."""
 
 import json
 import os
@@ -87,8 +87,8 @@ give(np.array([model.num_features, model.num_classes, *grid, *said["pool_size"]]
 
 @pytest.mark.parametrize(("size", "resize"), [(224, 256), (32, 36), (97, 97), (60, 91)])
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
-def test_an_image_goes_the_way_that_it_went_here(trained, other_tool, tmp_path, size, resize, name):
-    """timm's transform of a file's pixels, against our evaluation crop and normalisation."""
+def test_preprocessing_equals_the_evaluations(trained, other_tool, tmp_path, size, resize, name):
+    """Compare timm's transform with the evaluation crop and normalisation of this package."""
     given = trained(Data(image_size=size, eval_resize=resize), encoder="resnet10")
     picture = load_sample_image(name)[: 427 - size % 7, : 640 - size % 5]
     code = (
@@ -99,15 +99,15 @@ give(timm.data.create_transform(**config)(Image.fromarray(given[0])).numpy())
 """
     ).format(out=_written(given, tmp_path))
     theirs = other_tool("timm", code, picture)
-    levels = np.asarray(evaluation_crop(picture, resize_to=resize, size=size))
+    cropped = np.asarray(evaluation_crop(picture, resize_to=resize, size=size))
     scaled = theirs.transpose(1, 2, 0) * given.normalize.std + given.normalize.mean
-    # Pillow's sums are of 8-bit weights: where ours differ, by one level, as in the test of the crop itself.
-    difference = np.abs(255 * scaled - levels)
+    # Pillow rounds its weights to 8 bits, so values differ by at most 1, as in the test of the crop itself.
+    difference = np.abs(255 * scaled - cropped)
     assert difference.max() < 1.01 and np.mean(difference > 0.01) < 0.01
 
 
 def _run(*argv):
-    """A program in a process of its own, compiled for speed as the tests' own process is not; its results."""
+    """Run a command in a process of its own, with XLA's optimizations; return its results."""
     env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     command = [sys.executable, "-m", "barlow_jax", *map(str, argv)]
     done = subprocess.run(command, capture_output=True, text=True, env=env)
@@ -116,11 +116,11 @@ def _run(*argv):
 
 
 def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, digits, tmp_path):
-    """Of a run on the digits at 32 pixels, through every program's entry point."""
+    """A run on the digits at 32 pixels, through the commands' entry points."""
     other_tool("timm", "give(np.zeros(1))")  # before the minute of training
     run, out = tmp_path / "run", tmp_path / "out"
-    # So long that cosines spread: of an encoder of a few steps they are all near 1, and the seventh digit of a
-    # feature, which is all that differs, decides who of a tie is the twentieth neighbour.
+    # Trained long enough for cosines to spread. After a few steps they are all near 1, and the seventh digit of a
+    # feature, which is all that differs, decides which of tied images is the twentieth neighbour.
     flags = [
         f"--config.{key}"
         for key in (
