@@ -1,4 +1,4 @@
-"""Prepares a TFDS data set in the format that is read by index; prepare_data.sh calls it."""
+"""Prepare a TFDS data set in a format with random access; called by prepare_data.sh."""
 
 import pathlib
 import sys
@@ -12,24 +12,26 @@ from barlow_jax.data.catalog import tfds_builder
 
 
 def write_arrays(name: str, data_dir: str, folder: pathlib.Path) -> None:
-    """`<split>.npz` of every split, as barlow_jax/data/npz.py reads them."""
+    """Write `<split>.npz` for every split, in the format of barlow_jax/data/npz.py."""
     features = tfds_builder(Data(name=name, data_dir=data_dir)).info.features
     shapes = [feature.shape for feature in features.values() if isinstance(feature, tfds.features.Image)]
     if len(shapes) != 1 or None in shapes[0]:
-        sys.exit(f"--arrays: needs one image an example, all of one shape; those of {name} are {shapes}")
+        sys.exit(
+            f"--arrays: requires one image per example, all of the same shape; {name} has the shapes {shapes}"
+        )
     ((height, width, channels),) = shapes
     folder.mkdir(parents=True, exist_ok=True)
     data = Data(name=name, data_dir=data_dir, canvas=max(height, width), max_decode_failures=0)
     for split in tfds_builder(data).info.splits:
         source = splits.open_split(data, split)
         if source.multi_label:
-            sys.exit(f"--arrays: those of {name} have several labels an image; arrays hold one")
-        whole = source.decode_all(data)
-        arrays = {"images": whole.views["canvas"][:, :height, :width]}
+            sys.exit(f"--arrays: {name} is multi-label, but arrays hold one label per image")
+        decoded = source.decode_all(data)
+        arrays = {"images": decoded.views["canvas"][:, :height, :width]}
         if channels == 1:
             arrays["images"] = arrays["images"][..., 0]
-        if source.num_classes and whole.labels.min() >= 0:  # some splits are without labels
-            arrays |= {"labels": whole.labels, "num_classes": np.int32(source.num_classes)}
+        if source.num_classes and decoded.labels.min() >= 0:  # some splits have no labels
+            arrays |= {"labels": decoded.labels, "num_classes": np.int32(source.num_classes)}
         np.savez(folder / f"{split}.npz", **arrays)
 
 

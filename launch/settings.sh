@@ -1,36 +1,36 @@
 # shellcheck shell=bash
-# Sourced: checks of settings, which are environment variables. All problems are named at once.
+# Sourced: checks of settings, which are environment variables. All problems are reported together.
 
 problems=""
 
-problem() { problems+="  $*"$'\n'; }
+add_problem() { problems+="  $*"$'\n'; }
 
-# need NAME WHAT: a setting that has no default.
-need() {
-  [[ -n ${!1:-} ]] || problem "$1 is not set: $2"
+# require NAME DESCRIPTION: a setting without a default.
+require() {
+  [[ -n ${!1:-} ]] || add_problem "$1 is not set: $2"
 }
 
-# choice NAME VALUE...: a setting with few values.
-choice() {
+# require_choice NAME VALUE...: a setting with a few possible values.
+require_choice() {
   local name=$1 value
   shift
   for value in "$@"; do
     [[ ${!name} != "$value" ]] || return 0
   done
-  problem "$name is '${!name}', and can be: $*"
+  add_problem "$name is '${!name}'; possible values: $*"
 }
 
-number() {
-  [[ ${!1} =~ ^[0-9]+$ ]] || problem "$1 is '${!1}', and must be a whole number"
+require_number() {
+  [[ ${!1} =~ ^[0-9]+$ ]] || add_problem "$1 is '${!1}', but must be a whole number"
 }
 
-# The bucket's name alone, however it was written.
-plain_bucket() {
+# Reduce BUCKET to the bucket's name, without gs:// and a trailing slash.
+strip_bucket_url() {
   BUCKET=${BUCKET#gs://}
   BUCKET=${BUCKET%/}
 }
 
-settings_are_right() {
+exit_on_problems() {
   [[ -n $problems ]] || return 0
   printf 'error: settings, as in NAME=value bash %s ...\n%s' "$0" "$problems" >&2
   exit 2

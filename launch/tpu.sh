@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Cloud TPU slice by queued resources: asked for, set up, run on, watched through preemption, deleted.
+# Create, set up, use, watch and delete a Cloud TPU slice, through queued resources.
 set -euo pipefail
 
 # shellcheck source=launch/environment.sh
@@ -19,41 +19,49 @@ source "$repository/launch/tpu/babysit.sh"
 
 usage() {
   cat <<'END'
+Run commands on a Cloud TPU slice, through queued resources.
+
 Usage: bash launch/tpu.sh [--dry-run] COMMAND
 
-  create               ask for the slice; it waits in a queue, and costs nothing until it is ACTIVE
-  wait                 until it is ACTIVE
-  setup                send the commit to every host, install it, mount the bucket
-  run PROGRAM ARG...   start `python -m barlow_jax PROGRAM ARG...` on every host, and return
-  status               the slice's state; of every host its newest checkpoint and whether it runs
-  logs                 follow the log of host 0 (WORKER=3: of host 3)
-  ssh [COMMAND]        a shell on host 0, or a command line on every host (WORKER=3: on host 3)
-  stop                 end the run on every host: SIGTERM, and SIGKILL after a minute
-  delete               delete the slice, and wait until it is gone
-  babysit PROGRAM ARG...   all of it: create, wait, setup, run; after a preemption once more, from the
-                       newest checkpoint; and delete when the run is over
+  create             request the slice; waiting in the queue costs nothing until the slice is ACTIVE
+  wait               wait until the slice is ACTIVE
+  setup              send the commit to every host, install it, and mount the bucket
+  run ARG...         start `python -m barlow_jax ARG...` on every host, and return
+  status             print the slice's state, and each host's newest checkpoint and process state
+  logs               follow the log of host 0 (WORKER=3: host 3)
+  ssh [COMMAND]      open a shell on host 0, or run a command line on every host (WORKER=3: on host 3)
+  stop               end the run on every host: SIGTERM, and SIGKILL after a minute
+  delete             delete the slice, and wait until it no longer exists
+  babysit ARG...     all of it: create, wait, setup and run; after a preemption, resume from the newest
+                     checkpoint; at the end of the run, delete
 
-Settings, in the environment:
-  NAME PROJECT ZONE    of the slice
-  ACCELERATOR          its type, like v5litepod-64 or v6e-64
-  BUCKET               mounted on every host: the workdir and the data are in it
-  MOUNT                where (/mnt/bucket)
-  CACHE_DIR            a folder of the hosts that keeps what was read from the bucket (none); in
-                       /dev/shm it is their memory
-  SPOT                 yes: cheaper, and taken away at any moment (no)
-  SERVICE_ACCOUNT      that the hosts act as (the project's default)
-  RUNTIME_VERSION      the hosts' image (by the accelerator)
-  REF                  the commit to send (HEAD, if nothing is uncommitted)
-  POLL                 seconds between two looks (60)
-  MAX_RESTARTS         of babysit, without a new checkpoint between them (10)
-  KEEP                 yes: babysit leaves the slice, on the bill, when the run is over (no)
+With --dry-run, every command is printed and none is run. Settings are environment variables:
+
+  NAME               name of the slice
+  PROJECT ZONE       project and zone of the slice
+  ACCELERATOR        type of the slice, such as v5litepod-64 or v6e-64
+  BUCKET             bucket with the workdir and the data, mounted on every host
+  MOUNT              where the bucket is mounted (default: /mnt/bucket)
+  CACHE_DIR          folder on the hosts that caches files read from the bucket (default: none); in
+                     /dev/shm it uses their memory
+  SPOT               yes: cheaper, but can be preempted at any time (default: no)
+  SERVICE_ACCOUNT    service account of the hosts (default: the project's)
+  RUNTIME_VERSION    image of the hosts (default: depends on the accelerator)
+  REF                commit to send (default: HEAD, if nothing is uncommitted)
+  POLL               seconds between two status checks (default: 60)
+  MAX_RESTARTS       restarts by babysit without a new checkpoint before it gives up (default: 10)
+  KEEP               yes: babysit keeps the slice, which continues to cost money, after the run (default: no)
+
+Example:
+  export NAME=imagenet PROJECT=my-project ZONE=us-central1-a ACCELERATOR=v5litepod-64 BUCKET=my-bucket
+  bash launch/tpu.sh babysit pretrain --config configs/imagenet.py --workdir /mnt/bucket/runs/imagenet
 END
 }
 
 : "${SPOT:=no}" "${KEEP:=no}" "${POLL:=60}" "${MAX_RESTARTS:=10}" "${MOUNT:=/mnt/bucket}"
 : "${BUCKET:=}" "${ACCELERATOR:=}" "${RUNTIME_VERSION:=}" "${SERVICE_ACCOUNT:=}" "${CACHE_DIR:=}"
 
-# The image whose drivers fit the accelerator.
+# Print the image whose drivers fit the accelerator.
 default_runtime() {
   case $ACCELERATOR in
     v2-* | v3-* | v4-*) printf 'tpu-ubuntu2204-base' ;;
@@ -63,39 +71,39 @@ default_runtime() {
   esac
 }
 
-need_slice() {
-  need ACCELERATOR "the slice's type, like v5litepod-64"
+require_slice() {
+  require ACCELERATOR "type of the slice, such as v5litepod-64"
   RUNTIME_VERSION=${RUNTIME_VERSION:-$(default_runtime)}
   if [[ -n $ACCELERATOR && -z $RUNTIME_VERSION ]]; then
-    problem "RUNTIME_VERSION is not set, and there is no default for ACCELERATOR $ACCELERATOR:" \
-      "see https://cloud.google.com/tpu/docs/runtimes"
+    add_problem "RUNTIME_VERSION is not set, and ACCELERATOR $ACCELERATOR has no default; see" \
+      "https://cloud.google.com/tpu/docs/runtimes"
   fi
 }
 
-need_bucket() {
-  plain_bucket
-  need BUCKET "the bucket with the workdir and the data, in the slice's region"
+require_bucket() {
+  strip_bucket_url
+  require BUCKET "bucket with the workdir and the data, in the region of the slice"
 }
 
 command=${1:-help}
 shift || true
-need NAME "what to call the slice"
-need PROJECT "the project that pays"
-need ZONE "where the accelerator is to be had, like us-central1-a"
-number POLL
-number MAX_RESTARTS
-choice SPOT yes no
-choice KEEP yes no
+require NAME "name of the slice"
+require PROJECT "Google Cloud project"
+require ZONE "zone that offers the accelerator, such as us-central1-a"
+require_number POLL
+require_number MAX_RESTARTS
+require_choice SPOT yes no
+require_choice KEEP yes no
 case $command in
-  create) need_slice ;;
-  setup) need_bucket ;;
-  run) need_workdir "$@" ;;
-  babysit) need_slice && need_bucket && need_workdir "$@" ;;
+  create) require_slice ;;
+  setup) require_bucket ;;
+  run) require_workdir "$@" ;;
+  babysit) require_slice && require_bucket && require_workdir "$@" ;;
   wait | status | logs | ssh | stop | delete) ;;
   help | -h | --help) usage && exit ;;
   *) usage >&2 && exit 2 ;;
 esac
-settings_are_right
+exit_on_problems
 case $command in setup | babysit) pin_commit ;; esac
 
 scratch=$(mktemp -d)

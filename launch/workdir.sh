@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced: the workdir of a run on several hosts.
 
-# The value of --workdir among a program's arguments.
+# Print the value of --workdir among the arguments of a command.
 workdir_of() {
   local previous="" word workdir=""
   for word in "$@"; do
@@ -14,9 +14,10 @@ workdir_of() {
   printf '%s\n' "$workdir"
 }
 
-# A workdir elsewhere is on one host alone, and gone with it.
-need_workdir() {
+# A workdir outside the bucket would exist on one host only, and be lost with it.
+require_workdir() {
   local workdir
   workdir=$(workdir_of "$@")
-  [[ $workdir == "$MOUNT"/* ]] || problem "--workdir is '$workdir', and must be in $MOUNT, the mounted bucket"
+  [[ $workdir == "$MOUNT"/* ]] || \
+    add_problem "--workdir is '$workdir', but must be in $MOUNT, the mounted bucket"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A run on a TPU node pool of GKE: the image, the JobSet, or XPK's command for the same.
-# shellcheck disable=SC2034,SC2153  # render reads the manifest's values by their names
+# Build the image and run the JobSet on a TPU node pool of GKE, or start the same run with XPK.
+# shellcheck disable=SC2034,SC2153  # render reads the values of the manifest by name
 set -euo pipefail
 
 # shellcheck source=launch/environment.sh
@@ -14,70 +14,78 @@ source "$repository/launch/workdir.sh"
 
 usage() {
   cat <<'END'
+Run commands on a TPU node pool of Google Kubernetes Engine.
+
 Usage: bash launch/gke/gke.sh [--dry-run] COMMAND
 
-  build                 build IMAGE from the commit, and push it
-  render PROGRAM ARG... print the JobSet that runs `python -m barlow_jax PROGRAM ARG...` on a slice
-  apply PROGRAM ARG...  give it to the cluster of kubectl's context
-  watch                 the pods, as they change
-  logs                  follow the log of host 0
-  delete                delete the JobSet; the node pool stays, and on the bill, unless it scales itself
-  xpk PROGRAM ARG...    the same run by `xpk workload create`
+  build              build IMAGE from the commit, and push it
+  render ARG...      print the JobSet that runs `python -m barlow_jax ARG...` on a slice
+  apply ARG...       send the JobSet to the cluster of kubectl's context
+  watch              show the pods and their changes
+  logs               follow the log of host 0
+  delete             delete the JobSet; the node pool is kept and billed, unless it scales down by itself
+  xpk ARG...         start the same run with `xpk workload create`
 
-Settings, in the environment:
-  IMAGE                like us-docker.pkg.dev/PROJECT/REPOSITORY/barlow_jax:TAG
-  NAME                 of the run
-  ACCELERATOR          v4, v5litepod, v5p or v6e (xpk: with its size, like v5litepod-64)
-  TOPOLOGY             of the node pool's slice, like 8x8
-  CHIPS                of a host (4, or all of a smaller slice)
-  BUCKET               mounted in every pod: the workdir and the data are in it
-  MOUNT                where (/mnt/bucket)
-  SPOT                 yes: only on spot nodes (no)
-  MAX_RESTARTS         of the run, preemptions included (50)
-  NAMESPACE            of Kubernetes (default)
-  KUBERNETES_ACCOUNT   its service account, which may write to the bucket (default)
-  CLUSTER PROJECT ZONE of xpk
-  REF                  the commit to build (HEAD, if nothing is uncommitted)
+With --dry-run, every command is printed and none is run. Settings are environment variables:
+
+  IMAGE              image, such as us-docker.pkg.dev/PROJECT/REPOSITORY/barlow_jax:TAG
+  NAME               name of the run
+  ACCELERATOR        v4, v5litepod, v5p or v6e (xpk: with its size, such as v5litepod-64)
+  TOPOLOGY           topology of the node pool's slice, such as 8x8
+  CHIPS              chips per host (default: 4, or all chips of a smaller slice)
+  BUCKET             bucket with the workdir and the data, mounted in every pod
+  MOUNT              where the bucket is mounted (default: /mnt/bucket)
+  SPOT               yes: use only spot nodes (default: no)
+  MAX_RESTARTS       restarts of the run, including preemptions (default: 50)
+  NAMESPACE          Kubernetes namespace (default: default)
+  KUBERNETES_ACCOUNT Kubernetes service account with write access to the bucket (default: default)
+  CLUSTER PROJECT ZONE  cluster, project and zone, for xpk
+  REF                commit to build (default: HEAD, if nothing is uncommitted)
+
+Example:
+  export IMAGE=us-docker.pkg.dev/my-project/barlow/barlow_jax:1 NAME=imagenet ACCELERATOR=v5litepod
+  export TOPOLOGY=8x8 BUCKET=my-bucket
+  bash launch/gke/gke.sh apply pretrain --config configs/imagenet.py --workdir /mnt/bucket/runs/imagenet
 END
 }
 
 : "${MOUNT:=/mnt/bucket}" "${SPOT:=no}" "${MAX_RESTARTS:=50}" "${NAMESPACE:=default}"
 : "${KUBERNETES_ACCOUNT:=default}" "${BUCKET:=}" "${ACCELERATOR:=}" "${TOPOLOGY:=}" "${CHIPS:=}"
 
-need_jobset() {
-  plain_bucket
-  need IMAGE "what build has pushed"
-  need BUCKET "the bucket with the workdir and the data"
-  need ACCELERATOR "v4, v5litepod, v5p or v6e"
+require_jobset() {
+  strip_bucket_url
+  require IMAGE "image that build has pushed"
+  require BUCKET "bucket with the workdir and the data"
+  require ACCELERATOR "v4, v5litepod, v5p or v6e"
   case $ACCELERATOR in
     v4*) GKE_ACCELERATOR=tpu-v4-podslice ;;
     v5litepod*) GKE_ACCELERATOR=tpu-v5-lite-podslice ;;
     v5p*) GKE_ACCELERATOR=tpu-v5p-slice ;;
     v6e*) GKE_ACCELERATOR=tpu-v6e-slice ;;
-    *) problem "ACCELERATOR is '$ACCELERATOR', and can be: v4, v5litepod, v5p, v6e" ;;
+    *) add_problem "ACCELERATOR is '$ACCELERATOR'; possible values: v4, v5litepod, v5p, v6e" ;;
   esac
   count_hosts
-  choice SPOT yes no
-  number MAX_RESTARTS
+  require_choice SPOT yes no
+  require_number MAX_RESTARTS
 }
 
-# HOSTS and CHIPS a host, of a TOPOLOGY like 8x8 or 2x2x4.
+# Set HOSTS and CHIPS (per host) from a TOPOLOGY such as 8x8 or 2x2x4.
 count_hosts() {
   local chips
   if [[ ! $TOPOLOGY =~ ^[0-9]+(x[0-9]+)+$ ]]; then
-    problem "TOPOLOGY is '$TOPOLOGY', and must be that of the node pool, like 8x8 or 2x2x4"
+    add_problem "TOPOLOGY is '$TOPOLOGY', but must be that of the node pool, such as 8x8 or 2x2x4"
     return
   fi
   chips=$((${TOPOLOGY//x/*}))
   CHIPS=${CHIPS:-$((chips < 4 ? chips : 4))}
   if [[ ! $CHIPS =~ ^[1-9][0-9]*$ ]] || ((chips % CHIPS)); then
-    problem "CHIPS is '$CHIPS', and must divide the $chips of TOPOLOGY $TOPOLOGY"
+    add_problem "CHIPS is '$CHIPS', but must divide the $chips of TOPOLOGY $TOPOLOGY"
     return
   fi
   HOSTS=$((chips / CHIPS))
 }
 
-# A JSON list of strings, which is YAML as well. Kubernetes would fill in $(NAME), but for the second $.
+# Print a JSON list of strings, which is also YAML. Doubling each $ keeps Kubernetes from expanding $(NAME).
 json_list() {
   local word list=""
   for word in "$@"; do
@@ -94,7 +102,7 @@ json_list() {
 render() {
   local line name ARGS
   ARGS=$(json_list "$@")
-  shopt -u patsub_replacement 2>/dev/null || true # else bash 5.2 takes & in a value for the match
+  shopt -u patsub_replacement 2>/dev/null || true # otherwise bash 5.2 replaces & in a value by the match
   while IFS= read -r line; do
     case $line in
       *" # if SPOT")
@@ -112,7 +120,7 @@ render() {
 
 build() {
   pin_commit
-  say "+ git archive $COMMIT, which is the context of:"
+  log "+ git archive $COMMIT, the build context of:"
   run docker build --platform=linux/amd64 --file=launch/gke/Dockerfile --tag="$IMAGE" - \
     < <(git -C "$repository" archive "$COMMIT")
   run docker push "$IMAGE"
@@ -123,7 +131,7 @@ apply() {
   if is_dry_run; then render "$@"; fi
 }
 
-# 1 is an error of a disk or the network, which XPK would not try again by itself.
+# By default XPK does not restart after exit code 1, which an error of a disk or the network causes.
 xpk_workload() {
   run xpk workload create --cluster="$CLUSTER" --project="$PROJECT" --zone="$ZONE" --workload="$NAME" \
     --tpu-type="$ACCELERATOR" --num-slices=1 --docker-image="$IMAGE" \
@@ -137,22 +145,22 @@ command=${1:-help}
 shift || true
 pods=jobset.sigs.k8s.io/jobset-name=${NAME:-}
 case $command in
-  build) need IMAGE "where to push it, like us-docker.pkg.dev/PROJECT/REPOSITORY/barlow_jax:TAG" ;;
-  render | apply) need NAME "what to call the run" && need_jobset && need_workdir "$@" ;;
-  watch | logs | delete) need NAME "of the run" ;;
+  build) require IMAGE "image to push, such as us-docker.pkg.dev/PROJECT/REPOSITORY/barlow_jax:TAG" ;;
+  render | apply) require NAME "name of the run" && require_jobset && require_workdir "$@" ;;
+  watch | logs | delete) require NAME "name of the run" ;;
   xpk)
-    need NAME "what to call the run"
-    need CLUSTER "XPK's cluster"
-    need PROJECT "the project that pays"
-    need ZONE "of the cluster"
-    need ACCELERATOR "the slice's type, like v5litepod-64"
-    need IMAGE "what build has pushed"
-    need_workdir "$@"
+    require NAME "name of the run"
+    require CLUSTER "cluster that XPK created"
+    require PROJECT "Google Cloud project"
+    require ZONE "zone of the cluster"
+    require ACCELERATOR "type of the slice, such as v5litepod-64"
+    require IMAGE "image that build has pushed"
+    require_workdir "$@"
     ;;
   help | -h | --help) usage && exit ;;
   *) usage >&2 && exit 2 ;;
 esac
-settings_are_right
+exit_on_problems
 
 case $command in
   build) build ;;

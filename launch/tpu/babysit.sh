@@ -1,41 +1,41 @@
 # shellcheck shell=bash
-# Sourced by tpu.sh: a run that outlives its slice. The workdir is in the bucket, so that the same
-# command goes on from the newest checkpoint, on whatever slice comes next.
+# Sourced by tpu.sh: a run that survives the loss of its slice. The workdir is in the bucket, so the same
+# command resumes from the newest checkpoint on the next slice.
 
-outcome=""   # how the last attempt ended: the program's exit code, or a word
-checkpoint=0 # the newest one that was seen
-created=no   # whether there was a slice since this script began
+outcome=""   # how the last attempt ended: the exit code of the command, or a word
+checkpoint=0 # newest checkpoint seen so far
+created=no   # whether a slice has existed since this script started
 
 babysit() {
   local restarts=0 checkpoint_then=0
-  if is_dry_run; then plan_of_babysit "$@" && return; fi
+  if is_dry_run; then print_plan "$@" && return; fi
   trap interrupted INT TERM
   while true; do
     attempt "$@"
     case $outcome in
-      0) finish 0 "the run is done" ;;
-      2) finish 2 "the config or the command line is wrong; trying again would not help" ;;
-      130) finish 130 "the run was stopped by a person" ;;
-      refused) finish 1 "the slice was not created; gcloud's message is above" ;;
-      busy) say "error: another run is on these hosts; nothing was changed" && exit 1 ;;
+      0) finish 0 "the run is finished" ;;
+      2) finish 2 "the config or the command line is invalid; another attempt would not help" ;;
+      130) finish 130 "the run was stopped by the user" ;;
+      refused) finish 1 "the slice was not created; see gcloud's message above" ;;
+      busy) log "error: another run is active on these hosts; nothing was changed" && exit 1 ;;
     esac
     if ((checkpoint > checkpoint_then)); then restarts=0; fi
     checkpoint_then=$checkpoint
     if ((restarts == MAX_RESTARTS)); then
-      finish 1 "giving up: $(explain), and $restarts restarts (MAX_RESTARTS) brought no new checkpoint"
+      finish 1 "giving up: $(explain), and $restarts restarts (MAX_RESTARTS) produced no new checkpoint"
     fi
     restarts=$((restarts + 1))
-    say "$(date +%T) $(explain); restart $restarts of $MAX_RESTARTS from checkpoint $checkpoint"
+    log "$(date +%T) $(explain); restart $restarts of $MAX_RESTARTS from checkpoint $checkpoint"
     sleep "$POLL"
   done
 }
 
-plan_of_babysit() {
+print_plan() {
   create && wait_until_active && setup_hosts && start_hosts "$@" && each_host status
   if [[ $KEEP != yes ]]; then delete; fi
 }
 
-# From whatever is there to the end of one run.
+# Bring the slice from its current state to the end of one run.
 attempt() {
   local now code=0
   now=$(state)
@@ -48,12 +48,12 @@ attempt() {
       ;;
   esac
   if [[ $now == ABSENT ]]; then
-    # Refused at once, a setting is wrong; later, it may be the network.
+    # If the first request is refused, a setting is wrong; later it may be the network.
     if [[ $created == no ]]; then outcome=refused; else outcome=uncreated; fi
     create || return 0
   fi
   created=yes
-  outcome=gone
+  outcome=lost
   wait_until_active || return 0
   outcome="not set up"
   setup_hosts || return 0
@@ -62,18 +62,18 @@ attempt() {
   if ((code == 0)); then watch_hosts; fi
 }
 
-# Until the run is over on all hosts, or has failed on one, or the hosts are gone.
+# Wait until the run has ended on all hosts or failed on one, or the hosts no longer exist.
 watch_hosts() {
   local misses=0
   while true; do
-    if look; then
+    if check_hosts; then
       misses=0
       if [[ $outcome != running ]]; then break; fi
     else
       case $(state) in
         ACTIVE) misses=$((misses + 1)) ;;
-        UNKNOWN) ;; # gcloud cannot ask either: it is the network here
-        *) outcome=gone && return ;;
+        UNKNOWN) ;; # gcloud gets no answer either: the local network is down
+        *) outcome=lost && return ;;
       esac
       if ((misses == 10)); then outcome=unreachable && return; fi
     fi
@@ -82,18 +82,19 @@ watch_hosts() {
   if [[ $outcome != 0 ]]; then end_hosts; fi
 }
 
-# One host has failed, and the others wait for it. Any of them may still say that the config is wrong.
+# End the run on all hosts after one has failed, because the others wait for it. The exit code of any of them
+# may still show that the config is invalid.
 end_hosts() {
   local first=$outcome
   each_host end || true
-  look || true
+  check_hosts || true
   case $outcome in 2 | 130) ;; *) outcome=$first ;; esac
-  worker=0 each_host last_words || true
+  worker=0 each_host log_tail || true
 }
 
-# One look at all hosts: sets outcome and checkpoint. One host that has failed decides.
+# Query all hosts once; set outcome and checkpoint. One failed host determines the outcome.
 # shellcheck disable=SC2154  # scratch: tpu.sh
-look() {
+check_hosts() {
   local lines newest
   lines=$(each_host status 2>"$scratch/error") || return
   read -r outcome newest < <(awk '
@@ -107,29 +108,29 @@ look() {
     }' <<<"$lines")
   if ((newest > checkpoint)); then
     checkpoint=$newest
-    say "$(date +%T) checkpoint $checkpoint"
+    log "$(date +%T) checkpoint $checkpoint"
   fi
   [[ $outcome != silent ]]
 }
 
 explain() {
   case $outcome in
-    1) printf 'the program failed (exit code 1)' ;;
+    1) printf 'the command failed (exit code 1)' ;;
     134) printf 'a process of the run died (exit code 134)' ;;
-    143) printf 'the hosts were told to stop (exit code 143)' ;;
+    143) printf 'the hosts received SIGTERM (exit code 143)' ;;
     died | idle) printf 'a host lost the run without an exit code' ;;
-    gone) printf 'the slice was taken away, or cannot be had' ;;
+    lost) printf 'the slice was preempted, or is not available' ;;
     unreachable) printf 'the hosts do not answer, though the slice is ACTIVE' ;;
     undeleted | uncreated | "not set up") printf 'the slice was %s' "$outcome" ;;
-    *) printf 'the program ended with exit code %s' "$outcome" ;;
+    *) printf 'the command ended with exit code %s' "$outcome" ;;
   esac
 }
 
-# The end, whatever it is: a slice that nobody watches is not left on the bill unless that was asked for.
+# End, and delete the slice unless KEEP=yes, so that a slice that nobody watches costs nothing.
 finish() {
-  say "$(date +%T) $2"
+  log "$(date +%T) $2"
   if [[ $KEEP == yes ]]; then
-    say "$NAME is kept, and on the bill (KEEP=yes), until: bash launch/tpu.sh delete"
+    log "$NAME is kept and billed (KEEP=yes) until you run: bash launch/tpu.sh delete"
   else
     delete || exit 1
   fi
@@ -137,7 +138,7 @@ finish() {
 }
 
 interrupted() {
-  say "no longer watching; the slice and the run go on, and cost. The same command watches again;"
-  say "bash launch/tpu.sh delete ends both"
+  log "stopped watching; the slice and the run continue, and are billed. The same command resumes watching;"
+  log "bash launch/tpu.sh delete ends both"
   exit 130
 }

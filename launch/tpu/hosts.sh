@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by tpu.sh: commands on the hosts of the slice.
 
-# [worker=3] on_hosts WORD...: the words are the same words over there, whatever is in them.
+# [worker=3] on_hosts WORD...: run a command; its words arrive unchanged, whatever they contain.
 on_hosts() {
   local line
   line=$(quote "$@")
@@ -9,12 +9,12 @@ on_hosts() {
     --worker="${worker:-all}" --quiet --command="$line"
 }
 
-# each_host VERB ARG...: a verb of host.sh, as setup sent it last.
+# each_host VERB ARG...: run a verb of host.sh, from the commit that setup sent last.
 each_host() {
   on_hosts bash barlow_jax/current/launch/tpu/host.sh "$@"
 }
 
-# Sends the commit as one file, since gcloud copies folders file by file.
+# Send the commit as one file, because gcloud copies folders file by file.
 # shellcheck disable=SC2154  # scratch: tpu.sh, repository: environment.sh
 setup_hosts() {
   local folder=barlow_jax/$COMMIT
@@ -25,17 +25,17 @@ setup_hosts() {
     on_hosts tar -xzf barlow_jax.tar.gz &&
     on_hosts bash "$folder/launch/tpu/host.sh" "$@" || return
   if is_dry_run; then
-    say "on every host:"
+    log "on every host:"
     bash "$repository/launch/tpu/host.sh" --dry-run "$@"
   fi
 }
 
-# Starts the program on every host; it goes on when this connection ends.
+# Start the command on every host; it continues when this connection ends.
 start_hosts() {
   each_host start "$@"
 }
 
-# A shell on one host, or one command line on all of them, as it was typed.
+# Open a shell on one host, or run a command line on all of them.
 open_shell() {
   if (($# == 0)); then
     run gcloud compute tpus tpu-vm ssh "$NAME" --project="$PROJECT" --zone="$ZONE" --worker="${WORKER:-0}"

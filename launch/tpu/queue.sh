@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by tpu.sh: the queued resource, and the one slice in it, which has the same name.
+# Sourced by tpu.sh: the queued resource and its only slice, which has the same name.
 
 # queue VERB FLAG...
 queue() {
@@ -15,7 +15,7 @@ create() {
   queue create "$@" --quiet
 }
 
-# Prints the state in one word: gcloud's own, ABSENT, or UNKNOWN where gcloud could not ask.
+# Print the state as one word: gcloud's own, ABSENT, or UNKNOWN if gcloud got no answer.
 # shellcheck disable=SC2154  # scratch: tpu.sh
 state() {
   local word
@@ -28,20 +28,20 @@ state() {
   fi
 }
 
-# Fails, and says why, when the slice will not become ACTIVE any more. No limit in time: a queue may
-# take days, and waiting in it is free.
+# Fail with a reason if the slice can no longer become ACTIVE. There is no time limit: a queue may take days,
+# and waiting in it is free.
 wait_until_active() {
   local now before="" unknown=0
   if is_dry_run; then queue describe '--format=value(state.state)' && return; fi
   while true; do
     now=$(state)
-    if [[ $now != "$before" ]]; then say "$(date +%T) $NAME is $now"; fi
+    if [[ $now != "$before" ]]; then log "$(date +%T) $NAME is $now"; fi
     before=$now
     case $now in
       ACTIVE) return 0 ;;
-      FAILED) say "error: the request cannot be met: no quota, or no $ACCELERATOR in $ZONE; delete it" ;;
-      SUSPENDING | SUSPENDED) say "error: the slice was taken away; delete it and create it again" ;;
-      DELETING | ABSENT) say "error: there is no slice $NAME in $ZONE of $PROJECT; create it" ;;
+      FAILED) log "error: the request failed: no quota, or no $ACCELERATOR in $ZONE; delete the slice" ;;
+      SUSPENDING | SUSPENDED) log "error: the slice was preempted; delete it and create it again" ;;
+      DELETING | ABSENT) log "error: the slice $NAME does not exist in $ZONE of $PROJECT; create it" ;;
     esac
     case $now in
       FAILED | SUSPENDING | SUSPENDED | DELETING | ABSENT) return 1 ;;
@@ -49,21 +49,21 @@ wait_until_active() {
       *) unknown=0 ;;
     esac
     if ((unknown == 10)); then
-      say "error: gcloud cannot say the state:" && cat "$scratch/error" >&2
+      log "error: gcloud cannot read the state:" && cat "$scratch/error" >&2
       return 1
     fi
     sleep "$POLL"
   done
 }
 
-# Deletes the slice with its hosts, whatever its state, and returns when it is gone: a name can be used
-# again only then, and only then the bill has ended.
+# Delete the slice with its hosts, whatever its state, and return when it no longer exists: only then does
+# billing end, and only then can the name be used again.
 delete() {
   local now tries=0
   if is_dry_run; then queue delete --force --quiet && return; fi
   while now=$(state) && [[ $now != ABSENT ]]; do
     if ((tries == 30)); then
-      say "error: $NAME is still $now and may be on the bill; see" \
+      log "error: $NAME is still $now and may be billed; see" \
         "https://console.cloud.google.com/compute/tpus?project=$PROJECT"
       return 1
     fi
@@ -71,5 +71,5 @@ delete() {
     tries=$((tries + 1))
     sleep "$POLL"
   done
-  say "$NAME is deleted"
+  log "$NAME is deleted"
 }

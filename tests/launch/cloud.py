@@ -1,7 +1,7 @@
-"""A cloud in a folder: stands in for gcloud, and notes the arguments of kubectl, docker and xpk.
+"""Simulated cloud in a folder: replaces gcloud, and records the arguments of kubectl, docker and xpk.
 
-`plan.json` says what is to happen to each slice that is created; the hosts are folders, in which the
-command lines that come through ssh are really run by bash. The file is copied to where the cloud is.
+`plan.json` defines what happens to each slice that is created. The hosts are folders, in which bash executes
+the command lines that arrive through ssh. This file is copied into the folder of the cloud.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import os
 import sys
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-ABSENT = {"lives": 0, "states": ["ABSENT"], "looks": 0}
+ABSENT = {"lives": 0, "states": ["ABSENT"], "queries": 0}
 
 
 def main(name, *args):
@@ -47,7 +47,7 @@ def queued_resources(now, verb):
             print(life["refused"], file=sys.stderr)
             return 1
         states = life.get("states", ["ACTIVE"])
-        now = {"lives": now["lives"] + 1, "life": life, "states": states, "looks": 0, "starts": 0}
+        now = {"lives": now["lives"] + 1, "life": life, "states": states, "queries": 0, "starts": 0}
         write_now(now)
         for host in hosts():
             os.makedirs(host)
@@ -67,7 +67,7 @@ def queued_resources(now, verb):
 
 
 def hosts():
-    """Two folders, other ones for each slice."""
+    """Return two folders, which differ between slices."""
     return [f"{FOLDER}/hosts/{read('now', ABSENT)['lives']}-{number}" for number in range(2)]
 
 
@@ -85,19 +85,20 @@ def clear_hosts():
 
 
 def plan_run(now):
-    """What the program is to do on each host: the last run of the plan goes for all that follow."""
+    """Write to each host what its next run does; the last run of the plan repeats."""
     runs = now["life"]["runs"]
     run = runs[min(now["starts"], len(runs)) - 1]
     for number, host in enumerate(hosts()):
-        one = run[number] if isinstance(run, list) else run
+        host_run = run[number] if isinstance(run, list) else run
         with open(f"{host}/plan", "w") as file:
             file.write(
-                f"code={one['code']}\ncheckpoint={one.get('checkpoint', 0)}\nafter={one.get('after', '')}\n"
+                f"code={host_run['code']}\ncheckpoint={host_run.get('checkpoint', 0)}\n"
+                f"after={host_run.get('after', '')}\n"
             )
 
 
 def hang_up(group):
-    """What the end of a connection does to the processes that it left."""
+    """Send SIGHUP to the processes of an ended connection."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, 1)
 
@@ -105,24 +106,24 @@ def hang_up(group):
 def tpu_vm(now, verb, *args):
     flags = dict(arg.split("=", 1) for arg in args if arg.startswith("--") and "=" in arg)
     command = flags.get("--command", "")
-    deaf = now["states"] != ["ACTIVE"]
+    unreachable = now["states"] != ["ACTIVE"]
     if command.endswith("host.sh status"):
-        now["looks"] += 1
-        if now["looks"] == now["life"].get("preempted_at_look"):
+        now["queries"] += 1
+        if now["queries"] == now["life"].get("preempted_at_query"):
             clear_hosts()
             now["states"] = ["SUSPENDING", "SUSPENDED"]
-            deaf = True
-        deaf = deaf or now["looks"] in now["life"].get("deaf_at_looks", [])
+            unreachable = True
+        unreachable = unreachable or now["queries"] in now["life"].get("unreachable_at_queries", [])
         write_now(now)
     if "host.sh start" in command:
         now["starts"] += 1
         write_now(now)
         plan_run(now)
-    if deaf:
+    if unreachable:
         print("ERROR: cannot connect", file=sys.stderr)
         return 255
     chosen = hosts() if flags["--worker"] == "all" else [hosts()[int(flags["--worker"])]]
-    import shutil  # only here: most calls are looks at the state, and a start of Python is what they cost
+    import shutil  # not at the top: most calls are queries, whose time is the start of Python
     import subprocess
 
     if verb == "scp":

@@ -1,4 +1,4 @@
-"""The launch scripts in a repository of their own, before a cloud that is played."""
+"""Fixtures: a repository with the launch scripts, and a simulated cloud."""
 
 import json
 import os
@@ -14,6 +14,8 @@ HERE = pathlib.Path(__file__).parent
 
 
 class Cloud:
+    """Simulated cloud: its folder, its copy of the repository, and the settings of the scripts."""
+
     def __init__(self, folder: pathlib.Path, repository: pathlib.Path):
         self.folder, self.repo, self.bin = folder, folder / "repo", folder / "bin"
         self.mount = folder / "mount"
@@ -28,7 +30,7 @@ class Cloud:
                 f'#!/bin/sh\nexec {sys.executable} -IS {folder}/cloud.py {name} "$@"\n'
             )
             (self.bin / name).chmod(0o755)
-        (folder / "programs").mkdir()
+        (folder / "commands").mkdir()
         (folder / "host_bin").mkdir()
         for name in ["sudo", "hostname", "mountpoint", "curl"]:
             (folder / "host_bin" / name).symlink_to(folder / "host_tool.sh")
@@ -45,11 +47,11 @@ class Cloud:
         }
 
     def plan(self, *lives):
-        """What becomes of each slice that is created, one after the other."""
+        """Set what happens to the slices that are created, in order."""
         (self.folder / "plan.json").write_text(json.dumps(lives))
 
     def launch(self, script, *args, code=0, **settings):
-        """Runs a script, whose exit code has to be this one; returns what it printed."""
+        """Run a script, check its exit code, and return its output."""
         settings = {key: value for key, value in (self.settings | settings).items() if value is not None}
         result = subprocess.run(
             ["bash", self.repo / "launch" / script, *args],
@@ -64,23 +66,23 @@ class Cloud:
         return result.stdout + result.stderr
 
     def calls(self, name):
-        """The arguments of every call of a program, in order."""
+        """Return the arguments of every call of a tool, in order."""
         file = self.folder / "calls.jsonl"
         lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         return [args for caller, *args in lines if caller == name]
 
     def runs(self):
-        """The arguments of every process of the program."""
-        return [file.read_text().split("\0")[:-1] for file in (self.folder / "programs").iterdir()]
+        """Return the arguments of every process of `python -m barlow_jax`."""
+        return [file.read_text().split("\0")[:-1] for file in (self.folder / "commands").iterdir()]
 
     def steps(self):
-        """What gcloud was told to do, without the looks."""
+        """Return the steps that gcloud performed, without queries."""
         verbs = {"host.sh setup": "setup", "host.sh start": "start", "host.sh end": "end"}
         steps = []
         for args in self.calls("gcloud"):
             if args[3] in ("create", "delete", "scp"):
                 steps.append(args[3])
-            steps += [verb for mark, verb in verbs.items() if any(mark in arg for arg in args)]
+            steps += [verb for text, verb in verbs.items() if any(text in arg for arg in args)]
         return steps
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for what a host has; it is called by each one's name. CLOUD is the folder of the played cloud.
+# Replaces the tools of a host, under the name of each. CLOUD is the folder of the simulated cloud.
 set -eu
 
 case ${0##*/} in
@@ -12,8 +12,8 @@ case ${0##*/} in
       *"install gcsfuse") mkdir -p "$HOME/bin" && ln -s "$CLOUD/host_tool.sh" "$HOME/bin/gcsfuse" ;;
     esac
     ;;
-  curl) # of uv's installer: -fsSL -o FILE URL
-    # shellcheck disable=SC2016  # the host's, later
+  curl) # fetches uv's installer: -fsSL -o FILE URL
+    # shellcheck disable=SC2016  # the host expands it later
     echo 'mkdir -p "$HOME/.local/bin" && ln -sf "$CLOUD/host_tool.sh" "$HOME/.local/bin/uv"' >"$3"
     ;;
   uv)
@@ -23,10 +23,10 @@ case ${0##*/} in
       ln -s "$CLOUD/host_tool.sh" "$1/bin/python"
     fi
     ;;
-  python) # the program, which does what "plan" says
-    printf '%s\0' "$@" >"$CLOUD/programs/$$"
+  python) # the command, which does what "plan" defines
+    printf '%s\0' "$@" >"$CLOUD/commands/$$"
     printf '%s' "$JAX_PLATFORMS" >"$HOME/platforms"
-    echo "the program's last words" >&2
+    echo "the last line of the log" >&2
     code="" checkpoint="" after=""
     # shellcheck source=/dev/null
     . "$HOME/plan"

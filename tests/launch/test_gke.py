@@ -1,4 +1,4 @@
-"""gke.sh: the manifest as YAML reads it, and what kubectl, docker and xpk are told."""
+"""gke.sh: the parsed manifest, and the arguments of kubectl, docker and xpk."""
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ def _render(cloud, *args, **settings):
     return jobset, job, pod, pod["containers"][0]
 
 
-def test_the_manifest_has_one_pod_a_host_and_the_bucket_in_each(cloud, pretrain):
+def test_the_manifest_has_one_pod_per_host_with_the_bucket(cloud, pretrain):
     jobset, job, pod, container = _render(cloud, *pretrain)
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert jobset["metadata"]["name"] == "run-1" and jobset["metadata"]["namespace"] == "default"
@@ -35,7 +35,7 @@ def test_the_manifest_has_one_pod_a_host_and_the_bucket_in_each(cloud, pretrain)
     assert volume["volumeAttributes"]["bucketName"] == "bucket"
 
 
-def test_a_wrong_config_fails_the_run_and_all_else_restarts_it(cloud, pretrain):
+def test_an_invalid_config_fails_the_run_and_other_failures_restart_it(cloud, pretrain):
     jobset, job, pod, container = _render(cloud, *pretrain, MAX_RESTARTS="7")
     rule = job["podFailurePolicy"]["rules"][0]
     assert rule["action"] == "FailJob" and rule["onExitCodes"]["values"] == [2]
@@ -47,10 +47,10 @@ def test_a_wrong_config_fails_the_run_and_all_else_restarts_it(cloud, pretrain):
     assert job["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
 
 
-def test_arguments_are_the_same_in_the_pod(cloud, pretrain):
+def test_arguments_reach_the_pod_unchanged(cloud, pretrain):
     words = [
         "two words",
-        'say "hi"',
+        'print "hi"',
         "it's",
         "back\\slash & more &",
         "$HOME $(HOME)",
@@ -105,13 +105,13 @@ def test_xpk_gets_the_same_run(cloud, pretrain):
 @pytest.mark.parametrize("command", ["build", "apply", "watch", "delete", "xpk"])
 def test_a_dry_run_calls_nothing(cloud, pretrain, command):
     args = pretrain if command in ("apply", "xpk") else []
-    said = cloud.launch("gke/gke.sh", "--dry-run", command, *args, CLUSTER="c", **SETTINGS)
-    assert "\n+ " in f"\n{said}" and not (cloud.folder / "calls.jsonl").exists()
+    output = cloud.launch("gke/gke.sh", "--dry-run", command, *args, CLUSTER="c", **SETTINGS)
+    assert "\n+ " in f"\n{output}" and not (cloud.folder / "calls.jsonl").exists()
 
 
 def test_all_wrong_settings_are_named_at_once(cloud):
     settings = {"NAME": None, "IMAGE": None, "BUCKET": None, "ACCELERATOR": "h100", "TOPOLOGY": "64"}
-    said = cloud.launch("gke/gke.sh", "apply", "pretrain", **settings, code=2)
+    output = cloud.launch("gke/gke.sh", "apply", "pretrain", **settings, code=2)
     for name in [*settings, "--workdir"]:
-        assert f"  {name} is" in said
+        assert f"  {name} is" in output
     assert "must divide" in cloud.launch("gke/gke.sh", "render", **SETTINGS, CHIPS="3", code=2)

@@ -1,4 +1,4 @@
-"""The launch scripts, without running what they run."""
+"""Launch scripts in dry runs, their help, and shellcheck."""
 
 import pathlib
 import re
@@ -24,7 +24,7 @@ def _dry_run(script, *args):
     return [line.removeprefix("+ ") for line in result.stderr.splitlines()]
 
 
-def test_quickstart_pretrains_evaluates_and_reports_and_passes_overrides_on():
+def test_quickstart_pretrains_evaluates_and_reports_with_the_overrides():
     *_, pretrain, evaluate, report = _dry_run("quickstart.sh", "--config.seed=3")
     assert pretrain.endswith(
         "-m barlow_jax pretrain --config configs/digits.py --workdir runs/digits --config.seed=3"
@@ -33,21 +33,30 @@ def test_quickstart_pretrains_evaluates_and_reports_and_passes_overrides_on():
     assert report.endswith("-m barlow_jax report --workdir runs/digits")
 
 
-def test_test_script_installs_the_test_extra_and_runs_pytest():
-    *_, install, pytest_line = _dry_run("test.sh", "-k", "lars")
+def test_test_script_installs_the_test_extra_and_runs_ruff_and_pytest():
+    *_, install, check, check_format, pytest_line = _dry_run("test.sh", "-k", "lars")
+    assert check.endswith("-m ruff check") and check_format.endswith("-m ruff format --check")
     assert install.endswith("-e .[test]") and pytest_line.endswith(
         "-m pytest -q -n 2 --dist worksteal -k lars"
     )
 
 
-def test_the_page_names_scripts_and_commands_that_are_there():
+def test_scripts_and_commands_in_the_readme_exist():
     page = (ROOT / "launch" / "README.md").read_text()
-    named = set(re.findall(r"bash (launch/\S+\.sh)", page))
-    assert named and all((ROOT / name).is_file() for name in named)
+    names = set(re.findall(r"bash (launch/\S+\.sh)", page))
+    assert names and all((ROOT / name).is_file() for name in names)
     for script, command in re.findall(r"(tpu|gke)\.sh (?:--dry-run )?(\w+)", page):
         path = {"tpu": "tpu.sh", "gke": "gke/gke.sh"}[script]
         usage = subprocess.run(["bash", ROOT / "launch" / path], capture_output=True, text=True, check=True)
         assert re.search(rf"^  {command}\b", usage.stdout, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("script", ["quickstart.sh", "test.sh", "prepare_data.sh", "tpu.sh", "gke/gke.sh"])
+def test_help_prints_the_usage_and_runs_nothing(script):
+    command = ["bash", ROOT / "launch" / script, "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    assert f"Usage: bash launch/{script}" in result.stdout and "Example" in result.stdout
+    assert "set -euo" not in result.stdout and result.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""tpu.sh from the first request to the last deletion, before a cloud that is played."""
+"""tpu.sh from the first request to the last deletion, on a simulated cloud."""
 
 import json
 
@@ -15,10 +15,10 @@ def pretrain(cloud):
 def test_babysit_takes_a_run_from_nothing_to_its_end(cloud, pretrain):
     states = ["ACCEPTED", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]
     cloud.plan({"states": states, "runs": [{"code": 0, "checkpoint": 7}]})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain, SPOT="yes", SERVICE_ACCOUNT="me@x")
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, SPOT="yes", SERVICE_ACCOUNT="me@x")
     assert cloud.steps() == ["create", *ROUND, "delete"]
-    assert all(f"slice is {state}" in said for state in states)
-    assert "the run is done" in said and "slice is deleted" in said and "checkpoint 7" in said
+    assert all(f"slice is {state}" in output for state in states)
+    assert "the run is finished" in output and "slice is deleted" in output and "checkpoint 7" in output
     where = ["--project=project", "--zone=zone"]
     created = next(args for args in cloud.calls("gcloud") if args[3] == "create")
     assert created == [
@@ -39,11 +39,11 @@ def test_babysit_takes_a_run_from_nothing_to_its_end(cloud, pretrain):
     assert deleted[3:] == ["delete", "slice", *where, "--force", "--quiet"]
     assert len(cloud.runs()) == 2  # hosts
     logs = [path.read_text() for path in cloud.mount.glob("run/logs/*.log")]
-    assert len(logs) == 2 and all("last words" in log and "exit code 0" in log for log in logs)
+    assert len(logs) == 2 and all("last line" in log and "exit code 0" in log for log in logs)
 
 
-def test_arguments_arrive_as_they_were_typed(cloud, pretrain):
-    words = ["--config.x=two words", 'say "hi"', "it's", "$HOME `id` \\n & ; *", "", "line\nline", "ünï"]
+def test_arguments_reach_the_hosts_unchanged(cloud, pretrain):
+    words = ["--config.x=two words", 'print "hi"', "it's", "$HOME `id` \\n & ; *", "", "line\nline", "ünï"]
     cloud.plan({"runs": [{"code": 0}]})
     cloud.launch("tpu.sh", "babysit", *pretrain, *words)
     assert cloud.runs() == [["-m", "barlow_jax", *pretrain, *words]] * 2
@@ -54,66 +54,66 @@ def test_arguments_arrive_as_they_were_typed(cloud, pretrain):
     [
         {"states": ["PROVISIONING", "SUSPENDED"]},
         {"states": ["FAILED"]},
-        {"runs": [{"code": "forever"}], "preempted_at_look": 3},
-        {"runs": [{"code": "forever"}], "deaf_at_looks": list(range(3, 99))},
+        {"runs": [{"code": "forever"}], "preempted_at_query": 3},
+        {"runs": [{"code": "forever"}], "unreachable_at_queries": list(range(3, 99))},
     ],
     ids=["suspended in the queue", "failed", "preempted in the middle", "hosts that do not answer"],
 )
 def test_a_slice_that_is_lost_is_deleted_and_created_again(cloud, pretrain, first):
     cloud.plan(first, {"runs": [{"code": 0}]})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain)
+    output = cloud.launch("tpu.sh", "babysit", *pretrain)
     began = ROUND if "runs" in first else []
     assert cloud.steps() == ["create", *began, "delete", "create", *ROUND, "delete"]
-    assert "restart 1 of 10" in said and "the run is done" in said
+    assert "restart 1 of 10" in output and "the run is finished" in output
 
 
 @pytest.mark.parametrize("code", [1, 134, 143])
 def test_a_run_that_failed_is_started_again_on_the_same_slice(cloud, pretrain, code):
-    # The other host waits for the one that is gone, and has to be stopped.
+    # The other host waits for the failed one, and must be stopped.
     cloud.plan({"runs": [[{"code": "forever"}, {"code": code}], {"code": 0}]})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain)
+    output = cloud.launch("tpu.sh", "babysit", *pretrain)
     assert cloud.steps() == ["create", *ROUND, "end", *ROUND, "delete"]
-    assert f"exit code {code}" in said and "the program's last words" in said
+    assert f"exit code {code}" in output and "the last line of the log" in output
 
 
-def test_a_wrong_config_ends_it_at_once(cloud, pretrain):
+def test_an_invalid_config_ends_babysit(cloud, pretrain):
     cloud.plan({"runs": [[{"code": 2}, {"code": 134, "after": 0}]]})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain, code=2)
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, code=2)
     assert cloud.steps() == ["create", *ROUND, "end", "delete"]
-    assert "the config or the command line is wrong" in said and "last words" in said
+    assert "the config or the command line is invalid" in output and "last line" in output
 
 
-def test_it_gives_up_after_restarts_that_bring_no_checkpoint(cloud, pretrain):
-    # The second run saves one, which makes its restart the first again.
+def test_babysit_gives_up_after_restarts_without_a_new_checkpoint(cloud, pretrain):
+    # The second run saves a checkpoint, which resets the count of restarts.
     cloud.plan({"runs": [{"code": 1}, {"code": 1, "checkpoint": 5}, {"code": 1}, {"code": 0}]})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain, MAX_RESTARTS="1", code=1)
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, MAX_RESTARTS="1", code=1)
     assert cloud.steps().count("start") == 3 and cloud.steps()[-1] == "delete"
-    assert "giving up: the program failed (exit code 1), and 1 restarts" in said
+    assert "giving up: the command failed (exit code 1), and 1 restarts" in output
 
 
-def test_a_slice_that_is_refused_at_once_is_not_asked_for_again(cloud, pretrain):
+def test_a_refused_first_request_is_not_repeated(cloud, pretrain):
     cloud.plan({"refused": "ERROR: RESOURCE_EXHAUSTED: quota"})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain, code=1)
-    assert "RESOURCE_EXHAUSTED" in said and "was not created" in said
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, code=1)
+    assert "RESOURCE_EXHAUSTED" in output and "was not created" in output
     assert cloud.steps() == ["create"]
 
 
-def test_keep_leaves_the_slice_and_says_so(cloud, pretrain):
+def test_keep_leaves_the_slice_and_warns_of_its_cost(cloud, pretrain):
     cloud.plan({"runs": [{"code": 0}]})
-    said = cloud.launch("tpu.sh", "babysit", *pretrain, KEEP="yes")
-    assert "delete" not in cloud.steps() and "is kept, and on the bill" in said
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, KEEP="yes")
+    assert "delete" not in cloud.steps() and "is kept and billed" in output
 
 
-def test_babysit_joins_a_run_that_goes_on_and_stop_ends_both(cloud, pretrain):
+def test_babysit_joins_an_active_run_and_stop_ends_both(cloud, pretrain):
     cloud.plan({"runs": [{"code": "forever"}]})
     cloud.launch("tpu.sh", "create")
     cloud.launch("tpu.sh", "setup")
     cloud.launch("tpu.sh", "run", *pretrain)
-    assert "is running already" in cloud.launch("tpu.sh", "run", *pretrain)
-    said = cloud.launch("tpu.sh", "run", *pretrain, "--config.seed=1", code=75)
-    assert "is running another command: pretrain" in said
-    said = cloud.launch("tpu.sh", "babysit", *pretrain, "--config.seed=1", code=1)
-    assert "nothing was changed" in said and "delete" not in cloud.steps()
+    assert "already running" in cloud.launch("tpu.sh", "run", *pretrain)
+    output = cloud.launch("tpu.sh", "run", *pretrain, "--config.seed=1", code=75)
+    assert "is running another command: pretrain" in output
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, "--config.seed=1", code=1)
+    assert "nothing was changed" in output and "delete" not in cloud.steps()
     assert len(cloud.runs()) == 2
     status = cloud.launch("tpu.sh", "status")
     assert "ACTIVE" in status and "status host-0 0 running" in status and "status host-1 0 running" in status
@@ -122,19 +122,19 @@ def test_babysit_joins_a_run_that_goes_on_and_stop_ends_both(cloud, pretrain):
     assert {path.read_text() for path in cloud.folder.glob("hosts/*/platforms")} == {"tpu,cpu"}
 
 
-def test_a_network_that_is_away_for_a_while_changes_nothing(cloud, pretrain):
+def test_an_interrupted_network_changes_nothing(cloud, pretrain):
     states = ["PROVISIONING", *["NO NETWORK"] * 9, "PROVISIONING", "NO NETWORK", "ACTIVE"]
     runs = [[{"code": "forever"}, {"code": 1}], {"code": 0}]
-    cloud.plan({"states": states, "runs": runs, "deaf_at_looks": [1, 2]})
+    cloud.plan({"states": states, "runs": runs, "unreachable_at_queries": [1, 2]})
     cloud.launch("tpu.sh", "babysit", *pretrain)
     assert cloud.steps() == ["create", *ROUND, "end", *ROUND, "delete"]
 
 
-def test_one_host_is_named_for_a_look_and_never_for_a_run(cloud, pretrain):
+def test_worker_selects_a_host_for_queries_only(cloud, pretrain):
     for command in (["logs"], ["ssh", "uptime"]):
         assert "--worker=1 " in cloud.launch("tpu.sh", "--dry-run", *command, WORKER="1")
-    said = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain, WORKER="1")
-    assert "--worker=all" in said and "--worker=1" not in said
+    output = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain, WORKER="1")
+    assert "--worker=all" in output and "--worker=1" not in output
 
 
 @pytest.mark.parametrize("state", ["FAILED", "SUSPENDED"])
@@ -151,21 +151,21 @@ def test_a_mount_that_fails_ends_the_setup(cloud):
     assert "mkdir" in cloud.launch("tpu.sh", "setup", code=1)
 
 
-def test_what_is_not_committed_is_not_sent_in_silence(cloud):
+def test_uncommitted_files_are_reported(cloud):
     (cloud.repo / "configs.py").write_text("")
-    said = cloud.launch("tpu.sh", "setup", code=2)
-    assert "configs.py" in said and "REF=HEAD" in said
+    output = cloud.launch("tpu.sh", "setup", code=2)
+    assert "configs.py" in output and "REF=HEAD" in output
     assert "no commit nowhere" in cloud.launch("tpu.sh", "setup", REF="nowhere", code=2)
     assert cloud.commit in cloud.launch("tpu.sh", "--dry-run", "setup", REF="HEAD")
 
 
 def test_all_missing_settings_are_named_at_once(cloud):
     none = dict.fromkeys(["NAME", "PROJECT", "ZONE", "ACCELERATOR", "BUCKET"])
-    said = cloud.launch(
+    output = cloud.launch(
         "tpu.sh", "babysit", "pretrain", "--workdir=/tmp/x", SPOT="maybe", POLL="1m", **none, code=2
     )
-    assert all(f"{name} is not set" in said for name in none)
-    assert "SPOT is 'maybe'" in said and "POLL is '1m'" in said and "--workdir is '/tmp/x'" in said
+    assert all(f"{name} is not set" in output for name in none)
+    assert "SPOT is 'maybe'" in output and "POLL is '1m'" in output and "--workdir is '/tmp/x'" in output
     assert "RUNTIME_VERSION" in cloud.launch("tpu.sh", "create", ACCELERATOR="tpu9-8", code=2)
 
 
@@ -174,21 +174,21 @@ def test_all_missing_settings_are_named_at_once(cloud):
     [("v4-64", "tpu-ubuntu2204-base"), ("v5p-64", "v2-alpha-tpuv5"), ("v6e-64", "v2-alpha-tpuv6e")],
 )
 def test_the_image_fits_the_accelerator(cloud, accelerator, image):
-    said = cloud.launch("tpu.sh", "--dry-run", "create", ACCELERATOR=accelerator)
-    assert f"--runtime-version={image} " in said
+    output = cloud.launch("tpu.sh", "--dry-run", "create", ACCELERATOR=accelerator)
+    assert f"--runtime-version={image} " in output
 
 
 @pytest.mark.parametrize("command", ["create", "wait", "setup", "run", "status", "stop", "delete", "babysit"])
 def test_a_dry_run_calls_nothing(cloud, pretrain, command):
     args = pretrain if command in ("run", "babysit") else []
-    said = cloud.launch("tpu.sh", "--dry-run", command, *args)
-    assert "+ gcloud compute tpus" in said
+    output = cloud.launch("tpu.sh", "--dry-run", command, *args)
+    assert "+ gcloud compute tpus" in output
     assert not (cloud.folder / "calls.jsonl").exists() or not cloud.calls("gcloud")
 
 
 def test_a_dry_run_of_babysit_is_every_step_in_order(cloud, pretrain):
-    said = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain)
-    marks = [
+    output = cloud.launch("tpu.sh", "--dry-run", "babysit", *pretrain)
+    steps = [
         "queued-resources create",
         "describe",
         "tpu-vm scp",
@@ -198,5 +198,5 @@ def test_a_dry_run_of_babysit_is_every_step_in_order(cloud, pretrain):
         "host.sh status",
         "queued-resources delete",
     ]
-    places = [said.index(mark) for mark in marks]
-    assert places == sorted(places), json.dumps(said)
+    positions = [output.index(step) for step in steps]
+    assert positions == sorted(positions), json.dumps(output)
