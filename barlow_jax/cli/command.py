@@ -29,7 +29,7 @@ class Command:
     baselines: tuple[Literal["untrained", "pixels"], ...] = ()  # a flag for each
     splits: tuple[str, ...] = ("train_split", "eval_split")  # keys of config.data whose splits must exist
     makes_objective: bool = False  # the objective checks its own settings
-    variant: str = "features"  # argument whose value is part of the name of the results file
+    variant: str = "feature_source"  # argument whose value is part of the name of the results file
     failure: tuple[str, int] | None = None  # a field of the results, and the exit code if it is False
     # Whether the default config serves if neither --config nor --workdir is given.
     default_config: Callable[[argparse.Namespace], bool] = lambda args: False

@@ -16,7 +16,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
 
     The arguments of every command have `config`, `workdir`, `encoder`, `weights`, `features` and `dry_run`.
     """
-    parser.set_defaults(config=None, features="pretrained", encoder=None, weights=None, dry_run=False)
+    parser.set_defaults(config=None, feature_source="pretrained", encoder=None, weights=None, dry_run=False)
     if command.checks != "runs":
         parser.add_argument(
             "--config",
@@ -66,4 +66,6 @@ def _add_baselines(parser: argparse.ArgumentParser, baselines: Sequence[str]) ->
     }
     group = parser.add_mutually_exclusive_group()
     for name in baselines:
-        group.add_argument(f"--{name}", dest="features", action="store_const", const=name, help=helps[name])
+        group.add_argument(
+            f"--{name}", dest="feature_source", action="store_const", const=name, help=helps[name]
+        )

@@ -91,14 +91,14 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     _check(args, out)
     source = _open(config, args)
     config = _of_few(config, source.num_examples)
-    width = config.data.image_size**2 * 3 if args.features == PIXELS else width_of(config.network)
+    width = config.data.image_size**2 * 3 if args.feature_source == PIXELS else width_of(config.network)
     if jax.process_index() == 0:
         files.check_free_space(out.parent, 4 * source.num_examples * width)
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(encoders.place(workdir, args), args.features)
+    encode, step = experiment.encoder(encoders.place(workdir, args), args.feature_source)
     table = _table(experiment, encode, source)
     about = {
-        "feature_source": args.features,
+        "feature_source": args.feature_source,
         "step": step,
         "encoder": config.network.encoder,
         **({"images_of": args.images} if args.images else _split_of(config, args)),

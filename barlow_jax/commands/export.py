@@ -45,14 +45,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="STEP",
         default="newest",
-        help="newest: the newest intact checkpoint; best: the one with the highest k-NN accuracy in metrics.jsonl; "
-        "or a step; default: %(default)s",
+        help="newest: the newest intact checkpoint; best: the one with the highest k-NN accuracy in "
+        "metrics.jsonl; or a step; default: %(default)s",
     )
     parser.add_argument(
         "--license",
         default="other",
-        help="license of the weights, for the model card, as the Hugging Face Hub spells it (mit, cc-by-nc-4.0); "
-        "default: %(default)s",
+        help="license of the weights, for the model card, as the Hugging Face Hub spells it (mit, "
+        "cc-by-nc-4.0); default: %(default)s",
     )
 
 

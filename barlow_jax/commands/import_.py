@@ -42,15 +42,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=flags.path,
         metavar="FILE",
-        help="file in torchvision's layout, or the official full checkpoint: .safetensors; .pth, .pt or .pth.tar if "
-        "torch is installed; required",
+        help="file in torchvision's layout, or the official full checkpoint: .safetensors; .pth, .pt or "
+        ".pth.tar if torch is installed; required",
     )
     parser.add_argument(
         "--as",
         dest="form",
         choices=("encoder", "start"),
-        help="encoder: an encoder for the evaluations and export; start: a run at step 0, from which pretrain "
-        "resumes; default: start if the file has a projector, else encoder",
+        help="encoder: an encoder for the evaluations and export; start: a run at step 0, from which "
+        "pretrain resumes; default: start if the file has a projector, else encoder",
     )
     parser.add_argument(
         "--without-projector",

@@ -10,17 +10,17 @@ def _stored(workdir, name):
     return json.loads((workdir / "results" / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("program_name", ["probe", "knn"])
-@pytest.mark.parametrize("kind", ["pretrained", "untrained", "pixels"])
-def test_each_kind_of_features_has_its_results_in_a_file_of_its_own(workdir, program, program_name, kind):
-    flags = [] if kind == "pretrained" else [f"--{kind}"]
-    results, _ = program(program_name, "--workdir", workdir, *flags)
-    assert results == _stored(workdir, program_name if kind == "pretrained" else f"{program_name}-{kind}")
-    assert results["feature_source"] == kind
-    assert results["step"] == {"pretrained": 22, "untrained": 0, "pixels": -1}[kind]
+@pytest.mark.parametrize("command", ["probe", "knn"])
+@pytest.mark.parametrize("source", ["pretrained", "untrained", "pixels"])
+def test_each_feature_source_has_its_own_result_file(workdir, program, command, source):
+    flags = [] if source == "pretrained" else [f"--{source}"]
+    results, _ = program(command, "--workdir", workdir, *flags)
+    assert results == _stored(workdir, command if source == "pretrained" else f"{command}-{source}")
+    assert results["feature_source"] == source
+    assert results["step"] == {"pretrained": 22, "untrained": 0, "pixels": -1}[source]
     scores = results["scores"]
     assert set(by_fraction(results)) == {0.1, 1.0}
-    assert {score["evaluation"] for score in scores} == {program_name}
+    assert {score["evaluation"] for score in scores} == {command}
     assert {(score["data_set"], score["split"], score["num_images"]) for score in scores} == {
         ("digits", "test", 360)
     }
@@ -29,33 +29,33 @@ def test_each_kind_of_features_has_its_results_in_a_file_of_its_own(workdir, pro
 
 
 def test_pixels_are_classified_as_well_as_scikit_learn_does(workdir, program):
-    """Eight by eight pixels, k = 20: what KNeighborsClassifier makes of the same images is 96 to 98 %."""
+    """Eight by eight pixels, k = 20: scikit-learn's KNeighborsClassifier reaches 96 to 98 % on them."""
     results, _ = program("knn", "--workdir", workdir, "--pixels")
     assert 95 <= by_fraction(results, k=20)[1.0] <= 100
 
 
 def test_evaluations_repeat_exactly(workdir, program):
-    one, other = (program("probe", "--workdir", workdir)[0] for _ in range(2))
-    assert one == other
+    first, second = (program("probe", "--workdir", workdir)[0] for _ in range(2))
+    assert first == second
 
 
-@pytest.mark.parametrize("place", ["host", "device"])
-def test_the_probe_may_augment_its_training_images(workdir, program, place):
+@pytest.mark.parametrize("augment_on", ["host", "device"])
+def test_the_probe_may_augment_its_training_images(workdir, program, augment_on):
     results, _ = program(
         "probe",
         "--workdir",
         workdir,
         "--config.probe.augment=true",
         "--config.probe.num_epochs=1",
-        f"--config.data.augment_on={place}",
+        f"--config.data.augment_on={augment_on}",
     )
     assert set(by_fraction(results)) == {0.1, 1.0}
 
 
-def test_evaluate_prints_our_table_and_the_papers_and_says_what_is_missing(workdir, program):
-    results, said = program("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
+def test_evaluate_prints_its_table_the_papers_table_and_what_is_missing(workdir, program):
+    results, log = program("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
     assert results == _stored(workdir, "evaluate")
-    lines, pretrained = said.splitlines(), results["evaluations"][2]
+    lines, pretrained = log.splitlines(), results["evaluations"][2]
     top1 = f"{by_fraction(pretrained, evaluation='probe')[1.0]:.1f}"
     top5 = f"{by_fraction(pretrained, 'top5', evaluation='finetune')[0.1]:.1f}"
     table = lines[lines.index(next(line for line in lines if line.startswith("top-1, %"))) :]
@@ -78,17 +78,17 @@ def test_evaluate_prints_our_table_and_the_papers_and_says_what_is_missing(workd
     assert rows["linear, top-1"] == ["76.5", "69.3", "74.3", "75.3", "73.2", top1]
     assert rows["fine-tuned, 10% of labels, top-5"] == ["80.4", "87.8", "89.0", "89.9", "89.3", top5]
     assert rows["fine-tuned, 1% of labels, top-1"] == ["25.4", "48.3", "53.2", "53.9", "55.0", "-"]
-    for name, why in (
+    for name, reason in (
         ("fine-tuned, 1% of labels, top-1", "config.finetune.label_fractions has no 0.01"),
         ("transfer, Places205, top-1", "config.transfer.places205.data.data_dir"),
         ("transfer, VOC07, mAP", "TFDS's voc/2007 is not prepared"),
         ("transfer, iNaturalist 2018, top-1", "TFDS's i_naturalist2018 is not prepared"),
         ("detection and segmentation", "Detectron2"),
     ):
-        assert rows[name][-1] == "-" and f"  {name}: {why}" in said
+        assert rows[name][-1] == "-" and f"  {name}: {reason}" in log
 
 
 def test_a_workdir_without_a_checkpoint_names_the_remedy(tmp_path, config_file, program):
-    _, said = program("knn", "--config", config_file, "--workdir", tmp_path / "empty", code=2)
-    assert "holds no checkpoint" in said and "pretrain" in said and "--untrained" in said
+    _, log = program("knn", "--config", config_file, "--workdir", tmp_path / "empty", code=2)
+    assert "holds no checkpoint" in log and "pretrain" in log and "--untrained" in log
     assert not (tmp_path / "empty").exists()

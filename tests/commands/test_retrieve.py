@@ -1,4 +1,4 @@
-"""A run on image and text through the entry point: pretrained, cut off and gone on, retrieved, planned, probed."""
+"""A run on image and text through the entry point: pretrain, resume, retrieve, plan and probe."""
 
 import functools
 import json
@@ -72,7 +72,7 @@ def _recalls(results):
     return tables.retrieval_rows(parse_evaluations(results), "captioned_digits")
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(config_path, trained, tmp_path, program):
+def test_an_interrupted_run_resumes_to_the_same_bits(config_path, trained, tmp_path, program):
     argv = ("pretrain", "--config", config_path, "--workdir", tmp_path)
     program(*argv, "--config.train.max_steps=2")
     results, _ = program(*argv)
@@ -80,8 +80,8 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(config_path, trained, t
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
 
 
-def test_results_are_beside_chance_and_the_untrained_network(trained, program):
-    results, said = program("retrieve", "--workdir", trained)
+def test_results_include_chance_and_the_untrained_network(trained, program):
+    results, log = program("retrieve", "--workdir", trained)
     assert (results["images"], results["captions"], results["similarity"]) == (360, 1800, "cosine")
     recalls = _recalls(results)
     assert recalls["chance"]["text_to_image"] == pytest.approx({1: 100 / 360, 5: 500 / 360, 10: 1000 / 360})
@@ -90,26 +90,25 @@ def test_results_are_beside_chance_and_the_untrained_network(trained, program):
     for source, directions in recalls.items():
         for recall in directions.values():
             assert 0 <= recall[1] <= recall[5] <= recall[10] <= 100
-        assert source in said
-    assert "published" not in said
-    kept = json.loads((trained / "results" / "retrieve.json").read_text())
-    assert kept == results
+        assert source in log
+    assert "published" not in log
+    assert json.loads((trained / "results" / "retrieve.json").read_text()) == results
 
 
-def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(trained, program):
-    """From the checkpoint's arrays, row by row, with a sort that is blind to the program's."""
+def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained, program):
+    """Computed from the checkpoint's arrays, row by row, with an independent ranking."""
     state = _state(trained, 6)
     config = overrides.from_tree(json.loads((trained / "config.json").read_text()))[0]
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, "test")
-    captions, whole = source.read_captions(config.data), source.decode_all(config.data)
+    captions, batch = source.read_captions(config.data), source.decode_all(config.data)
     frozen = jax.jit(
         functools.partial(experiment.network.apply_frozen, state.params, state.batch_stats), static_argnums=0
     )
-    images = frozen("a", normalize(whole.views["canvas"], config.recipe.views["a"].normalize)).embedding
+    images = frozen("a", normalize(batch.views["canvas"], config.recipe.views["a"].normalize)).embedding
     similarities = np.float64(frozen("b", captions.words).embedding) @ np.float64(images).T
     own = similarities[np.arange(1800), captions.example][:, np.newaxis]
-    ranks = np.sum(similarities > own, axis=1)  # no two images are one
+    ranks = np.sum(similarities > own, axis=1)  # no two images are equal
     flags = (
         "--config.retrieval.similarity=dot",
         "--config.retrieval.captions_per_image=none",
@@ -118,12 +117,12 @@ def test_the_embeddings_are_those_of_the_frozen_network_one_row_a_caption(traine
     results, _ = program("retrieve", "--workdir", trained, *flags)
     assert results["similarity"] == "dot" and set(_recalls(results)["chance"]["image_to_text"]) == {1, 7}
     for k in (1, 7):
-        # Another program's rounding may swap neighbours of a network that has hardly learned.
+        # Rounding may swap neighbours of a network that has hardly learned.
         recall = _recalls(results)["pretrained"]["text_to_image"][k]
         assert recall == pytest.approx(100 * np.mean(ranks < k), abs=0.12)
 
 
-def test_of_each_image_the_first_captions_are_taken():
+def test_first_captions_of_each_image_are_kept():
     words, example = np.arange(12).reshape(6, 2), np.array([0, 0, 0, 2, 3, 3])
     some = first_captions(Captions(words, example), 2)
     np.testing.assert_array_equal(some.words, words[[0, 1, 3, 4, 5]])
@@ -156,18 +155,18 @@ def test_a_dry_run_counts_both_branches(config_path, program):
     assert parameters["second"] == gru + 24 * 16 + 2 * 16 + 16 * 16
 
 
-def test_a_run_of_one_branch_is_refused(config_file, tmp_path, program):
-    _, said = program("retrieve", "--config", config_file, "--workdir", tmp_path, code=2)
-    assert "config.network.second_encoder" in said and "configs/captioned_digits.py" in said
+def test_a_run_without_captions_is_refused(config_file, tmp_path, program):
+    _, log = program("retrieve", "--config", config_file, "--workdir", tmp_path, code=2)
+    assert "config.network.second_encoder" in log and "configs/captioned_digits.py" in log
 
 
-def test_there_must_be_a_checkpoint(config_path, tmp_path, program):
-    _, said = program("retrieve", "--config", config_path, "--workdir", tmp_path, code=2)
-    assert "holds no checkpoint; run `pretrain" in said
+def test_a_missing_checkpoint_is_an_error(config_path, tmp_path, program):
+    _, log = program("retrieve", "--config", config_path, "--workdir", tmp_path, code=2)
+    assert "holds no checkpoint; run `pretrain" in log
 
 
 @pytest.mark.parametrize("part", ["step", "head"])
-def test_what_is_planned_is_given_captions(config_path, typed, part):
+def test_lowered_parts_take_captions(config_path, typed, part):
     config = typed(overrides.load_config_file(str(config_path))[0])
     experiment = Experiment.of(config)
     lowered, state = lowering.lower(experiment, experiment.sampler(1437), part)
@@ -202,5 +201,5 @@ def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp
     results, _ = program("retrieve", "--workdir", workdir)
     assert (results["images"], results["captions"]) == (24, 24 * 5 - 8)  # a third of the images has four
     argv = ("pretrain", "--config", config_path, "--workdir", tmp_path / "other", *flags)
-    _, said = program(*argv, "--config.monitor.every_epochs=1", code=2)
-    assert "tiny_captions has no labels" in said and "--config.monitor.every_epochs=0" in said
+    _, log = program(*argv, "--config.monitor.every_epochs=1", code=2)
+    assert "tiny_captions has no labels" in log and "--config.monitor.every_epochs=0" in log

@@ -1,4 +1,4 @@
-"""transfer through the entry point: VOC07's protocol end to end on a small data set with several labels."""
+"""transfer through the entry point: VOC07's protocol end to end on a small multi-label data set."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from barlow_jax.config.overrides import from_tree
 from barlow_jax.evals.accuracy import average_precision
 from barlow_jax.experiment.experiment import Experiment
 
-SEVERAL = (
+MULTI_LABEL = (
     "--only",
     "voc07",
     "--config.transfer.voc07.data.name=multi_digits",
@@ -21,8 +21,8 @@ SEVERAL = (
 )
 
 
-def test_images_with_several_labels_are_ranked_by_svms(workdir, program):
-    results, said = program("transfer", "--workdir", workdir, *SEVERAL)
+def test_multi_label_images_are_ranked_by_svms(workdir, program):
+    results, said = program("transfer", "--workdir", workdir, *MULTI_LABEL)
     (score,), voc = results["scores"], results["transfer"]["voc07"]
     assert (score["data_set"], score["classifier"], score["metric"]) == ("voc07", "svm", "map")
     assert results["step"] == 22 and len(voc["per_class"]) == len(voc["costs"]) == len(multi_label.CLASSES)
@@ -34,9 +34,9 @@ def test_images_with_several_labels_are_ranked_by_svms(workdir, program):
 
 
 def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, program):
-    """Pixels, so that the tables are known: train and validation together, then one class by hand."""
-    results, _ = program("transfer", "--workdir", workdir, "--pixels", *SEVERAL)
-    found = results["transfer"]["voc07"]
+    """Pixels make the tables easy to check: train and validation together, then one class by hand."""
+    results, _ = program("transfer", "--workdir", workdir, "--pixels", *MULTI_LABEL)
+    details = results["transfer"]["voc07"]
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
     data = dataclasses.replace(
         config.transfer["voc07"].data, name="multi_digits", image_size=24, eval_resize=24
@@ -50,15 +50,15 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
     ]
     target = (train.labels[:, 0] == 1) * 2 - 1
     svm = LinearSVC(
-        C=found["costs"][0], class_weight={1: 2, -1: 1}, tol=1e-4, max_iter=2000, dual=True, random_state=0
+        C=details["costs"][0], class_weight={1: 2, -1: 1}, tol=1e-4, max_iter=2000, dual=True, random_state=0
     )
     decision = svm.fit(unit[0], target).decision_function(unit[1])
-    counted = test.labels[:, 0] >= 0
-    expected = average_precision(test.labels[counted, 0] == 1, decision[counted], "interpolated")
-    assert found["per_class"][0] == pytest.approx(100 * expected, abs=0.5)
+    ranked = test.labels[:, 0] >= 0
+    expected = average_precision(test.labels[ranked, 0] == 1, decision[ranked], "interpolated")
+    assert details["per_class"][0] == pytest.approx(100 * expected, abs=0.5)
 
 
-def test_one_label_each_is_probed_with_the_papers_protocol(workdir, program):
+def test_single_label_images_are_probed_with_the_papers_protocol(workdir, program):
     argv = (
         "--only",
         "inat18",
@@ -77,7 +77,7 @@ def test_one_label_each_is_probed_with_the_papers_protocol(workdir, program):
     assert 10 < scores["top1"] <= scores["best_top1"] <= 100 and scores["top1"] <= scores["top5"]
 
 
-def test_data_sets_that_are_not_at_hand_are_named_with_the_remedy(workdir, program):
+def test_data_sets_that_cannot_be_read_are_named_with_the_remedy(workdir, program):
     _, said = program("transfer", "--workdir", workdir, code=2)
     for words in (
         "config.transfer.places205.data.data_dir: a folder data set needs the path",

@@ -20,8 +20,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed here"),
 ]
 
-# A ResNet-18 with torchvision's module names and random weights, in evaluation mode, the official model around it,
-# and an optimizer whose state refers to the same function as that of the official code.
+# A ResNet-18 with torchvision's module names and random weights, the official model around it (evaluation
+# mode), and an optimizer whose state refers to the same function as that of the official code.
 MODEL = """
 import os, sys, torch
 from torch import nn

@@ -119,8 +119,8 @@ def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, digits, 
     """A run on the digits at 32 pixels, through the commands' entry points."""
     other_tool("timm", "give(np.zeros(1))")  # before the minute of training
     run, out = tmp_path / "run", tmp_path / "out"
-    # Trained long enough for cosines to spread. After a few steps they are all near 1, and the seventh digit of a
-    # feature, which is all that differs, decides which of tied images is the twentieth neighbour.
+    # Trained long enough for cosines to spread. After a few steps they are all near 1, and the seventh digit
+    # of a feature, which is all that differs, decides which of two tied images is the twentieth neighbour.
     flags = [
         f"--config.{key}"
         for key in (
