@@ -1,8 +1,7 @@
-"""The ablations of the Barlow Twins paper (section 4) as data: each a change of named config keys of one base.
+"""Ablations of the Barlow Twins paper (section 4) as data: each changes some config keys of a base config.
 
-The paper's base is `configs/imagenet.py` for 300 epochs. Changes are written relative to the base where the
-paper's are (a batch size has another rate, a projector another width at the same depth), so that they can be
-applied to a small one as well.
+The paper's base is `configs/imagenet.py` for 300 epochs. Changes are relative to the base where the
+paper's are (learning rate by batch size, width of the projector at the same depth), to suit small bases too.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,24 +11,24 @@ from typing import Any
 
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
-from barlow_jax.papers.published import Top
+from barlow_jax.papers.published import Accuracy
 
-# A value, or what makes one of the base.
+# A value, or a function that computes it from the base.
 Change = Any | Callable[[Config], Any]
-_UNPUBLISHED = Top()
+_UNPUBLISHED = Accuracy()
 
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """One row of a table."""
+    """One row of the table: changed keys, and the published accuracy."""
 
     group: str
     name: str  # unique in its group
     changes: Mapping[str, Change]  # by config key
-    published: Top = _UNPUBLISHED
+    published: Accuracy = _UNPUBLISHED
 
     def apply(self, base: Config) -> Config:
-        """The base with these keys changed and no other."""
+        """Return the base with only these keys changed."""
         tree = overrides.to_config_dict(base).to_dict()
         for key, change in self.changes.items():
             *parents, leaf = key.split(".")
@@ -42,16 +41,16 @@ class Ablation:
 
 
 def _views(**changes: float) -> dict[str, float]:
-    """The same op probabilities in both views."""
+    """Return changes that set op probabilities in both views."""
     return {f"recipe.views.{view}.{op}.probability": p for view in "ab" for op, p in changes.items()}
 
 
-def _times(factor: float) -> Callable[[Config], float]:
+def _scale_learning_rate(factor: float) -> Callable[[Config], float]:
     return lambda base: round(base.optim.learning_rate * factor, 12)
 
 
 def _width(width: int) -> Callable[[Config], tuple[int, ...]]:
-    """All layers, as the authors did it (their issue 48), at the base's depth."""
+    """Change the width of all layers, as the authors did (their issue 48), at the base's depth."""
     return lambda base: (width,) * len(base.network.projector)
 
 
@@ -60,7 +59,7 @@ def _depth(depth: int) -> Callable[[Config], tuple[int, ...]]:
 
 
 def _predictor(base: Config) -> tuple[int, ...]:
-    """Two fully connected layers as wide as the embedding, on one branch."""
+    """Return two fully connected layers as wide as the embedding, on one branch."""
     return (base.network.projector[-1],) * 2
 
 
@@ -69,39 +68,48 @@ _CROP_AND_BLUR = {**_NO_COLOR, **_views(flip=0.0), "recipe.views.b.solarize.prob
 
 ABLATIONS = (
     # Table 5.
-    Ablation("loss", "only_invariance", {"objective.barlow_twins.off_diagonal_weight": 0.0}, Top(57.3, 80.5)),
-    Ablation("loss", "only_redundancy", {"objective.barlow_twins.invariance_weight": 0.0}, Top(0.1, 0.5)),
-    Ablation("loss", "along_features", {"objective.barlow_twins.normalization": "sample"}, Top(69.8, 88.8)),
-    Ablation("loss", "no_projector_bn", {"network.projector_batch_norm": False}, Top(71.2, 89.7)),
+    Ablation(
+        "loss", "only_invariance", {"objective.barlow_twins.off_diagonal_weight": 0.0}, Accuracy(57.3, 80.5)
+    ),
+    Ablation(
+        "loss", "only_redundancy", {"objective.barlow_twins.invariance_weight": 0.0}, Accuracy(0.1, 0.5)
+    ),
+    Ablation(
+        "loss", "along_features", {"objective.barlow_twins.normalization": "sample"}, Accuracy(69.8, 88.8)
+    ),
+    Ablation("loss", "no_projector_bn", {"network.projector_batch_norm": False}, Accuracy(71.2, 89.7)),
     Ablation(
         "loss",
         "no_normalization",
         {"network.projector_batch_norm": False, "objective.barlow_twins.normalization": "none"},
-        Top(53.4, 76.7),
+        Accuracy(53.4, 76.7),
     ),
-    # The paper tells neither temperature nor weight; these are ours.
+    # The paper states neither temperature nor weight; these are our choice.
     Ablation(
         "loss",
         "cross_entropy",
         {"objective.barlow_twins.temperature": 0.1, "objective.barlow_twins.off_diagonal_weight": 1.0},
-        Top(63.3, 85.7),
+        Accuracy(63.3, 85.7),
     ),
     # Table 6.
-    Ablation("asymmetry", "stop_gradient", {"objective.barlow_twins.stop_gradient": True}, Top(70.5, 89.0)),
-    Ablation("asymmetry", "predictor", {"network.predictor": _predictor}, Top(70.2, 89.0)),
+    Ablation(
+        "asymmetry", "stop_gradient", {"objective.barlow_twins.stop_gradient": True}, Accuracy(70.5, 89.0)
+    ),
+    Ablation("asymmetry", "predictor", {"network.predictor": _predictor}, Accuracy(70.2, 89.0)),
     Ablation(
         "asymmetry",
         "both",
         {"objective.barlow_twins.stop_gradient": True, "network.predictor": _predictor},
-        Top(61.3, 83.5),
+        Accuracy(61.3, 83.5),
     ),
     # The authors' table of batch sizes with their rates per 256 images, 0.2 at 2048 (their issue 7).
     *(
         Ablation(
             "batch_size",
             str(size),
-            {"train.batch_size": size} | ({"optim.learning_rate": _times(rate / 0.2)} if rate != 0.2 else {}),
-            Top(top1),
+            {"train.batch_size": size}
+            | ({"optim.learning_rate": _scale_learning_rate(rate / 0.2)} if rate != 0.2 else {}),
+            Accuracy(top1),
         )
         for size, rate, top1 in (
             (128, 0.7, 69.7),
@@ -111,23 +119,23 @@ ABLATIONS = (
             (4096, 0.2, 70.7),
         )
     ),
-    # Figure 3, one op after the other; its values are in a plot alone.
+    # Figure 3, ops removed one after the other; the values are only plotted.
     Ablation("augmentation", "no_grayscale", _views(grayscale=0.0)),
     Ablation("augmentation", "no_color", _NO_COLOR),
     Ablation("augmentation", "crop_and_blur", _CROP_AND_BLUR),
     Ablation("augmentation", "crop", {**_CROP_AND_BLUR, **_views(blur=0.0)}),
-    # Figure 4, rising with the width; lambda stays. And section 4 on depth, which saturates at 3.
+    # Figure 4: accuracy rises with the width; lambda is unchanged. Section 4: depth saturates at 3.
     *(
         Ablation("width", str(width), {"network.projector": _width(width)})
         for width in (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16384)
     ),
     *(Ablation("depth", str(depth), {"network.projector": _depth(depth)}) for depth in (1, 2, 4)),
-    # Figure 5: between 70.8 and 71.6 all over.
+    # Figure 5: between 70.8 and 71.6 everywhere.
     *(
         Ablation("lambda", f"{weight:g}", {"objective.barlow_twins.off_diagonal_weight": weight})
         for weight in (0.002, 0.005, 0.007, 0.01, 0.015, 0.02)
     ),
-    # A footnote: "similar".
+    # Footnote: "similar".
     Ablation("correlation", "auto", {"objective.barlow_twins.off_diagonal": "auto"}),
 )
 GROUPS = tuple(dict.fromkeys(ablation.group for ablation in ABLATIONS))

@@ -1,10 +1,10 @@
-"""What the papers report, in percent: the columns beside ours. Sources in each comment; None = not reported."""
+"""Results that papers report, in percent. Comments name the sources; None = not reported."""
 
 from typing import NamedTuple
 
 
-class Top(NamedTuple):
-    """Accuracies of one classifier."""
+class Accuracy(NamedTuple):
+    """Top-1 and top-5 accuracy of one classifier, in percent."""
 
     top1: float | None = None
     top5: float | None = None
@@ -12,31 +12,31 @@ class Top(NamedTuple):
 
 # Linear probe on ImageNet, ResNet-50 (Barlow Twins, table 1; VICReg, table 1).
 LINEAR = {
-    "Supervised": Top(76.5),
-    "MoCo": Top(60.6),
-    "PIRL": Top(63.6),
-    "SimCLR": Top(69.3, 89.0),
-    "MoCo v2": Top(71.1, 90.1),
-    "SimSiam": Top(71.3),
-    "SwAV (2 crops)": Top(71.8),
-    "SwAV": Top(75.3),
-    "BYOL": Top(74.3, 91.6),
-    "Barlow Twins": Top(73.2, 91.0),
-    "VICReg": Top(73.2, 91.1),
+    "Supervised": Accuracy(76.5),
+    "MoCo": Accuracy(60.6),
+    "PIRL": Accuracy(63.6),
+    "SimCLR": Accuracy(69.3, 89.0),
+    "MoCo v2": Accuracy(71.1, 90.1),
+    "SimSiam": Accuracy(71.3),
+    "SwAV (2 crops)": Accuracy(71.8),
+    "SwAV": Accuracy(75.3),
+    "BYOL": Accuracy(74.3, 91.6),
+    "Barlow Twins": Accuracy(73.2, 91.0),
+    "VICReg": Accuracy(73.2, 91.1),
 }
 
 # Fine-tuned on 1 % and 10 % of ImageNet's labels (Barlow Twins, table 2; VICReg, table 1).
 SEMI_SUPERVISED = {
-    "Supervised": {0.01: Top(25.4, 48.4), 0.1: Top(56.4, 80.4)},
-    "PIRL": {0.01: Top(None, 57.2), 0.1: Top(None, 83.8)},
-    "SimCLR": {0.01: Top(48.3, 75.5), 0.1: Top(65.6, 87.8)},
-    "BYOL": {0.01: Top(53.2, 78.4), 0.1: Top(68.8, 89.0)},
-    "SwAV": {0.01: Top(53.9, 78.5), 0.1: Top(70.2, 89.9)},
-    "Barlow Twins": {0.01: Top(55.0, 79.2), 0.1: Top(69.7, 89.3)},
-    "VICReg": {0.01: Top(54.8, 79.4), 0.1: Top(69.5, 89.5)},
+    "Supervised": {0.01: Accuracy(25.4, 48.4), 0.1: Accuracy(56.4, 80.4)},
+    "PIRL": {0.01: Accuracy(None, 57.2), 0.1: Accuracy(None, 83.8)},
+    "SimCLR": {0.01: Accuracy(48.3, 75.5), 0.1: Accuracy(65.6, 87.8)},
+    "BYOL": {0.01: Accuracy(53.2, 78.4), 0.1: Accuracy(68.8, 89.0)},
+    "SwAV": {0.01: Accuracy(53.9, 78.5), 0.1: Accuracy(70.2, 89.9)},
+    "Barlow Twins": {0.01: Accuracy(55.0, 79.2), 0.1: Accuracy(69.7, 89.3)},
+    "VICReg": {0.01: Accuracy(54.8, 79.4), 0.1: Accuracy(69.5, 89.5)},
 }
 
-# Classifiers on the frozen encoder: top-1, of VOC07 the mean average precision (Barlow Twins, table 3; VICReg, 2).
+# Classifiers on the frozen encoder (Barlow Twins, table 3; VICReg, table 2): top-1; VOC07: mAP.
 TRANSFER = {
     "Supervised": {"places205": 53.2, "voc07": 87.5, "inat18": 46.7},
     "SimCLR": {"places205": 52.5, "voc07": 85.5, "inat18": 37.2},
@@ -48,27 +48,28 @@ TRANSFER = {
     "VICReg": {"places205": 54.3, "voc07": 86.6, "inat18": 47.0},
 }
 
-# Small data, ResNet-18: linear by data set. solo-learn's online probe after 1000 epochs; W-MSE's table for W-MSE 2.
+# Linear probe with a ResNet-18 on small data sets: solo-learn's online probe after 1000 epochs; W-MSE: the
+# paper's table, W-MSE 2.
 SMALL_LINEAR = {
     "cifar10": {"SimCLR": 90.74, "BYOL": 92.58, "Barlow Twins": 92.10, "VICReg": 92.07, "W-MSE": 91.55},
     "cifar100": {"SimCLR": 66.83, "BYOL": 66.60, "Barlow Twins": 70.90, "W-MSE": 66.10},
     "stl10": {"W-MSE": 90.36},
 }
-# 5-NN, Euclidean, on raw features (W-MSE's table; W-MSE 2).
+# Euclidean 5-NN on unnormalized features (W-MSE's table, W-MSE 2).
 SMALL_EUCLIDEAN5 = {
     "cifar10": {"SimCLR": 88.42, "BYOL": 89.45, "W-MSE": 89.69},
     "cifar100": {"SimCLR": 56.56, "BYOL": 56.82, "W-MSE": 56.69},
     "stl10": {"W-MSE": 87.10},
 }
-# Weighted cosine k-NN, k 200, after 200 epochs (lightly's benchmark).
+# Weighted cosine k-NN with k = 200 after 200 epochs (lightly's benchmark).
 SMALL_KNN200 = {"cifar10": {"Barlow Twins": 84.2}}
 
-# 300 epochs, ResNet-50, linear probe (Barlow Twins, section 4): what each ablation is held against.
-ABLATION_BASELINE = Top(71.4, 90.2)
+# Baseline of the ablations: ResNet-50, 300 epochs, linear probe (Barlow Twins, section 4).
+ABLATION_BASELINE = Accuracy(71.4, 90.2)
 
-# R@1, 5, 10 on the 5 000 test images of COCO captions, ResNet-152 and GRU (VICReg, table 3). Its columns are headed the
-# other way round: the row of VSE++ is that paper's own (Faghri et al. 2018, table 1), where 41.3 is caption retrieval,
-# from an image to a text, which has five right answers.
+# R@1, 5, 10 on the 5 000 test images of COCO captions, ResNet-152 and GRU (VICReg, table 3). The column heads
+# of that table are swapped: its row of VSE++ is that paper's own (Faghri et al. 2018, table 1), where 41.3 is
+# caption retrieval, from an image to its five correct texts.
 RETRIEVAL = {
     "VSE++": {
         "image_to_text": {1: 41.3, 5: 71.1, 10: 81.2},

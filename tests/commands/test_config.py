@@ -6,10 +6,10 @@ import pytest
 
 
 def test_a_key_has_its_default_range_and_documentation(program):
-    results, said = program("config", "optim.learning_rate", "--config.optim.learning_rate=0.3")
+    results, stderr = program("config", "optim.learning_rate", "--config.optim.learning_rate=0.3")
     assert results == {"optim.learning_rate": 0.3}
     for line in ("value: 0.3", "default: 0.2", "values: a number > 0", "per 256 images"):
-        assert line in said
+        assert line in stderr
 
 
 def test_a_group_has_its_keys(program):
@@ -22,21 +22,23 @@ def test_a_group_has_its_keys(program):
 
 
 def test_all_keys_are_listed(program):
-    results, said = program("config")
+    results, stderr = program("config")
     assert results["num_keys"] > 100
-    assert "  train.batch_size = 2048\n" in said and "transfer.<name>.probe.KEY: the keys of probe." in said
+    assert (
+        "  train.batch_size = 2048\n" in stderr and "transfer.<name>.probe.KEY: the keys of probe." in stderr
+    )
 
 
 @pytest.mark.parametrize(
-    ("argv", "words"),
+    ("argv", "message"),
     [
         (["optim.lr"], "config.optim.lr does not exist. Did you mean config.optim.learning_rate?"),
         (["optim", "--workdir", "x"], "--workdir"),
     ],
 )
-def test_a_mistake_exits_with_2(program, argv, words):
-    _, said = program("config", *argv, code=2)
-    assert words in said
+def test_a_mistake_exits_with_2(program, argv, message):
+    _, stderr = program("config", *argv, code=2)
+    assert message in stderr
 
 
 def test_the_reference_is_written_as_markdown(program, tmp_path):

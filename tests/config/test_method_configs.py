@@ -69,7 +69,7 @@ def test_an_unsupported_data_set_is_an_error_that_lists_the_supported_ones():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("data", ["digits", "cifar10_cpu"])
 def test_methods_are_compared_on_equal_terms(method, data):
-    """Data, views, encoder, batches, epochs and evaluations are the base's; heads, settings and rate differ."""
+    """Only heads, settings and learning rate differ from the base: data, views, encoder, epochs are equal."""
     base, config = load(data), load(f"{method}:{data}")
     own = (
         "objective.",

@@ -1,4 +1,4 @@
-"""Each ablation differs from the paper's base in the fields that it lists, and in no other."""
+"""Each ablation differs from the paper's base only in the keys that it lists."""
 
 import dataclasses
 import pathlib
@@ -37,14 +37,14 @@ def test_the_base_is_the_papers_recipe_for_300_epochs():
 def test_an_ablation_changes_the_fields_that_it_lists_and_no_other(ablation):
     base, changed = _flat(BASE), _flat(ablation.apply(BASE))
     assert {key for key in base if base[key] != changed[key]} == set(ablation.changes)
-    for where in ("host", "device"):
-        data = dataclasses.replace(BASE.data, augment_on=where)
+    for augment_on in ("host", "device"):
+        data = dataclasses.replace(BASE.data, augment_on=augment_on)
         case = ablation.apply(dataclasses.replace(BASE, data=data))
-        assert case.data.augment_on == where
+        assert case.data.augment_on == augment_on
         assert not validate(case, Facts(32, {"train": 1_281_167}))
 
 
-def test_names_are_unique_and_every_group_of_the_paper_is_there():
+def test_names_are_unique_and_every_group_of_the_paper_exists():
     assert len(set(IDS)) == len(IDS)
     assert GROUPS == (
         "loss",
@@ -69,8 +69,8 @@ def test_batch_sizes_have_the_authors_rates(size, rate, top1):
     assert ablation.published.top1 == top1
 
 
-def test_augmentations_go_one_after_the_other():
-    """Each step leaves fewer ops on in either view."""
+def test_augmentations_are_removed_one_after_the_other():
+    """Each ablation leaves fewer ops on."""
     steps = [a.apply(BASE) for a in ABLATIONS if a.group == "augmentation"]
 
     def on(config):
@@ -85,13 +85,13 @@ def test_augmentations_go_one_after_the_other():
     for config in steps:
         assert on(config) < before
         before = on(config)
-    assert not before, "crop alone"
+    assert not before, "only crop is left"
 
 
-def test_widths_and_depths_go_with_the_base():
+def test_widths_and_depths_are_relative_to_the_base():
     digits = _load("digits")
     widths = [a.apply(digits).network.projector for a in ABLATIONS if a.group == "width"]
-    assert all(len(widths_of) == 2 and len(set(widths_of)) == 1 for widths_of in widths)
+    assert all(len(width) == 2 and len(set(width)) == 1 for width in widths)
     assert (min(w[0] for w in widths), max(w[0] for w in widths)) == (16, 16384)
     depths = [a.apply(digits).network.projector for a in ABLATIONS if a.group == "depth"]
     assert depths == [(512,), (512,) * 2, (512,) * 4]
