@@ -2,8 +2,8 @@
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -18,13 +18,12 @@ from barlow_jax.evals.features import decode_failure_counts
 from barlow_jax.evals.linear_probe import probe
 from barlow_jax.experiment import run_cache
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation, parse_scores
 
-COMMAND = Command(
-    examples=("ablate --config configs/digits.py --workdir runs/ablations --only batch_size,loss",)
-)
+COMMAND = Command(examples=("ablate --config configs/digits.py --workdir runs/ablations --only loss",))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -40,20 +39,20 @@ _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Pretrains and probes the base and each ablation; finished ones are read, an unfinished one goes on."""
+    """Pretrain and probe the base and each ablation; finished runs are read, an unfinished run resumes."""
     groups = parse_groups(args.only)
     data = config.data
     num_images, _ = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     facts = Facts(jax.device_count(), num_images)
-    rows = [{"group": "", "name": "untrained", **_untrained(config, workdir)}]
+    rows = [{"group": "", "name": "untrained", **_probe(Experiment.of(config), workdir, UNTRAINED)}]
     for ablation in [_BASELINE, *(a for a in ABLATIONS if a.group in groups)]:
         rows.append(row(ablation, config, workdir, facts))
-    print(format_table(rows), file=sys.stderr)
+    log.info(format_table(rows))
     return {"rows": rows}
 
 
 def parse_groups(only: str | None) -> tuple[str, ...]:
-    """The groups of --only, or all of them."""
+    """Return the groups of --only, or all groups."""
     groups = tuple(only.split(",")) if only else GROUPS
     if unknown := [group for group in groups if group not in GROUPS]:
         raise UserError(f"--only {only}: there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
@@ -61,32 +60,24 @@ def parse_groups(only: str | None) -> tuple[str, ...]:
 
 
 def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -> dict[str, Any]:
-    """One line of the table: what was changed, what came of it, or why it cannot be run here."""
+    """Run one ablation; return its changed keys, published accuracy, and scores or why it was skipped."""
     case = ablation.apply(base)
     changes = _changes(base, case)
-    told = {
+    fields = {
         "group": ablation.group,
         "name": ablation.name,
         "changes": changes,
         "published": ablation.published._asdict(),
     }
     if ablation is not _BASELINE and not changes:
-        return told | {"why_not": "as the base"}
+        return fields | {"skipped": "same as the baseline"}
     if problems := validate(case, facts):
-        return told | {"why_not": problems[0]}
-    place = workdir / (_BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}")
-    if jax.process_index() == 0:
-        shown = ", ".join(f"{key} = {value}" for key, value in changes.items())
-        print(f"{place.name}: {shown or 'the base'}", file=sys.stderr, flush=True)
-    return told | run_cache.measured(case, place, "ablate", _judge)
-
-
-def _judge(experiment: Experiment, place: pathlib.Path) -> dict[str, Any]:
-    return _probe(experiment, place, PRETRAINED)
-
-
-def _untrained(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
-    return _probe(Experiment.of(config), workdir, UNTRAINED)
+        return fields | {"skipped": problems[0]}
+    name = _BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}"
+    log.info(f"{name}: {', '.join(f'{key} = {value}' for key, value in changes.items()) or 'base config'}")
+    return fields | run_cache.measured(
+        case, workdir / name, "ablate", partial(_probe, feature_source=PRETRAINED)
+    )
 
 
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
@@ -103,20 +94,20 @@ def _changes(base: Config, case: Config) -> dict[str, Any]:
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """Linear top-1 in percent, a column a label fraction, the paper's (ImageNet, 300 epochs) last."""
+    """Format linear top-1 in percent by label fraction; the paper's (ImageNet, 300 epochs) is last."""
     return "\n".join(_lines(rows))
 
 
 def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     fractions = list(_top1(rows[0]))
     heads = "".join(f"{fraction:>8.0%}" for fraction in fractions)
-    yield f"{'linear top-1, %; of the labels':<32}{heads}   paper"
+    yield f"{'linear top-1, %; label fraction':<32}{heads}   paper"
     for row in rows:
         name = f"{row['group']}/{row['name']}" if row["group"] not in ("", "baseline") else row["name"]
         top1 = row.get("published", {}).get("top1")
         paper = f"{top1:>8.1f}" if top1 is not None else f"{'-':>8}"
-        if "why_not" in row:
-            yield f"{name:<32}{row['why_not']}"
+        if "skipped" in row:
+            yield f"{name:<32}{row['skipped']}"
         else:
             top1_by_fraction = _top1(row)
             scores = "".join(f"{top1_by_fraction[fraction]:>8.1f}" for fraction in fractions)

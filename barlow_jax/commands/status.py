@@ -3,12 +3,12 @@
 import argparse
 import pathlib
 import socket
-import sys
 import time
 from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.io import log
 from barlow_jax.workdir import lock, saved_run
 
 COMMAND = Command(examples=("status --workdir runs/digits",), checks="runs", single_process=True)
@@ -20,59 +20,61 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """The figures of `status.json`, without its marks; `alive` is None where that cannot be told from here."""
+    """Return the fields of `status.json` without its marks. Safe while the run is running.
+
+    Returns:
+      The fields, `age_seconds` and `alive`, which is None if the run was on another machine and its lock is
+      free. Without a readable `status.json`: `state` (None), `alive` and the steps of the `checkpoints`.
+    """
     del config, args
-    figures = saved_run.saved_status(workdir)
+    status = saved_run.saved_status(workdir)
     holder = lock.holder(workdir)
-    if figures is None:
+    if status is None:
         steps = saved_run.checkpoint_steps(workdir)
-        alive = holder is not None
-        told = "no (readable) status.json" + (f"; {holder} is at work" if alive else "")
-        print(f"{workdir}: {told}; checkpoints of steps {steps}", file=sys.stderr)
-        return {"state": None, "alive": alive, "checkpoints": steps}
-    del figures["marks"]
-    here = figures["host"] == socket.gethostname()
-    figures["alive"] = True if holder else False if here else None
-    figures["age_seconds"] = max(0.0, time.time() - figures["updated_unix"])
-    for name, value in _table(workdir, figures, holder):
-        print(f"{name:<18}{value}", file=sys.stderr)
-    return figures
+        message = f"{workdir}: status.json is missing or not readable; checkpoints of steps {steps}"
+        log.info(message + (f"; {holder} is running" if holder else ""))
+        return {"state": None, "alive": holder is not None, "checkpoints": steps}
+    del status["marks"]
+    local = status["host"] == socket.gethostname()
+    status["alive"] = True if holder else False if local else None
+    status["age_seconds"] = max(0.0, time.time() - status["updated_unix"])
+    for name, value in _table(workdir, status, holder):
+        log.info(f"{name:<18}{value}")
+    return status
 
 
-def _table(workdir: pathlib.Path, it: dict[str, Any], holder: str | None) -> list[tuple[str, str]]:
-    saved = it["checkpoint"]
+def _table(workdir: pathlib.Path, status: dict[str, Any], holder: str | None) -> list[tuple[str, str]]:
+    saved, rate, loss = status["checkpoint"], status["images_per_second"], status["loss"]
+    step, num_steps = status["step"], status["num_steps"]
+    useful, wall = _duration(status["useful_seconds"]), _duration(status["wall_seconds"])
     return [
         ("run", str(workdir)),
-        ("state", it["state"] + (f": {it['reason']}" if it["reason"] else "")),
-        ("process", _process(it, holder)),
-        ("figures", f"{_span(it['age_seconds'])} old ({it['updated']})"),
-        ("step", f"{it['step']} of {it['num_steps']} ({it['step'] / max(it['num_steps'], 1):.0%})"),
-        ("epoch", f"{it['epoch']:.2f}"),
-        ("rate", "-" if it["images_per_second"] is None else f"{it['images_per_second']:.0f} images/s"),
-        ("loss", "-" if it["loss"] is None else f"{it['loss']:.4g}"),
+        ("state", status["state"] + (f": {status['reason']}" if status["reason"] else "")),
+        ("process", _process(status, holder)),
+        ("updated", f"{_duration(status['age_seconds'])} ago ({status['updated']})"),
+        ("step", f"{step} of {num_steps} ({step / max(num_steps, 1):.0%})"),
+        ("epoch", f"{status['epoch']:.2f}"),
+        ("rate", "-" if rate is None else f"{rate:.0f} images/s"),
+        ("loss", "-" if loss is None else f"{loss:.4g}"),
         ("last checkpoint", f"step {saved['step']}, {saved['time']}" if saved else "none"),
-        ("restarts", f"{it['restarts']}, which cost {_span(it['lost_seconds'])}"),
-        ("broken images", str(it["decode_failures"])),
-        ("skipped steps", str(it["skipped_steps"])),
-        (
-            "goodput",
-            f"{it['goodput']:.1%}: {_span(it['useful_seconds'])} in steps that count, of {_span(it['wall_seconds'])} "
-            "since the first start",
-        ),
+        ("restarts", f"{status['restarts']}, which cost {_duration(status['lost_seconds'])}"),
+        ("decode failures", str(status["decode_failures"])),
+        ("skipped steps", str(status["skipped_steps"])),
+        ("goodput", f"{status['goodput']:.1%}: {useful} in useful steps, of {wall} since the first start"),
     ]
 
 
-def _process(it: dict[str, Any], holder: str | None) -> str:
+def _process(status: dict[str, Any], holder: str | None) -> str:
     if holder:
         return f"alive: {holder}"
-    if it["alive"] is None:
-        return f"process {it['pid']} on {it['host']}; from {socket.gethostname()} it cannot be told whether it is alive"
-    ended = "ended" if it["state"] in ("finished", "stopped") else "gone: killed, or its machine was lost"
-    return f"process {it['pid']} on {it['host']} {ended}"
+    name = f"process {status['pid']} on {status['host']}"
+    if status["alive"] is None:
+        return f"{name}; whether it is alive is unknown on {socket.gethostname()}"
+    return f"{name} " + ("ended" if status["state"] in ("finished", "stopped") else "was killed or lost")
 
 
-def _span(seconds: float) -> str:
-    """ "3 d 04:05:06", "04:05:06" or "12 s"."""
+def _duration(seconds: float) -> str:
+    """Format as "3 d 04:05:06", "04:05:06" or "12 s"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     days, rest = divmod(round(seconds), 86400)

@@ -41,12 +41,12 @@ def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path
 def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, typed, tmp_path):
     config, facts = typed(small_config), Facts(8, {"train": 1437})
 
-    def why_not(group, name):
+    def skipped(group, name):
         (ablation,) = (a for a in ABLATIONS if (a.group, a.name) == (group, name))
-        return ablate.row(ablation, config, tmp_path, facts)["why_not"]
+        return ablate.row(ablation, config, tmp_path, facts)["skipped"]
 
-    assert why_not("depth", "2") == "as the base"
-    assert "has only 1437 images" in why_not("batch_size", "4096")
+    assert skipped("depth", "2") == "same as the baseline"
+    assert "has only 1437 images" in skipped("batch_size", "4096")
     assert not list(tmp_path.iterdir())
 
 

@@ -40,14 +40,14 @@ def test_whether_the_process_is_alive_is_told_by_the_lock(run, program):
         results, said = program("status", "--workdir", run)
         assert results["alive"] is True and f"alive: process {os.getpid()} on" in said
     results, said = program("status", "--workdir", run)
-    assert results["alive"] is False and "gone: killed, or its machine was lost" in said
+    assert results["alive"] is False and "was killed or lost" in said
     _edit(run, state="finished")
     assert (
         f"process {os.getpid()} on" in (said := program("status", "--workdir", run)[1]) and " ended" in said
     )
     _edit(run, host="another")
     results, said = program("status", "--workdir", run)
-    assert results["alive"] is None and "it cannot be told whether it is alive" in said
+    assert results["alive"] is None and "whether it is alive is unknown" in said
 
 
 def test_how_old_the_figures_are(run, program):
@@ -62,7 +62,9 @@ def test_a_run_without_a_file_that_can_be_read_is_told_from_its_checkpoints(run,
     (run / "checkpoints" / "40").mkdir(parents=True)
     results, said = program("status", "--workdir", run)
     assert (
-        results["checkpoints"] == [40] and results["alive"] is False and "no (readable) status.json" in said
+        results["checkpoints"] == [40]
+        and results["alive"] is False
+        and "status.json is missing or not readable" in said
     )
 
 

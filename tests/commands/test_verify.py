@@ -30,9 +30,12 @@ def _damage(workdir, step):
 def test_a_sound_run_is_good_and_untouched(copy, program):
     before = _files(copy)
     results, said = program("verify", "--workdir", copy)
-    assert results["good"] and results["newest_usable"] == 22
-    assert [(row["step"], row["verdict"]) for row in results["checkpoints"]] == [(18, "good"), (22, "good")]
-    assert sum(line.endswith("  good") for line in said.splitlines()) == 2
+    assert results["intact"] and results["newest_usable"] == 22
+    assert [(row["step"], row["verdict"]) for row in results["checkpoints"]] == [
+        (18, "intact"),
+        (22, "intact"),
+    ]
+    assert sum(line.endswith("  intact") for line in said.splitlines()) == 2
     assert json.loads((copy / "results" / "verify.json").read_text()) == results
     assert _files(copy) == before
 
@@ -44,7 +47,7 @@ def test_a_damaged_checkpoint_is_named_and_the_exit_code_is_one(copy, program, s
     (line,) = [line for line in said.splitlines() if "damaged: default/d/" in line]
     assert line.split()[0] == str(step) and "bytes instead of" in line
     results = json.loads((copy / "results" / "verify.json").read_text())
-    assert not results["good"] and results["newest_usable"] == (22 if step == 18 else 18)
+    assert not results["intact"] and results["newest_usable"] == (22 if step == 18 else 18)
 
 
 def test_a_checkpoint_without_digests_is_unverified_and_not_called_good(copy, program):
@@ -63,7 +66,7 @@ def test_it_needs_neither_the_data_nor_the_devices_of_the_run(copy, program):
     config["data"] |= {"name": "folder", "data_dir": "/nowhere"}
     config["mesh"]["slices"] = 256
     (copy / "config.json").write_text(json.dumps(config))
-    assert program("verify", "--workdir", copy)[0]["good"]
+    assert program("verify", "--workdir", copy)[0]["intact"]
 
 
 def test_what_cannot_be_verified_is_said(tmp_path, copy, program):
@@ -98,7 +101,7 @@ def test_pretraining_goes_on_from_the_newest_good_one_to_the_same_bits(copy, wor
     assert (results["first_step"], results["step"]) == (18, 22)
     assert "step 22: default/d/" in said and "going on from the checkpoint of step 18" in said
     assert _loss(copy) == _loss(workdir)
-    assert program("verify", "--workdir", copy)[0]["good"]
+    assert program("verify", "--workdir", copy)[0]["intact"]
 
 
 def test_pretraining_with_no_good_checkpoint_is_refused_and_leaves_all_as_it_is(copy, program):

@@ -64,8 +64,8 @@ def test_it_is_tuned_as_the_run_is(workdir, folder, program):
 def test_it_is_verified(folder, program):
     results, said = program("verify", "--workdir", folder)
     (row,) = results["checkpoints"]
-    assert results["good"] and (row["step"], row["holds"], row["verdict"]) == (22, "encoder", "good")
-    assert said.splitlines()[-1].endswith("good, an encoder alone")
+    assert results["intact"] and (row["step"], row["holds"], row["verdict"]) == (22, "encoder", "intact")
+    assert said.splitlines()[-1].endswith("intact, encoder only")
     (data, *_) = (folder / "checkpoints/22/default/d").iterdir()
     data.write_bytes(data.read_bytes()[:-1])
     _, said = program("verify", "--workdir", folder, code=1)
