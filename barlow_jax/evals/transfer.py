@@ -49,7 +49,7 @@ def transfer(
         score = Score("transfer", "svm", "map", round(100 * precision, 2), name, split, num_images)
         return [score], measured
     scores = probe(transfer_config(config, settings), layout, encode, train, test)
-    return [dataclasses.replace(score, evaluation="transfer", data_set=name) for score in scores], {}
+    return [dataclasses.replace(score, command="transfer", data_set=name) for score in scores], {}
 
 
 def missing_data(name: str, settings: Transfer) -> str | None:

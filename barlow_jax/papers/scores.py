@@ -1,4 +1,4 @@
-"""Scores of an encoder: the records that evaluations write to results/*.json and that every table reads."""
+"""Scores of an encoder: records that the evaluations write to results/*.json and that all tables read."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -13,13 +13,13 @@ CHANCE = "chance"  # retrieval only: a random ranking
 class Score:
     """One number that an evaluation measured, and what it was measured on."""
 
-    evaluation: str  # the command that measures it: probe, knn, finetune, transfer or retrieve
+    command: str  # the evaluation: probe, knn, finetune, transfer or retrieve
     classifier: str  # linear, knn, finetuned or svm; ranking for retrieval
     metric: str  # top1, top5, best_top1, best_top5, map or recall; L-BFGS adds iterations and gradient
     value: float  # percent; iterations and gradient are plain numbers
-    data_set: str  # its name; for transfer its key in config.transfer
-    split: str
-    num_images: int  # images that the metric was computed on
+    data_set: str  # config.data.name; for transfer a key of config.transfer
+    split: str  # evaluation split
+    num_images: int  # images of the split that could be decoded
     label_fraction: float = 1.0  # of the training labels, in 0..1
     repeats: int = 1  # label subsets that the value is the mean over
     k: int | None = None  # neighbours of k-NN, or K of R@K
@@ -28,8 +28,8 @@ class Score:
 
     @property
     def setting(self) -> tuple[Any, ...]:
-        """The fields that name a row of a table: scores with equal settings share one."""
-        return self.evaluation, self.metric, self.label_fraction, self.k, self.distance
+        """The fields that identify a row of a table: scores with equal settings are compared in one row."""
+        return self.command, self.metric, self.label_fraction, self.k, self.distance
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields; those that do not apply (None) are left out."""
@@ -45,9 +45,11 @@ class Evaluation(NamedTuple):
     not_measured: Mapping[str, str] = {}  # reason by key of config.transfer
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields with scores as JSON objects; `not_measured` only where there is something."""
+        """Return the fields, with scores as JSON objects and without an empty `not_measured`."""
         fields = self._asdict() | {"scores": [score.to_json() for score in self.scores]}
-        return fields if self.not_measured else {k: v for k, v in fields.items() if k != "not_measured"}
+        if not self.not_measured:
+            del fields["not_measured"]
+        return fields
 
 
 def parse_scores(records: Sequence[Mapping[str, Any]]) -> tuple[Score, ...]:
@@ -56,7 +58,7 @@ def parse_scores(records: Sequence[Mapping[str, Any]]) -> tuple[Score, ...]:
 
 
 def parse_evaluations(result: Mapping[str, Any]) -> list[Evaluation]:
-    """Return the evaluations in one result file, which holds one, a list "evaluations", or none."""
+    """Return the evaluations in the content of one result file: one, a list "evaluations", or none."""
     return [
         Evaluation(
             record.get("feature_source", PRETRAINED),
@@ -74,7 +76,7 @@ def read_evaluations(
 ) -> dict[str, Evaluation]:
     """Merge the classifier scores of a run's result files by feature source.
 
-    If two files hold scores of the same evaluation, the later step wins; at the same step, `evaluate` wins.
+    If two files hold scores of the same command, the later step wins; at the same step, `evaluate` wins.
 
     Args:
       results: contents of results/*.json by file name; `retrieve` is left out.
@@ -82,18 +84,19 @@ def read_evaluations(
     """
     names = sorted(results, key=lambda name: name == "evaluate")
     evaluations = [e for name in names if name != "retrieve" for e in parse_evaluations(results[name])]
+    evaluations.sort(key=lambda evaluation: evaluation.step)
     merged = {}
     for source in FEATURE_SOURCES:
         by_command: dict[str, tuple[Score, ...]] = {}
         newest, not_measured = None, {}
-        for evaluation in sorted(evaluations, key=lambda e: e.step):
+        for evaluation in evaluations:
             if evaluation.feature_source != source:
                 continue
             if source == PRETRAINED and step is not None and evaluation.step != step:
                 continue
-            commands = dict.fromkeys(score.evaluation for score in evaluation.scores)
+            commands = dict.fromkeys(score.command for score in evaluation.scores)
             for command in commands:
-                by_command[command] = tuple(s for s in evaluation.scores if s.evaluation == command)
+                by_command[command] = tuple(s for s in evaluation.scores if s.command == command)
             if "transfer" in commands or evaluation.not_measured:
                 not_measured = evaluation.not_measured
             newest = evaluation.step

@@ -48,7 +48,7 @@ def rows_by_source(evaluations: Mapping[str, Evaluation]) -> Iterator[SourceRow]
     """
     for command, title in _TITLES.items():
         columns = [
-            {s.setting: s for s in evaluation.scores if s.evaluation == command and s.metric == "top1"}
+            {s.setting: s for s in evaluation.scores if s.command == command and s.metric == "top1"}
             for evaluation in evaluations.values()
         ]
         first = {setting: score for column in reversed(columns) for setting, score in column.items()}
@@ -101,7 +101,7 @@ def _imagenet_rows(evaluation: Evaluation) -> Iterator[PublishedRow]:
     measured = {
         score.data_set: score.value
         for score in evaluation.scores
-        if score.evaluation == "transfer" and score.metric in ("top1", "map")
+        if score.command == "transfer" and score.metric in ("top1", "map")
     }
     data_sets = {**measured, **evaluation.not_measured}
     for data_set in sorted(data_sets, key=[*_TRANSFER, *data_sets].index):
@@ -127,7 +127,7 @@ def _row(
     metric: str,
     fraction: float = 1.0,
 ) -> PublishedRow:
-    scores = [score for score in evaluation.scores if score.evaluation == command]
+    scores = [score for score in evaluation.scores if score.command == command]
     if not scores:
         return PublishedRow(name, reported, None, f"run {command} or evaluate")
     for score in scores:
@@ -140,7 +140,7 @@ def _knn_rows(
     evaluation: Evaluation, reported: Mapping[tuple[str, int], Mapping[str, float]]
 ) -> Iterator[PublishedRow]:
     for score in evaluation.scores:
-        if score.evaluation == "knn" and score.label_fraction == 1:
+        if score.command == "knn" and score.label_fraction == 1:
             name = f"k-NN{_neighbors(score)}, top-1"
             yield PublishedRow(name, reported.get((score.distance, score.k), {}), score.value, None)
 

@@ -26,10 +26,10 @@ def table(rows: Rows) -> str:
 
 def _columns(rows: Rows) -> dict[str, _Column]:
     scores = parse_scores(next(iter(rows.values()))[0]["scores"])
-    k = next(score.k for score in scores if score.evaluation == "knn")
+    k = next(score.k for score in scores if score.command == "knn")
     columns: dict[str, _Column] = {}
     for score in scores:
-        title = "linear" if score.evaluation == "probe" else f"{score.k}-NN"
+        title = "linear" if score.command == "probe" else f"{score.k}-NN"
         if score.metric == "top1" and score.k in (None, k) and score.distance != "euclidean":
             columns[f"{title} {score.label_fraction:.0%}"] = partial(_value, score.setting)
     return columns | {
@@ -62,7 +62,7 @@ def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
     from matplotlib.figure import Figure
 
     first = parse_scores(next(iter(rows.values()))[0]["scores"])
-    panels = [score for score in first if (score.evaluation, score.metric) == ("probe", "top1")]
+    panels = [score for score in first if (score.command, score.metric) == ("probe", "top1")]
     figure = Figure(figsize=(4 * len(panels), 0.4 * len(rows) + 1.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]

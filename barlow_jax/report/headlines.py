@@ -11,7 +11,7 @@ from barlow_jax.report.schema import Run
 class Headline(NamedTuple):
     """One classifier with the highest fraction of the labels."""
 
-    evaluation: str  # "knn" or "probe"
+    command: str  # "knn" or "probe"
     name: str
     values: Mapping[str, float | None]  # percent by feature source
 
@@ -22,7 +22,7 @@ def headline_scores(run: Run) -> list[Headline]:
     last = {}  # by evaluation; label fractions increase, so the last row has the most labels
     for row in tables.rows_by_source(evaluations):
         if row.score.distance != "euclidean":
-            last[row.score.evaluation] = row
+            last[row.score.command] = row
     return [
         Headline(command, last[command].name, dict(zip(evaluations, last[command].values, strict=True)))
         for command in ("knn", "probe")

@@ -109,7 +109,7 @@ def _overview(runs: Sequence[Run], chip_hour_price: float | None) -> Markup:
 
 def _overview_row(run: Run, chip_hour_price: float | None) -> list[Any]:
     severity = health.worst(health.checks(run)) if run.metrics else INFO
-    pretrained = {headline.evaluation: headline.values.get("pretrained") for headline in headline_scores(run)}
+    pretrained = {headline.command: headline.values.get("pretrained") for headline in headline_scores(run)}
     online = series.last_value(run, "knn_top1")
     knn = pretrained.get("knn", None if online is None else 100 * online)
     spent = cost.run_cost(run, chip_hour_price)

@@ -50,8 +50,8 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
     rows = results["rows"]
     assert list(rows) == ["untrained", "barlow_twins", "simclr"]
     for (run,) in rows.values():
-        for evaluation in ("probe", "knn"):
-            assert set(by_fraction(run, evaluation=evaluation)) == {0.1, 1.0}
+        for command in ("probe", "knn"):
+            assert set(by_fraction(run, command=command)) == {0.1, 1.0}
         assert 1 <= run["representation_rank"] <= 16  # of a ResNet-8 of width 4
     for name in ("barlow_twins", "simclr"):
         (run,) = rows[name]
@@ -59,7 +59,7 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
         assert run["step_seconds"] > 0 and run["step_bytes"] > 128 * 2 * 8 * 8 * 3
     table = said.splitlines()[-4:]
     assert [line.split()[0] for line in table] == ["mean", *rows]
-    assert f"{by_fraction(rows['simclr'][0], evaluation='probe')[1.0]:.1f}" in table[-1].split()
+    assert f"{by_fraction(rows['simclr'][0], command='probe')[1.0]:.1f}" in table[-1].split()
     assert (runs / "compare.png").read_bytes().startswith(b"\x89PNG")
 
     # Interrupted before one of them was judged: that one is, from its checkpoint, and the other is read.

@@ -20,7 +20,7 @@ def test_each_feature_source_has_its_own_result_file(workdir, program, command, 
     assert results["step"] == {"pretrained": 22, "untrained": 0, "pixels": -1}[source]
     scores = results["scores"]
     assert set(by_fraction(results)) == {0.1, 1.0}
-    assert {score["evaluation"] for score in scores} == {command}
+    assert {score["command"] for score in scores} == {command}
     assert {(score["data_set"], score["split"], score["num_images"]) for score in scores} == {
         ("digits", "test", 360)
     }
@@ -56,8 +56,8 @@ def test_evaluate_prints_its_table_the_papers_table_and_what_is_missing(workdir,
     results, log = program("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
     assert results == _stored(workdir, "evaluate")
     lines, pretrained = log.splitlines(), results["evaluations"][2]
-    top1 = f"{by_fraction(pretrained, evaluation='probe')[1.0]:.1f}"
-    top5 = f"{by_fraction(pretrained, 'top5', evaluation='finetune')[0.1]:.1f}"
+    top1 = f"{by_fraction(pretrained, command='probe')[1.0]:.1f}"
+    top5 = f"{by_fraction(pretrained, 'top5', command='finetune')[0.1]:.1f}"
     table = lines[lines.index(next(line for line in lines if line.startswith("top-1, %"))) :]
     assert table[0].split() == ["top-1,", "%", "pixels", "untrained", "pretrained"]
     assert [line[:34].strip() for line in table[1:9]] == [

@@ -71,9 +71,7 @@ def test_single_label_images_are_probed_with_the_papers_protocol(workdir, progra
     )
     results, _ = program("transfer", "--workdir", workdir, *argv)
     scores = {score["metric"]: score["value"] for score in results["scores"]}
-    assert {(score["evaluation"], score["data_set"]) for score in results["scores"]} == {
-        ("transfer", "inat18")
-    }
+    assert {(score["command"], score["data_set"]) for score in results["scores"]} == {("transfer", "inat18")}
     assert 10 < scores["top1"] <= scores["best_top1"] <= 100 and scores["top1"] <= scores["top5"]
 
 
