@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import optim
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
+from barlow_jax.optim import optimizers
 from barlow_jax.training.step import StepParts, compile_step, init_state
 from barlow_jax.types import Batch, Grouping, Objective, Target
 
@@ -48,7 +48,9 @@ def _parts(config, layout, **changes):
     parts = StepParts(
         network=Network(config.network, layout.parallel_linear),
         objective=OBJECTIVE,
-        optimizer=optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=4)),
+        optimizer=optimizers.make_optimizer(
+            config.optim, optimizers.learning_rates(config, steps_per_epoch=4)
+        ),
         normalize=partial(normalize_views, recipe=config.recipe),
         seed=3,
     )

@@ -120,11 +120,11 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
 
 
 def _objective_problems(config: Config) -> list[str]:
-    from barlow_jax import objectives
     from barlow_jax.experiment.experiment import run_info
+    from barlow_jax.objectives.registry import make_objective
 
     try:
-        objectives.make(config.objective, run_info(config))
+        make_objective(config.objective, run_info(config))
         return []
     except UserError as error:
         return [str(error)]

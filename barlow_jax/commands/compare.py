@@ -159,7 +159,7 @@ def _embedding(experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable
     """
     if not experiment.config.network.projector:
         return {}
-    network = experiment.network.target
+    network = experiment.network.target_network
     abstract = network.shapes()
     with open_checkpoints(run_dir, read_only=True) as checkpoints:
         params, stats, _ = checkpoints.restore_newest_part(*abstract, experiment.layout)

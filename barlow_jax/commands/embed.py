@@ -21,7 +21,7 @@ from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files
-from barlow_jax.networks.encoders import width_of
+from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PIXELS
 from barlow_jax.report import contact_sheet
 from barlow_jax.training.progress import watched
@@ -91,7 +91,11 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     _check(args, out)
     source = _open(config, args)
     config = _of_few(config, source.num_examples)
-    width = config.data.image_size**2 * 3 if args.feature_source == PIXELS else width_of(config.network)
+    width = (
+        config.data.image_size**2 * 3
+        if args.feature_source == PIXELS
+        else representation_width(config.network)
+    )
     if jax.process_index() == 0:
         files.check_free_space(out.parent, 4 * source.num_examples * width)
     experiment = Experiment.of(config)

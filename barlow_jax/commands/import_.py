@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import objectives
 from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
@@ -24,6 +23,7 @@ from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.projector_layout import Projector
 from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, files, log
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.training.step import init_target
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run
@@ -121,7 +121,7 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     parts = jax.device_put(_parts(imported), experiment.layout.replicated)
     params = state.params | {name: part for name, (part, _) in parts.items()}
     batch_stats = state.batch_stats | {name: part for name, (_, part) in parts.items() if part}
-    objective = objectives.make(config.objective, run_info(config))
+    objective = make_objective(config.objective, run_info(config))
     target = init_target(params, batch_stats, experiment.network, objective)
     return state._replace(params=params, batch_stats=batch_stats, target=target)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 
-from barlow_jax import optim
 from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import (
     FOLDER,
@@ -29,6 +28,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import hooks
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files
+from barlow_jax.optim import optimizers
 from barlow_jax.training import compilation_cache, device_cache, preemption
 from barlow_jax.training.loop import fit
 from barlow_jax.training.prefetch import DevicePrefetcher
@@ -176,7 +176,7 @@ def describe(config: Config, num_images: int | None) -> dict[str, Any]:
     experiment = Experiment.of(config)
     sampler = experiment.sampler(num_images or config.train.batch_size)
     params = abstract_state(experiment.init(sampler)).params
-    rates = optim.learning_rates(config, sampler.steps_per_epoch)
+    rates = optimizers.learning_rates(config, sampler.steps_per_epoch)
     plan = {
         "images": num_images if num_images else "known once the data set is prepared",
         "steps_per_epoch": sampler.steps_per_epoch,

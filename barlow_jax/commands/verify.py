@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from barlow_jax import objectives, optim
 from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.cli.command import Command
@@ -16,6 +15,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import run_info
 from barlow_jax.io import log
 from barlow_jax.networks.network import Network
+from barlow_jax.objectives.registry import make_objective
+from barlow_jax.optim import optimizers
 from barlow_jax.training.step import StepParts, init_state
 
 COMMAND = Command(
@@ -65,8 +66,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 def _abstract(config: Config) -> dict[str, Any]:
     """Return shapes and dtypes of the run's state, which depend on neither mesh nor number of images."""
-    optimizer = optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=1))
-    objective = objectives.make(config.objective, run_info(config))
+    optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
+    objective = make_objective(config.objective, run_info(config))
     parts = StepParts(Network(config.network), objective, optimizer, normalize=dict)
     return abstract_state(partial(init_state, parts=parts)).parts()
 

@@ -16,7 +16,7 @@ import optax
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.evals import accuracy
-from barlow_jax.optim.schedules import by_epoch
+from barlow_jax.optim.schedules import epoch_factors
 from barlow_jax.types import FeatureTable
 
 
@@ -85,7 +85,7 @@ def train_and_test(
 def learning_rates(config: config_lib.Probe, num_epochs: int) -> list[float]:
     """Return the learning rate of each epoch."""
     peak = config.learning_rate * (config.batch_size / 256 if config.scale_learning_rate else 1)
-    factors = by_epoch(config.schedule, num_epochs, milestones=config.milestones, decay=config.decay)
+    factors = epoch_factors(config.schedule, num_epochs, milestones=config.milestones, decay=config.decay)
     return [peak * factor for factor in factors]
 
 

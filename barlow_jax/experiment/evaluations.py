@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from barlow_jax import optim
 from barlow_jax.config.schema import Config
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.evals import finetuning
@@ -15,6 +14,7 @@ from barlow_jax.evals.transfer import missing_data, transfer, transfer_config
 from barlow_jax.experiment.encoders import EncoderState
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.optim import optimizers
 from barlow_jax.papers.scores import Score
 from barlow_jax.training.step import compile_step, init_state
 
@@ -47,7 +47,7 @@ def transfer_scores(
 
 def _make_trainer(config: Config, sampler: EpochSampler) -> finetuning.Trainer:
     experiment = Experiment.of(config)
-    optimizer = optim.finetune(config.finetune, sampler.steps_per_epoch)
+    optimizer = optimizers.make_finetune_optimizer(config.finetune, sampler.steps_per_epoch)
     parts = dataclasses.replace(experiment.step_parts(sampler), optimizer=optimizer)
     init = experiment.run_once(partial(init_state, parts=parts))
     step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), parts)

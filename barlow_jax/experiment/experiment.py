@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe
@@ -21,8 +20,10 @@ from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.experiment import encoders
-from barlow_jax.networks.encoders import width_of
+from barlow_jax.networks.encoders import representation_width
 from barlow_jax.networks.network import Network
+from barlow_jax.objectives.registry import make_objective
+from barlow_jax.optim import optimizers
 from barlow_jax.papers.scores import PIXELS, UNTRAINED
 from barlow_jax.training.step import StepParts, init_state
 from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
@@ -45,7 +46,7 @@ class Experiment:
         if projector == "auto":
             network = config.network
             projector = choose_projector(
-                (width_of(network), *network.projector),
+                (representation_width(network), *network.projector),
                 config.train.batch_size,
                 mesh.shape["data"],
                 jnp.dtype(network.dtype).itemsize,
@@ -72,8 +73,10 @@ class Experiment:
         config, info = self.config, run_info(self.config, sampler.steps_per_epoch, self.layout.reshard)
         return StepParts(
             network=self.network,
-            objective=objectives.make(config.objective, info),
-            optimizer=optim.make(config.optim, optim.learning_rates(config, sampler.steps_per_epoch)),
+            objective=make_objective(config.objective, info),
+            optimizer=optimizers.make_optimizer(
+                config.optim, optimizers.learning_rates(config, sampler.steps_per_epoch)
+            ),
             normalize=partial(normalize_views, recipe=config.recipe),
             augment=self.augment(config.recipe) if config.data.augment_on == "device" else None,
             seed=config.seed,

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import tqdm
 
-from barlow_jax import optim
 from barlow_jax.checkpoints.restore import Checkpoints
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
@@ -19,6 +18,7 @@ from barlow_jax.distributed import exchange
 from barlow_jax.evals import features
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.optim import optimizers
 from barlow_jax.training import preemption
 from barlow_jax.training.collapse_warning import CollapseWarner
 from barlow_jax.training.loop import Hook, every
@@ -93,7 +93,7 @@ def log(run: Run, progress: Progress) -> Hook:
 
 def progress(run: Run, feed: DevicePrefetcher) -> Progress:
     """What `log` writes and shows."""
-    rates = optim.learning_rates(run.experiment.config, run.sampler.steps_per_epoch)
+    rates = optimizers.learning_rates(run.experiment.config, run.sampler.steps_per_epoch)
     return Progress(
         run.writer,
         first_step=run.first_step,
@@ -112,7 +112,7 @@ def skips(run: Run, state: TrainState) -> SkipWatch:
     return SkipWatch(
         run.workdir / "results" / "skipped.json",
         max_in_a_row=run.experiment.config.train.max_skipped_steps,
-        start=(run.first_step, run.first_step - int(optim.num_updates(state.opt_state))),
+        start=(run.first_step, run.first_step - int(optimizers.num_updates(state.opt_state))),
         num_steps=run.num_steps,
         gather=run.experiment.layout.replicate,
         save=run.checkpoints.save,

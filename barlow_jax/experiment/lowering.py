@@ -8,7 +8,6 @@ import math
 import jax
 import jax.numpy as jnp
 
-from barlow_jax import objectives
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
@@ -16,8 +15,9 @@ from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import Experiment, run_info
-from barlow_jax.networks.encoders import width_of
-from barlow_jax.networks.network import Factors, second_of
+from barlow_jax.networks.encoders import representation_width
+from barlow_jax.networks.network import StandInEncoder, second_branch_config
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.training.step import compile_step, init_state
 from barlow_jax.types import Batch, LossContext, Outputs, TrainState
 
@@ -44,7 +44,7 @@ def lower(
     captions = jax.ShapeDtypeStruct((rows, config.data.caption_words), jnp.int32)
     views |= {name: captions for name in config.views if name not in views}
     if part == "head":
-        network = dataclasses.replace(experiment.network, make_encoder=Factors)
+        network = dataclasses.replace(experiment.network, make_encoder=StandInEncoder)
         parts = dataclasses.replace(parts, network=network, normalize=dict, augment=None)
         views = {name: jax.ShapeDtypeStruct((rows, _width(config, name)), jnp.float32) for name in views}
     state = jax.eval_shape(partial(init_state, parts=parts), jax.random.key(0))
@@ -58,8 +58,8 @@ def lower(
 
 def _width(config: Config, view: str) -> int:
     """H of the view's branch."""
-    second = second_of(config.network)
-    return width_of(second if second and view == SECOND_VIEW else config.network)
+    second = second_branch_config(config.network)
+    return representation_width(second if second and view == SECOND_VIEW else config.network)
 
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
@@ -80,7 +80,7 @@ def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
 
 def jit_loss(config: Config, layout: Layout) -> Callable:
     """`embeddings -> (loss, gradients)`, both laid out by rows."""
-    objective = objectives.make(config.objective, run_info(config, reshard=layout.reshard))
+    objective = make_objective(config.objective, run_info(config, reshard=layout.reshard))
     if objective.target or config.network.prototypes or not config.network.projector:
         raise UserError(
             f"the loss of {config.objective.name} is no function of embeddings alone: plan its step (--part step)"

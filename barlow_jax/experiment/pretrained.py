@@ -25,7 +25,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.networks.encoders import width_of
+from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import saved_run
 
@@ -77,7 +77,7 @@ class Encoder:
     @property
     def width(self) -> int:
         """H, of a representation."""
-        return width_of(self.config.network)
+        return representation_width(self.config.network)
 
     @property
     def image_size(self) -> int:

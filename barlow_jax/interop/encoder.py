@@ -6,7 +6,7 @@ from typing import Any
 
 from barlow_jax.config.recipe import Normalize
 from barlow_jax.config.schema import Config
-from barlow_jax.networks.encoders import width_of
+from barlow_jax.networks.encoders import representation_width
 from barlow_jax.networks.resnet import ENCODERS
 
 
@@ -41,7 +41,7 @@ class TrainedEncoder:
     @property
     def num_features(self) -> int:
         """Width H of the representation."""
-        return width_of(self.config.network)
+        return representation_width(self.config.network)
 
     @property
     def normalize(self) -> Normalize:

@@ -1,1 +1,1 @@
-"""What the losses of several methods are made of."""
+"""Loss functions and building blocks that several objectives share, in JAX."""

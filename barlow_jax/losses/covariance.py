@@ -1,41 +1,44 @@
-"""The variance and the covariance term of one view (Bardes, Ponce, LeCun 2022, equations 1 to 4).
+"""Variance and covariance terms of one view (Bardes, Ponce, LeCun 2022, equations 1 to 4).
 
     v(Z) = 1/D sum_i max(0, gamma - sqrt(Var(z_i) + eps))
     C(Z) = (Z - mean)^T (Z - mean) / (N - 1)
     c(Z) = 1/D sum_i sum_{j != i} C_ij^2
 
-The variance is unbiased too, as in the official code. Both are over the global batch, in float32. The second sum takes
-either form of `correlation.py`; what it says there of digits that "gram" keeps holds of correlations. Of covariances,
-the diagonal's share of what it is subtracted from is at most
+The variance is unbiased too, as in the official code. Both terms are over the global batch, in float32. c(Z)
+uses either form of `correlation.py`, whose bound on the digits lost by "gram" holds for correlations. For
+covariances, the subtracted diagonal is at most the fraction
 
     (N - 1) / D  *  mean_i C_ii^2 / (mean_i C_ii)^2
 
-which a few features far above the others bring near 1: then the energy, small beside their variances, is off by
-float32's 1e-7 of the squares of these.
+of |C|^2. A few features with a far larger variance bring it near 1. The error of the energy is then 1e-7
+(float32) of the squares of their variances, which are large relative to the energy.
 """
 
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.losses.correlation import Form, off_diagonal_energy, product, resolve_form
+from barlow_jax.losses.standardization import center
 from barlow_jax.types import Reshard
 
 
-def variance_hinge(z: jax.Array, *, target_deviation: float = 1.0, epsilon: float = 1e-4) -> jax.Array:
-    """v(Z): how far features fall short of a standard deviation; a float32 scalar from 0 to `target_deviation`.
+def variance_hinge(z: jax.Array, *, target_std: float = 1.0, epsilon: float = 1e-4) -> jax.Array:
+    """Return v(Z), the mean shortfall of the features' std below a target.
+
+    It is a float32 scalar from 0 to `target_std`.
 
     Args:
       z: `[N, D]` embeddings, any float dtype, N >= 2.
-      target_deviation: gamma.
-      epsilon: added to the variance; a constant feature has a gradient of 0, exactly.
+      target_std: gamma.
+      epsilon: Added to the variance, so that a constant feature has a gradient of exactly 0.
 
     >>> import jax.numpy as jnp
-    >>> z = jnp.array([[1.0, 0.0], [-1.0, 0.0]])  # deviations sqrt(2) and 0
+    >>> z = jnp.array([[1.0, 0.0], [-1.0, 0.0]])  # std sqrt(2) and 0
     >>> print(f"{variance_hinge(z):.3f}")
     0.495
     """
-    variance = jnp.sum(jnp.square(_centre(z)), axis=0) / (z.shape[0] - 1)
-    return jnp.mean(jax.nn.relu(target_deviation - jnp.sqrt(variance + epsilon)))
+    variance = jnp.sum(jnp.square(_centered(z)), axis=0) / (z.shape[0] - 1)
+    return jnp.mean(jax.nn.relu(target_std - jnp.sqrt(variance + epsilon)))
 
 
 def covariance_energy(
@@ -45,26 +48,27 @@ def covariance_energy(
     reshard: Reshard | None = None,
     operand_dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
-    """c(Z): the squared covariances of different features, summed and divided by D; a float32 scalar.
+    """Return c(Z), the sum of squared covariances of different features over D, a float32 scalar.
 
     Args:
-      z: `[N, D]` embeddings, any float dtype, N >= 2, of deviations below 1e9: fourth powers end there.
-      form: "direct" builds the D x D matrix, "gram" an N x N one, "auto" takes the cheaper (`correlation.choose_form`).
-      reshard: how the mesh lays embeddings out by features; None leaves them as they are.
-      operand_dtype: of what the large matrix products read; they accumulate in float32. bfloat16 moves the energy by up
-        to 1e-4 and its gradient by up to 5e-3, relative.
+      z: `[N, D]` embeddings, any float dtype, N >= 2, of std below 1e9, where fourth powers overflow.
+      form: "direct" builds the D x D matrix, "gram" an N x N matrix, "auto" selects the cheaper one
+        (`correlation.choose_form`).
+      reshard: How the mesh lays embeddings out by features; None keeps their layout.
+      operand_dtype: Operand dtype of the large matrix products, which accumulate in float32. bfloat16 changes
+        the energy by up to 1e-4 and its gradient by up to 5e-3, relative.
 
     >>> import jax.numpy as jnp
-    >>> z = jnp.array([[1.0, 2.0], [-1.0, -2.0]])  # one covariance of 4, twice in the matrix
+    >>> z = jnp.array([[1.0, 2.0], [-1.0, -2.0]])  # a single covariance, 4, twice in the matrix
     >>> print(f"{covariance_energy(z):.1f}")
     16.0
     """
     rows, width = z.shape
     form = resolve_form(form, rows, width, reshard)
     z = reshard.by_features(z) if reshard else z
-    a = _centre(z) * (rows / (rows - 1)) ** 0.5  # the N of `correlation.py` becomes N - 1
-    # The matrix is symmetric, and its two sides have the same gradient: one is taken, twice. That saves a product, and
-    # on a mesh the collectives of a second Gram matrix, which the compiler would not know to be the first.
+    a = _centered(z) * (rows / (rows - 1)) ** 0.5  # the N of `correlation.py` becomes N - 1
+    # Both factors of the symmetric matrix have the same gradient, so one is computed and doubled. This saves
+    # a product and, on a mesh, the collectives of a second Gram matrix, which the compiler would not merge.
     b = jax.lax.stop_gradient(a)
     diagonal = jnp.mean(a * b, axis=0)
     if form == "gram":
@@ -75,11 +79,7 @@ def covariance_energy(
     return (2 * energy - jax.lax.stop_gradient(energy)) / width
 
 
-def _centre(z: jax.Array) -> jax.Array:
-    """To mean 0 over the batch, float32; a constant feature to 0, exactly."""
+def _centered(z: jax.Array) -> jax.Array:
     if z.ndim != 2 or z.shape[0] < 2:
-        raise ValueError(f"expected [N, D] embeddings of 2 rows or more, got {z.shape}")
-    z = z.astype(jnp.float32)
-    # The mean of N equal numbers is off by its rounding. Nothing depends on a shift, nor does the gradient.
-    centred = z - jax.lax.stop_gradient(z[:1])
-    return centred - jnp.mean(centred, axis=0)
+        raise ValueError(f"embeddings must be [N, D] with N >= 2, got {z.shape}")
+    return center(z.astype(jnp.float32))

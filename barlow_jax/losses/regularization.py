@@ -1,6 +1,8 @@
-"""VICReg's variance and covariance terms, added to a method that has neither (Bardes, Ponce, LeCun 2022, table 4).
+"""VICReg's variance and covariance terms, for methods that have neither (Bardes, Ponce, LeCun 2022, table 4).
 
-mu (v(Z_a) + v(Z_b)) + nu (c(Z_a) + c(Z_b)), as in the paper's equation 6; `covariance.py` has v and c.
+    mu (v(Z_a) + v(Z_b)) + nu (c(Z_a) + c(Z_b))
+
+as in the paper's equation 6; `covariance.py` defines v and c.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.types import Metrics, Reshard
 
 
-def regularization(
+def vicreg_regularization(
     embeddings: Sequence[jax.Array],
     *,
     variance_weight: float,
@@ -22,15 +24,15 @@ def regularization(
     reshard: Reshard | None = None,
     operand_dtype: jnp.dtype = jnp.float32,
 ) -> tuple[jax.Array | float, Metrics]:
-    """The weighted sum, and the mean over views of each of its terms. A term without weight is not computed.
+    """Return the weighted sum, and the mean over views of each term. A term of weight 0 is not computed.
 
     Args:
       embeddings: `[N, D]` of each view.
       variance_weight: mu.
       covariance_weight: nu.
-      form: of the covariance term; this one and those below as of `covariance_energy`.
-      reshard: how the mesh lays embeddings out by features.
-      operand_dtype: of what large products read.
+      form: How the covariance term is computed; this and the arguments below as in `covariance_energy`.
+      reshard: How the mesh lays embeddings out by features.
+      operand_dtype: Operand dtype of the large matrix products.
     """
     value, metrics = 0.0, {}
     if variance_weight:
@@ -39,10 +41,12 @@ def regularization(
         value += variance_weight * jnp.sum(variances)
         metrics["variance"] = jnp.mean(variances)
     if covariance_weight:
-        of_view = [
-            covariance_energy(z, form=form, reshard=reshard, operand_dtype=operand_dtype) for z in embeddings
-        ]
-        covariances = jnp.stack(of_view)
+        covariances = jnp.stack(
+            [
+                covariance_energy(z, form=form, reshard=reshard, operand_dtype=operand_dtype)
+                for z in embeddings
+            ]
+        )
         value += covariance_weight * jnp.sum(covariances)
         metrics["covariance"] = jnp.mean(covariances)
     return value, metrics

@@ -1,10 +1,10 @@
-"""Codes of a batch that use all prototypes alike: Sinkhorn-Knopp (Caron et al. 2020, equations 3 to 5).
+"""Sinkhorn-Knopp codes: soft assignments that use all prototypes equally (Caron et al. 2020, eq. 3 to 5).
 
-    Q* = Diag(u) exp(scores / epsilon) Diag(v)      1/K in all for each prototype, 1/B for each image
+    Q* = Diag(u) exp(scores / epsilon) Diag(v)      each prototype sums to 1/K, each image to 1/B
 
-by turns: divide so that each prototype has 1/K over all images, then so that each image has 1/B over all prototypes.
-The codes are B Q*: the last turn ends on images, and each one's code sums to 1. Of rows that are split over devices a
-turn sums K numbers, and no more is sent.
+Each iteration first normalises each prototype to 1/K over all images, then each image to 1/B over all
+prototypes. The codes are B Q*: the last step normalises images, so each code sums to 1. With rows split over
+devices, an iteration sums K numbers over the devices and communicates nothing else.
 """
 
 import jax
@@ -13,39 +13,41 @@ import jax.numpy as jnp
 
 def sinkhorn_codes(
     scores: jax.Array,
-    others: jax.Array | None = None,
+    queue_scores: jax.Array | None = None,
     *,
     epsilon: float,
     iterations: int,
-    count_others: jax.Array | bool = True,
+    use_queue: jax.Array | bool = True,
 ) -> jax.Array:
-    """The codes of B images, `[B, K]`, float32; no gradient.
+    """Return the `[B, K]` float32 codes of B images, without a gradient.
 
-    In the domain of logarithms, where no score is too large and no prototype too far from every image. The factors
-    1/K and 1/B cancel, and are left out.
+    The computation is in the logarithmic domain, where no score overflows and no prototype is too far from
+    every image. The factors 1/K and 1/B cancel and are left out.
 
     Args:
-      scores: `[B, K]` of images with prototypes.
-      others: `[Q, K]` of images that take part, and whose codes are not wanted.
-      epsilon: above 0; the larger, the more even is a code.
-      iterations: turns, 1 or more.
-      count_others: `[]` whether `others` do take part.
+      scores: `[B, K]` scores of images with prototypes.
+      queue_scores: `[Q, K]` scores of additional images, which share the prototypes but get no codes.
+      epsilon: Entropy weight, above 0; larger values give more uniform codes.
+      iterations: Number of iterations, at least 1.
+      use_queue: `[]` boolean; False ignores `queue_scores`.
 
     >>> import jax.numpy as jnp
-    >>> scores = jnp.array([[0.4, 0.3], [0.2, 0.2], [0.3, 0.1]])  # the first prototype is everyone's
+    >>> scores = jnp.array([[0.4, 0.3], [0.2, 0.2], [0.3, 0.1]])  # no image prefers the second prototype
     >>> print(sinkhorn_codes(scores, epsilon=0.05, iterations=3).round(2))
     [[0.5  0.5 ]
      [0.12 0.88]
      [0.88 0.12]]
     """
-    blocks = [scores] if others is None else [scores, others]
+    blocks = [scores] if queue_scores is None else [scores, queue_scores]
     logits = [jax.lax.stop_gradient(block).astype(jnp.float32) / epsilon for block in blocks]
-    of_images = [jnp.zeros((len(block), 1)) for block in blocks]
+    image_logs = [jnp.zeros((len(block), 1)) for block in blocks]
     for _ in range(iterations):
-        shares = [x - done for x, done in zip(logits, of_images, strict=True)]
-        sums = [jax.nn.logsumexp(share, axis=0, keepdims=True) for share in shares]
-        of_prototypes = sums[0]
-        if others is not None:
-            of_prototypes = jnp.where(count_others, jnp.logaddexp(*sums), sums[0])
-        of_images = [jax.nn.logsumexp(x - of_prototypes, axis=1, keepdims=True) for x in logits]
-    return jnp.exp(logits[0] - of_prototypes - of_images[0])
+        sums = [
+            jax.nn.logsumexp(x - image_log, axis=0, keepdims=True)
+            for x, image_log in zip(logits, image_logs, strict=True)
+        ]
+        prototype_log = sums[0]
+        if queue_scores is not None:
+            prototype_log = jnp.where(use_queue, jnp.logaddexp(*sums), sums[0])
+        image_logs = [jax.nn.logsumexp(x - prototype_log, axis=1, keepdims=True) for x in logits]
+    return jnp.exp(logits[0] - prototype_log - image_logs[0])

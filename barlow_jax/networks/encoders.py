@@ -1,4 +1,4 @@
-"""The encoder that a config names."""
+"""Encoder factory: builds the encoder that a config names."""
 
 from typing import Any
 
@@ -10,9 +10,14 @@ from barlow_jax.networks import text, vit
 from barlow_jax.networks.resnet import ResNet, num_features
 
 
-def make(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
-    """From images `[B, height, width, 3]`, or word ids `[B, T]`, to representations `[B, H]`; `norm` makes a BatchNorm
-    from a width."""
+def make_encoder(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
+    """Build the encoder from `[B, height, width, 3]` images or `[B, T]` word ids to `[B, H]` representations.
+
+    Args:
+      config: The network's config.
+      norm: Function that builds a BatchNorm from a width.
+      rngs: Random streams of the initialisation.
+    """
     dtype = jnp.dtype(config.dtype)
     if config.encoder == config_lib.TEXT_ENCODER:
         return text.Gru(config.text, dtype=dtype, rngs=rngs)
@@ -29,8 +34,8 @@ def make(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.Module:
     )
 
 
-def width_of(config: config_lib.Network) -> int:
-    """H."""
+def representation_width(config: config_lib.Network) -> int:
+    """Return H, the width of the encoder's representation."""
     if config.encoder == config_lib.TEXT_ENCODER:
         return config.text.hidden_size
     if config.encoder in vit.SIZES:

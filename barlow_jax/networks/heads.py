@@ -1,4 +1,4 @@
-"""What sits on the encoder: projector and predictor, and a classifier."""
+"""Heads on the encoder: projector, predictor, prototypes and classifier."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,15 +8,15 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.losses.sphere import unit_rows
+from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import ParallelLinear
 
-# torch's default for Linear: uniform within 1 / sqrt(fan-in).
+# torch's default for the weights of a Linear: U(-b, b) with b = 1 / sqrt(fan-in).
 torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def _torch_bias(inputs: int) -> Any:
-    """The same law, of a Linear's bias."""
+    """Return an initializer with torch's default for the bias of a Linear, U(-b, b)."""
 
     def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
         bound = inputs**-0.5
@@ -26,9 +26,10 @@ def _torch_bias(inputs: int) -> Any:
 
 
 class Projector(nnx.Module):
-    """Linear, BatchNorm, ReLU for each hidden width, then a Linear; bare and without biases in Barlow Twins (2.2).
+    """MLP head: Linear, BatchNorm and ReLU for each hidden width, then a Linear without BatchNorm.
 
-    The predictor of the asymmetric methods is another one, on the embedding.
+    Barlow Twins uses no biases (section 2.2). The predictor of the asymmetric methods is a second instance,
+    on the embedding.
     """
 
     def __init__(
@@ -44,16 +45,19 @@ class Projector(nnx.Module):
         parallel: ParallelLinear | None = None,
         rngs: nnx.Rngs,
     ):
-        """Args:
-        inputs: H, width of the representation.
-        widths: of each layer; the last one is D.
-        batch_norm: after each hidden layer.
-        biases: of which Linears.
-        output_norm: a BatchNorm without scale and shift after the last one.
-        dtype: of the computation; parameters are float32.
-        norm: makes a BatchNorm from a width.
-        parallel: splits each layer's output features over devices: its BatchNorm sees the whole batch
-          without asking another one, and what crosses the wire are activations instead of gradients.
+        """Build the layers.
+
+        Args:
+          inputs: H, width of the representation.
+          widths: Output width of each layer; the last one is D.
+          batch_norm: Adds a BatchNorm after each hidden layer.
+          biases: Linears that have a bias.
+          output_norm: Adds a BatchNorm without scale and shift after the last layer.
+          dtype: Dtype of the computation; parameters are float32.
+          norm: Function that builds a BatchNorm from a width.
+          parallel: Splits each layer's output features over devices. BatchNorm then sees the whole batch
+            without communication, and activations are communicated instead of gradients.
+          rngs: Random streams of the initialisation.
         """
         self.dtype, self.parallel = dtype, parallel
         sizes = [inputs, *widths]
@@ -75,7 +79,7 @@ class Projector(nnx.Module):
         self.output_norm = bare(widths[-1], rngs=rngs) if output_norm else None
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`[B, H]` representations to `[B, D]` embeddings."""
+        """Map `[B, H]` representations to `[B, D]` embeddings."""
         for layer, norm in zip(self.layers, (*self.norms, None), strict=True):
             if self.parallel is None:
                 x = layer(x)
@@ -90,23 +94,25 @@ class Projector(nnx.Module):
 
 
 class Prototypes(nnx.Module):
-    """K directions that embeddings are held against, both on the unit sphere (SwAV, section 3.2)."""
+    """K prototypes that embeddings are compared with, both on the unit sphere (SwAV, section 3.2)."""
 
-    def __init__(self, inputs: int, number: int, *, rngs: nnx.Rngs):
-        self.vectors = nnx.Param(torch_linear(rngs.params(), (inputs, number), jnp.float32))
+    def __init__(self, inputs: int, count: int, *, rngs: nnx.Rngs):
+        """Initialise `count` prototypes of `inputs` features each."""
+        self.vectors = nnx.Param(torch_linear(rngs.params(), (inputs, count), jnp.float32))
 
     def __call__(self, embedding: jax.Array) -> jax.Array:
-        """`[B, D]` embeddings to `[B, K]` cosines, float32; the vectors are unit columns already."""
+        """Map `[B, D]` embeddings to `[B, K]` float32 cosines; the vectors must already be unit columns."""
         return jnp.matmul(unit_rows(embedding), self.vectors[...], precision="highest")
 
 
 class Classifier(nnx.Module):
-    """A Linear with bias: weight N(0, 0.01), bias 0, as the linear probe starts (section 3.1)."""
+    """Linear classifier: weights from N(0, 0.01^2), bias 0, as in the linear probe (section 3.1)."""
 
     def __init__(self, inputs: int, num_classes: int, *, rngs: nnx.Rngs):
+        """Initialise a Linear from `inputs` features to `num_classes` logits."""
         init = nnx.initializers.normal(0.01)
         self.layer = nnx.Linear(inputs, num_classes, kernel_init=init, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`[B, H]` representations to `[B, C]` logits, float32."""
+        """Map `[B, H]` representations to `[B, C]` float32 logits."""
         return self.layer(x.astype(jnp.float32))

@@ -1,6 +1,6 @@
-"""ResNets (He et al. 2015) with torchvision's exact geometry: v1.5, explicit padding, zero-initialised ends.
+"""ResNets (He et al. 2015) as in torchvision: v1.5, explicit padding, residual branches start at 0.
 
-Images are `[B, height, width, 3]`, normalised; the output is the pooled representation `[B, H]`.
+Inputs are normalised images `[B, height, width, 3]`; the output is the pooled representation `[B, H]`.
 """
 
 from functools import partial
@@ -10,12 +10,12 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-# He et al. 2015: normal with variance 2 / fan-out, not truncated, as torchvision has it.
+# He et al. 2015: normal with variance 2 / fan-out, not truncated, as in torchvision.
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, **kwargs: Any) -> nnx.Conv:
-    """A convolution with torch's symmetric padding; XLA's SAME pads one side more at stride 2."""
+    """Build a convolution with torch's symmetric padding; XLA's SAME is asymmetric at stride 2."""
     pad = (kernel // 2, kernel // 2)
     return nnx.Conv(
         inputs,
@@ -30,28 +30,31 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, **kwargs: Any)
 
 
 class BasicBlock(nnx.Module):
-    """Two 3x3 convolutions; ResNet-18 and -34."""
+    """Basic block of ResNet-18 and -34: two 3x3 convolutions."""
 
     expansion = 1
 
     def __init__(self, inputs: int, width: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+        """Build the layers; `conv` and `norm` are factories of layers."""
         self.conv1, self.norm1 = conv(inputs, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
         self.conv2 = conv(width, width, 3, rngs=rngs)
         self.norm2 = norm(width, scale_init=nnx.initializers.zeros, rngs=rngs)
         self.shortcut = _shortcut(inputs, width, stride, conv=conv, norm=norm, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Map `[B, height, width, inputs]` to the block's output."""
         y = nnx.relu(self.norm1(self.conv1(x), use_running_average=not train))
         y = self.norm2(self.conv2(y), use_running_average=not train)
         return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
 
 
 class BottleneckBlock(nnx.Module):
-    """1x1, 3x3 (with the stride: v1.5) and 1x1; ResNet-50 and up."""
+    """Bottleneck block of ResNet-50 and up: 1x1, 3x3 (with the stride: v1.5) and 1x1 convolutions."""
 
     expansion = 4
 
     def __init__(self, inputs: int, width: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+        """Build the layers; `conv` and `norm` are factories of layers."""
         outputs = width * self.expansion
         self.conv1, self.norm1 = conv(inputs, width, 1, rngs=rngs), norm(width, rngs=rngs)
         self.conv2, self.norm2 = conv(width, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
@@ -60,6 +63,7 @@ class BottleneckBlock(nnx.Module):
         self.shortcut = _shortcut(inputs, outputs, stride, conv=conv, norm=norm, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Map `[B, height, width, inputs]` to the block's output."""
         y = nnx.relu(self.norm1(self.conv1(x), use_running_average=not train))
         y = nnx.relu(self.norm2(self.conv2(y), use_running_average=not train))
         y = self.norm3(self.conv3(y), use_running_average=not train)
@@ -67,12 +71,14 @@ class BottleneckBlock(nnx.Module):
 
 
 class Shortcut(nnx.Module):
-    """The 1x1 projection where a block changes the shape."""
+    """Projection shortcut of a block that changes the shape: a 1x1 convolution with BatchNorm."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+        """Build the layers; `conv` and `norm` are factories of layers."""
         self.conv, self.norm = conv(inputs, outputs, 1, stride, rngs=rngs), norm(outputs, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Project `[B, height, width, inputs]` to the block's output shape."""
         return self.norm(self.conv(x), use_running_average=not train)
 
 
@@ -84,7 +90,7 @@ def _apply_block(block: nnx.Module, x: jax.Array, train: bool) -> jax.Array:
     return block(x, train=train)
 
 
-# Blocks a stage. 8 and 10 are small ones for a CPU; the others are torchvision's.
+# Block type and blocks per stage. ResNet-8 and -10 are for CPUs; the others are torchvision's.
 ENCODERS = {
     "resnet8": (BasicBlock, (1, 1, 1)),
     "resnet10": (BasicBlock, (1, 1, 1, 1)),
@@ -98,13 +104,13 @@ ENCODERS = {
 
 
 def num_features(name: str, width: int = 64) -> int:
-    """H, the width of the pooled representation."""
+    """Return H, the width of the pooled representation."""
     block, blocks = ENCODERS[name]
     return width * 2 ** (len(blocks) - 1) * block.expansion
 
 
 class ResNet(nnx.Module):
-    """Stem, stages of doubling width and halving resolution, global average pool."""
+    """ResNet encoder: stem, stages that double the width and halve the resolution, global average pool."""
 
     def __init__(
         self,
@@ -117,13 +123,16 @@ class ResNet(nnx.Module):
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
-        """Args:
-        name: a key of ENCODERS.
-        width: channels of the first stage; 64, 128, 256 are the papers' x1, x2, x4.
-        stem: "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1).
-        dtype: of the convolutions; parameters and statistics are float32.
-        norm: makes a BatchNorm from a number of channels.
-        remat: keeps the input of each block alone for the backward pass, and computes the rest again.
+        """Build the layers.
+
+        Args:
+          name: A key of ENCODERS.
+          width: Channels of the first stage; 64, 128, 256 are the papers' x1, x2, x4.
+          stem: "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1).
+          dtype: Dtype of the convolutions; parameters and statistics are float32.
+          norm: Function that builds a BatchNorm from a number of channels.
+          remat: Keeps only the input of each block for the backward pass and recomputes the rest.
+          rngs: Random streams of the initialisation.
         """
         block, blocks = ENCODERS[name]
         parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
@@ -142,7 +151,7 @@ class ResNet(nnx.Module):
         self.stages = nnx.List(stages)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`[B, height, width, 3]` normalised images to `[B, H]` in the dtype of the computation."""
+        """Map `[B, height, width, 3]` normalised images to `[B, H]` float32 representations."""
         x = nnx.relu(self.norm(self.conv(x), use_running_average=not train))
         if self.pool:
             x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
@@ -150,5 +159,5 @@ class ResNet(nnx.Module):
         for stage in self.stages:
             for block in stage:
                 x = apply(block, x, train)
-        # The mean over positions in float32: bfloat16 has 8 bits, and the probe reads this.
+        # Float32 mean: the probe reads this, and bfloat16 has 8 bits.
         return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)

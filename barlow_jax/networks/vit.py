@@ -1,8 +1,8 @@
-"""Vision transformers (Dosovitskiy et al. 2021; the sizes of DeiT, Touvron et al. 2021), with fixed positions.
+"""Vision transformers (Dosovitskiy et al. 2021; sizes of DeiT, Touvron et al. 2021) with fixed positions.
 
-Images are `[B, height, width, 3]`, normalised, of any size that the patches divide; the output is the class token
-`[B, H]` after the last LayerNorm. Positions are sines and cosines of row and column (MoCo v3, section 5), so that
-nothing in the parameters depends on the size of the images. LayerNorm's eps is 1e-6.
+Inputs are normalised images `[B, height, width, 3]` of any size that is a multiple of the patch size. The
+output is the class token `[B, H]` after the last LayerNorm. Position embeddings are sines and cosines of row
+and column (MoCo v3, section 5), so no parameter depends on the image size. LayerNorm's eps is 1e-6.
 """
 
 from flax import nnx
@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# H, blocks, heads.
+# Representation width H, number of blocks, attention heads.
 SIZES = {"vit_tiny": (192, 12, 3), "vit_small": (384, 12, 6), "vit_base": (768, 12, 12)}
 _xavier = nnx.initializers.xavier_uniform()
 
 
 class Block(nnx.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)), the hidden layer four times as wide."""
+    """Pre-norm transformer block: x + attention(norm(x)), then x + mlp(norm(x)) with 4 H hidden units."""
 
     def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        """Build the layers."""
         norm = {"epsilon": 1e-6, "dtype": dtype, "rngs": rngs}
         dense = {"kernel_init": _xavier, "dtype": dtype, "rngs": rngs}
         self.norm1, self.norm2 = nnx.LayerNorm(width, **norm), nnx.LayerNorm(width, **norm)
@@ -26,12 +27,13 @@ class Block(nnx.Module):
         self.hidden, self.out = nnx.Linear(width, 4 * width, **dense), nnx.Linear(4 * width, width, **dense)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Map `[B, T, H]` tokens to `[B, T, H]` tokens."""
         x += self.attention(self.norm1(x))
         return x + self.out(nnx.gelu(self.hidden(self.norm2(x)), approximate=False))
 
 
 class Vit(nnx.Module):
-    """The encoder of a name in SIZES."""
+    """Vision transformer encoder."""
 
     def __init__(
         self,
@@ -42,11 +44,14 @@ class Vit(nnx.Module):
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
-        """Args:
-        name: of SIZES.
-        patch: pixels a side.
-        dtype: of the computation; parameters are float32.
-        remat: recompute each block's activations in the backward pass.
+        """Build the layers.
+
+        Args:
+          name: A key of SIZES.
+          patch: Side of a patch in pixels.
+          dtype: Dtype of the computation; parameters are float32.
+          remat: Recomputes each block's activations in the backward pass.
+          rngs: Random streams of the initialisation.
         """
         width, blocks, heads = SIZES[name]
         self.dtype, self.remat = dtype, remat
@@ -65,7 +70,7 @@ class Vit(nnx.Module):
         self.norm = nnx.LayerNorm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`[B, height, width, 3]` images to `[B, H]` float32; the same in training and evaluation."""
+        """Map `[B, height, width, 3]` images to `[B, H]` float32; `train` has no effect."""
         del train
         x = self.patches(x.astype(self.dtype))
         x += positions(*x.shape[1:]).astype(self.dtype)
@@ -78,8 +83,11 @@ class Vit(nnx.Module):
 
 
 def positions(rows: int, columns: int, width: int) -> np.ndarray:
-    """`[rows, columns, width]`: a quarter each of sine and cosine of the column, sine and cosine of the row."""
+    """Return `[rows, columns, width]` position embeddings.
+
+    The features are, a quarter each: sine of the column, cosine of the column, sine and cosine of the row.
+    """
     rates = 10000.0 ** -(np.arange(width // 4) / (width // 4))
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-    angles = [place[..., None] * rates for place in (column, row)]
+    angles = [index[..., None] * rates for index in (column, row)]
     return np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)

@@ -1,4 +1,4 @@
-"""The supervised baseline of the papers' tables: cross-entropy of a linear classifier on the representation.
+"""Supervised baseline of the papers' tables: cross-entropy of a linear classifier on the representation.
 
 L = -1/N sum_b log softmax(logits_b)[label_b]
 """
@@ -14,9 +14,9 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo
 
 
-def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
-    """The objective over view a and its labels, which must lie in 0..C-1."""
-    del setup
+def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
+    """Build the objective over view a and its labels, which must lie in 0..C-1."""
+    del run_info
 
     def loss(
         outputs: Mapping[str, Outputs], memory: Any, context: LossContext

@@ -1,10 +1,11 @@
-"""SimSiam (Chen and He 2021): each view predicts the other's embedding, which stands still.
+"""SimSiam (Chen and He 2021): each view predicts the other's embedding, behind a stop-gradient.
 
 Equation 4, for predictions p and embeddings z:
 
     L = D(p_a, stopgrad(z_b)) / 2 + D(p_b, stopgrad(z_a)) / 2,    D(p, z) = -1/N sum_b cos(p_b, z_b)
 
-From -1, where all agree, to 1. There is no other network: predictor and stop-gradient keep it from collapsing.
+L is between -1, where all views agree, and 1. There is no target network: predictor and stop-gradient prevent
+collapse.
 """
 
 from collections.abc import Mapping
@@ -14,58 +15,61 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.losses import health
-from barlow_jax.losses.regularization import regularization
-from barlow_jax.losses.sphere import cosines
+from barlow_jax.losses.embedding_statistics import embedding_statistics
+from barlow_jax.losses.regularization import vicreg_regularization
+from barlow_jax.networks.unit_sphere import cosines
 from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo
 
 
 def simsiam_loss(p_a: jax.Array, p_b: jax.Array, z_a: jax.Array, z_b: jax.Array) -> jax.Array:
-    """Equation 4, a float32 scalar; z has no gradient.
+    """Compute equation 4.
 
     Args:
       p_a: `[N, D]` predictions of view a, any float dtype and length.
-      p_b: of view b.
-      z_a: `[N, D]` embeddings of view a, row by row of the same images.
-      z_b: of view b.
+      p_b: `[N, D]` predictions of view b of the same images, in the same order.
+      z_a: `[N, D]` embeddings of view a; no gradient.
+      z_b: `[N, D]` embeddings of view b; no gradient.
+
+    Returns:
+      A float32 scalar from -1 to 1.
 
     Raises:
-      ValueError: the shapes differ or are not `[N, D]`.
+      ValueError: If the shapes differ or are not `[N, D]`.
 
     >>> import jax.numpy as jnp
     >>> p, z = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 3.0]])
-    >>> print(simsiam_loss(p, z, z, z))  # view b is predicted at a right angle, view a as it is
+    >>> print(simsiam_loss(p, z, z, z))  # view b's cosine is 0, view a's is 1
     -0.5
     """
     shapes = {x.shape for x in (p_a, p_b, z_a, z_b)}
     if len(shapes) > 1 or p_a.ndim != 2:
         raise ValueError(
-            f"expected four [N, D] arrays of one shape, got {', '.join(map(str, sorted(shapes)))}"
+            f"inputs must be four [N, D] arrays of one shape, got {', '.join(map(str, sorted(shapes)))}"
         )
     z_a, z_b = jax.lax.stop_gradient((z_a, z_b))
     return -(jnp.mean(cosines(p_a, z_b)) + jnp.mean(cosines(p_b, z_a))) / 2
 
 
-def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
-    """The objective over views a and b."""
+def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
+    """Build the objective over views a and b."""
     settings = config.simsiam
 
     def loss(
         outputs: Mapping[str, Outputs], memory: Any, context: LossContext
     ) -> tuple[jax.Array, Any, Metrics]:
         del context
-        pair = [outputs[name].embedding for name in "ab"]
-        distance = simsiam_loss(*(outputs[name].prediction for name in "ab"), *pair)
-        more, metrics = regularization(
-            pair,
+        embeddings = [outputs[name].embedding for name in "ab"]
+        distance = simsiam_loss(*(outputs[name].prediction for name in "ab"), *embeddings)
+        penalty, metrics = vicreg_regularization(
+            embeddings,
             variance_weight=settings.variance_weight,
             covariance_weight=settings.covariance_weight,
             form=config.form,
-            reshard=setup.reshard,
+            reshard=run_info.reshard,
             operand_dtype=jnp.dtype(config.operand_dtype),
         )
-        value = config.scale * (distance + more)
+        value = config.scale * (distance + penalty)
         metrics = {"loss": value, "prediction_cosine": -distance, **metrics}
-        return value, memory, metrics | health.spread(pair, directions=True)
+        return value, memory, metrics | embedding_statistics(embeddings, unit_length=True)
 
     return Objective(loss)

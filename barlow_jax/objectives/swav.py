@@ -1,16 +1,18 @@
-"""SwAV (Caron et al. 2020): the code of one view, its share of each prototype, is predicted from every other view.
+"""SwAV (Caron et al. 2020): every view predicts the code (soft prototype assignment) of the other views.
 
 Equations 1 and 2, for the scores s = z . c_k of an embedding with K prototypes, both on the unit sphere:
 
     l(s, q) = -sum_k q_k log softmax(s / t)_k
     L = 1/2 sum over the views i in {a, b}  1/(V - 1) sum over the other views v  mean_b l(s_v, q_i)
 
-Codes q come from the two full views alone, over the global batch (`sinkhorn.py`, equations 3 to 5); predictions come
-from all V views, small crops too. As in the official code the mean, not the sum, of both codes' terms.
+Codes q come from the two full views only, over the global batch (`losses/sinkhorn.py`, equations 3 to 5).
+Predictions come from all V views, including small crops. As in the official code, L is the mean of both
+codes' terms, not their sum.
 
-As there, a queue begins to fill at `queue_from_epoch`, and takes part in the codes from when it is full. Where its
-last row is 0 it is not. Prototypes are made unit vectors before each step; for the first epochs they have no gradient
-(the official code takes no step at all: weight decay changes their length alone, which is lost).
+As in the official code, a queue starts to fill at `queue_from_epoch` and is used for the codes once it is
+full, that is, once its last row is not 0. Prototypes are scaled to unit vectors before each step. For the
+first epochs they have no gradient. (The official code skips their update altogether. Here weight decay still
+changes their length, which the scaling removes.)
 """
 
 from collections.abc import Mapping
@@ -21,11 +23,11 @@ import jax.numpy as jnp
 from jax.scipy.special import entr
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.losses import health
-from barlow_jax.losses.contrast import similarities
-from barlow_jax.losses.queue import check_size, push
+from barlow_jax.losses.contrastive import similarities
+from barlow_jax.losses.embedding_statistics import embedding_statistics
+from barlow_jax.losses.queue import check_queue_size, push
 from barlow_jax.losses.sinkhorn import sinkhorn_codes
-from barlow_jax.losses.sphere import unit_rows
+from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
 
 FULL_VIEWS = ("a", "b")
@@ -34,11 +36,11 @@ FULL_VIEWS = ("a", "b")
 def swav_loss(
     scores: Mapping[str, jax.Array], codes: Mapping[str, jax.Array], *, temperature: float
 ) -> jax.Array:
-    """The mean over codes and the views other than theirs, a float32 scalar.
+    """Compute equation 1, averaged over all codes and the views that predict them, a float32 scalar.
 
     Args:
-      scores: `[B, K]` cosines by view, of two views or more.
-      codes: `[B, K]` of some of these views, rows that sum to 1; no gradient.
+      scores: `[B, K]` cosines with the prototypes by view, of two views or more.
+      codes: `[B, K]` codes of some of these views, whose rows sum to 1; no gradient.
       temperature: t, above 0.
 
     >>> import jax.numpy as jnp
@@ -56,62 +58,62 @@ def swav_loss(
     return jnp.mean(jnp.stack(terms))
 
 
-def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
-    """The objective over all views. Its memory is the queue of each full view, `[Q, D]` unit rows, newest first.
+def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
+    """Build the objective over all views.
+
+    Its memory is the queue of each full view, `[Q, D]` unit rows, newest first.
 
     Raises:
-      UserError: the queue does not hold whole batches.
+      UserError: If the queue does not hold a whole number of batches.
     """
     settings = config.swav
     if settings.queue_size:
-        check_size("config.objective.swav.queue_size", settings.queue_size, setup.batch_size)
+        check_queue_size("config.objective.swav.queue_size", settings.queue_size, run_info.batch_size)
     queue_from, frozen_until = (
-        epochs * setup.steps_per_epoch
+        epochs * run_info.steps_per_epoch
         for epochs in (settings.queue_from_epoch, settings.freeze_prototypes_epochs)
     )
 
-    def scores_of(output: Outputs, context: LossContext) -> jax.Array:
-        """Of one view; while prototypes are frozen, with those that have no gradient."""
+    def compute_scores(output: Outputs, context: LossContext) -> jax.Array:
+        """Return one view's scores, without a gradient to the prototypes while these are frozen."""
         if not settings.freeze_prototypes_epochs:
             return output.scores
         frozen = similarities(unit_rows(output.embedding), context.prototypes.T)
         return jnp.where(context.step < frozen_until, frozen, output.scores)
 
-    def code_of(scores: jax.Array, queue: jax.Array | None, context: LossContext) -> jax.Array:
-        others = None if queue is None else similarities(queue, context.prototypes.T)
+    def compute_code(scores: jax.Array, queue: jax.Array | None, context: LossContext) -> jax.Array:
         return sinkhorn_codes(
             scores,
-            others,
+            None if queue is None else similarities(queue, context.prototypes.T),
             epsilon=settings.epsilon,
             iterations=settings.sinkhorn_iterations,
-            count_others=True if queue is None else jnp.any(queue[-1] != 0),
+            use_queue=True if queue is None else jnp.any(queue[-1] != 0),
         )
 
     def loss(
         outputs: Mapping[str, Outputs], memory: Any, context: LossContext
     ) -> tuple[jax.Array, Any, Metrics]:
-        scores = {name: scores_of(outputs[name], context) for name in setup.views}
-        codes = {name: code_of(scores[name], memory.get(name), context) for name in FULL_VIEWS}
+        scores = {name: compute_scores(outputs[name], context) for name in run_info.views}
+        codes = {name: compute_code(scores[name], memory.get(name), context) for name in FULL_VIEWS}
         value = config.scale * swav_loss(scores, codes, temperature=settings.temperature)
-        new = {
-            name: jnp.where(
-                context.step >= queue_from, push(queue, unit_rows(outputs[name].embedding)), queue
-            )
+        is_filling = context.step >= queue_from
+        new_memory = {
+            name: jnp.where(is_filling, push(queue, unit_rows(outputs[name].embedding)), queue)
             for name, queue in memory.items()
         }
         entropy = jnp.mean(jnp.stack([jnp.mean(jnp.sum(entr(code), axis=1)) for code in codes.values()]))
-        # Of the logarithm of K: 1 where codes say nothing of their image, as of embeddings that are all one vector.
+        # Relative to log K: 1 if codes do not depend on the image, as when all embeddings are one vector.
         metrics = {"loss": value, "code_entropy": entropy / jnp.log(scores["a"].shape[1])}
         full = [outputs[name].embedding for name in FULL_VIEWS]
-        return value, new, metrics | health.spread(full, directions=True)
+        return value, new_memory, metrics | embedding_statistics(full, unit_length=True)
 
     def init_memory(key: jax.Array) -> dict[str, jax.Array]:
         del key
-        shape = settings.queue_size, setup.width
+        shape = settings.queue_size, run_info.width
         return {name: jnp.zeros(shape) for name in FULL_VIEWS if settings.queue_size}
 
     def constrain(params: Any) -> Any:
-        """Unit columns of the `[D, K]` prototypes."""
+        """Scale the columns of the `[D, K]` prototypes to length 1."""
         return params | {"prototypes": {"vectors": unit_rows(params["prototypes"]["vectors"].T).T}}
 
     return Objective(

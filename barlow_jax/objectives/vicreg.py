@@ -1,13 +1,13 @@
-"""VICReg (Bardes, Ponce, LeCun 2022): two views agree, features vary, and no two of them vary together.
+"""VICReg (Bardes, Ponce, LeCun 2022): views agree, every feature varies, different features are uncorrelated.
 
 Equation 6 with the coefficients of the official code:
 
     s(Z, Z') = 1/(N D) sum_bi (z_bi - z'_bi)^2
     L = lambda s(Z, Z')  +  mu f [v(Z) + v(Z')]  +  nu [c(Z) + c(Z')]
 
-v and c are in `losses/covariance.py`. Code and paper differ twice: the code halves the variance terms (f = 1/2,
-the mean of both views; "paper" is f = 1), and it averages s over features, where equation 5 divides by N alone.
-Here s is the code's in either case.
+`losses/covariance.py` defines v and c. Code and paper differ twice: the code halves the variance terms
+(f = 1/2, the mean of both views; the paper has f = 1), and it averages s over features, where equation 5
+divides by N only. Here s is always the code's.
 """
 
 from collections.abc import Mapping
@@ -19,46 +19,10 @@ import jax.numpy as jnp
 from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.correlation import Form
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
-from barlow_jax.losses.health import spread
+from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.types import LossContext, Metrics, Objective, Outputs, Reshard, RunInfo
 
-_FACTORS = {"code": 0.5, "paper": 1.0}
-
-
-class Terms(NamedTuple):
-    """What the loss is the weighted sum of. All scalars."""
-
-    invariance: jax.Array  # s(Z, Z')
-    variance: jax.Array  # f [v(Z) + v(Z')]
-    covariance: jax.Array  # c(Z) + c(Z')
-
-
-def vicreg_terms(
-    z_a: jax.Array,
-    z_b: jax.Array,
-    *,
-    variance_factor: Literal["code", "paper"] = "code",
-    target_deviation: float = 1.0,
-    epsilon: float = 1e-4,
-    form: Form = "auto",
-    reshard: Reshard | None = None,
-    operand_dtype: jnp.dtype = jnp.float32,
-) -> Terms:
-    """The three terms of equation 6, unweighted; arguments as of `vicreg_loss`."""
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(f"expected two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}")
-    if reshard:
-        z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
-    views = (z_a, z_b)
-    variances = [variance_hinge(z, target_deviation=target_deviation, epsilon=epsilon) for z in views]
-    covariances = [
-        covariance_energy(z, form=form, reshard=reshard, operand_dtype=operand_dtype) for z in views
-    ]
-    return Terms(
-        invariance=jnp.mean(jnp.square(z_a.astype(jnp.float32) - z_b.astype(jnp.float32))),
-        variance=_FACTORS[variance_factor] * sum(variances),
-        covariance=sum(covariances),
-    )
+_VARIANCE_FACTORS = {"code": 0.5, "paper": 1.0}
 
 
 def vicreg_loss(
@@ -69,47 +33,49 @@ def vicreg_loss(
     variance_weight: float = 25.0,
     covariance_weight: float = 1.0,
     variance_factor: Literal["code", "paper"] = "code",
-    target_deviation: float = 1.0,
+    target_std: float = 1.0,
     epsilon: float = 1e-4,
     form: Form = "auto",
     reshard: Reshard | None = None,
     operand_dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
-    """The VICReg loss of two views' embeddings; equation 6 of the paper.
+    """Compute the VICReg loss of two views' embeddings, equation 6 of the paper.
 
-    Works on its own, outside any mesh; under jit with rows sharded over devices it is the loss of the
-    global batch.
+    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
 
     Args:
       z_a: `[N, D]` embeddings of one view, any float dtype, N >= 2.
-      z_b: `[N, D]` embeddings of the other view, row by row of the same images.
+      z_b: `[N, D]` embeddings of the other view of the same images, in the same order.
       invariance_weight: lambda.
       variance_weight: mu.
       covariance_weight: nu.
       variance_factor: "code" takes the mean of both views' variance terms, "paper" their sum.
-      target_deviation: gamma, the standard deviation from which on a feature has no variance term.
-      epsilon: added to the variance under the root.
+      target_std: gamma, the standard deviation above which a feature has no variance term.
+      epsilon: Added to the variance under the root.
       form: "direct", "gram" or "auto": how the covariance term is computed (`covariance_energy`).
-      reshard: how the mesh lays embeddings out by features (`Layout.reshard`); None leaves them as they are.
-      operand_dtype: of what the covariance's large matrix products read.
+      reshard: How the mesh lays embeddings out by features (`Layout.reshard`); None keeps their layout.
+      operand_dtype: Operand dtype of the covariance's large matrix products.
 
     Returns:
-      A float32 scalar, 0 where both views are one, each feature's deviation is gamma or more, and no two
-      are correlated.
+      A float32 scalar. It is 0 if both views are equal, each feature's std is gamma or more, and no two
+      features are correlated.
 
     Raises:
-      ValueError: the shapes differ, are not `[N, D]`, or N is 1 (a variance needs two).
+      ValueError: If the shapes differ or are not `[N, D]`, or if N is 1 (a variance needs two rows).
 
     >>> import jax.numpy as jnp
     >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     >>> print(f"{vicreg_loss(z, z):.4f} {vicreg_loss(z, -z):.4f}")
     0.0000 100.0000
+
+    References:
+      Bardes, Ponce, LeCun 2022, https://arxiv.org/abs/2105.04906
     """
     terms = vicreg_terms(
         z_a,
         z_b,
         variance_factor=variance_factor,
-        target_deviation=target_deviation,
+        target_std=target_std,
         epsilon=epsilon,
         form=form,
         reshard=reshard,
@@ -122,9 +88,50 @@ def vicreg_loss(
     )
 
 
-def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
-    """The objective over views a and b. Metrics: the three terms, and the root mean square of the covariances of
-    different features, which can be compared between widths as it is."""
+class VicregTerms(NamedTuple):
+    """Unweighted terms of the loss; float32 scalars."""
+
+    invariance: jax.Array  # s(Z, Z')
+    variance: jax.Array  # f [v(Z) + v(Z')]
+    covariance: jax.Array  # c(Z) + c(Z')
+
+
+def vicreg_terms(
+    z_a: jax.Array,
+    z_b: jax.Array,
+    *,
+    variance_factor: Literal["code", "paper"] = "code",
+    target_std: float = 1.0,
+    epsilon: float = 1e-4,
+    form: Form = "auto",
+    reshard: Reshard | None = None,
+    operand_dtype: jnp.dtype = jnp.float32,
+) -> VicregTerms:
+    """Return the three unweighted terms of equation 6; arguments as in `vicreg_loss`."""
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        raise ValueError(
+            f"embeddings must be two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}"
+        )
+    if reshard:
+        z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
+    views = (z_a, z_b)
+    variances = [variance_hinge(z, target_std=target_std, epsilon=epsilon) for z in views]
+    covariances = [
+        covariance_energy(z, form=form, reshard=reshard, operand_dtype=operand_dtype) for z in views
+    ]
+    return VicregTerms(
+        invariance=jnp.mean(jnp.square(z_a.astype(jnp.float32) - z_b.astype(jnp.float32))),
+        variance=_VARIANCE_FACTORS[variance_factor] * sum(variances),
+        covariance=sum(covariances),
+    )
+
+
+def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
+    """Build the objective over views a and b.
+
+    Its metrics are the three terms and `covariance_rms`, the root mean square of the covariances of different
+    features, which is comparable between widths.
+    """
     settings = config.vicreg
 
     def loss(
@@ -136,10 +143,10 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
             z_a,
             z_b,
             variance_factor=settings.variance_factor,
-            target_deviation=settings.target_std,
+            target_std=settings.target_std,
             epsilon=settings.epsilon,
             form=config.form,
-            reshard=setup.reshard,
+            reshard=run_info.reshard,
             operand_dtype=jnp.dtype(config.operand_dtype),
         )
         value = config.scale * (
@@ -147,9 +154,14 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
             + settings.variance_weight * terms.variance
             + settings.covariance_weight * terms.covariance
         )
-        others = max(1, z_a.shape[1] - 1)  # of each feature, in each of two views
-        rms = jnp.sqrt(jnp.maximum(terms.covariance, 0.0) / (2 * others))
-        metrics = {"loss": value, **terms._asdict(), "covariance_rms": rms, **spread([z_a, z_b])}
+        pairs = 2 * max(1, z_a.shape[1] - 1)  # per feature, in two views
+        rms = jnp.sqrt(jnp.maximum(terms.covariance, 0.0) / pairs)
+        metrics = {
+            "loss": value,
+            **terms._asdict(),
+            "covariance_rms": rms,
+            **embedding_statistics([z_a, z_b]),
+        }
         return value, memory, metrics
 
     return Objective(loss)

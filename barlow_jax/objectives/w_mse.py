@@ -1,16 +1,16 @@
-"""W-MSE (Ermolov et al. 2021): views of an image agree after whitening, which leaves nothing to collapse to.
+"""W-MSE (Ermolov et al. 2021): views of an image agree after whitening, which rules out collapse.
 
-Equation 6 and algorithm 1, with d views, as the official code has them:
+Equation 6 and algorithm 1, with d views, as in the official code:
 
     z_i = L_i^-1 (v_i - mu_i)                  each view over its own random sub-batch (`losses/whitening.py`)
     L   = 2 / (d (d - 1)) sum_{i < j} mean_b (2 - 2 cos(z_bi, z_bj))
 
-The sub-batches of all views are those of one permutation of the batch, anew each iteration, over which the loss
-is averaged. All of it is float32 at the highest matmul precision.
+All views use the same permutation of the batch to form sub-batches. Each iteration draws a new permutation,
+and the loss is the mean over iterations. Everything is computed in float32 at the highest matmul precision.
 
-A covariance that is singular to float32 cannot be whitened. Then the loss is inf, deliberately and with a finite
-gradient: the step refuses it, as it does everything that is not finite, `skipped_steps` counts it, and the metric
-`smallest_pivot` is 0. What helps is a larger sub-batch, or shrinkage.
+A covariance that is singular to float32 cannot be whitened. The loss is then inf, deliberately and with a
+finite gradient. Such a step is skipped, like every step with a non-finite loss, and counted in
+`skipped_steps`; the metric `smallest_pivot` is 0. The remedy is a larger sub-batch or shrinkage.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,41 +22,9 @@ import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
-from barlow_jax.losses.health import spread
+from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.whitening import whiten
 from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
-
-
-class Terms(NamedTuple):
-    """All scalars."""
-
-    cosine: jax.Array  # mean over rows, pairs and iterations
-    smallest_pivot: jax.Array  # of all covariances; 0 where one is singular, near 1/2 where M is 2 D
-
-
-def w_mse_terms(
-    embeddings: Sequence[jax.Array],
-    key: jax.Array,
-    *,
-    sub_batch: int,
-    iterations: int = 1,
-    shrinkage: float = 0.0,
-) -> Terms:
-    """What the loss is made of; arguments as of `w_mse_loss`."""
-    shapes = [z.shape for z in embeddings]
-    if len(shapes) < 2 or len(shapes[0]) != 2 or len(set(shapes)) > 1:
-        raise ValueError(f"expected two [N, D] arrays or more of one shape, got {shapes}")
-    rows = shapes[0][0]
-    if sub_batch < 2 or rows % sub_batch:
-        raise ValueError(f"{rows} rows do not divide into sub-batches of {sub_batch}, at least 2")
-    orders = jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, iterations))
-    drawn = jnp.stack(embeddings)[:, orders.reshape(-1, sub_batch)]  # [d, sub-batches, M, D]
-    whitened, pivots = whiten(drawn, shrinkage)
-    squares = jnp.sum(jnp.square(whitened), axis=-1, keepdims=True)
-    units = whitened * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
-    pairs = list(combinations(units, 2))
-    cosines = [jnp.mean(jnp.sum(one * other, axis=-1)) for one, other in pairs]
-    return Terms(sum(cosines) / len(pairs), jnp.min(pivots))
 
 
 def w_mse_loss(
@@ -67,28 +35,27 @@ def w_mse_loss(
     iterations: int = 1,
     shrinkage: float = 0.0,
 ) -> jax.Array:
-    """The W-MSE loss of the embeddings of two views or more; algorithm 1 of the paper.
+    """Compute the W-MSE loss of the embeddings of two or more views, algorithm 1 of the paper.
 
-    Works on its own, outside any mesh; under jit with rows sharded over devices it is the loss of the
-    global batch.
+    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
 
     Args:
-      embeddings: `[N, D]` of each view, any float dtype, row by row of the same images.
-      key: of the permutations.
-      sub_batch: M, rows that are whitened together; N is a multiple of it. Below 2 D covariances are badly
-        conditioned, up to D singular.
-      iterations: permutations that the loss is averaged over.
+      embeddings: `[N, D]` of each view, any float dtype, of the same images in the same order.
+      key: Random key of the permutations.
+      sub_batch: M, rows that are whitened together; N must be a multiple of it. Covariances are badly
+        conditioned for M below 2 D, and singular for M up to D.
+      iterations: Number of permutations that the loss is averaged over.
       shrinkage: s of `whiten`.
 
     Returns:
-      A float32 scalar from 0, where all views are one, to 4; inf where a covariance is singular.
+      A float32 scalar from 0, where all views agree, to 4; inf if a covariance is singular.
 
     Raises:
-      ValueError: the shapes differ, or N is no multiple of M.
+      ValueError: If the shapes differ, or N is not a multiple of M.
 
     >>> import jax
     >>> z = jax.random.normal(jax.random.key(0), (16, 4))
-    >>> loss = [w_mse_loss([z, other], jax.random.key(1), sub_batch=8) for other in (3 * z + 1, -z, 0 * z)]
+    >>> loss = [w_mse_loss([z, y], jax.random.key(1), sub_batch=8) for y in (3 * z + 1, -z, 0 * z)]
     >>> print(" ".join(f"{value:.3f}" for value in loss))
     0.000 4.000 inf
     """
@@ -96,15 +63,51 @@ def w_mse_loss(
     return _loss(terms)
 
 
-def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
-    """The objective over all views."""
+class WMseTerms(NamedTuple):
+    """Metrics that determine the loss; float32 scalars."""
+
+    cosine: jax.Array  # mean over rows, pairs and iterations
+    smallest_pivot: jax.Array  # of all covariances; 0 if one is singular, near 1/2 if M is 2 D
+
+
+def w_mse_terms(
+    embeddings: Sequence[jax.Array],
+    key: jax.Array,
+    *,
+    sub_batch: int,
+    iterations: int = 1,
+    shrinkage: float = 0.0,
+) -> WMseTerms:
+    """Return the mean cosine after whitening and the smallest pivot; arguments as in `w_mse_loss`."""
+    shapes = [z.shape for z in embeddings]
+    if len(shapes) < 2 or len(shapes[0]) != 2 or len(set(shapes)) > 1:
+        raise ValueError(f"embeddings must be two or more [N, D] arrays of one shape, got {shapes}")
+    rows = shapes[0][0]
+    if sub_batch < 2 or rows % sub_batch:
+        raise ValueError(f"sub_batch must be 2 or more and divide the {rows} rows, got {sub_batch}")
+    orders = jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, iterations))
+    sub_batches = jnp.stack(embeddings)[:, orders.reshape(-1, sub_batch)]  # [d, sub-batches, M, D]
+    whitened, pivots = whiten(sub_batches, shrinkage)
+    squares = jnp.sum(jnp.square(whitened), axis=-1, keepdims=True)
+    units = whitened * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+    pairs = list(combinations(units, 2))
+    cosines = [jnp.mean(jnp.sum(x * y, axis=-1)) for x, y in pairs]
+    return WMseTerms(sum(cosines) / len(pairs), jnp.min(pivots))
+
+
+def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
+    """Build the objective over all views.
+
+    Raises:
+      UserError: If the sub-batch does not fit the batch or the embedding's width.
+    """
     settings = config.w_mse
-    _check(settings.sub_batch, settings.shrinkage, setup)
+    _check_sub_batch(settings.sub_batch, settings.shrinkage, run_info)
 
     def loss(
         outputs: Mapping[str, Outputs], memory: Any, context: LossContext
     ) -> tuple[jax.Array, Any, Metrics]:
-        embeddings = [outputs[view].embedding for view in setup.views]
+        embeddings = [outputs[view].embedding for view in run_info.views]
         terms = w_mse_terms(
             embeddings,
             context.key,
@@ -113,27 +116,24 @@ def make(config: config_lib.Objective, setup: RunInfo) -> Objective:
             shrinkage=settings.shrinkage,
         )
         value = config.scale * _loss(terms)
-        return value, memory, {"loss": value, **terms._asdict(), **spread(embeddings)}
+        return value, memory, {"loss": value, **terms._asdict(), **embedding_statistics(embeddings)}
 
     return Objective(loss, grouping=Grouping(encoder="view", heads="together"))
 
 
-def _loss(terms: Terms) -> jax.Array:
+def _loss(terms: WMseTerms) -> jax.Array:
     return jnp.where(terms.smallest_pivot > 0, 2 - 2 * terms.cosine, jnp.inf)
 
 
-def _check(sub_batch: int, shrinkage: float, setup: RunInfo) -> None:
-    key, batch_size = "config.objective.w_mse.sub_batch", setup.batch_size
+def _check_sub_batch(sub_batch: int, shrinkage: float, run_info: RunInfo) -> None:
+    key, batch_size = "config.objective.w_mse.sub_batch", run_info.batch_size
     if batch_size % sub_batch:
-        raise UserError(
-            f"{key}: the batch must be a multiple of it, got {sub_batch} and a batch of {batch_size}: change it, or "
-            "config.train.batch_size"
-        )
+        raise UserError(f"{key} is {sub_batch}, but must divide config.train.batch_size, {batch_size}.")
     if sub_batch < 2:
-        raise UserError(f"{key}: must be 2 or more, a covariance needs two rows, got {sub_batch}")
-    if shrinkage == 0 and sub_batch < 2 * setup.width:
+        raise UserError(f"{key} is {sub_batch}, but must be 2 or more: a covariance needs two rows.")
+    if shrinkage == 0 and sub_batch < 2 * run_info.width:
         raise UserError(
-            f"{key}: must be {2 * setup.width} or more, twice the embedding's width, or covariances are singular or "
-            f"nearly so; got {sub_batch}. Make it larger, make the last width of config.network.projector smaller, or "
-            "set config.objective.w_mse.shrinkage above 0"
+            f"{key} is {sub_batch}, but must be {2 * run_info.width} or more, twice the embedding width: "
+            "smaller sub-batches have a (nearly) singular covariance. Increase it, decrease the last width "
+            "of config.network.projector, or set config.objective.w_mse.shrinkage above 0."
         )

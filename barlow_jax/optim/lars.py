@@ -1,14 +1,14 @@
-"""LARS (You et al. 2017) as the official Barlow Twins code has it, composed from optax.
+"""LARS (You et al. 2017) as in the official Barlow Twins code, composed from optax.
 
 For a weight p with gradient g at step t (biases and BatchNorm: d = g):
 
     d = g + weight_decay * p
-    q = trust_coefficient * |p| / |d|        (1 where either norm is 0)
+    q = trust_coefficient * |p| / |d|        (1 if either norm is 0)
     m = momentum * m + q * d
     p = p - rate(t) * m
 
-The rate comes after the momentum; `optax.lars` has it before, which is another update whenever the
-rate moves.
+The rate is applied after the momentum. `optax.lars` applies it before, which gives a different update
+whenever the rate changes.
 """
 
 from typing import NamedTuple
@@ -28,17 +28,17 @@ def lars(
     trust_coefficient: float = 0.001,
     trust_clip: bool = False,
 ) -> optax.GradientTransformation:
-    """The official update.
+    """Build the official update.
 
-    Norms are sums of float32 squares. A weight whose |d| is below 1e-19 takes the plain step (q = 1), and one
-    whose |d| is above 1e19 stays where it is (q = 0); a gradient that is not finite shows in the parameters.
+    Norms are computed from float32 squares. A weight with |d| below 1e-19 takes the plain step (q = 1), and
+    one with |d| above 1e19 does not change (q = 0). Non-finite gradients propagate to the parameters.
 
     Args:
-      rates: learning rate by parameter group (`param_groups`).
-      momentum: of the heavy ball.
-      weight_decay: added to the gradient of weights.
-      trust_coefficient: factor of |p| / |d|.
-      trust_clip: q = min(q / rate, 1): no layer moves further than plain SGD would move it. This is the
+      rates: Learning rate by parameter group (`param_groups`).
+      momentum: Heavy-ball momentum.
+      weight_decay: Factor of p in d, for weights.
+      trust_coefficient: Factor of |p| / |d|.
+      trust_clip: Uses q = min(q / rate, 1), so that no layer moves further than with plain SGD. This is the
         "clip" of LARC, which solo-learn's CIFAR recipes use with a trust_coefficient of 0.02.
     """
     trust = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient)
@@ -64,13 +64,13 @@ def _scale_by_clipped_trust_ratio(
         return _ClipState(jnp.zeros([], jnp.int32))
 
     def update(updates, state, params):
-        current = rate(state.count)
+        learning_rate = rate(state.count)
 
         def scale(d: jax.Array, p: jax.Array) -> jax.Array:
             p_norm, d_norm = jnp.linalg.norm(p.ravel()), jnp.linalg.norm(d.ravel())
             ratio = trust_coefficient * p_norm / jnp.where(d_norm == 0, 1.0, d_norm)
-            # q / rate is infinite at the warm-up's first step, where the minimum is 1 all the same.
-            clipped = jnp.minimum(ratio / jnp.maximum(current, jnp.finfo(p.dtype).tiny), 1.0)
+            # At the warmup's first step the rate is 0 and q / rate overflows; the minimum is then 1.
+            clipped = jnp.minimum(ratio / jnp.maximum(learning_rate, jnp.finfo(p.dtype).tiny), 1.0)
             return d * jnp.where((p_norm == 0) | (d_norm == 0), 1.0, clipped)
 
         return jax.tree.map(scale, updates, params), _ClipState(state.count + 1)

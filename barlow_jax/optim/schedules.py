@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step, and of the epoch."""
+"""Learning-rate schedules by step and by epoch."""
 
 from collections.abc import Sequence
 import math
@@ -7,9 +7,9 @@ import optax
 
 
 def warmup_cosine(*, peak: float, warmup_steps: int, num_steps: int, final_scale: float) -> optax.Schedule:
-    """Linear from 0 at step 0 to `peak` at `warmup_steps`, then half a cosine to `final_scale * peak`.
+    """Return a linear warmup from 0 to `peak`, then half a cosine to `final_scale * peak` at `num_steps`.
 
-    The first update has rate 0, as in the official code, whose steps count from 0.
+    The first update has rate 0, as in the official code, which counts steps from 0.
     """
     cosine = optax.cosine_decay_schedule(peak, max(1, num_steps - warmup_steps), alpha=final_scale)
     if warmup_steps == 0:
@@ -17,19 +17,22 @@ def warmup_cosine(*, peak: float, warmup_steps: int, num_steps: int, final_scale
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup_steps), cosine], [warmup_steps])
 
 
-def by_epoch(
-    kind: str, num_epochs: int, *, milestones: Sequence[float] = (), decay: float = 1.0
+def epoch_factors(
+    schedule: str, num_epochs: int, *, milestones: Sequence[float] = (), decay: float = 1.0
 ) -> list[float]:
-    """The factor of the learning rate in each epoch, as classifiers are trained: it moves once an epoch.
+    """Return the learning rate of each epoch relative to its peak, for classifiers; constant within an epoch.
+
+    The factors are float64, as in torch. `optax.cosine_decay_schedule` computes in float32 and differs from
+    them by up to 6e-8.
 
     Args:
-      kind: "cosine", half a cosine from 1 towards 0; "steps", times `decay` from each milestone on.
-      num_epochs: of the whole training.
-      milestones: shares of it, in 0..1.
-      decay: of "steps".
+      schedule: "cosine" is half a cosine from 1 towards 0; "steps" multiplies by `decay` at each milestone.
+      num_epochs: Length of the training.
+      milestones: Fractions of the training, from 0 to 1.
+      decay: Factor of "steps".
     """
-    if kind == "cosine":
+    if schedule == "cosine":
         return [(1 + math.cos(math.pi * epoch / num_epochs)) / 2 for epoch in range(num_epochs)]
-    # A share times the epochs may come out a rounding above the whole number that is meant.
-    starts = [share * num_epochs - 1e-6 for share in milestones]
+    # Rounding may put a fraction of the epochs just above the intended whole number.
+    starts = [fraction * num_epochs - 1e-6 for fraction in milestones]
     return [decay ** sum(epoch >= start for start in starts) for epoch in range(num_epochs)]

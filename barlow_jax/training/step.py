@@ -11,7 +11,7 @@ import optax
 
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
-from barlow_jax.optim import num_updates
+from barlow_jax.optim.optimizers import num_updates
 from barlow_jax.training.microbatches import Views, forward, map_microbatches
 from barlow_jax.types import Array, Batch, LossContext, Metrics, Objective, Outputs, Target, TrainState
 
@@ -50,7 +50,7 @@ def init_target(params: Any, batch_stats: Any, network: Network, objective: Obje
     if objective.target is None:
         return {}
     trees = {"params": params, "batch_stats": batch_stats}
-    return {name: network.target.part_of(tree) for name, tree in trees.items()}
+    return {name: network.target_network.select(tree) for name, tree in trees.items()}
 
 
 def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[TrainState, Metrics]:
@@ -69,7 +69,7 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     params = objective.constrain(state.params)
     targets, target = _target_outputs(state.target, views, parts)
     key = jax.random.fold_in(jax.random.key(parts.seed), state.step)
-    context = LossContext(batch.labels, state.step, key, targets, network.prototypes_of(params))
+    context = LossContext(batch.labels, state.step, key, targets, network.prototypes(params))
     context = jax.tree.map(jax.lax.stop_gradient, context)
 
     def loss_of(params: Any) -> tuple[Array, Any]:
@@ -106,7 +106,7 @@ def _target_outputs(target: Any, views: Views, parts: StepParts) -> tuple[dict[s
         return {}, target
     passes = _passes(parts.objective, views, parts.objective.target.views)
     outputs, batch_stats = _forward(
-        parts.network.target, target["params"], target["batch_stats"], passes, parts
+        parts.network.target_network, target["params"], target["batch_stats"], passes, parts
     )
     return outputs, target | {"batch_stats": batch_stats}
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from score_records import by_fraction
 
-from barlow_jax import optim
 from barlow_jax.config import schema as config_lib
 from barlow_jax.data import splits
 from barlow_jax.experiment.evaluations import finetune_scores
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.optim import optimizers
 
 SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.1,1")
 
@@ -37,7 +37,7 @@ def test_fine_tuning_beats_chance_for_every_fraction(workdir, program):
 def test_both_rates_follow_the_schedule(settings, expected):
     """Unit gradients and no momentum: each update is minus the rate."""
     config = config_lib.Finetune(momentum=0.0, **settings)
-    optimizer = optim.finetune(config, steps_per_epoch=3)
+    optimizer = optimizers.make_finetune_optimizer(config, steps_per_epoch=3)
     params = {"encoder": {"w": np.ones(2, np.float32)}, "classifier": {"w": np.ones(2, np.float32)}}
     state, seen = optimizer.init(params), []
     for _ in range(60):

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.overrides import flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment, run_info
+from barlow_jax.objectives.registry import make_objective
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 METHODS = sorted(REQUIREMENTS.keys() - {"barlow_twins"})  # Barlow Twins is the base
@@ -34,7 +34,7 @@ def test_a_method_has_a_valid_config_for_each_data_set(method, data):
     config, problems = from_tree(config_dict.to_dict())
     assert not problems
     assert not validate(config, Facts(num_devices=8))
-    objectives.make(config.objective, run_info(config))  # raises for queues and sub-batches that do not fit
+    make_objective(config.objective, run_info(config))  # raises for queues and sub-batches that do not fit
     assert config.objective.name == method and config.objective.scale == 1
     assert config.data.name == load(data)["data.name"]
 

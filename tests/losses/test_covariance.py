@@ -51,7 +51,7 @@ def _check(term, z, reference, value=1e-6, gradient=2e-6):
 def test_the_hinge_is_equations_1_and_2(shape, gamma):
     z = _embeddings(*shape, mean=2.0)
     assert 0 < (z.std(0, ddof=1) < 1).mean() < 1
-    _check(partial(variance_hinge, target_deviation=gamma), z, partial(_hinge, gamma=gamma))
+    _check(partial(variance_hinge, target_std=gamma), z, partial(_hinge, gamma=gamma))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

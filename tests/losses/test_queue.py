@@ -1,3 +1,5 @@
+"""Tests of the embedding queue."""
+
 import collections
 import doctest
 
@@ -8,12 +10,12 @@ import pytest
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.losses import queue
-from barlow_jax.losses.queue import check_size, push
+from barlow_jax.losses.queue import check_queue_size, push
 
 
 @pytest.mark.parametrize("size", [8, 24, 64])
 def test_it_holds_the_last_batches_newest_first(size, devices):
-    """As Python's deque, batch by batch; where the queue is one batch long too."""
+    """Compares with Python's deque of batches, also for a queue of a single batch."""
     layout, rows = Layout(make_mesh(devices)), 8
     compiled = jax.jit(push, out_shardings=layout.batch)
     expected = collections.deque(np.zeros((size // rows, rows, 3), np.float32), maxlen=size // rows)
@@ -41,10 +43,10 @@ def test_no_gradient_passes():
 
 
 @pytest.mark.parametrize(("size", "nearest"), [(100, 96), (30, 32), (1, 32)])
-def test_a_size_that_is_no_multiple_of_the_batch_is_named(size, nearest):
-    with pytest.raises(UserError, match=rf"the\.key: .*batch_size 32, got {size}; {nearest} is the nearest"):
-        check_size("the.key", size, 32)
-    check_size("the.key", nearest, 32)
+def test_a_size_that_is_not_a_multiple_of_the_batch_is_refused(size, nearest):
+    with pytest.raises(UserError, match=rf"the\.key is {size}, .*batch_size \(32\).* {nearest}"):
+        check_queue_size("the.key", size, 32)
+    check_queue_size("the.key", nearest, 32)
 
 
 def test_the_docstring_example_runs():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses.regularization import regularization
+from barlow_jax.losses.regularization import vicreg_regularization
 
 VIEWS = np.random.default_rng(0).normal(size=(2, 16, 24)).astype(np.float32) * [[[0.5]], [[0.8]]]
 
@@ -21,7 +21,7 @@ def test_each_weight_is_a_factor_of_the_sum_over_views(weights, devices):
     layout = Layout(make_mesh(devices))
 
     def both(*views):
-        return regularization(
+        return vicreg_regularization(
             views, variance_weight=weights[0], covariance_weight=weights[1], reshard=layout.reshard
         )
 

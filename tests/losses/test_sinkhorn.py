@@ -46,9 +46,7 @@ def test_codes_are_those_of_the_plain_iteration(epsilon, iterations, devices):
 @pytest.mark.parametrize("count", [True, False])
 def test_others_take_part_where_they_count(count, devices):
     layout, others = Layout(make_mesh(devices)), _scores(OTHERS, seed=1)
-    compiled = jax.jit(
-        lambda s, o, count: sinkhorn_codes(s, o, epsilon=0.05, iterations=3, count_others=count)
-    )
+    compiled = jax.jit(lambda s, o, count: sinkhorn_codes(s, o, epsilon=0.05, iterations=3, use_queue=count))
     placed = (jax.device_put(x, layout.batch) for x in (_scores(), others))
     together = np.concatenate([others, _scores()]) if count else _scores()
     expected = _definition(together, 0.05, 3)[-ROWS:]

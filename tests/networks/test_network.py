@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.schema import Network as NetworkConfig
-from barlow_jax.networks.network import Factors, Network
+from barlow_jax.networks.network import Network, StandInEncoder
 from barlow_jax.types import Grouping
 
 
@@ -66,8 +66,8 @@ def test_heads_are_those_that_the_config_names():
     assert set(params) == {"encoder", "projector", "predictor", "prototypes", "classifier"}
     (outputs,) = jax.jit(network.apply)(params, stats, {"a": _images()})[0].values()
     assert outputs.prediction.shape == outputs.embedding.shape == (8, 8) and outputs.logits.shape == (8, 5)
-    assert outputs.scores.shape == (8, 7) and network.prototypes_of(params).shape == (8, 7)
-    assert set(network.target.part_of(params)) == {"encoder", "projector"}
+    assert outputs.scores.shape == (8, 7) and network.prototypes(params).shape == (8, 7)
+    assert set(network.target_network.select(params)) == {"encoder", "projector"}
     bare, _ = _init(Network(NetworkConfig(encoder="resnet8", width=4, projector=())))
     assert set(bare) == {"encoder"}
 
@@ -103,7 +103,7 @@ def test_batch_norm_sees_the_rows_of_its_group_and_no_others(name):
         (whole,) = jax.jit(network.apply)(params, stats, {"x": rows})[0].values()
         found = jnp.concatenate([outputs[name].representation for name in names])
         np.testing.assert_allclose(found, whole.representation, rtol=1e-4, atol=1e-5)
-    head = Network(projector.config, make_encoder=Factors)
+    head = Network(projector.config, make_encoder=StandInEncoder)
     factors = {"encoder": {"factors": jnp.ones(outputs["a"].representation.shape[1])}}
     bare = {"projector": stats["projector"]}
     for names in heads:

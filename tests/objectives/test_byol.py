@@ -9,11 +9,11 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Byol
 from barlow_jax.objectives import byol
 from barlow_jax.objectives.byol import byol_loss, cosine_momentum
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH = 32, 8
@@ -23,7 +23,7 @@ REGULARIZED = Byol(variance_weight=1.5, covariance_weight=0.2)
 
 @functools.cache
 def _objective(settings=PLAIN, **setup):
-    return objectives.make(config_lib.Objective(name="byol", scale=0.5, byol=settings), RunInfo(**setup))
+    return make_objective(config_lib.Objective(name="byol", scale=0.5, byol=settings), RunInfo(**setup))
 
 
 def _arrays(seed, scale=1.0):

@@ -10,16 +10,16 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives import simclr
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.objectives.simclr import nt_xent
 from barlow_jax.types import Outputs
 
 ROWS, WIDTH = 24, 6
 CONFIG = config_lib.Objective(name="simclr", scale=2.0)
-OBJECTIVE = objectives.make(CONFIG)
+OBJECTIVE = make_objective(CONFIG)
 
 
 def _outputs(scale=1.0):
@@ -72,7 +72,7 @@ def test_logits_are_split_by_rows_over_devices():
 
 
 def test_bfloat16_operands_move_the_loss_a_little():
-    objective = objectives.make(dataclasses.replace(CONFIG, operand_dtype="bfloat16"))
+    objective = make_objective(dataclasses.replace(CONFIG, operand_dtype="bfloat16"))
     found = loss_reference.run(objective, _outputs())[0]
     np.testing.assert_allclose(found, _definition(_outputs())[0], rtol=1e-2)
 
@@ -98,7 +98,7 @@ def test_all_views_share_the_statistics():
     [
         ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
         ((4,), (4,), r"two \[N, D\] arrays"),
-        ((1, 3), (1, 3), "use larger batches"),
+        ((1, 3), (1, 3), "use a larger batch"),
     ],
 )
 def test_wrong_shapes_are_named(one, other, words):

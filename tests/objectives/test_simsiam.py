@@ -8,10 +8,10 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Simsiam
 from barlow_jax.objectives import simsiam
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.objectives.simsiam import simsiam_loss
 from barlow_jax.types import Outputs
 
@@ -23,7 +23,7 @@ BOTH = pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "
 
 @functools.cache
 def _objective(settings=PLAIN):
-    return objectives.make(config_lib.Objective(name="simsiam", scale=0.5, simsiam=settings))
+    return make_objective(config_lib.Objective(name="simsiam", scale=0.5, simsiam=settings))
 
 
 def _outputs():

@@ -10,12 +10,12 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Swav
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives import swav
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, PROTOTYPES, QUEUE, EPOCH = 16, 6, 5, 32, 10
@@ -27,7 +27,7 @@ QUEUED = dataclasses.replace(PLAIN, queue_size=QUEUE, queue_from_epoch=2.0)
 
 @functools.cache
 def _objective(settings=PLAIN):
-    return objectives.make(config_lib.Objective(name="swav", scale=2.0, swav=settings), SETUP)
+    return make_objective(config_lib.Objective(name="swav", scale=2.0, swav=settings), SETUP)
 
 
 def _unit(z, axis=1):
@@ -169,7 +169,7 @@ def test_prototypes_are_made_unit_columns_where_the_network_has_them(small_confi
     network = Network(typed(small_config).network)
     params, _ = network.init(jax.random.key(0))
     made = _objective().constrain(params)
-    before, after = network.prototypes_of(params), network.prototypes_of(made)
+    before, after = network.prototypes(params), network.prototypes(made)
     np.testing.assert_allclose(after, _unit(before, axis=0), rtol=1e-5)
     assert jax.tree.structure(made) == jax.tree.structure(params)
     assert made["projector"] is params["projector"]
@@ -198,7 +198,7 @@ def test_grouping_is_encoder_by_size_and_heads_together():
 
 @pytest.mark.parametrize("size", [QUEUE + 1, ROWS // 2])
 def test_a_queue_of_no_whole_batches_is_the_users_error(size):
-    with pytest.raises(UserError, match=r"config\.objective\.swav\.queue_size: must be a multiple"):
+    with pytest.raises(UserError, match=r"config\.objective\.swav\.queue_size .*multiple"):
         _objective(dataclasses.replace(PLAIN, queue_size=size))
 
 

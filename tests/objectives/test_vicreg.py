@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Vicreg
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives import vicreg
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.objectives.vicreg import vicreg_loss, vicreg_terms
 from barlow_jax.types import LossContext, Outputs, RunInfo
 
@@ -86,7 +86,7 @@ def test_it_is_equation_6_of_the_global_batch(devices, shape, form, resharded):
             {"invariance_weight": 1.0, "variance_weight": 2.0, "covariance_weight": 3.0},
             {"weights": (1, 2, 3)},
         ),
-        ({"target_deviation": 1.5, "epsilon": 1e-2}, {"gamma": 1.5, "epsilon": 1e-2}),
+        ({"target_std": 1.5, "epsilon": 1e-2}, {"gamma": 1.5, "epsilon": 1e-2}),
         ({"variance_weight": 0.0}, {"weights": (25, 0, 1)}),
     ],
 )
@@ -147,7 +147,7 @@ def test_the_objective_weighs_its_terms_and_reports_them():
         invariance_weight=2.0, variance_weight=3.0, covariance_weight=4.0, variance_factor="paper"
     )
     config = config_lib.Objective(name="vicreg", vicreg=settings, scale=0.5)
-    objective = objectives.make(config, RunInfo(width=16, batch_size=24))
+    objective = make_objective(config, RunInfo(width=16, batch_size=24))
     z_a, z_b = _embeddings(24, 16)
     outputs = {"a": Outputs(None, z_a), "b": Outputs(None, z_b)}
     value, memory, metrics = objective.loss(outputs, {}, LossContext(jnp.zeros(24, jnp.int32)))
@@ -166,7 +166,7 @@ def test_the_objective_is_the_same_on_eight_devices(devices):
     """In the form that the run's config names, with what the run's mesh says of its embeddings."""
     config = dataclasses.replace(config_lib.Objective(), name="vicreg")
     layout, (z_a, z_b) = Layout(make_mesh(devices)), _embeddings(32, 64)
-    objective = objectives.make(config, RunInfo(width=64, batch_size=32, reshard=layout.reshard))
+    objective = make_objective(config, RunInfo(width=64, batch_size=32, reshard=layout.reshard))
 
     def loss(z_a, z_b):
         return objective.loss({"a": Outputs(None, z_a), "b": Outputs(None, z_b)}, {}, None)[0]

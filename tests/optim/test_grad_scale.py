@@ -13,10 +13,10 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax import optim
 from barlow_jax.config import schema as config_lib
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
+from barlow_jax.optim import optimizers
 
 ROWS, WEIGHT = 32, 0.0051
 AXES = ("slice", "data")
@@ -100,7 +100,7 @@ def test_grad_scale_gives_the_update_of_the_official_code(processes, name, true_
     rates = dict.fromkeys(("weights", "biases"), lambda step: 0.3)
 
     def update(gradient, **kwargs):
-        optimizer = optim.make(config_lib.Optim(name=name, **kwargs), rates)
+        optimizer = optimizers.make_optimizer(config_lib.Optim(name=name, **kwargs), rates)
         return optimizer.update(gradient, optimizer.init(params), params)[0]
 
     expected = update(official)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from barlow_jax import optim
 from barlow_jax.config.schema import Config, Optim
+from barlow_jax.optim import optimizers
 
 RATES = {"weights": lambda step: 0.1 + 0.01 * step, "biases": lambda step: 0.02}
 
 
 def _run(config, params, gradients):
-    optimizer = optim.make(config, RATES)
+    optimizer = optimizers.make_optimizer(config, RATES)
     params = jax.tree.map(jnp.asarray, params)
     state = optimizer.init(params)
     for gradient in gradients:
@@ -56,5 +56,5 @@ def test_adamw_decouples_the_decay_of_weights():
 
 
 def test_one_rate_for_all_where_there_is_none_for_biases():
-    rates = optim.learning_rates(Config(optim=Optim(bias_learning_rate=None)), steps_per_epoch=10)
+    rates = optimizers.learning_rates(Config(optim=Optim(bias_learning_rate=None)), steps_per_epoch=10)
     assert rates["biases"](150) == rates["weights"](150)

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from barlow_jax import optim
-from barlow_jax.optim.schedules import by_epoch, warmup_cosine
+from barlow_jax.optim import optimizers
+from barlow_jax.optim.schedules import epoch_factors, warmup_cosine
 
 
 def _official(step, peak, warmup, total, final=0.001):
@@ -27,7 +27,7 @@ def test_every_step_is_on_the_official_curve(warmup):
 def test_the_imagenet_recipe_peaks_at_the_papers_rates():
     from barlow_jax.config.schema import Config
 
-    rates = optim.learning_rates(Config(), steps_per_epoch=625)
+    rates = optimizers.learning_rates(Config(), steps_per_epoch=625)
     assert float(rates["weights"](0)) == 0
     np.testing.assert_allclose(rates["weights"](6250), 1.6, rtol=1e-6)
     np.testing.assert_allclose(rates["biases"](6250), 0.0384, rtol=1e-6)
@@ -36,11 +36,11 @@ def test_the_imagenet_recipe_peaks_at_the_papers_rates():
 
 def test_half_a_cosine_by_epoch():
     np.testing.assert_allclose(
-        by_epoch("cosine", 4), [1, (1 + np.sqrt(0.5)) / 2, 0.5, (1 - np.sqrt(0.5)) / 2]
+        epoch_factors("cosine", 4), [1, (1 + np.sqrt(0.5)) / 2, 0.5, (1 - np.sqrt(0.5)) / 2]
     )
 
 
 def test_steps_come_at_shares_of_the_epochs():
     """The paper's fine-tuning: 20 epochs, a fifth of the rate after 12 and 16."""
     expected = [1.0] * 12 + [0.2] * 4 + [0.2**2] * 4
-    np.testing.assert_allclose(by_epoch("steps", 20, milestones=(0.6, 0.8), decay=0.2), expected)
+    np.testing.assert_allclose(epoch_factors("steps", 20, milestones=(0.6, 0.8), decay=0.2), expected)

@@ -4,9 +4,9 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Byol
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs
 
 ROWS, WIDTH = 40, 12
@@ -26,7 +26,7 @@ def _regularization(torch, z, settings):
 
 def test_the_loss_and_all_gradients_are_torchs(torch):
     settings = Byol(variance_weight=1.0, covariance_weight=0.1)
-    objective = objectives.make(config_lib.Objective(name="byol", byol=settings))
+    objective = make_objective(config_lib.Objective(name="byol", byol=settings))
     arrays = np.random.default_rng(0).normal(size=(3, 2, ROWS, WIDTH)).astype(np.float32)
     embeddings, predictions, targets = arrays[0] / 2, arrays[1], arrays[2]
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}

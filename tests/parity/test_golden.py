@@ -12,9 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax import optim
 from barlow_jax.config.schema import Config, Train
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
+from barlow_jax.optim import optimizers
 from barlow_jax.optim.lars import lars
 from barlow_jax.optim.schedules import warmup_cosine
 
@@ -64,7 +64,7 @@ def test_twenty_steps_of_lars_are_the_official_ones(golden, double, weight_decay
 def _learning_rates(dtype):
     config = Config(train=Train(num_epochs=inputs.EPOCHS, batch_size=inputs.BATCH_SIZE))
     steps = jnp.arange(inputs.EPOCHS * inputs.STEPS_PER_EPOCH, dtype=dtype)
-    rates = optim.learning_rates(config, inputs.STEPS_PER_EPOCH)
+    rates = optimizers.learning_rates(config, inputs.STEPS_PER_EPOCH)
     return {group: jax.vmap(rate)(steps) for group, rate in rates.items()}
 
 

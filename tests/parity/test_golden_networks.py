@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import objectives, optim
 from barlow_jax.config.schema import Config, Network as NetworkConfig, Optim, Train
 from barlow_jax.interop.torchvision_layout import from_torchvision, to_torchvision
 from barlow_jax.networks.heads import Projector
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
+from barlow_jax.objectives.registry import make_objective
+from barlow_jax.optim import optimizers
 from barlow_jax.training.step import train_step
 from barlow_jax.types import Batch, TrainState
 
@@ -263,11 +264,11 @@ def _train_step():
         optim=Optim(warmup_epochs=1.0),
         train=Train(num_epochs=inputs.TWINS_STEPS, batch_size=2048),
     )
-    optimizer = optim.make(config.optim, optim.learning_rates(config, steps_per_epoch=1))
+    optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
     step = partial(
         train_step,
         network=Network(config.network),
-        objective=objectives.make(config.objective),
+        objective=make_objective(config.objective),
         optimizer=optimizer,
         normalize=lambda views: views,
     )

@@ -5,9 +5,9 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Moco
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, QUEUE = 40, 12, 120
@@ -21,7 +21,7 @@ def torch():
 
 def test_the_loss_its_gradient_and_the_queue_are_torchs(torch):
     config = config_lib.Objective(name="moco", moco=Moco(queue_size=QUEUE))
-    objective = objectives.make(config, RunInfo(batch_size=ROWS, width=WIDTH))
+    objective = make_objective(config, RunInfo(batch_size=ROWS, width=WIDTH))
     queries, keys = np.random.default_rng(0).normal(size=(2, ROWS, WIDTH)).astype(np.float32)
     about = loss_reference.context(ROWS, targets={"b": Outputs(None, keys)})
     memory = jax.device_get(objective.init_memory(jax.random.key(0)))

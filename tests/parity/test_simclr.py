@@ -4,8 +4,8 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs
 
 ROWS, WIDTH = 40, 12
@@ -21,7 +21,7 @@ def test_the_loss_and_both_gradients_are_torchs(torch):
     config = config_lib.Objective(name="simclr")
     pair = np.random.default_rng(0).normal(size=(2, ROWS, WIDTH)).astype(np.float32)
     outputs = {name: Outputs(None, z) for name, z in zip("ab", pair, strict=True)}
-    value, gradients, _, _ = loss_reference.run(objectives.make(config), outputs)
+    value, gradients, _, _ = loss_reference.run(make_objective(config), outputs)
 
     of_torch = [torch.tensor(z, dtype=torch.float64, requires_grad=True) for z in pair]
     u = torch.nn.functional.normalize(torch.cat(of_torch))

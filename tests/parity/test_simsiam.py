@@ -4,9 +4,9 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Simsiam
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs
 
 ROWS, WIDTH = 40, 12
@@ -20,7 +20,7 @@ def torch():
 
 def test_the_loss_and_all_gradients_are_torchs(torch):
     settings = Simsiam(variance_weight=1.0, covariance_weight=0.1)
-    objective = objectives.make(config_lib.Objective(name="simsiam", simsiam=settings))
+    objective = make_objective(config_lib.Objective(name="simsiam", simsiam=settings))
     embeddings, predictions = np.random.default_rng(0).normal(size=(2, 2, ROWS, WIDTH)).astype(np.float32)
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}
     value, gradients, _, _ = loss_reference.run(objective, outputs)

@@ -5,9 +5,9 @@ import loss_reference
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Swav
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, PROTOTYPES, QUEUE = 24, 8, 10, 48
@@ -33,7 +33,7 @@ def _codes(torch, scores, settings):
 def test_the_loss_and_its_gradient_in_embeddings_are_torchs(torch, queue_size):
     """At step 0, where prototypes are frozen and embeddings have the whole gradient."""
     settings = Swav(queue_size=queue_size, queue_from_epoch=0.0)
-    objective = objectives.make(
+    objective = make_objective(
         config_lib.Objective(name="swav", swav=settings), RunInfo(VIEWS, width=WIDTH, batch_size=ROWS)
     )
     rng, normalize = np.random.default_rng(0), torch.nn.functional.normalize

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.training import microbatches
 from barlow_jax.types import LossContext, Outputs
 
@@ -25,7 +25,7 @@ def parts(small_config, typed):
     rng = np.random.default_rng(0)
     views = {name: rng.normal(size=(ROWS, 8, 8, 3)).astype(np.float32) for name in "ab"}
 
-    objective = objectives.make(config.objective)
+    objective = make_objective(config.objective)
 
     def loss(outputs):
         value, _, metrics = objective.loss(outputs, {}, CONTEXT)

@@ -6,23 +6,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import objectives, optim
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
+from barlow_jax.objectives.registry import make_objective
+from barlow_jax.optim import optimizers
 from barlow_jax.training.step import StepParts, compile_step, init_state
 from barlow_jax.types import Batch, Objective, RunInfo
 
 
 def _parts(config, layout):
-    rates = optim.learning_rates(config, steps_per_epoch=4)
+    rates = optimizers.learning_rates(config, steps_per_epoch=4)
     on_device = partial(augment, recipe=config.recipe, size=config.data.image_size, seed=3)
     return StepParts(
         network=Network(config.network, layout.parallel_linear),
-        objective=objectives.make(config.objective, RunInfo(reshard=layout.reshard)),
-        optimizer=optim.make(config.optim, rates),
+        objective=make_objective(config.objective, RunInfo(reshard=layout.reshard)),
+        optimizer=optimizers.make_optimizer(config.optim, rates),
         normalize=partial(normalize_views, recipe=config.recipe),
         augment=on_device if config.data.augment_on == "device" else None,
         microbatches=config.train.microbatches,

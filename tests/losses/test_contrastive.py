@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import log_softmax
 
-from barlow_jax.losses import contrast
-from barlow_jax.losses.contrast import info_nce, similarities
+from barlow_jax.losses import contrastive
+from barlow_jax.losses.contrastive import info_nce, similarities
 
 
 def _logits():
@@ -49,4 +49,4 @@ def test_products_are_numpys_and_bfloat16_is_rounded_on_the_way_in_alone():
 
 
 def test_the_docstring_example_runs():
-    assert doctest.testmod(contrast).failed == 0
+    assert doctest.testmod(contrastive).failed == 0

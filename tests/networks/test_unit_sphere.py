@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.losses import sphere
-from barlow_jax.losses.sphere import cosines, unit_rows
+from barlow_jax.networks import unit_sphere
+from barlow_jax.networks.unit_sphere import cosines, unit_rows
 
 
 def _rows(seed=0):
@@ -59,4 +59,4 @@ def test_cosines_are_those_of_numpy_in_any_dtype():
 
 
 def test_the_docstring_example_runs():
-    assert doctest.testmod(sphere).failed == 0
+    assert doctest.testmod(unit_sphere).failed == 0

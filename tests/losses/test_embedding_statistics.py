@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses import health
-from barlow_jax.losses.health import spread
+from barlow_jax.losses import embedding_statistics as statistics_module
+from barlow_jax.losses.embedding_statistics import embedding_statistics
 
 NAMES = ("embedding_std_min", "embedding_std_mean", "embedding_spread")
 
@@ -27,7 +27,7 @@ def _reference(views):
 
 
 def _found(views):
-    metrics = jax.jit(spread)(views)
+    metrics = jax.jit(embedding_statistics)(views)
     assert set(metrics) == set(NAMES)
     return [float(metrics[name]) for name in NAMES]
 
@@ -59,7 +59,7 @@ def test_embeddings_around_the_origin_have_spread_1():
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e25])
 def test_of_directions_alone_the_spread_is_that_of_unit_rows(scale):
     views = _views(scale, offset=1.0)
-    metrics = {name: float(value) for name, value in spread(views, directions=True).items()}
+    metrics = {name: float(value) for name, value in embedding_statistics(views, unit_length=True).items()}
     units = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in np.float64(views)]
     assert metrics["embedding_spread"] == pytest.approx(_reference(units)[2], rel=2e-6)
     np.testing.assert_allclose([metrics[name] for name in NAMES[:2]], _reference(views)[:2], rtol=2e-6)
@@ -69,8 +69,8 @@ def test_rows_that_point_one_way_have_lengths_that_differ_and_one_direction():
     ray = np.random.default_rng(0).uniform(1, 9, (40, 1)).astype(np.float32) * np.arange(
         1, 13, dtype=np.float32
     )
-    assert spread([ray])["embedding_spread"] > 0.3
-    assert spread([ray], directions=True)["embedding_spread"] < 1e-6
+    assert embedding_statistics([ray])["embedding_spread"] > 0.3
+    assert embedding_statistics([ray], unit_length=True)["embedding_spread"] < 1e-6
 
 
 def test_half_precision_embeddings_are_read_in_float32():
@@ -79,7 +79,7 @@ def test_half_precision_embeddings_are_read_in_float32():
 
 
 def test_nothing_of_it_has_a_gradient():
-    gradient = jax.grad(lambda z: sum(spread([z]).values()))(jnp.asarray(_views()[0]))
+    gradient = jax.grad(lambda z: sum(embedding_statistics([z]).values()))(jnp.asarray(_views()[0]))
     assert not np.any(gradient)
 
 
@@ -90,4 +90,4 @@ def test_eight_devices_find_what_one_does(devices):
 
 
 def test_the_example_is_right():
-    assert doctest.testmod(health).failed == 0
+    assert doctest.testmod(statistics_module).failed == 0

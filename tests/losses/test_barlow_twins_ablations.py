@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax import objectives
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import LossContext, Outputs, RunInfo
 
 ROWS, WIDTH, EPSILON = 48, 24, 1e-5
@@ -28,7 +28,7 @@ def _outputs(z_a, z_b, prediction=None):
 
 
 def _loss(config, *embeddings, reshard=None):
-    objective = objectives.make(config, RunInfo(reshard=reshard))
+    objective = make_objective(config, RunInfo(reshard=reshard))
     return jax.jit(lambda outputs: objective.loss(outputs, {}, CONTEXT)[::2])(_outputs(*embeddings))
 
 
@@ -91,7 +91,7 @@ def test_each_variant_is_its_definition(name, form, devices):
 def test_gradients_are_those_of_the_definition(name):
     """Along random directions, by central differences of the float64 definition."""
     changes, reference = VARIANTS[name]
-    objective = objectives.make(_changed(**changes))
+    objective = make_objective(_changed(**changes))
     z_a, z_b = _embeddings()
     gradients = jax.jit(jax.grad(lambda pair: objective.loss(_outputs(*pair), {}, CONTEXT)[0]))((z_a, z_b))
     rng = np.random.default_rng(1)
@@ -107,14 +107,14 @@ def test_gradients_are_those_of_the_definition(name):
 
 
 def test_constant_embeddings_without_normalisation_have_finite_gradients():
-    objective = objectives.make(_changed(normalization="none"))
+    objective = make_objective(_changed(normalization="none"))
     constant = jnp.ones((ROWS, WIDTH))
     gradients = jax.grad(lambda z: objective.loss(_outputs(z, z), {}, CONTEXT)[0])(constant)
     assert np.all(np.isfinite(gradients))
 
 
 def _gradients_by_view(config, prediction):
-    objective = objectives.make(config)
+    objective = make_objective(config)
     z_a, z_b = _embeddings()
 
     def loss(z_a, z_b):
