@@ -1,1 +1,1 @@
-"""What a TPU compiler says of a program: memory, traffic, collectives, time."""
+"""Cost estimates from compiled programs: memory, traffic, collectives and time of a step."""

@@ -1,7 +1,7 @@
-"""What a compiled step costs a chip, and how long it must take at least.
+"""Cost of a compiled step on one chip, and its minimum duration by a roofline model.
 
-Three clocks run side by side: the matrix unit, the memory, the interconnect. A step takes no less than the
-longest of them (all overlapped), and hardly more than their sum (nothing overlapped).
+The matrix unit, the memory and the interconnect work in parallel. A step takes at least the longest of their
+three times (full overlap), and hardly more than their sum (no overlap).
 """
 
 from collections.abc import Iterator
@@ -21,33 +21,34 @@ from barlow_jax.planning.tpu import Topology
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one compiled program, for each chip. Bytes, and floating point operations."""
+    """Cost of a compiled program per chip, in bytes and floating-point operations."""
 
     argument_bytes: int
-    temporary_bytes: int  # that are only alive inside the program
-    peak_bytes: int  # most that is alive at once, arguments included
-    flops: float  # as XLA counts them
-    matrix_flops: float  # the same with float32 products at their passes of the bfloat16 unit
+    temporary_bytes: int  # live only inside the program
+    peak_bytes: int  # maximum that is live at once, including arguments
+    flops: float  # as counted by XLA, times the runs of loops
+    matrix_flops: float  # the same, with float32 products counted by their passes of the bfloat16 unit
     hbm_bytes: float  # read and written
     collectives: tuple[Collective, ...]
 
     @classmethod
     def of(cls, compiled: jax.stages.Compiled) -> "Cost":
+        """Return the cost of a compiled program."""
         memory, analysis = compiled.memory_analysis(), compiled.cost_analysis()
-        program = hlo.Program.parse(compiled.as_text())
-        flops = analysis.get("flops", 0.0) * program.loop_factor()
+        module = hlo.HloModule.parse(compiled.as_text())
+        flops = analysis.get("flops", 0.0) * module.loop_factor()
         return cls(
             argument_bytes=memory.argument_size_in_bytes,
             temporary_bytes=memory.temp_size_in_bytes,
             peak_bytes=memory.peak_memory_in_bytes,
             flops=flops,
-            matrix_flops=flops + program.extra_passes(),
-            hbm_bytes=traffic.hbm_bytes(program),
-            collectives=tuple(program.collectives()),
+            matrix_flops=flops + module.extra_passes(),
+            hbm_bytes=traffic.hbm_bytes(module),
+            collectives=tuple(module.collectives()),
         )
 
     def summary(self) -> dict[str, Any]:
-        """The figures by name, as the programs report them."""
+        """Return the cost as a dict, as the commands report it."""
         names = (
             "argument_bytes",
             "temporary_bytes",
@@ -60,27 +61,28 @@ class Cost:
         return {name: getattr(self, name) for name in names} | {"collectives": self.by_kind()}
 
     def by_kind(self) -> dict[str, dict[str, int]]:
-        """Count and bytes of each kind of collective that is there."""
+        """Return count and bytes of the collectives by kind."""
         table: dict[str, dict[str, int]] = {}
-        for one in self.collectives:
-            row = table.setdefault(one.kind, {"count": 0, "bytes": 0})
-            row["count"] += one.count
-            row["bytes"] += one.bytes
+        for collective in self.collectives:
+            row = table.setdefault(collective.kind, {"count": 0, "bytes": 0})
+            row["count"] += collective.count
+            row["bytes"] += collective.bytes
         return table
 
     @property
     def collective_bytes(self) -> int:
-        return sum(one.bytes for one in self.collectives)
+        """Bytes of all collectives."""
+        return sum(collective.bytes for collective in self.collectives)
 
     @property
     def wire_bytes(self) -> int:
-        """An all-reduce counted twice."""
-        return sum(one.wire_bytes for one in self.collectives)
+        """Bytes on the wire, with an all-reduce counted twice."""
+        return sum(collective.wire_bytes for collective in self.collectives)
 
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Seconds of a step."""
+    """Seconds of a step by resource."""
 
     compute: float
     memory: float
@@ -88,84 +90,91 @@ class Roofline:
 
     @classmethod
     def of(cls, cost: Cost, topology: Topology) -> "Roofline":
+        """Return the times of a program's cost on the chips of a topology."""
         chip = topology.chip
         return cls(
             compute=cost.matrix_flops / chip.flops,
             memory=cost.hbm_bytes / chip.hbm_bandwidth,
-            interconnect=sum(_seconds(one, topology) for one in cost.collectives),
+            interconnect=sum(_seconds(collective, topology) for collective in cost.collectives),
         )
 
     @property
     def step(self) -> float:
-        """The least that a step takes: everything overlapped."""
+        """Minimum time of a step, with full overlap."""
         return max(self.compute, self.memory, self.interconnect)
 
     @property
     def bound(self) -> str:
+        """Resource with the longest time."""
         return max(("compute", "memory", "interconnect"), key=lambda name: getattr(self, name))
 
     @property
     def serial(self) -> float:
-        """Nothing overlapped."""
+        """Time of a step without overlap."""
         return self.compute + self.memory + self.interconnect
 
 
-def _seconds(one: Collective, topology: Topology) -> float:
-    """Of a collective at full use of every link of the axes that it runs along.
+def _seconds(collective: Collective, topology: Topology) -> float:
+    """Return the seconds of a collective that fully uses the links of the axes along which it runs.
 
-    Gathers and reductions over a slice run as rings along all axes at once, those over as many chips as an
-    axis has along that one. In an exchange every chip sends half of what it has across the middle of the
+    Gathers and reductions over a slice run as rings along all axes at once; those over as many chips as an
+    axis has run along that axis. In an exchange every chip sends half of its data across the middle of the
     longest axis.
     """
-    chip, group = topology.chip, one.group
+    chip, group = topology.chip, collective.group
     if group == 1:
         return 0.0
-    if one.kind == hlo.BETWEEN_SLICES:
-        return one.bytes / chip.dcn_bandwidth
+    if collective.kind == hlo.BETWEEN_SLICES:
+        return collective.bytes / chip.dcn_bandwidth
     ways = {size: 2 if size % chip.wraps == 0 else 1 for size in topology.dims if size > 1}
     axes = [group]
     if group not in ways or group == math.prod(topology.dims):
         axes = [size for size in topology.dims if size > 1]
-    if one.kind == "all-to-all":
-        return one.bytes * max(axes) / (4 * ways[max(axes)] * chip.link_bandwidth)
-    if one.kind == "collective-permute":
-        return one.bytes / chip.link_bandwidth
+    if collective.kind == "all-to-all":
+        return collective.bytes * max(axes) / (4 * ways[max(axes)] * chip.link_bandwidth)
+    if collective.kind == "collective-permute":
+        return collective.bytes / chip.link_bandwidth
     bandwidth = sum(chip.link_bandwidth * ways[size] for size in axes)
-    return one.wire_bytes * (group - 1) / group / bandwidth
+    return collective.wire_bytes * (group - 1) / group / bandwidth
 
 
 _TOO_LARGE = re.compile(r"Used (\S+) of (\S+) hbm|\(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)")
 
 
 class DoesNotFit(Exception):
-    """The compiler found no way to keep the program in a chip's memory."""
+    """The program does not fit into a chip's memory."""
 
     def __init__(self, used: str, available: str):
-        super().__init__(f"it wants {used} of the {available} of a chip's memory")
+        """Take both sizes as the compiler prints them, such as "11.8G"."""
+        super().__init__(f"it needs {used} of the {available} of a chip's memory")
         self.ratio = _number(used) / _number(available)
 
 
 def _number(size: str) -> float:
-    """ "11.8G" as the compiler says it, in bytes."""
+    """Convert a size such as "11.8G" to bytes."""
     return float(size.rstrip("KMGT")) * 1024.0 ** (" KMGT".index(size[-1]) if size[-1] in "KMGT" else 0)
 
 
 def compile_cost(lowered: jax.stages.Lowered) -> tuple[Cost, jax.stages.Compiled]:
-    """Compiles; DoesNotFit says by how much where it does not."""
+    """Compile a program and return its cost.
+
+    Raises:
+      DoesNotFit: the program needs more memory than a chip has.
+    """
     try:
         with _without_cache():
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        said = _TOO_LARGE.search(str(error))
-        if said is None:
+        sizes = _TOO_LARGE.search(str(error))
+        if sizes is None:
             raise
-        raise DoesNotFit(*(group for group in said.groups() if group)) from None
+        raise DoesNotFit(*(size for size in sizes.groups() if size)) from None
     return Cost.of(compiled), compiled
 
 
 @contextlib.contextmanager
 def _without_cache() -> Iterator[None]:
-    """Programs for chips that are not here cannot be read back from a compilation cache."""
+    """Disable the compilation cache, which cannot load programs for chips that this machine lacks."""
     enabled = jax.config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()

@@ -1,13 +1,13 @@
-"""What a compiled program reads from and writes to a chip's large memory, from the text of its HLO.
+"""Traffic between a chip and its large memory (HBM), from the HLO text of a compiled program.
 
-XLA's cost analysis takes what a TPU keeps in its vector memory (memory space 1) for traffic of the large one,
-three times too much for a ResNet-50. Counted here: what each kernel, copy and collective reads and writes; of
-an operand that a kernel only slices, the slice; of a buffer that it only hands on, nothing.
+XLA's cost analysis counts accesses to a TPU's vector memory (memory space 1) as traffic of the large memory:
+three times too much for a ResNet-50. This module counts what each kernel, copy and collective reads and
+writes: only the slice of an operand that a kernel slices, and nothing for a buffer that it passes on.
 """
 
 import re
 
-from barlow_jax.planning.hlo import KINDS, Instruction, Program, array_bytes
+from barlow_jax.planning.hlo import COLLECTIVES, HloModule, Instruction, array_bytes
 
 _FREE = {
     "parameter",
@@ -26,72 +26,73 @@ _FREE = {
 _SLICES = ("dynamic-slice", "slice", "gather")
 
 
-def hbm_bytes(program: Program) -> int:
-    """Of one run of the program, on one chip."""
-    total = sum(one.bytes for one in program.collectives() if one.fused)
-    for name, times in program.runs.items():
-        if name not in program.fused:
-            body = program.computations[name]
-            types = {one.name: one.result for one in body}
-            total += times * sum(_instruction(program, one, types) for one in body)
+def hbm_bytes(module: HloModule) -> int:
+    """Return the bytes that one run of the program reads and writes on one chip."""
+    total = sum(collective.bytes for collective in module.collectives() if collective.fused)
+    for name, times in module.runs.items():
+        if name not in module.fused:
+            body = module.computations[name]
+            types = {instruction.name: instruction.result for instruction in body}
+            total += times * sum(_instruction_bytes(module, instruction, types) for instruction in body)
     return total
 
 
-def _instruction(program: Program, one: Instruction, types: dict[str, str]) -> int:
-    if one.op in _FREE or one.op.endswith("-done"):
+def _instruction_bytes(module: HloModule, instruction: Instruction, types: dict[str, str]) -> int:
+    if instruction.op in _FREE or instruction.op.endswith("-done"):
         return 0
-    operands = [types.get(name, "") for name in one.operands]
-    if one.op == "fusion":
-        body = program.computations[one.callee]
-        return _written(one, body) + sum(_read(program, body, k, kind) for k, kind in enumerate(operands))
-    written = array_bytes(one.result, everywhere=False)
-    if one.op == "slice-start":  # source, slice, bookkeeping: reads as much as it writes
-        return max(array_bytes(one.result)[1:], default=0) + sum(written[1:])
-    if one.op.endswith("-start"):  # operands and results are both in the result
+    operands = [types.get(name, "") for name in instruction.operands]
+    if instruction.op == "fusion":
+        body = module.computations[instruction.callee]
+        reads = (_bytes_read(module, body, index, operand) for index, operand in enumerate(operands))
+        return _bytes_written(instruction, body) + sum(reads)
+    written = array_bytes(instruction.result, any_memory=False)
+    if instruction.op == "slice-start":  # source, slice, bookkeeping: reads as much as it writes
+        return max(array_bytes(instruction.result)[1:], default=0) + sum(written[1:])
+    if instruction.op.endswith("-start"):  # the result contains operands and results
         return sum(written)
-    return sum(written) + sum(sum(array_bytes(kind, everywhere=False)) for kind in operands)
+    return sum(written) + sum(sum(array_bytes(operand, any_memory=False)) for operand in operands)
 
 
-def _written(fusion: Instruction, body: list[Instruction]) -> int:
-    """Of each result: all of it, or the part that is updated in place, or nothing if it is only handed on."""
-    by_name = {one.name: one for one in body}
-    root = next(one for one in body if one.line.lstrip().startswith("ROOT"))
+def _bytes_written(fusion: Instruction, body: list[Instruction]) -> int:
+    """Count all of each result, the part that is updated in place, or nothing if it is only passed on."""
+    by_name = {instruction.name: instruction for instruction in body}
+    root = next(instruction for instruction in body if instruction.line.lstrip().startswith("ROOT"))
     results = root.operands if root.op == "tuple" else (root.name,)
     aliased = {
         int(n) for n in re.findall(r"\{(\d+)\}: \(", fusion.line.split("output_to_operand_aliasing")[-1])
     }
-    sizes = array_bytes(fusion.result, everywhere=False)
+    sizes = array_bytes(fusion.result, any_memory=False)
     total = 0
     for index, (name, size) in enumerate(zip(results, sizes, strict=False)):
-        maker = by_name[name]
-        while maker.op == "bitcast":
-            maker = by_name[maker.operands[0]]
-        if maker.op == "dynamic-update-slice":
-            total += min(size, sum(array_bytes(by_name[maker.operands[1]].result)))
-        elif maker.op != "parameter" and not (index in aliased and maker.op in KINDS):
+        producer = by_name[name]
+        while producer.op == "bitcast":
+            producer = by_name[producer.operands[0]]
+        if producer.op == "dynamic-update-slice":
+            total += min(size, sum(array_bytes(by_name[producer.operands[1]].result)))
+        elif producer.op != "parameter" and not (index in aliased and producer.op in COLLECTIVES):
             total += size
     return total
 
 
-def _read(program: Program, body: list[Instruction], index: int, kind: str) -> int:
-    """Of a fusion's operand: all of it, or the slices that are taken."""
-    whole = sum(array_bytes(kind, everywhere=False))
-    parameter = next((one for one in body if f" parameter({index})" in one.line), None)
+def _bytes_read(module: HloModule, body: list[Instruction], index: int, operand: str) -> int:
+    """Count all of a fusion's operand, or only its slices if the fusion reads nothing else."""
+    whole = sum(array_bytes(operand, any_memory=False))
+    parameter = next((each for each in body if f" parameter({index})" in each.line), None)
     if whole == 0 or parameter is None:
         return whole
     names, total = [parameter.name], 0
     while names:
         name = names.pop()
         for user in body:
-            if name not in user.operands or user.op == "tuple" or user.op in KINDS:
+            if name not in user.operands or user.op == "tuple" or user.op in COLLECTIVES:
                 continue
             if user.op == "bitcast":
                 names.append(user.name)
             elif user.op in _SLICES:
                 total += sum(array_bytes(user.result))
             elif user.op == "fusion":
-                inner = program.computations[user.callee]
-                total += _read(program, inner, user.operands.index(name), kind)
+                inner = module.computations[user.callee]
+                total += _bytes_read(module, inner, user.operands.index(name), operand)
             elif not (user.op == "dynamic-update-slice" and user.operands[0] == name):
                 return whole
     return min(total, whole)

@@ -1,4 +1,4 @@
-"""The parser on text as XLA prints it, and on programs compiled here whose collectives are known."""
+"""HLO parser, on text as XLA prints it and on compiled programs whose collectives are known."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from jax.sharding import NamedSharding, PartitionSpec as P
 import pytest
 
 from barlow_jax.distributed.mesh import make_mesh
-from barlow_jax.planning.hlo import BETWEEN_SLICES, Program
+from barlow_jax.planning.hlo import BETWEEN_SLICES, HloModule
 
 TEXT = """\
 HloModule jit_step, is_scheduled=true
@@ -54,8 +54,10 @@ ENTRY %main (q: bf16[8,4], y: f32[8,8]) -> f32[8,8] {
 
 
 def test_collectives_have_their_bytes_groups_and_runs():
-    found = {(c.kind, c.count, c.bytes, c.wire_bytes, c.group) for c in Program.parse(TEXT).collectives()}
-    assert found == {
+    collectives = {
+        (c.kind, c.count, c.bytes, c.wire_bytes, c.group) for c in HloModule.parse(TEXT).collectives()
+    }
+    assert collectives == {
         ("all-gather", 1, 8 * 64 * 2, 8 * 64 * 2, 16),  # one chain of two pieces
         ("all-reduce", 1, 8 * 8 * 4 + 4, 2 * (8 * 8 * 4 + 4), 16),
         ("reduce-scatter", 1, 8 * 8 * 4, 8 * 8 * 4, 8),
@@ -63,26 +65,27 @@ def test_collectives_have_their_bytes_groups_and_runs():
     }
 
 
-def test_what_goes_between_slices_is_counted_once():
+def test_a_transfer_between_slices_is_counted_once():
     send = (
         "  %send = (f32[1,8,128]{2,1,0:T(8,128)}, u32[], token[]) send(%y, %after-all), channel_id=4, "
-        'is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime"}\n'
+        "is_host_transfer=true, "
+        'frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime"}\n'
         "  %send-done = token[] send-done(%send), channel_id=4, is_host_transfer=true\n"
     )
     text = TEXT.replace("  ROOT %reduce-scatter.1", send + "  ROOT %reduce-scatter.1")
-    (found,) = (c for c in Program.parse(text).collectives() if c.kind == BETWEEN_SLICES)
-    assert (found.count, found.bytes) == (1, 8 * 128 * 4)
+    (collective,) = (c for c in HloModule.parse(text).collectives() if c.kind == BETWEEN_SLICES)
+    assert (collective.count, collective.bytes) == (1, 8 * 128 * 4)
 
 
 def test_products_count_their_passes_and_the_runs_of_their_loop():
-    program, product = Program.parse(TEXT), 2 * 8**3
-    assert program.extra_passes() == 5 * 5 * product, "five runs, five passes more than one"
-    assert program.loop_factor() == (1 + 5) / 2
+    module, product = HloModule.parse(TEXT), 2 * 8**3
+    assert module.extra_passes() == 5 * 5 * product, "five runs with five passes more than one each"
+    assert module.loop_factor() == (1 + 5) / 2
 
 
 def test_text_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
-        Program.parse("define i32 @main()")
+        HloModule.parse("define i32 @main()")
 
 
 def _compile(function, *shapes, out):
@@ -90,39 +93,45 @@ def _compile(function, *shapes, out):
     rows = NamedSharding(mesh, P(("slice", "data")))
     arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     jitted = jax.jit(function, in_shardings=rows, out_shardings=NamedSharding(mesh, out))
-    return Program.parse(jitted.lower(*arrays).compile().as_text())
+    return HloModule.parse(jitted.lower(*arrays).compile().as_text())
 
 
 def test_a_product_over_sharded_rows_is_one_all_reduce():
-    (found,) = _compile(lambda a, b: a.T @ b, (16, 4), (16, 6), out=P()).collectives()
-    assert (found.kind, found.count, found.bytes, found.group) == ("all-reduce", 1, 4 * 6 * 4, 8)
+    (collective,) = _compile(lambda a, b: a.T @ b, (16, 4), (16, 6), out=P()).collectives()
+    assert (collective.kind, collective.count, collective.bytes, collective.group) == (
+        "all-reduce",
+        1,
+        4 * 6 * 4,
+        8,
+    )
 
 
-def test_a_gather_inside_a_scan_counts_each_turn():
+def test_a_gather_inside_a_scan_is_counted_in_each_iteration():
     def function(a):
-        def turn(total, _):
+        def body(total, _):
             gathered = jax.lax.with_sharding_constraint(jnp.sin(total), NamedSharding(make_mesh(), P()))
             return total + gathered.sum(0), None
 
-        return jax.lax.scan(turn, a, length=7)[0]
+        return jax.lax.scan(body, a, length=7)[0]
 
     program = _compile(function, (16, 4), out=P(("slice", "data")))
     assert sum(c.count for c in program.collectives()) == 7
 
 
-def test_a_loop_of_products_is_counted_by_its_turns():
-    def power(a, turns):
-        return jax.lax.scan(lambda x, _: (x @ a, None), a, length=turns)[0]
+def test_a_loop_of_products_is_counted_by_its_iterations():
+    def power(a, exponent):
+        return jax.lax.scan(lambda x, _: (x @ a, None), a, length=exponent)[0]
 
-    compiled = jax.jit(partial(power, turns=6)).lower(jax.ShapeDtypeStruct((4, 4), jnp.float32)).compile()
-    assert Program.parse(compiled.as_text()).loop_factor() == 6
+    compiled = jax.jit(partial(power, exponent=6)).lower(jax.ShapeDtypeStruct((4, 4), jnp.float32)).compile()
+    assert HloModule.parse(compiled.as_text()).loop_factor() == 6
 
 
-def test_a_product_in_batches_that_is_written_as_a_convolution_along_the_batch_is_not_overcounted():
-    """Of a TPU's compiler: 256 products of [512 x 3, 512] and [512, 224], nearly all of the window padding and gaps."""
+def test_a_batched_product_written_as_a_convolution_is_not_overcounted():
+    """256 products of [512 x 3, 512] and [512, 224], as the TPU compiler writes them."""
     line = (
-        "  ROOT %c = f32[256,224,512,3]{2,1,3,0:T(8,128)} convolution(%w, %x), window={size=256x3 stride=255x1 "
-        "pad=0_0x2_2 lhs_dilate=256x1 rhs_reversal=0x1}, dim_labels=0bf1_0oi1->0bf1, operand_precision={highest,highest}"
+        "  ROOT %c = f32[256,224,512,3]{2,1,3,0:T(8,128)} convolution(%w, %x), "
+        "window={size=256x3 stride=255x1 pad=0_0x2_2 lhs_dilate=256x1 rhs_reversal=0x1}, "
+        "dim_labels=0bf1_0oi1->0bf1, operand_precision={highest,highest}"
     )
     text = "\n".join(
         [
@@ -133,5 +142,5 @@ def test_a_product_in_batches_that_is_written_as_a_convolution_along_the_batch_i
             "}",
         ]
     )
-    (product,) = Program.parse(text)._products()
+    (product,) = HloModule.parse(text)._products()
     assert product == ("highest", 2.0 * 256 * 512 * 3 * 512 * 224)

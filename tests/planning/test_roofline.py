@@ -1,3 +1,5 @@
+"""Costs and roofline times against sums by hand."""
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -19,7 +21,7 @@ def _wire(topology, kind, size, group=None):
     return Roofline.of(_cost(collectives=(one,)), topology).interconnect
 
 
-def test_a_second_of_each_peak_takes_a_second():
+def test_a_second_of_work_at_peak_takes_a_second():
     roofline = Roofline.of(_cost(matrix_flops=197e12, hbm_bytes=2 * 819e9), V5E)
     assert roofline.compute == pytest.approx(1) and roofline.memory == pytest.approx(2)
     assert (roofline.step, roofline.bound) == (
@@ -28,8 +30,8 @@ def test_a_second_of_each_peak_takes_a_second():
     ) and roofline.serial == pytest.approx(3)
 
 
-def test_an_all_reduce_uses_the_published_bandwidth_of_a_whole_pod():
-    """51.2 TB/s over 256 chips: 200 GB/s a chip, and each byte twice."""
+def test_an_all_reduce_uses_the_published_bandwidth_of_a_complete_pod():
+    """51.2 TB/s over 256 chips: 200 GB/s per chip, with each byte sent twice."""
     assert _wire(V5E, "all-reduce", 100e9) == pytest.approx(1.0, rel=0.01)
 
 
@@ -45,12 +47,12 @@ def test_a_collective_along_one_axis_has_the_links_of_that_axis():
 
 
 def test_an_exchange_is_bound_by_the_middle_of_the_longest_axis():
-    """Half of what 256 chips have crosses 16 links of a ring, twice, each way."""
+    """Half of the data of 256 chips crosses the ring at two cuts of 16 links, in both directions."""
     crossing = 256 * 1e6 / 2 / 2
     assert _wire(V5E, "all-to-all", 1e6) == pytest.approx(crossing / (16 * 2 * 50e9))
 
 
-def test_between_slices_each_chip_sends_its_part_over_the_data_centre_network():
+def test_transfers_between_slices_use_the_data_centre_network():
     two = Topology.parse("v5e:16x16*2")
     assert _wire(two, BETWEEN_SLICES, 1e6, group=2) == pytest.approx(1e6 / 3.125e9)
     assert _wire(two, "all-gather", 1e6, group=256) == _wire(V5E, "all-gather", 1e6)
@@ -64,15 +66,15 @@ def test_the_cost_of_a_product_is_its_flops_and_its_bytes():
     assert not cost.collectives and cost.by_kind() == {}
 
 
-def test_a_program_that_is_too_large_says_by_how_much():
+def test_a_program_that_is_too_large_reports_both_sizes():
     device = Topology.parse("v5e:2x2").devices()[0]
-    where = jax.sharding.SingleDeviceSharding(device)
-    large = jax.ShapeDtypeStruct((65536, 65536), jnp.float32, sharding=where)
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    large = jax.ShapeDtypeStruct((65536, 65536), jnp.float32, sharding=sharding)
     with pytest.raises(DoesNotFit, match=r"of the 15\.\d+G") as caught:
         compile_cost(jax.jit(lambda a: jnp.sin(a) @ a).lower(large))
     assert 1 < caught.value.ratio < 4
 
 
 @pytest.mark.parametrize(("used", "available", "ratio"), [("31.5G", "15.75G", 2), ("2.00T", "512.0G", 4)])
-def test_how_much_too_large_is_read_from_the_compilers_words(used, available, ratio):
+def test_the_ratio_is_parsed_from_the_compilers_sizes(used, available, ratio):
     assert DoesNotFit(used, available).ratio == ratio

@@ -1,3 +1,5 @@
+"""TPU topologies, and machines with libtpu but without a TPU."""
+
 import os
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from barlow_jax.planning.tpu import Topology
 @pytest.mark.parametrize(
     ("name", "chips", "slices"), [("v5e:8x8", 64, 1), ("v4:2x2x4", 16, 1), ("v6e:16x16*3", 768, 3)]
 )
-def test_a_topology_is_read_from_its_name(name, chips, slices):
+def test_a_topology_is_parsed(name, chips, slices):
     topology = Topology.parse(name)
     assert (topology.num_chips, topology.slices) == (chips, slices)
 
@@ -21,37 +23,37 @@ def test_a_topology_is_read_from_its_name(name, chips, slices):
 @pytest.mark.parametrize(
     "name", ["v5e", "v7:8x8", "v5e:8", "v5e:4x4x4", "v5p:8x8", "v5e:0x8", "v5e:8x8*0", "8x8"]
 )
-def test_what_is_no_topology_is_named(name):
+def test_a_malformed_topology_is_named(name):
     with pytest.raises(UserError, match="--topology"):
         Topology.parse(name)
 
 
-def test_devices_to_compile_for_have_their_slices():
+def test_devices_have_the_index_of_their_slice():
     mesh = make_mesh(Topology.parse("v5e:4x4*2").devices())
     assert dict(mesh.shape) == {"slice": 2, "data": 16}
     assert [device.slice_index for device in mesh.devices[:, 0]] == [0, 1]
 
 
 @pytest.mark.parametrize("name", ["v5e:1x1", "v5e:2x4", "v4:1x1x1", "v4:2x2x2", "v5p:2x2x2", "v6e:4x4"])
-def test_there_is_a_device_for_each_chip(name):
+def test_each_chip_is_a_device(name):
     topology = Topology.parse(name)
     assert len(topology.devices()) == topology.num_chips
     assert make_mesh(topology.devices()).shape["data"] == topology.num_chips
 
 
-def test_a_topology_that_libtpu_does_not_know_is_named():
-    with pytest.raises(UserError, match="libtpu knows no"):
+def test_an_unsupported_topology_is_named():
+    with pytest.raises(UserError, match="libtpu does not support"):
         Topology.parse("v5e:3x5").devices()
 
 
-def test_without_libtpu_one_line_says_what_to_install(monkeypatch):
+def test_the_error_without_libtpu_names_the_package_to_install(monkeypatch):
     monkeypatch.setattr(tpu.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[tpu\]'"):
         Topology.parse("v5e:2x2").devices()
 
 
-def test_programs_are_as_quiet_with_libtpu_as_without():
-    """On a machine without a TPU, where jax alone would load libtpu and have it complain."""
+def test_commands_with_libtpu_print_no_warnings():
+    """Without a TPU, jax by itself would load libtpu, which prints warnings."""
     code = (
         "from barlow_jax.planning import tpu; tpu.hide_libtpu(); import jax; print(jax.devices()[0].platform)"
     )

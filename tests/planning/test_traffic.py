@@ -1,10 +1,10 @@
-"""Modules as a TPU's compiler prints them, small enough to count by hand."""
+"""Memory traffic of modules as the TPU compiler prints them, small enough to count by hand."""
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from barlow_jax.planning.hlo import Program
+from barlow_jax.planning.hlo import HloModule
 from barlow_jax.planning.traffic import hbm_bytes
 
 ARRAY = 8 * 8 * 4  # f32[8,8]
@@ -13,7 +13,7 @@ ARRAY = 8 * 8 * 4  # f32[8,8]
 def _bytes(entry, *kernels):
     kernels = "\n".join(kernels)
     text = f"HloModule m\n{kernels}\nENTRY %main (y: f32[8,8]) -> f32[8,8] {{\n{entry}\n}}\n"
-    return hbm_bytes(Program.parse(text))
+    return hbm_bytes(HloModule.parse(text))
 
 
 Y = "  %y = f32[8,8]{1,0} parameter(0)\n  %i = s32[] parameter(1)\n"
@@ -41,7 +41,7 @@ UPDATING = """
   ROOT %v = f32[8,8]{1,0} dynamic-update-slice(%u, %w, %j, %j)
 }
 """
-HANDING_ON = """
+PASSING_ON = """
 %kernel (u: f32[8,8], w: f32[8,8]) -> (f32[8,8], f32[8,8]) {
   %u = f32[8,8]{1,0} parameter(0)
   %w = f32[8,8]{1,0} parameter(1)
@@ -58,14 +58,15 @@ HANDING_ON = """
         ("%f = f32[8,8]{1,0:T(8,128)S(1)} fusion(%y), kind=kLoop, calls=%kernel", ELEMENTWISE, ARRAY),
         ("%f = f32[1,8]{1,0} fusion(%y, %i), kind=kLoop, calls=%kernel", SLICING, 2 * 8 * 4 + 4),
         (
-            "%w = f32[1,8]{1,0} bitcast(%y)\n  %f = f32[8,8]{1,0} fusion(%y, %w, %i), kind=kLoop, calls=%kernel",
+            "%w = f32[1,8]{1,0} bitcast(%y)\n"
+            "  %f = f32[8,8]{1,0} fusion(%y, %w, %i), kind=kLoop, calls=%kernel",
             UPDATING,
             2 * 8 * 4 + 4,
         ),
         (
             "%f = (f32[8,8]{1,0}, f32[8,8]{1,0}) fusion(%y, %y), kind=kLoop, calls=%kernel, "
             "output_to_operand_aliasing={{0}: (0, {})}",
-            HANDING_ON,
+            PASSING_ON,
             2 * ARRAY,
         ),
         ("%f = f32[8,8]{1,0} copy(%y)", "", 2 * ARRAY),
@@ -75,11 +76,11 @@ HANDING_ON = """
         ("%f = f32[8,8]{1,0} bitcast(%y)", "", 0),
     ],
 )
-def test_what_a_kernel_or_a_copy_moves(entry, kernel, expected):
+def test_bytes_of_a_kernel_or_a_copy(entry, kernel, expected):
     assert _bytes(f"{Y}  {entry}", kernel) == expected
 
 
-def test_a_loop_moves_its_body_as_often_as_it_turns():
+def test_the_body_of_a_loop_is_counted_in_each_iteration():
     body = """
 %body (t: (s32[], f32[8,8])) -> (s32[], f32[8,8]) {
   %t = (s32[], f32[8,8]{1,0}) parameter(0)
@@ -88,11 +89,14 @@ def test_a_loop_moves_its_body_as_often_as_it_turns():
   ROOT %r = (s32[], f32[8,8]{1,0}) tuple(%i, %z)
 }
 """
-    loop = '%w = (s32[], f32[8,8]{1,0}) while(%y), condition=%end, body=%body, backend_config={"known_trip_count":{"n":"3"}}'
+    loop = (
+        "%w = (s32[], f32[8,8]{1,0}) while(%y), condition=%end, body=%body, "
+        'backend_config={"known_trip_count":{"n":"3"}}'
+    )
     assert _bytes(f"{Y}  {loop}", body) == 3 * 2 * ARRAY
 
 
-def test_a_sum_that_is_compiled_here_moves_its_operands_and_its_result():
+def test_a_compiled_sum_moves_its_operands_and_its_result():
     square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
     text = jax.jit(lambda a, b: a + b).lower(square, square).compile().as_text()
-    assert hbm_bytes(Program.parse(text)) == 3 * 64 * 64 * 4
+    assert hbm_bytes(HloModule.parse(text)) == 3 * 64 * 64 * 4

@@ -64,7 +64,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 def _on_paper(augment: Callable, config: Config, experiment: Experiment, whole: int) -> dict[str, float]:
     del experiment
     _, compiled = compile_cost(augment.lower(lowering.abstract_images(config)))
-    cycles = hlo.Program.parse(compiled.as_text()).cycles()
+    cycles = hlo.HloModule.parse(compiled.as_text()).cycles()
     return {"cycles": cycles, "share_of_step": cycles / whole}
 
 
@@ -73,7 +73,7 @@ def _step_cycles(experiment: Experiment, augment_on: str) -> int:
     data = dataclasses.replace(experiment.config.data, augment_on=augment_on)
     experiment = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, data=data))
     lowered, _ = lowering.lower(experiment, experiment.sampler(experiment.config.train.batch_size), "step")
-    return hlo.Program.parse(compile_cost(lowered)[1].as_text()).cycles()
+    return hlo.HloModule.parse(compile_cost(lowered)[1].as_text()).cycles()
 
 
 def _seconds(augment: Callable, config: Config, experiment: Experiment) -> dict[str, float]:
