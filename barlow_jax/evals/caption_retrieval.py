@@ -94,9 +94,9 @@ def chance_scores(config: Config, images: np.ndarray, captions: np.ndarray) -> l
 def _scores(
     config: Config, num_images: int, to_text: dict[int, float], to_image: dict[int, float]
 ) -> list[Score]:
-    split = {"data_set": config.data.name, "split": config.data.eval_split, "num_images": num_images}
+    measured_on = (config.data.name, config.data.eval_split, num_images)
     return [
-        Score("retrieve", "ranking", "recall", 100 * recall, **split, k=k, direction=direction)
+        Score("retrieve", "ranking", "recall", 100 * recall, *measured_on, k=k, direction=direction)
         for direction, recalls in (("image_to_text", to_text), ("text_to_image", to_image))
         for k, recall in recalls.items()
     ]

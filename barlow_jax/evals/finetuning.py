@@ -116,9 +116,9 @@ def _finetune(
 
     repeats = config.finetune.subset_repeats
     (result,) = accuracy_by_fraction(labels, [fraction], repeats, measure)
-    split = {"data_set": config.data.name, "split": config.data.eval_split, "num_images": num_tested}
+    measured_on = (config.data.name, config.data.eval_split, num_tested)
     return [
-        Score("finetune", "finetuned", metric, value, repeats=result.repeats, **split)
+        Score("finetune", "finetuned", metric, value, *measured_on, repeats=result.repeats)
         for metric, value in result.values.items()
     ]
 

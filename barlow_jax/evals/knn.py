@@ -27,7 +27,7 @@ _CANDIDATES = 4  # per neighbour; their Euclidean distances are computed a secon
 
 
 def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
-    """Measure the k-NN classifiers of `config.knn` for each of its fractions of the labels.
+    """Return the top-1 accuracies of the k-NN classifiers of `config.knn` for each fraction of the labels.
 
     Uniform Euclidean votes, as in W-MSE's table, are measured with all labels only: with fewer labels than k
     per class, they would mostly count ties.
@@ -41,22 +41,13 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
         uniform = {}
         if settings.euclidean_k and len(rows) == len(train.labels):
             uniform = euclidean_accuracy(subset, test, ks=settings.euclidean_k)
-        return {("cosine", k): value for k, value in weighted.items()} | {
-            ("euclidean", k): value for k, value in uniform.items()
-        }
+        distances = {"cosine": weighted, "euclidean": uniform}
+        return {(name, k): value for name, values in distances.items() for k, value in values.items()}
 
-    score = functools.partial(
-        Score,
-        "knn",
-        "knn",
-        "top1",
-        data_set=config.data.name,
-        split=config.data.eval_split,
-        num_images=len(test.labels),
-    )
     results = accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure)
+    measured_on = (config.data.name, config.data.eval_split, len(test.labels))
     return [
-        score(value, label_fraction=fraction, repeats=repeats, k=k, distance=distance)
+        Score("knn", "knn", "top1", value, *measured_on, fraction, repeats, k=k, distance=distance)
         for fraction, repeats, values in results
         for (distance, k), value in values.items()
     ]

@@ -22,10 +22,10 @@ from barlow_jax.types import FeatureTable
 def probe(
     config: Config, layout: Layout, encode: features.Encode, train: FeatureTable, test: FeatureTable
 ) -> list[Score]:
-    """Train and test the probe of `config.probe`.
+    """Train and test the linear classifier of `config.probe` for each fraction of the labels.
 
     Args:
-      config: `probe`, and for `probe.augment` also `data`, `recipe` and `seed`.
+      config: the run's config.
       layout: the devices.
       encode: the frozen encoder; it is called only for `probe.augment`.
       train: features of `data.train_split`.
@@ -38,30 +38,25 @@ def probe(
     test = test._replace(features=scale(test.features))
 
     def measure(rows: np.ndarray, seed: int) -> dict[str, float]:
-        if settings.solver == "sgd" and settings.augment:
-            batches = _augmented_batches(config, layout, encode, train.index[rows], scale)
-        else:
-            subset = FeatureTable(scale(train.features[rows]), train.labels[rows])
-            batches = linear_sgd.table_batches(subset, settings.batch_size, config.seed)
+        def subset() -> FeatureTable:
+            return FeatureTable(scale(train.features[rows]), train.labels[rows])
+
         if settings.solver == "lbfgs":
             return linear_lbfgs.train_and_test(
-                subset, test, config=settings, num_classes=num_classes, layout=layout
+                subset(), test, config=settings, num_classes=num_classes, layout=layout
             )
+        if settings.augment:
+            batches = _augmented_batches(config, layout, encode, train.index[rows], scale)
+        else:
+            batches = linear_sgd.table_batches(subset(), settings.batch_size, config.seed)
         return linear_sgd.train_and_test(
             batches, test, config=settings, num_train=len(rows), num_classes=num_classes, seed=seed
         )
 
-    score = partial(
-        Score,
-        "probe",
-        "linear",
-        data_set=config.data.name,
-        split=config.data.eval_split,
-        num_images=len(test.labels),
-    )
     results = accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure)
+    measured_on = (config.data.name, config.data.eval_split, len(test.labels))
     return [
-        score(metric, value, label_fraction=fraction, repeats=repeats)
+        Score("probe", "linear", metric, value, *measured_on, fraction, repeats)
         for fraction, repeats, values in results
         for metric, value in values.items()
     ]

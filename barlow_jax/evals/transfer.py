@@ -36,18 +36,16 @@ def transfer(
       test: features of its evaluation split.
 
     Returns:
-      The scores: top1, top5, best_top1 and best_top5 of the linear probe, or map of the SVMs; and details by
-      name: for SVMs "per_class" average precision in percent, "costs" and "left_out", as in
-      `svm.mean_average_precision`.
+      The scores: top1, top5, best_top1 and best_top5 of the linear probe, or map of the SVMs. And the details
+      of `svm.mean_average_precision`: "per_class" in percent, "costs" and "left_out"; {} for the probe.
     """
     settings = config.transfer[name]
     if settings.classifier == "svm":
-        measured = svm.mean_average_precision(train, test, config=settings.svm, seed=config.seed)
-        precision = measured.pop("map")
-        measured["per_class"] = [p if p is None else round(100 * p, 2) for p in measured["per_class"]]
-        split, num_images = settings.data.eval_split, len(test.labels)
-        score = Score("transfer", "svm", "map", round(100 * precision, 2), name, split, num_images)
-        return [score], measured
+        details = svm.mean_average_precision(train, test, config=settings.svm, seed=config.seed)
+        value = round(100 * details.pop("map"), 2)
+        details["per_class"] = [p if p is None else round(100 * p, 2) for p in details["per_class"]]
+        measured_on = (name, settings.data.eval_split, len(test.labels))
+        return [Score("transfer", "svm", "map", value, *measured_on)], details
     scores = probe(transfer_config(config, settings), layout, encode, train, test)
     return [dataclasses.replace(score, command="transfer", data_set=name) for score in scores], {}
 

@@ -15,8 +15,6 @@ from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.cli.results import stdout_to_stderr
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
-from barlow_jax.data.captions import Captions
-from barlow_jax.evals.caption_retrieval import first_captions
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.papers import tables
@@ -36,7 +34,8 @@ def get_config():
     config.data.caption_words = 12
     config.network.branches = "own"
     config.network.second_encoder = "gru"
-    config.network.text.vocabulary_size, config.network.text.embedding_size, config.network.text.hidden_size = 40, 8, 24
+    text = config.network.text
+    text.vocabulary_size, text.embedding_size, text.hidden_size = 40, 8, 24
     config.monitor.every_epochs = 0.0
     config.train.max_steps = 6
     config.optim.name, config.optim.learning_rate, config.optim.bias_learning_rate = "adamw", 0.01, None
@@ -120,14 +119,6 @@ def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained,
         # Rounding may swap neighbours of a network that has hardly learned.
         recall = _recalls(results)["pretrained"]["text_to_image"][k]
         assert recall == pytest.approx(100 * np.mean(ranks < k), abs=0.12)
-
-
-def test_first_captions_of_each_image_are_kept():
-    words, example = np.arange(12).reshape(6, 2), np.array([0, 0, 0, 2, 3, 3])
-    some = first_captions(Captions(words, example), 2)
-    np.testing.assert_array_equal(some.words, words[[0, 1, 3, 4, 5]])
-    np.testing.assert_array_equal(some.example, [0, 0, 2, 3, 3])
-    assert len(first_captions(Captions(words, example), None).words) == 6
 
 
 def test_the_image_branch_is_an_encoder_like_any_other(trained, program):

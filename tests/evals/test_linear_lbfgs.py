@@ -73,7 +73,7 @@ def test_the_minimiser_is_scipys():
 
 
 def test_the_minimiser_is_scikit_learns_with_the_bias_as_a_weight():
-    """C = 1 / (N weight_decay), and a column of ones instead of the intercept, which it would not penalise."""
+    """C = 1 / (N weight_decay), and a column of ones replaces the intercept, which has no penalty."""
     table = _table(301, 1)
     inputs = np.append(table.features.astype(np.float64), np.ones((301, 1)), axis=1)
     reference = LogisticRegression(C=1 / (301 * 1e-2), fit_intercept=False, tol=1e-10, max_iter=10_000)

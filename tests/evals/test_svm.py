@@ -36,7 +36,7 @@ def _normalized(table):
 
 @pytest.mark.filterwarnings("ignore:Liblinear failed to converge")  # at the largest cost, as in the protocol
 def test_the_result_is_that_of_the_protocol_written_with_scikit_learn():
-    """cross_val_score with cv=3 chooses; difficult images are negatives in training and left out of testing."""
+    """cross_val_score with cv=3 chooses; difficult images are negatives in training, left out in testing."""
     train, test = _table(200, 1), _table(150, 2)
     result = _run(train, test)
     for number in range(4):
