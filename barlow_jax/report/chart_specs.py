@@ -91,11 +91,7 @@ OPTIMIZATION = (
         "Linear warm-up from 0, then half a cosine.",
     ),
     ChartSpec(
-        "Gradient norm",
-        "Euclidean norm",
-        {"gradient_norm": "gradient"},
-        "No lasting jumps.",
-        may_be_log=True,
+        "Gradient norm", "Euclidean norm", {"gradient_norm": "gradient"}, "No lasting jumps.", may_be_log=True
     ),
     ChartSpec(
         "Skipped steps",

@@ -76,9 +76,7 @@ def _scores(columns: Mapping[str, Evaluation], num_runs: int) -> dict[str, Marku
     return {
         "chart": charts.figure(chart, "Top-1 accuracy, as in the table below", height=height),
         "table": rendering.table(
-            ["top-1, %", *columns],
-            [[row.name, *_percents(row.values)] for row in rows],
-            "Top-1 in percent",
+            ["top-1, %", *columns], [[row.name, *_percents(row.values)] for row in rows], "Top-1 in percent"
         ),
     }
 

@@ -22,7 +22,7 @@ def read_run(workdir: pathlib.Path) -> Run:
     """
     if not saved_run.is_run(workdir):
         raise UserError(
-            f"--workdir: {workdir} holds no run (neither {' nor '.join(saved_run.FILES)} exists). "
+            f"--workdir: {workdir} holds no run (it has neither {' nor '.join(saved_run.FILES)}). "
             "Pass the folder given to `pretrain --workdir`."
         )
     config = _config(workdir)

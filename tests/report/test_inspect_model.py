@@ -45,7 +45,7 @@ def inspection(experiment, workdir):
 
 def _states(experiment, workdir, steps):
     """Return the states of pretraining by step, restored as a whole."""
-    init = experiment.init(experiment.order(1437))
+    init = experiment.init(experiment.sampler(1437))
     states = {0: init(jax.random.key(experiment.config.seed))}
     with open_checkpoints(workdir, read_only=True) as checkpoints:
         for step in steps:
