@@ -1,4 +1,4 @@
-"""finetune on one small run, through the entry point, and its pieces."""
+"""finetune on one small run through the entry point; its learning rates and its lists of ImageNet."""
 
 import dataclasses
 

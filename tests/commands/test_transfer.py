@@ -22,13 +22,13 @@ MULTI_LABEL = (
 
 
 def test_multi_label_images_are_ranked_by_svms(workdir, program):
-    results, said = program("transfer", "--workdir", workdir, *MULTI_LABEL)
+    results, log = program("transfer", "--workdir", workdir, *MULTI_LABEL)
     (score,), voc = results["scores"], results["transfer"]["voc07"]
     assert (score["data_set"], score["classifier"], score["metric"]) == ("voc07", "svm", "map")
     assert results["step"] == 22 and len(voc["per_class"]) == len(voc["costs"]) == len(multi_label.CLASSES)
     assert set(voc["costs"]) <= {0.1, 1.0, 10.0}
     assert score["value"] == pytest.approx(sum(voc["per_class"]) / len(voc["per_class"]), abs=0.02)
-    assert f"voc07: map {score['value']}" in said
+    assert f"voc07: map {score['value']}" in log
     stored = json.loads((workdir / "results" / "transfer.json").read_text())
     assert stored == results
 
@@ -76,12 +76,12 @@ def test_single_label_images_are_probed_with_the_papers_protocol(workdir, progra
 
 
 def test_data_sets_that_cannot_be_read_are_named_with_the_remedy(workdir, program):
-    _, said = program("transfer", "--workdir", workdir, code=2)
+    _, log = program("transfer", "--workdir", workdir, code=2)
     for words in (
         "config.transfer.places205.data.data_dir: a folder data set needs the path",
         "TFDS's voc/2007 is not prepared in",
         "launch/prepare_data.sh",
     ):
-        assert words in said
-    _, said = program("transfer", "--workdir", workdir, "--only", "voc", code=2)
-    assert "config.transfer has no 'voc'; it has inat18, places205, voc07" in said
+        assert words in log
+    _, log = program("transfer", "--workdir", workdir, "--only", "voc", code=2)
+    assert "config.transfer has no 'voc'; it has inat18, places205, voc07" in log

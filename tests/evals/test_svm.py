@@ -51,9 +51,9 @@ def test_the_result_is_that_of_the_protocol_written_with_scikit_learn():
         ]
         best = int(np.argmax(validated))
         assert result["costs"][number] == COSTS[best]
-        judged = test.labels[:, number] != -1
-        decision = models[best].fit(_normalized(train), target).decision_function(_normalized(test)[judged])
-        positive = test.labels[judged, number] == 1
+        ranked = test.labels[:, number] != -1
+        decision = models[best].fit(_normalized(train), target).decision_function(_normalized(test)[ranked])
+        positive = test.labels[ranked, number] == 1
         expected = average_precision(positive, decision, "interpolated")
         assert result["per_class"][number] == pytest.approx(expected, abs=1e-12)
         assert result["per_class"][number] == pytest.approx(
@@ -98,8 +98,8 @@ def test_difficult_test_images_are_not_ranked():
     train, test = _table(200, 1), _table(150, 2, difficult=0.0)
     changed = test.labels.copy()
     changed[:40, 0] = -1
-    judged = FeatureTable(test.features[40:], test.labels[40:])
-    result, cut = (_run(train, t) for t in (FeatureTable(test.features, changed), judged))
+    kept = FeatureTable(test.features[40:], test.labels[40:])
+    result, cut = (_run(train, t) for t in (FeatureTable(test.features, changed), kept))
     assert result["per_class"][0] == cut["per_class"][0]
     assert result["per_class"][1] != cut["per_class"][1]
 
