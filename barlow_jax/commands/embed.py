@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import os
 import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.io import files
+from barlow_jax.io import files, log
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PIXELS
 from barlow_jax.report import contact_sheet
@@ -63,8 +62,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--nearest",
         type=int,
         metavar="K",
-        help="also draw a contact sheet of a few images and their K nearest neighbors, as .nearest.png next to "
-        "--out",
+        help="also draw a contact sheet of some images and their K nearest neighbors, to --out with the "
+        "suffix .nearest.png",
     )
     parser.add_argument(
         "--queries",
@@ -87,10 +86,11 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+    """Write the features, and return the number of rows and their source."""
     out = pathlib.Path(args.out)
-    _check(args, out)
-    source = _open(config, args)
-    config = _of_few(config, source.num_examples)
+    _check_flags(args, out)
+    source = _open_source(config, args)
+    config = _limit_batch_size(config, source.num_examples)
     width = (
         config.data.image_size**2 * 3
         if args.feature_source == PIXELS
@@ -100,22 +100,22 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         files.check_free_space(out.parent, 4 * source.num_examples * width)
     experiment = Experiment.of(config)
     encode, step = experiment.encoder(encoders.place(workdir, args), args.feature_source)
-    table = _table(experiment, encode, source)
+    table = _extract(experiment, encode, source)
     about = {
         "feature_source": args.feature_source,
         "step": step,
         "encoder": config.network.encoder,
-        **({"images_of": args.images} if args.images else _split_of(config, args)),
+        **({"images_of": args.images} if args.images else _data_and_split(config, args)),
     }
     written = {"out": str(out)}
     if jax.process_index() == 0:
-        names = [_name(config, args, source, index) for index in table.index.tolist()]
+        names = [_image_name(config, args, source, index) for index in table.index.tolist()]
         table_files.write(out, table, names, about)
-        print(f"{len(names)} rows of {width} features: {out}", file=sys.stderr)
+        log.info(f"{len(names)} rows of {width} features: {out}")
         if args.nearest:
-            picture = out.with_suffix(".nearest.png")
-            _draw(config, args, source, table, names, picture)
-            written["nearest"] = str(picture)
+            sheet = out.with_suffix(".nearest.png")
+            _draw_nearest(config, args, source, table, names, sheet)
+            written["nearest"] = str(sheet)
     return {
         **about,
         "images": len(table.index),
@@ -125,36 +125,36 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     }
 
 
-def _check(args: argparse.Namespace, out: pathlib.Path) -> None:
+def _check_flags(args: argparse.Namespace, out: pathlib.Path) -> None:
     table_files.check(out)
-    for flag, least in (("nearest", args.nearest), ("queries", args.queries)):
-        if least is not None and least < 1:
-            raise UserError(f"--{flag}: must be 1 or more, got {least}")
+    for flag, value in (("nearest", args.nearest), ("queries", args.queries)):
+        if value is not None and value < 1:
+            raise UserError(f"--{flag}: must be 1 or more, got {value}")
 
 
-def _open(config: Config, args: argparse.Namespace) -> splits.Split:
+def _open_source(config: Config, args: argparse.Namespace) -> splits.Split:
     if args.images:
         return splits.open_images(args.images)
-    split = _split_of(config, args)["split"]
+    split = _data_and_split(config, args)["split"]
     source = splits.open_split(config.data, split)
     if not source.num_examples:
-        raise UserError(f"--split: {split} of {config.data.name} is empty")
+        raise UserError(f"--split: {split} of {config.data.name} has no images; choose another split")
     return source
 
 
-def _split_of(config: Config, args: argparse.Namespace) -> dict[str, str]:
+def _data_and_split(config: Config, args: argparse.Namespace) -> dict[str, str]:
     return {"data": config.data.name, "split": args.split or config.data.eval_split}
 
 
-def _of_few(config: Config, num_images: int) -> Config:
-    """With no larger batches than there are images: the last one is padded with copies, which cost what images do."""
+def _limit_batch_size(config: Config, num_images: int) -> Config:
+    """Avoid padding a few images to a large batch: a row of padding costs as much as an image."""
     devices = jax.device_count()
-    most = -(-num_images // devices) * devices
-    return dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, most))
+    limit = -(-num_images // devices) * devices
+    return dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, limit))
 
 
-def _table(experiment: Experiment, encode: features.Encode, source: splits.Split) -> FeatureTable:
-    """In the order of the data set."""
+def _extract(experiment: Experiment, encode: features.Encode, source: splits.Split) -> FeatureTable:
+    """Return the features in the order of the data set."""
     batches = watched(
         experiment.eval_batches(source),
         num_images=source.num_examples,
@@ -163,20 +163,20 @@ def _table(experiment: Experiment, encode: features.Encode, source: splits.Split
     table = features.extract(encode, batches, experiment.layout)
     if not len(table.index):
         raise UserError(f"none of the {source.num_examples} images can be decoded")
-    if np.any(np.diff(table.index) < 0):  # several processes' rows, where the mesh has them in another order
+    if np.any(np.diff(table.index) < 0):  # the mesh may order the rows of several processes differently
         order = np.argsort(table.index)
         table = FeatureTable(*(rows[order] for rows in table[:3]))
     return table._replace(decode_failures=source.num_examples - len(table.index))
 
 
-def _name(config: Config, args: argparse.Namespace, source: splits.Split, index: int) -> str:
-    """A path relative to the folder, where there is one."""
+def _image_name(config: Config, args: argparse.Namespace, source: splits.Split, index: int) -> str:
+    """Return the name of an image: if the source is a folder, its path relative to that."""
     root = args.images or (config.data.data_dir if config.data.name == "folder" else None)
     name = source.decode_failures.name(index)
     return os.path.relpath(name, os.path.expanduser(root)) if root else name
 
 
-def _draw(
+def _draw_nearest(
     config: Config,
     args: argparse.Namespace,
     source: splits.Split,
@@ -184,29 +184,28 @@ def _draw(
     names: list[str],
     out: pathlib.Path,
 ) -> None:
-    """A row a query: the image, and the nearest others with their cosines. Queries are spread evenly over the table."""
+    """Draw a row for each query image: the image, and its nearest neighbors with their cosines."""
     queries = np.linspace(0, len(table.index) - 1, min(args.queries, len(table.index))).astype(int)
     rows, cosines = nearest(table.features[queries], table.features, args.nearest, exclude=queries)
-    shown = np.concatenate([queries[:, np.newaxis], rows], axis=1)
+    cells = np.concatenate([queries[:, np.newaxis], rows], axis=1)  # of the sheet: row numbers of the table
     (batch,) = source.eval_batches(
-        config.data, batch_size=shown.size, shard=ProcessShard(), examples=table.index[shown.ravel()]
+        config.data, batch_size=cells.size, shard=ProcessShard(), examples=table.index[cells.ravel()]
     )
-    images = batch.views["eval"].reshape(*shown.shape, *batch.views["eval"].shape[1:])
+    images = batch.views["eval"].reshape(*cells.shape, *batch.views["eval"].shape[1:])
 
-    def word(row: int) -> str:
+    def describe(row: int) -> str:
         label = table.labels[row]
-        return (
-            f"label {label}" if label.ndim == 0 and label >= 0 else _shortened(os.path.basename(names[row]))
-        )
+        has_label = label.ndim == 0 and label >= 0
+        return f"label {label}" if has_label else _shorten(os.path.basename(names[row]))
 
     captions = [
-        [word(row[0]), *(f"{cosine:.3f}  {word(n)}" for n, cosine in zip(row[1:], near, strict=True))]
-        for row, near in zip(shown, cosines, strict=True)
+        [describe(query), *(f"{cosine:.3f}  {describe(n)}" for n, cosine in zip(near, values, strict=True))]
+        for (query, *near), values in zip(cells, cosines, strict=True)
     ]
-    titles = ["image", *(f"nearest {number}" for number in range(1, shown.shape[1]))]
+    titles = ["image", *(f"nearest {number}" for number in range(1, cells.shape[1]))]
     contact_sheet.draw(images, out, titles=titles, captions=captions)
-    print(f"the nearest of {len(queries)} images: {out}", file=sys.stderr)
+    log.info(f"nearest neighbors of {len(queries)} images: {out}")
 
 
-def _shortened(name: str, most: int = 12) -> str:
-    return name if len(name) <= most else f"…{name[1 - most :]}"
+def _shorten(name: str, length: int = 12) -> str:
+    return name if len(name) <= length else f"…{name[1 - length :]}"

@@ -2,7 +2,6 @@
 
 import argparse
 import pathlib
-import sys
 from typing import Any
 
 from barlow_jax.cli import flags
@@ -10,6 +9,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 from barlow_jax.report import contact_sheet
 
 COMMAND = Command(
@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """The first images of the run's first epoch, in its order and with its draws."""
+    """Draw the first training images of a run and their views, with the run's random numbers."""
     out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
     if out is None or out.suffix.lower() not in contact_sheet.SUFFIXES:
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
@@ -47,5 +47,5 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         raise UserError(f"--images: must be 1 or more, got {args.images}")
     columns = contact_sheet.view_columns(config, source, number)
     contact_sheet.draw(list(zip(*columns.values(), strict=True)), out, titles=list(columns))
-    print(f"{number} images, {len(columns) - 1} columns of views: {out}", file=sys.stderr)
+    log.info(f"{number} images, {len(columns) - 1} columns of views: {out}")
     return {"out": str(out), "images": number, "columns": list(columns)}

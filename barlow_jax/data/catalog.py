@@ -33,6 +33,8 @@ ALL_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".webp", ".bmp")
 
 def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """Return the number of images by split, where known without preparing the data set, and problems."""
+    if not splits:
+        return {}, []
     try:
         if data.name == "folder":
             return _count_folder(data, splits)
