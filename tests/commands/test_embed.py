@@ -196,7 +196,7 @@ def test_mistakes_are_named_before_anything_is_computed(program, workdir, tmp_pa
     (tmp_path / "empty").mkdir()
     argv = ("embed", "--workdir", workdir)
     for more, words in (
-        (("--out", tmp_path / "features.csv"), "--out: needs a file that ends in .npz or .parquet"),
+        (("--out", tmp_path / "features.csv"), "must end in .npz or .parquet"),
         (("--out", tmp_path / "f.npz", "--split", "dev"), "digits has no split 'dev'; it has"),
         (("--out", tmp_path / "f.npz", "--nearest", 0), "--nearest: must be 1 or more, got 0"),
         (("--out", tmp_path / "f.npz", "--nearest", 2, "--queries", 0), "--queries: must be 1 or more"),
