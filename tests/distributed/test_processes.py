@@ -74,11 +74,11 @@ def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(
     one.mkdir(), two.mkdir()
     both = several.start_two(["record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
     assert several.record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS]) == 0
-    said = [several.finish(process)[0] for process in both]
-    assert json.loads(said[0])["step"] == 10 and said[1] == "", "process 0 speaks for all"
-    of_one, of_two = _losses(one), _losses(two)
-    assert len(of_one) == 10
-    np.testing.assert_allclose(of_two, of_one, rtol=1e-6)
+    outputs = [several.finish(process)[0] for process in both]
+    assert json.loads(outputs[0])["step"] == 10 and outputs[1] == "", "only process 0 prints results"
+    losses_one, losses_two = _losses(one), _losses(two)
+    assert len(losses_one) == 10
+    np.testing.assert_allclose(losses_two, losses_one, rtol=1e-6)
     whole, *parts = (
         np.array(json.loads(path.read_text()))[:10]
         for path in (one / "ids0.json", two / "ids0.json", two / "ids1.json")
@@ -96,8 +96,8 @@ def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_us
         several.finish(process)
     newest = run / "checkpoints" / "10"
     assert checksums.exist(newest) and checksums.verify(newest) == []
-    of_both = {path.parts[-3] for path in newest.rglob("d/*")}
-    assert {"ocdbt.process_0", "ocdbt.process_1"} <= of_both, "each process has written a part"
+    writers = {path.parts[-3] for path in newest.rglob("d/*")}
+    assert {"ocdbt.process_0", "ocdbt.process_1"} <= writers, "each process has written a part"
     losses = _losses(run)
     damaged = max(newest.glob("default/ocdbt.process_1/d/*"), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-1])
@@ -170,8 +170,8 @@ def test_a_slurm_step_is_detected(tmp_path):
         for port in [several.free_port()]
         for i in range(2)
     ]
-    said = [several.finish(process)[0] for process in both]
-    assert json.loads(said[0]) == {"processes": 2, "process": 0} and said[1] == ""
+    outputs = [several.finish(process)[0] for process in both]
+    assert json.loads(outputs[0]) == {"processes": 2, "process": 0} and outputs[1] == ""
 
 
 def test_without_a_cluster_and_flags_a_command_runs_alone(tmp_path):
@@ -221,8 +221,8 @@ def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
 def test_wrong_flags_are_named_with_the_other_problems(capsys, tmp_path, flags, words):
     argv = ["pretrain", "--config", CONFIG, "--workdir", str(tmp_path / "x"), "--config.train.x=1", *flags]
     assert __main__.main(argv) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {len(words) + 1} problems\n") and all(word in said for word in words)
+    logged = capsys.readouterr().err
+    assert logged.startswith(f"error: {len(words) + 1} problems\n") and all(word in logged for word in words)
 
 
 def test_flags_are_parsed():
