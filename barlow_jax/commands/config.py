@@ -53,16 +53,16 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     del workdir
     if args.markdown:
         path = pathlib.Path(args.markdown)
-        files.write_text(path, reference.markdown())
+        files.write_text(path, reference.format_markdown())
         return {"markdown": str(path)}
     if not args.keys:
-        log.info(reference.listing())
+        log.info(reference.format_listing())
         return {"num_keys": len(reference.keys_of(config))}
     known, defaults = reference.keys_of(config), reference.keys_of(Config())
     chosen = dict.fromkeys(key for name in map(_name, args.keys) for key in _matching(name, known))
     for key in chosen:
         default = defaults.get(key, known[key]).value
-        log.info(reference.details(known[key], default))
+        log.info(reference.format_key(known[key], default))
     return {key: known[key].value for key in chosen}
 
 

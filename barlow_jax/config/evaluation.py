@@ -57,7 +57,10 @@ class Knn:
     """k-nearest-neighbour classification on frozen features."""
 
     k: tuple[int, ...] = field(
-        (20, 200), "Numbers of neighbours, weighted by cosine similarity.", min=1, non_empty=True
+        (20, 200),
+        "Numbers of neighbours, whose votes are weighted by cosine similarity.",
+        min=1,
+        non_empty=True,
     )
     temperature: float = field(0.07, "Temperature of the weights exp(similarity / temperature).", above=0)
     euclidean_k: tuple[int, ...] = field(

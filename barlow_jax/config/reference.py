@@ -1,6 +1,6 @@
 """Reference of the config keys, generated from the schema: for the terminal and for docs/config.md."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 import dataclasses
 import inspect
 import textwrap
@@ -64,33 +64,28 @@ def groups(record: type = Config, prefix: str = "", seen: dict[type, str] | None
             yield from groups(field.type, f"{prefix}{field.name}.", seen)
 
 
-def listing() -> str:
+def format_listing() -> str:
     """Return all groups and keys with their defaults, one key per line."""
     lines = []
     for group in groups():
         title = f"{group.prefix.rstrip('.') or 'config'}: {group.doc.splitlines()[0]}"
-        lines += ["", title, *_lines(group.keys)] if group.same_as is None else ["", _reference(group)]
+        if group.same_as is None:
+            lines += ["", title, *(f"  {key.name} = {format_value(key.value)}" for key in group.keys)]
+        else:
+            lines += ["", f"{group.prefix}KEY: the keys of {group.same_as.rstrip('.')}."]
     return "\n".join(lines[1:])
 
 
-def _lines(keys: Iterable[Key]) -> Iterator[str]:
-    return (f"  {key.name} = {show(key.value)}" for key in keys)
-
-
-def _reference(group: Group) -> str:
-    return f"{group.prefix}KEY: the keys of {group.same_as.rstrip('.')}."
-
-
-def details(key: Key, default: Any) -> str:
+def format_key(key: Key, default: Any) -> str:
     """Return one key on several lines: documentation, value, default, allowed values and unit."""
-    rows = [("default", show(default)), ("values", key.values), ("unit", key.unit)]
+    rows = [("default", format_value(default)), ("values", key.values), ("unit", key.unit)]
     if key.value != default:
-        rows.insert(0, ("value", show(key.value)))
+        rows.insert(0, ("value", format_value(key.value)))
     doc = textwrap.fill(key.doc, 96, initial_indent="  ", subsequent_indent="  ")
     return "\n".join([f"config.{key.name}", doc, *(f"  {name}: {text}" for name, text in rows if text)])
 
 
-def markdown() -> str:
+def format_markdown() -> str:
     """Return docs/config.md."""
     parts = [_TITLE]
     for group in groups():
@@ -108,18 +103,18 @@ def markdown() -> str:
 
 def _row(key: Key) -> str:
     unit = f" ({key.unit})" if key.unit else ""
-    cells = (f"`{key.name}`", f"`{show(key.value)}`", key.values + unit, key.doc.replace("<", "&lt;"))
+    cells = (f"`{key.name}`", f"`{format_value(key.value)}`", key.values + unit, key.doc.replace("<", "&lt;"))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as it is written on the command line.
 
-    >>> show((1, 2)), show(None), show(True)
+    >>> format_value((1, 2)), format_value(None), format_value(True)
     ('1,2', 'none', 'true')
     """
     if isinstance(value, tuple):
-        return ",".join(map(show, value)) or "()"
+        return ",".join(map(format_value, value)) or "()"
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

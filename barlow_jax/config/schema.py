@@ -155,7 +155,7 @@ class Network:
 
     @property
     def reads_text(self) -> bool:
-        """Whether view b is a caption."""
+        """True if view b is a caption."""
         return self.branches == "own" and self.second_encoder == TEXT_ENCODER
 
 

@@ -12,7 +12,7 @@ DOCS = pathlib.Path(__file__).parents[2] / "docs" / "config.md"
 
 
 def test_docs_config_md_is_current():
-    assert DOCS.read_text() == reference.markdown(), (
+    assert DOCS.read_text() == reference.format_markdown(), (
         "run: python -m barlow_jax config --markdown docs/config.md"
     )
 

@@ -110,7 +110,7 @@ def test_a_batch_of_one_is_an_error_that_names_the_remedy(form):
     with pytest.raises(ValueError, match="2 rows or more.*larger batch"):
         barlow_twins_loss(one, one, off_diagonal_weight=WEIGHT, form=form)
     problems = validate(Config(train=Train(batch_size=1)), Facts(num_devices=1))
-    assert "config.train.batch_size: batch statistics need 2 images or more, got 1" in problems
+    assert "config.train.batch_size is 1, but must be an integer >= 2." in problems
 
 
 @pytest.mark.parametrize("scale", [2.0**-60, 2.0**-20, 2.0**20, 2.0**42, 2.0**62])
