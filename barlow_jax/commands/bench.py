@@ -28,9 +28,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "benchmark",
         choices=("loss", "input", "augment", "checkpoint"),
-        help="loss: time, memory and collectives of each form of the loss; input: speed of the pipeline by stage; "
-        "augment: speed of the augmentation on devices; checkpoint: seconds to save, restore and "
-        "verify",
+        help="loss: time, memory and collectives of each form of the loss; input: speed of the input "
+        "pipeline by stage; augment: speed of the augmentation on devices; checkpoint: seconds to save, "
+        "restore and verify",
     )
     flags.add_topology(parser.add_argument_group("bench loss, bench augment"))
     loss = parser.add_argument_group("bench loss")
@@ -70,6 +70,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    return importlib.import_module(f"barlow_jax.commands.benchmarks.{args.benchmark}").run(
-        config, workdir, args
-    )
+    """Run the benchmark and return its results; only its own module is imported."""
+    module = importlib.import_module(f"barlow_jax.commands.benchmarks.{args.benchmark}")
+    return module.run(config, workdir, args)

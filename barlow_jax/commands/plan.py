@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import functools
 import math
 import pathlib
-import sys
 from typing import Any
 
 from barlow_jax.cli import flags
@@ -17,6 +16,7 @@ from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.losses.correlation import resolve_form
 from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
 from barlow_jax.planning.tpu import Topology
@@ -46,8 +46,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sweep",
         metavar="LIST",
-        help="compare topologies (v5e:4x4,v5e:8x8) or values of a config key (train.batch_size=2048,4096) in one "
-        "table",
+        help="compare topologies (v5e:4x4,v5e:8x8) or values of a config key (train.batch_size=2048,4096) in "
+        "one table",
     )
     parser.add_argument(
         "--images-per-chip",
@@ -58,33 +58,31 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
-    """Return whether there is nothing to compile for."""
+    """Return a problem if there is nothing to compile for."""
     if args.topology or args.sweep:
         return []
-    return ["--topology: is missing; pass what to compile for, such as v5e:8x8"]
+    return ["--topology: is missing; pass the chips to compile for, such as v5e:8x8"]
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """One plan, or a table of them; `fits` is False where none fits."""
+    """Return one cost estimate, or one per case of --sweep; `fits` is False if none fits into memory."""
     del workdir
     cases = list(_cases(config, args))
     if not args.sweep:
         ((_, case, topology),) = cases
         result = plan(case, topology, args.part)
-        print("\n".join(_lines(result)), file=sys.stderr)
+        log.info("\n".join(_lines(result)))
         return result
     rows: list[dict[str, Any]] = []
+    log.info("  ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS))
     for label, case, topology in cases:
-        row = {"case": label, **plan(case, topology, args.part)}
-        if not rows:
-            print("  ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS), file=sys.stderr)
-        print(_row(row), file=sys.stderr, flush=True)
-        rows.append(row)
+        rows.append({"case": label, **plan(case, topology, args.part)})
+        log.info(_row(rows[-1]))
     return {"fits": any(row["fits"] for row in rows), "rows": rows}
 
 
 def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
-    """What a config costs on a topology; bytes, flops and seconds are those of one chip and one step."""
+    """Estimate the cost of a config on a topology; bytes, flops and seconds are per chip and step."""
     experiment = Experiment.of(config, topology.devices())
     num_images = _num_images(config.data)
     sampler = experiment.sampler(num_images or config.train.batch_size)
@@ -104,13 +102,17 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     try:
         cost, _ = compile_cost(lowered)
     except DoesNotFit as error:
-        return result | {"fits": False, "why": str(error), "remedies": _remedies(config, result, error.ratio)}
+        return result | {
+            "fits": False,
+            "reason": str(error),
+            "remedies": _remedies(config, result, error.ratio),
+        }
     steps = experiment.num_steps(sampler) if num_images and part == "step" else None
-    return result | {"fits": True} | cost.summary() | _of_time(cost, topology, result, steps)
+    return result | {"fits": True} | cost.summary() | _time_estimate(cost, topology, result, steps)
 
 
 def _form(config: Config, experiment: Experiment) -> str | None:
-    """Of the loss; None where it is not one of embeddings."""
+    """Return the form of the loss; None if the loss does not read embeddings."""
     if not config.network.projector:
         return None
     shape = (config.train.batch_size, config.network.projector[-1])
@@ -119,11 +121,13 @@ def _form(config: Config, experiment: Experiment) -> str | None:
 
 @functools.cache  # a folder of images is counted once, not for each row of a sweep
 def _num_images(data: Data) -> int | None:
-    """Of the training split, where that is known without preparing it."""
+    """Return the number of training images; None if it is unknown before the data set is prepared."""
     return catalog.count_images(data, (data.train_split,))[0].get(data.train_split)
 
 
-def _of_time(cost: Cost, topology: Topology, result: dict[str, Any], steps: int | None) -> dict[str, Any]:
+def _time_estimate(
+    cost: Cost, topology: Topology, result: dict[str, Any], steps: int | None
+) -> dict[str, Any]:
     roofline = Roofline.of(cost, topology)
     images_per_second = result["batch_size"] / roofline.step
     hours = steps * roofline.step / 3600 if steps else None
@@ -144,7 +148,7 @@ def _of_time(cost: Cost, topology: Topology, result: dict[str, Any], steps: int 
 
 
 def _remedies(config: Config, result: dict[str, Any], ratio: float) -> list[str]:
-    """What is left to try, the cheapest first; the program is `ratio` times too large."""
+    """Return what to try, the cheapest first, if a program needs `ratio` times the memory of a chip."""
     remedies = []
     if result["form"] == "direct":
         remedies.append("--config.objective.form=gram, which builds no D x D matrix")
@@ -153,7 +157,7 @@ def _remedies(config: Config, result: dict[str, Any], ratio: float) -> list[str]
     if result["part"] == "step":
         if not config.network.remat:
             remedies.append("--config.network.remat=true, which computes activations twice and keeps fewer")
-        # Activations are most of it, but not all: a quarter more.
+        # Activations are most of the memory, but not all: aim a quarter lower.
         more = config.train.microbatches * 2 ** max(1, math.ceil(math.log2(1.25 * ratio)))
         remedies.append(
             f"--config.train.microbatches={more}: BatchNorm then sees 1/{more} of the batch at a time"
@@ -163,10 +167,10 @@ def _remedies(config: Config, result: dict[str, Any], ratio: float) -> list[str]
 
 
 def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Config, Topology]]:
-    """What to plan: topologies, or values of one key on the topology of --topology."""
+    """Yield label, config and topology of each case: topologies, or values of one key on --topology."""
     key, equals, values = (args.sweep or args.topology).partition("=")
     if equals and not args.topology:
-        raise UserError(f"--sweep {args.sweep}: needs a --topology to try these values on")
+        raise UserError(f"--sweep {args.sweep}: needs a --topology")
     for value in (values if equals else key).split(","):
         topology = Topology.parse(args.topology if equals else value)
         changes = [(key.removeprefix("config."), value)] if equals else []
@@ -188,13 +192,13 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     if result["parameter_bytes"] is not None:
         lines += [
-            f"parameters          {_size(result['parameter_bytes'])} a chip",
+            f"parameters          {_size(result['parameter_bytes'])} per chip",
             f"optimizer state     {_size(result['optimizer_bytes'])}",
         ]
     if not result["fits"]:
         return [
             *lines,
-            f"does not fit: {result['why']}; what would help:",
+            f"does not fit: {result['reason']}; try:",
             *(f"  {r}" for r in result["remedies"]),
         ]
     lines += [
@@ -206,21 +210,21 @@ def _lines(result: dict[str, Any]) -> list[str]:
     for kind, row in result["collectives"].items():
         lines.append(f"{kind:<20}{_size(row['bytes'])} in {row['count']}")
     lines += [
-        f"on the wire         {_size(result['wire_bytes'])} (an all-reduce twice)",
-        f"roofline            compute {_ms(result['compute_s'])}, HBM {_ms(result['memory_s'])}, interconnect "
-        f"{_ms(result['interconnect_s'])}",
-        f"step                {_ms(result['step_s'])}, bound by {result['bound']}; nothing overlapped: "
-        f"{_ms(result['serial_step_s'])}",
+        f"on the wire         {_size(result['wire_bytes'])} (an all-reduce sends its bytes twice)",
+        f"roofline            compute {_ms(result['compute_s'])}, HBM {_ms(result['memory_s'])}, "
+        f"interconnect {_ms(result['interconnect_s'])}",
+        f"step                {_ms(result['step_s'])}, bound by {result['bound']}; "
+        f"{_ms(result['serial_step_s'])} without overlap",
     ]
     if result["part"] == "step":
         lines += [
-            f"utilisation         {result['utilisation']:.0%} of the peak at most",
-            f"images              {result['images_per_second']:.0f} a second at most; for that each host must "
-            f"deliver {result['pairs_per_second_and_host']:.0f} pairs a second",
+            f"utilisation         {result['utilisation']:.0%} of peak flops at most",
+            f"images              {result['images_per_second']:.0f} per second at most; each host must then "
+            f"load {result['pairs_per_second_and_host']:.0f} pairs per second",
         ]
     if result["hours"]:
         lines.append(
-            f"the whole recipe    {result['steps']} steps, {result['hours']:.1f} hours, "
+            f"whole run           {result['steps']} steps, {result['hours']:.1f} hours, "
             f"{result['chip_hours']:.0f} chip-hours at least"
         )
     return lines
@@ -245,7 +249,7 @@ _COLUMNS = (
 def _row(result: dict[str, Any]) -> str:
     shown = _COLUMNS if result["fits"] else _COLUMNS[:4]
     cells = [f"{cell(result):>{width}}" for _, width, cell in shown]
-    return "  ".join(cells if result["fits"] else [*cells, f"does not fit: {result['why']}"])
+    return "  ".join(cells if result["fits"] else [*cells, f"does not fit: {result['reason']}"])
 
 
 def _size(number: float) -> str:

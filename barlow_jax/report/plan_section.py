@@ -36,7 +36,7 @@ def _plan(plan: Mapping[str, Any], run: Run) -> dict[str, Any]:
     if plan.get("case") and plan["case"] != plan.get("topology"):
         name = f"{plan['case']}: {name}"
     if not plan.get("fits"):
-        reason = plan.get("why", "no reason recorded")
+        reason = plan.get("reason", "no reason recorded")
         return {"name": name, "fits": False, "reason": reason, "remedies": plan.get("remedies", ())}
     devices = (run.provenance[-1].get("devices") or {}) if run.provenance else {}
     count = devices.get("count")

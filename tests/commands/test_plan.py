@@ -14,7 +14,7 @@ def test_a_plan_of_the_step_says_what_it_costs(program, config_file, tmp_path):
     assert result["parameter_bytes"] <= result["argument_bytes"]
     assert result["steps"] == 44 and result["hours"] == pytest.approx(44 * result["step_s"] / 3600)
     assert result["collectives"]["all-gather"]["count"] >= 2, "each layer's input is gathered for each view"
-    for words in ("on the wire", "bound by", "chip-hours", "pairs a second", "peak"):
+    for words in ("on the wire", "bound by", "chip-hours", "pairs per second", "peak"):
         assert words in said
     assert (tmp_path / "results" / "plan.json").is_file()
 

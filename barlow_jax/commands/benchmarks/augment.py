@@ -1,4 +1,4 @@
-"""The accelerator's augmentation of a batch: against the clock on the devices at hand, or on paper for a TPU."""
+"""`bench augment`: time of the augmentation on the devices, measured here or estimated for a TPU."""
 
 import argparse
 from collections.abc import Callable, Iterator
@@ -6,7 +6,6 @@ import dataclasses
 from functools import partial
 import pathlib
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -19,6 +18,7 @@ from barlow_jax.data.padded_images import CANVAS, SHAPE
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.planning import hlo
 from barlow_jax.planning.roofline import compile_cost
 from barlow_jax.planning.tpu import Topology
@@ -27,26 +27,29 @@ _REPEATS = 5
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """A row an op, of the views with it and those before it; on paper also all of them as a part of the train step."""
+    """Return one row per operation, for views with it and those before it.
+
+    With a topology the rows have cycles in the compiler's estimate, and the last row is for all operations
+    within the train step.
+    """
     del workdir
     topology = Topology.parse(args.topology) if args.topology else None
     devices = topology.devices() if topology else jax.devices()
-    where = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
+    name = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, augment_on="device"))
     if config.train.batch_size % len(devices):
-        raise UserError(
-            f"config.train.batch_size: {config.train.batch_size} images do not divide over {len(devices)} devices"
-        )
+        size = config.train.batch_size
+        raise UserError(f"config.train.batch_size: {size} is not divisible by the {len(devices)} devices")
     experiment = Experiment.of(config, devices)
     pairs = config.train.batch_size // len(devices)
-    print(f"augmentation of {pairs} images a device on {where}", file=sys.stderr)
-    whole = _step_cycles(experiment, "host") if topology else 0
-    measure = partial(_on_paper, whole=whole) if topology else _seconds
+    log.info(f"augmentation of {pairs} images per device on {name}")
+    step_cycles = _step_cycles(experiment, "host") if topology else 0
+    measure = partial(_estimate, step_cycles=step_cycles) if topology else _seconds
     rows: list[dict[str, Any]] = []
 
     def add(row: dict[str, Any]) -> None:
         rows.append(row)
-        print("  ".join(_shown(*item) for item in row.items()), file=sys.stderr, flush=True)
+        log.info("  ".join(_format(*item) for item in row.items()))
 
     for op, views in _stages(config):
         augment = jax.jit(
@@ -54,22 +57,24 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
             in_shardings=experiment.layout.batch,
             out_shardings=experiment.layout.batch,
         )
-        add({"until": op, **measure(augment, config, experiment)})
+        add({"operation": op, **measure(augment, config, experiment)})
     if topology:
-        more = _step_cycles(experiment, "device") - whole
-        add({"until": "all of it, in the step", "cycles": more, "share_of_step": more / whole})
-    return {"devices": where, "images_per_device": pairs, "rows": rows}
+        more = _step_cycles(experiment, "device") - step_cycles
+        add({"operation": "all, in the step", "cycles": more, "fraction_of_step": more / step_cycles})
+    return {"devices": name, "images_per_device": pairs, "rows": rows}
 
 
-def _on_paper(augment: Callable, config: Config, experiment: Experiment, whole: int) -> dict[str, float]:
+def _estimate(
+    augment: Callable, config: Config, experiment: Experiment, step_cycles: int
+) -> dict[str, float]:
     del experiment
     _, compiled = compile_cost(augment.lower(lowering.abstract_images(config)))
     cycles = hlo.HloModule.parse(compiled.as_text()).cycles()
-    return {"cycles": cycles, "share_of_step": cycles / whole}
+    return {"cycles": cycles, "fraction_of_step": cycles / step_cycles}
 
 
 def _step_cycles(experiment: Experiment, augment_on: str) -> int:
-    """Of the train step in the compiler's own estimate."""
+    """Return the cycles of the train step in the compiler's estimate."""
     data = dataclasses.replace(experiment.config.data, augment_on=augment_on)
     experiment = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, data=data))
     lowered, _ = lowering.lower(experiment, experiment.sampler(experiment.config.train.batch_size), "step")
@@ -77,31 +82,31 @@ def _step_cycles(experiment: Experiment, augment_on: str) -> int:
 
 
 def _seconds(augment: Callable, config: Config, experiment: Experiment) -> dict[str, float]:
-    """Median of a few calls, the first not counted."""
-    rng, taken = np.random.default_rng(0), []
+    """Return the median seconds of a few calls, without the first."""
+    rng, seconds = np.random.default_rng(0), []
     images = {
         name: rng.integers(0, 256 if name == CANVAS else config.data.canvas, leaf.shape).astype(leaf.dtype)
         for name, leaf in lowering.abstract_images(config).items()
     }
     images[SHAPE] = np.full_like(images[SHAPE], config.data.canvas)
-    placed = jax.device_put(images, experiment.layout.batch)
+    on_devices = jax.device_put(images, experiment.layout.batch)
     for _ in range(_REPEATS + 1):
         started = time.perf_counter()
-        jax.block_until_ready(augment(placed))
-        taken.append(time.perf_counter() - started)
-    seconds = statistics.median(taken[1:])
-    return {"seconds": seconds, "images_per_second": config.train.batch_size / seconds}
+        jax.block_until_ready(augment(on_devices))
+        seconds.append(time.perf_counter() - started)
+    median = statistics.median(seconds[1:])
+    return {"seconds": median, "images_per_second": config.train.batch_size / median}
 
 
-def _shown(name: str, value: str | float) -> str:
-    if name == "until":
+def _format(name: str, value: str | float) -> str:
+    if name == "operation":
         return f"{value:<24}"
-    number = f"{value:.1%}" if name == "share_of_step" else f"{value:.4g}"
+    number = f"{value:.1%}" if name == "fraction_of_step" else f"{value:.4g}"
     return f"{number:>10} {name.replace('_', ' ')}"
 
 
 def _stages(config: Config) -> Iterator[tuple[str, dict[str, View]]]:
-    """The views up to each op that they apply."""
+    """Yield each operation that the views apply, and the views up to it."""
     views = config.recipe.views
     off: set[str] = {op for op in (*GEOMETRIC, *COLOR) if op != "crop"}
     for op in next(iter(views.values())).order:

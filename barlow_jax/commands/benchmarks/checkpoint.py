@@ -1,9 +1,8 @@
-"""What checkpoints cost: seconds that a save stops the steps for, until it is whole, to restore and to verify it."""
+"""`bench checkpoint`: seconds to save (blocking training, and in all), to restore and to verify."""
 
 import argparse
 import pathlib
 import statistics
-import sys
 import tempfile
 import time
 from typing import Any
@@ -17,25 +16,26 @@ from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.types import TrainState
 from barlow_jax.workdir.saved_run import CHECKPOINTS
 
 _REPEATS = 3
-_MOST_SHARE = 0.05  # of the time, for which saves may stop the steps
+_MAX_BLOCKED = 0.05  # fraction of the time that saves may block training
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """Of a state of `--state-mb`, or of the config's own where that is 0. The files are removed."""
+    """Measure a state of `--state-mb` megabytes, or the config's own if that is 0. The files are removed."""
     for name in ("state-mb", "step-seconds"):
         if (value := getattr(args, name.replace("-", "_"))) is not None and value < 0:
             raise UserError(f"--{name} {value}: must not be negative")
-    state = _sized(args.state_mb) if args.state_mb else _of(config)
+    state = _random_state(args.state_mb) if args.state_mb else _initial_state(config)
     with tempfile.TemporaryDirectory(dir=_folder(workdir), prefix="bench-checkpoint-") as folder:
         row = {"state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state))}
         row |= _measure(state, pathlib.Path(folder))
-    row |= _share(config, args.step_seconds, row["blocks_seconds"])
+    row |= _blocked_fraction(config, args.step_seconds, row["blocked_seconds"])
     for name, value in row.items():
-        print(f"{name.replace('_', ' '):<24}{_shown(name, value)}", file=sys.stderr)
+        log.info(f"{name.replace('_', ' '):<28}{_format(name, value)}")
     return row
 
 
@@ -45,13 +45,13 @@ def _folder(workdir: pathlib.Path | None) -> pathlib.Path | None:
     return workdir
 
 
-def _of(config: Config) -> TrainState:
+def _initial_state(config: Config) -> TrainState:
     experiment = Experiment.of(config)
     return experiment.init(experiment.sampler(config.train.batch_size))(jax.random.key(config.seed))
 
 
-def _sized(megabytes: float) -> TrainState:
-    """Random numbers, which compress as weights do; parameters and momentum, in arrays as ResNet-50's on average."""
+def _random_state(megabytes: float) -> TrainState:
+    """Return random parameters and momentum, which compress like weights, in arrays of ResNet-50's size."""
     width, count = 1024, max(1, round(megabytes * 1e6 / (2 * 4 * 1024 * 512)))
     keys = jax.random.split(jax.random.key(0), 2 * count)
     arrays = [jax.random.normal(key, (512, width)) for key in keys]
@@ -61,22 +61,22 @@ def _sized(megabytes: float) -> TrainState:
 
 
 def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
-    """Medians. The first save starts Orbax's threads, and does not count."""
+    """Return median seconds; the first save starts Orbax's threads and is not counted."""
     jax.block_until_ready(state)
-    taken: dict[str, list[float]] = {"blocks_seconds": [], "whole_seconds": []}
+    times: dict[str, list[float]] = {"blocked_seconds": [], "saved_seconds": []}
     with open_checkpoints(folder) as checkpoints:
         for step in range(1, _REPEATS + 2):
             started = time.perf_counter()
             checkpoints.save(state._replace(step=jnp.int32(step)))
-            taken["blocks_seconds"].append(time.perf_counter() - started)
+            times["blocked_seconds"].append(time.perf_counter() - started)
             while checkpoints.is_saving and not (folder / CHECKPOINTS / str(step)).exists():
                 checkpoints.check_save()
                 time.sleep(0.005)
-            taken["whole_seconds"].append(time.perf_counter() - started)
+            times["saved_seconds"].append(time.perf_counter() - started)
     with open_checkpoints(folder, read_only=True) as checkpoints:
         newest, layout = checkpoints.steps[-1], Layout(make_mesh())
         abstract = abstract_state(lambda key: state)
-        seconds = {name: statistics.median(times[1:]) for name, times in taken.items()}
+        seconds = {name: statistics.median(values[1:]) for name, values in times.items()}
         for name, call in {
             "restore_seconds": lambda: jax.block_until_ready(checkpoints.restore(abstract, layout, newest)),
             "verify_seconds": lambda: checkpoints.examine(newest, abstract.parts()),
@@ -87,23 +87,23 @@ def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
     return seconds
 
 
-def _share(config: Config, step_seconds: float | None, blocks: float) -> dict[str, Any]:
-    """Of the time between two saves at `config.checkpoint.every_epochs`; or how long steps must take for it."""
+def _blocked_fraction(config: Config, step_seconds: float | None, blocked: float) -> dict[str, Any]:
+    """Return the fraction of time blocked at `config.checkpoint.every_epochs`, and the step time for 5 %."""
     split = config.data.train_split
     images = catalog.count_images(config.data, (split,))[0].get(split)
     if not images:
         return {}
     every = max(1, round(config.checkpoint.every_epochs * (images // config.train.batch_size)))
-    least = blocks * (1 - _MOST_SHARE) / _MOST_SHARE / every
-    row = {"steps_between_saves": every, "step_seconds_for_5_percent": least}
+    shortest = blocked * (1 - _MAX_BLOCKED) / _MAX_BLOCKED / every
+    row = {"steps_between_saves": every, "step_seconds_for_5_percent": shortest}
     if step_seconds is not None:
-        row |= {"step_seconds": step_seconds, "blocked_share": blocks / (blocks + every * step_seconds)}
+        row |= {"step_seconds": step_seconds, "blocked_fraction": blocked / (blocked + every * step_seconds)}
     return row
 
 
-def _shown(name: str, value: float) -> str:
+def _format(name: str, value: float) -> str:
     if name.endswith("bytes"):
         return f"{value / 1e6:.1f} MB"
-    if name.endswith("share"):
+    if name.endswith("fraction"):
         return f"{value:.3%}"
     return f"{value:.4g} s" if "seconds" in name else str(value)

@@ -1,7 +1,7 @@
-"""The input pipeline against the clock, stage by stage, beside the official one on Pillow.
+"""`bench input`: speed of the input pipeline by stage, next to the official pipeline on Pillow.
 
-A pair is one image's views. The cost of a stage is the difference between two lengths of the same stream, so
-that neither the start nor what was made ahead counts; CPU-seconds are those of all threads of the process.
+A pair is the two views of one image. The cost of a stage is the difference between two lengths of the same
+stream, so that neither startup nor prefetched batches count. CPU-seconds are those of all threads.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import os
 import pathlib
 import resource
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -23,14 +22,15 @@ from barlow_jax.data import pillow_views, pipeline_stages, sources
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 
 _BATCH = 25
 _REPEATS = 3
 _TITLES = {
     "read": "read",
-    "decode": "read and decode: the floor",
-    "canvas": "... onto a canvas: augment_on device",
-    "transfer": "... and onto the devices",
+    "decode": "read and decode",
+    "canvas": "... and pad: augment_on device",
+    "transfer": "... and copy to the devices",
     "geometry": "decode, crop and flip on the host",
     "color": "... and color: augment_on host",
     "official": "official, on Pillow, one process",
@@ -38,20 +38,20 @@ _TITLES = {
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """Pairs a CPU-second and a second of each stage; with a workdir also a bar chart."""
+    """Return pairs per CPU-second and per second of each stage; with a workdir, also draw a bar chart."""
     if args.images < 2 * _BATCH:
-        raise UserError(f"--images: needs {2 * _BATCH} or more to tell two lengths apart, got {args.images}")
+        raise UserError(f"--images: needs {2 * _BATCH} or more to compare two lengths, got {args.images}")
     source = sources.open_split(config.data, config.data.train_split)
     sampler = EpochSampler(config.seed, source.num_examples, min(_BATCH, source.num_examples))
     num_steps = max(2, args.images // sampler.batch_size)
     runs = _runs(config, source, sampler)
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(_REPEATS):  # in turns, so that what else the machine does hits all alike
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for _ in range(_REPEATS):  # in turns, so that other load on the machine affects all equally
         for name, consume in runs.items():
-            taken[name].append(_per_step(consume, num_steps))
+            costs[name].append(_per_step(consume, num_steps))
     rows = []
     for name in _TITLES:
-        cpu, wall = (statistics.median(column) for column in zip(*taken[name], strict=True))
+        cpu, wall = (statistics.median(column) for column in zip(*costs[name], strict=True))
         rows.append(
             {
                 "stage": name,
@@ -65,17 +65,17 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         "image_size": config.data.image_size,
         "rows": rows,
     }
-    print(format_table(rows), file=sys.stderr)
+    log.info(format_table(rows))
     if workdir:
         path = workdir / "results" / "bench-input.png"
         plot(rows, path)
-        print(f"chart: {path}", file=sys.stderr)
+        log.info(f"chart: {path}")
     return results
 
 
 def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict[str, Callable[[int], None]]:
-    """What works through so many steps, by stage."""
-    cut = pipeline_stages.make_stages(config, source, sampler)
+    """Return for each stage a function that runs it for a number of steps."""
+    by_name = pipeline_stages.make_stages(config, source, sampler)
     layout = Layout(make_mesh())
 
     def drain(stage: pipeline_stages.Stage, num_steps: int) -> None:
@@ -84,7 +84,7 @@ def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict
 
     def transfer(num_steps: int) -> None:
         devices = jax.device_count()
-        for batch in cut["canvas"](num_steps):
+        for batch in by_name["canvas"](num_steps):
             rows = len(batch.index) // devices * devices
             jax.block_until_ready(layout.shard(jax.tree.map(lambda x, rows=rows: x[:rows], batch)))
 
@@ -93,19 +93,19 @@ def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict
         for encoded in pipeline_stages.read_encoded(source, num_steps * sampler.batch_size):
             pillow_views.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
 
-    return {name: partial(drain, stage) for name, stage in cut.items()} | {
+    return {name: partial(drain, stage) for name, stage in by_name.items()} | {
         "transfer": transfer,
         "official": pillow,
     }
 
 
 def _per_step(consume: Callable[[int], None], num_steps: int) -> tuple[float, float]:
-    """CPU and wall seconds a step: of the longer stream less the shorter one."""
+    """Return CPU and wall seconds per step: the difference between a longer and a shorter stream."""
     costs = []
     for steps in (num_steps // 2, num_steps // 2 + num_steps):
-        started, used = time.perf_counter(), _cpu_seconds()
+        started, cpu_started = time.perf_counter(), _cpu_seconds()
         consume(steps)
-        costs.append((_cpu_seconds() - used, time.perf_counter() - started))
+        costs.append((_cpu_seconds() - cpu_started, time.perf_counter() - started))
     return tuple(max((long - short) / num_steps, 1e-9) for short, long in zip(*costs, strict=True))
 
 
@@ -115,22 +115,22 @@ def _cpu_seconds() -> float:
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """A line a stage; shares of the floor and multiples of the official pipeline are of CPU-seconds."""
+    """Format one line per stage; the last two columns compare speeds per CPU-second."""
     speed = {row["stage"]: row["pairs_per_cpu_second"] for row in rows}
     lines = [
-        f"{'pairs of views':<42}{'a CPU-second':>14}{'a second':>12}{'of decoding':>13}{'x official':>12}"
+        f"{'pairs of views':<42}{'per CPU-second':>16}{'per second':>12}{'of decoding':>13}{'x official':>12}"
     ]
     for row in rows:
         own = row["pairs_per_cpu_second"]
         lines.append(
-            f"{_TITLES[row['stage']]:<42}{own:>14.0f}{row['pairs_per_second']:>12.0f}"
+            f"{_TITLES[row['stage']]:<42}{own:>16.0f}{row['pairs_per_second']:>12.0f}"
             f"{own / speed['decode']:>13.0%}{own / speed['official']:>12.1f}"
         )
     return "\n".join(lines)
 
 
 def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
-    """A bar a stage."""
+    """Draw one bar per stage."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -140,6 +140,6 @@ def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     names, values = [_TITLES[row["stage"]] for row in rows], [row["pairs_per_cpu_second"] for row in rows]
     axes.bar_label(axes.barh(names, values), fmt="%.0f", padding=3)
     axes.invert_yaxis()
-    axes.set(xlabel="pairs of views a CPU-second", xscale="log")
+    axes.set(xlabel="pairs of views per CPU-second", xscale="log")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -1,11 +1,10 @@
-"""The forms of the loss against each other: time, memory, collectives, on the devices at hand or on paper."""
+"""`bench loss`: time, memory and collectives of each form of the loss, here or compiled for a TPU."""
 
 import argparse
 from collections.abc import Callable, Sequence
 import dataclasses
 import pathlib
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -15,10 +14,11 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import log
 from barlow_jax.planning.roofline import DoesNotFit, compile_cost
 from barlow_jax.planning.tpu import Topology
 
-# "all-reduce" sums the D x D matrix over the devices, as the official code does; on one it is "direct".
+# "all-reduce" sums the D x D matrix over the devices, as the official code does; on one device, see "direct".
 FORMS = {
     "all-reduce": {"form": "direct", "embeddings": "rows"},
     "direct": {"form": "direct", "embeddings": "features"},
@@ -34,50 +34,48 @@ _MEASURES = {  # axis label of each panel of the plot, and the factor to its uni
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
-    """One row for each N, D and form, figures of one device; with a workdir also a plot."""
+    """Return one row for each N, D and form, per device; with a workdir, also draw a plot."""
     topology = Topology.parse(args.topology) if args.topology else None
     devices = topology.devices() if topology else jax.devices()
-    where = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
+    name = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
     sizes = [(n, d) for n in _numbers(args.rows, "--rows") for d in _numbers(args.widths, "--widths")]
     for n, d in sizes:
         if n % len(devices) or d % len(devices):
-            raise UserError(
-                f"--rows {n} --widths {d}: not divisible by the {len(devices)} devices of {where}"
-            )
-    print(f"loss and gradient on {where}, figures of one device", file=sys.stderr)
+            raise UserError(f"--rows {n} --widths {d}: not divisible by the {len(devices)} devices of {name}")
+    log.info(f"loss and gradient on {name}, per device")
     rows = []
     for n, d in sizes:
         for row in _compare(config, n, d, devices, measure=topology is None):
             rows.append(row)
-            print(_line(row), file=sys.stderr, flush=True)
+            log.info(_line(row))
     if workdir:
         path = workdir / "results" / "bench-loss.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _plot(rows, where, path)
-        print(f"plot: {path}", file=sys.stderr)
-    return {"devices": where, "rows": rows}
+        _plot(rows, name, path)
+        log.info(f"plot: {path}")
+    return {"devices": name, "rows": rows}
 
 
 def _compare(
     config: Config, num_rows: int, width: int, devices: Sequence[jax.Device], *, measure: bool
 ) -> list[dict[str, Any]]:
     rows, timed = [], {}
-    for form, how in FORMS.items():
+    for form, settings in FORMS.items():
         if form == "all-reduce" and len(devices) == 1:
             continue
         row: dict[str, Any] = {"rows": num_rows, "width": width, "form": form}
         rows.append(row)
-        experiment = Experiment.of(_configure(config, num_rows, width, **how), devices)
+        experiment = Experiment.of(_configure(config, num_rows, width, **settings), devices)
         jitted = lowering.jit_loss(experiment.config, experiment.layout)
         abstract = lowering.abstract_embeddings(experiment.config)
         try:
             cost, compiled = compile_cost(jitted.lower(abstract))
         except DoesNotFit as error:
-            row |= {"fits": False, "why": str(error)}
+            row |= {"fits": False, "reason": str(error)}
             continue
         row |= {"fits": True} | cost.summary()
         if measure:
-            timed[form] = _calls(compiled, abstract, experiment)
+            timed[form] = _make_call(compiled, abstract, experiment)
     for form, seconds in _interleaved(timed).items():
         next(row for row in rows if row["form"] == form)["seconds"] = seconds
     return rows
@@ -93,25 +91,25 @@ def _configure(config: Config, num_rows: int, width: int, form: str, embeddings:
     )
 
 
-def _calls(compiled: Callable, abstract: dict[str, Any], experiment: Experiment) -> Callable[[], Any]:
-    """A call on random embeddings that are already where they belong."""
+def _make_call(compiled: Callable, abstract: dict[str, Any], experiment: Experiment) -> Callable[[], Any]:
+    """Return a call on random embeddings that are already on the devices."""
     keys = jax.random.split(jax.random.key(0), len(abstract))
-    placed = {
+    embeddings = {
         name: jax.device_put(jax.random.normal(key, leaf.shape, leaf.dtype), experiment.layout.batch)
         for key, (name, leaf) in zip(keys, abstract.items(), strict=True)
     }
-    return lambda: jax.block_until_ready(compiled(placed))
+    return lambda: jax.block_until_ready(compiled(embeddings))
 
 
 def _interleaved(timed: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Median seconds of each; they take turns, so that what else the machine does hits all alike."""
-    taken: dict[str, list[float]] = {name: [] for name in timed}
+    """Return the median seconds of each; they take turns, so that other load affects all equally."""
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(_REPEATS + 1):
         for name, call in timed.items():
             started = time.perf_counter()
             call()
-            taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}  # the first warms up
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(calls[1:]) for name, calls in seconds.items()}  # the first call warms up
 
 
 def _numbers(text: str, flag: str) -> list[int]:
@@ -127,20 +125,20 @@ def _numbers(text: str, flag: str) -> list[int]:
 def _line(row: dict[str, Any]) -> str:
     head = f"N {row['rows']:>6}  D {row['width']:>6}  {row['form']:<10}"
     if not row["fits"]:
-        return f"{head}  does not fit: {row['why']}"
+        return f"{head}  does not fit: {row['reason']}"
     shown = [f"{row[name] * scale:>10.1f} {unit}" for name, (unit, scale) in _MEASURES.items() if name in row]
     return f"{head}{'  '.join(shown)}"
 
 
-def _plot(rows: Sequence[dict[str, Any]], where: str, path: pathlib.Path) -> None:
-    """One panel a measure, one line a form and N, over D."""
+def _plot(rows: Sequence[dict[str, Any]], device_name: str, path: pathlib.Path) -> None:
+    """Draw one panel per measure over D, with one line per form and N."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = {name: label for name, label in _MEASURES.items() if any(row.get(name) for row in rows)}
     figure = Figure(figsize=(4 * len(shown), 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Barlow Twins loss and gradient, one device of {where}")
+    figure.suptitle(f"Barlow Twins loss and gradient, one device of {device_name}")
     for axes, (name, (label, scale)) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True
     ):

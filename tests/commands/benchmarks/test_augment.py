@@ -15,9 +15,9 @@ OPS = ["crop", "flip", "jitter", "grayscale", "blur", "solarize"]
 
 def test_each_op_is_timed_with_those_before_it(program):
     result, said = program("bench", "augment", *TINY, "--config.train.batch_size=16")
-    assert [row["until"] for row in result["rows"]] == OPS, "nothing is ever rotated"
+    assert [row["operation"] for row in result["rows"]] == OPS, "nothing is ever rotated"
     assert all(row["seconds"] > 0 for row in result["rows"]) and result["images_per_device"] == 2
-    assert "augmentation of 2 images a device on 8 x cpu" in said and "images per second" in said
+    assert "augmentation of 2 images per device on 8 x cpu" in said and "images per second" in said
 
 
 @pytest.mark.slow  # two compilations for a TPU
@@ -30,10 +30,10 @@ def test_for_a_topology_it_is_a_share_of_the_train_step(program):
     argv = ("bench", "augment", *TINY, *off, "--config.train.batch_size=16", "--topology", "v5e:2x2")
     result, _ = program(*argv)
     crop, _, blur, within = result["rows"]
-    assert 0 < crop["cycles"] < blur["cycles"] and within["until"] == "all of it, in the step"
-    ratio = blur["cycles"] / blur["share_of_step"]
-    assert within["cycles"] > 0 and abs(within["cycles"] / within["share_of_step"] / ratio - 1) < 1e-9
-    assert all(row["share_of_step"] > 0 for row in result["rows"])
+    assert 0 < crop["cycles"] < blur["cycles"] and within["operation"] == "all, in the step"
+    ratio = blur["cycles"] / blur["fraction_of_step"]
+    assert within["cycles"] > 0 and abs(within["cycles"] / within["fraction_of_step"] / ratio - 1) < 1e-9
+    assert all(row["fraction_of_step"] > 0 for row in result["rows"])
 
 
 def test_views_up_to_an_op_have_it_and_those_before_it(small_config, typed):
