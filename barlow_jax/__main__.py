@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     try:
-        with preemption.watched():
+        with preemption.watch():
             module, args, problems = parsing.parse(commands, argv)
             return _run(module, args, problems)
     except preemption.Preempted as error:
@@ -55,7 +55,9 @@ def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> i
             print(format_problems(problems), file=sys.stderr)
             return 2
         if args.dry_run:
-            name, results = "", resolve.dry_run(config, facts)
+            from barlow_jax.experiment.dry_run import dry_run
+
+            name, results = "", dry_run(config, facts.num_images.get(config.data.train_split))
         else:
             name = _results_name(module.COMMAND, args)
             results = module.run(config, args.workdir and pathlib.Path(args.workdir), args)

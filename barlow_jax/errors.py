@@ -1,9 +1,9 @@
-"""Errors that are a person's to mend: what was asked for, and what came of it."""
+"""Errors with a remedy for the user; commands show their message without a traceback."""
 
 
 class UserError(Exception):
-    """Says what is wrong and what to do; shown without a traceback, and the program exits with 2."""
+    """Invalid input. The message names the value found and the remedy; the command exits with 2."""
 
 
 class RunError(Exception):
-    """A run that cannot go on, and why; shown without a traceback, and the program exits with 1."""
+    """Failure during a run. The message names the reason; the command exits with 1."""

@@ -1,4 +1,4 @@
-"""The nouns that everybody shares. B batch, H representation, D embedding, N rows of a table."""
+"""Types shared by all packages. B: batch size, H: representation width, D: embedding width, N: table rows."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -9,22 +9,22 @@ import numpy as np
 
 Array = jax.Array
 Metrics = dict[str, Array]
-# Ids of what is no word of a caption's vocabulary; its words come after.
+# Ids of padding and of words outside a caption's vocabulary; the vocabulary's ids follow.
 PADDING, UNKNOWN = 0, 1
 
 
 class Batch(NamedTuple):
-    """What a step sees; host arrays before the mesh places them, global arrays after."""
+    """Input of a step: host arrays from the pipeline, global arrays on the mesh."""
 
-    # Each [B, height, width, 3] uint8 levels, or what the step is to make them of (barlow_jax.data.padded_images); a caption
-    # [B, T] int32 word ids, padded with 0.
+    # Images [B, height, width, 3] uint8 pixel values, or the decoded images that the step augments
+    # (barlow_jax.data.padded_images); captions [B, T] int32 word ids, padded with 0.
     views: Mapping[str, Array]
-    labels: Array  # [B] int32, -1 where the data set has none; or [B, C] of several labels (FeatureTable)
-    index: Array  # [B] int32 place in the data set; -1 for padding, and for broken images, of an evaluation
+    labels: Array  # [B] int32, -1 if the data set has none; or [B, C] if it is multi-label (FeatureTable)
+    index: Array  # [B] int32 index in the data set; -1 for padding, and for decode failures, of an evaluation
 
 
 class Outputs(NamedTuple):
-    """What the network says of one view; None where it has no such head."""
+    """Network outputs for one view. A field is None if the network lacks that head."""
 
     representation: Array  # [B, H] pooled output of the encoder, float32
     embedding: Array | None = None  # [B, D] output of the projector, in the dtype of the computation
@@ -34,88 +34,87 @@ class Outputs(NamedTuple):
 
 
 class LossContext(NamedTuple):
-    """What a loss may look at beside the network's outputs; nothing of it has a gradient."""
+    """Inputs to a loss besides the network outputs. No gradient flows through them."""
 
-    labels: Array  # [B] int32 classes; -1 where the data set has none
+    labels: Array  # [B] int32 classes; -1 if the data set has none
     step: Array | int = 0  # [] int32 updates done before this one
-    key: Array | None = None  # of this step, for what the loss draws
-    targets: Mapping[str, Outputs] = {}  # of the target network, by view
+    key: Array | None = None  # of this step, for the random numbers of the loss
+    targets: Mapping[str, Outputs] = {}  # outputs of the target network, by view
     prototypes: Array | None = None  # [D, K] unit columns
 
 
 class TrainState(NamedTuple):
-    """All that a run carries from step to step; what a checkpoint holds."""
+    """State that a run carries from step to step; content of a checkpoint."""
 
     step: Array  # [] int32, updates done
     params: Any  # nested dict of float32 arrays, {"encoder": ..., "projector": ...}
-    batch_stats: Any  # the same shape of tree: running means and variances
+    batch_stats: Any  # tree of the same structure: running means and variances
     opt_state: Any
-    # {"params": ..., "batch_stats": ...} of the target network, the parameters a moving average; {} without one.
+    # {"params": ..., "batch_stats": ...} of the target network, its parameters a moving average; {} without
+    # one.
     target: Any = {}
-    memory: Any = {}  # what the objective keeps, in arrays [K, ...] that a mesh may split by rows; {} if nothing
+    memory: Any = {}  # the objective's own arrays [K, ...], which a mesh may split by rows; {} if it has none
 
-    def parts(self) -> dict[str, Any]:
-        """Those that hold arrays, by name: what is saved and restored."""
-        return {name: part for name, part in self._asdict().items() if jax.tree.leaves(part)}
+    def nonempty_fields(self) -> dict[str, Any]:
+        """Return the fields that hold arrays, by name: those that a checkpoint saves and restores."""
+        return {name: field for name, field in self._asdict().items() if jax.tree.leaves(field)}
 
 
-# What the network says by view, the memory, and the context, to the loss, the new memory, and metrics: scalars
-# that say how healthy the run is.
+# (outputs by view, memory, context) -> (loss, new memory, metrics); metrics are scalars to monitor the run.
 Loss = Callable[[Mapping[str, Outputs], Any, LossContext], tuple[Array, Any, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Grouping:
-    """Whose rows share the batch statistics of a BatchNorm: those of one view; or more, in encoder and heads."""
+    """Groups of views whose rows share batch statistics in BatchNorm, for the encoder and for the heads."""
 
     encoder: Literal["view", "size"] = "view"  # size: all views of one size
     heads: Literal["view", "together"] = "view"  # together: all views
 
-    def of_encoder(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
-        """The groups of views, from pixels by name."""
+    def encoder_groups(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+        """Return the groups of view names in the encoder; `sizes` are pixels per side by view."""
         if self.encoder == "view":
             return [(name,) for name in sizes]
         return [tuple(n for n in sizes if sizes[n] == size) for size in dict.fromkeys(sizes.values())]
 
-    def of_heads(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
-        """As `of_encoder`."""
+    def head_groups(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+        """Return the groups of view names in the heads."""
         return [tuple(sizes)] if self.heads == "together" else [(name,) for name in sizes]
 
     def passes(self, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
-        """The groups of views that need nothing of each other in the whole network."""
-        return self.of_heads(sizes) if self.heads == "together" else self.of_encoder(sizes)
+        """Return the groups of view names that are independent of each other in the whole network."""
+        return self.head_groups(sizes) if self.heads == "together" else self.encoder_groups(sizes)
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A second network whose parameters follow those of the first as a moving average."""
+    """Second network whose parameters are a moving average of those of the first."""
 
-    momentum: Callable[
-        [Array], Array
-    ]  # of the average, from the updates done before this one: 1 stays as it is
-    views: tuple[str, ...]  # that go through it, in training mode
+    momentum: Callable[[Array], Array]  # weight of the old average, from the updates done before; 1 keeps it
+    views: tuple[str, ...]  # views that go through the target, in training mode
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A method: a pure loss, written for the global batch, and what the step does for it."""
+    """Method: a pure loss, written for the global batch, and what else it asks of the step."""
 
     loss: Loss
     _: dataclasses.KW_ONLY
-    views: tuple[str, ...] = ()  # that go through the network; none: all
+    views: tuple[str, ...] = ()  # views that go through the network; () = all
     grouping: Grouping = Grouping()
     target: Target | None = None
-    init_memory: Callable[[Array], Any] = lambda key: {}  # from a key
-    constrain: Callable[[Any], Any] = lambda params: params  # what parameters are made to be before each step
+    init_memory: Callable[[Array], Any] = lambda key: {}  # key -> initial memory
+    # Projects the parameters onto the constraint set before each step.
+    constrain: Callable[[Any], Any] = lambda params: params
 
 
 @dataclasses.dataclass(frozen=True)
 class RunInfo:
-    """What a method is told of the run that it is made for."""
+    """Facts about the run that an objective may depend on."""
 
     views: tuple[str, ...] = ("a", "b")
     width: int = 0  # D
-    batch_size: int = 0  # B, all devices
+    batch_size: int = 0  # B, over all devices
     steps_per_epoch: int = 1
     num_steps: int = 1  # of the whole schedule
     reshard: "Reshard | None" = None
@@ -123,22 +122,23 @@ class RunInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Reshard:
-    """What a mesh hands to a loss, which is written for global arrays; the compiler places the collectives."""
+    """Layout that a mesh offers to a loss on global arrays; the compiler places the collectives."""
 
-    by_features: Callable[[Array], Array]  # lays [N, D] embeddings out: all rows of D / P features a device
+    by_features: Callable[[Array], Array]  # reshards [N, D] embeddings: all rows of D / P features per device
     num_devices: int  # P
 
 
-# Of a projector whose output features are split over the P devices of a slice: `[B, I]` activations and
-# `[I, O]` weights to `[B, O]`, O laid out by features. True for activations that come laid out by rows.
+# Linear layer of a projector whose output features are split over the P devices of a slice:
+# ([B, I] activations, [I, O] weights, rows) -> [B, O], split by O. `rows`: the activations come split by
+# rows.
 ParallelLinear = Callable[[Array, Array, bool], Array]
 
 
 class FeatureTable(NamedTuple):
-    """Frozen features of a split, in the order of the data set, padding and broken images dropped."""
+    """Frozen features of a split, in the order of the data set, without padding and decode failures."""
 
     features: np.ndarray  # [N, H] float32
-    # [N] int32; or [N, C] int32 of images with several labels: 1 shown, 0 not, -1 not to be counted
+    # [N] int32; or [N, C] int32 of a multi-label data set: 1 present, 0 absent, -1 to be ignored
     labels: np.ndarray
-    index: np.ndarray | None = None  # [N] int32 places in the data set, where rows are to be read again
-    decode_failures: int = 0  # images of the split that have no row because they could not be decoded
+    index: np.ndarray | None = None  # [N] int32 indices in the data set, if rows are to be read again
+    decode_failures: int = 0  # images of the split without a row, because they could not be decoded

@@ -1,11 +1,15 @@
-"""Kills a run again and again, and holds what it comes to against a run that nobody touched: `python tests/soak.py --kills 100`.
+"""Soak test: kill a run again and again, and compare its result with an uninterrupted run.
 
-The moments are drawn from a seed, each kind in its turn: in the midst of a save, in compilation, after some rows of
-the metrics, in start-up, anywhere; every sixth is a SIGTERM. A run that comes to its end is compared, and the next
-one begins, until so many kills are done. What is compared, to the bit: every array of the last checkpoint
-(parameters, statistics, optimizer), `metrics.jsonl` but for CLOCKS, and the names of the files.
+    python tests/soak.py --kills 100
 
-Runs are forks of this process, which has imported everything and used nothing: a start takes no 15 s of imports.
+The times of the kills are random with a seed, and alternate between phases: during a save, during
+compilation, after some rows of metrics, during start-up, at any time; every sixth is a SIGTERM. When a run
+ends, it is compared, and the next one begins, until all kills are done. Compared bit for bit: every array of
+the last checkpoint (parameters, statistics, optimizer), `metrics.jsonl` without CLOCKS, and the names of the
+files.
+
+Runs are forks of this process, which has imported everything but used nothing: that saves 15 s of imports per
+start.
 """
 
 import argparse
@@ -27,10 +31,10 @@ FLAGS = (
     "--config.checkpoint.every_epochs=0.28",
     "--config.monitor.max_images=500",
 )  # a save every third step
-CLOCKS = ("images_per_second", "data_wait_fraction")  # of the metrics: they measure time
-KINDS = ("save", "compile", "rows", "SIGTERM", "start-up", "anywhere")
-_LIMIT_S = 300  # of one start
-_TERM_S = 15  # that a run which is told to stop may take
+CLOCKS = ("images_per_second", "data_wait_fraction")  # metrics that measure time
+PHASES = ("save", "compile", "rows", "SIGTERM", "start-up", "anywhere")
+_LIMIT_S = 300  # for one start
+_TERM_S = 15  # for a run to stop after SIGTERM
 
 
 def main() -> int:
@@ -38,7 +42,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--folder", type=pathlib.Path, help="to keep the runs and what they said; default: none"
+        "--folder", type=pathlib.Path, help="keep the runs and their output here; default: temporary"
     )
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -46,43 +50,43 @@ def main() -> int:
         return soak(folder, args.kills, random.Random(args.seed))
 
 
-def soak(folder: pathlib.Path, kills: int, draw: random.Random) -> int:
-    """0 if every run that came to its end was the untouched one to the bit; says how it goes."""
+def soak(folder: pathlib.Path, kills: int, rng: random.Random) -> int:
+    """Return 0 if every completed run equals the uninterrupted one bit for bit; print the progress."""
     _import_all(folder)
     began = time.monotonic()
     untouched = Start(folder / "untouched", cold=False)
-    times = untouched.to_the_end()
-    done, finished, bad = 0, 0, 0
-    kinds = itertools.cycle(KINDS)
-    kind = next(kinds)
+    times = untouched.run_to_end()
+    done, finished, different = 0, 0, 0
+    phases = itertools.cycle(PHASES)
+    phase = next(phases)
     for number in itertools.count():
         if number > 4 * kills + 4:
             print("the runs end before they can be killed")
             return 1
         workdir = folder / f"run{finished}"
-        start = Start(workdir, cold=kind == "compile" and done < kills)
-        at = "its end" if done == kills else start.stop(kind, draw, times)
-        if at == "its end":
+        start = Start(workdir, cold=phase == "compile" and done < kills)
+        outcome = "its end" if done == kills else start.stop(phase, rng, times)
+        if outcome == "its end":
             start.finish(0)
-        print(f"{time.monotonic() - began:5.0f} s  run {finished}  start {number}: {at}", flush=True)
-        if at == "its end":
+        print(f"{time.monotonic() - began:5.0f} s  run {finished}  start {number}: {outcome}", flush=True)
+        if outcome == "its end":
             finished += 1
-            bad += not _is_alike(workdir, folder / "untouched")
+            different += not _is_same(workdir, folder / "untouched")
             shutil.rmtree(workdir)
             if done == kills:
                 break
         else:
             done += 1
-            kind = next(kinds)
-    print(f"{done} kills, {finished} runs to the end, {bad} of them not the untouched one to the bit")
-    return int(bad > 0)
+            phase = next(phases)
+    print(f"{done} kills, {finished} runs to the end, {different} of them different")
+    return int(different > 0)
 
 
 class Start:
     """One start of the run, as a process."""
 
     def __init__(self, workdir: pathlib.Path, *, cold: bool):
-        """`cold` compiles without the cache."""
+        """Fork the process; `cold` compiles without the cache."""
         self._workdir = workdir
         self._log = workdir.with_name(f"{workdir.name}.log")
         self._from = self._log.stat().st_size if self._log.exists() else 0
@@ -90,48 +94,48 @@ class Start:
         self._began = time.monotonic()
         self._pid, self._code = _fork(self._log, lambda: _pretrain(workdir, cold)), None
 
-    def to_the_end(self) -> dict[str, float]:
-        """Runs it; seconds to the first row and to the end."""
+    def run_to_end(self) -> dict[str, float]:
+        """Wait for the end; return the seconds to the first row and to the end."""
         self._wait_for(lambda: self._count_rows() > 0)
         first = time.monotonic() - self._began
         self.finish(0)
         return {"start-up": first, "anywhere": time.monotonic() - self._began}
 
-    def stop(self, kind: str, draw: random.Random, times: dict[str, float]) -> str:
-        """Ends the process at a moment of this kind; what became of it, in words."""
-        if kind == "save":
+    def stop(self, phase: str, rng: random.Random, times: dict[str, float]) -> str:
+        """End the process at a random time in this phase; return a description of what happened."""
+        if phase == "save":
             self._wait_for(self._half_saved)
-            delay = draw.uniform(0, 0.06)
-        elif kind == "compile":
-            self._wait_for(lambda: b"Compiling jit(train_step)" in self._said())
-            delay = draw.uniform(0, 1)
-        elif kind in ("rows", "SIGTERM"):
-            rows = self._rows + draw.randint(1, 3)
+            delay = rng.uniform(0, 0.06)
+        elif phase == "compile":
+            self._wait_for(lambda: b"Compiling jit(train_step)" in self._output())
+            delay = rng.uniform(0, 1)
+        elif phase in ("rows", "SIGTERM"):
+            rows = self._rows + rng.randint(1, 3)
             self._wait_for(lambda: self._count_rows() >= rows)
-            delay = draw.uniform(0, 0.3)
+            delay = rng.uniform(0, 0.3)
         else:
-            delay = draw.uniform(0, times[kind])
+            delay = rng.uniform(0, times[phase])
         until = time.monotonic() + delay
         self._wait_for(lambda: time.monotonic() >= until)
         if self._ended():
             return "its end"
-        told = time.monotonic()
-        os.kill(self._pid, signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
-        if self.finish(0, 143 if kind == "SIGTERM" else -signal.SIGKILL) == 0:
+        signalled = time.monotonic()
+        os.kill(self._pid, signal.SIGTERM if phase == "SIGTERM" else signal.SIGKILL)
+        if self.finish(0, 143 if phase == "SIGTERM" else -signal.SIGKILL) == 0:
             return "its end"
-        took = time.monotonic() - told
-        assert took < _TERM_S, f"{kind} took {took:.0f} s"
-        saving = ", in the midst of a save" if self._half_saved() else ""
-        return f"ended after {took:.1f} s ({kind}), with {self._count_rows()} rows{saving}"
+        took = time.monotonic() - signalled
+        assert took < _TERM_S, f"{phase} took {took:.0f} s"
+        saving = ", during a save" if self._half_saved() else ""
+        return f"ended after {took:.1f} s ({phase}), with {self._count_rows()} rows{saving}"
 
     def finish(self, *codes: int) -> int:
-        """Waits for its end, which must be with one of these exit codes."""
+        """Wait for the end, and check that the exit code is one of these; return it."""
         self._wait_for(lambda: False)
         assert self._code in codes, f"exit code {self._code}:\n{self._end_of_log()}"
         return self._code
 
     def _wait_for(self, condition) -> None:
-        """Until it holds, or the process has ended."""
+        """Wait until the condition holds, or the process has ended."""
         while not (self._ended() or condition()):
             if time.monotonic() - self._began > _LIMIT_S:
                 os.kill(self._pid, signal.SIGKILL)
@@ -144,11 +148,11 @@ class Start:
             self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code is not None
 
-    def _said(self) -> bytes:
+    def _output(self) -> bytes:
         return self._log.read_bytes()[self._from :]
 
     def _end_of_log(self) -> str:
-        return self._said()[-3000:].decode(errors="replace")
+        return self._output()[-3000:].decode(errors="replace")
 
     def _half_saved(self) -> bool:
         return any((self._workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
@@ -159,7 +163,7 @@ class Start:
 
 
 def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
-    """What of two finished runs is not the same to the bit; one phrase each. Uses jax."""
+    """Return a phrase for each difference between two complete runs. Uses jax."""
     return [*_different_names(one, other), *_different_rows(one, other), *_different_arrays(one, other)]
 
 
@@ -175,7 +179,7 @@ def _different_rows(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
     if len(rows[0]) != len(rows[1]):
         yield f"metrics.jsonl has {len(rows[0])} and {len(rows[1])} rows"
     for number, pair in enumerate(zip(*rows, strict=False)):
-        # As Python writes them, floats come back to the bit.
+        # Floats that Python has written are read back to the same bits.
         a, b = ({k: v for k, v in json.loads(row).items() if k not in CLOCKS} for row in pair)
         if a != b:
             yield f"row {number} of metrics.jsonl is {a} and {b}"
@@ -192,7 +196,7 @@ def _different_arrays(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
 
 
 def final_arrays(workdir: pathlib.Path) -> dict:
-    """All arrays of the newest checkpoint, on the host, by their names there."""
+    """Return all arrays of the newest checkpoint on the host, by name."""
     import jax
     import numpy as np
     import orbax.checkpoint as ocp
@@ -206,23 +210,23 @@ def final_arrays(workdir: pathlib.Path) -> dict:
     return {name: np.asarray(array) for name, array in ocp.tree.to_flat_dict(tree, sep=".").items()}
 
 
-def _is_alike(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """In a process of its own: this one must not use jax, or its forks could not."""
+def _is_same(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Compare in a process of its own: this one must not use jax, or its forks could not."""
 
     def compare() -> int:
-        found = differences(one, other)
-        print("\n".join(found), file=sys.stderr)
-        return int(bool(found))
+        phrases = differences(one, other)
+        print("\n".join(phrases), file=sys.stderr)
+        return int(bool(phrases))
 
     log = one.with_name(f"{one.name}.compared")
     _, status = os.waitpid(_fork(log, compare), 0)
     if status:
-        print(f"{one.name} is not the untouched one:\n{log.read_text()}", flush=True)
+        print(f"{one.name} differs from the uninterrupted run:\n{log.read_text()}", flush=True)
     return status == 0
 
 
 def _fork(log: pathlib.Path, work) -> int:
-    """A process that does `work`, with what it says at the end of `log`; its id."""
+    """Fork a process that calls `work` and appends its output to `log`; return its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -245,13 +249,13 @@ def _pretrain(workdir: pathlib.Path, cold: bool) -> int:
 
     from barlow_jax.__main__ import main
 
-    jax.config.update("jax_log_compiles", cold)  # which is how this file knows of it
+    jax.config.update("jax_log_compiles", cold)  # the log shows when compilation starts
     jax.config.update("jax_enable_compilation_cache", not cold)
     return main(["pretrain", "--config", str(CONFIG), "--workdir", str(workdir), *FLAGS])
 
 
 def _import_all(folder: pathlib.Path) -> None:
-    """All that `pretrain` imports, with nothing of jax's devices made and no thread of TensorFlow's started."""
+    """Import all that `pretrain` does, without initializing jax's devices or TensorFlow's threads."""
     os.environ["XLA_FLAGS"] = (
         "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 "
         "--xla_cpu_use_fusion_emitters=false"

@@ -28,7 +28,7 @@ class Checkpoints(Saver):
 
     def restore(self, abstract: TrainState, layout: Layout, step: int) -> TrainState:
         """Restore the complete state of a step, sharded for this mesh."""
-        item = layout.abstract(abstract.parts())
+        item = layout.abstract(abstract.nonempty_fields())
         return abstract._replace(**self._manager.restore(step, args=ocp.args.StandardRestore(item)))
 
     def restore_part(self, params: Any, batch_stats: Any, layout: Layout, step: int) -> tuple[Any, Any]:
@@ -53,7 +53,7 @@ class Checkpoints(Saver):
           UserError: no checkpoint is usable; nothing is moved.
         """
         state, step, damaged = self._restore_newest_usable(
-            lambda step: self.restore(abstract, layout, step), abstract.parts(), part=False
+            lambda step: self.restore(abstract, layout, step), abstract.nonempty_fields(), part=False
         )
         self._set_aside(damaged)
         return state, step

@@ -86,7 +86,7 @@ class Saver:
 
     def save(self, state: TrainState) -> None:
         """Start saving a complete state; see `save_parts`."""
-        self.save_parts(int(state.step), state.parts())
+        self.save_parts(int(state.step), state.nonempty_fields())
 
     def save_parts(self, step: int, parts: Mapping[str, Any]) -> None:
         """Start saving named trees of arrays; return once they are copied off the devices.

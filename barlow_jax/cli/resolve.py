@@ -12,7 +12,6 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.distributed import cluster, process_flags
 from barlow_jax.errors import UserError
-from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
 
@@ -59,21 +58,6 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     if command.makes_objective and not problems:
         problems += _objective_problems(config)
     return config, facts, problems
-
-
-def dry_run(config: Config, facts: Facts) -> dict[str, Any]:
-    """Print the resolved config, the parameter table and the plan of the run; return config and plan."""
-    from clu import parameter_overview
-
-    from barlow_jax.commands import pretrain
-
-    resolved = overrides.to_config_dict(config).to_dict()
-    described = pretrain.describe(config, facts.num_images.get(config.data.train_split))
-    for key, value in overrides.flatten(resolved).items():
-        log.info(f"config.{key} = {value}")
-    log.info(parameter_overview.get_parameter_overview(described["params"], include_stats=False))
-    log.info("\n".join(f"{key}: {value}" for key, value in described["plan"].items()))
-    return {"config": resolved, "plan": described["plan"]}
 
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:

@@ -75,14 +75,14 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
         return fields | {"skipped": problems[0]}
     name = _BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}"
     log.info(f"{name}: {', '.join(f'{key} = {value}' for key, value in changes.items()) or 'base config'}")
-    return fields | run_cache.measured(
+    return fields | run_cache.train_and_evaluate(
         case, workdir / name, "ablate", partial(_probe, feature_source=PRETRAINED)
     )
 
 
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
     encode, step = experiment.encoder(workdir, feature_source)
-    train, test = experiment.tables(encode)
+    train, test = experiment.feature_tables(encode)
     scores = probe(experiment.config, experiment.layout, encode, train, test)
     results = Evaluation(feature_source, step, tuple(scores)).to_json()
     return results | decode_failure_counts(train.decode_failures, test.decode_failures)

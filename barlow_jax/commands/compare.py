@@ -62,7 +62,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         for name, method in methods.items()
     ]
     for _, run_dir, case in cases:
-        run_cache.refuse_another(case, run_dir)
+        run_cache.check_config(case, run_dir)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
     for name, run_dir, case in cases:
         log.info(run_dir.name)
@@ -108,7 +108,7 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
 
 
 def _measure_trained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
-    return run_cache.measured(config, run_dir, "compare", _evaluate)
+    return run_cache.train_and_evaluate(config, run_dir, "compare", _evaluate)
 
 
 def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
@@ -117,9 +117,9 @@ def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
         encode, step = experiment.encoder(run_dir, UNTRAINED)
         if jax.process_index() == 0:
             files.write_json(run_dir / "config.json", overrides.to_config_dict(config).to_dict())
-        return _evaluate_features(experiment, UNTRAINED, step, encode, *experiment.tables(encode))
+        return _evaluate_features(experiment, UNTRAINED, step, encode, *experiment.feature_tables(encode))
 
-    return run_cache.stored(run_dir, "compare", measure)
+    return run_cache.cached(run_dir, "compare", measure)
 
 
 def _evaluate_features(
@@ -142,7 +142,7 @@ def _evaluate_features(
 
 def _evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
     encode, step = experiment.encoder(run_dir, PRETRAINED)
-    train, test = experiment.tables(encode)
+    train, test = experiment.feature_tables(encode)
     return {
         **_evaluate_features(experiment, PRETRAINED, step, encode, train, test),
         **_embedding(experiment, run_dir, test),

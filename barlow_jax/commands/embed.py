@@ -23,7 +23,7 @@ from barlow_jax.io import files, log
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PIXELS
 from barlow_jax.report import contact_sheet
-from barlow_jax.training.progress import watched
+from barlow_jax.training.progress import show_progress
 from barlow_jax.types import FeatureTable
 
 COMMAND = Command(
@@ -99,7 +99,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     if jax.process_index() == 0:
         files.check_free_space(out.parent, 4 * source.num_examples * width)
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(encoders.place(workdir, args), args.feature_source)
+    encode, step = experiment.encoder(encoders.encoder_path(workdir, args), args.feature_source)
     table = _extract(experiment, encode, source)
     about = {
         "feature_source": args.feature_source,
@@ -155,7 +155,7 @@ def _limit_batch_size(config: Config, num_images: int) -> Config:
 
 def _extract(experiment: Experiment, encode: features.Encode, source: splits.Split) -> FeatureTable:
     """Return the features in the order of the data set."""
-    batches = watched(
+    batches = show_progress(
         experiment.eval_batches(source),
         num_images=source.num_examples,
         batch_size=experiment.config.eval_batch_size,

@@ -22,15 +22,15 @@ COMMAND = Command(examples=("evaluate --workdir runs/digits",), encoder=True)
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the evaluations of pixels and of the encoder before and after training."""
-    experiment, encoder_path = Experiment.of(config), encoders.place(workdir, args)
+    experiment, encoder_path = Experiment.of(config), encoders.encoder_path(workdir, args)
     evaluations, results = {}, []
     for source in FEATURE_SOURCES:
         state = None if source == PIXELS else experiment.encoder_state(encoder_path, source)
         if state:
-            encode, step = experiment.encode_by(state), state.step
+            encode, step = experiment.encode_with(state), state.step
         else:
             encode, step = experiment.encoder(encoder_path, source)
-        train, test = experiment.tables(encode)
+        train, test = experiment.feature_tables(encode)
         scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
         more, not_measured = {}, {}
         if state:

@@ -79,7 +79,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     jax.config.update("jax_platforms", "cpu")  # the accelerators may be in use by the run
     if workdir is None and not args.encoder:
         raise UserError("--workdir is missing. Pass the run to export, or --encoder")
-    trained = read_trained(config, encoders.place(workdir, args), args.checkpoint)
+    trained = read_trained(config, encoders.encoder_path(workdir, args), args.checkpoint)
     trained = dataclasses.replace(trained, license=args.license)
     out = pathlib.Path(args.out).resolve()
     module = importlib.import_module(f"barlow_jax.interop.{FORMATS[args.format]}")
@@ -117,7 +117,7 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) 
     experiment = Experiment.of(one_device, jax.devices()[:1])
     state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
-    workdir, _ = encoders.run_and_step(where)
+    workdir, _ = encoders.split_step(where)
     return TrainedEncoder(
         config, params, batch_stats, int(state.step), provenance.read(workdir), _results(workdir / "results")
     )
@@ -127,7 +127,7 @@ def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
     """Return the folder of the checkpoint; `where` itself for the newest one and for a file."""
     if checkpoint == NEWEST:
         return where
-    workdir, step = encoders.run_and_step(where)
+    workdir, step = encoders.split_step(where)
     if step is not None or not where.is_dir():
         raise UserError(
             f"--checkpoint={checkpoint}: {where} is a single encoder. Pass the workdir of a run, or omit "

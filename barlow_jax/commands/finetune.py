@@ -20,6 +20,6 @@ COMMAND = Command(
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the scores of fine-tuning by label fraction."""
-    encoder = Experiment.of(config).encoder_state(encoders.place(workdir, args), args.feature_source)
+    encoder = Experiment.of(config).encoder_state(encoders.encoder_path(workdir, args), args.feature_source)
     scores, counts = finetune_scores(config, encoder)
     return Evaluation(args.feature_source, encoder.step, tuple(scores)).to_json() | counts

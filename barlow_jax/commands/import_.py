@@ -74,7 +74,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     _check_workdir(workdir)
     path = pathlib.Path(args.weights)
     imported = weights.read(path)
-    encoders.check(path, config.network, encoders.network_of(imported.encoder))
+    encoders.check(path, config.network, encoders.network_keys(imported.encoder))
     form = args.form or ("start" if imported.projector else "encoder")
     ignored = dict(imported.ignored)
     if imported.projector and (form == "encoder" or args.without_projector):
@@ -93,7 +93,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "as": form,
         "weights": str(path),
         "sha256": checksums.sha256(path),
-        "encoder": encoders.network_of(imported.encoder),
+        "encoder": encoders.network_keys(imported.encoder),
         "projector": imported.projector and list(imported.projector.shape.projector),
         "initialized": initialized,
         "ignored": ignored,

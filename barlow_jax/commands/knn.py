@@ -22,7 +22,7 @@ COMMAND = Command(
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the scores of weighted cosine and uniform Euclidean k-NN."""
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(encoders.place(workdir, args), args.feature_source)
-    train, test = experiment.tables(encode)
+    encode, step = experiment.encoder(encoders.encoder_path(workdir, args), args.feature_source)
+    train, test = experiment.feature_tables(encode)
     results = Evaluation(args.feature_source, step, tuple(knn(config, train, test))).to_json()
     return results | decode_failure_counts(train.decode_failures, test.decode_failures)

@@ -22,8 +22,8 @@ COMMAND = Command(
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the probe's scores."""
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(encoders.place(workdir, args), args.feature_source)
-    train, test = experiment.tables(encode)
+    encode, step = experiment.encoder(encoders.encoder_path(workdir, args), args.feature_source)
+    train, test = experiment.feature_tables(encode)
     scores = probe(config, experiment.layout, encode, train, test)
     results = Evaluation(args.feature_source, step, tuple(scores)).to_json()
     return results | decode_failure_counts(train.decode_failures, test.decode_failures)

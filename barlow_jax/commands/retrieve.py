@@ -71,7 +71,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 def _restore(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> tuple[Any, Any, int]:
     """Return parameters and running statistics of both branches, laid out on the mesh, and their step."""
-    init = experiment.run_once(experiment.network.init)
+    init = experiment.jit_once(experiment.network.init)
     if feature_source == UNTRAINED:
         return *init(jax.random.key(experiment.config.seed)), 0
     abstract = jax.eval_shape(init, jax.random.key(0))

@@ -42,6 +42,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         reasons = filter(None, (missing_data(n, t) for n, t in config.transfer.items()))
         raise UserError(f"no data set of config.transfer can be read: {'; '.join(reasons)}")
     experiment = Experiment.of(config)
-    encode, step = experiment.encoder(encoders.place(workdir, args), args.feature_source)
+    encode, step = experiment.encoder(encoders.encoder_path(workdir, args), args.feature_source)
     scores, details = transfer_scores(experiment, encode, names)
     return Evaluation(args.feature_source, step, tuple(scores)).to_json() | details

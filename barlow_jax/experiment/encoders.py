@@ -1,4 +1,4 @@
-"""Where a trained encoder comes from: a run's workdir, one of its checkpoints, an encoder folder, or released weights."""
+"""Loading of a trained encoder from a run, a checkpoint, an encoder folder, or a file of released weights."""
 
 import argparse
 from collections.abc import Mapping
@@ -15,107 +15,122 @@ from barlow_jax.interop import torchvision_layout, weights
 from barlow_jax.workdir import saved_run
 
 _FORMS = (
-    "pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, or a file "
-    f"in torchvision's layout ({', '.join(weights.SUFFIXES)})"
+    "Pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, "
+    f"or a file in torchvision's layout ({', '.join(weights.SUFFIXES)})."
 )
 
 
 class EncoderState(NamedTuple):
-    """An encoder at rest."""
+    """Frozen encoder."""
 
     params: Any  # {"encoder": nested dict of float32 arrays}
     batch_stats: Any
-    step: int  # updates that it has seen; -1 where the file does not say
+    step: int  # updates that it was trained for; -1 if a file does not contain the number
 
 
-def place(workdir: pathlib.Path, args: argparse.Namespace) -> pathlib.Path:
-    """Where the encoder is: --encoder, else the workdir."""
+def encoder_path(workdir: pathlib.Path, args: argparse.Namespace) -> pathlib.Path:
+    """Return the path of the encoder: --encoder if it is given, else the workdir."""
     return pathlib.Path(args.encoder) if args.encoder else workdir
 
 
 def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
-    """The config that an encoder brings with it, whole from a folder, `network` alone from a file.
+    """Return the config that an encoder comes with: all of it from a folder, only `network` from a file.
 
     Raises:
-      UserError: there is no encoder.
+      UserError: the path holds no encoder.
     """
-    where = pathlib.Path(path)
-    brought = _of_file(where) if _is_file(where) else saved_run.saved_config(run_and_step(where)[0])
-    if brought is None:
-        raise UserError(f"{flag}: {path} holds no encoder; {_FORMS}")
-    return brought
+    source = pathlib.Path(path)
+    config = _file_config(source) if _is_file(source) else saved_run.saved_config(split_step(source)[0])
+    if config is None:
+        raise UserError(f"{flag}: {path} holds no encoder. {_FORMS}")
+    return config
 
 
 def describe_weights(path: str) -> dict[str, Any]:
-    """As `describe`, of --weights: of a file alone.
+    """Like `describe`, but for --weights, which must be a file.
 
     Raises:
-      UserError: it is none.
+      UserError: the path is not a file of weights.
     """
     if not _is_file(pathlib.Path(path)):
         raise UserError(f"--weights: needs a file ({', '.join(weights.SUFFIXES)}), got {path}")
-    return _of_file(pathlib.Path(path))
+    return _file_config(pathlib.Path(path))
 
 
-def check(where: pathlib.Path, network: config_lib.Network, theirs: Mapping[str, Any]) -> None:
-    """Whether the encoder at `where`, which keys of `config.network` describe, is that of the network.
+def check(path: pathlib.Path, network: config_lib.Network, saved: Mapping[str, Any]) -> None:
+    """Check that a saved encoder has the architecture of the config.
+
+    Args:
+      path: path of the encoder, for the message.
+      network: config of the network.
+      saved: keys of `config.network` that the encoder was saved with.
 
     Raises:
-      UserError: it is not; names the key.
+      UserError: a key differs.
     """
     for key in ("encoder", "width", "stem"):
-        ours = getattr(network, key)
-        if theirs.get(key, ours) != ours:
-            raise UserError(f"{where}: config.network.{key} is {ours}, and the encoder's is {theirs[key]}")
+        expected = getattr(network, key)
+        if saved.get(key, expected) != expected:
+            raise UserError(
+                f"config.network.{key} is {expected}, but the encoder in {path} has {saved[key]}."
+            )
 
 
 def restore(
-    where: pathlib.Path, network: config_lib.Network, abstract: tuple[Any, Any], layout: Layout
+    path: pathlib.Path, network: config_lib.Network, abstract: tuple[Any, Any], layout: Layout
 ) -> EncoderState:
-    """Reads the encoder of a network, of the given shapes, `(params, batch_stats)`, onto the mesh."""
-    found = weights.read(where).encoder if _is_file(where) else None
-    run, step = run_and_step(where)
-    check(
-        where, network, network_of(found) if found else (saved_run.saved_config(run) or {}).get("network", {})
-    )
-    if found:
-        trees = {"encoder": found.params}, {"encoder": found.batch_stats}
+    """Read an encoder onto the mesh.
+
+    Args:
+      path: workdir, checkpoint, encoder folder, or file of weights.
+      network: config of the network, which the encoder must have.
+      abstract: shapes of `(params, batch_stats)`.
+      layout: mesh and shardings.
+
+    Raises:
+      UserError: the encoder is missing, damaged, or of another architecture.
+    """
+    if _is_file(path):
+        encoder = weights.read(path).encoder
+        check(path, network, network_keys(encoder))
+        trees = {"encoder": encoder.params}, {"encoder": encoder.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state_shardings(tree)) for tree in trees), -1)
+    run, step = split_step(path)
+    check(path, network, (saved_run.saved_config(run) or {}).get("network", {}))
     if newest_step(run) is None:
         raise UserError(
-            f"{run} holds no checkpoint; run `pretrain --workdir {run}` first, or pass --untrained"
+            f"{run} holds no checkpoint. Run `pretrain --workdir {run}` first, or pass --untrained."
         )
     with open_checkpoints(run, read_only=True) as checkpoints:
         if step is None:
             return EncoderState(*checkpoints.restore_newest_part(*abstract, layout))
         if step not in checkpoints.steps:
-            raise UserError(
-                f"{run} holds no checkpoint of step {step}; it has {', '.join(map(str, checkpoints.steps))}"
-            )
+            steps = ", ".join(map(str, checkpoints.steps))
+            raise UserError(f"{run} holds no checkpoint of step {step}. Choose one of {steps}.")
         params, batch_stats = abstract
         verdict = checkpoints.examine(step, {"params": params, "batch_stats": batch_stats}, part=True)
         if verdict.problems:
             raise UserError(
-                f"{where} is damaged: {verdict.summary}; pass another checkpoint, or {run} for its newest"
+                f"{path} is damaged: {verdict.summary}. Pass another checkpoint, or {run} for its newest one."
             )
         return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
 
 
-def _of_file(where: pathlib.Path) -> dict[str, Any]:
-    return {"network": network_of(weights.read(where).encoder)}
+def _file_config(path: pathlib.Path) -> dict[str, Any]:
+    return {"network": network_keys(weights.read(path).encoder)}
 
 
-def network_of(found: torchvision_layout.Encoder) -> dict[str, Any]:
-    """The keys of `config.network` that a file tells."""
-    return {"encoder": found.name, "width": found.width, "stem": found.stem}
+def network_keys(encoder: torchvision_layout.Encoder) -> dict[str, Any]:
+    """Return the keys of `config.network` that a file of weights determines."""
+    return {"encoder": encoder.name, "width": encoder.width, "stem": encoder.stem}
 
 
-def _is_file(where: pathlib.Path) -> bool:
-    return where.suffix in weights.SUFFIXES and not where.is_dir()
+def _is_file(path: pathlib.Path) -> bool:
+    return path.suffix in weights.SUFFIXES and not path.is_dir()
 
 
-def run_and_step(where: pathlib.Path) -> tuple[pathlib.Path, int | None]:
-    """The workdir, and the step where a checkpoint of it is named."""
-    if where.parent.name == FOLDER and where.name.isdigit():
-        return where.parent.parent, int(where.name)
-    return where, None
+def split_step(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+    """Split the path of a checkpoint into workdir and step; the step of any other path is None."""
+    if path.parent.name == FOLDER and path.name.isdigit():
+        return path.parent.parent, int(path.name)
+    return path, None

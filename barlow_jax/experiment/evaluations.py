@@ -36,7 +36,7 @@ def transfer_scores(
     config, scores, details = experiment.config, [], {}
     for name in names:
         on_data_set = dataclasses.replace(experiment, config=transfer_config(config, config.transfer[name]))
-        train, test = on_data_set.tables(encode)
+        train, test = on_data_set.feature_tables(encode)
         measured, more = transfer(name, config, experiment.layout, encode, train, test)
         scores += measured
         log.info(f"{name}: {', '.join(f'{score.metric} {score.value}' for score in measured)}")
@@ -49,6 +49,6 @@ def _make_trainer(config: Config, sampler: EpochSampler) -> finetuning.Trainer:
     experiment = Experiment.of(config)
     optimizer = optimizers.make_finetune_optimizer(config.finetune, sampler.steps_per_epoch)
     parts = dataclasses.replace(experiment.step_parts(sampler), optimizer=optimizer)
-    init = experiment.run_once(partial(init_state, parts=parts))
+    init = experiment.jit_once(partial(init_state, parts=parts))
     step = compile_step(experiment.layout, jax.eval_shape(init, jax.random.key(0)), parts)
     return finetuning.Trainer(experiment.layout, init, step, experiment.jitted_encoder())

@@ -1,4 +1,4 @@
-"""What every program needs of a config: the mesh, the network, the data, the encoder at rest."""
+"""Experiment: a config on a mesh of devices, with its network, data and encoder."""
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
@@ -31,7 +31,7 @@ from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A config on the devices of this machine."""
+    """Config on a mesh of devices."""
 
     config: Config
     layout: Layout
@@ -40,7 +40,7 @@ class Experiment:
 
     @classmethod
     def of(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
-        """On the given devices, or on all of all processes."""
+        """Return the experiment on the given devices; None = all devices of all processes."""
         mesh = make_mesh(devices, config.mesh.slices)
         projector = config.mesh.projector
         if projector == "auto":
@@ -56,15 +56,21 @@ class Experiment:
         return cls(config, layout, Network(config.network, layout.parallel_linear), shard)
 
     def sampler(self, num_images: int) -> EpochSampler:
+        """Return the sampler of training batches.
+
+        Raises:
+          UserError: the data set is smaller than a batch. (`validate` knows its size only if it is prepared.)
+        """
         batch_size = self.config.train.batch_size
-        if num_images < batch_size:  # known to validate() only where the data set was prepared before
+        if num_images < batch_size:
             raise UserError(
-                f"config.train.batch_size: {num_images} images are fewer than one batch of {batch_size}"
+                f"config.train.batch_size is {batch_size}, but the training split has only {num_images} "
+                "images. Use a smaller batch size."
             )
         return EpochSampler(self.config.seed, num_images, batch_size)
 
     def num_steps(self, sampler: EpochSampler) -> int:
-        """Updates of the whole schedule, cut at `train.max_steps`."""
+        """Return the number of updates of the schedule, at most `train.max_steps`."""
         steps = round(self.config.train.num_epochs * sampler.steps_per_epoch)
         return min(steps, self.config.train.max_steps or steps)
 
@@ -84,67 +90,68 @@ class Experiment:
         )
 
     def augment(self, recipe: Recipe) -> Callable[..., dict[str, jax.Array]]:
-        """`decoded images -> views`, the accelerator's."""
+        """Return the on-device augmentation, `decoded images -> views`."""
         return partial(augment, recipe=recipe, size=self.config.data.image_size, seed=self.config.seed)
 
     def init(self, sampler: EpochSampler) -> Callable[[jax.Array], TrainState]:
-        """The jitted `key -> TrainState`, laid out on the mesh."""
-        return self.run_once(partial(init_state, parts=self.step_parts(sampler)))
+        """Return the jitted function `key -> TrainState`, which lays the state out on the mesh."""
+        return self.jit_once(partial(init_state, parts=self.step_parts(sampler)))
 
     def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
+        """Yield this process's evaluation batches of a split, or of the examples with these indices."""
         batch_size = self.config.eval_batch_size
         return source.eval_batches(
             self.config.data, batch_size=batch_size, shard=self.shard, examples=examples
         )
 
-    def encoder(self, place: pathlib.Path, kind: str) -> tuple[features.Encode, int]:
-        """The frozen encoder and the step it is from; -1 for pixels, which have none."""
-        if kind == PIXELS:
+    def encoder(self, path: pathlib.Path, feature_source: str) -> tuple[features.Encode, int]:
+        """Return the frozen encoder and its training step; -1 for pixels."""
+        if feature_source == PIXELS:
             return features.make_pixels(self.layout), -1
-        state = self.encoder_state(place, kind)
-        return self.encode_by(state), state.step
+        state = self.encoder_state(path, feature_source)
+        return self.encode_with(state), state.step
 
-    def encode_by(self, state: encoders.EncoderState) -> features.Encode:
-        """Of raw images, by this encoder."""
+    def encode_with(self, state: encoders.EncoderState) -> features.Encode:
+        """Return a function from raw images to features of this encoder."""
         return partial(self.jitted_encoder(), state.params, state.batch_stats)
 
-    def encoder_state(self, place: pathlib.Path, kind: str) -> encoders.EncoderState:
-        """The encoder of a run, a checkpoint or a file, or the one before training; laid out on the mesh."""
-        init = self.run_once(self.headless.init)
-        if kind == UNTRAINED:
+    def encoder_state(self, path: pathlib.Path, feature_source: str) -> encoders.EncoderState:
+        """Return the encoder of a run, a checkpoint or a file, or the untrained one, laid out on the mesh."""
+        init = self.jit_once(self.encoder_network.init)
+        if feature_source == UNTRAINED:
             return encoders.EncoderState(*init(jax.random.key(self.config.seed)), 0)
         abstract = jax.eval_shape(init, jax.random.key(0))
-        return encoders.restore(place, self.config.network, abstract, self.layout)
+        return encoders.restore(path, self.config.network, abstract, self.layout)
 
     @property
-    def headless(self) -> Network:
-        """The encoder alone: `{"encoder": ...}` trees."""
+    def encoder_network(self) -> Network:
+        """Network without heads, with `{"encoder": ...}` trees."""
         return Network(dataclasses.replace(self.config.network, branches="shared", **HEADS))
 
     def jitted_encoder(self) -> Callable[..., jax.Array]:
-        """`(params, batch_stats, images) -> [B, H]`; evaluation images are normalised like view a's."""
+        """Return `(params, batch_stats, images) -> [B, H]`, which normalizes images like view a."""
         normalization = self.config.recipe.views["a"].normalize
-        return features.make_encoder(self.headless, self.layout, normalization)
+        return features.make_encoder(self.encoder_network, self.layout, normalization)
 
-    def tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
-        """Features of the training and of the evaluation split, of all images that can be decoded."""
+    def feature_tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
+        """Return the features of the training and the evaluation split, without decode failures."""
         data = self.config.data
-        return self._table(encode, data.train_split), self._table(encode, data.eval_split)
+        return self._feature_table(encode, data.train_split), self._feature_table(encode, data.eval_split)
 
-    def _table(self, encode: features.Encode, split: str) -> FeatureTable:
+    def _feature_table(self, encode: features.Encode, split: str) -> FeatureTable:
         source = splits.open_split(self.config.data, split)
         table = features.extract(encode, self.eval_batches(source), self.layout)
         return table._replace(decode_failures=source.num_examples - len(table.index))
 
-    def run_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
-        """`key -> state`, jitted for one call: on a CPU, LLVM's passes over the random numbers would take ten seconds."""
+    def jit_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
+        """Jit `key -> state` for one call: on a CPU without LLVM's passes, which would take ten seconds."""
         fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         shardings = self.layout.state_shardings(jax.eval_shape(function, jax.random.key(0)))
         return jax.jit(function, out_shardings=shardings, compiler_options=fast)
 
 
 def run_info(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> RunInfo:
-    """What the method is told of the run."""
+    """Return the facts about a run that its objective may depend on."""
     return RunInfo(
         views=config.views,
         width=(0, *config.network.projector)[-1],

@@ -1,4 +1,4 @@
-"""The train step, or a part of it, lowered for a mesh of devices that need not exist."""
+"""Lowering of the train step, or of a part of it, for a mesh of devices that need not exist."""
 
 from collections.abc import Callable
 import dataclasses
@@ -25,22 +25,25 @@ from barlow_jax.types import Batch, LossContext, Outputs, TrainState
 def lower(
     experiment: Experiment, sampler: EpochSampler, part: str
 ) -> tuple[jax.stages.Lowered, TrainState | None]:
-    """The program and the state that it carries (shapes and shardings; None for the loss).
+    """Return the lowered program and its abstract state (shapes and shardings; None for the loss).
 
     Args:
-      experiment: a config on a mesh.
-      order: for the schedule and the batch size.
-      part: "step", the very one of `pretrain`; "head", from representations to the update of the projector;
+      experiment: config on a mesh.
+      sampler: sampler of batches, for the schedule and the batch size.
+      part: "step", the train step of `pretrain`; "head", from representations to the update of the projector;
         "loss", value and gradient from `[N, D]` embeddings.
+
+    Raises:
+      UserError: the objective has no such part.
     """
     config = experiment.config
     if part != "step" and not config.network.projector:
-        raise UserError(f"--part {part}: {config.objective.name} has no projector; plan its step")
+        raise UserError(f"--part {part}: {config.objective.name} has no projector. Use --part step.")
     if part == "loss":
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
     rows, parts, layout = sampler.batch_size, experiment.step_parts(sampler), experiment.layout
-    sides = {name: view.output_size(config.data.image_size) for name, view in config.recipe.views.items()}
-    views = {name: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8) for name, side in sides.items()}
+    sizes = {name: view.output_size(config.data.image_size) for name, view in config.recipe.views.items()}
+    views = {name: jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8) for name, size in sizes.items()}
     captions = jax.ShapeDtypeStruct((rows, config.data.caption_words), jnp.int32)
     views |= {name: captions for name in config.views if name not in views}
     if part == "head":
@@ -48,48 +51,52 @@ def lower(
         parts = dataclasses.replace(parts, network=network, normalize=dict, augment=None)
         views = {name: jax.ShapeDtypeStruct((rows, _width(config, name)), jnp.float32) for name in views}
     state = jax.eval_shape(partial(init_state, parts=parts), jax.random.key(0))
-    numbers = jax.ShapeDtypeStruct((rows,), jnp.int32)
+    integers = jax.ShapeDtypeStruct((rows,), jnp.int32)
     if parts.augment is not None:
         views = abstract_images(config) | {n: v for n, v in views.items() if n not in config.recipe.views}
-    batch = Batch(views, numbers, numbers)
-    abstract = state._replace(**layout.abstract(state.parts()))
+    batch = Batch(views, labels=integers, index=integers)
+    abstract = state._replace(**layout.abstract(state.nonempty_fields()))
     return compile_step(layout, abstract, parts).lower(abstract, batch), abstract
 
 
 def _width(config: Config, view: str) -> int:
-    """H of the view's branch."""
+    """Return H of the branch that a view goes through."""
     second = second_branch_config(config.network)
     return representation_width(second if second and view == SECOND_VIEW else config.network)
 
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
-    """A batch of decoded images (`barlow_jax.data.padded_images`)."""
-    rows, side = config.train.batch_size, config.data.canvas
+    """Return the shapes of a batch of decoded images (`barlow_jax.data.padded_images`)."""
+    rows, size = config.train.batch_size, config.data.canvas
     return {
-        CANVAS: jax.ShapeDtypeStruct((rows, side, side, 3), jnp.uint8),
+        CANVAS: jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8),
         SHAPE: jax.ShapeDtypeStruct((rows, 2), jnp.int32),
         POSITION: jax.ShapeDtypeStruct((rows,), jnp.uint32),
     }
 
 
 def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
-    """`[N, D]` of each view."""
+    """Return the shapes of the embeddings, `[N, D]` for each view."""
     shape = (config.train.batch_size, config.network.projector[-1])
     return dict.fromkeys(config.views, jax.ShapeDtypeStruct(shape, jnp.dtype(config.network.dtype)))
 
 
 def jit_loss(config: Config, layout: Layout) -> Callable:
-    """`embeddings -> (loss, gradients)`, both laid out by rows."""
+    """Return the jitted function `embeddings -> (loss, gradients)`; both trees are split by rows.
+
+    Raises:
+      UserError: the loss depends on more than embeddings.
+    """
     objective = make_objective(config.objective, run_info(config, reshard=layout.reshard))
     if objective.target or config.network.prototypes or not config.network.projector:
         raise UserError(
-            f"the loss of {config.objective.name} is no function of embeddings alone: plan its step (--part step)"
+            f"The loss of {config.objective.name} depends on more than embeddings. Use --part step."
         )
     context = LossContext(jnp.zeros([config.train.batch_size], jnp.int32), key=jax.random.key(0))
 
     def loss(embeddings):
-        nothing = jnp.zeros([config.train.batch_size, 0])
-        outputs = {name: Outputs(nothing, z) for name, z in embeddings.items()}
+        empty = jnp.zeros([config.train.batch_size, 0])
+        outputs = {name: Outputs(empty, z) for name, z in embeddings.items()}
         return objective.loss(outputs, {}, context)[0]
 
     return jax.jit(
@@ -98,7 +105,7 @@ def jit_loss(config: Config, layout: Layout) -> Callable:
 
 
 def bytes_per_device(tree: object) -> int:
-    """Of arrays, or of their shapes, with shardings."""
+    """Return the bytes per device of a tree of arrays, or of shapes with shardings."""
     return sum(
         leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape))
         for leaf in jax.tree.leaves(tree)

@@ -1,12 +1,13 @@
-"""A trained encoder as a function, for programs of one's own.
+"""Trained encoder as a function, for use in other Python programs.
 
     from barlow_jax.experiment.pretrained import load
     encoder = load("DIR")
     features = encoder(images)  # [B, height, width, 3] uint8 -> [B, H] float32
 
-DIR is a run's workdir, one of its checkpoints (`DIR/checkpoints/STEP`), an encoder folder (of `export --format orbax` or
-`import`), or a file of released weights in torchvision's layout (`.safetensors`; `.pth` where torch is installed).
-What Orbax alone restores of a folder, without this package, is in `barlow_jax/interop/export_orbax.py`.
+DIR is a run's workdir, one of its checkpoints (`DIR/checkpoints/STEP`), an encoder folder (from `export
+--format orbax` or `import`), or a file of released weights in torchvision's layout (`.safetensors`; `.pth` if
+torch is installed). `barlow_jax/interop/export_orbax.py` describes how Orbax restores such a folder without
+this package.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,28 +34,28 @@ from barlow_jax.workdir import saved_run
 def load(
     path: str | pathlib.Path, *, devices: Iterable[jax.Device] | None = None, dtype: str | None = None
 ) -> "Encoder":
-    """Reads an encoder onto devices.
+    """Read an encoder onto devices.
 
     Args:
-      path: as above. Of a run the newest good checkpoint.
-      devices: that hold the arrays and share the rows of a batch; None: all of this process. Of a mesh of one's own:
-        `mesh.devices.flat`.
-      dtype: of the computation, "float32" or "bfloat16"; None: the run's own, float32 of a file's weights.
+      path: one of the forms above. A run's newest intact checkpoint is loaded.
+      devices: devices that hold the arrays and split the rows of a batch; None = all of this process. For an
+        existing mesh, pass `mesh.devices.flat`.
+      dtype: dtype of the computation, "float32" or "bfloat16"; None = that of the run, or float32 for a file.
 
     Raises:
-      UserError: there is no encoder, or it is damaged; says what to do.
+      UserError: the encoder is missing or damaged.
     """
-    brought = encoders.describe(str(path), "load")
-    if "data" in brought:
-        tree, problems = saved_run.with_defaults(brought)
-    else:  # a file, whose images are taken to be ImageNet's
+    saved = encoders.describe(str(path), "load")
+    if "data" in saved:
+        tree, problems = saved_run.with_defaults(saved)
+    else:  # a file: assume that its images were ImageNet's
         tree, problems = overrides.default_config().to_dict(), []
-        tree["network"] |= brought["network"] | {"dtype": "float32"}
+        tree["network"] |= saved["network"] | {"dtype": "float32"}
     config, more = overrides.from_tree(tree)
     if problems or more:
-        raise UserError("\n  ".join([f"{path}: its config is not of this version:", *problems, *more]))
+        raise UserError("\n  ".join([f"The config of {path} is not of this version:", *problems, *more]))
     network = dataclasses.replace(config.network, dtype=dtype or config.network.dtype)
-    # How a run was laid out on its own devices says nothing of these.
+    # The run's layout applies to its own devices, not to these.
     mesh = config_lib.Mesh(slices=1, projector="replicated")
     config = dataclasses.replace(config, network=network, mesh=mesh)
     experiment = Experiment.of(config, list(jax.local_devices() if devices is None else devices))
@@ -66,61 +67,67 @@ def load(
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """Images to representations, the running statistics frozen."""
+    """Function from images to representations, with frozen running statistics."""
 
-    config: Config  # of the run; of a file the defaults, those of ImageNet
+    config: Config  # config of the run; for a file the defaults, those of ImageNet
     params: Any  # nested dict of float32 arrays, on every device
-    batch_stats: Any  # likewise: running means and variances; {} without BatchNorm
-    step: int  # updates that it has seen; -1 where the file does not say
+    batch_stats: Any  # running means and variances, on every device; {} without BatchNorm
+    step: int  # updates that it was trained for; -1 if a file does not contain the number
     _experiment: Experiment = dataclasses.field(repr=False)
 
     @property
     def width(self) -> int:
-        """H, of a representation."""
+        """Width H of a representation."""
         return representation_width(self.config.network)
 
     @property
     def image_size(self) -> int:
-        """Pixels a side that it was made for: the centre of an image whose shorter side was resized to
-        `config.data.eval_resize`. A ResNet takes others too, a vision transformer these alone."""
+        """Pixels per side of an input image.
+
+        Images are the centre of an image whose shorter side was resized to `config.data.eval_resize`. A
+        ResNet accepts other sizes too, a vision transformer does not.
+        """
         return self.config.data.image_size
 
     def __call__(self, images: jax.typing.ArrayLike) -> jax.Array:
-        """The representations of images, however many.
+        """Return the representations of any number of images.
 
         Args:
-          images: `[B, height, width, 3]` uint8 levels; they are normalised here, as in pretraining. Within a function
-            that jax transforms, the arrays of the encoder are constants of it; `apply` takes them as an argument.
+          images: `[B, height, width, 3]` uint8 pixel values, normalized here as in pretraining. Inside a
+            function that jax transforms, the encoder's arrays become constants; `apply` takes them as an
+            argument instead.
 
         Returns:
           `[B, H]` float32, whole on each of the encoder's devices.
 
         Raises:
-          ValueError: images of another shape or type; names both.
+          ValueError: the images have another shape or dtype.
         """
         _check(images)
         if isinstance(images, jax.core.Tracer):
             return self.apply(jax.device_get(self.params), images)
         batch = self._experiment.layout.batch
         missing = -len(images) % batch.num_devices
-        pad = jnp.pad if isinstance(images, jax.Array) else np.pad  # stays on the devices if it is there
+        pad = jnp.pad if isinstance(images, jax.Array) else np.pad  # keeps arrays on the devices
         padded = pad(images, ((0, missing), *((0, 0),) * 3), mode="edge")
         return self._jitted(self.params, jax.device_put(padded, batch))[: len(images)]
 
     def apply(self, params: Any, images: jax.Array) -> jax.Array:
-        """The same of other parameters, for `jax.jit` and `jax.grad`, where the caller lays out what goes in.
+        """Return the representations for given parameters.
+
+        For use in `jax.jit` and `jax.grad`, where the caller places the inputs.
 
         Args:
-          params: as `self.params`, moved or trained on.
-          images: `[B, height, width, 3]` uint8 levels.
+          params: tree like `self.params`, for example after fine-tuning.
+          images: `[B, height, width, 3]` uint8 pixel values.
 
         Returns:
-          `[B, H]` float32. The running statistics stay what they are.
+          `[B, H]` float32. The running statistics stay frozen.
         """
         _check(images)
         stats = {"encoder": jax.device_get(self.batch_stats)} if self.batch_stats else {}
-        levels = normalize(images, self.config.recipe.views["a"].normalize)
-        return self._experiment.headless.encode({"encoder": params}, stats, levels).astype("float32")
+        pixels = normalize(images, self.config.recipe.views["a"].normalize)
+        return self._experiment.encoder_network.encode({"encoder": params}, stats, pixels).astype("float32")
 
     @functools.cached_property
     def _jitted(self) -> Callable[..., jax.Array]:
@@ -131,5 +138,5 @@ def _check(images: Any) -> None:
     shape, dtype = np.shape(images), getattr(images, "dtype", type(images).__name__)
     if len(shape) != 4 or shape[-1] != 3 or 0 in shape or dtype != np.uint8:
         raise ValueError(
-            f"images: needs [B, height, width, 3] uint8 levels 0..255, got {list(shape)} {dtype}"
+            f"images: needs [B, height, width, 3] uint8 pixel values 0..255, got {list(shape)} {dtype}"
         )

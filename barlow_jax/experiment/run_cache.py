@@ -1,55 +1,57 @@
-"""One of several runs that are trained and judged one after the other: what is finished is read, the rest goes on."""
+"""Cache of the results of several runs: what is finished is read, the rest is trained and evaluated."""
 
-import argparse
 from collections.abc import Callable
 import pathlib
 from typing import Any
 
 import jax
 
-from barlow_jax.commands import pretrain
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.pretraining import pretrain
 from barlow_jax.io import files
 from barlow_jax.workdir import saved_run
 
 
-def measured(
-    case: Config, place: pathlib.Path, name: str, judge: Callable[[Experiment, pathlib.Path], dict[str, Any]]
+def train_and_evaluate(
+    config: Config,
+    workdir: pathlib.Path,
+    name: str,
+    evaluate: Callable[[Experiment, pathlib.Path], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Results of a run, which is trained as far as it is not yet.
+    """Return the results of a run; train and evaluate it first as far as that has not been done.
 
     Args:
-      case: its config.
-      place: its workdir.
-      name: of the program; `<place>/results/<name>.json` holds the results once they are there.
-      judge: measures the trained run.
+      config: config of the run.
+      workdir: its workdir.
+      name: name of the command; `WORKDIR/results/NAME.json` caches the results.
+      evaluate: evaluates the trained run.
 
     Raises:
-      UserError: another run is there.
+      UserError: the workdir holds a run with another config.
     """
-    refuse_another(case, place)
+    check_config(config, workdir)
 
-    def measure() -> dict[str, Any]:
-        trained = pretrain.run(case, place, argparse.Namespace())
-        return {"loss": trained.get("loss"), **judge(Experiment.of(case), place)}
+    def compute() -> dict[str, Any]:
+        trained = pretrain(config, workdir)
+        return {"loss": trained.get("loss"), **evaluate(Experiment.of(config), workdir)}
 
-    return stored(place, name, measure)
+    return cached(workdir, name, compute)
 
 
-def refuse_another(case: Config, place: pathlib.Path) -> None:
-    """Raises UserError where the run at `place` has another config."""
-    if problems := saved_run.differences(place, case):
+def check_config(config: Config, workdir: pathlib.Path) -> None:
+    """Raise UserError if the workdir holds a run with another config."""
+    if problems := saved_run.differences(workdir, config):
         raise UserError(problems[0])
 
 
-def stored(place: pathlib.Path, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `<place>/results/<name>.json` holds, or else is measured and put there."""
-    file = place / "results" / f"{name}.json"
-    if file.is_file():
-        return files.read_json(file)
-    results = measure()
+def cached(workdir: pathlib.Path, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Read `WORKDIR/results/NAME.json`; compute and write it if it is missing."""
+    path = workdir / "results" / f"{name}.json"
+    if path.is_file():
+        return files.read_json(path)
+    results = compute()
     if jax.process_index() == 0:
-        files.write_json(file, results)
+        files.write_json(path, results)
     return results

@@ -82,10 +82,10 @@ class Siamese(nnx.Module):
             return outputs | self.second({SECOND_VIEW: views[SECOND_VIEW]}, grouping)
         sizes = {name: images.shape[1] for name, images in views.items()}
         representations, outputs = {}, {}
-        for names in grouping.of_encoder(sizes):
+        for names in grouping.encoder_groups(sizes):
             merged = self.encoder(_merge([views[name] for name in names]), train=True)
             representations |= _split(merged, names)
-        for names in grouping.of_heads(sizes):
+        for names in grouping.head_groups(sizes):
             merged = self._apply_heads(_merge([representations[name] for name in names]))
             outputs |= _split(merged, names)
         return outputs

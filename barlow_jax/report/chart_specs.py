@@ -111,9 +111,9 @@ SPEED = (
         "Data wait",
         "fraction of step time, %",
         {"data_wait_fraction": "data wait"},
-        f"Below {diagnostics.WAIT_SHARE:.0%} (dashed). Above it, the input pipeline limits the speed.",
+        f"Below {diagnostics.DATA_WAIT_FRACTION:.0%} (dashed). Above it, the input pipeline limits the speed.",
         factor=100,
-        threshold=100 * diagnostics.WAIT_SHARE,
+        threshold=100 * diagnostics.DATA_WAIT_FRACTION,
     ),
     ChartSpec(
         "Decode failures",

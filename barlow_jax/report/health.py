@@ -175,6 +175,6 @@ def _data_wait(run: Run) -> Iterator[Check]:
         1:
     ]  # the first includes the start of the pipeline
     if len(fractions):
-        fraction, threshold = float(np.median(fractions)), diagnostics.WAIT_SHARE
+        fraction, threshold = float(np.median(fractions)), diagnostics.DATA_WAIT_FRACTION
         text = f"Data wait: {fraction:.1%} of step time (median); warning threshold {threshold:.0%}."
         yield Check(WARNING if fraction > threshold else OK, text)

@@ -43,7 +43,7 @@ def take_snapshots(
     """
     views = make_views(experiment, source, images)
     recorder = SnapshotRecorder(experiment)
-    init = experiment.run_once(experiment.network.init)
+    init = experiment.jit_once(experiment.network.init)
     abstract = jax.eval_shape(init, jax.random.key(0))
     snapshots: list[Snapshot] = []
     tried: set[int] = set()

@@ -1,1 +1,1 @@
-"""The train step, the loop around it, and what a long run needs beside its steps."""
+"""Train step, training loop, and the parts of a long run: prefetching, preemption, skipped steps, caches."""

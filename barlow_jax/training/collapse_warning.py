@@ -1,4 +1,4 @@
-"""Warnings that embeddings carry nothing: each of the signs of `signs.py` said once, when it lasts."""
+"""Warnings about collapsed embeddings, by the signs in `diagnostics.py`."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,49 +6,53 @@ from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.config.schema import Config
 from barlow_jax.training import diagnostics
 
-# Rows of the metrics in a row, so that one unlucky batch is none.
-_LASTS = 5
+# Consecutive rows with a sign before the warning, so that one unlucky batch causes none.
+_MIN_ROWS = 5
 
 
 class CollapseWarner:
-    """Looks at rows; each sign is told once a start of the program."""
+    """Warner that checks rows of metrics, and warns of each sign once per start."""
 
     def __init__(self, config: Config, steps_per_epoch: int):
-        """Nothing is said before the warm-up is over, and one epoch at least."""
+        """Set the criteria; no warning appears before the end of the warm-up, and within the first epoch."""
         settings = config.objective.barlow_twins
-        self._seen_by = diagnostics.CollapseCriteria.of(
+        self._criteria = diagnostics.CollapseCriteria.of(
             config.objective.name, settings.normalization, settings.temperature
         )
         self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
-        self._rows: dict[str, int] = {}  # that had the sign, in a row
+        self._num_rows: dict[
+            str, int
+        ] = {}  # consecutive rows by sign; stays at or above the limit once reached
 
     def __call__(self, step: int, row: Mapping[str, float]) -> list[str]:
-        """The warnings that are due at this row."""
+        """Return the warnings that are due at this row."""
         if step < self._first_step or "embedding_spread" not in row:
             return []
-        there = dict(self._warnings(row))
-        self._rows = {name: self._rows.get(name, 0) + 1 for name in there} | {
-            name: count for name, count in self._rows.items() if count >= _LASTS and name not in there
-        }
-        return [f"warning: {words}" for name, words in there.items() if self._rows[name] == _LASTS]
+        messages = dict(self._messages(row))
+        warned = {name: count for name, count in self._num_rows.items() if count >= _MIN_ROWS}
+        self._num_rows = warned | {name: self._num_rows.get(name, 0) + 1 for name in messages}
+        return [message for name, message in messages.items() if self._num_rows[name] == _MIN_ROWS]
 
-    def _warnings(self, row: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-        for sign, (name, value) in self._seen_by.signs(row).items():
+    def _messages(self, row: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+        for sign, (name, value) in self._criteria.signs(row).items():
             if sign == "spread":
-                words = (
-                    f"the embeddings have collapsed to one vector ({name} {value:.2g}, healthy is near 1): "
-                    f"{self._advice + '; or a' if self._advice else 'a'} lower --config.optim.learning_rate or "
-                    "--config.optim.weight_decay"
+                advice = f"{self._advice}; or " if self._advice else ""
+                message = (
+                    f"the embeddings have collapsed to one vector ({name} is {value:.2g}; about 1 is "
+                    f"healthy). Use {advice}a lower --config.optim.learning_rate or "
+                    "--config.optim.weight_decay."
                 )
             elif sign == "diagonal":
-                words = (
-                    f"the two views of an image do not agree ({name} {value:.2g}, 1 is perfect): see the views "
-                    "(show-views), then --config.objective.barlow_twins.invariance_weight and --config.optim.learning_rate"
+                message = (
+                    f"the two views of an image do not agree ({name} is {value:.2g}; 1 is perfect). Check "
+                    "the views (show-views), --config.objective.barlow_twins.invariance_weight and "
+                    "--config.optim.learning_rate."
                 )
             else:
-                words = (
-                    f"all features of the embeddings are one and the same ({name} {value:.2g}, diagonal_mean "
-                    f"{row['diagonal_mean']:.2g}): a larger --config.objective.barlow_twins.off_diagonal_weight"
+                message = (
+                    f"all features of the embeddings are the same ({name} is {value:.2g}, diagonal_mean "
+                    f"{row['diagonal_mean']:.2g}). Use a larger "
+                    "--config.objective.barlow_twins.off_diagonal_weight."
                 )
-            yield sign, words
+            yield sign, message

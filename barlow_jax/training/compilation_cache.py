@@ -1,12 +1,13 @@
-"""Compiled programs that outlive the process: what a restart loads, it need not compile.
+"""Persistent cache of compiled programs: a restart loads them instead of compiling.
 
-jax keeps such a cache itself, and trusts it: a file that is half written (by a process that was killed) or that has
-another bit is loaded as it is, or shadows the good one for good; it is machine code. So jax gets a folder of this
-process's own. What is in the lasting folder has its SHA-256 in its name, is linked into the process's folder only if
-it has not changed, and comes to be by a rename.
+jax has such a cache, but trusts its files: one that is half written (by a process that was killed) or damaged
+is loaded as it is, or blocks its replacement for ever; and it is machine code. So jax gets a folder of this
+process alone. Files of the persistent folder have their SHA-256 in their name, are created by a rename, and
+are linked into the process's folder only if they are intact.
 
-The lasting folder belongs to the user, not to the workdir: a workdir may come from others, and holds data, never code.
-jax's key has the program, the flags, the versions of XLA and the kind of device; a CPU's instruction sets we add.
+The persistent folder belongs to the user, not to the workdir: a workdir may come from someone else, and holds
+data, never code. jax's key contains the program, the flags, the versions of XLA and the device type; the
+folder's name adds a CPU's instruction sets.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ import contextlib
 import os
 import pathlib
 import platform
-import sys
 import tempfile
 import zlib
 
@@ -22,29 +22,30 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from barlow_jax.distributed import exchange
-from barlow_jax.io import checksums
+from barlow_jax.io import checksums, log
 
 _SUFFIX = "-cache"  # of jax's entries
-_MOST_BYTES = 2_000_000_000  # that stay in the lasting folder; the oldest go
-_SECONDS = 0.1  # that a program takes to compile to be worth a file
+_MAX_BYTES = 2_000_000_000  # size of the persistent folder; the oldest entries are removed
+_MIN_COMPILE_S = 0.1  # programs that compile faster are not cached
 
 
 @contextlib.contextmanager
-def kept(folder: str | None) -> Iterator[Callable[[], None]]:
-    """jax's cache for the time of the block; yields what puts new programs into the lasting folder.
+def persistent(folder: str | None) -> Iterator[Callable[[], None]]:
+    """Use the cache during the block; yield a function that saves new programs to the persistent folder.
 
-    Nothing that is wrong with the folder stops a run. Several processes all load the same programs, or none:
-    some compilers wait for each other. Process 0 alone writes; so theirs must be one folder that all see.
+    A folder that cannot be read or written does not stop a run. Of several processes, all load the same
+    programs or none, because some compilers wait for each other. Only process 0 writes, so they need a shared
+    folder.
 
     Args:
-      folder: the lasting one; None, or where the user has set jax's own cache, leaves all as it is.
+      folder: persistent folder. With None, or if the user has set jax's own cache, nothing changes.
     """
     if not folder or jax.config.jax_compilation_cache_dir:
         yield lambda: None
         return
     store = pathlib.Path(folder).expanduser() / _machine()
     options = {
-        "jax_persistent_cache_min_compile_time_secs": _SECONDS,
+        "jax_persistent_cache_min_compile_time_secs": _MIN_COMPILE_S,
         "jax_persistent_cache_enable_xla_caches": "none",  # their path would be part of the key
     }
     before = {name: getattr(jax.config, name) for name in options}
@@ -53,14 +54,14 @@ def kept(folder: str | None) -> Iterator[Callable[[], None]]:
         _load(store, live)
         _configure(options | {"jax_compilation_cache_dir": name})
         try:
-            yield lambda: _keep(live, store)
+            yield lambda: _save(live, store)
         finally:
-            _keep(live, store)
+            _save(live, store)
             _configure(before | {"jax_compilation_cache_dir": None})
 
 
 def _machine() -> str:
-    """What a program that was compiled for the CPU runs on; one for an accelerator says that itself."""
+    """Return the platform, with the instruction sets of a CPU; jax's key has those of an accelerator."""
     if jax.default_backend() != "cpu":
         return jax.default_backend()
     try:
@@ -78,26 +79,26 @@ def _configure(options: dict[str, object]) -> None:
 
 
 def _load(store: pathlib.Path, live: pathlib.Path) -> None:
-    """Links the entries that are what was written; removes the others."""
+    """Link the intact entries; remove the others."""
     try:
         for path in sorted(store.glob(f"*{_SUFFIX}.*")):
             if checksums.sha256(path) == path.suffix[1:]:
                 with contextlib.suppress(FileExistsError):
                     (live / path.stem).symlink_to(path.absolute())
             else:
-                print(f"{path} is damaged: it is removed, and compiled again", file=sys.stderr)
+                log.warning(f"removed the damaged compiled program {path}", every_process=True)
                 path.unlink(missing_ok=True)
     except OSError as error:
-        _say(store, "read", error)
+        _warn(store, "read", error)
     names = ",".join(sorted(path.name for path in live.iterdir()))
-    here = zlib.crc32(names.encode()) >> 1
-    if exchange.any_process(here != exchange.call_on_first(lambda: here)):
+    checksum = zlib.crc32(names.encode()) >> 1
+    if exchange.any_process(checksum != exchange.call_on_first(lambda: checksum)):
         for path in live.iterdir():
             path.unlink()
 
 
-def _keep(live: pathlib.Path, store: pathlib.Path) -> None:
-    """Moves new entries to the lasting folder, and lets the oldest of it go."""
+def _save(live: pathlib.Path, store: pathlib.Path) -> None:
+    """Move new entries to the persistent folder, and remove its oldest ones."""
     new = [path for path in live.glob(f"*{_SUFFIX}") if not path.is_symlink()]
     if not new or jax.process_index() != 0:
         return
@@ -117,15 +118,15 @@ def _keep(live: pathlib.Path, store: pathlib.Path) -> None:
         size = 0
         for stat, entry in sorted(entries, key=lambda pair: -pair[0].st_mtime):
             size += stat.st_size
-            if size > _MOST_BYTES:
+            if size > _MAX_BYTES:
                 entry.unlink(missing_ok=True)
     except OSError as error:
-        _say(store, "written", error)
+        _warn(store, "written", error)
 
 
-def _say(store: pathlib.Path, what: str, error: OSError) -> None:
-    print(
-        f"warning: {store}, where compiled programs are kept, cannot be {what} ({error.strerror or error}): a restart "
-        "compiles again. Another folder: --config.train.compilation_cache=DIR",
-        file=sys.stderr,
+def _warn(store: pathlib.Path, operation: str, error: OSError) -> None:
+    log.warning(
+        f"the cache of compiled programs in {store} cannot be {operation} ({error.strerror or error}), so a "
+        "restart compiles again. Use another folder: --config.train.compilation_cache=DIR.",
+        every_process=True,
     )

@@ -1,4 +1,4 @@
-"""A split whose decoded images live on the devices: of a step's images the host says only the numbers."""
+"""Cache of a split's decoded images on the devices; for each step the host sends only indices."""
 
 from collections.abc import Callable, Iterator
 import os
@@ -15,78 +15,80 @@ from barlow_jax.types import Batch
 
 
 class Rows(NamedTuple):
-    """What a step is told of its images by the host."""
+    """Rows of a batch, as the host sends them."""
 
-    index: np.ndarray  # [B] int32
-    position: np.ndarray  # [B] uint32 global positions
+    index: np.ndarray  # [B] int32 indices in the split
+    position: np.ndarray  # [B] uint32 positions in the run
 
 
 class DeviceDataset:
     """All N examples of a split, whole on every device."""
 
     def __init__(self, decoded: Batch, layout: Layout):
-        """Args:
-        decoded: the N examples as host arrays (`splits.Split.decoded`), alike in all processes; an index of
-          -1 marks those that are broken, and `take` must not be asked for.
-        layout: of the devices.
+        """Copy the examples to the devices.
+
+        Args:
+          decoded: the N examples as host arrays (`splits.Split.decoded`), equal on all processes. An index of
+            -1 marks an image that could not be decoded; it must not be passed to `take`.
+          layout: mesh and shardings.
         """
-        self._broken = decoded.index < 0
+        self._failed = decoded.index < 0
         self._layout = layout
-        self._table = layout.copy((decoded.views, decoded.labels))
-        # Every device looks its rows up in its own copy: no collective.
+        self._examples = layout.copy((decoded.views, decoded.labels))
+        # Every device reads from its own copy: no collective.
         self._gather = jax.jit(
             _gather, in_shardings=(layout.replicated, layout.batch), out_shardings=layout.batch
         )
 
     def rows(self, sample_range: SampleRange, decode_failures: Callable[[int, int], None]) -> Iterator[Rows]:
-        """This process's rows, `[B / processes]`, of a window's steps.
+        """Yield this process's rows, `[B / processes]`, of each step.
 
-        As in a stream of batches, another image stands in for a broken one: `SampleRange.replacements`.
+        An image that cannot be decoded is replaced as in the host's pipeline, by `SampleRange.replacements`.
 
         Args:
-          window: over all N examples.
-          broken: is told of each broken image and the step that it was met in.
+          sample_range: steps over all N examples.
+          decode_failures: called with the index of each image that cannot be decoded, and the step.
 
         Raises:
-          UserError: all that may stand in for an image are broken.
+          UserError: no replacement of an image can be decoded either.
         """
         for step in sample_range.steps:
             index, position = sample_range.batch(step)
             index = index.astype(np.int32)
-            for row in np.flatnonzero(self._broken[index]):
+            for row in np.flatnonzero(self._failed[index]):
                 decode_failures(int(index[row]), step)
-                index[row] = self._stand_in(sample_range.replacements(int(position[row])))
+                index[row] = self._replacement(sample_range.replacements(int(position[row])))
             yield Rows(index, position.astype(np.uint32))
 
-    def _stand_in(self, draws: np.ndarray) -> int:
-        readable = draws[~self._broken[draws]]
-        if not len(readable):
-            raise UserError(f"of {len(draws)} images drawn from the split none can be decoded")
-        return int(readable[0])
+    def _replacement(self, candidates: np.ndarray) -> int:
+        decodable = candidates[~self._failed[candidates]]
+        if not len(decodable):
+            raise UserError(f"None of {len(candidates)} images drawn from the split can be decoded.")
+        return int(decodable[0])
 
     def take(self, rows: Rows) -> Batch:
-        """The batch, by rows on the devices, of this process's rows of it."""
-        return self._gather(self._table, self._layout.shard(rows))
+        """Return the global batch on the devices, from this process's rows."""
+        return self._gather(self._examples, self._layout.shard(rows))
 
 
-def refuse_too_large(num_images: int, canvas: int) -> None:
-    """Before anything is decoded.
+def check_size(num_images: int, canvas: int) -> None:
+    """Check before decoding that a split fits into memory.
 
     Raises:
-      UserError: `[num_images, canvas, canvas, 3]` levels exceed a device's or this host's memory.
+      UserError: `[num_images, canvas, canvas, 3]` pixel values exceed the memory of a device or of this host.
     """
     needed = num_images * canvas * canvas * 3
-    stats = jax.local_devices()[0].memory_stats() or {}  # a CPU says nothing
+    stats = jax.local_devices()[0].memory_stats() or {}  # None on a CPU
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for name, limit in (("a device", stats.get("bytes_limit", host)), ("this host", host)):
         if needed > limit:
             raise UserError(
-                f"config.data.cache: {num_images} decoded images of {canvas} x {canvas} pixels are "
-                f"{needed / 1e9:.1f} GB, and {name} has {limit / 1e9:.1f} GB; set config.data.canvas to the pixels "
-                "of the largest image, or config.data.cache to encoded or none"
+                f"config.data.cache is decoded, but {num_images} images of {canvas} x {canvas} pixels need "
+                f"{needed / 1e9:.1f} GB, and {name} has {limit / 1e9:.1f} GB. Set config.data.canvas to the "
+                "size of the largest image in pixels, or config.data.cache to encoded or none."
             )
 
 
-def _gather(table: tuple, rows: Rows) -> Batch:
-    views, labels = jax.tree.map(lambda examples: examples[rows.index], table)
+def _gather(examples: tuple, rows: Rows) -> Batch:
+    views, labels = jax.tree.map(lambda array: array[rows.index], examples)
     return Batch({**views, POSITION: rows.position}, labels, rows.index)

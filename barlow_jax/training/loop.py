@@ -1,4 +1,4 @@
-"""The one training loop. What happens beside the step is hooks."""
+"""The training loop; everything besides the step is a hook."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,30 +14,37 @@ Hook = Callable[[int, TrainState, Metrics], None]
 def fit(
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
     state: TrainState,
-    feed: DevicePrefetcher,
+    batches: DevicePrefetcher,
     *,
     num_steps: int,
     hooks: Sequence[Hook] = (),
 ) -> TrainState:
-    """Runs `step` until `num_steps` updates are done, from wherever `state` is.
+    """Run `step` from the updates that `state` counts until `num_steps` updates are done.
 
-    Hooks run in order and must be done with `state` when they return: the next step takes its memory.
-    A step is dispatched when the last but one is done: one runs, one waits, and the host runs no further
-    ahead. (Simulated devices share a few threads, and with many steps under way XLA's collectives can starve.)
+    The order of operations is a contract:
+
+    1. Take the next batch, while the previous step runs.
+    2. Wait for the last but one step, so that the host is at most one step ahead. (Simulated devices share a
+    few
+       threads, and with many steps under way XLA's collectives can starve.)
+    3. Dispatch the step, which takes over the memory of the state.
+    4. Call the hooks in their order. They must be done with the state when they return. An exception that a
+    hook
+       raises ends the loop.
     """
-    before = running = None
+    last_but_one = running = None
     for done in range(int(state.step) + 1, num_steps + 1):
-        batch = feed.next(running)
-        jax.block_until_ready(before)
+        batch = batches.next(running)
+        jax.block_until_ready(last_but_one)
         state, metrics = step(state, batch)
-        before, running = running, metrics["loss"]
+        last_but_one, running = running, metrics["loss"]
         for hook in hooks:
             hook(done, state, metrics)
     return state
 
 
 def every(num_steps: int, hook: Hook, *, last: int | None = None) -> Hook:
-    """The hook at multiples of `num_steps`, and at step `last`."""
+    """Return the hook restricted to multiples of `num_steps` and to step `last`."""
 
     def sometimes(done: int, state: TrainState, metrics: Metrics) -> None:
         if done % num_steps == 0 or done == last:

@@ -7,8 +7,8 @@ to the gradient of the loss. The chain rule does add up (GradCache, Gao et al. 2
     g = dL / dz                              gradient of the loss with respect to all embeddings
     dL / dparams = sum_m J_m^T g_m           second pass, f is evaluated again, one microbatch at a time
 
-The loss is exactly that of the global batch. Only BatchNorm differs: it normalizes over the B / M images of one
-microbatch (on all devices), and its running statistics move M times per view.
+The loss is exactly that of the global batch. Only BatchNorm differs: it normalizes over the B / M images of
+one microbatch (on all devices), and its running statistics move M times per view.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +30,8 @@ def forward(
 ) -> tuple[dict[str, Outputs], Any]:
     """Return the outputs of all views and the new running statistics.
 
-    Differentiable with respect to `params`. With several microbatches, the activations of only one of them are in
-    memory at a time, in the forward and in the backward pass.
+    Differentiable with respect to `params`. With several microbatches, the activations of only one of them
+    are in memory at a time, in the forward and in the backward pass.
 
     Args:
       params: parameters of the network.

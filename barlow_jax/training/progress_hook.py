@@ -7,25 +7,26 @@ import time
 import jax
 import tqdm
 
-from barlow_jax.training.diagnostics import WAIT_SHARE
+from barlow_jax.io import log
+from barlow_jax.training.diagnostics import DATA_WAIT_FRACTION
 from barlow_jax.types import Metrics, TrainState
 from barlow_jax.workdir.metrics import MetricsWriter
 
-_STARVING = (
-    "warning: the devices wait for data {share:.0%} of the time. What helps: more or faster cores on this host "
-    "(config.data.threads=0 uses all of them); config.data.augment_on=device, which leaves colour and blur to "
-    "the accelerator; config.data.cache, where memory allows; a larger config.data.prefetch, where the waits come "
-    "in bursts; the data set on a local disk as array_record (launch/prepare_data.sh); a smaller "
-    "config.data.image_size"
+_DATA_WAIT = (
+    "the devices wait for data {fraction:.0%} of the time. Use more or faster cores on this host "
+    "(config.data.threads=0 uses all of them); config.data.augment_on=device, which moves colour and blur to "
+    "the accelerator; config.data.cache, if memory allows; a larger config.data.prefetch, if the waits come "
+    "in bursts; the data set as array_record on a local disk (launch/prepare_data.sh); or a smaller "
+    "config.data.image_size."
 )
 
 
 class Progress:
-    """A hook: every `log_every_steps` it fetches the metrics, writes them, and shows where the run is.
+    """Hook that fetches the metrics, writes them as a row, and shows the progress.
 
-    A progress bar on a terminal, a plain line elsewhere. Rates are over the time since the last line. One
-    warning a run, with the remedies, when the devices wait for data; the first interval does not count, in
-    which the pipeline starts.
+    Shows a progress bar on a terminal and log lines elsewhere. Rates cover the time since the previous call.
+    Warns once per run if the devices wait for data, ignoring the first interval, in which the input pipeline
+    starts.
     """
 
     def __init__(
@@ -36,66 +37,68 @@ class Progress:
         num_steps: int,
         batch_size: int,
         steps_per_epoch: int,
-        waited: Callable[[], float],
-        rates: Callable[[int], dict[str, float]],
+        data_wait_s: Callable[[], float],
+        learning_rates: Callable[[int], dict[str, float]],
         decode_failures: Callable[[int], int],
-        signs: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: (),
+        warnings: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: (),
     ):
-        """Args:
-        writer: gets each row.
-        first_step: updates done before this start.
-        num_steps: updates when the run is done.
-        batch_size: images a step.
-        steps_per_epoch: for the epoch in the row.
-        waited: seconds that the devices have waited for data so far.
-        rates: learning rates of a step.
-        broken: images that could not be decoded in so many steps, of this process.
-        signs: warnings that a step and its row give rise to.
+        """Start the progress display.
+
+        Args:
+          writer: receives each row.
+          first_step: updates done before this start.
+          num_steps: updates when the run is complete.
+          batch_size: images per step.
+          steps_per_epoch: for the row's epoch.
+          data_wait_s: returns the seconds that the devices have waited for data so far.
+          learning_rates: returns the learning rates of a step, by name.
+          decode_failures: returns this process's number of decode failures before a step.
+          warnings: returns the warnings for a step and its row.
         """
-        self._writer, self._waited, self._rates, self._broken = writer, waited, rates, decode_failures
-        self._signs = signs
+        self._writer, self._data_wait_s, self._learning_rates = writer, data_wait_s, learning_rates
+        self._decode_failures, self._warnings = decode_failures, warnings
         self._num_steps, self._batch_size = num_steps, batch_size
         self._steps_per_epoch = steps_per_epoch
         self._last = (first_step, time.monotonic(), 0.0)
         self._first_step, self._warned = first_step, False
-        terminal = sys.stderr.isatty()
-        show = jax.process_index() == 0
+        self._terminal = sys.stderr.isatty()
+        hidden = jax.process_index() != 0 or not self._terminal
         self._bar = tqdm.tqdm(
-            total=num_steps, initial=first_step, unit="step", file=sys.stderr, disable=not (show and terminal)
+            total=num_steps, initial=first_step, unit="step", file=sys.stderr, disable=hidden
         )
-        self._plain = show and not terminal
 
     def __call__(self, done: int, state: TrainState, metrics: Metrics) -> None:
+        """Write the row of step `done` and show it."""
         del state
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         now, (step, since, waited) = time.monotonic(), self._last
-        self._last = (done, now, self._waited())
+        self._last = (done, now, self._data_wait_s())
         seconds = max(now - since, 1e-9)
         # A skipped step does not move the schedule.
-        row |= self._rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
+        row |= self._learning_rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
         row["epoch"] = done / self._steps_per_epoch
         row["images_per_second"] = (done - step) * self._batch_size / seconds
         row["data_wait_fraction"] = (self._last[2] - waited) / seconds
-        row["decode_failures"] = self._broken(done)
+        row["decode_failures"] = self._decode_failures(done)
         self._writer.write(done, row)
         rate = f"loss {row['loss']:.4g}  {row['images_per_second']:.0f} images/s"
         line = f"{rate}  waiting for data {row['data_wait_fraction']:.0%}"
         self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(done - self._bar.n)
-        if self._plain:
-            left = (self._num_steps - done) * seconds / max(done - step, 1)
-            clock = tqdm.tqdm.format_interval(left)
-            print(f"step {done}/{self._num_steps}  {line}  {clock} left", file=sys.stderr, flush=True)
+        if not self._terminal:
+            left = tqdm.tqdm.format_interval((self._num_steps - done) * seconds / max(done - step, 1))
+            log.info(f"step {done}/{self._num_steps}  {line}  {left} left")
+        for message in (
+            *self._data_wait_warning(step, row["data_wait_fraction"]),
+            *self._warnings(done, row),
+        ):
+            log.warning(message)
 
-        warnings = [*self._starving(step, row["data_wait_fraction"]), *self._signs(done, row)]
-        if jax.process_index() == 0:
-            for words in warnings:
-                tqdm.tqdm.write(words, file=sys.stderr)
-
-    def _starving(self, since: int, share: float) -> Iterator[str]:
-        if since != self._first_step and share > WAIT_SHARE and not self._warned:
+    def _data_wait_warning(self, since: int, fraction: float) -> Iterator[str]:
+        if since != self._first_step and fraction > DATA_WAIT_FRACTION and not self._warned:
             self._warned = True
-            yield _STARVING.format(share=share)
+            yield _DATA_WAIT.format(fraction=fraction)
 
     def close(self) -> None:
+        """Close the progress bar."""
         self._bar.close()

@@ -24,8 +24,8 @@ class StepParts:
     objective: Objective
     optimizer: optax.GradientTransformation
     normalize: Callable[[Views], Views]  # uint8 rows to network input; runs in every pass through the network
-    # Decoded images (`barlow_jax.data.padded_images`) to uint8 views, once per step, outside the gradient; None if the
-    # host augments.
+    # Decoded images (`barlow_jax.data.padded_images`) to uint8 views, once per step, outside the gradient;
+    # None if the host augments.
     augment: Callable[[Views], Views] | None = None
     seed: int = 0  # of the random numbers that the loss draws
     microbatches: int = 1  # equal parts that go through the network one after the other
@@ -56,12 +56,12 @@ def init_target(params: Any, batch_stats: Any, network: Network, objective: Obje
 def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[TrainState, Metrics]:
     """Make one update from one global batch.
 
-    Views go through the network in the passes of the objective's grouping, and the running statistics move from
-    one pass to the next: for Barlow Twins, as in its official code, each view is a pass of its own.
+    Views go through the network in the passes of the objective's grouping, and the running statistics move
+    from one pass to the next: for Barlow Twins, as in its official code, each view is a pass of its own.
 
-    If the loss, the gradient norm or a new running statistic is not finite, everything but the step number keeps
-    its value, learning rates included: as if this batch were not in the data. The metric `skipped_steps` counts
-    these steps since the start of the run: the steps that the optimizer did not count.
+    If the loss, the gradient norm or a new running statistic is not finite, everything but the step number
+    keeps its value, learning rates included: as if this batch were not in the data. The metric
+    `skipped_steps` counts these steps since the start of the run: the steps that the optimizer did not count.
     """
     network, objective, views = parts.network, parts.objective, batch.views
     if parts.augment is not None:

@@ -33,7 +33,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def abstract():
-    return abstract_state(_init()).parts()
+    return abstract_state(_init()).nonempty_fields()
 
 
 def test_an_undamaged_checkpoint_is_intact_completely_and_in_part(saved, abstract):
@@ -70,7 +70,7 @@ def test_every_file_that_holds_arrays_has_a_checksum(saved):
     ],
 )
 def test_arrays_of_another_network_are_named_with_both_shapes(saved, width, projector, words):
-    problems = examine(saved, abstract_state(_init(width, projector)).parts()).problems
+    problems = examine(saved, abstract_state(_init(width, projector)).nonempty_fields()).problems
     assert any(words in problem for problem in problems)
 
 

@@ -1,4 +1,4 @@
-"""Runs on a folder in which some files are no images, through the entry point."""
+"""Runs on a folder in which some files cannot be decoded, through the entry point."""
 
 import json
 
@@ -24,7 +24,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The digits as PNG files; of the training split three are broken, of the other one two."""
+    """Digits as PNG files, of which three in the training and two in the test split cannot be decoded."""
     root = tmp_path_factory.mktemp("folder")
     digits = load_digits()
     for number in range(TRAIN + TEST):
@@ -48,7 +48,7 @@ def argv(folder, config_file):
 
 @pytest.fixture
 def run(argv, tmp_path, program):
-    """A finished run: its workdir, its results, and what it said."""
+    """Workdir, results and standard error of a complete run."""
     return tmp_path / "run", *program("pretrain", *argv, "--workdir", tmp_path / "run")
 
 
@@ -84,7 +84,7 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     cut = tmp_path / "cut"
     program("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
     again, said = program("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
-    assert again["first_step"] == 3 and "going on from the checkpoint of step 3" in said
+    assert again["first_step"] == 3 and "resuming from the checkpoint of step 3" in said
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
     assert (cut / "decode_failures.jsonl").read_text() == named

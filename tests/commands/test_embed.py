@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 import pytest
+import run_processes
 from score_records import by_fraction
-import several
 from sklearn.neighbors import KNeighborsClassifier
 
 from barlow_jax.__main__ import main
@@ -219,7 +219,7 @@ def test_a_folder_of_broken_images_alone_is_an_error(program, workdir, tmp_path)
 @pytest.mark.slow
 def test_two_processes_write_the_file_of_one(workdir, of_test, tmp_path):
     """Batches of 128, of which each has half of the rows; process 1 writes nothing."""
-    coordinator = f"127.0.0.1:{several.free_port()}"
+    coordinator = f"127.0.0.1:{run_processes.free_port()}"
     flags = ("--config.eval_batch_size=128", "--num-processes=2", "--coordinator", coordinator)
     both = [
         subprocess.Popen(
@@ -242,7 +242,7 @@ def test_two_processes_write_the_file_of_one(workdir, of_test, tmp_path):
         )
         for number in range(2)
     ]
-    said = [several.finish(process)[0] for process in both]
+    said = [run_processes.finish(process)[0] for process in both]
     assert json.loads(said[0])["images"] == 360 and said[1] == ""
     assert [path.name for path in tmp_path.iterdir()] == ["of0.npz"]
     found = _read(tmp_path / "of0.npz")

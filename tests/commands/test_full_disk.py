@@ -1,4 +1,4 @@
-"""A workdir that goes away in the midst of a run, and comes back or does not."""
+"""A workdir that is unmounted during a run, and is mounted again or not."""
 
 import json
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 
 from barlow_jax.checkpoints.restore import newest_step
-from barlow_jax.commands import pretrain
+from barlow_jax.experiment import pretraining
 from barlow_jax.io import checksums
 from barlow_jax.workdir import saved_run
 
@@ -18,28 +18,28 @@ ARGV = (
 
 @pytest.fixture
 def at_step(monkeypatch):
-    """`at_step(n, call)`: calls it once update n is done, before the hooks of the run."""
-    calls, fit = {}, pretrain.fit
+    """Return `at_step(n, function)`, which calls the function after update n, before the hooks of the run."""
+    calls, fit = {}, pretraining.fit
 
-    def interrupted(step, state, feed, *, num_steps, hooks):
+    def interrupted(step, state, batches, *, num_steps, hooks):
         def hook(done, state, metrics):
             calls.pop(done, lambda: None)()
 
-        return fit(step, state, feed, num_steps=num_steps, hooks=[hook, *hooks])
+        return fit(step, state, batches, num_steps=num_steps, hooks=[hook, *hooks])
 
-    monkeypatch.setattr(pretrain, "fit", interrupted)
+    monkeypatch.setattr(pretraining, "fit", interrupted)
     return calls.__setitem__
 
 
-def _take_away(workdir, newest):
-    """What is mounted there is gone, with a checkpoint that is whole; nothing can be made or found below it."""
+def _unmount(workdir, newest):
+    """Replace the workdir by a file once this checkpoint is complete, so that nothing below it exists."""
     while newest_step(workdir) != newest:
         time.sleep(0.01)
     workdir.rename(workdir.with_name("away"))
     workdir.write_text("")
 
 
-def _bring_back(workdir):
+def _mount(workdir):
     workdir.unlink()
     workdir.with_name("away").rename(workdir)
 
@@ -50,12 +50,12 @@ def _rows(workdir):
     return [{k: v for k, v in row.items() if k not in measured} for row in rows]
 
 
-def test_a_run_outlives_its_workdir_and_loses_no_row_when_it_is_back(tmp_path, config_file, program, at_step):
+def test_a_run_survives_a_missing_workdir_and_loses_no_row(tmp_path, config_file, program, at_step):
     workdir = tmp_path / "run"
     argv = ("pretrain", "--config", config_file, *ARGV)
     whole, _ = program(*argv, "--workdir", tmp_path / "whole")
-    at_step(9, lambda: _take_away(workdir, 6))
-    at_step(19, lambda: _bring_back(workdir))
+    at_step(9, lambda: _unmount(workdir, 6))
+    at_step(19, lambda: _mount(workdir))
     results, said = program(*argv, "--workdir", workdir)
     assert results["loss"] == whole["loss"] and _rows(workdir) == _rows(tmp_path / "whole")
     for step in (12, 18):
@@ -67,15 +67,13 @@ def test_a_run_outlives_its_workdir_and_loses_no_row_when_it_is_back(tmp_path, c
     assert saved_run.saved_status(workdir)["state"] == "finished"
 
 
-def test_a_run_whose_workdir_does_not_come_back_ends_in_an_error_and_goes_on_later(
-    tmp_path, config_file, program, at_step
-):
+def test_a_run_whose_workdir_stays_missing_fails_and_resumes_later(tmp_path, config_file, program, at_step):
     workdir = tmp_path / "run"
-    at_step(15, lambda: _take_away(workdir, 12))
+    at_step(15, lambda: _unmount(workdir, 12))
     _, said = program("pretrain", "--config", config_file, "--workdir", workdir, *ARGV, code=1)
     assert "error: the checkpoint of step 22 is not saved" in said and "Traceback (most recent" not in said
     assert "lines of" in said and "are lost" in said
-    _bring_back(workdir)
+    _mount(workdir)
     assert newest_step(workdir) == 12
     results, _ = program("pretrain", "--config", config_file, "--workdir", workdir, *ARGV)
     assert (results["first_step"], results["step"]) == (12, 22)

@@ -1,11 +1,11 @@
-"""SIGTERM to a run: it stops at a step that is saved, and goes on from there to the same bits."""
+"""SIGTERM to a run: it stops at a step that is saved, and resumes to the same bits."""
 
 import os
 import signal
 import time
 
 import pytest
-import several
+import run_processes
 import soak
 
 from barlow_jax.evals import features
@@ -14,14 +14,14 @@ from barlow_jax.training.skipping import SkipWatch
 
 
 def _terminate():
-    """SIGTERM to this process, which goes on once its watching thread has taken note."""
+    """Send SIGTERM to this process, and wait until its watching thread has received it."""
     os.kill(os.getpid(), signal.SIGTERM)
     deadline = time.monotonic() + 30
-    while preemption._watching._stop_at is None and time.monotonic() < deadline:
+    while preemption._watcher._stop_at is None and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
-def _assert_goes_on_to_the_same_bits(argv, workdir, untouched, program):
+def _assert_resumes_to_the_same_bits(argv, workdir, untouched, program):
     results, said = program(*argv)
     assert results["step"] == 22
     assert soak.differences(workdir, untouched) == []
@@ -44,25 +44,23 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, program, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(SkipWatch, "__call__", terminated)
         _, said = program(*argv, code=143)
-    assert said.splitlines()[-1].startswith(
-        "told to stop (SIGTERM): step 7 is saved; run the same command again"
-    )
+    assert "SIGTERM: step 7 is saved. Run the same command again" in said.splitlines()[-1]
     assert not (tmp_path / "pretrain.lock").exists()
-    for name in (".metrics.jsonl.17", "results/.pretrain.json.17"):  # of one that was killed as it wrote
+    for name in (".metrics.jsonl.17", "results/.pretrain.json.17"):  # as left by a killed process
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{")
-    said = _assert_goes_on_to_the_same_bits(argv, tmp_path, workdir, program)
-    assert "going on from the checkpoint of step 7" in said
+    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, program)
+    assert "resuming from the checkpoint of step 7" in said
 
 
-def test_in_the_last_monitor_the_step_is_saved_and_the_accuracy_made_up_for(
+def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
     tmp_path, argv, workdir, program, monkeypatch
 ):
     extract, calls = features.extract, []
 
     def terminated(encode, batches, layout):
         calls.append(None)
-        if len(calls) == 4:  # of its second table, in the second monitor
+        if len(calls) == 4:  # second table of the second evaluation
             _terminate()
         return extract(encode, batches, layout)
 
@@ -70,15 +68,15 @@ def test_in_the_last_monitor_the_step_is_saved_and_the_accuracy_made_up_for(
         patch.setattr(features, "extract", terminated)
         _, said = program(*argv, code=143)
     assert "step 22 is saved" in said and "step 22  k-NN" not in said
-    said = _assert_goes_on_to_the_same_bits(argv, tmp_path, workdir, program)
+    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, program)
     assert "step 22  k-NN" in said
 
 
 @pytest.mark.usefixtures("digits")
-def test_before_the_first_step_it_leaves_at_once(tmp_path):
-    """As it does while the data set is prepared, or the step is compiled."""
-    run = several.start(
+def test_before_the_first_step_the_process_exits_at_once(tmp_path):
+    """The same holds while the data set is prepared, or the step is compiled."""
+    run = run_processes.start(
         ["terminate_in", "barlow_jax.data.splits.open_split", 0], "--workdir", tmp_path / "run"
     )
-    out, err = several.finish(run, 143)
-    assert out == "" and "nothing was to be saved; run the same command again" in err.splitlines()[-1]
+    out, err = run_processes.finish(run, 143)
+    assert out == "" and "nothing to save. Run the same command again" in err.splitlines()[-1]

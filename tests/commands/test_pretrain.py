@@ -13,7 +13,7 @@ from barlow_jax.workdir import lock
 
 
 def _state(workdir, step):
-    """The checkpoint of a step, as host arrays."""
+    """Return the checkpoint of a step as host arrays."""
     tree = json.loads((workdir / "config.json").read_text())
     experiment = Experiment.of(overrides.from_tree(tree)[0])
     init = experiment.init(experiment.sampler(1437))
@@ -64,11 +64,11 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     }
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(workdir, tmp_path, config_file, program):
+def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_file, program):
     program("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
     results, said = program("pretrain", "--config", config_file, "--workdir", tmp_path)
     assert results["first_step"] == 9 and results["step"] == 22
-    assert "going on from the checkpoint of step 9" in said
+    assert "resuming from the checkpoint of step 9" in said
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 22), _state(workdir, 22))
     measured = ("images_per_second", "data_wait_fraction")
     one, other = (
@@ -92,7 +92,7 @@ ON_DEVICE = (
 )
 
 
-def test_a_run_that_augments_on_the_device_goes_on_to_the_same_bits(tmp_path, config_file, program):
+def test_a_run_that_augments_on_the_device_resumes_to_the_same_bits(tmp_path, config_file, program):
     argv = ("pretrain", "--config", config_file, *ON_DEVICE)
     whole, _ = program(*argv, "--workdir", tmp_path / "whole")
     program(*argv, "--workdir", tmp_path / "cut", "--config.train.max_steps=3")
@@ -103,7 +103,7 @@ def test_a_run_that_augments_on_the_device_goes_on_to_the_same_bits(tmp_path, co
     assert "holds a run with config.data.augment_on = device, but the new value is host" in said
 
 
-def test_a_run_goes_on_on_another_mesh_and_is_probed(tmp_path, config_file, program):
+def test_a_run_resumes_on_another_mesh_and_is_probed(tmp_path, config_file, program):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.microbatches=2")
     sharded = ("--config.mesh.projector=sharded", "--config.mesh.slices=2")
     before, _ = program(*argv, *sharded, "--config.train.max_steps=4")
@@ -130,7 +130,7 @@ def test_another_config_on_the_workdir_is_refused_with_the_difference(workdir, c
     assert (workdir / "config.json").read_text() == before
 
 
-def test_what_is_only_watched_may_change(workdir, config_file, program):
+def test_keys_that_do_not_affect_training_may_change(workdir, config_file, program):
     program("pretrain", "--config", config_file, "--workdir", workdir, "--config.train.log_every_steps=5")
 
 
@@ -155,7 +155,7 @@ def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("barlow_jax.commands.pretrain.fit", interrupted)
+    monkeypatch.setattr("barlow_jax.experiment.pretraining.fit", interrupted)
     _, said = program("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
     assert "run the same command again" in said
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()
@@ -170,14 +170,12 @@ DIVERGES = (
 )
 
 
-def test_a_run_that_diverges_stops_with_its_last_good_state_and_the_images(tmp_path, config_file, program):
+def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_path, config_file, program):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, *DIVERGES)
     _, said = program(*argv, code=1)
     report = json.loads((tmp_path / "results" / "skipped.json").read_text())
     steps, sampler = [row["step"] for row in report["skipped"]], EpochSampler(0, 1437, 128)
-    assert (
-        f"was not finite in 3 steps in a row, {steps[0]} to {steps[-1]}" in said and "Traceback" not in said
-    )
+    assert f"3 steps in a row, {steps[0]} to {steps[-1]}, were skipped" in said and "Traceback" not in said
     for row in report["skipped"]:
         assert row["examples"] == sampler.batch(row["step"] - 1)[0].tolist()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -190,7 +188,7 @@ def test_a_run_that_diverges_stops_with_its_last_good_state_and_the_images(tmp_p
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
     _, said = program(*argv, code=1)
     assert (
-        f"going on from the checkpoint of step {saved}" in said
+        f"resuming from the checkpoint of step {saved}" in said
         and f"after step {saved} was saved before" in said
     )
     with open_checkpoints(tmp_path) as checkpoints:
@@ -207,7 +205,7 @@ def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_fil
     assert not (tmp_path / "new").exists()
 
 
-def test_a_second_run_on_the_workdir_is_refused_while_the_first_is_at_work(workdir, program):
+def test_a_second_run_on_a_workdir_is_refused(workdir, program):
     before = (workdir / "config.json").stat().st_mtime_ns
     with lock.acquire(workdir):
         _, said = program("pretrain", "--workdir", workdir, code=2)

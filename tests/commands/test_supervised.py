@@ -1,4 +1,4 @@
-"""The supervised row of the tables: pretrain with the classification objective, then what evaluates it."""
+"""Supervised baseline of the tables: pretraining with the classification objective, then evaluation."""
 
 import json
 
@@ -47,11 +47,11 @@ def test_labels_are_learned_and_the_encoder_is_probed_like_any_other(program, co
 
 def test_another_number_of_classes_is_refused_before_it_starts(program, config, tmp_path):
     _, said = program("pretrain", "--config", config(classes=12), "--workdir", tmp_path / "run", code=2)
-    assert "config.network.num_classes: digits has 10 classes, not 12 classes" in said
+    assert "config.network.num_classes is 12, but digits has 10 classes" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_several_labels_an_image_are_refused_where_one_is_needed(program, config_file, tmp_path):
+def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(program, config_file, tmp_path):
     import multi_label  # noqa: F401  makes TFDS know multi_digits
 
     argv = (
@@ -64,7 +64,7 @@ def test_several_labels_an_image_are_refused_where_one_is_needed(program, config
         "--config.train.batch_size=64",
     )
     _, said = program(*argv, code=2)
-    assert "multi_digits has several labels an image" in said and "--config.monitor.every_epochs=0" in said
+    assert "multi_digits has multi-label" in said and "--config.monitor.every_epochs=0" in said
 
 
 def test_its_step_is_planned_and_its_parts_are_refused(program, config):

@@ -43,7 +43,7 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
     )
     experiment = Experiment.of(dataclasses.replace(config, data=data))
     encode, _ = experiment.encoder(workdir, "pixels")
-    train, test = experiment.tables(encode)
+    train, test = experiment.feature_tables(encode)
     assert len(train.labels) == multi_label.SPLITS["train"] + multi_label.SPLITS["validation"]
     unit = [
         table.features / ((table.features**2).sum(1, keepdims=True) ** 0.5 + 1e-5) for table in (train, test)

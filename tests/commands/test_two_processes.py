@@ -1,4 +1,4 @@
-"""A run of two processes that is told to stop, loses one of them, or is moved to other devices, goes on to the same result."""
+"""A run of two processes that is preempted, loses a process or moves to other devices: same result."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import signal
 
 import numpy as np
 import pytest
-import several
+import run_processes
 from sklearn.datasets import load_digits
 import soak
 
@@ -31,17 +31,17 @@ REST = tuple(case for case in itertools.product((8, 4, 1), ("sharded", "replicat
 
 @pytest.fixture(scope="module")
 def argv(tmp_path_factory):
-    """The flags of a run of ten steps on the digits, a save every third step and a monitor every sixth."""
+    """Flags of a run of ten steps on the digits: a save every third, an evaluation every sixth step."""
     folder, digits = tmp_path_factory.mktemp("arrays"), load_digits()
-    levels = (digits.images * 15).astype(np.uint8)
-    np.savez(folder / "train.npz", images=levels[:1437], labels=digits.target[:1437])
-    np.savez(folder / "test.npz", images=levels[1437:], labels=digits.target[1437:])
+    pixels = (digits.images * 15).astype(np.uint8)
+    np.savez(folder / "train.npz", images=pixels[:1437], labels=digits.target[:1437])
+    np.savez(folder / "test.npz", images=pixels[1437:], labels=digits.target[1437:])
     return (*STEPS, *ARRAYS, f"--config.data.data_dir={folder}")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """What is compiled once is there for every process."""
+    """Environment in which all processes share a compilation cache."""
     return {
         "WITHOUT_TENSORFLOW": "yes",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
@@ -51,100 +51,101 @@ def environment(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(argv, environment):
-    """Starts both processes, of two devices each: `two(part, workdir)`."""
+    """Return `two(part, workdir)`, which starts both processes with two devices each."""
 
     def start(part, workdir, *more):
-        return several.start_two(part, "--workdir", workdir, *argv, *more, devices=2, **environment)
+        return run_processes.start_two(part, "--workdir", workdir, *argv, *more, devices=2, **environment)
 
     return start
 
 
 @pytest.fixture(scope="module")
 def untouched(two, tmp_path_factory):
-    """The workdir of a run that nobody touched; its example ids are beside it."""
+    """Workdir of an uninterrupted run; the indices of its examples are in the parent folder."""
     workdir = tmp_path_factory.mktemp("untouched") / "run"
     for process in two(["record_ids", workdir.parent], workdir):
-        several.finish(process)
+        run_processes.finish(process)
     return workdir
 
 
-def test_told_to_stop_both_save_the_same_step_and_a_lost_one_ends_the_other(
+def test_preempted_both_save_the_same_step_and_a_lost_process_ends_the_other(
     two, untouched, tmp_path, tmp_path_factory
 ):
-    """In the monitor, then in a step; then one is stopped for good, then one is killed; and on to the same bits."""
+    """Preempt in an evaluation and in a step, then stop one process, then kill one: the bits are the same."""
     both = two(["terminate_in", "barlow_jax.evals.features.extract", 1], tmp_path)
-    said = [several.finish(process, 143)[1] for process in both]
-    assert {re.search(r"told to stop \(SIGTERM\): (.*?);", err)[1] for err in said} == {"step 6 is saved"}
+    errors = [run_processes.finish(process, 143)[1] for process in both]
+    assert {re.search(r"SIGTERM: (.*?)\.", err)[1] for err in errors} == {"step 6 is saved"}
 
     impatient = f"--config.distributed.heartbeat_timeout_s={HEARTBEAT_S}"
     other, stopped = two(["end_at_a_batch", "SIGSTOP", 1, 3], tmp_path, impatient)
-    _assert_says_that_it_lost_the_other(other)
+    _assert_lost_the_other(other)
     stopped.kill()
-    several.finish(stopped, -signal.SIGKILL)
+    run_processes.finish(stopped, -signal.SIGKILL)
 
     killed, other = two(["end_at_a_batch", "SIGKILL", 0, 2], tmp_path, impatient)
-    several.finish(killed, -signal.SIGKILL)
-    _assert_says_that_it_lost_the_other(other)
+    run_processes.finish(killed, -signal.SIGKILL)
+    _assert_lost_the_other(other)
 
     both = two(["record_ids", tmp_path_factory.mktemp("ids")], tmp_path)
-    assert json.loads(several.finish(both[0])[0])["step"] == 10
-    several.finish(both[1])
+    assert json.loads(run_processes.finish(both[0])[0])["step"] == 10
+    run_processes.finish(both[1])
     assert soak.differences(tmp_path, untouched) == []
 
 
-def _assert_says_that_it_lost_the_other(process):
+def _assert_lost_the_other(process):
     _, err = process.communicate(timeout=120)
     assert process.returncode in (-signal.SIGABRT, shutdown.ABORTED), err
     assert "another process died or could no longer be reached" in err.splitlines()[-1]
 
 
-def test_told_to_stop_before_the_first_step_both_leave_at_once(two, tmp_path):
-    for process in two(["terminate_in", "barlow_jax.commands.pretrain.compile_step", 0], tmp_path):
-        _, err = several.finish(process, 143)
-        assert "nothing was to be saved" in err.splitlines()[-1]
+def test_preempted_before_the_first_step_both_exit_at_once(two, tmp_path):
+    for process in two(["terminate_in", "barlow_jax.experiment.pretraining.compile_step", 0], tmp_path):
+        _, err = run_processes.finish(process, 143)
+        assert "nothing to save" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("process", [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_a_save_that_fails_on_one_process_alone_stops_nobody(two, untouched, tmp_path, process):
-    """Both say so and go on; and later saves are whole."""
+def test_a_save_that_fails_on_one_process_stops_no_process(two, untouched, tmp_path, process):
+    """Both log it and continue, and later saves are complete."""
     sharded = "--config.mesh.projector=sharded"  # of a replicated state process 0 writes all
     both = two(["write_little_from", 4, process], tmp_path, sharded)
-    for index, (_, err) in enumerate(map(several.finish, both)):
+    for index, (_, err) in enumerate(map(run_processes.finish, both)):
         why = "File too large" if index == process else "it failed on another process, which says why"
         assert re.search(rf"warning: the checkpoint of step [36] is NOT saved: .*{why}", err), err
     assert sorted(saved_run.checkpoint_steps(tmp_path)) == [9, 10]
     losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (tmp_path, untouched))
-    np.testing.assert_allclose(losses, expected, rtol=1e-5)  # there the projector is replicated
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)  # the other run has a replicated projector
 
 
 @pytest.fixture(scope="module", params=["sharded", pytest.param("replicated", marks=pytest.mark.slow)])
 def half_way(two, request, tmp_path_factory):
-    """The workdir of the run after five of its steps, with the projector so."""
+    """Workdir of the run after five of its steps, with this projector."""
     workdir = tmp_path_factory.mktemp("half_way") / "run"
     flags = ("--config.train.max_steps=5", f"--config.mesh.projector={request.param}")
     for process in two(["record_ids", workdir.parent], workdir, *flags):
-        several.finish(process)
+        run_processes.finish(process)
     return workdir
 
 
 @pytest.mark.parametrize(
     ("devices", "projector"), [*MOVED, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
 )
-def test_moved_to_other_devices_it_goes_on_with_the_same_images(
+def test_on_other_devices_the_run_resumes_with_the_same_images(
     half_way, untouched, argv, environment, tmp_path, devices, projector
 ):
     workdir = tmp_path / "run"
     shutil.copytree(half_way, workdir)
     flags = ("--workdir", workdir, *argv, f"--config.mesh.projector={projector}")
-    several.finish(several.start(["record_ids", tmp_path], *flags, devices=devices, **environment))
+    process = run_processes.start(["record_ids", tmp_path], *flags, devices=devices, **environment)
+    run_processes.finish(process)
     losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (workdir, untouched))
     assert len(losses) == len(expected) == 10
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    moved, *shares = (
+    moved, *shards = (
         json.loads(path.read_text())
         for path in (tmp_path / "ids0.json", *sorted(untouched.parent.glob("ids?.json")))
     )
-    np.testing.assert_array_equal(moved[:5], np.concatenate(shares, axis=1)[5:10])
+    np.testing.assert_array_equal(moved[:5], np.concatenate(shards, axis=1)[5:10])
 
 
 def _rows(workdir):

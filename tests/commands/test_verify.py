@@ -99,7 +99,7 @@ def test_pretraining_goes_on_from_the_newest_good_one_to_the_same_bits(copy, wor
     _damage(copy, 22)
     results, said = program("pretrain", "--workdir", copy)
     assert (results["first_step"], results["step"]) == (18, 22)
-    assert "step 22: default/d/" in said and "going on from the checkpoint of step 18" in said
+    assert "step 22: default/d/" in said and "resuming from the checkpoint of step 18" in said
     assert _loss(copy) == _loss(workdir)
     assert program("verify", "--workdir", copy)[0]["intact"]
 

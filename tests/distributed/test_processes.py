@@ -10,8 +10,8 @@ import types
 
 import numpy as np
 import pytest
-import several
-from several import CONFIG
+import run_processes
+from run_processes import CONFIG
 
 from barlow_jax import __main__
 from barlow_jax.distributed import process_flags, shutdown
@@ -34,11 +34,11 @@ _DATA = ("--config.data.name=captioned_digits", "--config.data.augment_on=device
 
 
 def _start(part, *argv, **environment):
-    return several.start(part, *_DATA, *argv, script=__file__, **environment)
+    return run_processes.start(part, *_DATA, *argv, script=__file__, **environment)
 
 
 def _start_two(part, *argv):
-    return several.start_two(part, *_DATA, *argv, script=__file__)
+    return run_processes.start_two(part, *_DATA, *argv, script=__file__)
 
 
 def _end_in_a_collective(how, process_id, argv):
@@ -72,9 +72,12 @@ def _end_by(how):
 def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()
-    both = several.start_two(["record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
-    assert several.record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS]) == 0
-    outputs = [several.finish(process)[0] for process in both]
+    both = run_processes.start_two(["record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
+    assert (
+        run_processes.record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS])
+        == 0
+    )
+    outputs = [run_processes.finish(process)[0] for process in both]
     assert json.loads(outputs[0])["step"] == 10 and outputs[1] == "", "only process 0 prints results"
     losses_one, losses_two = _losses(one), _losses(two)
     assert len(losses_one) == 10
@@ -92,8 +95,8 @@ def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(
 def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_use(tmp_path):
     run = tmp_path / "run"
     argv = (["record_ids", tmp_path], "--workdir", run, *TEN_STEPS, "--config.checkpoint.every_epochs=0.5")
-    for process in several.start_two(*argv):
-        several.finish(process)
+    for process in run_processes.start_two(*argv):
+        run_processes.finish(process)
     newest = run / "checkpoints" / "10"
     assert checksums.exist(newest) and checksums.verify(newest) == []
     writers = {path.parts[-3] for path in newest.rglob("d/*")}
@@ -101,14 +104,14 @@ def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_us
     losses = _losses(run)
     damaged = max(newest.glob("default/ocdbt.process_1/d/*"), key=lambda path: path.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    both = [several.finish(process) for process in several.start_two(*argv)]
+    both = [run_processes.finish(process) for process in run_processes.start_two(*argv)]
     assert json.loads(both[0][0])["first_step"] == 6 and _losses(run) == losses
     assert "step 10: default/ocdbt.process_1/d/" in both[0][1] and "skipped" not in both[1][1]
     assert (run / "damaged" / "10").is_dir() and checksums.verify(newest) == []
     with lock.acquire(run):
-        first, second = several.start_two(*argv)
-        assert "another run is using" in several.finish(first, 2)[1]
-        assert "error: process 0 failed; see its log" in several.finish(second, 1)[1]
+        first, second = run_processes.start_two(*argv)
+        assert "another run is using" in run_processes.finish(first, 2)[1]
+        assert "error: process 0 failed; see its log" in run_processes.finish(second, 1)[1]
 
 
 def _losses(workdir):
@@ -117,10 +120,10 @@ def _losses(workdir):
 
 @pytest.mark.usefixtures("digits")
 def test_a_killed_process_ends_the_other_during_pretraining(tmp_path):
-    other, killed = several.start_two(
+    other, killed = run_processes.start_two(
         ["end_at_a_batch", "SIGKILL", 1, 6], "--workdir", tmp_path / "run", *IMPATIENT
     )
-    several.finish(killed, -signal.SIGKILL)
+    run_processes.finish(killed, -signal.SIGKILL)
     _assert_other_process_lost(other)
 
 
@@ -142,7 +145,7 @@ def test_a_process_that_ends_ends_the_other(tmp_path, how, process_id):
     ended = _assert_other_process_lost(other)
     if how == "SIGSTOP":
         ends.kill()
-    _, err = several.finish(ends, 1 if how == "OSError" else -signal.SIGKILL)
+    _, err = run_processes.finish(ends, 1 if how == "OSError" else -signal.SIGKILL)
     assert ended - float(err.partition("ends at ")[2].split()[0]) < HEARTBEAT_S + 8
     assert how != "OSError" or err.endswith("error: OSError: disk full\n")
 
@@ -150,7 +153,7 @@ def test_a_process_that_ends_ends_the_other(tmp_path, how, process_id):
 def test_processes_that_fail_together_each_report_their_error(tmp_path):
     both = _start_two(["_end_in_a_collective", "ValueError", "all"], "--workdir", tmp_path / "run")
     for process in both:
-        _, err = several.finish(process, 1)
+        _, err = run_processes.finish(process, 1)
         assert "ValueError: a bug" in err and "another process" not in err
 
 
@@ -167,15 +170,15 @@ def test_a_slurm_step_is_detected(tmp_path):
             SLURM_LOCALID=str(i),
             JAX_COORDINATOR_PORT=str(port),
         )
-        for port in [several.free_port()]
+        for port in [run_processes.free_port()]
         for i in range(2)
     ]
-    outputs = [several.finish(process)[0] for process in both]
+    outputs = [run_processes.finish(process)[0] for process in both]
     assert json.loads(outputs[0]) == {"processes": 2, "process": 0} and outputs[1] == ""
 
 
 def test_without_a_cluster_and_flags_a_command_runs_alone(tmp_path):
-    out, _ = several.finish(_start(["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run"))
+    out, _ = run_processes.finish(_start(["_end_in_a_collective", "", 0], "--workdir", tmp_path / "run"))
     assert json.loads(out) == {"processes": 1, "process": 0}
 
 
@@ -189,13 +192,13 @@ def test_a_process_that_waits_in_vain_reports_the_timeout(tmp_path):
         "--process-id=1",
         "--config.distributed.initialization_timeout_s=1",
     )
-    _, err = several.finish(alone, -signal.SIGABRT)
+    _, err = run_processes.finish(alone, -signal.SIGABRT)
     assert "did not connect within 1 s; start all 2 of them" in err.splitlines()[-1]
 
 
 def test_a_cluster_that_cannot_be_joined_is_named(tmp_path):
     process = _start(["_end_in_a_collective", "", 0], "--workdir", tmp_path, JAX_COORDINATOR_ADDRESS="a:1")
-    _, err = several.finish(process, 1)
+    _, err = run_processes.finish(process, 1)
     assert "Number of processes must be defined." in err and "--config.distributed.detect=false" in err
 
 
@@ -241,4 +244,4 @@ def _assert_other_process_lost(process):
 
 
 if __name__ == "__main__":
-    sys.exit(several.play(_end_in_a_collective))
+    sys.exit(run_processes.play(_end_in_a_collective))

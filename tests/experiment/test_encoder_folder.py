@@ -1,4 +1,4 @@
-"""An encoder folder in a run's place: what takes it, and what refuses it."""
+"""An encoder folder instead of a run: commands that accept it, and commands that refuse it."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from barlow_jax.workdir import provenance
 
 @pytest.fixture(scope="module")
 def written(workdir, tmp_path_factory):
-    """Of the run's newest checkpoint."""
+    """Folder with the encoder of the run's newest checkpoint."""
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
     state = Experiment.of(config).encoder_state(workdir, "pretrained")
     trees = jax.device_get((state.params, state.batch_stats))
@@ -80,7 +80,7 @@ def test_verify_names_what_another_network_has_otherwise(folder, program):
 def test_pretraining_refuses_it_and_changes_nothing(folder, program):
     before = _files(folder)
     _, said = program("pretrain", "--workdir", folder, code=2)
-    assert "holds an encoder alone" in said and "use another workdir" in said and "import --as start" in said
+    assert "holds only an encoder" in said and "Use another workdir" in said and "import --as start" in said
     assert _files(folder) == before
 
 

@@ -1,4 +1,4 @@
-"""--encoder: another run, one of its checkpoints; what it brings with it, and what is wrong with it."""
+"""--encoder: runs, checkpoints and files; the config that they come with, and errors."""
 
 import json
 
@@ -25,7 +25,7 @@ def get_config():
 """
 
 
-def test_an_encoder_brings_its_network_normalisation_and_data(workdir, program, tmp_path):
+def test_an_encoder_comes_with_its_network_normalization_and_data(workdir, program, tmp_path):
     own, _ = program("knn", "--workdir", workdir)
     other, _ = program("knn", "--encoder", workdir, "--workdir", tmp_path)
     assert other == own
@@ -34,7 +34,7 @@ def test_an_encoder_brings_its_network_normalisation_and_data(workdir, program, 
 
 
 def test_with_a_config_its_data_are_used_and_the_encoders_network(workdir, program, tmp_path, config_file):
-    """The config has another width; the run's is what its arrays fit."""
+    """The config has another width; that of the run is used."""
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file).replace("#", ""))
     own, _ = program("knn", "--workdir", workdir)
@@ -50,7 +50,7 @@ def test_a_checkpoint_is_named_by_its_folder(workdir, program, tmp_path):
 
 
 def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, program, tmp_path, config_file):
-    """Another width in the config: the file says what it is."""
+    """The config has another width; that of the file is used."""
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
     state = Experiment.of(config).encoder_state(workdir, "pretrained")
     params, stats = jax.device_get((state.params["encoder"], state.batch_stats["encoder"]))
@@ -69,14 +69,16 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, pro
         for key, tensor in torchvision_layout.to_torchvision(params, stats).items()
     }
     safetensors.numpy.save_file(whole | {"module.projector.0.weight": np.ones((4, 16), np.float32)}, path)
-    assert program("knn", "--encoder", path, *argv)[0] == other, "of an official full checkpoint the encoder"
+    assert program("knn", "--encoder", path, *argv)[0] == other, (
+        "only the encoder of an official checkpoint is read"
+    )
     path.write_bytes(b"not safetensors")
     _, said = program("knn", "--encoder", path, *argv, code=2)
     assert str(path) in said
 
 
 def test_a_file_of_torch_that_cannot_be_read_is_named(program, tmp_path, config_file):
-    """Where torch is not installed, which is said; where it is, the file is damaged."""
+    """Without torch, the message says that it is needed; with torch, that the file is damaged."""
     (tmp_path / "encoder.pth").write_bytes(b"")
     argv = ("--config", config_file, "--workdir", tmp_path / "out", "--encoder", tmp_path / "encoder.pth")
     _, said = program("knn", *argv, code=2)
@@ -86,16 +88,16 @@ def test_a_file_of_torch_that_cannot_be_read_is_named(program, tmp_path, config_
 
 def test_an_encoder_of_another_shape_is_refused(workdir, program):
     _, said = program("knn", "--workdir", workdir, "--config.network.width=8", code=2)
-    assert "config.network.width is 8, and the encoder's is 4" in said
+    assert "config.network.width is 8, but the encoder in" in said
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nowhere", "holds no encoder; pass the workdir of a run"),
-        ("checkpoints/7", "holds no checkpoint of step 7; it has 18, 22"),
+        ("nowhere", "holds no encoder. Pass the workdir of a run"),
+        ("checkpoints/7", "holds no checkpoint of step 7. Choose one of 18, 22"),
     ],
 )
-def test_what_is_no_encoder_is_named(workdir, program, tmp_path, name, words):
+def test_a_path_without_an_encoder_is_named(workdir, program, tmp_path, name, words):
     _, said = program("knn", "--encoder", workdir / name, "--workdir", tmp_path / "out", code=2)
     assert words in said and not (tmp_path / "out").exists()

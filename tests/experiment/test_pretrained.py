@@ -1,4 +1,4 @@
-"""An encoder as a function, on meshes of its own and in the programs of others."""
+"""Encoder as a function, on its own mesh and in other programs."""
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +36,9 @@ def images():
 
 @pytest.fixture(scope="module")
 def expected(trees, images):
-    """By ImageNet's published mean and deviation."""
-    levels = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    return np.asarray(NETWORK.encode(*trees, levels.astype(np.float32)))
+    """Return the features after normalization by ImageNet's published mean and standard deviation."""
+    pixels = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    return np.asarray(NETWORK.encode(*trees, pixels.astype(np.float32)))
 
 
 def test_features_are_those_of_the_normalised_images(file, images, expected, devices):
@@ -53,7 +53,7 @@ def test_features_are_those_of_the_normalised_images(file, images, expected, dev
 
 
 def test_in_a_program_of_another_mesh(file, images, expected):
-    """Parameters and rows laid out by the caller, over two axes, in another order of devices."""
+    """The caller places parameters and rows, over two axes and with the devices in another order."""
     mesh = Mesh(np.array(jax.devices())[::-1][:4].reshape(2, 2), ("x", "y"))
     encoder = load(file, devices=mesh.devices.flat)
     params = jax.device_put(encoder.params, NamedSharding(mesh, PartitionSpec()))
@@ -78,15 +78,15 @@ def test_parameters_are_trained_on(file, images):
     gradient = jax.jit(jax.grad(loss))(encoder.params)
     direction = jax.tree.map(jnp.zeros_like, gradient)
     direction["conv"]["kernel"] = gradient["conv"]["kernel"] / jnp.linalg.norm(gradient["conv"]["kernel"])
-    there, back = (
+    forward, backward = (
         jax.jit(loss)(jax.tree.map(lambda p, d, s=s: p + s * d, encoder.params, direction))
         for s in (1e-2, -1e-2)
     )
     slope = float(jnp.linalg.norm(gradient["conv"]["kernel"]))
-    assert float(there - back) / 2e-2 == pytest.approx(slope, rel=0.02)
+    assert float(forward - backward) / 2e-2 == pytest.approx(slope, rel=0.02)
 
 
-def test_bfloat16_is_asked_for(file, images, expected):
+def test_bfloat16_can_be_selected(file, images, expected):
     features = load(file, dtype="bfloat16")(images)
     distance = np.linalg.norm(features - expected) / np.linalg.norm(expected)
     assert features.dtype == jnp.float32 and 1e-5 < distance < 2e-2
@@ -101,15 +101,15 @@ def test_bfloat16_is_asked_for(file, images, expected):
         np.zeros((0, 8, 8, 3), np.uint8),
     ],
 )
-def test_what_are_no_images_is_refused(file, wrong):
+def test_other_arrays_than_images_are_refused(file, wrong):
     encoder = load(file, devices=jax.devices()[:1])
-    with pytest.raises(ValueError, match=r"needs \[B, height, width, 3\] uint8 levels") as error:
+    with pytest.raises(ValueError, match=r"needs \[B, height, width, 3\] uint8 pixel values") as error:
         encoder(wrong)
     assert str(list(wrong.shape)) in str(error.value) and str(wrong.dtype) in str(error.value)
 
 
-def test_where_there_is_none_it_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"load: .* holds no encoder; pass the workdir of a run"):
+def test_a_missing_or_outdated_encoder_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"load: .* holds no encoder\. Pass the workdir of a run"):
         load(tmp_path)
     (tmp_path / "config.json").write_text('{"data": {}, "netwrk": {}}')
     with pytest.raises(UserError, match=r"not of this version:\n  config.netwrk does not exist"):

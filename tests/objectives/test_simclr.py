@@ -90,7 +90,7 @@ def test_a_collapsed_batch_costs_the_logarithm_of_its_size_and_is_seen(level):
 
 def test_all_views_share_the_statistics():
     sizes = {"a": 32, "b": 32}
-    assert OBJECTIVE.grouping.passes(sizes) == OBJECTIVE.grouping.of_encoder(sizes) == [("a", "b")]
+    assert OBJECTIVE.grouping.passes(sizes) == OBJECTIVE.grouping.encoder_groups(sizes) == [("a", "b")]
 
 
 @pytest.mark.parametrize(

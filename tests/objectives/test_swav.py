@@ -192,8 +192,8 @@ def test_a_collapsed_batch_is_finite_and_seen(level):
 def test_grouping_is_encoder_by_size_and_heads_together():
     grouping = _objective().grouping
     sizes = {"a": 32, "b": 32, "c": 16, "d": 16}
-    assert grouping.of_encoder(sizes) == [("a", "b"), ("c", "d")]
-    assert grouping.of_heads(sizes) == [VIEWS]
+    assert grouping.encoder_groups(sizes) == [("a", "b"), ("c", "d")]
+    assert grouping.head_groups(sizes) == [VIEWS]
 
 
 @pytest.mark.parametrize("size", [QUEUE + 1, ROWS // 2])

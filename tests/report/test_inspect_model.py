@@ -217,7 +217,7 @@ def test_text_multi_crop_and_one_view_runs_have_snapshots(small_config, typed, c
         "b": (27, 12 if change is _text else 8),
     }
     assert change is _text or np.any(views["a"] != views["b"])
-    params, stats = experiment.run_once(experiment.network.init)(jax.random.key(0))
+    params, stats = experiment.jit_once(experiment.network.init)(jax.random.key(0))
     snapshot = snapshots.SnapshotRecorder(experiment)(0, params, stats, views)
     recipe = experiment.config.recipe.views
     embeddings = {}
@@ -240,11 +240,13 @@ def test_a_network_without_a_projector_has_only_representations(small_config, ty
     )
     experiment = Experiment.of(typed(small_config))
     views = snapshots.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
-    params, stats = experiment.run_once(experiment.network.init)(jax.random.key(0))
+    params, stats = experiment.jit_once(experiment.network.init)(jax.random.key(0))
     snapshot = snapshots.SnapshotRecorder(experiment)(0, params, stats, views)
     images = normalize(views["a"], experiment.config.recipe.views["a"].normalize)
     rows = np.float64(
-        experiment.headless.encode({"encoder": params["encoder"]}, {"encoder": stats["encoder"]}, images)
+        experiment.encoder_network.encode(
+            {"encoder": params["encoder"]}, {"encoder": stats["encoder"]}, images
+        )
     )
     eigenvalues = np.linalg.eigvalsh(np.cov(rows.T))[::-1]
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Programs of a cache against the same programs compiled afresh; a cache that is damaged, torn or cannot be written."""
+"""Cached programs against freshly compiled ones; a cache that is damaged, incomplete or not writable."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ from barlow_jax.training import compilation_cache
 
 @pytest.fixture(autouse=True)
 def _no_other_cache(monkeypatch):
-    """As outside the tests, which share one; and every program is worth a file."""
-    there = jax.config.jax_compilation_cache_dir
+    """Turn off the cache that the tests share, and cache every program."""
+    shared = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     jax_cache.reset_cache()
-    monkeypatch.setattr(compilation_cache, "_SECONDS", 0.0)
+    monkeypatch.setattr(compilation_cache, "_MIN_COMPILE_S", 0.0)
     yield
-    jax.config.update("jax_compilation_cache_dir", there)
+    jax.config.update("jax_compilation_cache_dir", shared)
     jax_cache.reset_cache()
 
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Counts the programs that come from the cache."""
+    """Return a function that counts the programs loaded from the cache."""
     counts = [0]
 
     def listen(event, **_):
@@ -38,23 +38,23 @@ def loads(monkeypatch):
 
 
 def _compute():
-    """A program that is new to this process each time, and has the same key."""
+    """Run a program that is new to this process each time, but has the same key."""
 
-    def law(x):
+    def summed_tanh(x):
         return jnp.tanh(x @ x.T).sum(0)
 
-    return np.asarray(jax.jit(law)(jnp.linspace(0.0, 1.0, 64).reshape(8, 8)))
+    return np.asarray(jax.jit(summed_tanh)(jnp.linspace(0.0, 1.0, 64).reshape(8, 8)))
 
 
 def _run(folder, calls=1):
-    with compilation_cache.kept(str(folder)) as keep:
+    with compilation_cache.persistent(str(folder)) as save:
         results = [_compute() for _ in range(calls)]
-        keep()
+        save()
     return results[0]
 
 
 def _entries(folder):
-    return sorted(path for path in folder.rglob("*-cache.*") if "law" in path.name)
+    return sorted(path for path in folder.rglob("*-cache.*") if "summed_tanh" in path.name)
 
 
 def test_a_second_process_loads_what_the_first_compiled_to_the_same_bits(tmp_path, loads):
@@ -83,23 +83,22 @@ def _truncate(path):
 def test_a_damaged_program_is_never_loaded_and_is_compiled_again(tmp_path, capsys, damage):
     cold = _run(tmp_path)
     (entry,) = _entries(tmp_path)
-    good = entry.read_bytes()
+    intact = entry.read_bytes()
     damage(entry)
     np.testing.assert_array_equal(_run(tmp_path), cold)
-    assert f"{entry} is damaged: it is removed" in capsys.readouterr().err
+    assert f"damaged compiled program {entry}" in capsys.readouterr().err
     (again,) = _entries(tmp_path)
     assert again.stem == entry.stem and again.suffix[1:] == hashlib.sha256(again.read_bytes()).hexdigest()
-    assert len(again.read_bytes()) == pytest.approx(len(good), rel=0.1)
+    assert len(again.read_bytes()) == pytest.approx(len(intact), rel=0.1)
 
 
-def test_a_folder_that_cannot_be_used_is_said_and_stops_nothing(tmp_path, capsys):
+def test_a_folder_that_cannot_be_used_causes_a_warning(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     _run(tmp_path / "file")
-    said = capsys.readouterr().err
-    assert "compiled programs are kept, cannot be" in said and "--config.train.compilation_cache=DIR" in said
+    assert "--config.train.compilation_cache=DIR" in capsys.readouterr().err
 
 
-def test_a_write_that_broke_off_is_no_entry(tmp_path, loads):
+def test_an_interrupted_write_leaves_no_entry(tmp_path, loads):
     _run(tmp_path)
     (entry,) = _entries(tmp_path)
     (entry.parent / f".{entry.stem}.123").write_bytes(entry.read_bytes()[:100])
@@ -109,18 +108,18 @@ def test_a_write_that_broke_off_is_no_entry(tmp_path, loads):
     assert loads() == before and len(_entries(tmp_path)) == 1
 
 
-def test_the_oldest_go_where_there_is_too_much(tmp_path, monkeypatch):
+def test_the_oldest_entries_are_removed_above_the_size_limit(tmp_path, monkeypatch):
     _run(tmp_path)
-    monkeypatch.setattr(compilation_cache, "_MOST_BYTES", 0)
+    monkeypatch.setattr(compilation_cache, "_MAX_BYTES", 0)
     _flip(_entries(tmp_path)[0])
     _run(tmp_path)
     assert _entries(tmp_path) == []
 
 
 @pytest.mark.parametrize("how", ["off", "the user's own"])
-def test_it_is_left_alone(tmp_path, how):
+def test_jax_keeps_its_setting_if_the_cache_is_off_or_set_by_the_user(tmp_path, how):
     if how == "off":
-        with compilation_cache.kept(None):
+        with compilation_cache.persistent(None):
             _compute()
             assert jax.config.jax_compilation_cache_dir is None
         return
@@ -129,9 +128,7 @@ def test_it_is_left_alone(tmp_path, how):
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_run_goes_on_with_loaded_programs_to_the_bits_of_one_that_compiled_all(
-    tmp_path, config_file, loads
-):
+def test_a_run_with_loaded_programs_has_the_same_bits_as_one_that_compiled_all(tmp_path, config_file, loads):
     from barlow_jax.__main__ import main
 
     def pretrain(name, steps, cache):

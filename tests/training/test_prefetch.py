@@ -7,7 +7,7 @@ from barlow_jax.training.prefetch import DevicePrefetcher
 
 
 class _Running:
-    """Stands for a step's output that is done after some time."""
+    """Output of a step that is done after some time."""
 
     def __init__(self, seconds):
         self._end = time.monotonic() + seconds
@@ -23,23 +23,23 @@ def _slow(seconds, count=5):
 
 
 def test_batches_arrive_in_order():
-    feed = DevicePrefetcher(_slow(0.0), lambda batch: batch)
-    assert [int(feed.next()) for _ in range(5)] == [0, 1, 2, 3, 4]
-    feed.close()
+    prefetcher = DevicePrefetcher(_slow(0.0), lambda batch: batch)
+    assert [int(prefetcher.next()) for _ in range(5)] == [0, 1, 2, 3, 4]
+    prefetcher.close()
 
 
 def test_waiting_counts_while_the_devices_have_nothing_to_do():
-    feed = DevicePrefetcher(_slow(0.2), lambda batch: batch)
-    feed.next(None)
-    assert 0.1 < feed.waited < 1.0
-    feed.close()
+    prefetcher = DevicePrefetcher(_slow(0.2), lambda batch: batch)
+    prefetcher.next(None)
+    assert 0.1 < prefetcher.wait_s < 1.0
+    prefetcher.close()
 
 
 def test_waiting_does_not_count_while_a_step_is_running():
-    feed = DevicePrefetcher(_slow(0.2), lambda batch: batch)
-    feed.next(_Running(60))
-    assert feed.waited == 0
-    feed.close()
+    prefetcher = DevicePrefetcher(_slow(0.2), lambda batch: batch)
+    prefetcher.next(_Running(60))
+    assert prefetcher.wait_s == 0
+    prefetcher.close()
 
 
 def test_an_error_in_the_data_reaches_the_loop():
@@ -47,22 +47,22 @@ def test_an_error_in_the_data_reaches_the_loop():
         yield np.array(0)
         raise OSError("disk gone")
 
-    feed = DevicePrefetcher(failing(), lambda batch: batch)
-    feed.next()
+    prefetcher = DevicePrefetcher(failing(), lambda batch: batch)
+    prefetcher.next()
     with pytest.raises(OSError, match="disk gone"):
-        feed.next()
-    feed.close()
+        prefetcher.next()
+    prefetcher.close()
 
 
 def test_the_end_of_the_data_is_an_error_not_a_hang():
-    feed = DevicePrefetcher(iter(()), lambda batch: batch)
+    prefetcher = DevicePrefetcher(iter(()), lambda batch: batch)
     with pytest.raises(RuntimeError, match="the data ended before the run did"):
-        feed.next()
-    feed.close()
+        prefetcher.next()
+    prefetcher.close()
 
 
 def test_closing_ends_the_thread_while_batches_are_left():
-    feed = DevicePrefetcher(_slow(0.0, count=10_000), lambda batch: batch)
-    feed.next()
-    feed.close()
-    assert not feed._thread.is_alive()
+    prefetcher = DevicePrefetcher(_slow(0.0, count=10_000), lambda batch: batch)
+    prefetcher.next()
+    prefetcher.close()
+    assert not prefetcher._thread.is_alive()

@@ -10,7 +10,7 @@ def _rows(path):
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monkeypatch):
+def test_progress_reports_rates_and_the_data_wait_fraction(tmp_path, capsys, monkeypatch):
     clock = iter([100.0, 110.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     writer = MetricsWriter(tmp_path, first_step=0)
@@ -20,8 +20,8 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
         num_steps=100,
         batch_size=256,
         steps_per_epoch=20,
-        waited=lambda: 2.5,
-        rates=lambda step: {"learning_rate_weights": step / 10},
+        data_wait_s=lambda: 2.5,
+        learning_rates=lambda step: {"learning_rate_weights": step / 10},
         decode_failures=lambda done: done // 10,
     )
     monkeypatch.undo()
@@ -38,15 +38,15 @@ def test_progress_reports_rates_and_the_share_of_waiting(tmp_path, capsys, monke
 
 
 @pytest.mark.parametrize(
-    ("shares", "warned"),
+    ("fractions", "warned"),
     [
         ((0.5, 0.04, 0.05), None),  # while the pipeline starts, the devices always wait
         ((0.0, 0.04, 0.06, 0.5), "6%"),
         ((0.5, 0.2, 0.3), "20%"),
     ],
 )
-def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
-    tmp_path, capsys, monkeypatch, shares, warned
+def test_devices_that_wait_for_data_cause_one_warning_with_the_remedies(
+    tmp_path, capsys, monkeypatch, fractions, warned
 ):
     clock = [0.0]
     monkeypatch.setattr("barlow_jax.training.progress_hook.time.monotonic", lambda: clock[0])
@@ -58,20 +58,20 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
         num_steps=100,
         batch_size=256,
         steps_per_epoch=20,
-        waited=lambda: waited[0],
-        rates=lambda step: {},
+        data_wait_s=lambda: waited[0],
+        learning_rates=lambda step: {},
         decode_failures=lambda done: 0,
     )
-    for number, share in enumerate(shares):
+    for number, fraction in enumerate(fractions):
         clock[0] += 100.0
-        waited[0] += 100.0 * share
+        waited[0] += 100.0 * fraction
         progress(10 * (number + 1), None, {"loss": 3.0})
     progress.close()
     writer.close()
-    said = capsys.readouterr().err
-    assert said.count("warning: the devices wait for data") == (warned is not None)
+    err = capsys.readouterr().err
+    assert err.count("warning: the devices wait for data") == (warned is not None)
     if warned:
-        assert f"wait for data {warned} of the time" in said
+        assert f"wait for data {warned} of the time" in err
         for remedy in (
             "cores",
             "config.data.threads",
@@ -81,4 +81,4 @@ def test_devices_that_wait_for_data_are_said_once_with_the_remedies(
             "config.data.image_size",
             "config.data.augment_on=device",
         ):
-            assert remedy in said
+            assert remedy in err

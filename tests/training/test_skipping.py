@@ -1,4 +1,4 @@
-"""Skipped steps in a row: when the run stops, what it saves, what it reports."""
+"""Skipped steps in a row: when the run stops, what it saves, and its report."""
 
 import json
 
@@ -11,7 +11,7 @@ from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import Batch, TrainState
 
 
-class _Feed:
+class _Prefetcher:
     def __init__(self, first):
         self.number = first
 
@@ -22,16 +22,17 @@ class _Feed:
 
 
 def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, newest=-1, advice=""):
-    """Runs steps of which those in `skipped` are; the steps done, and the saved ones."""
+    """Run steps, skipping those in `skipped`; return the steps done, the steps saved, and the error."""
     saved, done = [], []
     watch = SkipWatch(
         tmp_path / "results" / "skipped.json",
         max_in_a_row=max_in_a_row,
-        start=(first, before),
+        first_step=first,
+        skipped_before=before,
         num_steps=num_steps,
         gather=lambda index: index,
         save=lambda state: saved.append(int(state.step)),
-        newest=lambda: newest,
+        newest_checkpoint=lambda: newest,
         advice=advice,
     )
     total = [before]
@@ -48,7 +49,7 @@ def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, 
     state = TrainState(jnp.asarray(first), None, None, None)
     hooks = [watch, lambda number, state, metrics: done.append(number)]
     try:
-        fit(watch.watched(step), state, _Feed(first), num_steps=num_steps, hooks=hooks)
+        fit(watch.note_examples(step), state, _Prefetcher(first), num_steps=num_steps, hooks=hooks)
     except RunError as error:
         return done, saved, str(error)
     return done, saved, None
@@ -57,29 +58,29 @@ def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, 
 def test_too_many_in_a_row_stop_the_run_with_a_checkpoint_and_the_ids_of_the_images(tmp_path):
     done, saved, error = _run(tmp_path, {2, 5, 6, 8, 9, 10, 11})
     assert done[-1] == 11 and saved == [12], "seen two steps later"
-    assert "in 3 steps in a row, 8 to 10" in error and "after step 7 is saved" in error
+    assert "3 steps in a row, 8 to 10" in error and "after step 7 is saved" in error
     for remedy in ("config.optim.learning_rate", "older checkpoint", "config.train.max_skipped_steps"):
         assert remedy in error
     report = json.loads((tmp_path / "results" / "skipped.json").read_text())
     assert report == {
-        "last_good_step": 7,
+        "last_finite_step": 7,
         "skipped": [{"step": n, "examples": [n, -n]} for n in (8, 9, 10)],
     }
 
 
-def test_what_helps_the_method_is_said_first(tmp_path):
-    assert "What helps: a wider net; a lower" in _run(tmp_path, {2, 3, 4}, advice="a wider net")[2]
+def test_the_methods_own_remedy_comes_first(tmp_path):
+    assert "Remedies: a wider net; a lower" in _run(tmp_path, {2, 3, 4}, advice="a wider net")[2]
 
 
-def test_a_report_that_the_disk_does_not_take_goes_to_standard_error_and_the_state_is_saved(tmp_path, capsys):
+def test_a_report_that_cannot_be_written_is_logged_and_the_state_is_saved(tmp_path, capsys):
     (tmp_path / "results").write_text("no folder")
     _, saved, error = _run(tmp_path, {2, 3, 4})
     assert saved and "after step 1 is saved" in error
-    said = capsys.readouterr().err
-    assert "skipped.json cannot be written" in said and '"step": 3, "examples": [3, -3]' in said
+    err = capsys.readouterr().err
+    assert "skipped.json cannot be written" in err and '"step": 3, "examples": [3, -3]' in err
 
 
-def test_single_ones_and_short_bursts_do_not_stop_it(tmp_path):
+def test_single_skips_and_short_bursts_do_not_stop_the_run(tmp_path):
     done, saved, error = _run(tmp_path, {1, 2, 4, 5, 7, 19, 20})
     assert error is None and done[-1] == 20 and saved == [] and not list(tmp_path.iterdir())
 
@@ -93,8 +94,8 @@ def test_any_number_can_be_allowed(tmp_path, max_in_a_row):
     assert _run(tmp_path, set(range(1, 21)), max_in_a_row=max_in_a_row)[2] is None
 
 
-def test_a_run_that_is_started_again_and_again_saves_its_last_good_state_once(tmp_path):
-    """Else copies of it would push the good checkpoints out."""
+def test_a_run_that_is_restarted_again_and_again_saves_its_last_finite_state_once(tmp_path):
+    """Otherwise its copies would replace the intact checkpoints."""
     _, saved, error = _run(tmp_path, set(range(10, 21)), first=9, before=2, newest=9)
     assert saved == [] and "after step 9 was saved before" in error
 

@@ -139,7 +139,7 @@ def test_the_gradient_norm_is_that_of_the_loss_of_the_global_batch(small_config,
     np.testing.assert_allclose(metrics["gradient_norm"], norm, rtol=1e-4)
 
 
-def test_each_view_updates_the_running_averages_by_itself(small_config, typed, relative):
+def test_each_view_updates_the_running_statistics_by_itself(small_config, typed, relative):
     config = typed(small_config)
     _, parts, start = _start(config, jax.devices()[:1])
     views, stats = parts.normalize(_batch(config).views), start.batch_stats
@@ -181,7 +181,7 @@ def test_bfloat16_computation_stays_near_float32(small_config, typed):
 
 
 def _on_device(small_config, **train):
-    """The paper's views, made in the step."""
+    """Return the config with the paper's views, augmented in the step."""
     small_config.data.augment_on = "device"
     for view in small_config.recipe.views.values():
         view.jitter.probability, view.blur.probability = 0.8, 0.5
@@ -191,19 +191,19 @@ def _on_device(small_config, **train):
 
 @pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_step_augments_by_seed_and_position(small_config, typed, microbatches):
-    """As if the views had been made beforehand."""
+    """The loss is the same as if the views had been prepared beforehand."""
     small_config.train.batch_size = 32
     small_config.train.microbatches = microbatches
     ready = typed(small_config)
     config = typed(_on_device(small_config))
     layout, parts, state = _start(config, jax.devices()[:1])
-    made = jax.jit(parts.augment)
+    augmented = jax.jit(parts.augment)
     ready_step = compile_step(layout, state, _parts(ready, layout))
     ready_state = jax.tree.map(jnp.copy, state)
     step = compile_step(layout, state, parts)
     for number in range(2):
         batch = _batch(config, number)
-        views = jax.device_get(made(batch.views))
+        views = jax.device_get(augmented(batch.views))
         assert np.mean(views["a"] != batch.views[CANVAS]) > 0.5
         state, metrics = step(state, layout.shard(batch))
         ready_state, expected = ready_step(ready_state, layout.shard(batch._replace(views=views)))
@@ -221,23 +221,25 @@ def test_one_device_and_eight_agree_where_the_step_augments(small_config, typed,
 
 @pytest.mark.parametrize("microbatches", [1, 2])
 def test_the_augmentation_is_outside_of_the_gradient_and_runs_once(small_config, typed, microbatches):
-    """Once for all views, a microbatch at a time, to levels, which have no gradient."""
+    """It runs once for all views, one microbatch at a time; its uint8 pixel values have no gradient."""
     config = typed(_on_device(small_config, batch_size=16, microbatches=microbatches))
     layout, parts, state = _start(config, jax.devices()[:1])
-    traced, seen = [], []
+    traced, dtypes = [], []
 
-    def watched(images):
+    def traced_augment(images):
         traced.append({name: len(rows) for name, rows in images.items()})
         return parts.augment(images)
 
     def normalize(views):
-        seen.extend(images.dtype for images in views.values())
+        dtypes.extend(images.dtype for images in views.values())
         return parts.normalize(views)
 
-    step = compile_step(layout, state, dataclasses.replace(parts, augment=watched, normalize=normalize))
+    step = compile_step(
+        layout, state, dataclasses.replace(parts, augment=traced_augment, normalize=normalize)
+    )
     step.lower(state, _batch(config))
     assert traced == [dict.fromkeys((CANVAS, SHAPE, POSITION), 16 // microbatches)]
-    assert len(seen) == 2 * (1 if microbatches == 1 else 2) and set(seen) == {jnp.dtype(jnp.uint8)}
+    assert len(dtypes) == 2 * (1 if microbatches == 1 else 2) and set(dtypes) == {jnp.dtype(jnp.uint8)}
 
 
 POISON = 99  # a label in the first row that makes the loss, or its gradient alone, not finite
@@ -263,7 +265,7 @@ def _poisoned(objective, how):
 def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
     small_config, typed, optimizer, how
 ):
-    """As if its batch were not there: the next step is bitwise the one that had followed the last good one."""
+    """As if its batch did not exist: the next step equals bit for bit the one after the last finite step."""
     small_config.optim.name = optimizer
     small_config.optim.trust_clip = optimizer == "lars"
     small_config.optim.warmup_epochs = 0.5
@@ -271,11 +273,11 @@ def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
     layout, parts, state = _start(config, jax.devices()[:1])
     parts = dataclasses.replace(parts, objective=_poisoned(parts.objective, how))
     step, place = compile_step(layout, state, parts), layout.shard
-    good = [_batch(config, number) for number in range(3)]
-    labels = good[0].labels.copy()
+    finite = [_batch(config, number) for number in range(3)]
+    labels = finite[0].labels.copy()
     labels[0] = POISON
     bad = _batch(config, 7)._replace(labels=labels)
-    state, _ = step(state, place(good[0]))
+    state, _ = step(state, place(finite[0]))
     other = jax.tree.map(jnp.copy, state)
     before = jax.device_get(state)
     for skipped in (1, 2):
@@ -285,7 +287,7 @@ def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
         after = jax.device_get(state)
         assert after.step == 1 + skipped
         jax.tree.map(np.testing.assert_array_equal, after[1:], before[1:])
-    for batch in good[1:]:
+    for batch in finite[1:]:
         state, metrics = step(state, place(batch))
         other, expected = step(other, place(batch))
         assert int(metrics["skipped_steps"]) == 2 and int(expected["skipped_steps"]) == 0
@@ -293,8 +295,8 @@ def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state[1:]), jax.device_get(other[1:]))
 
 
-def test_averages_that_would_overflow_are_not_taken(small_config, typed):
-    """Loss and gradient may be finite where a running variance is not: BatchNorm makes 0 of it."""
+def test_running_statistics_that_would_overflow_skip_the_step(small_config, typed):
+    """Loss and gradient may be finite if a running variance is not: BatchNorm turns it into 0."""
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
     normalize = parts.normalize
@@ -309,7 +311,7 @@ def test_averages_that_would_overflow_are_not_taken(small_config, typed):
 
 @pytest.mark.parametrize("projector", ["replicated", "sharded"])
 def test_the_state_is_updated_in_its_own_memory(small_config, typed, projector):
-    """Every array but the step is given back in the buffer that it came in."""
+    """Every array but the step is returned in its input buffer."""
     small_config.train.batch_size = 64
     config = typed(small_config)
     layout, parts, state = _start(config, layout=Layout(make_mesh(), projector))

@@ -1,4 +1,4 @@
-"""Programs in processes of their own, several of which are one run; and the parts that a process can play."""
+"""Commands in processes of their own, of which several can form one run; faults to inject into them."""
 
 import json
 import os
@@ -14,27 +14,27 @@ CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
 
 
 class Process(subprocess.Popen):
-    """Is read from its start on: one that waits for a reader of what it says has the others of its run wait for it."""
+    """Process whose output is read from the start: a full pipe would block it, and with it its run."""
 
     def __init__(self, argv, env):
         super().__init__(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._said = ()
+        self._output = ()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
-        self._said = super().communicate()
+        self._output = super().communicate()
 
     def communicate(self, input=None, timeout=None):
         self._reader.join(timeout)
         if self._reader.is_alive():
             raise subprocess.TimeoutExpired(self.args, timeout)
-        return self._said
+        return self._output
 
 
 def start(part, *argv, devices=1, script=__file__, **environment):
-    """A process that plays `part`, a function of `script` and its arguments, around `barlow_jax`'s main."""
-    flags = (  # the last one halves the time of compiling
+    """Start a process that runs `part`, a function of `script` with arguments, around `barlow_jax`'s main."""
+    flags = (  # the last flag halves the compilation time
         f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
         "--xla_cpu_use_fusion_emitters=false"
     )
@@ -46,7 +46,7 @@ def start(part, *argv, devices=1, script=__file__, **environment):
 
 
 def start_two(part, *argv, **kwargs):
-    """Two processes of one run."""
+    """Start two processes of one run."""
     coordinator = f"127.0.0.1:{free_port()}"
     return [
         start(part, "--coordinator", coordinator, "--num-processes=2", f"--process-id={i}", *argv, **kwargs)
@@ -61,66 +61,66 @@ def free_port():
 
 
 def finish(process, code=0):
-    """What it said on standard output and on standard error, when it has ended with this code."""
+    """Wait for a process to end with this exit code; return its standard output and standard error."""
     try:
         out, err = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # it says where it is
-        raise AssertionError(f"it goes on after 120 s:\n{process.communicate()[1]}") from None
+        process.send_signal(signal.SIGABRT)  # prints where it is
+        raise AssertionError(f"still running after 120 s:\n{process.communicate()[1]}") from None
     assert process.returncode == code, err
     return out, err
 
 
 def play(*parts):
-    """Plays the part that the command line names; the exit code."""
+    """Run the part that the command line names; return the exit code."""
     part = {function.__name__: function for function in parts}[sys.argv[1]]
     count = part.__code__.co_argcount - 1
     return part(*sys.argv[2 : 2 + count], sys.argv[2 + count :])
 
 
 def record_ids(folder, argv):
-    """`pretrain`, with the example ids of its batches written to FOLDER/ids<process>.json."""
+    """Run `pretrain`, and write the indices of its examples to FOLDER/ids<process>.json."""
     import jax
 
     ids = []
 
-    def recorded(number, batch):
+    def record(number, batch):
         ids.append(batch.index.tolist())
 
-    code = _with_batches(recorded, argv)
+    code = _with_batches(record, argv)
     (pathlib.Path(folder) / f"ids{jax.process_index()}.json").write_text(json.dumps(ids))
     return code
 
 
 def end_at_a_batch(how, process_id, number, argv):
-    """`pretrain`, of which one process gets a signal when it reads its batch of this number, from 0."""
+    """Run `pretrain`; one process gets a signal when it reads the batch of this number (0-based)."""
 
-    def deadly(at, batch):
+    def end(current, batch):
         import jax
 
-        if at == int(number) and jax.process_index() == int(process_id):
+        if current == int(number) and jax.process_index() == int(process_id):
             os.kill(os.getpid(), getattr(signal, how))
 
-    return _with_batches(deadly, argv)
+    return _with_batches(end, argv)
 
 
 def write_little_from(number, process_id, argv):
-    """`pretrain`, of which one process can write no file of more than a few bytes for three batches from this one on."""
+    """Run `pretrain`; for three batches from this one, one process can write only a few bytes per file."""
     import resource
 
-    def limited(at, batch):
+    def limit(current, batch):
         import jax
 
         if jax.process_index() == int(process_id):
-            soft = {int(number): 16, int(number) + 3: resource.RLIM_INFINITY}.get(at)
+            soft = {int(number): 16, int(number) + 3: resource.RLIM_INFINITY}.get(current)
             if soft is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
 
-    return _with_batches(limited, argv)
+    return _with_batches(limit, argv)
 
 
 def terminate_in(function, process_id, argv):
-    """`pretrain`, of which one process gets SIGTERM when it calls this function, and then waits until all agree."""
+    """Run `pretrain`; one process gets SIGTERM when it calls this function, and waits until all agree."""
     import importlib
 
     import jax
@@ -134,7 +134,7 @@ def terminate_in(function, process_id, argv):
     def terminated(*args, **kwargs):
         if jax.process_index() == int(process_id):
             os.kill(os.getpid(), signal.SIGTERM)
-            while preemption._watching._stop_at is None:
+            while preemption._watcher._stop_at is None:
                 time.sleep(0.001)
         return called(*args, **kwargs)
 
@@ -142,24 +142,24 @@ def terminate_in(function, process_id, argv):
     return _main(argv)
 
 
-def _with_batches(see, argv):
-    """`pretrain`; `see(number, batch)` is called with each of this process's batches as it is read."""
-    from barlow_jax.commands import pretrain
+def _with_batches(callback, argv):
+    """Run `pretrain`; `callback(number, batch)` is called with each batch that this process reads."""
+    from barlow_jax.experiment import run
 
-    class DevicePrefetcher(pretrain.DevicePrefetcher):
-        def __init__(self, batches, place):
-            def seen():
+    class DevicePrefetcher(run.DevicePrefetcher):
+        def __init__(self, batches, to_devices):
+            def observed():
                 for number, batch in enumerate(batches):
-                    see(number, batch)
+                    callback(number, batch)
                     yield batch
 
-            super().__init__(seen(), place)
+            super().__init__(observed(), to_devices)
 
-    before, pretrain.DevicePrefetcher = pretrain.DevicePrefetcher, DevicePrefetcher
+    original, run.DevicePrefetcher = run.DevicePrefetcher, DevicePrefetcher
     try:
         return _main(argv)
     finally:
-        pretrain.DevicePrefetcher = before
+        run.DevicePrefetcher = original
 
 
 def _main(argv):

@@ -1,0 +1,89 @@
+"""Pretraining of an encoder without labels; resumes from the newest checkpoint of the workdir."""
+
+import contextlib
+import pathlib
+import time
+from typing import Any
+
+from barlow_jax.checkpoints import verify
+from barlow_jax.checkpoints.restore import FOLDER, newest_step
+from barlow_jax.config.schema import Config
+from barlow_jax.data import splits
+from barlow_jax.errors import UserError
+from barlow_jax.experiment import hooks
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.run import open_run
+from barlow_jax.training import preemption
+from barlow_jax.training.loop import fit
+from barlow_jax.training.step import compile_step
+
+# Metrics whose newest values are part of the results.
+_RESULT_METRICS = ("loss", "skipped_steps", "knn_top1")
+
+
+def pretrain(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+    """Train until the schedule's last step, and return the results.
+
+    Raises:
+      UserError: the workdir or the labels do not fit the config.
+      RunError: too many steps in a row were not finite.
+    """
+    started = time.monotonic()
+    _check_workdir(workdir)
+    experiment = Experiment.of(config)
+    source = splits.open_split(config.data, config.data.train_split)
+    _check_labels(config, source)
+    sampler = experiment.sampler(source.num_examples)
+    parts = experiment.step_parts(sampler)
+    with (
+        open_run(experiment, source, sampler, workdir) as (run, state),
+        contextlib.closing(hooks.progress(run)) as progress,
+    ):
+        evaluations, skip_watch = hooks.evaluations(run), hooks.skip_watch(run, state)
+        hooks.run_missed_evaluation(run, evaluations, state)
+        # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the rows of that step are written.
+        after_step = [
+            skip_watch,  # may stop the run: then this step is neither logged nor saved
+            hooks.end_of_compilation(run),  # goodput counts from here, so before the first row
+            hooks.log_metrics(
+                run, progress
+            ),  # a preemption in an evaluation saves the step, so its row comes first
+            *evaluations,  # before the save: if the process is killed here, the resumed run evaluates again
+            hooks.save_checkpoint(run),
+        ]
+        # The stop point comes last: all processes stop after the same step, with everything above done.
+        hook = preemption.with_stop_point(after_step, run.checkpoints.save, last_step=run.num_steps)
+        step = skip_watch.note_examples(compile_step(experiment.layout, state, parts))
+        fit(step, state, run.prefetcher, num_steps=run.num_steps, hooks=[hook])
+    return {
+        "step": run.num_steps,
+        "first_step": run.first_step,
+        "epochs": run.num_steps / sampler.steps_per_epoch,
+        "seconds": round(time.monotonic() - started, 1),
+        "decode_failures": source.decode_failures.count_before(run.num_steps),
+        **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
+    }
+
+
+def _check_workdir(workdir: pathlib.Path) -> None:
+    step = newest_step(workdir)
+    if step is not None and verify.is_encoder_only(workdir / FOLDER / str(step)):
+        raise UserError(
+            f"{workdir} holds only an encoder, but a run resumes from a complete state. Use another workdir. "
+            "To start from these weights, `export --format torchvision` them and `import --as start` that "
+            "file."
+        )
+
+
+def _check_labels(config: Config, source: splits.Split) -> None:
+    """Check before the step compiles that the data set has the labels that the config needs."""
+    name, num_classes = config.data.name, source.num_classes
+    labels = "multi-label annotations" if source.multi_label else f"{num_classes or 'no'} classes"
+    if config.monitor.every_epochs and (source.multi_label or num_classes is None):
+        raise UserError(
+            f"The k-NN evaluation during training needs one class per image, but {name} has {labels}. "
+            "Set --config.monitor.every_epochs=0."
+        )
+    classes = config.network.num_classes
+    if classes and (source.multi_label or num_classes != classes):
+        raise UserError(f"config.network.num_classes is {classes}, but {name} has {labels}.")

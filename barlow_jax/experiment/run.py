@@ -1,0 +1,143 @@
+"""One start of a pretraining run on a workdir: what is opened for it, and closed in reverse order."""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+import pathlib
+import sys
+
+import jax
+
+from barlow_jax.checkpoints.restore import Checkpoints, abstract_state, open_checkpoints
+from barlow_jax.config import overrides
+from barlow_jax.data import splits
+from barlow_jax.data.sampler import EpochSampler, SampleRange
+from barlow_jax.distributed import exchange
+from barlow_jax.distributed.mesh import describe_devices
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.io import files, log
+from barlow_jax.training import compilation_cache, device_cache, preemption
+from barlow_jax.training.prefetch import DevicePrefetcher
+from barlow_jax.types import TrainState
+from barlow_jax.workdir import lock, provenance
+from barlow_jax.workdir.metrics import MetricsWriter
+from barlow_jax.workdir.status import Status
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One start of a pretraining run."""
+
+    workdir: pathlib.Path
+    experiment: Experiment
+    source: splits.Split  # training split
+    sampler: EpochSampler
+    num_steps: int  # updates when the run is complete
+    first_step: int  # updates done before this start
+    checkpoints: Checkpoints
+    status: Status
+    prefetcher: DevicePrefetcher  # batches from `first_step` to `num_steps`
+    writer: MetricsWriter
+    save_compiled: Callable[[], None]  # write new compiled programs to the persistent cache
+
+    def steps(self, epochs: float) -> int:
+        """Return the nearest number of steps to a number of epochs, at least one."""
+        return _steps(self.sampler, epochs)
+
+
+@contextlib.contextmanager
+def open_run(
+    experiment: Experiment, source: splits.Split, sampler: EpochSampler, workdir: pathlib.Path
+) -> Iterator[tuple[Run, TrainState]]:
+    """Open a run on a workdir, and yield it with the state that it starts from.
+
+    Raises:
+      UserError: another process uses the workdir, or none of its checkpoints is usable.
+    """
+    config, num_steps = experiment.config, experiment.num_steps(sampler)
+    # Outermost: a preempted process does not exit before everything below is closed and the last save is
+    # complete.
+    with preemption.run_scope(), contextlib.ExitStack() as stack:
+        # Before the first write: a workdir in use stays as it is.
+        exchange.call_on_first(lambda: stack.enter_context(lock.acquire(workdir)) or 0)
+        if jax.process_index() == 0:
+            files.remove_drafts(workdir)  # leftovers of a killed process
+            files.remove_drafts(workdir / "results", "pretrain.json")
+            files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
+        save_compiled = stack.enter_context(compilation_cache.persistent(config.train.compilation_cache))
+        status = stack.enter_context(
+            Status(
+                workdir,
+                num_steps=num_steps,
+                steps_per_epoch=sampler.steps_per_epoch,
+                active=jax.process_index() == 0,
+            )
+        )
+        epochs = config.checkpoint.keep_every_epochs
+        checkpoints = stack.enter_context(
+            open_checkpoints(
+                workdir,
+                keep_newest=config.checkpoint.keep_newest,
+                keep_every_steps=_steps(sampler, epochs) if epochs else None,
+            )
+        )
+        state, first_step = _first_state(experiment, sampler, checkpoints)
+        if jax.process_index() == 0:  # after the restore: a refused workdir keeps its provenance
+            provenance.record(workdir, sys.argv[1:], describe_devices())
+        status.begin(first_step)
+        source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
+        sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
+        prefetcher = stack.enter_context(contextlib.closing(_prefetcher(experiment, source, sample_range)))
+        writer = stack.enter_context(contextlib.closing(MetricsWriter(workdir, first_step=first_step)))
+        run = Run(
+            workdir,
+            experiment,
+            source,
+            sampler,
+            num_steps,
+            first_step,
+            checkpoints,
+            status,
+            prefetcher,
+            writer,
+            save_compiled,
+        )
+        yield run, state
+
+
+def _steps(sampler: EpochSampler, epochs: float) -> int:
+    return max(1, round(epochs * sampler.steps_per_epoch))
+
+
+def _decode_failures_file() -> str:
+    """Return the name of this process's file of decode failures."""
+    suffix = f"-{jax.process_index()}" if jax.process_index() else ""
+    return f"decode_failures{suffix}.jsonl"
+
+
+def _first_state(
+    experiment: Experiment, sampler: EpochSampler, checkpoints: Checkpoints
+) -> tuple[TrainState, int]:
+    """Restore the newest intact checkpoint, or initialize a state if there is none; also return its step."""
+    init = experiment.init(sampler)
+    if not checkpoints.steps:
+        return init(jax.random.key(experiment.config.seed)), 0
+    state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout)
+    log.info(f"resuming from the checkpoint of step {step}")
+    return state, step
+
+
+def _prefetcher(experiment: Experiment, source: splits.Split, sample_range: SampleRange) -> DevicePrefetcher:
+    """Return the batches of a run, from the host or from the devices' own memory; both give the same bits."""
+    data, layout = experiment.config.data, experiment.layout
+    if data.cache != "decoded":
+        batches = source.train_batches(data, experiment.config.recipe.views, sample_range)
+        return DevicePrefetcher(batches, layout.shard)
+    device_cache.check_size(source.num_examples, data.canvas)
+    dataset = device_cache.DeviceDataset(source.decode_all(data), layout)
+
+    def log_failure(index: int, step: int) -> None:
+        # Decoding has already logged the reason and checked max_decode_failures.
+        source.decode_failures.add(index, "cannot be decoded", step=step, limit=None)
+
+    return DevicePrefetcher(dataset.rows(sample_range, log_failure), dataset.take)
