@@ -13,13 +13,13 @@ SAMPLER = EpochSampler(seed=2, num_examples=40, batch_size=16)
 UNDECODABLE = (4, 17, 31)
 
 
-def _decoded(decode_failures=()):
+def _decoded(undecodable=()):
     rng = np.random.default_rng(0)
     views = {
         "canvas": rng.integers(0, 256, (40, 6, 6, 3), dtype=np.uint8),
         "shape": rng.integers(1, 7, (40, 2)).astype(np.int32),
     }
-    index = np.where(np.isin(np.arange(40), UNDECODABLE), -1, np.arange(40))
+    index = np.where(np.isin(np.arange(40), undecodable), -1, np.arange(40))
     return Batch(views, rng.integers(0, 10, 40).astype(np.int32), index.astype(np.int32))
 
 
@@ -45,7 +45,7 @@ def test_devices_look_up_their_rows_without_a_collective():
     layout = Layout(make_mesh())
     dataset = DeviceDataset(_decoded(), layout)
     rows = layout.shard(Rows(np.arange(16, dtype=np.int32), np.arange(16, dtype=np.uint32)))
-    compiled = dataset._gather.lower(dataset._table, rows).compile().as_text()
+    compiled = dataset._gather.lower(dataset._examples, rows).compile().as_text()
     for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert collective not in compiled
 
@@ -61,9 +61,9 @@ def test_the_rows_of_two_processes_make_up_the_batch():
 
 
 def test_an_image_that_cannot_be_decoded_is_logged_in_its_step_and_replaced():
-    met = []
+    logged = []
     dataset = DeviceDataset(_decoded(UNDECODABLE), Layout(make_mesh()))
-    batches = _rows(dataset, lambda index, step: met.append((index, step)))
+    batches = _rows(dataset, lambda index, step: logged.append((index, step)))
     expected = []
     for step, (index, _) in enumerate(batches):
         whole, position = SAMPLER.batch(step)
@@ -73,7 +73,7 @@ def test_an_image_that_cannot_be_decoded_is_logged_in_its_step_and_replaced():
         for row in np.flatnonzero(failed):
             draws = SampleRange(SAMPLER, 0, 5).replacements(int(position[row]))
             assert index[row] == next(draw for draw in draws if draw not in UNDECODABLE)
-    assert met == expected and len(met) >= 4
+    assert logged == expected and len(logged) >= 4
 
 
 def test_without_any_decodable_image_there_is_no_replacement():
