@@ -1,7 +1,7 @@
-"""What the tests of the augmentation's laws share: draws as the pipeline makes them, and checks of a law.
+"""Random numbers of the augmentation as the pipeline samples them, and checks of their distributions.
 
-The parameters come from the functions that `make_view` and the ops call, over seeds as the pipeline makes
-them. Seeds are fixed, so a p-value is a number and not a chance; those of wrong laws are below 1e-6.
+Parameters come from the functions that the views and ops call, with the pipeline's seeds. Seeds are fixed, so
+p-values are deterministic; those of wrong distributions are below 1e-6.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ VIEWS = {
 OPS = ("rotate", "flip", "jitter", "grayscale", "blur", "solarize")
 IMAGES = 12000
 P_VALUE = 1e-3
-DEVIATIONS = 4.5  # of a mean, of a variance, and of each of some thousand correlations
+DEVIATIONS = 4.5  # standard errors allowed for a mean, a variance and each of a few thousand correlations
 
 
 @tf.function(autograph=False)
@@ -36,28 +36,28 @@ def draw_all(seeds):
 
 
 def draw(number, positions, seed=0):
-    """`{op: [n, 32]}` of view `number` at global positions, with the seeds of `train_batches`."""
+    """Return `{op: [n, 32]}` uniforms of view `number` at global positions, with the pipeline's seeds."""
     seeds = np.stack([np.full_like(positions, seed * len(VIEWS) + number), positions], axis=1)
     return dict(zip(VIEWS["a"].order, np.moveaxis(draw_all(seeds).numpy(), 1, 0), strict=True))
 
 
 def each(function, uniforms, *arguments):
-    """The op's own function of every row of uniforms, as NumPy arrays."""
+    """Apply an op's own function to every row of uniforms; returns NumPy arrays."""
     mapped = tf.vectorized_map(lambda u: function(u, *arguments), tf.constant(uniforms))
     return tf.nest.map_structure(lambda tensor: tensor.numpy(), mapped)
 
 
 def boxes(uniforms, shape, op):
-    """`[4, n]` float64: top, left, height, width."""
+    """Return `[4, n]` float64: top, left, height, width."""
     return np.array(each(lambda u: host_ops.crop_box(tf.constant([*shape, 3]), u, op), uniforms), float)
 
 
 def assert_uniform(samples, low, high):
-    """Mean, variance and distribution function of U(low, high)."""
+    """Check mean, variance and distribution function against U(low, high)."""
     samples = (np.asarray(samples, float) - low) / (high - low)
     assert samples.min() >= 0 and samples.max() <= 1
-    deviation = 1 / math.sqrt(12 * len(samples))
-    assert abs(samples.mean() - 1 / 2) < DEVIATIONS * deviation
+    standard_error = 1 / math.sqrt(12 * len(samples))
+    assert abs(samples.mean() - 1 / 2) < DEVIATIONS * standard_error
     # The variance of a sample's variance is (kurtosis - 1) variance^2 / n, and the kurtosis here 9 / 5.
     assert abs(samples.var() - 1 / 12) < DEVIATIONS * math.sqrt(0.8 / len(samples)) / 12
     assert uniform_p_value(samples) > P_VALUE
@@ -68,7 +68,7 @@ def uniform_p_value(samples):
 
 
 def correlations(columns, others=None):
-    """Pearson's, `[k, l]`, of the columns of two `[n, ...]`; of one with itself, without the diagonal."""
+    """Return Pearson's `[k, l]` correlations of the columns of two arrays, or of one without the diagonal."""
     standard = [(x - x.mean(0)) / x.std(0) for x in (columns, columns if others is None else others)]
     found = standard[0].T @ standard[1] / len(columns)
     return found if others is not None else found - np.diag(np.diag(found))
@@ -79,14 +79,14 @@ def probability_p_value(applied, probability):
 
 
 def permutation_p_value(orders):
-    """Chi-square of `[n, 4]` permutations being all as likely."""
+    """Return the chi-square p-value of all permutations in `[n, 4]` being equally likely."""
     counts = [np.sum(np.all(orders == order, axis=1)) for order in itertools.permutations(range(4))]
     assert sum(counts) == len(orders)
     return stats.chisquare(counts).pvalue
 
 
 def assert_independent(columns):
-    """No two columns of `[n, k]` uniforms go together, nor do their distances from the middle."""
+    """Check that columns of `[n, k]` uniforms are uncorrelated, and so are their distances from 1/2."""
     limit = DEVIATIONS / math.sqrt(len(columns))
     assert np.abs(correlations(columns)).max() < limit
     # Dependence that cancels in the mean, such as u and 1 - u.
@@ -94,22 +94,22 @@ def assert_independent(columns):
 
 
 def assert_pairs_independent(applied, num_pairs):
-    """Chi-square of the 2 x 2 table of each pair of `[n]` booleans."""
+    """Check each pair of `[n]` booleans by chi-square of the 2 x 2 table."""
     pairs = list(itertools.combinations(applied, 2))
     assert len(pairs) == num_pairs
-    for one, other in pairs:
-        table = np.histogram2d(one, other, bins=2)[0]
+    for x, y in pairs:
+        table = np.histogram2d(x, y, bins=2)[0]
         assert stats.chi2_contingency(table).pvalue > P_VALUE / 10
 
 
 def assert_lagged_independent(columns, lag):
-    """Rows of `[n, k]` and those `lag` behind."""
+    """Check that rows of `[n, k]` are uncorrelated with those `lag` behind."""
     found = correlations(columns[:-lag], columns[lag:])
     assert np.abs(found).max() < DEVIATIONS / math.sqrt(len(columns) - lag)
 
 
-def assert_drawn_afresh(columns_of):
-    """The same images in two epochs of a run, and in the first epoch of a run with the next seed.
+def assert_resampled(columns_of):
+    """Check that an image is independent in two epochs of a run, and in a run with the next seed.
 
     `columns_of` takes the seed of a run and global positions to `[n, k]` uniforms.
     """

@@ -1,4 +1,4 @@
-"""Real photographs to compare with Pillow on, for the tests of both interpreters; fixtures that they import."""
+"""Fixtures with photographs, to compare augmentation on host and accelerator with Pillow."""
 
 import io
 import pathlib
@@ -13,16 +13,16 @@ IMAGENET = pathlib.Path(__file__).parents[1].with_name("shared") / "imagenet_sam
 
 @pytest.fixture(scope="session")
 def imagenet_files():
-    """Encoded bytes of two dozen JPEGs of ImageNet, where its sample lies beside the project."""
+    """Return the encoded bytes of two dozen ImageNet JPEGs, if the sample exists next to the project."""
     paths = sorted(IMAGENET.rglob("*.JPEG"))
     if not paths:
-        pytest.skip(f"no ImageNet JPEGs in {IMAGENET}: the comparison on them is left out")
+        pytest.skip(f"no ImageNet JPEGs in {IMAGENET}")
     return [path.read_bytes() for path in paths[:: max(1, len(paths) // 24)][:24]]
 
 
 @pytest.fixture(scope="session", params=["china.jpg", "flower.jpg", "noise", "imagenet"])
 def images(request):
-    """uint8 crops `[height, width, 3]`: three places of a photograph, or one of every ImageNet file, or noise."""
+    """Return uint8 crops `[height, width, 3]`: three of a photograph, one of each ImageNet file, or noise."""
     if request.param == "noise":
         return [np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)]
     if request.param == "imagenet":

@@ -1,18 +1,18 @@
-"""The color ops in Pillow, image to image, as torchvision calls them."""
+"""Color ops in Pillow, as torchvision calls them."""
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 
 def hue(image, turns):
-    """H shifted by whole levels, cut off towards zero."""
-    band, *others = image.convert("HSV").split()
+    """Shift H by whole values, truncated towards zero."""
+    band, *rest = image.convert("HSV").split()
     shifted = (np.asarray(band).astype(int) + int(turns * 255)) % 256
-    return Image.merge("HSV", (Image.fromarray(shifted.astype(np.uint8)), *others)).convert("RGB")
+    return Image.merge("HSV", (Image.fromarray(shifted.astype(np.uint8)), *rest)).convert("RGB")
 
 
 def jitter(image, order, strengths):
-    """The parts brightness 0, contrast 1, saturation 2 and hue 3, in that order."""
+    """Apply brightness (0), contrast (1), saturation (2) and hue (3) in the given order."""
     enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
     for part in order:
         strength = float(strengths[part])

@@ -1,1 +1,1 @@
-"""The accelerator's part of a View, in JAX, inside the jitted step."""
+"""Image augmentation on the accelerator, in JAX, inside the jitted step."""

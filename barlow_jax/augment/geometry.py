@@ -1,6 +1,6 @@
-"""The geometric ops in JAX: from an image in the corner of a canvas to a view's square of levels.
+"""Geometric ops in JAX: crop box, flip and rotation.
 
-Boxes, shapes and angles are drawn as the host's are (`data.host_ops`), with other random numbers.
+Boxes and angles have the same distributions as on the host (`data.host_ops`), from different random streams.
 """
 
 import math
@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.augment.color import between
+from barlow_jax.augment.color import scale_uniform
 from barlow_jax.config import recipe
 from barlow_jax.data.resize import Box
 
@@ -16,31 +16,31 @@ CROP_ATTEMPTS = 10
 
 
 def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
-    """The first of 10 draws that fits, else the largest central one (torchvision's RandomResizedCrop)."""
+    """Return RandomResizedCrop's box: the first of 10 that fits, else the largest central one."""
     rows, columns = shape[0].astype(jnp.float32), shape[1].astype(jnp.float32)
     tries = u[: 2 * CROP_ATTEMPTS].reshape(CROP_ATTEMPTS, 2)
-    area = rows * columns * between(tries[:, 0], op.min_area, op.max_area)
-    aspect = jnp.exp(between(tries[:, 1], math.log(op.min_aspect), math.log(op.max_aspect)))
+    area = rows * columns * scale_uniform(tries[:, 0], op.min_area, op.max_area)
+    aspect = jnp.exp(scale_uniform(tries[:, 1], math.log(op.min_aspect), math.log(op.max_aspect)))
     widths, heights = jnp.round(jnp.sqrt(area * aspect)), jnp.round(jnp.sqrt(area / aspect))
     fits = (widths >= 1) & (widths <= columns) & (heights >= 1) & (heights <= rows)
-    first, found = jnp.argmax(fits), jnp.any(fits)
-    # The fallback keeps the aspect ratio within its bounds and takes all that it can.
-    height = jnp.where(found, heights[first], jnp.minimum(rows, jnp.round(columns / op.min_aspect)))
-    width = jnp.where(found, widths[first], jnp.minimum(columns, jnp.round(rows * op.max_aspect)))
+    first, any_fits = jnp.argmax(fits), jnp.any(fits)
+    # The fallback is the largest box whose aspect ratio is within the bounds.
+    height = jnp.where(any_fits, heights[first], jnp.minimum(rows, jnp.round(columns / op.min_aspect)))
+    width = jnp.where(any_fits, widths[first], jnp.minimum(columns, jnp.round(rows * op.max_aspect)))
     down, right = u[2 * CROP_ATTEMPTS], u[2 * CROP_ATTEMPTS + 1]
-    top = jnp.where(found, jnp.floor(down * (rows - height + 1)), jnp.floor((rows - height) / 2))
-    left = jnp.where(found, jnp.floor(right * (columns - width + 1)), jnp.floor((columns - width) / 2))
+    top = jnp.where(any_fits, jnp.floor(down * (rows - height + 1)), jnp.floor((rows - height) / 2))
+    left = jnp.where(any_fits, jnp.floor(right * (columns - width + 1)), jnp.floor((columns - width) / 2))
     return Box(*(value.astype(jnp.int32) for value in (top, left, height, width)))
 
 
 def flip(image: jax.Array, u: jax.Array, op: recipe.Flip) -> jax.Array:
-    """Left to right."""
+    """Mirror left to right."""
     del u, op
     return image[:, ::-1]
 
 
 def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate) -> jax.Array:
-    """Rotation of `[height, width, 3]` float32 levels about the centre; bilinear, black outside."""
+    """Rotate `[height, width, 3]` float32 pixel values about the centre; bilinear, black outside."""
     angle = rotation(u, op) * (math.pi / 180)
     height, width = image.shape[:2]
     down, right = jnp.meshgrid(
@@ -49,14 +49,14 @@ def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate) -> jax.Array:
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = sin * right + cos * down + (height - 1) / 2
     columns = cos * right - sin * down + (width - 1) / 2
-    turned = jax.vmap(
+    rotated = jax.vmap(
         lambda channel: jax.scipy.ndimage.map_coordinates(channel, [rows, columns], order=1),
         in_axes=-1,
         out_axes=-1,
     )(image)
-    return jnp.round(turned)
+    return jnp.round(rotated)
 
 
 def rotation(u: jax.Array, op: recipe.Rotate) -> jax.Array:
-    """Degrees, counterclockwise: U(-max_degrees, max_degrees)."""
-    return between(u[0], -op.max_degrees, op.max_degrees)
+    """Return counterclockwise degrees, U(-max_degrees, max_degrees)."""
+    return scale_uniform(u[0], -op.max_degrees, op.max_degrees)

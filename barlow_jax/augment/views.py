@@ -1,4 +1,7 @@
-"""The accelerator's part of a View, as a part of the step: from decoded images to what the network sees of them."""
+"""Views on the accelerator: augments decoded images within the step and normalises them for the network.
+
+Images are uint8 pixel values 0..255, `[height, width, 3]`; normalised images are float32.
+"""
 
 from collections.abc import Mapping
 
@@ -10,8 +13,8 @@ from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, pack_crops
 from barlow_jax.data.resize import Box, resize
 
-# Of levels to levels; the crop, which goes from a canvas to them, comes before.
-INTERPRETERS = {
+# Ops after the crop by name: functions of an image of float32 pixel values, its uniforms and the op's record.
+OP_FUNCTIONS = {
     "rotate": geometry.rotate,
     "flip": geometry.flip,
     "jitter": color.jitter,
@@ -20,91 +23,97 @@ INTERPRETERS = {
     "solarize": color.solarize,
 }
 
-# Uniforms that each op may use, its probability's included: the crop has ten attempts of two, and two more.
-_UNIFORMS = 2 * geometry.CROP_ATTEMPTS + 2
+# Uniforms per op, the one of its probability included. The crop uses most: ten attempts of two, and two more.
+_NUM_UNIFORMS = 2 * geometry.CROP_ATTEMPTS + 2
 
 
 def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed: int) -> dict[str, jax.Array]:
-    """The views of decoded images.
+    """Return the augmented views of decoded images.
 
     Args:
-      images: `canvas`, `[B, side, side, 3]` uint8 levels, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
-        (`barlow_jax.data.padded_images`); others, such as captions, are handed on.
-      recipe: of the views.
-      size: pixels a side of each whose crop has no other.
-      seed: of the run. An image's draws depend on it, the view and the position alone.
+      images: `canvas`, `[B, side, side, 3]` uint8, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
+        (`barlow_jax.data.padded_images`). Other entries, such as captions, are passed through.
+      recipe: Recipe of the views.
+      size: Side in pixels of each view whose crop does not define its own.
+      seed: The run's seed. An image's augmentation depends only on it, the view and the position.
 
     Returns:
-      Each view's `[B, size, size, 3]` uint8 levels.
+      `[B, size, size, 3]` uint8 pixel values of each view.
     """
-    made = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
+    views = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
     names = sorted(recipe.views)
     sizes = [recipe.views[name].output_size(size) for name in names]
-    places = pack_crops(sizes, images[CANVAS].shape[1]) or [None] * len(names)
-    for number, name in enumerate(names):
+    corners = pack_crops(sizes, images[CANVAS].shape[1]) or [None] * len(names)
+    for index, name in enumerate(names):
 
-        def one(canvas, shape, u, view=recipe.views[name], size=sizes[number], place=places[number]):
-            return make_view(crop(canvas, shape, u["crop"], view, size, place), view, u)
+        def augment_image(
+            canvas, shape, u, view=recipe.views[name], size=sizes[index], corner=corners[index]
+        ):
+            return apply_ops(crop(canvas, shape, u["crop"], view, size, corner), view, u)
 
-        draws = draw(seed, number, images[POSITION])
-        made[name] = jax.vmap(one)(images[CANVAS], images[SHAPE], draws)
-    return made
+        uniforms = sample_uniforms(seed, index, images[POSITION])
+        views[name] = jax.vmap(augment_image)(images[CANVAS], images[SHAPE], uniforms)
+    return views
 
 
 def crop(
-    canvas: jax.Array, shape: jax.Array, u: jax.Array, view: View, size: int, place: tuple[int, int] | None
+    canvas: jax.Array, shape: jax.Array, u: jax.Array, view: View, size: int, corner: tuple[int, int] | None
 ) -> jax.Array:
-    """The view's crop, `[size, size, 3]` uint8: of the image, or as the host left it at `place`."""
+    """Return the view's crop, `[size, size, 3]` uint8.
+
+    If the host has already cropped the image (shape (0, 0)), the crop is read from the canvas at `corner`.
+    """
     box = geometry.crop_box(shape, u, view.crop)
-    if place is not None:
-        finished = Box(*(jnp.int32(value) for value in (*place, size, size)))
-        box = jax.tree.map(lambda ours, theirs: jnp.where(shape[0] == 0, theirs, ours), box, finished)
+    if corner is not None:
+        finished = Box(*(jnp.int32(value) for value in (*corner, size, size)))
+        box = jax.tree.map(lambda new, done: jnp.where(shape[0] == 0, done, new), box, finished)
     return resize(canvas, box, (size, size), view.crop.method)
 
 
-def make_view(image: jax.Array, view: View, draws: Mapping[str, jax.Array]) -> jax.Array:
-    """The ops after the crop on one `[height, width, 3]` uint8 image, each with its probability, in the view's order."""
-    levels = image.astype(jnp.float32)
+def apply_ops(image: jax.Array, view: View, uniforms: Mapping[str, jax.Array]) -> jax.Array:
+    """Apply the ops after the crop to a `[height, width, 3]` uint8 image, each with its probability."""
+    pixels = image.astype(jnp.float32)
     for name in view.order:
-        if name in ("crop", "normalize"):  # before and after this
+        if name in ("crop", "normalize"):  # applied before and after this function
             continue
-        if name not in INTERPRETERS:
-            raise ValueError(f"the accelerator has no interpreter of {name}: augment on the host")
+        if name not in OP_FUNCTIONS:
+            raise ValueError(
+                f"op {name!r} is not implemented on the accelerator; set data.augment_on to host"
+            )
         op = getattr(view, name)
         if op.probability == 0:
             continue
-        u = draws[name]
-        applied = INTERPRETERS[name](levels, u[1:], op)
-        levels = jnp.where(is_applied(u, op), applied, levels)
-    return levels.astype(jnp.uint8)
+        u = uniforms[name]
+        pixels = jnp.where(is_applied(u, op), OP_FUNCTIONS[name](pixels, u[1:], op), pixels)
+    return pixels.astype(jnp.uint8)
 
 
-def draw(seed: int, number: int, positions: jax.Array) -> dict[str, jax.Array]:
-    """All the randomness of view `number` at `[B]` positions: uniforms `[B, 22]` in [0, 1) for each op.
+def sample_uniforms(seed: int, view_index: int, positions: jax.Array) -> dict[str, jax.Array]:
+    """Sample all random numbers of a view at `[B]` positions: `[B, 22]` uniforms in [0, 1) for each op.
 
-    The first one says whether the op is applied (`is_applied`), the others are the op's own; the crop,
-    which always is, has all of them.
+    The first uniform decides whether the op is applied (`is_applied`), the others are the op's parameters.
+    The crop, which is always applied, uses all of them.
     """
-    key = jax.random.fold_in(jax.random.key(seed), number)
-    names = ("crop", *INTERPRETERS)
-    shape = (len(names), _UNIFORMS)
-    draws = jax.vmap(lambda position: jax.random.uniform(jax.random.fold_in(key, position), shape))(positions)
-    return {name: draws[:, place] for place, name in enumerate(names)}
+    key = jax.random.fold_in(jax.random.key(seed), view_index)
+    names = ("crop", *OP_FUNCTIONS)
+    shape = (len(names), _NUM_UNIFORMS)
+    u = jax.vmap(lambda position: jax.random.uniform(jax.random.fold_in(key, position), shape))(positions)
+    return {name: u[:, row] for row, name in enumerate(names)}
 
 
 def is_applied(u: jax.Array, op) -> jax.Array:
-    """A boolean, true with the op's probability."""
+    """Return a boolean that is true with the op's probability."""
     return u[0] < op.probability
 
 
 def normalize(images: jax.Array, op: Normalize) -> jax.Array:
-    """`[..., 3]` uint8 levels to float32 with the recipe's mean and deviation."""
+    """Return `[..., 3]` uint8 images as float32, normalised by the recipe's mean and std."""
     mean, std = jnp.asarray(op.mean), jnp.asarray(op.std)
     return (images.astype(jnp.float32) / 255.0 - mean) / std
 
 
 def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
-    """What the network sees: each image of a batch by its own row of the recipe, float32; captions as they are."""
+    """Normalise each image view by its own row of the recipe; captions pass through unchanged."""
     return {
         name: normalize(rows, recipe.views[name].normalize) if name in recipe.views else rows
         for name, rows in views.items()

@@ -1,3 +1,3 @@
-"""Photographs."""
+"""Fixtures: photographs to compare with Pillow on."""
 
 from photographs import imagenet_files, images  # noqa: F401

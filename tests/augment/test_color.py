@@ -1,4 +1,4 @@
-"""Each color op against Pillow's, on photographs and on noise, and against the host's with the same uniforms."""
+"""Compares each color op with Pillow's, on photographs and on noise."""
 
 import functools
 
@@ -14,11 +14,11 @@ from barlow_jax.config import recipe
 
 
 def _run(function, image, *arguments):
-    """Of one uint8 image, jitted; whole levels."""
-    levels = np.asarray(_jit(function)(jnp.asarray(image, jnp.float32), *arguments))
-    np.testing.assert_array_equal(levels, np.round(levels))
-    assert levels.dtype == np.float32 and levels.min() >= 0 and levels.max() <= 255
-    return levels.astype(int)
+    """Apply a jitted op to one uint8 image and check that it returns whole pixel values."""
+    pixels = np.asarray(_jit(function)(jnp.asarray(image, jnp.float32), *arguments))
+    np.testing.assert_array_equal(pixels, np.round(pixels))
+    assert pixels.dtype == np.float32 and pixels.min() >= 0 and pixels.max() <= 255
+    return pixels.astype(int)
 
 
 @functools.cache
@@ -75,14 +75,13 @@ def test_hue_shift_is_pillows_hsv_bit_for_bit(images, turns):
 
 
 @pytest.mark.parametrize("low", [0, 1, 2])
-def test_hue_shift_is_pillows_on_colors_from_all_over_the_cube(low):
-    """A ninth of all colors each."""
+def test_hue_shift_is_pillows_on_the_whole_color_cube(low):
+    """Each case covers a ninth of all colors."""
     values = np.arange(low, 256, 3, dtype=np.uint8)
     cube = np.stack(np.meshgrid(values, values, np.arange(256, dtype=np.uint8), indexing="ij"), axis=-1)
     cube = cube.reshape(len(values), -1, 3)
-    assert (
-        _difference(_run(color.shift_hue, cube, 0.07), pillow_ops.hue(Image.fromarray(cube), 0.07)).max() == 0
-    )
+    pillow = pillow_ops.hue(Image.fromarray(cube), 0.07)
+    assert _difference(_run(color.shift_hue, cube, 0.07), pillow).max() == 0
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 128, 255, 256])
@@ -98,16 +97,16 @@ def _jitter(op):
     return jax.jit(functools.partial(color.jitter, op=op))
 
 
-def _draws(number):
+def _uniforms(number):
     return np.random.default_rng(1).random((number, 8), dtype=np.float32)
 
 
-def test_jitter_is_pillows_parts_in_the_order_that_is_drawn(images):
-    """All 24 orders."""
+def test_jitter_is_pillows_parts_in_the_sampled_order(images):
+    """All 24 orders occur."""
     op, seen = recipe.Jitter(), set()
     jitter = _jitter(op)
     image = images[0][:64, :64]
-    for u in _draws(100):
+    for u in _uniforms(100):
         order = np.argsort(u[4:8])
         seen.add(tuple(order))
         ours = np.asarray(jitter(jnp.asarray(image, jnp.float32), u)).astype(int)
@@ -118,12 +117,12 @@ def test_jitter_is_pillows_parts_in_the_order_that_is_drawn(images):
 
 @pytest.mark.parametrize("absent", ["brightness", "contrast", "saturation", "hue"])
 def test_a_part_of_strength_zero_is_left_out(absent):
-    """Hue too: its way through HSV and back would lose levels. The others keep an order that all are drawn from."""
+    """Hue must be skipped too, as the conversion to HSV and back is lossy. All orders of the others occur."""
     op = recipe.Jitter(**{absent: 0.0})
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     parts = [k for k, name in enumerate(("brightness", "contrast", "saturation", "hue")) if name != absent]
     jitter, seen = _jitter(op), set()
-    for u in _draws(40):
+    for u in _uniforms(40):
         order = np.array(parts)[np.argsort(u[4:7])]
         seen.add(tuple(order))
         ours = np.asarray(jitter(jnp.asarray(image, jnp.float32), u)).astype(int)
@@ -133,5 +132,5 @@ def test_a_part_of_strength_zero_is_left_out(absent):
 
 
 def test_equal_uniforms_leave_the_parts_in_their_order():
-    first = color.jitter_precedence(jnp.full(8, 0.5), [True] * 4)
-    np.testing.assert_array_equal(first, np.triu(np.ones((4, 4), bool), 1))
+    precedes = color.jitter_precedence(jnp.full(8, 0.5), [True] * 4)
+    np.testing.assert_array_equal(precedes, np.triu(np.ones((4, 4), bool), 1))

@@ -1,4 +1,4 @@
-"""The accelerator's crop, flip and rotation: the host's boxes, Pillow's pixels."""
+"""Compares crop boxes with the host's, and flip and rotation with Pillow's."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from barlow_jax.config import recipe
 
 @pytest.mark.parametrize("shape", [(375, 500), (1000, 200), (64, 64), (3, 90)], ids=str)
 def test_the_boxes_are_the_hosts_for_the_same_uniforms(shape):
-    """And theirs are tested to follow torchvision's law (tests/data/test_crop_distribution.py)."""
+    """The host's follow torchvision's distribution (tests/data/test_crop_distribution.py)."""
     import distributions
 
     u = np.random.default_rng(0).random((4000, 22), dtype=np.float32)
@@ -26,12 +26,12 @@ def test_rotation_is_pillows_bilinear_one(images, u):
     op, degrees = recipe.Rotate(1.0, max_degrees=30), -30 + 60 * u
     for image in images[:3]:
         pillow = np.asarray(Image.fromarray(image).rotate(degrees, Image.BILINEAR)).astype(int)
-        # Inside alone: Pillow cuts the outermost half pixel off, where ours blends it with black.
+        # Only the inside: Pillow cuts the outermost half pixel off, ours blends it with black.
         height, width, _ = image.shape
         mask = np.pad(np.full((height - 4, width - 4), 255, np.uint8), 2)
         inside = np.asarray(Image.fromarray(mask).rotate(degrees, Image.BILINEAR)) == 255
-        turned = geometry.rotate(image.astype(np.float32), np.array([u]), op)
-        assert np.abs(np.asarray(turned) - pillow)[inside].max() <= 1
+        rotated = geometry.rotate(image.astype(np.float32), np.array([u]), op)
+        assert np.abs(np.asarray(rotated) - pillow)[inside].max() <= 1
         assert inside.mean() > 0.6
 
 

@@ -1,4 +1,4 @@
-"""Whole views against Pillow, and both interpreters against the record that they carry out."""
+"""Compares whole views with Pillow, and the accelerator's ops with the host's."""
 
 import dataclasses
 from functools import partial
@@ -17,22 +17,22 @@ from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.distributed.mesh import Layout, make_mesh
 
 NUMBER, SIZE = 48, 72
-# The paper's views of the whole image: what its crop makes is compared with Pillow's in test_resize.
+# The paper's views of the whole image; tests/data/test_resize.py compares the crop with Pillow.
 WHOLE = recipe.Crop(min_area=1.0, min_aspect=1.0, max_aspect=1.0)
 PAPER = Recipe({name: dataclasses.replace(view, crop=WHOLE) for name, view in Recipe().views.items()})
 
 
 @pytest.fixture(scope="module")
 def crops():
-    """`[B, height, width, 3]` uint8 crops of two photographs."""
+    """Return `[B, height, width, 3]` uint8 crops of two photographs."""
     rng, photographs = np.random.default_rng(0), [load_sample_image(f) for f in ("china.jpg", "flower.jpg")]
-    places = zip(rng.integers(0, 427 - SIZE, NUMBER), rng.integers(0, 640 - SIZE, NUMBER), strict=True)
-    return np.stack([photographs[k % 2][t : t + SIZE, c : c + SIZE] for k, (t, c) in enumerate(places)])
+    corners = zip(rng.integers(0, 427 - SIZE, NUMBER), rng.integers(0, 640 - SIZE, NUMBER), strict=True)
+    return np.stack([photographs[k % 2][t : t + SIZE, c : c + SIZE] for k, (t, c) in enumerate(corners)])
 
 
-def _augment(images, positions=None, seed=0, of=PAPER):
+def _augment(images, positions=None, seed=0, augmentation=PAPER):
     positions = np.arange(len(images), dtype=np.uint32) if positions is None else positions
-    jitted = jax.jit(partial(views.augment, recipe=of, size=SIZE, seed=seed))
+    jitted = jax.jit(partial(views.augment, recipe=augmentation, size=SIZE, seed=seed))
     return jax.device_get(jitted(_decoded(images) | {POSITION: positions}))
 
 
@@ -42,13 +42,13 @@ def _decoded(images):
     return {CANVAS: images, SHAPE: shapes, POSITION: np.arange(rows, dtype=np.uint32)}
 
 
-def _in_pillow(image, view, draws):
-    """The view with these uniforms by Pillow's ops, one after the other, and which of them were applied."""
+def _in_pillow(image, view, uniforms):
+    """Return the view result by Pillow's ops with these uniforms, and the names of the ops that were applied."""
     result, applied = Image.fromarray(image), []
     for name in view.order:
-        if name in ("crop", "normalize") or not views.is_applied(draws[name], getattr(view, name)):
+        if name in ("crop", "normalize") or not views.is_applied(uniforms[name], getattr(view, name)):
             continue
-        op, u = getattr(view, name), draws[name][1:]
+        op, u = getattr(view, name), uniforms[name][1:]
         applied.append(name)
         if name == "flip":
             result = ImageOps.mirror(result)
@@ -68,37 +68,37 @@ def test_a_whole_view_is_pillows_ops_in_a_row_bit_for_bit(crops, name):
     view, number = PAPER.views[name], "ab".index(name)
     ours = _augment(crops)[name]
     assert ours.dtype == np.uint8
-    draws = jax.device_get(views.draw(0, number, np.arange(NUMBER, dtype=np.uint32)))
+    uniforms = jax.device_get(views.sample_uniforms(0, number, np.arange(NUMBER, dtype=np.uint32)))
     seen = set()
     for row, image in enumerate(crops):
-        expected, applied = _in_pillow(image, view, {op: u[row] for op, u in draws.items()})
+        expected, applied = _in_pillow(image, view, {op: u[row] for op, u in uniforms.items()})
         np.testing.assert_array_equal(ours[row], expected)
         seen.update(applied)
-    assert seen == {op for op in views.INTERPRETERS if getattr(view, op).probability > 0}
+    assert seen == {op for op in views.OP_FUNCTIONS if getattr(view, op).probability > 0}
 
 
 @pytest.mark.parametrize("name", recipe.OPS)
-def test_every_op_of_a_view_has_its_interpreters(name):
-    """`normalize` on the accelerator, everything else on both sides; the crop starts from a canvas there."""
+def test_every_op_is_implemented_on_host_and_accelerator(name):
+    """`normalize` runs only on the accelerator, and the crop there is a function of its own."""
     from barlow_jax.data import host_ops
 
     assert (name in recipe.GEOMETRIC) + (name in recipe.COLOR) + (name == "normalize") == 1
     assert hasattr(host_ops, name) == (name != "normalize")
-    assert (name in views.INTERPRETERS) == (name not in ("crop", "normalize"))
+    assert (name in views.OP_FUNCTIONS) == (name not in ("crop", "normalize"))
 
 
-def test_an_op_without_an_interpreter_is_an_error():
+def test_an_op_that_is_not_implemented_is_an_error():
     @dataclasses.dataclass(frozen=True)
     class More(recipe.View):
         posterize: recipe.Solarize = recipe.Solarize(1.0)
         order: tuple[str, ...] = ("crop", "posterize", "normalize")
 
     with pytest.raises(ValueError, match="posterize"):
-        views.make_view(np.zeros((8, 8, 3), np.uint8), More(), {})
+        views.apply_ops(np.zeros((8, 8, 3), np.uint8), More(), {})
 
 
-def test_both_sides_do_the_same_with_the_same_uniforms(crops):
-    """Each op of the host against that of the accelerator, both through their own jitter, sigma and order."""
+def test_host_and_accelerator_agree_for_the_same_uniforms(crops):
+    """Each side computes strengths, sigma and order from the uniforms by itself."""
     import tensorflow as tf
 
     from barlow_jax.data import host_ops
@@ -106,45 +106,45 @@ def test_both_sides_do_the_same_with_the_same_uniforms(crops):
     uniforms = np.random.default_rng(2).random((6, 8), dtype=np.float32)
     for name in recipe.COLOR:
         op = getattr(recipe.View(), name)
-        ours = jax.jit(partial(views.INTERPRETERS[name], op=op))
+        ours = jax.jit(partial(views.OP_FUNCTIONS[name], op=op))
         theirs = tf.function(partial(getattr(host_ops, name), op=op))
         pairs = [
             (np.asarray(ours(x, u)), theirs(tf.constant(x), tf.constant(u)).numpy())
             for x, u in zip(crops.astype(np.float32), uniforms, strict=False)
         ]
-        difference = np.abs(np.array([one - other for one, other in pairs]))
-        # Jitter: a level where a product is whole, and what hue makes of it.
+        difference = np.abs(np.array([a - b for a, b in pairs]))
+        # Jitter: a pixel value differs by 1 where a product is whole, which hue amplifies.
         assert difference.max() <= (9 if name == "jitter" else 0)
         assert np.mean(difference > 0) <= 0.001
 
 
-def test_one_device_and_eight_make_the_same_views(crops):
-    made = []
+def test_one_device_and_eight_give_the_same_views(crops):
+    result = []
     for devices in (jax.devices()[:1], jax.devices()):
         layout = Layout(make_mesh(devices))
         placed = jax.device_put(_decoded(crops), layout.batch)
         augment = partial(views.augment, recipe=Recipe(), size=SIZE, seed=0)
         jitted = jax.jit(augment, out_shardings=layout.batch)
-        made.append(jax.device_get(jitted(placed)))
-    jax.tree.map(np.testing.assert_array_equal, *made)
+        result.append(jax.device_get(jitted(placed)))
+    jax.tree.map(np.testing.assert_array_equal, *result)
 
 
-def test_a_view_depends_on_seed_view_and_position_alone(crops):
+def test_a_view_depends_only_on_seed_view_and_position(crops):
     whole = _augment(crops)
     rows = np.arange(NUMBER, dtype=np.uint32)[30:35]
     part = _augment(crops[30:35], rows)
     for name in "ab":
         np.testing.assert_array_equal(part[name], whole[name][30:35])
         assert np.any(_augment(crops, seed=1)[name] != whole[name])
-    twice = _augment(crops, of=Recipe(dict.fromkeys("ab", PAPER.views["a"])))
-    assert np.all(np.any(twice["a"] != twice["b"], axis=(1, 2, 3))), "the two views are drawn by themselves"
+    twice = _augment(crops, augmentation=Recipe(dict.fromkeys("ab", PAPER.views["a"])))
+    assert np.all(np.any(twice["a"] != twice["b"], axis=(1, 2, 3))), "both views have the same random numbers"
 
 
 def test_ops_are_applied_in_the_order_of_the_view(crops):
     """Solarize and grayscale do not commute."""
     ops = {"solarize": recipe.Solarize(1.0), "grayscale": recipe.Grayscale(1.0)}
     base = dataclasses.replace(recipe.geometric(PAPER.views["a"]), flip=recipe.Flip(0.0), **ops)
-    for order, result in (
+    for order, apply in (
         (
             ("crop", "rotate", "flip", "jitter", "blur", "solarize", "grayscale", "normalize"),
             lambda image: ImageOps.solarize(image).convert("L"),
@@ -154,47 +154,49 @@ def test_ops_are_applied_in_the_order_of_the_view(crops):
             lambda image: ImageOps.solarize(image.convert("L")),
         ),
     ):
-        made = _augment(crops[:1], of=Recipe({"a": dataclasses.replace(base, order=order)}))["a"][0]
-        expected = result(Image.fromarray(crops[0])).convert("RGB")
-        np.testing.assert_array_equal(made, expected)
+        result = _augment(crops[:1], augmentation=Recipe({"a": dataclasses.replace(base, order=order)}))["a"][
+            0
+        ]
+        expected = apply(Image.fromarray(crops[0])).convert("RGB")
+        np.testing.assert_array_equal(result, expected)
 
 
-def test_a_view_is_cropped_flipped_and_rotated_by_its_own_draws(crops):
+def test_a_view_is_cropped_flipped_and_rotated_by_its_own_uniforms(crops):
     view = recipe.geometric(recipe.View(rotate=recipe.Rotate(0.5)))
-    made = _augment(crops[:8], of=Recipe({"a": view}))["a"]
-    draws = jax.device_get(views.draw(0, 0, np.arange(8, dtype=np.uint32)))
+    result = _augment(crops[:8], augmentation=Recipe({"a": view}))["a"]
+    uniforms = jax.device_get(views.sample_uniforms(0, 0, np.arange(8, dtype=np.uint32)))
     shape, done = np.array([SIZE, SIZE], np.int32), set()
     for row, image in enumerate(crops[:8]):
-        u = {op: values[row] for op, values in draws.items()}
+        u = {op: values[row] for op, values in uniforms.items()}
         expected = np.asarray(views.crop(image, shape, u["crop"], view, SIZE, None))
         for op in ("rotate", "flip"):
             if views.is_applied(u[op], getattr(view, op)):
                 done.add(op)
-                interpreter = jax.jit(partial(views.INTERPRETERS[op], op=getattr(view, op)))
-                expected = interpreter(expected.astype(np.float32), u[op][1:])
-        difference = np.abs(made[row] - np.asarray(expected, int))
-        # Cubes and sines are compiled into other sums there than here: next to a half, a level.
+                op_function = jax.jit(partial(views.OP_FUNCTIONS[op], op=getattr(view, op)))
+                expected = op_function(expected.astype(np.float32), u[op][1:])
+        difference = np.abs(result[row] - np.asarray(expected, int))
+        # Cubes and sines compile to different sums there; near a half, a value differs by 1.
         assert difference.max() <= 1 and np.mean(difference > 0) <= 1e-3
     assert done == {"rotate", "flip"}
 
 
 def test_crops_that_the_host_finished_are_taken_as_they_are(crops):
-    """An image larger than the canvas: a crop a view, side by side, and the shape (0, 0)."""
-    of = Recipe({name: recipe.geometric(recipe.View(flip=recipe.Flip(0.0))) for name in "ab"})
+    """For an image larger than the canvas the host passes one crop per view, and the shape (0, 0)."""
+    views_recipe = Recipe({name: recipe.geometric(recipe.View(flip=recipe.Flip(0.0))) for name in "ab"})
     canvas = np.zeros((2, 2 * SIZE, 2 * SIZE, 3), np.uint8)
     canvas[:, :SIZE] = np.concatenate([crops[0:2], crops[2:4]], axis=2)
-    jitted = jax.jit(partial(views.augment, recipe=of, size=SIZE, seed=0))
-    made = jitted(_decoded(canvas) | {SHAPE: np.zeros((2, 2), np.int32)})
-    np.testing.assert_array_equal(made["a"], crops[0:2])
-    np.testing.assert_array_equal(made["b"], crops[2:4])
+    jitted = jax.jit(partial(views.augment, recipe=views_recipe, size=SIZE, seed=0))
+    result = jitted(_decoded(canvas) | {SHAPE: np.zeros((2, 2), np.int32)})
+    np.testing.assert_array_equal(result["a"], crops[0:2])
+    np.testing.assert_array_equal(result["b"], crops[2:4])
 
 
-def test_views_may_have_sizes_of_their_own_from_images_and_from_finished_crops(crops):
+def test_each_view_may_have_its_own_size(crops):
     plain = recipe.geometric(recipe.View(flip=recipe.Flip(0.0)))
     small = dataclasses.replace(plain, crop=dataclasses.replace(plain.crop, size=24))
-    of = Recipe({"a": plain, "b": small, "c": small})
-    made = _augment(crops[:3], of=of)
-    assert {name: rows.shape[1:3] for name, rows in made.items()} == {
+    views_recipe = Recipe({"a": plain, "b": small, "c": small})
+    result = _augment(crops[:3], augmentation=views_recipe)
+    assert {name: rows.shape[1:3] for name, rows in result.items()} == {
         "a": (SIZE, SIZE),
         "b": (24, 24),
         "c": (24, 24),
@@ -203,41 +205,41 @@ def test_views_may_have_sizes_of_their_own_from_images_and_from_finished_crops(c
     canvas[0, :SIZE, :SIZE] = crops[0]
     for number in range(2):
         canvas[0, :24, SIZE + 24 * number : SIZE + 24 * (number + 1)] = crops[1 + number][:24, :24]
-    jitted = jax.jit(partial(views.augment, recipe=of, size=SIZE, seed=0))
-    made = jitted(_decoded(canvas) | {SHAPE: np.zeros((1, 2), np.int32)})
-    np.testing.assert_array_equal(made["a"][0], crops[0])
-    np.testing.assert_array_equal(made["b"][0], crops[1][:24, :24])
-    np.testing.assert_array_equal(made["c"][0], crops[2][:24, :24])
+    jitted = jax.jit(partial(views.augment, recipe=views_recipe, size=SIZE, seed=0))
+    result = jitted(_decoded(canvas) | {SHAPE: np.zeros((1, 2), np.int32)})
+    np.testing.assert_array_equal(result["a"][0], crops[0])
+    np.testing.assert_array_equal(result["b"][0], crops[1][:24, :24])
+    np.testing.assert_array_equal(result["c"][0], crops[2][:24, :24])
 
 
-def test_what_classifiers_train_on_is_geometric():
+def test_classifiers_train_on_geometric_views():
     for view in PAPER.views.values():
         classifiers = recipe.classifier_view(view)
         assert recipe.geometric(classifiers) == classifiers
 
 
 def test_normalize_is_torchvisions():
-    levels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
-    expected = (levels / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
-    np.testing.assert_allclose(views.normalize(levels, Normalize()), expected, rtol=1e-5, atol=1e-6)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    expected = (pixels / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    np.testing.assert_allclose(views.normalize(pixels, Normalize()), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_view_is_finished_by_its_own_row_of_the_recipe():
-    levels = np.full((1, 2, 2, 3), 255, np.uint8)
+    pixels = np.full((1, 2, 2, 3), 255, np.uint8)
     rows = {"a": recipe.View(), "b": recipe.View(normalize=Normalize((0.0,) * 3, (2.0,) * 3))}
-    made = views.normalize_views({"a": levels, "b": levels}, Recipe(rows))
-    assert set(made) == {"a", "b"} and made["a"].dtype == np.float32
-    np.testing.assert_allclose(made["b"], 0.5)
-    assert np.all(made["a"] > 2)
+    result = views.normalize_views({"a": pixels, "b": pixels}, Recipe(rows))
+    assert set(result) == {"a", "b"} and result["a"].dtype == np.float32
+    np.testing.assert_allclose(result["b"], 0.5)
+    assert np.all(result["a"] > 2)
 
 
-def test_captions_go_past_the_images_as_they_are():
+def test_captions_pass_through_unchanged():
     images, words = np.zeros((4, SIZE, SIZE, 3), np.uint8), np.arange(12, dtype=np.int32).reshape(4, 3)
     plain = Recipe({"a": recipe.View(crop=WHOLE)})
-    made = jax.jit(partial(views.augment, recipe=plain, size=SIZE, seed=0))(_decoded(images) | {"b": words})
-    alone = _augment(images, of=plain)
-    assert set(made) == {"a", "b"}
-    np.testing.assert_array_equal(made["a"], alone["a"])
-    seen = views.normalize_views(made, plain)
-    np.testing.assert_array_equal(seen["b"], words)
-    assert seen["b"].dtype == np.int32 and seen["a"].dtype == np.float32
+    result = jax.jit(partial(views.augment, recipe=plain, size=SIZE, seed=0))(_decoded(images) | {"b": words})
+    alone = _augment(images, augmentation=plain)
+    assert set(result) == {"a", "b"}
+    np.testing.assert_array_equal(result["a"], alone["a"])
+    normalized = views.normalize_views(result, plain)
+    np.testing.assert_array_equal(normalized["b"], words)
+    assert normalized["b"].dtype == np.int32 and normalized["a"].dtype == np.float32

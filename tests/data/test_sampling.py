@@ -133,7 +133,7 @@ def test_one_image_and_the_next_are_independent(draws, lag):
 
 
 def test_epochs_and_runs_draw_an_image_afresh():
-    distributions.assert_drawn_afresh(
+    distributions.assert_resampled(
         lambda run, positions: np.concatenate(
             [_columns(distributions.draw(view, positions, run)) for view in (0, 1)], axis=1
         )
