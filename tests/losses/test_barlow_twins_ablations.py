@@ -1,4 +1,4 @@
-"""The paper's variants of the loss, each against its definition in float64 NumPy."""
+"""Compares each ablation of the loss with its definition in float64 NumPy."""
 
 import dataclasses
 
@@ -64,7 +64,7 @@ def _cross_entropy(a, b, temperature=0.5):
     )
 
 
-VARIANTS = {
+ABLATIONS = {
     "only invariance": ({"off_diagonal_weight": 0.0}, lambda a, b: _squares(_batch(a), _batch(b), (1, 0))),
     "only redundancy": ({"invariance_weight": 0.0}, lambda a, b: _squares(_batch(a), _batch(b), (0, 0.01))),
     "along features": ({"normalization": "sample"}, lambda a, b: _squares(_sample(a), _sample(b))),
@@ -75,9 +75,9 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("form", ["direct", "gram"])
-@pytest.mark.parametrize("name", VARIANTS)
-def test_each_variant_is_its_definition(name, form, devices):
-    changes, reference = VARIANTS[name]
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_each_ablation_is_its_definition(name, form, devices):
+    changes, reference = ABLATIONS[name]
     form = "auto" if "temperature" in changes else form
     config = dataclasses.replace(_changed(**changes), form=form)
     layout, (z_a, z_b) = Layout(make_mesh(devices)), _embeddings()
@@ -87,10 +87,10 @@ def test_each_variant_is_its_definition(name, form, devices):
     assert all(np.isfinite(metric) for metric in metrics.values())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_gradients_are_those_of_the_definition(name):
-    """Along random directions, by central differences of the float64 definition."""
-    changes, reference = VARIANTS[name]
+    """Compares along random directions with central differences of the float64 definition."""
+    changes, reference = ABLATIONS[name]
     objective = make_objective(_changed(**changes))
     z_a, z_b = _embeddings()
     gradients = jax.jit(jax.grad(lambda pair: objective.loss(_outputs(*pair), {}, CONTEXT)[0]))((z_a, z_b))
@@ -101,9 +101,9 @@ def test_gradients_are_those_of_the_definition(name):
         slope = (reference(a + step * d_a, b + step * d_b) - reference(a - step * d_a, b - step * d_b)) / (
             2 * step
         )
-        found = np.vdot(gradients[0], d_a) + np.vdot(gradients[1], d_b)
+        actual = np.vdot(gradients[0], d_a) + np.vdot(gradients[1], d_b)
         scale = np.linalg.norm(gradients[0]) + np.linalg.norm(gradients[1])
-        assert abs(found - slope) < 2e-5 * scale
+        assert abs(actual - slope) < 2e-5 * scale
 
 
 def test_constant_embeddings_without_normalisation_have_finite_gradients():

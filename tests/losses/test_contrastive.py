@@ -1,3 +1,5 @@
+"""Compares the contrastive cross-entropy with SciPy's."""
+
 import doctest
 
 import jax
@@ -18,10 +20,10 @@ def _logits():
 
 def test_the_loss_is_scipys_log_softmax_of_all_blocks():
     positive, *others = _logits()
-    found = info_nce(positive, *others)
+    actual = info_nce(positive, *others)
     together = np.concatenate([positive[:, None], *others], axis=1).astype(np.float64)
-    np.testing.assert_allclose(found.loss, -np.mean(log_softmax(together, axis=1)[:, 0]), rtol=1e-6)
-    assert found.accuracy == np.mean(together.argmax(axis=1) == 0)
+    np.testing.assert_allclose(actual.loss, -np.mean(log_softmax(together, axis=1)[:, 0]), rtol=1e-6)
+    assert actual.accuracy == np.mean(together.argmax(axis=1) == 0)
 
 
 def test_a_positive_that_has_won_by_far_keeps_its_digits():
@@ -30,9 +32,9 @@ def test_a_positive_that_has_won_by_far_keeps_its_digits():
 
 
 def test_any_finite_logits_give_a_finite_loss_and_gradient():
-    for level in (1e4, 1e30, -1e30):
+    for logit in (1e4, 1e30, -1e30):
         value, gradients = jax.value_and_grad(lambda p, n: info_nce(p, n).loss, argnums=(0, 1))(
-            jnp.array([0.0, level]), jnp.array([[level, 1.0], [0.0, -level]])
+            jnp.array([0.0, logit]), jnp.array([[logit, 1.0], [0.0, -logit]])
         )
         assert np.isfinite(value) and all(np.all(np.isfinite(g)) for g in gradients)
 
@@ -41,7 +43,7 @@ def test_a_tie_is_not_won():
     assert info_nce(jnp.ones(3), jnp.ones((3, 2))).accuracy == 0
 
 
-def test_products_are_numpys_and_bfloat16_is_rounded_on_the_way_in_alone():
+def test_products_are_numpys_and_bfloat16_rounds_only_the_operands():
     x, y = np.random.default_rng(0).normal(size=(2, 6, 40)).astype(np.float32)
     np.testing.assert_allclose(similarities(x, y), x.astype(np.float64) @ y.T.astype(np.float64), atol=1e-5)
     low = [np.asarray(jnp.bfloat16(z), np.float64) for z in (x, y)]

@@ -1,4 +1,4 @@
-"""The cost model; the forms themselves are tested through the loss."""
+"""Tests of the cost model; the forms themselves are tested through the loss."""
 
 import pytest
 
@@ -18,5 +18,5 @@ from barlow_jax.losses.correlation import choose_form
         (6000, 8192, 64, "direct"),  # computes less as gram, but sends more
     ],
 )
-def test_auto_picks_by_rows_width_and_devices(rows, width, devices, form):
+def test_auto_selects_by_rows_width_and_devices(rows, width, devices, form):
     assert choose_form(rows, width, devices) == form

@@ -1,4 +1,4 @@
-"""Both terms against their equations in float64 NumPy, by value and gradient."""
+"""Compares value and gradient of both terms with their equations in float64 NumPy."""
 
 import doctest
 from functools import partial
@@ -18,10 +18,10 @@ SHAPES = ((24, 64), (64, 24))
 
 def _hinge(z, gamma=1.0, epsilon=1e-4):
     z = np.asarray(z, np.float64)
-    deviation = np.sqrt(z.var(0, ddof=1) + epsilon)
-    short = deviation < gamma
-    gradient = -1.0 * short * (z - z.mean(0)) / deviation / (len(z) - 1) / z.shape[1]
-    return np.maximum(0, gamma - deviation).mean(), gradient
+    std = np.sqrt(z.var(0, ddof=1) + epsilon)
+    short = std < gamma
+    gradient = -1.0 * short * (z - z.mean(0)) / std / (len(z) - 1) / z.shape[1]
+    return np.maximum(0, gamma - std).mean(), gradient
 
 
 def _energy(z):
@@ -32,17 +32,17 @@ def _energy(z):
 
 
 def _embeddings(rows, width, spread=0.5, mean=0.0, seed=0):
-    """Features that are correlated, with deviations exp(spread * normal)."""
+    """Return correlated features of std exp(spread * normal)."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(rows, width)) + rng.normal(size=(rows, 3)) @ rng.normal(size=(3, width)) / 4
     return (z * np.exp(spread * rng.normal(size=width)) + mean).astype(np.float32)
 
 
 def _check(term, z, reference, value=1e-6, gradient=2e-6):
-    found, slope = jax.jit(jax.value_and_grad(term))(z)
+    actual, slope = jax.jit(jax.value_and_grad(term))(z)
     expected, expected_slope = reference(z)
-    assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, expected, rtol=value)
+    assert actual.dtype == jnp.float32
+    np.testing.assert_allclose(actual, expected, rtol=value)
     assert np.linalg.norm(slope - expected_slope) < gradient * np.linalg.norm(expected_slope)
 
 
@@ -66,10 +66,10 @@ def test_both_forms_are_equations_3_and_4(shape, form):
 def test_sharded_rows_have_the_terms_of_the_global_batch(devices, shape, form, resharded):
     layout, z = Layout(make_mesh(devices)), _embeddings(*shape)
     reshard = layout.reshard if resharded else None
-    found, gradient = jax.jit(jax.value_and_grad(partial(covariance_energy, form=form, reshard=reshard)))(
+    actual, gradient = jax.jit(jax.value_and_grad(partial(covariance_energy, form=form, reshard=reshard)))(
         jax.device_put(z, layout.batch)
     )
-    np.testing.assert_allclose(found, _energy(z)[0], rtol=1e-6)
+    np.testing.assert_allclose(actual, _energy(z)[0], rtol=1e-6)
     np.testing.assert_allclose(gradient, _energy(z)[1], rtol=1e-5, atol=1e-6 * np.abs(gradient).max())
     np.testing.assert_allclose(
         jax.jit(variance_hinge)(jax.device_put(z, layout.batch)), _hinge(z)[0], rtol=1e-6
@@ -81,8 +81,8 @@ def test_large_sums_keep_their_digits(form, shape):
     _check(partial(covariance_energy, form=form), _embeddings(*shape), _energy)
 
 
-def test_gram_loses_the_digits_that_its_file_says():
-    """One feature far above all: its square is 1e-7 off, and that is what the energy is off by, at most."""
+def test_gram_loses_the_documented_digits():
+    """If one feature is far larger, the error is 1e-7 of its squared variance at most."""
     z = _embeddings(24, 64, spread=0.0)
     z[:, 0] *= 300
     expected, _ = _energy(z)
@@ -97,8 +97,8 @@ def test_auto_builds_the_smaller_matrix():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_one_view_costs_two_products_and_one_gram_matrix_on_the_wire(form, devices):
-    """The matrix once, and the gradient once, of what is symmetric."""
+def test_one_view_needs_two_products_and_communicates_one_gram_matrix(form, devices):
+    """One product for the matrix and one for the gradient, which is symmetric."""
     layout = Layout(make_mesh(devices))
     z = jax.device_put(_embeddings(24, 64), layout.batch)
     step = jax.jit(jax.value_and_grad(partial(covariance_energy, form=form, reshard=layout.reshard)))
@@ -134,19 +134,19 @@ def test_uncorrelated_features_have_no_energy():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e30])
-def test_constant_embeddings_fall_short_by_all_and_have_no_gradient(value):
+def test_constant_embeddings_have_the_largest_hinge_and_no_gradient(value):
     z = jnp.full((16, 12), value)
-    found, gradient = jax.value_and_grad(lambda z: variance_hinge(z) + covariance_energy(z))(z)
-    np.testing.assert_allclose(found, 1 - 0.01, rtol=1e-6)
+    actual, gradient = jax.value_and_grad(lambda z: variance_hinge(z) + covariance_energy(z))(z)
+    np.testing.assert_allclose(actual, 1 - 0.01, rtol=1e-6)
     assert not np.any(gradient)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e8])
-def test_terms_are_right_where_values_are_small_or_large(scale):
+def test_terms_are_correct_for_small_and_large_values(scale):
     z = scale * _embeddings(24, 40)
     for form in FORMS:
-        found, gradient = jax.value_and_grad(partial(covariance_energy, form=form))(z)
-        np.testing.assert_allclose(found, _energy(z)[0], rtol=1e-6, atol=1e-30)
+        actual, gradient = jax.value_and_grad(partial(covariance_energy, form=form))(z)
+        np.testing.assert_allclose(actual, _energy(z)[0], rtol=1e-6, atol=1e-30)
         assert np.all(np.isfinite(gradient))
     np.testing.assert_allclose(variance_hinge(z), _hinge(z)[0], rtol=1e-6)
 
@@ -158,5 +158,5 @@ def test_wrong_shapes_are_named(shape):
             term(jnp.zeros(shape))
 
 
-def test_the_examples_are_right():
+def test_the_docstring_examples_run():
     assert doctest.testmod(covariance).failed == 0

@@ -14,17 +14,17 @@ from barlow_jax.losses.queue import check_queue_size, push
 
 
 @pytest.mark.parametrize("size", [8, 24, 64])
-def test_it_holds_the_last_batches_newest_first(size, devices):
+def test_the_queue_holds_the_last_batches_newest_first(size, devices):
     """Compares with Python's deque of batches, also for a queue of a single batch."""
     layout, rows = Layout(make_mesh(devices)), 8
     compiled = jax.jit(push, out_shardings=layout.batch)
     expected = collections.deque(np.zeros((size // rows, rows, 3), np.float32), maxlen=size // rows)
-    found = jax.device_put(np.zeros((size, 3), np.float32), layout.batch)
+    actual = jax.device_put(np.zeros((size, 3), np.float32), layout.batch)
     for number in range(5):
         batch = np.random.default_rng(number).normal(size=(rows, 3)).astype(np.float32)
         expected.appendleft(batch)
-        found = compiled(found, jax.device_put(batch, layout.batch))
-        np.testing.assert_array_equal(found, np.concatenate(expected))
+        actual = compiled(actual, jax.device_put(batch, layout.batch))
+        np.testing.assert_array_equal(actual, np.concatenate(expected))
 
 
 def test_a_shift_of_a_split_queue_moves_one_batch_between_neighbours():

@@ -1,4 +1,4 @@
-"""Against equations 1 to 4 of Bardes et al. 2022 in float64 NumPy."""
+"""Compares with equations 1 to 4 of Bardes et al. 2022 in float64 NumPy."""
 
 import jax
 import numpy as np
@@ -29,7 +29,7 @@ def test_each_weight_is_a_factor_of_the_sum_over_views(weights, devices):
     terms = np.array([_definition(z) for z in VIEWS])
     np.testing.assert_allclose(value, np.sum(weights * terms), rtol=1e-5)
     expected = dict(zip(("variance", "covariance"), terms.mean(axis=0), strict=True))
-    there = [name for name, weight in zip(expected, weights, strict=True) if weight]
-    assert sorted(metrics) == sorted(there)
-    for name in there:
+    weighted = [name for name, weight in zip(expected, weights, strict=True) if weight]
+    assert sorted(metrics) == sorted(weighted)
+    for name in weighted:
         np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Against the equations in float64 NumPy; the gradient against numerical differentiation of these."""
+"""Compares values with the equations in float64 NumPy, and gradients with numerical differentiation."""
 
 import doctest
 from functools import partial
@@ -13,7 +13,7 @@ from barlow_jax.losses.whitening import whiten
 
 
 def _embeddings(rows=24, width=8, seed=0, batch=()):
-    """Correlated, of deviations from 0.1 to 10, around a mean that is not 0."""
+    """Return correlated embeddings of std 0.1 to 10 and non-zero mean."""
     rng = np.random.default_rng(seed)
     mixing = np.eye(width) + rng.normal(size=(width, width)) / (2 * width**0.5)
     z = rng.normal(size=(*batch, rows, width)) @ mixing * np.geomspace(0.1, 10, width) + 3
@@ -30,44 +30,44 @@ def _reference(v, shrinkage=0.0):
 @pytest.mark.parametrize("shrinkage", [0.0, 0.1, 1.0])
 def test_it_is_the_equation(shrinkage):
     v = _embeddings()
-    found, pivot = jax.jit(partial(whiten, shrinkage=shrinkage))(v)
+    actual, pivot = jax.jit(partial(whiten, shrinkage=shrinkage))(v)
     expected, s = _reference(v, shrinkage)
-    assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
-    # 1 - R^2 of a feature on those before it, by way of the inverse of the block that they make.
+    assert actual.dtype == jnp.float32
+    np.testing.assert_allclose(actual, expected, atol=2e-5 * np.abs(expected).max())
+    # 1 - R^2 of a feature on those before it, from the inverse of their block of S.
     blocks = [np.linalg.inv(s[:i, :i])[-1, -1] * s[i - 1, i - 1] for i in range(1, 9)]
     np.testing.assert_allclose(pivot, 1 / np.max(blocks), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(128, 64), (256, 128)])
 def test_the_covariance_is_the_identity(rows, width):
-    """At the official sizes."""
+    """Uses the official sizes."""
     z, _ = jax.jit(whiten)(np.random.default_rng(0).normal(size=(3, rows, width)).astype(np.float32) + 5)
-    for one in np.asarray(z, np.float64):
-        np.testing.assert_allclose(one.mean(0), 0, atol=1e-5)
-        np.testing.assert_allclose(np.cov(one, rowvar=False), np.eye(width), atol=1e-4)
+    for sub_batch in np.asarray(z, np.float64):
+        np.testing.assert_allclose(sub_batch.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(np.cov(sub_batch, rowvar=False), np.eye(width), atol=1e-4)
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.3])
 def test_gradients_are_numerical_ones_of_float64(shrinkage):
     v, weights = _embeddings(), np.random.default_rng(1).normal(size=(24, 8))
     gradient = jax.jit(jax.grad(lambda v: jnp.sum(weights * jnp.sin(whiten(v, shrinkage)[0]))))(v)
-    deviations = v.std(0)
+    stds = v.std(0)
 
     def value(v):
         return np.sum(weights * np.sin(_reference(v, shrinkage)[0]))
 
     for seed in range(4):
-        direction = np.random.default_rng(seed).normal(size=v.shape) * deviations
+        direction = np.random.default_rng(seed).normal(size=v.shape) * stds
         slope = (value(v + 1e-5 * direction) - value(v - 1e-5 * direction)) / 2e-5
-        # Per feature in units of its deviation, in which they are of one size.
-        assert abs(np.vdot(gradient, direction) - slope) < 2e-5 * np.linalg.norm(gradient * deviations)
+        # In units of each feature's std, so that all features count equally.
+        assert abs(np.vdot(gradient, direction) - slope) < 2e-5 * np.linalg.norm(gradient * stds)
 
 
 def test_gradients_are_those_through_the_cholesky_factor_itself():
-    """JAX's own derivative of the factor and the solution, in float64."""
+    """Compares with JAX's derivatives of the factor and the solve, in float64."""
     v, weights = _embeddings(batch=(2,)), np.random.default_rng(1).normal(size=(2, 24, 8))
-    found = jax.grad(lambda v: jnp.sum(weights * whiten(v)[0]))(v)
+    actual = jax.grad(lambda v: jnp.sum(weights * whiten(v)[0]))(v)
 
     def plain(v):
         centred = v - v.mean(1, keepdims=True)
@@ -76,8 +76,8 @@ def test_gradients_are_those_through_the_cholesky_factor_itself():
 
     with jax.enable_x64(True):
         expected = np.asarray(jax.grad(plain)(jnp.asarray(v, jnp.float64)))
-    deviations = v.std(1, keepdims=True)
-    assert np.linalg.norm((found - expected) * deviations) < 1e-5 * np.linalg.norm(expected * deviations)
+    stds = v.std(1, keepdims=True)
+    assert np.linalg.norm((actual - expected) * stds) < 1e-5 * np.linalg.norm(expected * stds)
 
 
 def test_each_sub_batch_is_whitened_by_itself():
@@ -94,7 +94,7 @@ def test_scale_and_shift_of_a_feature_change_nothing(scale):
     v = _embeddings()
     moved, pivot = whiten(np.float32(scale) * (v + 10))
     expected, same = whiten(v)
-    np.testing.assert_allclose(moved, expected, atol=1e-3)  # digits of v that the shift has cost
+    np.testing.assert_allclose(moved, expected, atol=1e-3)  # the shift costs digits of v
     np.testing.assert_allclose(pivot, same, rtol=1e-3)
 
 
@@ -121,7 +121,7 @@ def test_a_singular_covariance_has_a_pivot_of_0(case):
         assert np.all(np.isfinite(z)) and np.all(np.isfinite(gradient))
 
 
-def test_shrinkage_mends_it():
+def test_shrinkage_makes_it_regular():
     for case in ("constant", "one feature twice", "fewer rows than features"):
         z, pivot = whiten(SINGULAR[case].astype(np.float32), 0.1)
         assert np.all(np.isfinite(z)) and pivot > 1e-4, case
@@ -135,5 +135,5 @@ def test_one_singular_sub_batch_leaves_the_others_alone():
     np.testing.assert_allclose(z[0], whiten(v[0])[0], atol=1e-5)
 
 
-def test_the_example_is_right():
+def test_the_docstring_example_runs():
     assert doctest.testmod(whitening).failed == 0

@@ -1,3 +1,5 @@
+"""Tests of projector and classifier."""
+
 from flax import nnx
 import jax
 import jax.numpy as jnp

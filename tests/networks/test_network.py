@@ -1,3 +1,5 @@
+"""Tests of the network: heads, grouping of views, branches and running statistics."""
+
 from functools import partial
 
 import jax
@@ -22,10 +24,10 @@ def _images(seed=0):
     return np.random.default_rng(seed).normal(size=(8, 8, 8, 3)).astype(np.float32)
 
 
-def test_parameters_depend_on_the_key_alone():
-    one, two, other = (_init(_network(), k)[0] for k in (0, 0, 1))
-    jax.tree.map(np.testing.assert_array_equal, one, two)
-    assert np.any(one["projector"]["layers"][0]["kernel"] != other["projector"]["layers"][0]["kernel"])
+def test_parameters_depend_only_on_the_key():
+    params, same_key, other_key = (_init(_network(), k)[0] for k in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, params, same_key)
+    assert np.any(params["projector"]["layers"][0]["kernel"] != other_key["projector"]["layers"][0]["kernel"])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -37,7 +39,7 @@ def test_parameters_statistics_and_representation_are_float32(dtype):
     assert outputs["a"].representation.dtype == jnp.float32 and outputs["a"].embedding.dtype == dtype
 
 
-def test_training_moves_the_running_averages_by_a_tenth():
+def test_training_moves_the_running_statistics_by_a_tenth():
     network = _network(dtype="float32")
     params, stats = _init(network)
     _, new_stats = jax.jit(network.apply)(params, stats, {"a": _images()})
@@ -48,11 +50,11 @@ def test_training_moves_the_running_averages_by_a_tenth():
     mean, variance = np.mean(hidden, (0, 1, 2)), np.var(hidden, (0, 1, 2))
     norm = new_stats["encoder"]["norm"]
     np.testing.assert_allclose(norm["mean"], 0.1 * mean, rtol=1e-4, atol=1e-6)
-    # flax's running variance is the biased one; torch's has a factor n / (n - 1) more.
+    # flax's running variance is biased; torch's is larger by a factor n / (n - 1).
     np.testing.assert_allclose(norm["var"], 0.9 + 0.1 * variance, rtol=1e-4)
 
 
-def test_the_frozen_encoder_sees_each_image_by_itself():
+def test_the_frozen_encoder_treats_images_independently():
     network = _network(dtype="float32")
     params, stats = _init(network)
     together = jax.jit(network.encode)(params, stats, _images())
@@ -72,7 +74,7 @@ def test_heads_are_those_that_the_config_names():
     assert set(bare) == {"encoder"}
 
 
-def test_scores_are_cosines_where_the_prototypes_are_of_unit_length():
+def test_scores_are_cosines_for_prototypes_of_unit_length():
     network = _network(prototypes=7, dtype="float32")
     params, stats = _init(network)
     vectors = params["prototypes"]["vectors"]
@@ -92,7 +94,7 @@ GROUPINGS = {
 
 @pytest.mark.parametrize("name", GROUPINGS)
 def test_batch_norm_sees_the_rows_of_its_group_and_no_others(name):
-    """A group gives the rows of one batch in which its views stand one below the other."""
+    """A group equals a batch that concatenates its views."""
     grouping, encoder, heads = GROUPINGS[name]
     network, projector = _network(dtype="float32"), _network(dtype="float32")
     params, stats = _init(network)
@@ -101,34 +103,34 @@ def test_batch_norm_sees_the_rows_of_its_group_and_no_others(name):
     for names in encoder:
         rows = jnp.concatenate([views[name] for name in names])
         (whole,) = jax.jit(network.apply)(params, stats, {"x": rows})[0].values()
-        found = jnp.concatenate([outputs[name].representation for name in names])
-        np.testing.assert_allclose(found, whole.representation, rtol=1e-4, atol=1e-5)
+        actual = jnp.concatenate([outputs[name].representation for name in names])
+        np.testing.assert_allclose(actual, whole.representation, rtol=1e-4, atol=1e-5)
     head = Network(projector.config, make_encoder=StandInEncoder)
     factors = {"encoder": {"factors": jnp.ones(outputs["a"].representation.shape[1])}}
     bare = {"projector": stats["projector"]}
     for names in heads:
         rows = jnp.concatenate([outputs[name].representation for name in names])
         (whole,) = jax.jit(head.apply)(params | factors, bare, {"x": rows})[0].values()
-        found = jnp.concatenate([outputs[name].embedding for name in names])
-        np.testing.assert_allclose(found, whole.embedding, rtol=1e-4, atol=1e-5)
+        actual = jnp.concatenate([outputs[name].embedding for name in names])
+        np.testing.assert_allclose(actual, whole.embedding, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("biases", "there"), [("none", [0, 0, 0]), ("hidden", [1, 1, 0]), ("all", [1, 1, 1])]
+    ("biases", "has_bias"), [("none", [0, 0, 0]), ("hidden", [1, 1, 0]), ("all", [1, 1, 1])]
 )
-def test_linears_have_the_biases_that_the_config_names(biases, there):
+def test_linears_have_the_biases_that_the_config_names(biases, has_bias):
     config = NetworkConfig(
         encoder="resnet8", width=4, stem="cifar", projector=(6, 6, 4), projector_biases=biases
     )
     params, _ = _init(Network(config))
     layers = params["projector"]["layers"]
-    assert [int("bias" in layers[i]) for i in range(3)] == there
-    for i in (i for i in range(3) if there[i]):
+    assert [int("bias" in layers[i]) for i in range(3)] == has_bias
+    for i in (i for i in range(3) if has_bias[i]):
         bound = layers[i]["kernel"].shape[0] ** -0.5
-        assert 0 < np.max(np.abs(layers[i]["bias"])) <= bound, "torch's law"
+        assert 0 < np.max(np.abs(layers[i]["bias"])) <= bound, "torch's distribution"
 
 
-def test_the_second_branch_is_a_network_of_its_own_for_view_b_alone():
+def test_the_second_branch_is_a_separate_network_for_view_b():
     network = _network(dtype="float32", branches="own", second_encoder="resnet10")
     params, stats = _init(network)
     assert set(params) == {"encoder", "projector", "second"} and set(params["second"]) == {

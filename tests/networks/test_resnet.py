@@ -1,4 +1,4 @@
-"""Against torchvision's published sizes, and against a forward pass written with NumPy and SciPy."""
+"""Compares with torchvision's published sizes, and with a forward pass in NumPy and SciPy."""
 
 from flax import nnx
 import jax
@@ -9,7 +9,7 @@ from scipy.signal import correlate
 
 from barlow_jax.networks.resnet import ResNet, num_features
 
-# torchvision's parameter counts (timm's for ResNet-200), less the classifier (H x 1000 + 1000).
+# Parameter counts of torchvision (timm for ResNet-200), without the classifier (H x 1000 + 1000).
 TORCHVISION = {
     "resnet18": 11_689_512 - 513_000,
     "resnet34": 21_797_672 - 513_000,
@@ -63,7 +63,7 @@ def test_the_cifar_stem_keeps_the_resolution():
 
 
 def _numpy_conv(x, kernel, stride):
-    """`[H, W, C]` by `[k, k, C, O]` with k // 2 zeros on every side."""
+    """Convolve `[H, W, C]` with `[k, k, C, O]`, with k // 2 zeros on every side."""
     pad = kernel.shape[0] // 2
     x = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
     planes = [correlate(x, kernel[..., o], "valid")[..., 0] for o in range(kernel.shape[-1])]
@@ -94,7 +94,7 @@ def test_forward_pass_is_that_of_the_equations(name):
     rng = np.random.default_rng(0)
     model = ResNet(name, width=4, rngs=nnx.Rngs(0))
 
-    def randomise(leaf):  # running variances too must be positive
+    def randomise(leaf):  # running variances must be positive
         return jnp.asarray(rng.uniform(0.5, 1.0, leaf.shape) if leaf.ndim == 1 else leaf)
 
     nnx.update(model, jax.tree.map(randomise, nnx.state(model)))
@@ -117,7 +117,7 @@ def test_residual_branches_start_at_zero():
     assert all(jnp.all(block.norm2.scale[...] == 0) for stage in model.stages for block in stage)
 
 
-def test_convolutions_start_with_hes_deviation():
+def test_convolutions_start_with_hes_std():
     model = ResNet("resnet18", width=64, rngs=nnx.Rngs(0))
     kernel = np.asarray(model.stages[0][0].conv1.kernel[...])
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (3 * 3 * 64)), rtol=0.02)

@@ -1,4 +1,4 @@
-"""The GRU against a recurrence written out in float64."""
+"""Compares the GRU with its recurrence in float64."""
 
 from flax import nnx
 import jax
@@ -11,7 +11,7 @@ from barlow_jax.networks.network import Network
 from barlow_jax.networks.text import Gru
 
 SIZES = Text(vocabulary_size=11, embedding_size=5, hidden_size=7)
-# Full, cut short, one word, one of which the table has no row, and the unknown word that it stands for.
+# A full caption, shorter ones, an id outside the vocabulary, and the same caption with the unknown word.
 WORDS = np.array([[2, 3, 4, 5], [6, 7, 0, 0], [2, 0, 0, 0], [2, 99, 3, 0], [2, 1, 3, 0]], np.int32)
 
 
@@ -26,7 +26,7 @@ def _sigmoid(x):
 
 
 def _numpy(params, words, table):
-    """Of one caption of true words, in the letters of the module's docstring."""
+    """Return the state after one caption, in the letters of the module's docstring."""
     cell = params["cell"]
     w_r, w_z, w_n = np.split(np.float64(cell["dense_i"]["kernel"]), 3, axis=1)
     b_r, b_z, b_n = np.split(np.float64(cell["dense_i"]["bias"]), 3)
@@ -40,20 +40,20 @@ def _numpy(params, words, table):
     return h
 
 
-def _true(words):
+def _known_words(words):
     return [word if word < SIZES.vocabulary_size else 1 for word in words.tolist() if word]
 
 
 def test_a_caption_is_the_state_after_its_last_word(encoder):
     graph, state, params = encoder
-    made = jax.jit(lambda words: nnx.merge(graph, state)(words, train=True))(WORDS)
+    result = jax.jit(lambda words: nnx.merge(graph, state)(words, train=True))(WORDS)
     table = np.float64(params["words"])
-    expected = np.stack([_numpy(params, _true(words), table) for words in WORDS])
-    assert made.dtype == jnp.float32
-    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
+    expected = np.stack([_numpy(params, _known_words(words), table) for words in WORDS])
+    assert result.dtype == jnp.float32
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_gradient_of_the_word_embedding_is_the_recurrences(encoder):
+def test_the_gradient_of_the_word_embedding_is_that_of_the_recurrence(encoder):
     graph, _, params = encoder
     weights = np.random.default_rng(0).normal(size=(len(WORDS), SIZES.hidden_size))
 
@@ -65,16 +65,18 @@ def test_the_gradient_of_the_word_embedding_is_the_recurrences(encoder):
     table = np.float64(params["words"])
 
     def reference(table):
-        return sum(w @ _numpy(params, _true(words), table) for w, words in zip(weights, WORDS, strict=True))
+        return sum(
+            w @ _numpy(params, _known_words(words), table) for w, words in zip(weights, WORDS, strict=True)
+        )
 
     numeric = np.zeros_like(table)
-    for place in np.ndindex(*table.shape):
+    for index in np.ndindex(*table.shape):
         up, down = table.copy(), table.copy()
-        up[place] += 1e-6
-        down[place] -= 1e-6
-        numeric[place] = (reference(up) - reference(down)) / 2e-6
+        up[index] += 1e-6
+        down[index] -= 1e-6
+        numeric[index] = (reference(up) - reference(down)) / 2e-6
     np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-5)
-    assert not np.any(gradient[0]), "padding teaches nothing"
+    assert not np.any(gradient[0]), "padding has no gradient"
 
 
 def test_padding_at_the_end_changes_no_bit(encoder):
@@ -83,7 +85,7 @@ def test_padding_at_the_end_changes_no_bit(encoder):
     np.testing.assert_array_equal(read(WORDS), read(np.pad(WORDS, ((0, 0), (0, 3)))))
 
 
-def test_the_start_is_vse_s_law(encoder):
+def test_the_initialisation_is_that_of_vse(encoder):
     _, _, params = encoder
     bound = SIZES.hidden_size**-0.5
     assert 0.09 < np.max(np.abs(params["words"])) <= 0.1
@@ -91,7 +93,7 @@ def test_the_start_is_vse_s_law(encoder):
         assert 0.8 * bound < np.max(np.abs(leaf)) <= bound
 
 
-def test_a_branch_that_reads_is_beside_one_that_sees_and_each_is_embedded_by_its_own():
+def test_a_text_branch_and_an_image_branch_have_their_own_projectors():
     config = NetworkConfig(
         encoder="resnet8",
         width=4,
@@ -119,6 +121,6 @@ def test_a_branch_that_reads_is_beside_one_that_sees_and_each_is_embedded_by_its
     running = stats["second"]["projector"]["norms"][0]
     hidden = (encoded @ layers[0]["kernel"] - running["mean"]) / np.sqrt(running["var"] + 1e-5)
     expected = np.maximum(hidden * norm[0]["scale"] + norm[0]["bias"], 0) @ layers[1]["kernel"]
-    made = frozen(params, stats, "b", WORDS)
-    np.testing.assert_allclose(made.representation, encoded, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(made.embedding, expected, rtol=1e-4, atol=1e-5)
+    actual = frozen(params, stats, "b", WORDS)
+    np.testing.assert_allclose(actual.representation, encoded, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual.embedding, expected, rtol=1e-4, atol=1e-5)

@@ -1,3 +1,5 @@
+"""Compares the vision transformer with published sizes, and with a forward pass in NumPy."""
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ def test_parameter_count_is_deits_without_its_classifier_and_learned_positions(n
     assert count == published - 1000 * (width + 1) - 197 * width
 
 
-def test_the_output_is_float32_of_any_size_that_patches_divide():
+def test_the_output_is_float32_for_any_multiple_of_the_patch_size():
     graph, state = _vit(patch=4, dtype=jnp.bfloat16)
     for side in (8, 12):
         y = nnx.merge(graph, state)(jnp.ones((2, side, side, 3)), train=True)
@@ -30,7 +32,7 @@ def test_the_output_is_float32_of_any_size_that_patches_divide():
 
 
 def _numpy(params, x, patch, heads):
-    """A forward pass written out in float64."""
+    """Apply the forward pass in float64."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
 
     def norm(x, of):
@@ -66,13 +68,13 @@ def _numpy(params, x, patch, heads):
 def test_the_forward_pass_is_the_papers_equations(remat):
     graph, state = _vit(patch=4, remat=remat)
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
-    found = jax.jit(lambda state, x: nnx.merge(graph, state)(x, train=True))(state, x)
+    actual = jax.jit(lambda state, x: nnx.merge(graph, state)(x, train=True))(state, x)
     expected = _numpy(nnx.to_pure_dict(nnx.filter_state(state, nnx.Param)), x, 4, 3)
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
 
 
-def test_positions_tell_all_places_apart():
-    places = positions(14, 14, 192).reshape(196, 192)
-    distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
+def test_all_positions_differ():
+    embeddings = positions(14, 14, 192).reshape(196, 192)
+    distances = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=-1)
     assert np.min(distances + 9 * np.eye(196)) > 0.5
-    np.testing.assert_allclose(np.linalg.norm(places, axis=1), 192**0.5 / 2**0.5, rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 192**0.5 / 2**0.5, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Against equation 1 of the paper, written out in float64 NumPy and once more under shard_map."""
+"""Compares with equation 1 of the paper, written out in float64 NumPy and under shard_map."""
 
 import doctest
 from functools import partial
@@ -21,28 +21,23 @@ BELOW_AND_ABOVE = ((48, 80), (80, 48))  # N < D and N > D
 
 
 def _standardize(z, epsilon):
-    deviation = np.sqrt(z.var(0) + epsilon)
-    return (z - z.mean(0)) / deviation, deviation
+    std = np.sqrt(z.var(0) + epsilon)
+    return (z - z.mean(0)) / std, std
 
 
 def _reference(z_a, z_b, weight=WEIGHT, epsilon=1e-5):
-    """sum_i (1 - C_ii)^2 + weight sum_i sum_j!=i C_ij^2, and its gradients, in float64."""
+    """Return sum_i (1 - C_ii)^2 + weight sum_i sum_j!=i C_ij^2 and its gradients, in float64."""
     rows = len(z_a)
-    (a, deviation_a), (b, deviation_b) = (
-        _standardize(np.asarray(z, np.float64), epsilon) for z in (z_a, z_b)
-    )
+    (a, std_a), (b, std_b) = (_standardize(np.asarray(z, np.float64), epsilon) for z in (z_a, z_b))
     c = a.T @ b / rows
     diagonal = np.eye(c.shape[0], dtype=bool)
     loss = np.sum(np.where(diagonal, (1 - c) ** 2, weight * c**2))
     d_c = np.where(diagonal, 2 * (c - 1), 2 * weight * c) / rows
 
-    def through_standardize(d, x, deviation):  # x is not quite of variance 1, for the epsilon
-        return (d - d.mean(0) - x * (d * x).mean(0)) / deviation
+    def through_standardize(d, x, std):  # because of epsilon the variance of x is not quite 1
+        return (d - d.mean(0) - x * (d * x).mean(0)) / std
 
-    return loss, (
-        through_standardize(b @ d_c.T, a, deviation_a),
-        through_standardize(a @ d_c, b, deviation_b),
-    )
+    return loss, (through_standardize(b @ d_c.T, a, std_a), through_standardize(a @ d_c, b, std_b))
 
 
 def _embeddings(rows, width, seed=0, mean=0.0):
@@ -56,14 +51,14 @@ def _value_and_gradients(z_a, z_b, **kwargs):
 
 
 def _distance(gradients, reference):
-    """Of two pairs of gradients, relative to the second."""
+    """Return the distance of two pairs of gradients, relative to the second."""
     difference = [np.asarray(g, np.float64) - r for g, r in zip(gradients, reference, strict=True)]
     return np.sqrt(sum(map(np.vdot, difference, difference)) / sum(map(np.vdot, reference, reference)))
 
 
-def _check(found, expected, value=1e-6, gradient=1e-5):
-    np.testing.assert_allclose(found[0], expected[0], rtol=value)
-    assert _distance(found[1], expected[1]) < gradient
+def _check(actual, expected, value=1e-6, gradient=1e-5):
+    np.testing.assert_allclose(actual[0], expected[0], rtol=value)
+    assert _distance(actual[1], expected[1]) < gradient
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -93,7 +88,7 @@ def test_large_sums_keep_their_digits(form, shape):
 
 
 def _per_device_loss(z_a, z_b):
-    """Equation 1 as the official code runs it, on each device's rows, with its collectives by name."""
+    """Equation 1 as in the official code: on each device's rows, with explicit collectives."""
     mean = partial(jax.lax.pmean, axis_name="data")
 
     def standardize(z):
@@ -108,22 +103,22 @@ def _per_device_loss(z_a, z_b):
 
 @pytest.mark.parametrize("shape", BELOW_AND_ABOVE)
 @pytest.mark.parametrize("form", FORMS)
-def test_a_twin_under_shard_map_agrees(form, shape):
+def test_an_implementation_under_shard_map_agrees(form, shape):
     mesh = make_mesh()
-    twin = jax.shard_map(_per_device_loss, mesh=mesh, in_specs=P("data"), out_specs=P())
+    per_device = jax.shard_map(_per_device_loss, mesh=mesh, in_specs=P("data"), out_specs=P())
     placed = [jax.device_put(z, NamedSharding(mesh, P("data"))) for z in _embeddings(*shape)]
-    value, gradients = jax.jit(jax.value_and_grad(twin, argnums=(0, 1)))(*placed)
-    found = _value_and_gradients(*placed, form=form, reshard=Layout(mesh).reshard)
-    _check(found, (value, [np.asarray(g, np.float64) for g in gradients]))
+    value, gradients = jax.jit(jax.value_and_grad(per_device, argnums=(0, 1)))(*placed)
+    actual = _value_and_gradients(*placed, form=form, reshard=Layout(mesh).reshard)
+    _check(actual, (value, [np.asarray(g, np.float64) for g in gradients]))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_operands_cost_what_the_docstring_says(form):
     pair = _embeddings(256, 512)
-    found = _value_and_gradients(*pair, form=form, operand_dtype=jnp.bfloat16)
+    actual = _value_and_gradients(*pair, form=form, operand_dtype=jnp.bfloat16)
     expected = _reference(*pair)
-    _check(found, expected, value=1e-5, gradient=1e-3)
-    assert _distance(found[1], expected[1]) > 1e-5, "nothing was rounded"
+    _check(actual, expected, value=1e-5, gradient=1e-3)
+    assert _distance(actual[1], expected[1]) > 1e-5, "nothing was rounded"
 
 
 def test_auto_is_the_cheaper_form():
@@ -139,8 +134,8 @@ def test_loss_is_zero_at_identity_correlation():
 
 def test_swapping_the_views_changes_nothing():
     z_a, z_b = _embeddings(16, 8)
-    one, other = (barlow_twins_loss(*pair, off_diagonal_weight=WEIGHT) for pair in ((z_a, z_b), (z_b, z_a)))
-    np.testing.assert_allclose(one, other, rtol=1e-6)
+    losses = [barlow_twins_loss(*pair, off_diagonal_weight=WEIGHT) for pair in ((z_a, z_b), (z_b, z_a))]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
 def test_scale_and_shift_of_a_feature_change_nothing():
@@ -170,7 +165,7 @@ def test_bfloat16_embeddings_are_standardised_in_float32():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_terms_say_what_the_matrix_says(form):
+def test_terms_are_those_of_the_matrix(form):
     z_a, z_b = _embeddings(50, 7)
     matrix = np.asarray(cross_correlation(z_a, z_b))
     terms = barlow_twins_terms(z_a, z_b, form=form)
@@ -182,16 +177,16 @@ def test_terms_say_what_the_matrix_says(form):
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "words"),
+    ("shape_a", "shape_b", "pattern"),
     [
         ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
         ((4,), (4,), r"two \[N, D\] arrays"),
         ((1, 3), (1, 3), "batch statistics need 2 rows"),
     ],
 )
-def test_wrong_shapes_are_named(one, other, words):
-    with pytest.raises(ValueError, match=words):
-        barlow_twins_loss(jnp.zeros(one), jnp.zeros(other), off_diagonal_weight=WEIGHT)
+def test_wrong_shapes_are_named(shape_a, shape_b, pattern):
+    with pytest.raises(ValueError, match=pattern):
+        barlow_twins_loss(jnp.zeros(shape_a), jnp.zeros(shape_b), off_diagonal_weight=WEIGHT)
 
 
 def test_the_docstring_example_runs():
@@ -200,7 +195,7 @@ def test_the_docstring_example_runs():
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_spread_is_simsiams_figure_on_the_sphere_and_vanishes_on_one_vector(scale):
-    """sqrt(D) times the standard deviation of normalised embeddings, for rows of one length; any scale."""
+    """For rows of one length it is sqrt(D) times the std of normalised embeddings, at any scale."""
     z = np.random.default_rng(0).normal(size=(4096, 32)).astype(np.float32)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     spread = standardized_embedding_statistics(scale * z, scale * z)["embedding_spread"]

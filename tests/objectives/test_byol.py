@@ -1,4 +1,4 @@
-"""Against equation 2 of Grill et al. 2020 in float64 NumPy."""
+"""Compares with equation 2 of Grill et al. 2020 in float64 NumPy."""
 
 import doctest
 import functools
@@ -22,8 +22,8 @@ REGULARIZED = Byol(variance_weight=1.5, covariance_weight=0.2)
 
 
 @functools.cache
-def _objective(settings=PLAIN, **setup):
-    return make_objective(config_lib.Objective(name="byol", scale=0.5, byol=settings), RunInfo(**setup))
+def _objective(settings=PLAIN, **run_info):
+    return make_objective(config_lib.Objective(name="byol", scale=0.5, byol=settings), RunInfo(**run_info))
 
 
 def _arrays(seed, scale=1.0):
@@ -37,7 +37,7 @@ def _outputs(predictor=True):
 
 
 TARGETS = {n: Outputs(None, z) for n, z in zip("ab", _arrays(2), strict=True)}
-CONTEXT = loss_reference.context(ROWS, targets=TARGETS)
+CONTEXT = loss_reference.loss_context(ROWS, targets=TARGETS)
 
 
 def _cosines(x, y):
@@ -45,7 +45,7 @@ def _cosines(x, y):
 
 
 def _definition(outputs, targets, settings=PLAIN):
-    """Without a predictor, its embedding predicts."""
+    """Equation 2; without a predictor the embedding is the prediction."""
     a, b = ((o.embedding if o.prediction is None else o.prediction) for o in (outputs["a"], outputs["b"]))
     value = np.mean(2 - 2 * _cosines(a, targets["b"])) + np.mean(2 - 2 * _cosines(b, targets["a"]))
     for name in "ab":
@@ -63,7 +63,7 @@ FIXED = {name: TARGETS[name].embedding.astype(np.float64) for name in "ab"}
 @pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
 def test_value_and_gradients_are_those_of_the_definition(settings, predictor):
     outputs = _outputs(predictor)
-    value, gradients, _, metrics = loss_reference.run(_objective(settings), outputs, about=CONTEXT)
+    value, gradients, _, metrics = loss_reference.run(_objective(settings), outputs, context=CONTEXT)
     np.testing.assert_allclose([value, metrics["loss"]], _definition(outputs, FIXED, settings), rtol=2e-6)
     loss_reference.assert_slopes(lambda o: _definition(o, FIXED, settings), outputs, gradients)
     distance = 2 * _definition(outputs, FIXED)
@@ -72,7 +72,7 @@ def test_value_and_gradients_are_those_of_the_definition(settings, predictor):
 
 @pytest.mark.parametrize("settings", [PLAIN, REGULARIZED], ids=["plain", "regularized"])
 def test_one_device_and_eight_agree(settings):
-    loss_reference.assert_one_device_is_as_eight(_objective(settings), _outputs(), about=CONTEXT)
+    loss_reference.assert_one_device_matches_eight(_objective(settings), _outputs(), context=CONTEXT)
 
 
 def test_without_momentum_the_target_is_the_network_itself_behind_a_stop_gradient():
@@ -95,12 +95,12 @@ def test_the_momentum_is_the_papers_cosine_and_one_at_the_end():
 
 
 @pytest.mark.parametrize("start", [0.0, 0.5, 1.0])
-def test_the_momentum_starts_where_it_is_told_to(start):
+def test_the_momentum_starts_at_the_given_value(start):
     assert cosine_momentum(start, 7)(jnp.int32(0)) == np.float32(start)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e30])
-def test_a_collapsed_batch_is_finite_and_seen(level):
+def test_a_collapsed_batch_is_finite_and_detected(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
     outputs = {name: Outputs(None, constant, constant) for name in "ab"}
     value, gradients, _, metrics = loss_reference.run(_objective(Byol(target_momentum=0.0)), outputs)
@@ -111,8 +111,10 @@ def test_a_collapsed_batch_is_finite_and_seen(level):
 
 @pytest.mark.parametrize("scale", [1e-8, 1e25])
 def test_lengths_change_nothing(scale):
-    one, other = ([scale * z for z in _arrays(0)], _arrays(1))
-    np.testing.assert_allclose(byol_loss(one[0], other[1]), byol_loss(one[0] / scale, other[1]), rtol=1e-6)
+    prediction, target = scale * _arrays(0)[0], _arrays(1)[1]
+    np.testing.assert_allclose(
+        byol_loss(prediction, target), byol_loss(prediction / scale, target), rtol=1e-6
+    )
 
 
 def test_wrong_shapes_are_named():
@@ -125,14 +127,14 @@ def test_the_docstring_example_runs():
 
 
 def _trained(settings, steps=1000):
-    """Spread and deviation of embeddings, first and last: a linear layer with biases under gradient descent."""
+    """Return a linear layer's (spread, std) of embeddings before and after gradient descent."""
     rng = np.random.default_rng(0)
     objective, images = _objective(settings), rng.normal(size=(ROWS, WIDTH))
     views = jnp.float32(images + 0.5 * rng.normal(size=(2, ROWS, WIDTH)))
 
     def loss(weights):
         z = {name: Outputs(None, x @ weights[1:] + weights[0]) for name, x in zip("ab", views, strict=True)}
-        value, _, metrics = objective.loss(z, {}, loss_reference.context(ROWS))
+        value, _, metrics = objective.loss(z, {}, loss_reference.loss_context(ROWS))
         return value, (metrics["embedding_spread"], metrics["embedding_std_mean"])
 
     def descend(weights, _):
@@ -140,12 +142,12 @@ def _trained(settings, steps=1000):
         return weights - 0.3 * gradient, metrics
 
     start = jnp.float32(0.3 * rng.normal(size=(WIDTH + 1, WIDTH)))
-    spreads, deviations = jax.jit(lambda w: jax.lax.scan(descend, w, length=steps)[1])(start)
-    return (spreads[0], deviations[0]), (spreads[-1], deviations[-1])
+    spreads, stds = jax.jit(lambda w: jax.lax.scan(descend, w, length=steps)[1])(start)
+    return (spreads[0], stds[0]), (spreads[-1], stds[-1])
 
 
 def test_without_predictor_and_average_it_collapses_unless_variance_has_a_weight():
-    """Table 4 of VICReg adds that term; the metrics tell one from the other."""
+    """Table 4 of VICReg adds that term; the metrics distinguish both cases."""
     start, end = _trained(Byol(target_momentum=0.0))
     assert start[0] > 0.8 and max(end) < 0.1
     _, end = _trained(Byol(target_momentum=0.0, variance_weight=1.0))

@@ -1,3 +1,5 @@
+"""Compares the supervised loss with scikit-learn's."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,7 @@
-"""What collapse, extremes and broken input do to the loss, its gradients and the step.
+"""The loss, its gradients and the step for collapsed, extreme and invalid input.
 
-Finite input gives a finite loss and finite gradients, NaN stays NaN, and one row is an error. Values are those
-of equation 1 in float64 NumPy, as far as `standardize` says that they are right.
+Finite input gives a finite loss and finite gradients, NaN stays NaN, and one row is an error. Values are
+compared with equation 1 in float64 NumPy, within the range that `standardize` documents.
 """
 
 import functools
@@ -25,7 +25,7 @@ from barlow_jax.training.step import StepParts, compile_step, init_state
 from barlow_jax.types import Batch, RunInfo
 
 WEIGHT = 0.0051
-# 48 and 100: the float32 mean of so many equal numbers is not always that number.
+# The float32 mean of 48 or 100 equal numbers is not always that number.
 SHAPES = ((48, 80), (100, 30))
 
 
@@ -74,22 +74,22 @@ def _assert_finite(value, gradients):
     assert all(np.all(np.isfinite(g)) for g in gradients)
 
 
-@pytest.mark.parametrize("level", [0.0, 2.6, 1e4, 1e6, 3e28])
+@pytest.mark.parametrize("offset", [0.0, 2.6, 1e4, 1e6, 3e28])
 @pytest.mark.parametrize("noise", [0.0, 1e-8])
-def test_a_feature_of_vanishing_variance_counts_as_uncorrelated(pair, form, operand_dtype, level, noise):
-    """In both views, so that a rounding error of its mean would pass for perfect agreement."""
+def test_a_feature_of_vanishing_variance_counts_as_uncorrelated(pair, form, operand_dtype, offset, noise):
+    """In both views, so that a rounding error of the mean would look like perfect agreement."""
     for z in pair:
-        z[:, 3] = level + noise * z[:, 3]
+        z[:, 3] = offset + noise * z[:, 3]
     value, gradients = _value_and_gradients(pair, form, operand_dtype)
     _assert_finite(value, gradients)
     np.testing.assert_allclose(value, _reference(*pair), rtol=2e-4 if operand_dtype == jnp.bfloat16 else 1e-5)
-    # Noise of 1e-8 around 0 or 2.6 is there in float32, and stays far below epsilon's root, 3e-3.
+    # Float32 represents noise of 1e-8 around 0; it is far below epsilon's root, 3e-3.
     np.testing.assert_allclose(_correlation(*pair)[3], 0, atol=1e-4)
 
 
-@pytest.mark.parametrize("levels", [(0.0, 0.0), (0.1, -7.3), (1e4, 1e6)])
-def test_a_collapsed_batch_costs_one_for_each_feature(form, operand_dtype, levels):
-    pair = [np.full((48, 32), level, np.float32) for level in levels]
+@pytest.mark.parametrize("values", [(0.0, 0.0), (0.1, -7.3), (1e4, 1e6)])
+def test_a_collapsed_batch_costs_one_for_each_feature(form, operand_dtype, values):
+    pair = [np.full((48, 32), value, np.float32) for value in values]
     value, gradients = _value_and_gradients(pair, form, operand_dtype)
     assert value == 32
     np.testing.assert_array_equal(gradients, 0)
@@ -115,14 +115,14 @@ def test_a_batch_of_one_is_an_error_that_names_the_remedy(form):
 
 @pytest.mark.parametrize("scale", [2.0**-60, 2.0**-20, 2.0**20, 2.0**42, 2.0**62])
 def test_loss_and_gradients_are_right_up_to_1e19(pair, form, scale):
-    """Powers of two, which change no digit: above epsilon the gradient of s z is that of z over s."""
+    """Powers of two change no digit: above epsilon the gradient at s z is that at z over s."""
     value, gradients = _value_and_gradients([z * np.float32(scale) for z in pair], form)
     np.testing.assert_allclose(value, _reference(*(z * scale for z in pair)), rtol=1e-5)
     if scale > 1:
         expected = _value_and_gradients([z * np.float32(2.0**12) for z in pair], form)[1]
-        for found, wanted in zip(gradients, expected, strict=True):
-            error = found * (scale / 2.0**12) - wanted
-            assert np.linalg.norm(error) < 1e-5 * np.linalg.norm(wanted)
+        for actual, reference in zip(gradients, expected, strict=True):
+            error = actual * (scale / 2.0**12) - reference
+            assert np.linalg.norm(error) < 1e-5 * np.linalg.norm(reference)
     else:
         _assert_finite(value, gradients)
 
@@ -153,7 +153,7 @@ def test_any_finite_embedding_gives_a_finite_loss_and_gradients(
     _assert_finite(*_value_and_gradients(pair, form, operand_dtype))
 
 
-def test_beyond_float32_a_feature_counts_as_collapsed_and_its_deviation_says_so(pair, form):
+def test_beyond_float32_a_feature_counts_as_collapsed_and_its_std_is_infinite(pair, form):
     pair = [np.sign(z) * np.float32(1e30) for z in pair]
     value, gradients = _value_and_gradients(pair, form)
     assert value == pair[0].shape[1]
@@ -161,10 +161,10 @@ def test_beyond_float32_a_feature_counts_as_collapsed_and_its_deviation_says_so(
     assert _statistics(*pair)["embedding_std_mean"] == np.inf
 
 
-@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("invalid", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("row", [0, 7])
-def test_broken_input_is_not_hidden(pair, form, operand_dtype, broken, row):
-    pair[1][row, 2] = broken
+def test_invalid_input_is_propagated(pair, form, operand_dtype, invalid, row):
+    pair[1][row, 2] = invalid
     value, gradients = _value_and_gradients(pair, form, operand_dtype)
     assert np.isnan(value)
     assert all(np.any(np.isnan(g)) for g in gradients)
@@ -173,7 +173,7 @@ def test_broken_input_is_not_hidden(pair, form, operand_dtype, broken, row):
 
 
 def _steps(config, devices, images, num_steps=2):
-    """The state and the metrics after steps on one batch of images, `[N, height, width, 3]` uint8."""
+    """Return state and metrics after steps on one batch of `[N, height, width, 3]` uint8 images."""
     layout, rates = Layout(make_mesh(devices)), optimizers.learning_rates(config, steps_per_epoch=4)
     parts = StepParts(
         network=Network(config.network, layout.parallel_linear),
@@ -194,7 +194,7 @@ def _steps(config, devices, images, num_steps=2):
 
 @pytest.mark.parametrize(("form", "dtype"), [("direct", "float32"), ("gram", "bfloat16")])
 def test_a_batch_of_equal_images_leaves_a_finite_state(small_config, typed, devices, form, dtype):
-    """BatchNorm sees no variance anywhere: embeddings are 0 but for rounding, and so is the correlation."""
+    """No BatchNorm sees any variance: embeddings and correlation are 0 up to rounding."""
     small_config.train.batch_size = 16
     small_config.optim.warmup_epochs = 0.0
     small_config.objective.form = form

@@ -1,4 +1,4 @@
-"""Against equation 1 of Chen et al. 2020 in float64 NumPy, anchor by anchor."""
+"""Compares with equation 1 of Chen et al. 2020 in float64 NumPy, anchor by anchor."""
 
 import dataclasses
 import doctest
@@ -29,7 +29,7 @@ def _outputs(scale=1.0):
 
 
 def _definition(outputs, temperature=CONFIG.simclr.temperature):
-    """One anchor after the other; and how many of them find their positive."""
+    """Return the loss and the fraction of anchors whose positive is the closest view."""
     z = np.concatenate([outputs["a"].embedding, outputs["b"].embedding]).astype(np.float64)
     terms, wins = [], []
     for i, anchor in enumerate(z):
@@ -58,27 +58,27 @@ def test_gradients_are_those_of_the_definition():
 
 
 def test_one_device_and_eight_agree():
-    loss_reference.assert_one_device_is_as_eight(OBJECTIVE, _outputs())
+    loss_reference.assert_one_device_matches_eight(OBJECTIVE, _outputs())
 
 
 def test_logits_are_split_by_rows_over_devices():
-    """No device has a whole block of them."""
+    """No device holds a whole block of them."""
     rows, layout = 256, Layout(make_mesh())
-    of_view = jax.ShapeDtypeStruct((rows, 16), jnp.float32, sharding=layout.batch)
+    embeddings = jax.ShapeDtypeStruct((rows, 16), jnp.float32, sharding=layout.batch)
     gradients = jax.grad(lambda a, b: nt_xent(a, b, temperature=0.1).loss, argnums=(0, 1))
-    text = jax.jit(gradients).lower(of_view, of_view).compile().as_text()
+    text = jax.jit(gradients).lower(embeddings, embeddings).compile().as_text()
     shapes = {tuple(map(int, shape)) for shape in re.findall(r"\[(\d+),(\d+)\]", text)}
     assert (rows // 8, rows) in shapes and max(np.prod(s) for s in shapes) == rows // 8 * rows
 
 
-def test_bfloat16_operands_move_the_loss_a_little():
+def test_bfloat16_operands_change_the_loss_a_little():
     objective = make_objective(dataclasses.replace(CONFIG, operand_dtype="bfloat16"))
-    found = loss_reference.run(objective, _outputs())[0]
-    np.testing.assert_allclose(found, _definition(_outputs())[0], rtol=1e-2)
+    actual = loss_reference.run(objective, _outputs())[0]
+    np.testing.assert_allclose(actual, _definition(_outputs())[0], rtol=1e-2)
 
 
 @pytest.mark.parametrize("level", [0.0, 3.0, 1e30])
-def test_a_collapsed_batch_costs_the_logarithm_of_its_size_and_is_seen(level):
+def test_a_collapsed_batch_costs_the_logarithm_of_its_size_and_is_detected(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
     value, gradients, _, metrics = loss_reference.run(
         OBJECTIVE, {name: Outputs(None, constant) for name in "ab"}
@@ -94,16 +94,16 @@ def test_all_views_share_the_statistics():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "words"),
+    ("shape_a", "shape_b", "pattern"),
     [
         ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
         ((4,), (4,), r"two \[N, D\] arrays"),
         ((1, 3), (1, 3), "use a larger batch"),
     ],
 )
-def test_wrong_shapes_are_named(one, other, words):
-    with pytest.raises(ValueError, match=words):
-        nt_xent(jnp.zeros(one), jnp.zeros(other), temperature=0.1)
+def test_wrong_shapes_are_named(shape_a, shape_b, pattern):
+    with pytest.raises(ValueError, match=pattern):
+        nt_xent(jnp.zeros(shape_a), jnp.zeros(shape_b), temperature=0.1)
 
 
 def test_the_docstring_example_runs():

@@ -1,4 +1,4 @@
-"""Against equation 4 of Chen and He 2021 in float64 NumPy."""
+"""Compares with equation 4 of Chen and He 2021 in float64 NumPy."""
 
 import doctest
 import functools
@@ -59,11 +59,11 @@ def test_value_and_gradients_are_those_of_the_definition(settings):
 
 @BOTH
 def test_one_device_and_eight_agree(settings):
-    loss_reference.assert_one_device_is_as_eight(_objective(settings), _outputs())
+    loss_reference.assert_one_device_matches_eight(_objective(settings), _outputs())
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e30])
-def test_a_collapsed_batch_is_finite_and_seen(level):
+def test_a_collapsed_batch_is_finite_and_detected(level):
     constant = np.full((ROWS, WIDTH), level, np.float32)
     outputs = {name: Outputs(None, constant, constant) for name in "ab"}
     value, gradients, _, metrics = loss_reference.run(_objective(), outputs)

@@ -1,4 +1,4 @@
-"""Against equations 1 to 5 of Caron et al. 2020 in float64 NumPy, with the official code's queue and its means."""
+"""Compares with equations 1 to 5 of Caron et al. 2020 in float64 NumPy, with the official queue."""
 
 import dataclasses
 import doctest
@@ -20,14 +20,14 @@ from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, PROTOTYPES, QUEUE, EPOCH = 16, 6, 5, 32, 10
 VIEWS = ("a", "b", "c", "d")
-SETUP = RunInfo(views=VIEWS, width=WIDTH, batch_size=ROWS, steps_per_epoch=EPOCH)
+RUN_INFO = RunInfo(views=VIEWS, width=WIDTH, batch_size=ROWS, steps_per_epoch=EPOCH)
 PLAIN = Swav(freeze_prototypes_epochs=1.0)
 QUEUED = dataclasses.replace(PLAIN, queue_size=QUEUE, queue_from_epoch=2.0)
 
 
 @functools.cache
 def _objective(settings=PLAIN):
-    return make_objective(config_lib.Objective(name="swav", scale=2.0, swav=settings), SETUP)
+    return make_objective(config_lib.Objective(name="swav", scale=2.0, swav=settings), RUN_INFO)
 
 
 def _unit(z, axis=1):
@@ -39,7 +39,7 @@ VECTORS = _unit(np.random.default_rng(9).normal(size=(WIDTH, PROTOTYPES)), axis=
 
 
 def _embeddings(seed=0):
-    """Of views that agree a little."""
+    """Return embeddings of views that agree in part."""
     rng = np.random.default_rng(seed)
     image = rng.normal(size=(ROWS, WIDTH)) + 0.5
     return {name: (image + 0.7 * rng.normal(size=image.shape)).astype(np.float32) for name in VIEWS}
@@ -49,12 +49,12 @@ def _outputs(embeddings):
     return {n: Outputs(None, z, scores=np.float32(_unit(z) @ VECTORS)) for n, z in embeddings.items()}
 
 
-def _about(step=10 * EPOCH):
-    return loss_reference.context(ROWS, step=jnp.int32(step), prototypes=jnp.float32(VECTORS))
+def _context(step=10 * EPOCH):
+    return loss_reference.loss_context(ROWS, step=jnp.int32(step), prototypes=jnp.float32(VECTORS))
 
 
 def _codes(scores, queue=None):
-    """Sinkhorn's plain iteration, queue first."""
+    """Return the codes by Sinkhorn's plain iteration, with the queue first."""
     together = scores if queue is None else np.concatenate([queue.astype(np.float64) @ VECTORS, scores])
     q = np.exp(together / PLAIN.epsilon).T
     q /= q.sum()
@@ -84,7 +84,7 @@ def _expected(embeddings, queues=None):
 @pytest.mark.parametrize("step", [0, EPOCH - 1, EPOCH])
 def test_the_value_is_the_definitions_frozen_or_not(step):
     embeddings = _embeddings()
-    value, _, memory, metrics = loss_reference.run(_objective(), _outputs(embeddings), {}, _about(step))
+    value, _, memory, metrics = loss_reference.run(_objective(), _outputs(embeddings), {}, _context(step))
     expected, codes = _expected(embeddings)
     np.testing.assert_allclose([value, metrics["loss"]], expected, rtol=2e-6)
     entropy = np.mean([-np.sum(q * np.log(q)) / ROWS for q in codes.values()]) / np.log(PROTOTYPES)
@@ -94,28 +94,29 @@ def test_the_value_is_the_definitions_frozen_or_not(step):
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_gradients_are_those_of_the_definition_with_its_codes_held(frozen):
-    """With respect to scores; while prototypes are frozen to embeddings, which do not learn of the others."""
+    """They are those of the scores or, while prototypes are frozen, of the embeddings."""
     embeddings = _embeddings()
     codes = _expected(embeddings)[1]
-    gradients = loss_reference.run(_objective(), _outputs(embeddings), {}, _about(0 if frozen else EPOCH))[1]
-    of_embeddings = {name: gradients[name].embedding for name in VIEWS}
-    of_scores = {name: gradients[name].scores for name in VIEWS}
+    context = _context(0 if frozen else EPOCH)
+    gradients = loss_reference.run(_objective(), _outputs(embeddings), {}, context)[1]
+    embedding_gradients = {name: gradients[name].embedding for name in VIEWS}
+    score_gradients = {name: gradients[name].scores for name in VIEWS}
 
-    def of_unit(z):
+    def definition(z):
         return _definition({name: _unit(z[name]) @ VECTORS for name in VIEWS}, codes)
 
     if frozen:
-        loss_reference.assert_slopes(of_unit, embeddings, of_embeddings)
-        assert not any(np.any(g) for g in of_scores.values())
+        loss_reference.assert_slopes(definition, embeddings, embedding_gradients)
+        assert not any(np.any(g) for g in score_gradients.values())
     else:
         scores = {name: _unit(z) @ VECTORS for name, z in embeddings.items()}
-        loss_reference.assert_slopes(lambda s: _definition(s, codes), scores, of_scores)
-        assert not any(np.any(g) for g in of_embeddings.values())
+        loss_reference.assert_slopes(lambda s: _definition(s, codes), scores, score_gradients)
+        assert not any(np.any(g) for g in embedding_gradients.values())
 
 
-def _of_prototypes(step, settings):
-    """Gradients of a network's embeddings and prototypes."""
-    embeddings, context = _embeddings(), _about(step)
+def _prototype_gradients(step, settings):
+    """Return the gradients of embeddings and prototypes."""
+    embeddings, context = _embeddings(), _context(step)
 
     def loss(embeddings, vectors):
         outputs = {
@@ -128,11 +129,11 @@ def _of_prototypes(step, settings):
 
 
 def test_prototypes_have_no_gradient_in_the_first_epochs_and_embeddings_have_the_same():
-    (frozen, none), (free, some) = (_of_prototypes(step, PLAIN) for step in (EPOCH - 1, EPOCH))
+    (frozen, none), (free, some) = (_prototype_gradients(step, PLAIN) for step in (EPOCH - 1, EPOCH))
     assert not np.any(none) and np.all(some != 0)
     for name in VIEWS:
         np.testing.assert_allclose(frozen[name], free[name], rtol=1e-4, atol=1e-6)
-    never = _of_prototypes(0, dataclasses.replace(PLAIN, freeze_prototypes_epochs=0.0))[1]
+    never = _prototype_gradients(0, dataclasses.replace(PLAIN, freeze_prototypes_epochs=0.0))[1]
     np.testing.assert_allclose(never, some, rtol=1e-5, atol=1e-6)
 
 
@@ -141,7 +142,7 @@ def test_the_queue_fills_from_its_epoch_on_and_counts_when_it_is_full():
     memory, rows = objective.init_memory(jax.random.key(0)), {"a": [], "b": []}
     for step in (start - 1, start, start + 1, start + 2, start + 3):
         embeddings = _embeddings(step)
-        value, _, after, _ = loss_reference.run(objective, _outputs(embeddings), memory, _about(step))
+        value, _, after, _ = loss_reference.run(objective, _outputs(embeddings), memory, _context(step))
         full = len(rows["a"]) >= QUEUE // ROWS
         expected, _ = _expected(embeddings, memory if full else None)
         np.testing.assert_allclose(value, expected, rtol=2e-6)
@@ -152,37 +153,37 @@ def test_the_queue_fills_from_its_epoch_on_and_counts_when_it_is_full():
             newest = np.concatenate([*rows[name], np.zeros((QUEUE, WIDTH))])[:QUEUE]
             np.testing.assert_allclose(after[name], newest, atol=1e-6)
         memory = after
-    assert abs(expected - _expected(embeddings)[0]) > 1e-3, "a full queue changes codes"
+    assert abs(expected - _expected(embeddings)[0]) > 1e-3, "a full queue must change the codes"
 
 
 @pytest.mark.parametrize("filled", [False, True])
-def test_one_device_and_eight_agree_in_their_queues_too(filled):
+def test_one_device_and_eight_agree_including_their_queues(filled):
     queues = np.random.default_rng(3).normal(size=(2, QUEUE, WIDTH))
     memory = {name: np.float32(_unit(q)) * filled for name, q in zip("ab", queues, strict=True)}
-    loss_reference.assert_one_device_is_as_eight(
-        _objective(QUEUED), _outputs(_embeddings()), memory, _about()
+    loss_reference.assert_one_device_matches_eight(
+        _objective(QUEUED), _outputs(_embeddings()), memory, _context()
     )
 
 
-def test_prototypes_are_made_unit_columns_where_the_network_has_them(small_config, typed):
+def test_prototypes_are_scaled_to_unit_columns(small_config, typed):
     small_config.network.prototypes = PROTOTYPES
     network = Network(typed(small_config).network)
     params, _ = network.init(jax.random.key(0))
-    made = _objective().constrain(params)
-    before, after = network.prototypes(params), network.prototypes(made)
+    constrained = _objective().constrain(params)
+    before, after = network.prototypes(params), network.prototypes(constrained)
     np.testing.assert_allclose(after, _unit(before, axis=0), rtol=1e-5)
-    assert jax.tree.structure(made) == jax.tree.structure(params)
-    assert made["projector"] is params["projector"]
+    assert jax.tree.structure(constrained) == jax.tree.structure(params)
+    assert constrained["projector"] is params["projector"]
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 1e30])
-def test_a_collapsed_batch_is_finite_and_seen(level):
-    """All embeddings one vector: codes are even, and say nothing."""
+def test_a_collapsed_batch_is_finite_and_detected(level):
+    """If all embeddings are one vector, codes are uniform."""
     constant = np.full((ROWS, WIDTH), level, np.float32)
     scores = np.float32(_unit(constant + (level == 0)) @ VECTORS) * bool(level)
     outputs = {name: Outputs(None, constant, scores=scores) for name in VIEWS}
     for step in (0, EPOCH):
-        value, gradients, _, metrics = loss_reference.run(_objective(), outputs, {}, _about(step))
+        value, gradients, _, metrics = loss_reference.run(_objective(), outputs, {}, _context(step))
         assert np.isfinite(value)
         loss_reference.assert_finite(gradients)
         np.testing.assert_allclose(metrics["code_entropy"], 1, rtol=1e-5)
@@ -197,7 +198,7 @@ def test_grouping_is_encoder_by_size_and_heads_together():
 
 
 @pytest.mark.parametrize("size", [QUEUE + 1, ROWS // 2])
-def test_a_queue_of_no_whole_batches_is_the_users_error(size):
+def test_a_queue_that_is_not_a_multiple_of_the_batch_is_refused(size):
     with pytest.raises(UserError, match=r"config\.objective\.swav\.queue_size .*multiple"):
         _objective(dataclasses.replace(PLAIN, queue_size=size))
 

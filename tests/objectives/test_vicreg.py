@@ -1,4 +1,4 @@
-"""Against equation 6 of the paper, written out in float64 NumPy with its gradient."""
+"""Compares with equation 6 of the paper, written out in float64 NumPy with its gradient."""
 
 import dataclasses
 import doctest
@@ -22,13 +22,13 @@ SHAPES = ((32, 56), (56, 32))
 
 
 def _embeddings(rows, width, seed=0):
-    """Deviations from 0.2 to 2, so that half of the hinges are open, around a mean that is not 0."""
+    """Return embeddings of std 0.2 to 2, so that half of the hinges are open, and non-zero mean."""
     first, noise = np.random.default_rng(seed).normal(size=(2, rows, width)) * np.linspace(0.2, 2, width)
     return (first + 1).astype(np.float32), (first + 0.5 * noise - 1).astype(np.float32)
 
 
 def _reference(z_a, z_b, weights=(25, 25, 1), factor=0.5, gamma=1.0, epsilon=1e-4):
-    """lambda s + mu f sum_views v + nu sum_views c; and its gradients."""
+    """Return lambda s + mu f sum_views v + nu sum_views c and its gradients."""
     lambda_, mu, nu = weights
     pair = [np.asarray(z, np.float64) for z in (z_a, z_b)]
     rows, width = pair[0].shape
@@ -37,11 +37,11 @@ def _reference(z_a, z_b, weights=(25, 25, 1), factor=0.5, gamma=1.0, epsilon=1e-
     for z, sign in zip(pair, (1, -1), strict=True):
         centred = z - z.mean(0)
         c = centred.T @ centred / (rows - 1)
-        deviation = np.sqrt(np.diag(c) + epsilon)
-        loss += mu * factor * np.mean(np.maximum(0, gamma - deviation))
+        std = np.sqrt(np.diag(c) + epsilon)
+        loss += mu * factor * np.mean(np.maximum(0, gamma - std))
         loss += nu * (np.sum(c**2) - np.sum(np.diag(c) ** 2)) / width
-        # In the space of C: of the hinge on its diagonal, of the energy off it.
-        d_c = np.diag(np.where(deviation < gamma, -mu * factor / (2 * deviation * width), 0.0))
+        # Gradient with respect to C: of the hinge on the diagonal, of the energy off it.
+        d_c = np.diag(np.where(std < gamma, -mu * factor / (2 * std * width), 0.0))
         d_c += nu * 2 * (c - np.diag(np.diag(c))) / width
         gradients.append(sign * 2 * lambda_ * difference / difference.size + 2 * centred @ d_c / (rows - 1))
     return loss, gradients
@@ -51,10 +51,10 @@ def _value_and_gradients(pair, **kwargs):
     return jax.jit(jax.value_and_grad(partial(vicreg_loss, **kwargs), argnums=(0, 1)))(*pair)
 
 
-def _check(found, expected, value=1e-6, gradient=2e-6):
-    np.testing.assert_allclose(found[0], expected[0], rtol=value)
-    for one, other in zip(found[1], expected[1], strict=True):
-        assert np.linalg.norm(one - other) < gradient * np.linalg.norm(other)
+def _check(actual, expected, value=1e-6, gradient=2e-6):
+    np.testing.assert_allclose(actual[0], expected[0], rtol=value)
+    for a, e in zip(actual[1], expected[1], strict=True):
+        assert np.linalg.norm(a - e) < gradient * np.linalg.norm(e)
 
 
 def test_the_reference_has_its_own_gradients():
@@ -62,8 +62,8 @@ def test_the_reference_has_its_own_gradients():
     _, gradients = _reference(*pair)
     for view, row, feature in [(0, 0, 0), (0, 3, 5), (1, 7, 2), (1, 2, 1)]:
         moved = [[z.copy() for z in pair] for _ in range(2)]
-        for one, step in zip(moved, (1e-6, -1e-6), strict=True):
-            one[view][row, feature] += step
+        for views, step in zip(moved, (1e-6, -1e-6), strict=True):
+            views[view][row, feature] += step
         slope = (_reference(*moved[0])[0] - _reference(*moved[1])[0]) / 2e-6
         np.testing.assert_allclose(gradients[view][row, feature], slope, rtol=1e-6, atol=1e-7)
 
@@ -90,7 +90,7 @@ def test_it_is_equation_6_of_the_global_batch(devices, shape, form, resharded):
         ({"variance_weight": 0.0}, {"weights": (25, 0, 1)}),
     ],
 )
-def test_each_setting_is_where_the_equation_has_it(arguments, reference):
+def test_each_setting_has_its_meaning_in_the_equation(arguments, reference):
     pair = _embeddings(24, 16)
     _check(_value_and_gradients(pair, **arguments), _reference(*pair, **reference))
 
@@ -120,7 +120,7 @@ def test_constant_embeddings_have_the_largest_variance_term_and_no_gradient(valu
 @pytest.mark.parametrize("scale", [1e-30, 1e-5, 1e5, 1e8])
 @pytest.mark.parametrize("form", FORMS)
 def test_values_of_any_size_keep_their_loss(scale, form):
-    pair = [np.float32(scale) * z for z in _embeddings(8, 48)]  # where gram has little to subtract
+    pair = [np.float32(scale) * z for z in _embeddings(8, 48)]  # gram subtracts little here
     loss, gradients = _value_and_gradients(pair, form=form)
     np.testing.assert_allclose(loss, _reference(*pair)[0], rtol=1e-6)
     assert np.all(np.isfinite(gradients))
@@ -134,7 +134,7 @@ def test_half_precision_embeddings_are_read_in_float32():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_bfloat16_operands_touch_the_covariances_alone(form):
+def test_bfloat16_operands_affect_only_the_covariances(form):
     pair = _embeddings(64, 96)
     exact, rounded = (vicreg_terms(*pair, form=form, operand_dtype=d) for d in (jnp.float32, jnp.bfloat16))
     assert (exact.invariance, exact.variance) == (rounded.invariance, rounded.variance)
@@ -163,7 +163,7 @@ def test_the_objective_weighs_its_terms_and_reports_them():
 
 
 def test_the_objective_is_the_same_on_eight_devices(devices):
-    """In the form that the run's config names, with what the run's mesh says of its embeddings."""
+    """Uses the form of the config and the embedding layout of the mesh."""
     config = dataclasses.replace(config_lib.Objective(), name="vicreg")
     layout, (z_a, z_b) = Layout(make_mesh(devices)), _embeddings(32, 64)
     objective = make_objective(config, RunInfo(width=64, batch_size=32, reshard=layout.reshard))

@@ -1,4 +1,4 @@
-"""Against algorithm 1 of the paper in float64 NumPy, given the permutations that the key draws."""
+"""Compares with algorithm 1 of the paper in float64 NumPy, for the same permutations."""
 
 import dataclasses
 import doctest
@@ -63,7 +63,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_algorithm_1(case, devices):
-    """On one device, and on eight whose rows a sub-batch draws from."""
+    """Runs on one device, and on eight, where sub-batches mix rows of all devices."""
     views, settings = CASES[case]
     layout, embeddings = Layout(make_mesh(devices)), _embeddings(views)
     value, gradients = _value_and_gradients([jax.device_put(z, layout.batch) for z in embeddings], **settings)
@@ -75,18 +75,18 @@ def test_it_is_algorithm_1(case, devices):
             _reference([z + step * d for z, d in zip(wide, directions, strict=True)], **settings)
             for step in (1e-5, -1e-5)
         )
-        found = sum(map(np.vdot, gradients, directions))
-        assert abs(found - (above - below) / 2e-5) < 1e-5 * np.linalg.norm(gradients)
+        actual = sum(map(np.vdot, gradients, directions))
+        assert abs(actual - (above - below) / 2e-5) < 1e-5 * np.linalg.norm(gradients)
 
 
 def test_one_permutation_is_shared_by_the_views():
-    """Views that are each other's whitened alike, whatever rows come together, agree wholly."""
+    """Views that differ by an affine map are equal after whitening, whatever rows are grouped."""
     (z,) = _embeddings(1)
     mixing = np.triu(np.random.default_rng(0).normal(size=(WIDTH, WIDTH)), 1) / 4 + np.eye(WIDTH)
     np.testing.assert_allclose(w_mse_loss([z, z @ mixing + 3], KEY, sub_batch=SUB_BATCH), 0, atol=1e-5)
 
 
-def test_iterations_draw_anew_and_keys_decide():
+def test_permutations_depend_on_iteration_and_key():
     embeddings = _embeddings()
     losses = [w_mse_loss(embeddings, jax.random.key(seed), sub_batch=SUB_BATCH) for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
@@ -100,13 +100,13 @@ def test_views_have_no_order():
 
 
 @pytest.mark.parametrize("scale", [1e-15, 1e-6, 1e6, 1e15])
-def test_the_size_of_embeddings_changes_nothing(scale):
+def test_the_scale_of_embeddings_changes_nothing(scale):
     embeddings = _embeddings()
     value, gradients = _value_and_gradients([np.float32(scale) * z for z in embeddings])
     expected, slopes = _value_and_gradients(embeddings)
     np.testing.assert_allclose(value, expected, rtol=2e-6)
-    for one, other in zip(gradients, slopes, strict=True):
-        np.testing.assert_allclose(np.float32(scale) * one, other, atol=1e-5 * np.abs(other).max())
+    for gradient, slope in zip(gradients, slopes, strict=True):
+        np.testing.assert_allclose(np.float32(scale) * gradient, slope, atol=1e-5 * np.abs(slope).max())
 
 
 def test_half_precision_embeddings_are_read_in_float32():
@@ -139,7 +139,7 @@ def test_shrinkage_makes_it_finite(case):
 
 
 def test_collapsed_views_have_no_low_loss_under_shrinkage():
-    """The cosine of what is 0 counts as 0."""
+    """The cosine of zero vectors counts as 0."""
     assert _value_and_gradients([np.ones((ROWS, WIDTH), np.float32)] * 2, shrinkage=0.1)[0] == 2
 
 

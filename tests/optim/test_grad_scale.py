@@ -1,7 +1,7 @@
-"""The official code's gradient on W processes, written out under shard_map, against ours and its grad_scale.
+"""Compares our gradient and its grad_scale with the official gradient on W processes, under shard_map.
 
-There, BatchNorm is synchronised (its backward pass too), the all-reduce of C is not differentiated, and what
-the processes find is averaged.
+In the official code BatchNorm is synchronised (also in the backward pass), the all-reduce of C is not
+differentiated, and the gradients of all processes are averaged.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def _norm(x, mean):
 
 
 def _embed(params, x, mean):
-    """Linear, BatchNorm, ReLU, Linear; `mean` is over the batch, wherever that is."""
+    """Apply Linear, BatchNorm, ReLU, Linear; `mean` is over the global batch."""
     x = _norm(x @ params["first"], mean) * params["scale"] + params["bias"]
     return jax.nn.relu(x) @ params["last"]
 
@@ -52,7 +52,7 @@ def _official_gradient(params, views, num_devices):
     def local_loss(params, views):
         a, b = (_norm(_embed(params, x, mean), mean) for x in views)
         own = a.T @ b / ROWS
-        # The value is the sum of all processes; the gradient knows this one's part alone.
+        # The value is the sum of all processes; the gradient includes only this one's part.
         c = own + jax.lax.stop_gradient(jax.lax.psum(own, AXES) - own)
         diagonal = jnp.diagonal(c)
         squares = jnp.sum(jnp.square(c)) - jnp.sum(jnp.square(diagonal))
@@ -78,7 +78,7 @@ def _our_gradient(params, views, num_devices):
 
 @pytest.fixture
 def true_gradient():
-    """On one process nothing is missing: the official gradient is that of equation 1."""
+    """Return the gradient of equation 1, which the official code has on one process."""
     return _official_gradient(_params(), _views(), 1)
 
 
@@ -105,7 +105,7 @@ def test_grad_scale_gives_the_update_of_the_official_code(processes, name, true_
 
     expected = update(official)
     assert relative(update(true_gradient, grad_scale=1 / processes), expected) < 1e-5
-    # Without it biases and BatchNorm move W times as far; LARS makes the weights' step the same.
+    # Without it biases and BatchNorm move W times as far; LARS makes the weights' step equal.
     plain = update(true_gradient)
     assert relative(plain["bias"], jax.tree.map(lambda u: u * processes, expected["bias"])) < 1e-5
     if name == "lars":

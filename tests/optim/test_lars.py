@@ -1,4 +1,4 @@
-"""Against the official update, written out in float64 NumPy."""
+"""Compares with the official update, written out in float64 NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def _start():
 
 
 def _official(params, gradients, *, momentum=0.9, weight_decay=1e-6, trust=0.001, clip=False):
-    """The equations of the module's docstring, one parameter at a time."""
+    """Apply the equations of the module's docstring, one parameter at a time."""
     params = {name: value.copy() for name, value in params.items()}
     momenta = {name: np.zeros_like(value) for name, value in params.items()}
     for step, gradient in enumerate(gradients):
@@ -79,7 +79,7 @@ def test_the_clipped_ratio_is_never_above_the_plain_step():
 
 
 def test_optax_lars_is_another_update():
-    """Why we compose our own: theirs has the rate inside the momentum."""
+    """The reason for our own composition: optax applies the rate inside the momentum."""
     params, gradients = _start()
     expected = _official(params, gradients)
 

@@ -1,4 +1,4 @@
-"""SGD and AdamW, against their equations in NumPy."""
+"""Compares SGD and AdamW with their equations in NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def _start():
     ]
 
 
-def test_sgd_decays_weights_alone_and_applies_the_rate_after_the_momentum():
+def test_sgd_decays_only_weights_and_applies_the_rate_after_the_momentum():
     params, gradients = _start()
     actual = _run(Optim(name="sgd", momentum=0.9, weight_decay=0.1), params, gradients)
     for name, decay in (("kernel", 0.1), ("bias", 0.0)):
@@ -55,6 +55,6 @@ def test_adamw_decouples_the_decay_of_weights():
         np.testing.assert_allclose(actual[name], p, rtol=1e-4, atol=1e-6)
 
 
-def test_one_rate_for_all_where_there_is_none_for_biases():
+def test_biases_default_to_the_rate_of_weights():
     rates = optimizers.learning_rates(Config(optim=Optim(bias_learning_rate=None)), steps_per_epoch=10)
     assert rates["biases"](150) == rates["weights"](150)

@@ -1,4 +1,4 @@
-"""LARS and the schedule at the ends of float32: every finite gradient below says what it does."""
+"""LARS and the schedule at the limits of float32."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def optimizer(request):
 
 
 def _update(optimizer, kernel, gradient, steps=1):
-    """The last of some updates with one gradient: of a weight `[4, 3]` and of a bias `[3]`."""
+    """Return the last update of a `[4, 3]` weight and a `[3]` bias after steps with a constant gradient."""
     params = {"kernel": jnp.full((4, 3), kernel, jnp.float32), "bias": jnp.zeros(3)}
     gradients = {
         "kernel": jnp.full((4, 3), gradient, jnp.float32),
@@ -33,14 +33,14 @@ def _update(optimizer, kernel, gradient, steps=1):
 
 @pytest.mark.parametrize("gradient", [0.0, 1e-45, 1e-30, 1.0, 1e18])
 def test_zero_weights_take_the_plain_step(optimizer, gradient):
-    """q = 1 where |p| is 0."""
+    """q is 1 if |p| is 0."""
     update = _update(optimizer, 0.0, gradient)
     np.testing.assert_allclose(update["kernel"], -0.5 * np.float32(gradient), rtol=1e-6, atol=1e-38)
     np.testing.assert_allclose(update["bias"], -0.5 * np.float32(gradient), rtol=1e-6, atol=1e-38)
 
 
-def test_zero_gradients_leave_weight_decay_alone():
-    """d = wd p, so q d = trust p whatever the decay; the bias stays."""
+def test_with_zero_gradients_only_weight_decay_acts():
+    """d = wd p, so q d = trust p at any decay; the bias does not change."""
     update = _update(lars(CONSTANT, weight_decay=1e-6), 2.0, 0.0)
     np.testing.assert_allclose(update["kernel"], -0.5 * 0.001 * 2.0, rtol=1e-5)
     np.testing.assert_array_equal(update["bias"], 0)
@@ -61,7 +61,7 @@ def test_below_1e_19_the_gradients_norm_is_0_and_the_step_plain(optimizer):
 
 @pytest.mark.parametrize("gradient", [1e20, 1e30, 3e37])
 def test_above_1e19_the_gradients_norm_is_infinite_and_the_weight_stays(optimizer, gradient):
-    """Finite after many steps; biases, which LARS does not adapt, go where the gradient sends them."""
+    """Weights stay finite after several steps; biases, which LARS does not adapt, follow the gradient."""
     update = _update(optimizer, 2.0, gradient, steps=3)
     np.testing.assert_array_equal(update["kernel"], 0)
     np.testing.assert_allclose(update["bias"], -0.5 * 2.71 * np.float32(gradient), rtol=1e-5)
@@ -72,9 +72,9 @@ def test_a_huge_weight_is_not_moved_to_nan():
     np.testing.assert_allclose(update["kernel"], -0.5 * 0.001 * 1e17, rtol=1e-5)
 
 
-@pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_a_broken_gradient_is_not_hidden(optimizer, broken):
-    update = _update(optimizer, 2.0, broken)
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+def test_a_invalid_gradient_is_propagated(optimizer, invalid):
+    update = _update(optimizer, 2.0, invalid)
     assert np.all(~np.isfinite(update["kernel"])) and np.all(~np.isfinite(update["bias"]))
 
 
@@ -82,7 +82,7 @@ def test_a_broken_gradient_is_not_hidden(optimizer, broken):
 @pytest.mark.parametrize("num_steps", [0, 1, 10])
 @pytest.mark.parametrize("final_scale", [0.0, 0.001])
 def test_the_rate_stays_between_0_and_its_peak_at_any_step(warmup, num_steps, final_scale):
-    """A run of no step, or of warm-up alone, and steps past the end included."""
+    """Includes runs without steps or with only a warmup, and steps past the end."""
     rate = jax.jit(warmup_cosine(peak=1.6, warmup_steps=warmup, num_steps=num_steps, final_scale=final_scale))
     steps = [0, 1, 5, 9, 10, 11, 10**6, 2**31 - 1]
     rates = np.array([rate(jnp.int32(step)) for step in steps])

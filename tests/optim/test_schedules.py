@@ -1,3 +1,5 @@
+"""Compares the schedules with the official curves."""
+
 import math
 
 import numpy as np
@@ -8,11 +10,11 @@ from barlow_jax.optim.schedules import epoch_factors, warmup_cosine
 
 
 def _official(step, peak, warmup, total, final=0.001):
-    """The paper's curve: linear, then half a cosine between the peak and `final` of it."""
+    """Return the official rate: linear, then half a cosine from the peak to `final` times the peak."""
     if step < warmup:
         return peak * step / warmup
-    share = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
-    return peak * (share + final * (1 - share))
+    factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    return peak * (factor + final * (1 - factor))
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 10])
@@ -34,13 +36,13 @@ def test_the_imagenet_recipe_peaks_at_the_papers_rates():
     np.testing.assert_allclose(rates["weights"](625_000), 0.0016, rtol=1e-3)
 
 
-def test_half_a_cosine_by_epoch():
+def test_the_cosine_by_epoch():
     np.testing.assert_allclose(
         epoch_factors("cosine", 4), [1, (1 + np.sqrt(0.5)) / 2, 0.5, (1 - np.sqrt(0.5)) / 2]
     )
 
 
-def test_steps_come_at_shares_of_the_epochs():
+def test_steps_are_at_fractions_of_the_epochs():
     """The paper's fine-tuning: 20 epochs, a fifth of the rate after 12 and 16."""
     expected = [1.0] * 12 + [0.2] * 4 + [0.2**2] * 4
     np.testing.assert_allclose(epoch_factors("steps", 20, milestones=(0.6, 0.8), decay=0.2), expected)

@@ -1,4 +1,4 @@
-"""Where the reference's arrays come from: the folder, or torch itself where it is installed."""
+"""Fixtures with torch's arrays: stored in this folder, or computed live where torch is installed."""
 
 import importlib.util
 import pathlib
@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory):
-    """The folder that torch has just written, in a process of its own."""
+    """Return a folder with arrays that torch writes now, in its own process."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed here: pip install -e '.[parity]'")
     folder = tmp_path_factory.mktemp("parity")
@@ -25,7 +25,7 @@ def live(tmp_path_factory):
 
 @pytest.fixture(params=["stored", pytest.param("live", marks=pytest.mark.parity)])
 def golden(request):
-    """A case's arrays by name."""
+    """Return a function that loads a case's arrays by name."""
     folder = HERE if request.param == "stored" else request.getfixturevalue("live")
 
     def load(case):
@@ -37,6 +37,6 @@ def golden(request):
 
 @pytest.fixture
 def double():
-    """Parameters and images to float64, which JAX then keeps."""
+    """Yield a function that converts a tree to float64, with 64-bit JAX enabled."""
     with jax.enable_x64(True):
         yield lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)

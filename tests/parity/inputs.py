@@ -1,7 +1,7 @@
-"""What both sides of the comparison start from: arrays of NumPy, drawn by name, so that none is stored.
+"""Inputs of both sides of the comparison: NumPy arrays that are generated from names, so that none is stored.
 
-They are made of a bit generator's raw words, whose stream NumPy never changes, and are float32 numbers: both
-sides, in either precision, start from the same ones.
+They are computed from a bit generator's raw words, whose stream NumPy never changes. They are float32, so
+that both sides, in either precision, start from the same numbers.
 """
 
 import zlib
@@ -36,14 +36,14 @@ TWINS_STEPS = 4
 
 
 def uniform(name: str, shape: tuple[int, ...], low: float = -1.0, high: float = 1.0) -> np.ndarray:
-    """Uniform draws of this name, float32."""
+    """Return float32 uniforms that depend on the name."""
     words = np.random.PCG64(zlib.crc32(name.encode())).random_raw(int(np.prod(shape)))
     unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return (low + (high - low) * unit).astype(np.float32).reshape(shape)
 
 
 def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The tensor of a state dict: He's deviation for matrices and kernels, BatchNorms away from their defaults."""
+    """Return a state dict's tensor: He's std for matrices and kernels, BatchNorms off their defaults."""
     leaf = key.rpartition(".")[2]
     if leaf == "running_var":
         return uniform(key, shape, 0.5, 1.5)
@@ -56,23 +56,23 @@ def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def images(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Noise of deviation 1."""
+    """Return noise of std 1."""
     return uniform(name, shape, -np.sqrt(3), np.sqrt(3))
 
 
 def embeddings(rows: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two `[N, D]` that agree in part."""
+    """Return two `[N, D]` arrays that agree in part."""
     common, *noise = (uniform(f"{name} {rows}x{width}", (rows, width)) for name in ("common", "a", "b"))
     return common + noise[0], common + noise[1]
 
 
 def direction(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Signs: the expected square of a difference's inner product with them is the difference's squared norm."""
+    """Return random signs; a difference's squared inner product with them is on average its squared norm."""
     return np.where(uniform(f"direction of {key}", shape) < 0, -1.0, 1.0)
 
 
 def lars_gradient(name: str, step: int) -> np.ndarray:
-    """Of the twenty steps; now and then all zeros, and always for the bias that is to stay at zero."""
+    """Return the gradient at a step; zero at some steps, and always for the bias that must stay at zero."""
     shape = LARS_SHAPES[name]
     silent = name == "zero_bias" or (name in ("dense", "bias") and step % 5 == 0)
     return uniform(f"gradient of {name} at {step}", shape) * np.float32(not silent)
@@ -83,7 +83,7 @@ def lars_start(name: str) -> np.ndarray:
 
 
 def summary(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """`[tensors, 2]` float64: of each its norm, and its inner product with its direction, in the keys' order."""
+    """Return `[tensors, 2]` float64: each norm and inner product with the direction, in the keys' order."""
     pairs = [
         (np.asarray(array, np.float64), direction(key, np.shape(array))) for key, array in arrays.items()
     ]

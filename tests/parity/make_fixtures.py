@@ -1,8 +1,8 @@
-"""Writes what torch says of the same inputs: `python tests/parity/make_fixtures.py [folder]`.
+"""Writes torch's results for the same inputs: `python tests/parity/make_fixtures.py [folder]`.
 
-One `.npz` a case, each with the versions of torch and NumPy that it was made with. All of it is computed in
-float64; for ResNet-50 `float32/` says how far from that torch's own float32 is. Imports torch and NumPy alone:
-TensorFlow, JAX and torch in one process crash.
+One `.npz` per case, with the versions of torch and NumPy. Everything is computed in float64; for ResNet-50
+`float32/` has the distance of torch's own float32. Only torch and NumPy are imported: TensorFlow, JAX and
+torch in one process crash.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ def main(folder: pathlib.Path) -> None:
 
 
 def loss() -> dict[str, np.ndarray]:
-    """The loss and both its gradients, for each shape."""
+    """Return the loss and both gradients for each shape."""
     out = {}
     for rows, width in inputs.LOSS_SHAPES:
         z_a, z_b = (_leaf(z) for z in inputs.embeddings(rows, width))
@@ -34,7 +34,7 @@ def loss() -> dict[str, np.ndarray]:
 
 
 def lars() -> dict[str, np.ndarray]:
-    """The parameters after each of the steps, for each weight decay: `[steps, ...]`."""
+    """Return `[steps, ...]` parameters after each step, for each weight decay."""
     out = {}
     for weight_decay in inputs.WEIGHT_DECAYS:
         params = {name: _leaf(inputs.lars_start(name)) for name in inputs.LARS_SHAPES}
@@ -52,7 +52,7 @@ def lars() -> dict[str, np.ndarray]:
 
 
 def rates() -> dict[str, np.ndarray]:
-    """Both groups' learning rate at every step of a short run."""
+    """Return both groups' learning rates at every step of a short run."""
     steps, warmup = (n * inputs.STEPS_PER_EPOCH for n in (inputs.EPOCHS, inputs.WARMUP_EPOCHS))
     return {
         name: np.array([reference.learning_rate(step, peak, warmup, steps) for step in range(steps)])
@@ -61,7 +61,7 @@ def rates() -> dict[str, np.ndarray]:
 
 
 def projector() -> dict[str, np.ndarray]:
-    """In training mode: embeddings, running averages, and the gradients of their inner product with signs."""
+    """Return embeddings, running statistics and gradients of an inner product, in training mode."""
     model = _load(reference.projector(inputs.PROJECTOR).double())
     x = _leaf(inputs.images("representations", (inputs.PROJECTOR_ROWS, inputs.PROJECTOR[0])))
     z = model(x)
@@ -72,14 +72,16 @@ def projector() -> dict[str, np.ndarray]:
 
 
 def resnet50() -> dict[str, np.ndarray]:
-    """Both modes: features, and summaries of the gradients of their inner product with signs; in training
-    mode of the running averages too. `float32/` is how far torch's float32 is from it, relative."""
+    """Return features and summaries of the gradients of their inner product with signs, in both modes.
+
+    In training mode running statistics are summarised too. `float32/` is the relative distance of float32.
+    """
     images = torch.tensor(inputs.images("images", inputs.RESNET50_IMAGES))
     passes, averages = {}, {}
     for dtype in (torch.float64, torch.float32):
         model = _load(reference.ResNet("resnet50").to(dtype))
         counts, layout = _count_positions(model), _layout(model)
-        for mode in ("eval", "train"):  # in this order: the averages move in training alone
+        for mode in ("eval", "train"):  # in this order: only training changes the statistics
             model.train(mode == "train").zero_grad()
             features = model(images.to(dtype))
             features.backward(torch.tensor(inputs.direction("features", features.shape)).to(dtype))
@@ -98,9 +100,10 @@ def resnet50() -> dict[str, np.ndarray]:
 
 
 def twins() -> dict[str, np.ndarray]:
-    """Whole training steps as the official model takes them: encoder and projector once a view, one after the
-    other; loss; LARS. Of each step the loss and its gradients, how far the parameters have moved, and the
-    running averages."""
+    """Return training steps of the official model: encoder and projector once per view, loss, LARS.
+
+    For each step: the loss, its gradients, the parameters' change since the start and the running statistics.
+    """
     encoder = reference.ResNet(inputs.TWINS["encoder"], inputs.TWINS["width"])
     head = reference.projector((encoder.num_features, *inputs.TWINS["projector"]))
     model = _load(nn.ModuleDict({"backbone": encoder, "projector": head}).double())
@@ -134,8 +137,8 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().numpy().copy()
 
 
-def _distances(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> np.ndarray:
-    return np.array([np.linalg.norm(found[key] - e) / np.linalg.norm(e) for key, e in expected.items()])
+def _distances(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> np.ndarray:
+    return np.array([np.linalg.norm(actual[key] - e) / np.linalg.norm(e) for key, e in expected.items()])
 
 
 def _leaf(array: np.ndarray) -> torch.Tensor:
@@ -143,7 +146,7 @@ def _leaf(array: np.ndarray) -> torch.Tensor:
 
 
 def _load(model: nn.Module) -> nn.Module:
-    """In training mode, with weights by the names of its state dict."""
+    """Return the model in training mode, with weights generated from the names of its state dict."""
     state = model.state_dict()
     for key, tensor in state.items():
         if tensor.is_floating_point():
@@ -153,7 +156,7 @@ def _load(model: nn.Module) -> nn.Module:
 
 
 def _layout(model: nn.Module) -> dict[str, np.ndarray]:
-    """Keys and shapes of the state dict, and the names of the parameters in the order of the summaries."""
+    """Return the state dict's keys and shapes, and the parameter names in the order of the summaries."""
     state = model.state_dict()
     return {
         "keys": np.array(list(state)),
@@ -168,7 +171,7 @@ def _averages(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _count_positions(model: nn.Module) -> dict[str, np.ndarray]:
-    """n of each BatchNorm, numbers a channel in a batch, once the model has run: "n/layer1.0.bn1"."""
+    """Return n of each BatchNorm after a forward pass, values per channel: "n/layer1.0.bn1"."""
     counts = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -181,7 +184,7 @@ def _count_positions(model: nn.Module) -> dict[str, np.ndarray]:
 
 
 def _groups(params) -> list[dict]:
-    """Weights, then biases with BatchNorms."""
+    """Return the parameter groups: weights, then biases with BatchNorms."""
     params = list(params)
     return [{"params": [p for p in params if p.ndim != 1]}, {"params": [p for p in params if p.ndim == 1]}]
 

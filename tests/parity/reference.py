@@ -1,16 +1,16 @@
-"""The reference, from the papers' equations and torch's own modules. Imports torch, so nothing of ours."""
+"""Reference from the papers' equations and torch's modules; imports torch and nothing from this package."""
 
 import math
 
 import torch
 from torch import nn
 
-# Blocks a stage, and whether they are bottlenecks (He et al. 2015, table 1; resnet10 is a small one).
+# Blocks per stage, and whether they are bottlenecks (He et al. 2015, table 1; resnet10 is our small one).
 RESNETS = {"resnet10": ((1, 1, 1, 1), False), "resnet50": ((3, 4, 6, 3), True)}
 
 
 class Block(nn.Module):
-    """A residual block with torchvision's names: the stride is in the 3x3 (of a basic block: the first)."""
+    """Residual block with torchvision's names; the stride is in the (first) 3x3 convolution."""
 
     def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool):
         super().__init__()
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """`[B, 3, height, width]` to the pooled `[B, H]`."""
+    """Map `[B, 3, height, width]` to the pooled `[B, H]`."""
 
     def __init__(self, name: str, width: int = 64):
         super().__init__()
@@ -66,7 +66,7 @@ class ResNet(nn.Module):
 
 
 def projector(widths: tuple[int, ...]) -> nn.Sequential:
-    """H, hidden widths, D: Linear without bias, BatchNorm, ReLU; the last Linear is bare."""
+    """Build a projector of widths (H, hidden, ..., D): Linear, BatchNorm, ReLU; then a Linear. No biases."""
     layers = []
     for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
         layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
@@ -74,7 +74,7 @@ def projector(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def barlow_twins_loss(z_a: torch.Tensor, z_b: torch.Tensor, weight: float) -> torch.Tensor:
-    """Equation 1 with the two views' embeddings `[N, D]` standardised by one BatchNorm without affine."""
+    """Compute equation 1 with `[N, D]` embeddings standardised by a BatchNorm without affine."""
     norm = nn.BatchNorm1d(z_a.shape[1], affine=False, dtype=z_a.dtype)
     correlation = norm(z_a).T @ norm(z_b) / len(z_a)
     on_diagonal = torch.diagonal(correlation)
@@ -83,8 +83,11 @@ def barlow_twins_loss(z_a: torch.Tensor, z_b: torch.Tensor, weight: float) -> to
 
 
 class Lars(torch.optim.Optimizer):
-    """LARS (You et al. 2017): for weights d = g + wd p, scaled by q = trust |p| / |d| (1 where a norm is 0);
-    for biases and BatchNorms d = g. Then m = momentum m + d and p = p - rate m."""
+    """LARS (You et al. 2017): m = momentum m + d and p = p - rate m.
+
+    For weights d = q (g + wd p) with q = trust |p| / |g + wd p| (1 if a norm is 0). For biases and BatchNorms
+    d = g.
+    """
 
     def __init__(self, groups, weight_decay: float, momentum: float = 0.9, trust: float = 0.001):
         defaults = {"lr": 0.0, "weight_decay": weight_decay, "momentum": momentum, "trust": trust}
@@ -105,7 +108,7 @@ class Lars(torch.optim.Optimizer):
 
 
 def learning_rate(step: int, peak: float, warmup: int, num_steps: int, final_scale: float = 0.001) -> float:
-    """Linear from 0, then half a cosine down to final_scale of the peak."""
+    """Return the rate at a step: linear from 0, then half a cosine to final_scale times the peak."""
     if step < warmup:
         return peak * step / warmup
     share = (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup))) / 2

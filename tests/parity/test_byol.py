@@ -1,4 +1,4 @@
-"""BYOL by torch's cosine_similarity, the variance and covariance terms by torch.var and torch.cov, in float64."""
+"""Compares BYOL with torch's cosine_similarity, torch.var and torch.cov in float64."""
 
 import loss_reference
 import numpy as np
@@ -30,10 +30,10 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     arrays = np.random.default_rng(0).normal(size=(3, 2, ROWS, WIDTH)).astype(np.float32)
     embeddings, predictions, targets = arrays[0] / 2, arrays[1], arrays[2]
     outputs = {n: Outputs(None, z, p) for n, z, p in zip("ab", embeddings, predictions, strict=True)}
-    about = loss_reference.context(
+    context = loss_reference.loss_context(
         ROWS, targets={n: Outputs(None, t) for n, t in zip("ab", targets, strict=True)}
     )
-    value, gradients, _, _ = loss_reference.run(objective, outputs, about=about)
+    value, gradients, _, _ = loss_reference.run(objective, outputs, context=context)
 
     z, p = (
         [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in pair]
@@ -46,6 +46,6 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     loss.backward()
     np.testing.assert_allclose(value, loss.item(), rtol=1e-6)
     for view, name in enumerate("ab"):
-        found = gradients[name].embedding, gradients[name].prediction
-        for gradient, expected in zip(found, (z[view].grad.numpy(), p[view].grad.numpy()), strict=True):
+        actual = gradients[name].embedding, gradients[name].prediction
+        for gradient, expected in zip(actual, (z[view].grad.numpy(), p[view].grad.numpy()), strict=True):
             assert np.linalg.norm(gradient - expected) < 2e-6 * np.linalg.norm(expected), name

@@ -1,5 +1,4 @@
-"""Loss, optimizer and schedule against torch's: what make_fixtures.py wrote, and with `-m parity` what it
-says here and now."""
+"""Compares loss, optimizer and schedule with torch's stored results or, with `-m parity`, with live ones."""
 
 from functools import partial
 import pathlib
@@ -26,7 +25,7 @@ CASES = ("loss", "lars", "rates", "projector", "resnet50", "twins")
 @pytest.mark.parametrize("form", ["direct", "gram"])
 @pytest.mark.parametrize("shape", inputs.LOSS_SHAPES)
 def test_the_loss_and_both_gradients_are_the_official_ones(golden, shape, form):
-    """Ours is float32 whatever it is given."""
+    """Our loss is always float32."""
     data, key = golden("loss"), "{}x{}".format(*shape)
     loss = partial(barlow_twins_loss, off_diagonal_weight=inputs.OFF_DIAGONAL_WEIGHT, form=form)
     value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(*inputs.embeddings(*shape))
@@ -37,7 +36,7 @@ def test_the_loss_and_both_gradients_are_the_official_ones(golden, shape, form):
 
 
 def _wide(rate):
-    """A schedule in float64: of a count in int32, as optimizers keep it, optax makes float32."""
+    """Return a schedule in float64; optax would compute the int32 count of an optimizer in float32."""
     return lambda count: rate(count.astype(jnp.int64))
 
 
@@ -69,7 +68,7 @@ def _learning_rates(dtype):
 
 
 def test_both_learning_rates_are_the_official_ones_at_every_step(golden):
-    """In float32, to 2e-7 of the peak: at the cosine's end 1 + cos(x) cancels."""
+    """Agrees in float32 to 2e-7 of the peak: at the cosine's end 1 + cos(x) cancels."""
     data = golden("rates")
     for group, rates in _learning_rates(jnp.int32).items():
         np.testing.assert_allclose(rates, data[group], rtol=0, atol=2e-7 * data[group].max(), err_msg=group)

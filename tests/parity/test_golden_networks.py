@@ -1,10 +1,10 @@
-"""Our networks and whole steps against torch's, from the same weights.
+"""Compares networks and training steps with torch's, from the same weights.
 
-Where our code lets us, both sides compute in float64: a ReLU whose input is 0 to float32's precision can fall
-to either side, and one such flip moves a gradient of float32 by 1e-3, whoever computes it.
+Where our code allows, both sides compute in float64: a ReLU whose input is 0 to float32 precision can flip, and
+one flip changes a float32 gradient by 1e-3 in any implementation.
 
-torch moves a running variance by the unbiased variance of the batch, we by the biased one. The difference is
-exactly a factor of n / (n - 1) on what has been added, n numbers a channel.
+torch updates a running variance with the batch's unbiased variance, we with the biased one. The difference is
+exactly a factor of n / (n - 1) on the added part, for n values per channel.
 """
 
 from functools import partial
@@ -31,22 +31,22 @@ from barlow_jax.types import Batch, TrainState
 inputs = types.SimpleNamespace(**runpy.run_path(str(pathlib.Path(__file__).with_name("inputs.py"))))
 
 
-def _close(found, expected, tolerance, what=""):
-    """Within a tolerance relative to the whole array, in the Euclidean norm."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    assert found.shape == expected.shape, what
-    distance = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+def _close(actual, expected, tolerance, what=""):
+    """Check a tolerance relative to the whole array, in the Euclidean norm."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, what
+    distance = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
     assert distance < tolerance, f"{what}: {distance:.2e}"
 
 
 def _errors(arrays, summary):
-    """Of each array, how far its norm and its projection are from the summary's, relative to its norm."""
+    """Return the errors of each array's norm and projection relative to its norm."""
     size = np.where(summary[:, :1] == 0, 1, summary[:, :1])
     return np.abs(inputs.summary(arrays) - summary) / size
 
 
 def _weights(data):
-    """The state dict that torch had."""
+    """Return the state dict that torch used."""
     shapes = [tuple(map(int, text.split())) for text in data["shapes"]]
     return {
         key: inputs.weight(key, s)
@@ -56,7 +56,7 @@ def _weights(data):
 
 
 def _projector_trees(tensors, prefix=""):
-    """Parameters and statistics of a Projector, from the numbered layers of torch's: Linear, BatchNorm, ReLU."""
+    """Return parameters and statistics of a Projector from torch's numbered layers."""
     last = max(int(key.removeprefix(prefix).split(".")[0]) for key in tensors if key.startswith(prefix))
 
     def norms(**names):
@@ -71,7 +71,7 @@ def _projector_trees(tensors, prefix=""):
 
 
 def _projector_tensors(params, stats, prefix=""):
-    """The inverse."""
+    """Invert `_projector_trees`."""
     tensors = {f"{prefix}{3 * n}.weight": np.asarray(p["kernel"]).T for n, p in params["layers"].items()}
     for tree, names in (
         (params, {"scale": "weight", "bias": "bias"}),
@@ -85,7 +85,7 @@ def _projector_tensors(params, stats, prefix=""):
 
 
 def _as_torch(averages, data, updates):
-    """Our running averages with torch's variances, after so many updates of momentum 0.9."""
+    """Return our running statistics with torch's variances, after updates of momentum 0.9."""
     out = dict(averages)
     for key in averages:
         if key.endswith("running_var"):
@@ -104,8 +104,7 @@ def _pick(tensors, keys):
 
 
 def _run_projector(dtype, params, stats, x):
-    """Embeddings, the gradients of their inner product with signs by x and by the parameters, and the new
-    statistics."""
+    """Return embeddings, the gradients of their inner product with signs, and the new statistics."""
     norm = partial(nnx.BatchNorm, momentum=0.9, epsilon=1e-5, dtype=dtype, use_fast_variance=False)
     first, *widths = inputs.PROJECTOR
     make = partial(Projector, first, widths, dtype=dtype, norm=norm)
@@ -133,8 +132,8 @@ def _check_projector(data, dtype, convert, tolerance):
     _close(by_x, data["gradient"], tolerance)
     tensors = _projector_tensors(by_params, stats)
     counts = {f"n/{key.split('.')[0]}": inputs.PROJECTOR_ROWS for key in keys}
-    for key, found in _as_torch(tensors, counts, updates=1).items():
-        _close(found, data[f"{'after' if 'running' in key else 'gradient'}/{key}"], tolerance, key)
+    for key, actual in _as_torch(tensors, counts, updates=1).items():
+        _close(actual, data[f"{'after' if 'running' in key else 'gradient'}/{key}"], tolerance, key)
 
 
 def test_the_projector_is_torchs_forward_and_backward(golden):
@@ -146,7 +145,7 @@ def test_the_projector_has_torchs_equations(golden, double):
 
 
 def _resnet50(data, dtype, convert, *, train):
-    """Features, gradients and, in training, statistics of our ResNet-50 with torch's weights."""
+    """Return features, gradients and, in training, statistics of our ResNet-50 with torch's weights."""
     encoder = from_torchvision(_weights(data))
     network = Network(NetworkConfig(encoder=encoder.name, width=encoder.width, projector=(1,), dtype=dtype))
     head = np.zeros((2048, 1), np.float32)
@@ -169,7 +168,7 @@ def _resnet50(data, dtype, convert, *, train):
 
 
 def test_torchs_resnet50_takes_our_state_dict_strictly(golden):
-    """Keys in their order, and shapes."""
+    """Compares the order of keys, and shapes."""
     data = golden("resnet50")
     encoder = from_torchvision(_weights(data))
     tensors = to_torchvision(encoder.params, encoder.batch_stats)
@@ -179,7 +178,7 @@ def test_torchs_resnet50_takes_our_state_dict_strictly(golden):
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_resnet50_has_torchs_equations_forward_and_backward(golden, double, mode):
-    """Float64 but for the pooled features, which ours rounds to float32."""
+    """Everything is float64, except the pooled features, which ours rounds to float32."""
     data = golden("resnet50")
     features, gradients, averages = _resnet50(data, "float64", double, train=mode == "train")
     _close(features, data[f"{mode}/features"], 1e-7)
@@ -190,18 +189,18 @@ def test_resnet50_has_torchs_equations_forward_and_backward(golden, double, mode
 
 
 def test_resnet50_in_float32_is_as_exact_as_torchs(golden):
-    """In training, where ReLUs flip: two correct programs differ by what each differs from float64."""
+    """In training ReLUs flip: two correct programs differ by their distances from float64."""
     data = golden("resnet50")
     features, gradients, averages = _resnet50(data, "float32", partial(jax.tree.map, jnp.asarray), train=True)
     averages = _as_torch(averages, data, updates=1)
     _close(features, data["train/features"], 4 * data["float32/train/features"])
-    for found, what in ((gradients, "train/gradients"), (averages, "averages")):
-        errors = _errors(found, data[what])[:, 1]
+    for actual, what in ((gradients, "train/gradients"), (averages, "averages")):
+        errors = _errors(actual, data[what])[:, 1]
         assert _rms(errors) < 4 * _rms(data[f"float32/{what}"]), what
 
 
 def _twins(data, convert):
-    """Parameters and statistics of encoder and projector, of torch's weights."""
+    """Return parameters and statistics of encoder and projector from torch's weights."""
     weights = _weights(data)
     encoder = from_torchvision({key: t for key, t in weights.items() if key.startswith("backbone.")})
     assert (encoder.name, encoder.width) == (inputs.TWINS["encoder"], inputs.TWINS["width"])
@@ -213,7 +212,7 @@ def _twins(data, convert):
 
 
 def _twins_tensors(params, stats):
-    """torch's state dict of them."""
+    """Return the trees as torch's state dict."""
     encoder = to_torchvision(params["encoder"], stats["encoder"])
     return {f"backbone.{key}": t for key, t in encoder.items()} | _projector_tensors(
         params["projector"], stats["projector"], "projector."
@@ -229,13 +228,13 @@ def _views(step):
 
 def _check_averages(tensors, data, step, tolerance):
     averages = _pick(tensors, data["statistics"])
-    # Two updates a step: one of each view.
-    for key, found in _as_torch(averages, data, updates=2 * (step + 1)).items():
-        _close(found, data[f"{step}/averages/{key}"], tolerance, f"{key}, {step}")
+    # Two updates per step, one for each view.
+    for key, actual in _as_torch(averages, data, updates=2 * (step + 1)).items():
+        _close(actual, data[f"{step}/averages/{key}"], tolerance, f"{key}, {step}")
 
 
-def test_one_pass_a_view_gives_the_official_gradients_and_moves_the_averages_twice(golden, double):
-    """Float64 but for the pooled features and the loss."""
+def test_one_pass_per_view_gives_the_official_gradients_and_statistics(golden, double):
+    """Everything is float64, except the pooled features and the loss."""
     data = golden("twins")
     params, stats = _twins(data, double)
     network = Network(NetworkConfig(**inputs.TWINS, dtype="float64"))
@@ -258,7 +257,7 @@ def test_one_pass_a_view_gives_the_official_gradients_and_moves_the_averages_twi
 
 
 def _train_step():
-    """The compiled step and its optimizer, at the official rates of a batch of 2048."""
+    """Return the compiled step and its optimizer, at the official rates for a batch of 2048."""
     config = Config(
         network=NetworkConfig(**inputs.TWINS, dtype="float64"),
         optim=Optim(warmup_epochs=1.0),
@@ -275,8 +274,8 @@ def _train_step():
     return jax.jit(step), optimizer
 
 
-def test_whole_training_steps_are_the_official_ones(golden, double):
-    """Two passes, loss, gradients, LARS at the schedule's rates; float64 but for features, loss and rates."""
+def test_training_steps_are_the_official_ones(golden, double):
+    """Everything is float64, except features, loss and learning rates."""
     data = golden("twins")
     start, stats = _twins(data, double)
     step, optimizer = _train_step()

@@ -1,4 +1,4 @@
-"""InfoNCE with a queue by torch's own cross-entropy, over 1 + K classes, in float64."""
+"""Compares MoCo's loss with torch's cross-entropy over 1 + K classes in float64."""
 
 import jax
 import loss_reference
@@ -23,9 +23,9 @@ def test_the_loss_its_gradient_and_the_queue_are_torchs(torch):
     config = config_lib.Objective(name="moco", moco=Moco(queue_size=QUEUE))
     objective = make_objective(config, RunInfo(batch_size=ROWS, width=WIDTH))
     queries, keys = np.random.default_rng(0).normal(size=(2, ROWS, WIDTH)).astype(np.float32)
-    about = loss_reference.context(ROWS, targets={"b": Outputs(None, keys)})
+    context = loss_reference.loss_context(ROWS, targets={"b": Outputs(None, keys)})
     memory = jax.device_get(objective.init_memory(jax.random.key(0)))
-    value, gradients, after, _ = loss_reference.run(objective, {"a": Outputs(None, queries)}, memory, about)
+    value, gradients, after, _ = loss_reference.run(objective, {"a": Outputs(None, queries)}, memory, context)
 
     z = torch.tensor(queries, dtype=torch.float64, requires_grad=True)
     q = torch.nn.functional.normalize(z)

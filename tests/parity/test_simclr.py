@@ -1,4 +1,4 @@
-"""NT-Xent by torch's own cross-entropy, over 2N classes, in float64."""
+"""Compares NT-Xent with torch's cross-entropy over 2N classes in float64."""
 
 import loss_reference
 import numpy as np

@@ -1,4 +1,4 @@
-"""SimSiam by torch's cosine_similarity, the variance and covariance terms by torch.var and torch.cov, in float64."""
+"""Compares SimSiam with torch's cosine_similarity, torch.var and torch.cov in float64."""
 
 import loss_reference
 import numpy as np
@@ -38,6 +38,6 @@ def test_the_loss_and_all_gradients_are_torchs(torch):
     loss.backward()
     np.testing.assert_allclose(value, loss.item(), rtol=1e-6)
     for view, name in enumerate("ab"):
-        found = gradients[name].embedding, gradients[name].prediction
-        for gradient, expected in zip(found, (z[view].grad.numpy(), p[view].grad.numpy()), strict=True):
+        actual = gradients[name].embedding, gradients[name].prediction
+        for gradient, expected in zip(actual, (z[view].grad.numpy(), p[view].grad.numpy()), strict=True):
             assert np.linalg.norm(gradient - expected) < 2e-6 * np.linalg.norm(expected), name

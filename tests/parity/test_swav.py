@@ -1,4 +1,4 @@
-"""SwAV's loss by torch's cross_entropy with soft targets, codes by torch's products and sums, in float64."""
+"""Compares SwAV with torch's cross_entropy with soft targets, in float64."""
 
 import jax.numpy as jnp
 import loss_reference
@@ -21,7 +21,7 @@ def torch():
 
 
 def _codes(torch, scores, settings):
-    """Rows and columns of exp(scores / epsilon) in turns; [N, K]."""
+    """Normalise rows and columns of exp(scores / epsilon) in alternation; `[N, K]`."""
     q = torch.exp(scores / settings.epsilon)
     for _ in range(settings.sinkhorn_iterations):
         q = torch.nn.functional.normalize(q, p=1, dim=0)
@@ -31,7 +31,7 @@ def _codes(torch, scores, settings):
 
 @pytest.mark.parametrize("queue_size", [0, QUEUE])
 def test_the_loss_and_its_gradient_in_embeddings_are_torchs(torch, queue_size):
-    """At step 0, where prototypes are frozen and embeddings have the whole gradient."""
+    """Step 0: prototypes are frozen and embeddings have the whole gradient."""
     settings = Swav(queue_size=queue_size, queue_from_epoch=0.0)
     objective = make_objective(
         config_lib.Objective(name="swav", swav=settings), RunInfo(VIEWS, width=WIDTH, batch_size=ROWS)
@@ -44,8 +44,8 @@ def test_the_loss_and_its_gradient_in_embeddings_are_torchs(torch, queue_size):
     outputs = {
         n: Outputs(None, z, scores=np.zeros((ROWS, PROTOTYPES), np.float32)) for n, z in embeddings.items()
     }
-    about = loss_reference.context(ROWS, step=jnp.int32(0), prototypes=jnp.asarray(vectors))
-    value, gradients, _, _ = loss_reference.run(objective, outputs, queues if queue_size else {}, about)
+    context = loss_reference.loss_context(ROWS, step=jnp.int32(0), prototypes=jnp.asarray(vectors))
+    value, gradients, _, _ = loss_reference.run(objective, outputs, queues if queue_size else {}, context)
 
     z = {n: torch.tensor(x, dtype=torch.float64, requires_grad=True) for n, x in embeddings.items()}
     c = torch.tensor(vectors, dtype=torch.float64)

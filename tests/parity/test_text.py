@@ -1,4 +1,4 @@
-"""The GRU and its gradients against torch's, in float64."""
+"""Compares the GRU and its gradients with torch's in float64."""
 
 from flax import nnx
 import jax
@@ -20,7 +20,7 @@ def torch():
 
 
 def _torch_of(torch, params):
-    """Its embedding and GRU with our parameters; gates in the order r, z, n as here, and no biases of h."""
+    """Run torch's embedding and GRU with our parameters: gates in the order r, z, n, and no biases of h."""
     words = torch.nn.Embedding(SIZES.vocabulary_size, SIZES.embedding_size, dtype=torch.float64)
     gru = torch.nn.GRU(SIZES.embedding_size, SIZES.hidden_size, batch_first=True, dtype=torch.float64)
     cell = params["cell"]

@@ -1,4 +1,4 @@
-"""VICReg's loss and gradients against torch's variance, covariance and mean squared error, in float64."""
+"""Compares VICReg with torch's variance, covariance and mean squared error in float64."""
 
 from functools import partial
 

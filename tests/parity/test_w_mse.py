@@ -1,4 +1,4 @@
-"""W-MSE's loss and gradients against torch's Cholesky factor and triangular solution, in float64."""
+"""Compares W-MSE with torch's Cholesky factor and triangular solve in float64."""
 
 from functools import partial
 from itertools import combinations
