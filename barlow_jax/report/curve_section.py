@@ -50,8 +50,7 @@ def _chart(spec: ChartSpec, runs: Sequence[Run]) -> Markup:
     chart = chart.add_params(charts.zoom())
     if len(spec.lines) > 1:
         dashes = alt.Scale(domain=list(spec.lines.values()), range=[[1, 0], [5, 4]])
-        symbol = {"symbolType": "stroke", "symbolStrokeColor": "currentColor", "symbolStrokeWidth": 2}
-        legend = alt.Legend(orient="bottom", **symbol)
+        legend = alt.Legend(orient="bottom", symbolType="stroke", symbolStrokeWidth=2)
         chart = chart.encode(strokeDash=alt.StrokeDash("line:N", title=None, scale=dashes, legend=legend))
     if len(runs) > 1:
         chart = charts.legend_filter(chart, "run", 1, 0.12)

@@ -93,10 +93,8 @@ def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
     for name in dict.fromkeys(name for run_rows in by_run for name in run_rows):
         run_row = [run_rows.get(name) for run_rows in by_run]
         paper = next(row.published for row in run_row if row)
-        values = [paper.get(method) for method in methods] + [
-            row.measured if row else None for row in run_row
-        ]
-        rows.append([name, *_percents(values)])
+        measured = [row.measured if row else None for row in run_row]
+        rows.append([name, *_percents([*map(paper.get, methods), *measured])])
     heads = ["%", *methods, *(["this run"] if len(compared) == 1 else compared)]
     return _Comparison(
         setting,

@@ -53,7 +53,7 @@ def take_snapshots(
             break
         tried |= steps
         record = partial(recorder, views=views)
-        snapshots = _of_checkpoints(experiment.layout, workdir, abstract, record)
+        snapshots = _restore_snapshots(experiment.layout, workdir, abstract, record)
     if not snapshots:
         log.warning(
             f"{workdir} holds no intact checkpoint of the whole network. The report leaves out snapshots."
@@ -64,7 +64,7 @@ def take_snapshots(
     return snapshots
 
 
-def _of_checkpoints(
+def _restore_snapshots(
     layout: Layout, workdir: pathlib.Path, abstract: tuple[Any, Any], record: Callable[..., Snapshot]
 ) -> list[Snapshot]:
     """Return the snapshots that `record` takes of a step, its parameters and running statistics."""

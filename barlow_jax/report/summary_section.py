@@ -88,13 +88,12 @@ def _cards(run: Run, inspection: ModelInspection | None, chip_hour_price: float 
     checks, results = health.checks(run, inspection), quality(run)
     severity = health.worst(checks) if run.metrics else INFO
     running = run.status is not None and run.status["state"] not in ("finished", "stopped")
+    so_far = " so far" if running and severity == OK else ""
     spent = cost.run_cost(run, chip_hour_price)
     wall = "Not recorded" if spent.wall_seconds is None else formatting.duration(spent.wall_seconds)
     facts = [Check(INFO, sentence) for sentence in cost.sentences(spent, chip_hour_price)]
     return [
-        _Card(
-            "Health", severity, _HEALTH[severity] + (" so far" if running and severity == OK else ""), checks
-        ),
+        _Card("Health", severity, _HEALTH[severity] + so_far, checks),
         _Card("Quality", health.worst(results), _QUALITY[health.worst(results)], results),
         _Card("Cost", INFO, wall, facts),
     ]

@@ -94,6 +94,13 @@ def test_a_click_in_a_legend_highlights_one_run(opened):
     opened.wait(f"{lines}.length === 2 && {faint} === 1")
 
 
+def test_the_legend_of_dashes_is_visible(opened):
+    path = "document.querySelector('#curves .role-legend-symbol path[stroke-dasharray]')"
+    assert opened.run(f"getComputedStyle({path}).stroke") == opened.run(
+        "getComputedStyle(document.body).color"
+    )
+
+
 def test_the_wheel_scrolls_the_page_and_ctrl_wheel_zooms(opened):
     labels = "document.querySelector('#curves .chart').querySelectorAll('.role-axis-label text')"
     ticks = f"[...{labels}].map(el => el.textContent)"
