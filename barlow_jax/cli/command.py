@@ -31,5 +31,6 @@ class Command:
     makes_objective: bool = False  # the objective checks its own settings
     variant: str = "feature_source"  # argument whose value is part of the name of the results file
     failure: tuple[str, int] | None = None  # a field of the results, and the exit code if it is False
+    config_groups: tuple[str, ...] = ()  # groups of config keys that --help lists, such as "probe"
     # Whether the default config serves if neither --config nor --workdir is given.
     default_config: Callable[[argparse.Namespace], bool] = lambda args: False

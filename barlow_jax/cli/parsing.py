@@ -8,13 +8,14 @@ from types import ModuleType
 
 from barlow_jax.cli import flags, registry
 from barlow_jax.cli.results import stdout_to_stderr
+from barlow_jax.config import reference
 from barlow_jax.version import __version__
 
 _PROG = "python -m barlow_jax"
 _NOTES = """\
 notes:
-  --config.KEY=VALUE overrides one key of the config. The command config describes all keys; pretrain --dry-run
-  prints their values.
+  --config.KEY=VALUE overrides one key of the config. The command `config` describes all keys;
+  pretrain --dry-run prints their values.
   The last line on standard output is one JSON object with the results, which are also written to
   WORKDIR/results/COMMAND.json. Everything else is printed to standard error.
 
@@ -116,7 +117,7 @@ def _add_command(
         name,
         help=_uncapitalized(summary),
         description=summary,
-        epilog=f"examples:\n{examples}\n\n{_NOTES}",
+        epilog=f"examples:\n{examples}\n\n{_config_keys(module.COMMAND.config_groups)}{_NOTES}",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -125,6 +126,15 @@ def _add_command(
     if hasattr(module, "add_flags"):
         module.add_flags(parser)
     return parser
+
+
+def _config_keys(groups: Sequence[str]) -> str:
+    keys = [line for group in groups for line in reference.format_group(group)]
+    return (
+        "\n".join(["config keys (--config.KEY=VALUE), with defaults and allowed values:", *keys, "\n"])
+        if keys
+        else ""
+    )
 
 
 def _uncapitalized(summary: str) -> str:

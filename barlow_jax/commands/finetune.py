@@ -14,6 +14,7 @@ from barlow_jax.papers.scores import Evaluation
 COMMAND = Command(
     examples=("finetune --workdir runs/digits --config.finetune.label_fractions=0.1",),
     encoder=True,
+    config_groups=("finetune",),
     baselines=("untrained",),
 )
 

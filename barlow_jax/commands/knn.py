@@ -15,6 +15,7 @@ from barlow_jax.papers.scores import Evaluation
 COMMAND = Command(
     examples=("knn --workdir runs/digits", "knn --workdir runs/digits --pixels"),
     encoder=True,
+    config_groups=("knn",),
     baselines=("untrained", "pixels"),
 )
 

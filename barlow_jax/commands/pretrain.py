@@ -15,6 +15,7 @@ COMMAND = Command(
         "pretrain --workdir runs/digits    # resumes",
     ),
     makes_objective=True,
+    config_groups=("train", "optim", "checkpoint", "monitor"),
 )
 
 

@@ -15,6 +15,7 @@ from barlow_jax.papers.scores import Evaluation
 COMMAND = Command(
     examples=("probe --workdir runs/digits", "probe --workdir runs/digits --untrained"),
     encoder=True,
+    config_groups=("probe",),
     baselines=("untrained", "pixels"),
 )
 

@@ -19,7 +19,7 @@ from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation
 
-COMMAND = Command(examples=("retrieve --workdir runs/captions",))
+COMMAND = Command(examples=("retrieve --workdir runs/captions",), config_groups=("retrieval",))
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

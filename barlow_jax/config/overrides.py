@@ -133,7 +133,7 @@ def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:
         problems.append(f"{path} is {tree!r}, but must be a group of keys.")
         return kind()
     hints = typing.get_type_hints(kind)
-    for name in tree.keys() - hints.keys():
+    for name in sorted(tree.keys() - hints.keys()):
         near = difflib.get_close_matches(name, hints, 1, cutoff=0.5)
         hint = f" Did you mean {path}.{near[0]}?" if near else ""
         problems.append(f"{path}.{name} does not exist.{hint}")
@@ -151,6 +151,9 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if dataclasses.is_dataclass(kind):
         return _build_record(kind, value, path, problems)
     if item := values.item_of_mapping(kind):
+        if not isinstance(value, Mapping):
+            problems.append(f"{path} is {value!r}, but must be a group of keys.")
+            return {}
         return {name: _build(item, part, f"{path}.{name}", problems) for name, part in value.items()}
     return values.check(kind, value)
 

@@ -76,6 +76,14 @@ def format_listing() -> str:
     return "\n".join(lines[1:])
 
 
+def format_group(group: str) -> Iterator[str]:
+    """Yield one line per key of a group such as "probe": default, allowed values and unit."""
+    for name, key in keys_of(Config()).items():
+        if name.startswith(f"{group}."):
+            unit = f", {key.unit}" if key.unit else ""
+            yield f"  {name} = {format_value(key.value)} ({key.values}{unit})"
+
+
 def format_key(key: Key, default: Any) -> str:
     """Return one key on several lines: documentation, value, default, allowed values and unit."""
     rows = [("default", format_value(default)), ("values", key.values), ("unit", key.unit)]

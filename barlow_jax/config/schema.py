@@ -163,7 +163,10 @@ class Network:
 class Objective:
     """The method and its settings."""
 
-    name: str = field("barlow_twins", "Method: the name of a file in barlow_jax/objectives.")
+    name: str = field(
+        "barlow_twins",
+        f"Method: {', '.join(methods.REQUIREMENTS)}, or the name of another file in barlow_jax/objectives.",
+    )
     scale: float = field(1.0, "Factor of the whole loss.", above=0)
     form: Literal["auto", "direct", "gram"] = field(
         "auto",

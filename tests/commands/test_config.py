@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from barlow_jax.__main__ import main
+
 
 def test_a_key_has_its_default_range_and_documentation(program):
     results, stderr = program("config", "optim.learning_rate", "--config.optim.learning_rate=0.3")
@@ -19,6 +21,12 @@ def test_a_group_has_its_keys(program):
         "recipe.views.b.blur.min_sigma": 0.1,
         "recipe.views.b.blur.max_sigma": 2.0,
     }
+
+
+def test_the_help_of_a_command_lists_its_config_keys(capsys):
+    with pytest.raises(SystemExit):
+        main(["probe", "--help"])
+    assert "  probe.num_epochs = 100 (an integer >= 1, epochs)\n" in capsys.readouterr().out
 
 
 def test_all_keys_are_listed(program):

@@ -121,9 +121,11 @@ def test_a_saved_config_of_another_version_is_checked_like_any_other():
     tree["optim"]["beta"] = 1
     tree["train"]["batch_size"] = "many"
     tree["network"] = 3
+    tree["transfer"] = 4
     _, problems = overrides.from_tree(tree)
     assert sorted(problems) == [
         "config.network is 3, but must be a group of keys.",
         "config.optim.beta does not exist.",
         "config.train.batch_size is 'many', but must be an integer >= 2.",
+        "config.transfer is 4, but must be a group of keys.",
     ]
