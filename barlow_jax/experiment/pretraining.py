@@ -41,14 +41,16 @@ def pretrain(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     ):
         evaluations, skip_watch = hooks.evaluations(run), hooks.skip_watch(run, state)
         hooks.run_missed_evaluation(run, evaluations, state)
-        # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the rows of that step are written.
+        # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the metrics rows of that step exist.
         after_step = [
-            skip_watch,  # may stop the run: then this step is neither logged nor saved
-            hooks.end_of_compilation(run),  # goodput counts from here, so before the first row
-            hooks.log_metrics(
-                run, progress
-            ),  # a preemption in an evaluation saves the step, so its row comes first
-            *evaluations,  # before the save: if the process is killed here, the resumed run evaluates again
+            # May stop the run: then this step is neither logged nor saved.
+            skip_watch,
+            # Goodput counts from here, so before the first row.
+            hooks.end_of_compilation(run),
+            # Before an evaluation: a preemption in it saves this step.
+            hooks.log_metrics(run, progress),
+            # Before the save: if the process is killed during an evaluation, the resumed run repeats it.
+            *evaluations,
             hooks.save_checkpoint(run),
         ]
         # The stop point comes last: all processes stop after the same step, with everything above done.

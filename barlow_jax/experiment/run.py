@@ -55,54 +55,33 @@ def open_run(
       UserError: another process uses the workdir, or none of its checkpoints is usable.
     """
     config, num_steps = experiment.config, experiment.num_steps(sampler)
-    # Outermost: a preempted process does not exit before everything below is closed and the last save is
-    # complete.
+    keep, first_process = config.checkpoint, jax.process_index() == 0
+    # Outermost: a preempted process exits only when everything below is closed and the last save is complete.
     with preemption.run_scope(), contextlib.ExitStack() as stack:
         # Before the first write: a workdir in use stays as it is.
         exchange.call_on_first(lambda: stack.enter_context(lock.acquire(workdir)) or 0)
-        if jax.process_index() == 0:
+        if first_process:
             files.remove_drafts(workdir)  # leftovers of a killed process
             files.remove_drafts(workdir / "results", "pretrain.json")
             files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
         save_compiled = stack.enter_context(compilation_cache.persistent(config.train.compilation_cache))
-        status = stack.enter_context(
-            Status(
-                workdir,
-                num_steps=num_steps,
-                steps_per_epoch=sampler.steps_per_epoch,
-                active=jax.process_index() == 0,
-            )
-        )
-        epochs = config.checkpoint.keep_every_epochs
+        steps_per_epoch = sampler.steps_per_epoch
+        status = Status(workdir, num_steps=num_steps, steps_per_epoch=steps_per_epoch, active=first_process)
+        stack.enter_context(status)
+        keep_steps = _steps(sampler, keep.keep_every_epochs) if keep.keep_every_epochs else None
         checkpoints = stack.enter_context(
-            open_checkpoints(
-                workdir,
-                keep_newest=config.checkpoint.keep_newest,
-                keep_every_steps=_steps(sampler, epochs) if epochs else None,
-            )
+            open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_steps)
         )
         state, first_step = _first_state(experiment, sampler, checkpoints)
-        if jax.process_index() == 0:  # after the restore: a refused workdir keeps its provenance
+        if first_process:  # after the restore: a refused workdir keeps its provenance
             provenance.record(workdir, sys.argv[1:], describe_devices())
         status.begin(first_step)
         source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
         prefetcher = stack.enter_context(contextlib.closing(_prefetcher(experiment, source, sample_range)))
         writer = stack.enter_context(contextlib.closing(MetricsWriter(workdir, first_step=first_step)))
-        run = Run(
-            workdir,
-            experiment,
-            source,
-            sampler,
-            num_steps,
-            first_step,
-            checkpoints,
-            status,
-            prefetcher,
-            writer,
-            save_compiled,
-        )
-        yield run, state
+        fixed = (workdir, experiment, source, sampler, num_steps, first_step)
+        yield Run(*fixed, checkpoints, status, prefetcher, writer, save_compiled), state
 
 
 def _steps(sampler: EpochSampler, epochs: float) -> int:
