@@ -114,7 +114,7 @@ def test_a_run_resumes_on_another_mesh_and_is_probed(tmp_path, config_file, prog
     assert probed["step"] == 8
 
 
-def test_a_finished_run_is_left_as_it_is(workdir, program):
+def test_a_finished_run_stays_unchanged(workdir, program):
     before = _rows(workdir)
     results, _ = program("pretrain", "--workdir", workdir)
     assert results["first_step"] == results["step"] == 22

@@ -36,7 +36,7 @@ def _files(workdir):
     return {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
 
-def test_it_is_evaluated_as_the_run_is(workdir, folder, program, tmp_path):
+def test_it_is_evaluated_like_the_run(workdir, folder, program, tmp_path):
     fast = ("--config.knn.label_fractions=1", "--config.knn.k=20")
     own, _ = program("knn", "--workdir", workdir, *fast)
     assert program("knn", "--workdir", folder, *fast)[0] == own
@@ -49,7 +49,7 @@ def test_it_is_evaluated_as_the_run_is(workdir, folder, program, tmp_path):
     )
 
 
-def test_it_is_tuned_as_the_run_is(workdir, folder, program):
+def test_it_is_fine_tuned_like_the_run(workdir, folder, program):
     fast = (
         "--config.finetune.label_fractions=0.1",
         "--config.finetune.num_epochs=1",
@@ -72,7 +72,7 @@ def test_it_is_verified(folder, program):
     assert "damaged: default/d/" in said
 
 
-def test_verify_names_what_another_network_has_otherwise(folder, program):
+def test_verify_names_the_differences_from_another_network(folder, program):
     _, said = program("verify", "--workdir", folder, "--config.network.width=8", code=1)
     assert "batch_stats.encoder.norm.mean is float32[4] in the checkpoint, float32[8] in this network" in said
 
@@ -84,7 +84,7 @@ def test_pretraining_refuses_it_and_changes_nothing(folder, program):
     assert _files(folder) == before
 
 
-def test_the_lines_that_load_it_do(folder):
+def test_the_documented_lines_load_it(folder):
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     names = {"images": images}
     exec("\n".join(export_orbax.LOAD).replace("{out}", str(folder)), names)

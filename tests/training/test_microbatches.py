@@ -1,4 +1,4 @@
-"""Microbatches against plain autodiff of the loss of all embeddings, and what they save."""
+"""Gradients in microbatches against plain autodiff of the whole batch, and the memory that they save."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from barlow_jax.objectives.registry import make_objective
 from barlow_jax.training import microbatches
 from barlow_jax.types import LossContext, Outputs
 
-ROWS, PIECES = 64, 4
+ROWS, MICROBATCHES = 64, 4
 CONTEXT = LossContext(jnp.zeros([ROWS], jnp.int32))
 
 
@@ -48,15 +48,15 @@ def _gradients(params, stats, views, apply, loss, forward=microbatches.forward, 
 
 
 def _oracle(params, stats, views, apply, loss_of):
-    """One graph over all microbatches, nothing clever: every fourth row at a time."""
+    """Differentiate one graph over all microbatches, each with every fourth row."""
 
     def loss(params):
         outputs = {}
         for name, images in views.items():
             embeddings, current = [None] * ROWS, stats if not outputs else stats_of[-1]
-            for piece in range(PIECES):
-                rows = range(piece, ROWS, PIECES)
-                out, current = apply(params, current, {name: images[piece::PIECES]})
+            for start in range(MICROBATCHES):
+                rows = range(start, ROWS, MICROBATCHES)
+                out, current = apply(params, current, {name: images[start::MICROBATCHES]})
                 for row, embedding in zip(rows, out[name].embedding, strict=True):
                     embeddings[row] = embedding
             stats_of.append(current)
@@ -65,20 +65,20 @@ def _oracle(params, stats, views, apply, loss_of):
         return value, (stats_of[-1], metrics)
 
     stats_of = []
-    found, (stats, metrics) = jax.grad(loss, has_aux=True)(params)
-    return found, stats, metrics
+    gradients, (stats, metrics) = jax.grad(loss, has_aux=True)(params)
+    return gradients, stats, metrics
 
 
 def test_microbatches_give_the_gradient_of_the_loss_of_the_batch(parts, devices, relative):
     params, stats, views, *rest = parts
     layout = Layout(make_mesh(devices))
     placed = jax.device_put(views, layout.batch)
-    compute = jax.jit(lambda p, s, v: _gradients(p, s, v, *rest, microbatches=PIECES))
-    found = jax.device_get(compute(params, stats, placed))
+    compute = jax.jit(lambda p, s, v: _gradients(p, s, v, *rest, microbatches=MICROBATCHES))
+    actual = jax.device_get(compute(params, stats, placed))
     expected = jax.device_get(jax.jit(lambda p, s, v: _oracle(p, s, v, *rest))(params, stats, views))
-    assert relative(found[0], expected[0]) < 1e-5
-    assert relative(found[1], expected[1]) < 1e-5
-    np.testing.assert_allclose(found[2]["loss"], expected[2]["loss"], rtol=1e-5)
+    assert relative(actual[0], expected[0]) < 1e-5
+    assert relative(actual[1], expected[1]) < 1e-5
+    np.testing.assert_allclose(actual[2]["loss"], expected[2]["loss"], rtol=1e-5)
 
 
 def test_one_microbatch_is_the_whole_batch(parts, relative):

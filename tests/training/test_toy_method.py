@@ -1,4 +1,4 @@
-"""The README's method of one's own: one file and one config put where it says, and nothing else."""
+"""The README's example of a new method: one file and one config, and no other change."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SHORT = (
 
 @pytest.fixture
 def written():
-    """What the README has one write, by file."""
+    """Return the example's files: text by path."""
     section = (ROOT / "README.md").read_text().split("## A method of your own")[1].split("\n## ")[0]
     pattern = r"`((?:barlow_jax|configs)/\S+\.py)`[^`]*```python\n(.*?)```"
     return dict(re.findall(pattern, section, re.DOTALL))
@@ -33,7 +33,7 @@ def written():
 
 @pytest.fixture
 def copy(written, tmp_path):
-    """The package with the two files in their places."""
+    """Return a copy of the package with the two files added, and a data set of arrays."""
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("barlow_jax", "configs"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
@@ -41,9 +41,9 @@ def copy(written, tmp_path):
         assert not (tmp_path / path).exists()
         (tmp_path / path).write_text(text)
     digits = load_digits()
-    levels = (digits.images * 15).astype(np.uint8)
-    np.savez(tmp_path / "train.npz", images=levels[:1437], labels=digits.target[:1437])
-    np.savez(tmp_path / "test.npz", images=levels[1437:], labels=digits.target[1437:])
+    pixels = (digits.images * 15).astype(np.uint8)
+    np.savez(tmp_path / "train.npz", images=pixels[:1437], labels=digits.target[:1437])
+    np.savez(tmp_path / "test.npz", images=pixels[1437:], labels=digits.target[1437:])
     return tmp_path
 
 
@@ -59,7 +59,7 @@ def _reference(z_a, z_b):
     return np.mean(np.sum((a - b) ** 2, axis=1)) + (potential(a) + potential(b)) / 2
 
 
-def test_it_is_one_short_file_and_one_config_and_its_loss_the_papers(written):
+def test_the_example_is_one_short_file_and_one_config_with_the_papers_loss(written):
     method, config = (
         written[path] for path in ("barlow_jax/objectives/uniformity.py", "configs/uniformity.py")
     )
@@ -77,8 +77,8 @@ def test_it_is_one_short_file_and_one_config_and_its_loss_the_papers(written):
     np.testing.assert_allclose(value, _reference(z_a, z_b), rtol=1e-6)
 
 
-def test_it_trains_like_the_others(copy):
-    where = (
+def test_the_example_trains(copy):
+    data_flags = (
         "--config.data.name=arrays",
         "--config.data.augment_on=device",
         "--config.data.canvas=8",
@@ -96,7 +96,7 @@ def test_it_trains_like_the_others(copy):
             env=os.environ | {"PYTHONPATH": str(copy), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         )
 
-    done = run("pretrain", "--config", "configs/uniformity.py:digits", *SHORT, *where)
+    done = run("pretrain", "--config", "configs/uniformity.py:digits", *SHORT, *data_flags)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (copy / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == 4 and all(np.isfinite(row["alignment"]) and row["skipped_steps"] == 0 for row in rows)

@@ -1,4 +1,4 @@
-"""What the step does for a method beside its loss: a toy method that asks for all of it."""
+"""Target network, memory, constraint and random numbers of the step, with a toy method that has them all."""
 
 import dataclasses
 from functools import partial
@@ -20,7 +20,7 @@ ROWS, WIDTH, QUEUE = 32, 16, 64
 
 
 def _loss(outputs, memory, context):
-    """Queries against the target's keys and a queue of older ones."""
+    """Compare queries with the target's keys and a queue of older ones."""
     (queries,), keys = (o.embedding for o in outputs.values()), context.targets["b"].embedding
     pull = jnp.mean(jnp.sum((queries - keys) ** 2, axis=1))
     push = jnp.mean(queries @ memory["queue"].T) * jax.random.uniform(context.key)
@@ -77,9 +77,9 @@ def _run(config, layout, number, **changes):
     state, step, _ = _start(config, layout, **changes)
     states, metrics = [jax.device_get(state)], []
     for batch in _batches(number):
-        state, said = step(state, layout.shard(batch))
+        state, step_metrics = step(state, layout.shard(batch))
         states.append(jax.device_get(state))
-        metrics.append(jax.device_get(said))
+        metrics.append(jax.device_get(step_metrics))
     return states, metrics
 
 
@@ -106,7 +106,7 @@ def test_one_device_and_eight_agree(config, projector, microbatches, relative):
         assert relative(getattr(eight[0][1], part), getattr(one[0][1], part)) < 1e-5
 
 
-def test_the_target_follows_and_only_its_view_moves_its_statistics(config, layout, relative):
+def test_the_target_follows_and_only_its_view_updates_its_statistics(config, layout, relative):
     states, _ = _run(config, layout, 2)
     assert (
         relative(states[0].target["params"], {n: states[0].params[n] for n in ("encoder", "projector")}) == 0
@@ -117,14 +117,14 @@ def test_the_target_follows_and_only_its_view_moves_its_statistics(config, layou
             lambda old, new, m=momentum: m * old + (1 - m) * new, before.target["params"], followed
         )
         assert relative(after.target["params"], expected) < 1e-6
-    # In the first step both networks are the same one, and see one view each.
+    # In the first step both networks are equal, and each sees one view.
     swapped = [batch._replace(views={"a": batch.views["b"], "b": batch.views["a"]}) for batch in _batches(1)]
     state, step, _ = _start(config, layout)
     other, _ = step(state, layout.shard(swapped[0]))
     assert relative(other.batch_stats, states[1].target["batch_stats"]) < 1e-6
 
 
-def test_memory_and_constraint_are_the_methods(config, layout):
+def test_the_step_applies_memory_and_constraint_of_the_method(config, layout):
     states, metrics = _run(config, layout, 3)
     queues = [state.memory["queue"] for state in states]
     for before, after in zip(queues[:-1], queues[1:], strict=True):
@@ -132,17 +132,17 @@ def test_memory_and_constraint_are_the_methods(config, layout):
         assert np.all(after[:ROWS] != before[:ROWS])
     assert np.linalg.norm(states[0].params["projector"]["layers"][1]["kernel"]) == pytest.approx(1, 1e-6)
     draws = [m["push"] / np.mean(q) for m, q in zip(metrics, queues[:-1], strict=True)]
-    assert len(set(draws)) == 3, "each step draws anew"
+    assert len(set(draws)) == 3, "each step has its own random numbers"
 
 
-def test_memory_is_split_by_rows_and_a_target_as_its_network(config):
+def test_memory_is_split_by_rows_and_the_target_like_the_network(config):
     state, _, _ = _start(config, Layout(make_mesh(), "sharded"))
     assert state.memory["queue"].sharding.shard_shape((QUEUE, WIDTH)) == (QUEUE // 8, WIDTH)
     for tree in (state.params, state.target["params"]):
         assert tree["projector"]["layers"][0]["kernel"].sharding.shard_shape((16, 16)) == (16, 2)
 
 
-def test_a_step_that_is_not_finite_leaves_target_and_memory(config, layout):
+def test_a_skipped_step_keeps_target_and_memory(config, layout):
     def loss(outputs, memory, context):
         value, memory, metrics = _loss(outputs, memory, context)
         value = jnp.where(context.step == 1, jnp.nan, value)
@@ -154,7 +154,7 @@ def test_a_step_that_is_not_finite_leaves_target_and_memory(config, layout):
     assert metrics[1]["skipped_steps"] == 1
 
 
-def test_a_run_goes_on_with_target_and_memory_to_the_same_bits(config, layout, tmp_path):
+def test_a_run_resumes_with_target_and_memory_to_the_same_bits(config, layout, tmp_path):
     states, _ = _run(config, layout, 3)
     state, step, init = _start(config, layout)
     batches = list(_batches(3))
