@@ -111,7 +111,7 @@ SPEED = (
         "Data wait",
         "fraction of step time, %",
         {"data_wait_fraction": "data wait"},
-        f"Below {diagnostics.DATA_WAIT_FRACTION:.0%} (dashed). Above it, the input pipeline limits the speed.",
+        f"Below {diagnostics.DATA_WAIT_FRACTION:.0%} (dashed). Above, the input pipeline limits the speed.",
         factor=100,
         threshold=100 * diagnostics.DATA_WAIT_FRACTION,
     ),

@@ -148,7 +148,7 @@ def test_markup_in_names_and_values_is_escaped(written, tmp_path):
         status=reported.status(state="stopped", reason=HOSTILE),
         results={
             "evaluate": reported.evaluate(),
-            "plan": reported.plan(fits=False, why=HOSTILE, remedies=[HOSTILE]),
+            "plan": reported.plan(fits=False, reason=HOSTILE, remedies=[HOSTILE]),
         },
     )
     parsed = written([run, reported.run("other")], reported.inspection())
