@@ -25,26 +25,26 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     experiment, encoder_path = Experiment.of(config), encoders.encoder_path(workdir, args)
     evaluations, results = {}, []
     for source in FEATURE_SOURCES:
-        state = None if source == PIXELS else experiment.encoder_state(encoder_path, source)
-        if state:
-            encode, step = experiment.encode_with(state), state.step
+        if source == PIXELS:
+            state, (encode, step) = None, experiment.encoder(encoder_path, source)
         else:
-            encode, step = experiment.encoder(encoder_path, source)
+            state = experiment.encoder_state(encoder_path, source)
+            encode, step = experiment.encode_with(state), state.step
         train, test = experiment.feature_tables(encode)
         scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
-        more, not_measured = {}, {}
+        details, not_measured = {}, {}
         if state:
-            tuned, more = finetune_scores(config, state)
-            scores += tuned
+            finetuned, details = finetune_scores(config, state)
+            scores += finetuned
         # The tables read every image, so their counts replace those of fine-tuning.
-        more |= decode_failure_counts(train.decode_failures, test.decode_failures)
+        details |= decode_failure_counts(train.decode_failures, test.decode_failures)
         if source == PRETRAINED:
             names = available_transfers(config)
-            transferred, details = transfer_scores(experiment, encode, names)
-            scores, more = scores + transferred, more | details
+            transferred, transfer_details = transfer_scores(experiment, encode, names)
+            scores, details = scores + transferred, details | transfer_details
             not_measured = {n: missing_data(n, t) for n, t in config.transfer.items() if n not in names}
         evaluations[source] = Evaluation(source, step, tuple(scores), not_measured)
-        results.append(evaluations[source].to_json() | more)
+        results.append(evaluations[source].to_json() | details)
     log.info(format_tables.table_by_source(evaluations))
     log.info(f"\n{format_tables.published_table(evaluations[PRETRAINED], config.data.name)}")
     return {"evaluations": results}
