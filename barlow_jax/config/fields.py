@@ -20,6 +20,7 @@ class Spec:
     max: float | None = None  # inclusive
     below: float | None = None  # exclusive
     non_empty: bool = False  # for lists
+    is_path: bool = False  # `~` is expanded
 
     def accepts(self, value: Any) -> bool:
         """Return whether a value of the right type lies within the bounds. NaN and infinities never do."""
@@ -56,7 +57,7 @@ def field(default: Any, doc: str, **spec: Any) -> Any:
     Args:
       default: value of the key in the ImageNet recipe.
       doc: sentences on what the key does, shown by `python -m barlow_jax config` and in docs/config.md.
-      **spec: the other fields of `Spec`: unit, min, above, max, below, non_empty.
+      **spec: the other fields of `Spec`: unit, min, above, max, below, non_empty, is_path.
     """
     return dataclasses.field(default=default, metadata={"spec": Spec(doc, **spec)})
 

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import importlib.util
+import os
 import pathlib
 import runpy
 import traceback
@@ -141,7 +142,8 @@ def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:
     for name, hint in hints.items():
         if name in tree:
             try:
-                given[name] = _build(hint, tree[name], f"{path}.{name}", problems)
+                value = _build(hint, tree[name], f"{path}.{name}", problems)
+                given[name] = os.path.expanduser(value) if value and _spec(kind, name).is_path else value
             except ValueError:
                 problems.append(_wrong_type(kind, name, f"{path}.{name}", tree[name]))
     return kind(**given)
@@ -159,5 +161,9 @@ def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
 
 
 def _wrong_type(record: type, name: str, path: str, value: Any) -> str:
-    spec = record.__dataclass_fields__[name].metadata.get("spec", Spec(""))
-    return f"{path} is {value!r}, but must be {values.describe(values.member(record, name), spec)}."
+    kind = values.describe(values.member(record, name), _spec(record, name))
+    return f"{path} is {value!r}, but must be {kind}."
+
+
+def _spec(record: type, name: str) -> Spec:
+    return record.__dataclass_fields__[name].metadata.get("spec", Spec(""))

@@ -40,6 +40,7 @@ class Data:
         None,
         "Folder of the data: TFDS's data_dir; for folder, the root of <split>/<class>/<image>; for arrays, "
         "the folder of <split>.npz (data/npz.py).",
+        is_path=True,
     )
     train_split: str = field("train", "Split for training.")
     eval_split: str = field("validation", "Split for evaluation.")

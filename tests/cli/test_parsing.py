@@ -1,0 +1,69 @@
+"""Parsing of command lines: suggestions, paths, and help texts."""
+
+import pytest
+
+from barlow_jax import commands
+from barlow_jax.__main__ import main
+from barlow_jax.cli import parsing, registry
+from barlow_jax.config import overrides
+
+NAMES = sorted(registry.summaries(commands))
+
+
+def test_without_a_command_all_commands_are_listed(capsys):
+    with pytest.raises(SystemExit) as error:
+        main([])
+    assert error.value.code == 2
+    text = capsys.readouterr().err
+    assert all(f"    {name} " in text or f"    {name}\n" in text for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("argv", "suggestion"),
+    [
+        (["pretain"], "did you mean pretrain?"),
+        (["show_views"], "did you mean show-views?"),
+    ],
+)
+def test_an_unknown_command_gets_a_suggestion(capsys, argv, suggestion):
+    with pytest.raises(SystemExit) as error:
+        main(argv)
+    assert error.value.code == 2 and suggestion in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("token", "suggestion"),
+    [
+        ("--workdri=x", "did you mean --workdir?"),
+        ("--dry_run", "did you mean --dry-run?"),
+        ("--confg.seed=1", "did you mean --config.seed?"),
+        ("--qqqq", "see --help"),
+    ],
+)
+def test_an_unknown_flag_gets_a_suggestion(token, suggestion):
+    _, _, (problem,) = parsing.parse(commands, ["pretrain", token])
+    assert problem.startswith(f"{token}: unknown argument") and suggestion in problem
+
+
+def test_home_is_expanded_in_flags_and_config_keys(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/user")
+    argv = ["knn", "--config=~/c.py", "--workdir=~/run", "--encoder=~/e", "--config.data.data_dir=~/data"]
+    _, args, problems = parsing.parse(commands, argv)
+    assert (args.config, args.workdir, args.encoder) == ("/home/user/c.py", "/home/user/run", "/home/user/e")
+    tree = overrides.default_config().to_dict()
+    assert not problems + overrides.apply_overrides(tree, args.overrides)
+    assert overrides.from_tree(tree)[0].data.data_dir == "/home/user/data"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_has_a_summary_and_examples_that_parse(capsys, name):
+    with pytest.raises(SystemExit) as error:
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert error.value.code == 0 and registry.summaries(commands)[name].endswith(".")
+    module = registry.load(commands, name)
+    assert module.COMMAND.examples
+    for example in module.COMMAND.examples:
+        assert f"python -m barlow_jax {example}" in text
+        argv = example.partition("#")[0].split()
+        assert argv[0] == name and not parsing.parse(commands, argv)[2]
