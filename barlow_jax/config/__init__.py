@@ -1,1 +1,1 @@
-"""Configuration: the schema, its validation, overrides, and the constants of methods and protocols."""
+"""Configuration: schema, method constants, evaluations, augmentation recipe, overrides, validation."""

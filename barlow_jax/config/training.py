@@ -73,7 +73,7 @@ class Mesh:
     projector: Literal["auto", "replicated", "sharded"] = field(
         "auto",
         "Projector weights on every chip, or split by output features over the chips of a slice; auto = "
-        "whichever costs a chip less (mesh.choose_projector).",
+        "whichever costs a chip less (distributed/mesh.py).",
     )
     embeddings: Literal["features", "rows"] = field(
         "features",
@@ -84,10 +84,10 @@ class Mesh:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Which checkpoints are written and kept."""
+    """Intervals of checkpoints, and how many of them are kept."""
 
     every_epochs: float = field(
-        1.0, "Time between checkpoints; one is always written at the end.", unit="epochs", above=0
+        1.0, "Interval of checkpoints; one is always written at the end.", unit="epochs", above=0
     )
     keep_newest: int = field(
         2, "Newest checkpoints kept. 1 leaves no fallback if the newest is damaged.", min=1
@@ -104,7 +104,7 @@ class Checkpoint:
 class Monitor:
     """k-NN accuracy measured during training."""
 
-    every_epochs: float = field(10.0, "Time between measurements; 0 = never.", unit="epochs", min=0)
+    every_epochs: float = field(10.0, "Interval of measurements; 0 = never.", unit="epochs", min=0)
     k: int = field(20, "Number of neighbours.", min=1)
     max_images: int = field(10_000, "Maximum number of images of each split.", min=1)
 
