@@ -1,6 +1,6 @@
-"""A small data set with the features of TFDS's `coco_captions`, for the tests: digits of scikit-learn on a larger field.
+"""A small data set with the features of TFDS's `coco_captions`, for the tests: digits on larger images.
 
-Importing this module makes TFDS know the data set "tiny_captions".
+Importing this module registers it with TFDS as "tiny_captions".
 """
 
 import numpy as np
@@ -53,22 +53,22 @@ class TinyCaptions(tfds.core.GeneratorBasedBuilder):
 
 
 def examples(split: str) -> list[tuple[np.ndarray, list[str]]]:
-    """Images `[height, width, 3]` uint8 and their captions."""
+    """Return `[height, width, 3]` uint8 images, each with its captions."""
     from sklearn.datasets import load_digits
 
     digits, start = load_digits(), sum(list(SPLITS.values())[: list(SPLITS).index(split)])
-    made = []
-    for place in range(start, start + SPLITS[split]):
-        image = np.zeros((10 + place % 4, 10 + place % 3, 3), np.uint8)
-        image[1:9, 1:9] = np.uint8(digits.images[place] * 15)[..., np.newaxis]
-        name = _NUMBERS[digits.target[place]]
+    pairs = []
+    for row in range(start, start + SPLITS[split]):
+        image = np.zeros((10 + row % 4, 10 + row % 3, 3), np.uint8)
+        image[1:9, 1:9] = np.uint8(digits.images[row] * 15)[..., np.newaxis]
+        name = _NUMBERS[digits.target[row]]
         texts = [
-            f"A {name}, the {place}th sign.\n",  # COCO has line ends too
+            f"A {name}, the {row}th sign.\n",  # COCO has line ends too
             f"someone's {name}",
             f"This is: {name.upper()}!",
             f"{name} caf\u00e9",
             f"a sign of {name}",
             f"once more {name}",
         ]
-        made.append((image, texts[: 4 + place % 3]))
-    return made
+        pairs.append((image, texts[: 4 + row % 3]))
+    return pairs

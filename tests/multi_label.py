@@ -1,6 +1,6 @@
-"""A small data set of images with several labels, for the tests: digits of scikit-learn, coloured, in a grid.
+"""A small multi-label data set for the tests: digits of scikit-learn, coloured, in a grid.
 
-Importing this module makes TFDS know the data set "multi_digits".
+Importing this module registers it with TFDS as "multi_digits".
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ CLASSES = ("zero", "one", "four", "seven", "eight")  # of the digits 0, 1, 4, 7,
 _DIGITS = (0, 1, 4, 7, 8)
 _COLORS = np.array([[255, 80, 80], [80, 255, 80], [90, 120, 255], [255, 255, 90], [255, 90, 255]])
 SPLITS = {"train": 96, "validation": 64, "test": 80}
-_PLACES = 9  # of 8 pixels, in 24 x 24
+_CELLS = 9  # of 8 pixels, in 24 x 24
 
 
 class MultiDigits(tfds.core.GeneratorBasedBuilder):
-    """One to three digits an image; as in PASCAL VOC, a faint one is difficult."""
+    """One to three digits per image; a faint one is difficult in the sense of PASCAL VOC."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -44,27 +44,27 @@ class MultiDigits(tfds.core.GeneratorBasedBuilder):
 
 
 def examples(split: str) -> list[tuple[np.ndarray, list[tuple[int, bool]]]]:
-    """Images `[24, 24, 3]` uint8 and what each shows: (class, whether it is difficult) of each object."""
+    """Return `[24, 24, 3]` uint8 images, each with (class, whether it is difficult) of its objects."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     rng = np.random.default_rng(list(SPLITS).index(split))
-    made = []
+    images = []
     for _ in range(SPLITS[split]):
-        canvas, objects = np.zeros((_PLACES, 8, 8, 3)), []
-        for place in rng.permutation(_PLACES)[: rng.integers(1, 4)]:
+        canvas, objects = np.zeros((_CELLS, 8, 8, 3)), []
+        for cell in rng.permutation(_CELLS)[: rng.integers(1, 4)]:
             label, faint = int(rng.integers(len(CLASSES))), bool(rng.random() < 0.15)
             ink = digits.images[rng.choice(np.flatnonzero(digits.target == _DIGITS[label]))] / 16
-            canvas[place] = ink[..., np.newaxis] * _COLORS[label] * (0.2 if faint else 1)
+            canvas[cell] = ink[..., np.newaxis] * _COLORS[label] * (0.2 if faint else 1)
             objects.append((label, faint))
         grid = canvas.reshape(3, 3, 8, 8, 3).swapaxes(1, 2).reshape(24, 24, 3)
-        made.append((grid.astype(np.uint8), objects))
-    return made
+        images.append((grid.astype(np.uint8), objects))
+    return images
 
 
 def multi_hot(objects: list[tuple[int, bool]]) -> np.ndarray:
-    """`[C]`: 1 shown, 0 not, -1 where all objects of the class are difficult."""
+    """Return `[C]`: 1 shown, 0 not shown, -1 if all objects of the class are difficult."""
     hot = np.zeros(len(CLASSES), np.int32)
-    for label, faint in sorted(objects, key=lambda shown: shown[1], reverse=True):  # the plain come last
+    for label, faint in sorted(objects, key=lambda shown: shown[1], reverse=True):  # difficult ones first
         hot[label] = -1 if faint else 1
     return hot

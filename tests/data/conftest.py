@@ -1,4 +1,4 @@
-"""Photographs, and draws of the host's interpreter."""
+"""Photographs, and random numbers of the host's augmentation."""
 
 import distributions
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def draws():
-    """Of views a and b, of the first images that a run is given."""
+    """Uniforms of views a and b at the first positions of a run."""
     return {
         name: distributions.draw(number, np.arange(distributions.IMAGES))
         for number, name in enumerate(sorted(distributions.VIEWS))

@@ -39,17 +39,17 @@ def _train(source, data, shard=WHOLE, examples=None, first_step=0, num_steps=3):
     return list(source.train_batches(data, {}, sample_range))
 
 
-def _assert_same(one, other):
-    assert set(one.views) == set(other.views)
-    for name in one.views:
-        np.testing.assert_array_equal(one.views[name], other.views[name])
-        assert one.views[name].dtype == other.views[name].dtype
-    np.testing.assert_array_equal(one.labels, other.labels)
-    np.testing.assert_array_equal(one.index, other.index)
-    assert one.labels.dtype == other.labels.dtype and one.index.dtype == other.index.dtype
+def _assert_same(actual, expected):
+    assert set(actual.views) == set(expected.views)
+    for name in actual.views:
+        np.testing.assert_array_equal(actual.views[name], expected.views[name])
+        assert actual.views[name].dtype == expected.views[name].dtype
+    np.testing.assert_array_equal(actual.labels, expected.labels)
+    np.testing.assert_array_equal(actual.index, expected.index)
+    assert actual.labels.dtype == expected.labels.dtype and actual.index.dtype == expected.index.dtype
 
 
-def test_it_says_of_itself_what_the_recorded_split_says(source, recorded):
+def test_attributes_are_those_of_the_recorded_split(source, recorded):
     for name in ("num_examples", "num_classes", "multi_label"):
         assert getattr(source, name) == getattr(recorded, name)
     np.testing.assert_array_equal(source.read_labels(), recorded.read_labels())
@@ -69,11 +69,11 @@ def test_evaluation_gives_the_same_batches(source, recorded, data, examples):
             split.eval_batches(data, batch_size=100, shard=shard, examples=examples)
             for split in (source, recorded)
         )
-        for one, other in zip(*batches, strict=True):
-            _assert_same(one, other)
+        for pair in zip(*batches, strict=True):
+            _assert_same(*pair)
 
 
-def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(source, data):
+def test_a_training_batch_has_the_samplers_images_in_the_corner(source, data):
     sized = dataclasses.replace(data, canvas=11)
     whole = source.decode_all(data)
     for step, batch in enumerate(_train(source, sized)):
@@ -86,7 +86,7 @@ def test_a_training_batch_has_the_images_of_the_orders_indices_in_the_corner(sou
         np.testing.assert_array_equal(batch.views["position"], position)
 
 
-def test_parts_starts_and_examples_are_those_of_every_split(source, data):
+def test_shards_first_step_and_examples_select_rows_of_the_same_batches(source, data):
     whole = _train(source, data)
     _assert_same(_train(source, data, first_step=2)[0], whole[2])
     halves = [_train(source, data, shard=ProcessShard(process, 2)) for process in range(2)]
@@ -98,22 +98,22 @@ def test_parts_starts_and_examples_are_those_of_every_split(source, data):
 
 
 def test_the_host_does_not_augment_them(source, data):
-    with pytest.raises(
-        UserError, match=r"the host's ops are TensorFlow's.*set config.data.augment_on=device"
-    ):
+    with pytest.raises(UserError, match=r"config\.data\.augment_on is host.*config\.data\.augment_on=device"):
         _train(source, dataclasses.replace(data, augment_on="host"))
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 30), (30, 20)])
 def test_the_evaluation_crop_is_pillows(tmp_path, height, width):
-    """Bit for bit: bilinear to 12 pixels of the shorter side, then the central 10. (Of images much taller than wide
-    Pillow 13 resizes the height first, and rounds otherwise.)"""
-    levels = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
-    np.savez(tmp_path / "test.npz", images=levels)
+    """Bit for bit: bilinear to 12 pixels of the shorter side, then the central 10.
+
+    (Pillow 13 resizes the height first in images much taller than wide, and then rounds differently.)
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    np.savez(tmp_path / "test.npz", images=pixels)
     data = Data(name="arrays", data_dir=str(tmp_path), image_size=10, eval_resize=12, canvas=40)
     (batch,) = splits.open_split(data, "test").eval_batches(data, batch_size=3, shard=ProcessShard())
     shape = np.array([height, width]) * 12 // min(height, width)
     top, left = (round((length - 10) / 2) for length in shape.tolist())
-    for image, made in zip(levels, batch.views["eval"], strict=True):
+    for image, crop in zip(pixels, batch.views["eval"], strict=True):
         resized = Image.fromarray(image).resize(shape[::-1].tolist(), Image.Resampling.BILINEAR)
-        np.testing.assert_array_equal(made, np.asarray(resized)[top : top + 10, left : left + 10])
+        np.testing.assert_array_equal(crop, np.asarray(resized)[top : top + 10, left : left + 10])

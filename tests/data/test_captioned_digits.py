@@ -45,8 +45,8 @@ def _stroke(slope, width):
 )
 def test_a_stroke_leans_as_it_was_drawn(slope, words):
     assert weight_and_lean(_stroke(slope, 5))[1] == words
-    assert weight_and_lean(np.roll(_stroke(slope, 5), 3, axis=1))[1] == words, "wherever it stands"
-    assert weight_and_lean(_stroke(slope, 5) // 3)[1] == words, "and however faint"
+    assert weight_and_lean(np.roll(_stroke(slope, 5), 3, axis=1))[1] == words, "in any position"
+    assert weight_and_lean(_stroke(slope, 5) // 3)[1] == words, "and at any brightness"
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def test_an_empty_image_has_words_too():
 def test_the_lean_of_real_digits_is_that_of_their_moments():
     """By scipy's centre of mass, and of the second moments those about it."""
     ends = np.array([-np.inf, *LEANS[1], np.inf])
-    for levels in sklearn_digits.read()["test"].pixels[:60]:
-        row, column = ndimage.center_of_mass(levels)
+    for pixels in sklearn_digits.read()["test"].pixels[:60]:
+        row, column = ndimage.center_of_mass(pixels)
         rows, columns = np.mgrid[:8, :8]
         both, up = (
-            np.average(p, weights=levels) for p in ((rows - row) * (columns - column), (rows - row) ** 2)
+            np.average(p, weights=pixels) for p in ((rows - row) * (columns - column), (rows - row) ** 2)
         )
-        place = LEANS[0].index(weight_and_lean(levels)[1])
-        assert ends[place] - 1e-9 <= -both / up <= ends[place + 1] + 1e-9
+        word = LEANS[0].index(weight_and_lean(pixels)[1])
+        assert ends[word] - 1e-9 <= -both / up <= ends[word + 1] + 1e-9
 
 
-def test_an_image_has_five_phrasings_that_all_say_its_facts():
+def test_an_image_has_five_phrasings_of_the_same_words():
     captions = make_captions(_stroke(0.25, 5), 8, 17)
     assert len(set(captions)) == 5 and captions == make_captions(_stroke(0.25, 5), 8, 17)
     assert captions != make_captions(_stroke(0.25, 5), 8, 18)
@@ -82,19 +82,19 @@ def test_an_image_has_five_phrasings_that_all_say_its_facts():
     for caption in captions:
         assert all(words in caption for words in ("eight", weight, "leaning far right"))
         assert "a eight" not in caption
-    said = {
+    first_words = {
         captions_lib.split_words(c)[0]
         for number in range(30)
         for c in make_captions(_stroke(0, 5), 1, number)
     }
-    assert len(said) >= 5 and len(PHRASINGS) == 7, "all phrasings come up"
+    assert len(first_words) >= 5 and len(PHRASINGS) == 7, "all phrasings come up"
 
 
 def test_all_the_words_are_used_and_none_for_most():
-    said = [weight_and_lean(image) for image in sklearn_digits.read()["train"].pixels]
-    for place, (words, _) in enumerate((WEIGHTS, LEANS)):
-        shares = [np.mean([each[place] == word for each in said]) for word in words]
-        assert min(shares) > 0.04 and max(shares) < 0.4
+    words_of_images = [weight_and_lean(image) for image in sklearn_digits.read()["train"].pixels]
+    for column, (words, _) in enumerate((WEIGHTS, LEANS)):
+        fractions = [np.mean([each[column] == word for each in words_of_images]) for word in words]
+        assert min(fractions) > 0.04 and max(fractions) < 0.4
 
 
 def test_its_images_and_labels_are_those_of_the_digits(source):
@@ -115,15 +115,15 @@ def test_its_images_and_labels_are_those_of_the_digits(source):
 
 def test_the_vocabulary_is_that_of_the_training_split_in_every_split(source):
     test = splits.open_split(DATA, "test")
-    captions = [c for several in test.captions for c in several]
+    captions = [caption for image in test.captions for caption in image]
     for caption in captions[:50]:
         np.testing.assert_array_equal(
             source.vocabulary.encode(caption, 12), test.vocabulary.encode(caption, 12)
         )
-    made = test.read_captions(DATA)
-    assert made.words.shape == (1800, 12) and not np.any(made.words == 1), "no word is unknown"
-    np.testing.assert_array_equal(made.example, np.repeat(np.arange(360), 5))
-    np.testing.assert_array_equal(made.words[7], test.vocabulary.encode(test.captions[1][2], 12))
+    encoded = test.read_captions(DATA)
+    assert encoded.words.shape == (1800, 12) and not np.any(encoded.words == 1), "no word is unknown"
+    np.testing.assert_array_equal(encoded.example, np.repeat(np.arange(360), 5))
+    np.testing.assert_array_equal(encoded.words[7], test.vocabulary.encode(test.captions[1][2], 12))
 
 
 def _batches(source, first_step=0, num_steps=4, shard=WHOLE, data=DATA):
@@ -131,15 +131,15 @@ def _batches(source, first_step=0, num_steps=4, shard=WHOLE, data=DATA):
     return [batch for batch in source.train_batches(data, {}, sample_range)]
 
 
-def test_a_step_has_one_of_each_images_captions_and_every_start_and_share_the_same(source):
+def test_a_step_has_one_caption_per_image_for_any_first_step_and_shard(source):
     whole = _batches(source)
-    several = set()
+    drawn = set()
     for batch in whole:
         assert batch.views["b"].shape == (32, 12) and batch.views["b"].dtype == np.int32
         for index, words in zip(batch.index, batch.views["b"], strict=True):
             own = [source.vocabulary.encode(caption, 12).tolist() for caption in source.captions[index]]
-            several.add(own.index(words.tolist()))
-    assert several == set(range(5))
+            drawn.add(own.index(words.tolist()))
+    assert drawn == set(range(5))
     for later, batch in zip(_batches(source, first_step=2), whole[2:], strict=True):
         np.testing.assert_array_equal(later.views["b"], batch.views["b"])
     halves = [_batches(source, shard=ProcessShard(process, 2)) for process in range(2)]
@@ -156,8 +156,8 @@ def test_an_image_that_comes_again_may_have_another_caption(source):
         for run in (first, later)
     ]
     both = seen[0].keys() & seen[1].keys()
-    shard = np.mean([seen[0][i] != seen[1][i] for i in both])
-    assert 0.75 < shard < 0.85, "four times in five"
+    fraction = np.mean([seen[0][i] != seen[1][i] for i in both])
+    assert 0.75 < fraction < 0.85, "four times in five"
 
 
 def test_without_caption_words_they_are_digits_alone(source):
@@ -165,7 +165,7 @@ def test_without_caption_words_they_are_digits_alone(source):
     assert set(batch.views) == {"canvas", "shape", "position"}
 
 
-def test_another_split_is_refused_with_those_that_are_there():
+def test_an_unknown_split_is_refused_with_the_existing_ones():
     with pytest.raises(UserError, match=r"no split 'validation'; it has train, test"):
         splits.open_split(DATA, "validation")
     assert DATA.name == captioned_digits.NAME

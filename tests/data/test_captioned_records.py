@@ -40,7 +40,7 @@ def data(tmp_path_factory):
 def vocabulary():
     """Of what the builder was given."""
     texts = [
-        text for split in ("train", "restval") for _, several in captioned.examples(split) for text in several
+        text for split in ("train", "restval") for _, texts in captioned.examples(split) for text in texts
     ]
     return captions_lib.Vocabulary(captions_lib.count_words(texts), 2)
 
@@ -57,8 +57,8 @@ def _images(source, data):
     return [canvas[:height, :width].tobytes() for canvas, (height, width) in pairs]
 
 
-def _batches(source, data, place="host", first_step=0, shard=WHOLE):
-    data = dataclasses.replace(data, augment_on=place)
+def _batches(source, data, augment_on="host", first_step=0, shard=WHOLE):
+    data = dataclasses.replace(data, augment_on=augment_on)
     return list(
         source.train_batches(
             data, VIEWS, SampleRange(EpochSampler(3, source.num_examples, 16), first_step, 4, shard)
@@ -80,45 +80,47 @@ def test_tfds_s_coco_has_the_features_that_are_looked_for():
 
 def test_evaluation_has_all_captions_of_each_image(data, vocabulary):
     source, own = splits.open_split(data, "test"), _own("test")
-    made, images = source.read_captions(data), _images(source, data)
+    encoded, images = source.read_captions(data), _images(source, data)
     assert source.num_classes is None and source.num_examples == len(own) == 24
     np.testing.assert_array_equal(
-        made.example, np.repeat(np.arange(24), [len(own[image]) for image in images])
+        encoded.example, np.repeat(np.arange(24), [len(own[image]) for image in images])
     )
     expected = [vocabulary.encode(text, 6) for image in images for text in own[image]]
-    np.testing.assert_array_equal(made.words, expected)
+    np.testing.assert_array_equal(encoded.words, expected)
 
 
-@pytest.mark.parametrize("place", ["host", "device"])
-def test_a_step_has_one_of_each_images_captions_the_same_from_any_start(data, vocabulary, place):
+@pytest.mark.parametrize("augment_on", ["host", "device"])
+def test_a_step_has_one_caption_per_image_for_any_first_step_and_shard(data, vocabulary, augment_on):
     source, own = splits.open_split(data, data.train_split), _own(data.train_split)
-    images, whole, several = _images(source, data), _batches(source, data, place), set()
+    images, whole, drawn = _images(source, data), _batches(source, data, augment_on), set()
     for batch in whole:
-        assert set(batch.views) == ({"a", "b"} if place == "host" else {"canvas", "shape", "position", "b"})
+        assert set(batch.views) == (
+            {"a", "b"} if augment_on == "host" else {"canvas", "shape", "position", "b"}
+        )
         for index, words in zip(batch.index, batch.views["b"], strict=True):
-            theirs = [vocabulary.encode(text, 6).tolist() for text in own[images[index]]]
-            several.add(theirs.index(words.tolist()))
-    assert several >= {0, 1, 2, 3} and whole[0].views["b"].dtype == np.int32
+            candidates = [vocabulary.encode(text, 6).tolist() for text in own[images[index]]]
+            drawn.add(candidates.index(words.tolist()))
+    assert drawn >= {0, 1, 2, 3} and whole[0].views["b"].dtype == np.int32
     np.testing.assert_array_equal(
-        _batches(source, data, place, first_step=2)[0].views["b"], whole[2].views["b"]
+        _batches(source, data, augment_on, first_step=2)[0].views["b"], whole[2].views["b"]
     )
-    halves = [_batches(source, data, place, shard=ProcessShard(process, 2)) for process in range(2)]
+    halves = [_batches(source, data, augment_on, shard=ProcessShard(process, 2)) for process in range(2)]
     together = np.concatenate([half[1].views["b"] for half in halves])
     np.testing.assert_array_equal(together, whole[1].views["b"])
 
 
 def test_captions_change_nothing_of_the_images(data):
     source = splits.open_split(data, data.train_split)
-    for place in ("host", "device"):
-        with_them = _batches(source, data, place)
-        without = _batches(source, dataclasses.replace(data, caption_words=0), place)
-        for one, other in zip(with_them, without, strict=True):
-            assert "b" not in other.views
-            for name, rows in other.views.items():
-                np.testing.assert_array_equal(one.views[name], rows)
+    for augment_on in ("host", "device"):
+        with_them = _batches(source, data, augment_on)
+        without = _batches(source, dataclasses.replace(data, caption_words=0), augment_on)
+        for captioned_batch, plain in zip(with_them, without, strict=True):
+            assert "b" not in plain.views
+            for name, rows in plain.views.items():
+                np.testing.assert_array_equal(captioned_batch.views[name], rows)
 
 
-def test_words_are_counted_once_and_kept_beside_the_data(data, vocabulary, monkeypatch):
+def test_words_are_counted_once_and_cached_with_the_data(data, vocabulary, monkeypatch):
     splits.open_split(data, "test").read_captions(data)
     (kept,) = sources.catalog.tfds_builder(data).data_path.glob("word_counts*")
     assert kept.name == "word_counts-train_restval.json"
@@ -135,7 +137,7 @@ def test_words_are_counted_once_and_kept_beside_the_data(data, vocabulary, monke
     assert again.words.max() > 1 and json.loads(kept.read_text()) == whole
 
 
-def test_a_data_set_without_captions_says_so(tmp_path):
+def test_captions_of_a_data_set_without_captions_are_an_error(tmp_path):
     np.savez(tmp_path / "test.npz", images=np.zeros((2, 8, 8), np.uint8))
     arrays = Data(name="arrays", data_dir=str(tmp_path), caption_words=4)
     digits = Data(name="digits", train_split="test", caption_words=4)

@@ -33,20 +33,20 @@ def test_long_captions_are_cut_and_one_without_a_word_is_an_unknown_word():
     np.testing.assert_array_equal(vocabulary.encode("!?", 3), [1, 0, 0])
 
 
-def test_all_captions_say_whose_they_are():
+def test_encoded_captions_have_the_index_of_their_image():
     vocabulary = Vocabulary({"a": 1, "b": 1}, min_count=1)
-    made = vocabulary.encode_all([["a", "b"], [], ["b a"]], 2)
-    np.testing.assert_array_equal(made.words, [[2, 0], [3, 0], [3, 2]])
-    np.testing.assert_array_equal(made.example, [0, 0, 2])
-    assert made.words.dtype == made.example.dtype == np.int32
+    encoded = vocabulary.encode_all([["a", "b"], [], ["b a"]], 2)
+    np.testing.assert_array_equal(encoded.words, [[2, 0], [3, 0], [3, 2]])
+    np.testing.assert_array_equal(encoded.example, [0, 0, 2])
+    assert encoded.words.dtype == encoded.example.dtype == np.int32
     assert vocabulary.encode_all([[]], 2).words.shape == (0, 2)
 
 
-def test_the_caption_of_a_position_is_always_the_same_and_all_are_as_likely():
+def test_the_caption_of_a_position_is_reproducible_and_all_are_equally_likely():
     texts = [str(number) for number in range(5)]
     chosen = [sample_caption(texts, 0, position) for position in range(4000)]
     assert chosen == [sample_caption(texts, 0, position) for position in range(4000)]
     assert chosen != [sample_caption(texts, 1, position) for position in range(4000)]
-    shares = np.array([chosen.count(text) for text in texts]) / 4000
-    np.testing.assert_allclose(shares, 0.2, atol=0.03)  # 4.7 deviations
+    fractions = np.array([chosen.count(text) for text in texts]) / 4000
+    np.testing.assert_allclose(fractions, 0.2, atol=0.03)  # 4.7 standard deviations
     assert sample_caption([], 0, 0) == ""

@@ -1,4 +1,4 @@
-"""The law of the random resized crop: torchvision's, with its rejection; and closed forms of parts of it."""
+"""Distribution of the random resized crop against torchvision's, with its rejection, and closed forms."""
 
 import math
 
@@ -14,7 +14,7 @@ SMALL = recipe.Crop(min_area=0.08, max_area=0.7)  # fits in a square at every as
 
 
 def _reference_boxes(rng, number, rows, columns, op):
-    """torchvision's RandomResizedCrop from its definition, one throw after the other: `[4, n]`."""
+    """Sample `[4, n]` boxes one by one by the definition of torchvision's RandomResizedCrop."""
     boxes = []
     for _ in range(number):
         for _ in range(10):
@@ -50,20 +50,20 @@ def _box_statistics(boxes, rows, columns):
 
 
 @pytest.mark.parametrize("shape", [(375, 500), (500, 333), (600, 200), (100, 380), (64, 64)], ids=str)
-def test_crops_follow_torchvisions_law_with_its_rejection(draws, shape):
+def test_crops_follow_torchvisions_distribution_with_its_rejection(draws, shape):
     op = recipe.Crop()
     boxes = distributions.boxes(draws["a"]["crop"], shape, op)
     assert np.all(boxes[:2] >= 0) and np.all(boxes[:2] + boxes[2:] <= np.reshape(shape, (2, 1)))
     ours = _box_statistics(boxes, *shape)
     reference = _box_statistics(_reference_boxes(np.random.default_rng(0), IMAGES, *shape, op), *shape)
     for name, samples in ours.items():
-        # Widths in whole pixels share values: where they do, the p-value is too large, never too small.
+        # Widths in whole pixels have ties, with which the p-value is too large, never too small.
         assert stats.ks_2samp(samples, reference[name]).pvalue > P_VALUE, name
     assert ours["area"].min() > 0.07 and ours["area"].max() <= 1
 
 
-def test_crops_fall_back_as_often_as_ten_throws_in_a_row_miss(draws):
-    """In a strip of 5 to 1, by the share of a fine grid of areas and aspects that fits."""
+def test_crops_fall_back_with_the_probability_of_ten_misses(draws):
+    """The expected rate in a 5:1 strip is computed on a fine grid of areas and aspects."""
     rows, columns, op = 1000, 200, recipe.Crop()
     top, left, height, width = distributions.boxes(draws["a"]["crop"], (rows, columns), op)
     middles = (np.arange(2000) + 0.5) / 2000
@@ -93,8 +93,8 @@ def test_where_every_box_fits_area_and_log_aspect_are_uniform_and_independent(dr
     assert np.abs(distributions.correlations(columns)).max() < DEVIATIONS / math.sqrt(IMAGES)
 
 
-def test_a_crop_of_a_few_places_takes_each_as_often(draws):
-    """Whole pixels: 5 rows and 7 columns of places, both ends included."""
+def test_a_crop_with_few_positions_takes_each_equally_often(draws):
+    """There are 7 rows and 5 columns of corners in whole pixels, both ends included."""
     op = recipe.Crop(min_area=0.25, max_area=0.25, min_aspect=2 / 3, max_aspect=2 / 3)
     top, left, height, width = distributions.boxes(draws["a"]["crop"], (12, 8), op)
     assert set(height) == {6} and set(width) == {4}
@@ -126,7 +126,7 @@ def test_rejection_thins_out_the_large_areas_as_the_closed_form_says(draws):
     assert distributions.uniform_p_value((area - 0.08) / 0.92) < 1e-6
 
 
-def test_crops_of_another_law_are_told_apart(draws):
+def test_crops_of_other_distributions_are_detected(draws):
     """An aspect that is uniform itself, and an area uniform in the side, through the same checks."""
     u, shape = draws["a"]["crop"], (375, 500)
     reference = _box_statistics(
@@ -138,8 +138,8 @@ def test_crops_of_another_law_are_told_apart(draws):
     side = math.sqrt(0.08) + u[:, 0:20:2] * (1 - math.sqrt(0.08))
     uniform_side[:, 0:20:2] = (side**2 - 0.08) / 0.92
     for name, wrong in (("aspect", uniform_aspect), ("area", uniform_side)):
-        found = _box_statistics(distributions.boxes(wrong, shape, recipe.Crop()), *shape)
-        assert stats.ks_2samp(found[name], reference[name]).pvalue < 1e-6
+        wrong_statistics = _box_statistics(distributions.boxes(wrong, shape, recipe.Crop()), *shape)
+        assert stats.ks_2samp(wrong_statistics[name], reference[name]).pvalue < 1e-6
     with pytest.raises(AssertionError):
         test_where_every_box_fits_area_and_log_aspect_are_uniform_and_independent(
             {"a": {"crop": uniform_aspect}}, "a"

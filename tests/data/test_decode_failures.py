@@ -1,4 +1,4 @@
-"""A folder with files that are no images, against the same folder when they were."""
+"""A folder with files that cannot be decoded, against the same folder with intact files."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ from barlow_jax.errors import UserError
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
 STEPS = 10  # two epochs of 40 images
-FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg"}  # that become something else
+FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg"}  # replaced by other bytes
 WHOLE = ProcessShard()
 
 
@@ -32,8 +32,8 @@ def _jpeg(image):
 def decode_failures(data):
     """The indices of those files: TFDS shuffles the files of a folder, always alike."""
     name = sources.open_split(data[0], "train").decode_failures.name
-    found = {"/".join(name(index).split("/")[-2:]): index for index in range(40)}
-    return np.array([found[file] for file in FILES.values()])
+    indices = {"/".join(name(index).split("/")[-2:]): index for index in range(40)}
+    return np.array([indices[file] for file in FILES.values()])
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +45,16 @@ def labels(data):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Before and after three of 40 files, in the order of their paths, became something else."""
+    """Two folders of 40 files, intact and with three of them replaced."""
     roots = []
-    for state in ("whole", "broken"):
+    for state in ("intact", "damaged"):
         root = tmp_path_factory.mktemp(state)
         for number in range(40):
             path = root / "train" / "ab"[number // 20] / f"{number:02}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             image = _jpeg(np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8))
             instead = dict(zip(FILES, (b"", image[: len(image) // 2], b"some text"), strict=True))
-            path.write_bytes(instead.get(number, image) if state == "broken" else image)
+            path.write_bytes(instead.get(number, image) if state == "damaged" else image)
         roots.append(Data(name="folder", data_dir=str(root), image_size=8, eval_resize=8))
     return roots
 
@@ -66,39 +66,39 @@ def _train(data, first_step=0, shard=WHOLE, examples=None, batch_size=8):
     return list(pipeline.train_batches(source, data, VIEWS, sample_range)), source
 
 
-def _assert_same(one, other):
-    np.testing.assert_array_equal(one.index, other.index)
-    np.testing.assert_array_equal(one.labels, other.labels)
+def _assert_same(actual, expected):
+    np.testing.assert_array_equal(actual.index, expected.index)
+    np.testing.assert_array_equal(actual.labels, expected.labels)
     for name in "ab":
-        np.testing.assert_array_equal(one.views[name], other.views[name])
+        np.testing.assert_array_equal(actual.views[name], expected.views[name])
 
 
-def test_another_image_stands_in_for_a_broken_one_and_no_other_row_changes(data, decode_failures, labels):
+def test_another_image_replaces_an_undecodable_one_and_no_other_row_changes(data, decode_failures, labels):
     (before, _), (after, source) = (_train(d) for d in data)
     assert len(before) == len(after) == STEPS
     replaced = 0
-    for one, other in zip(before, after, strict=True):
-        gone = np.isin(one.index, decode_failures)
-        replaced += gone.sum()
-        assert not np.isin(other.index, decode_failures).any()
-        np.testing.assert_array_equal(other.labels, labels[other.index])
+    for expected, actual in zip(before, after, strict=True):
+        failed = np.isin(expected.index, decode_failures)
+        replaced += failed.sum()
+        assert not np.isin(actual.index, decode_failures).any()
+        np.testing.assert_array_equal(actual.labels, labels[actual.index])
         keep = [
             batch._replace(
-                views={n: batch.views[n][~gone] for n in "ab"},
-                labels=batch.labels[~gone],
-                index=batch.index[~gone],
+                views={n: batch.views[n][~failed] for n in "ab"},
+                labels=batch.labels[~failed],
+                index=batch.index[~failed],
             )
-            for batch in (one, other)
+            for batch in (expected, actual)
         ]
         _assert_same(*keep)
-        for row in np.flatnonzero(gone):
-            assert np.ptp(other.views["a"][row].astype(int)) > 0
-            assert np.any(other.views["a"][row] != other.views["b"][row])
+        for row in np.flatnonzero(failed):
+            assert np.ptp(actual.views["a"][row].astype(int)) > 0
+            assert np.any(actual.views["a"][row] != actual.views["b"][row])
     assert replaced == 6 and len(source.decode_failures) == 3, "each of three images twice"
 
 
-def test_the_one_that_stands_in_is_drawn_from_seed_and_position(data, decode_failures):
-    """Numpy's generator says which, as the docstring promises."""
+def test_the_replacement_is_sampled_from_seed_and_position(data, decode_failures):
+    """The expected index comes from NumPy's generator, as documented."""
     after, _ = _train(data[1])
     sampler = EpochSampler(0, 40, 8)
     for step, batch in enumerate(after):
@@ -110,8 +110,8 @@ def test_the_one_that_stands_in_is_drawn_from_seed_and_position(data, decode_fai
 
 def test_a_start_in_the_middle_gives_the_same_bits(data):
     whole, _ = _train(data[1])
-    for one, other in zip(_train(data[1], first_step=3)[0], whole[3:], strict=True):
-        _assert_same(one, other)
+    for expected, actual in zip(_train(data[1], first_step=3)[0], whole[3:], strict=True):
+        _assert_same(actual, expected)
 
 
 def test_two_processes_give_together_the_same_batches(data):
@@ -131,19 +131,19 @@ def test_two_processes_give_together_the_same_batches(data):
     assert {len(source.decode_failures) for _, source in parts} <= {1, 2, 3}
 
 
-def test_those_of_a_subset_are_replaced_from_the_subset(data, decode_failures):
+def test_images_of_a_subset_are_replaced_from_the_subset(data, decode_failures):
     chosen = np.union1d(decode_failures, np.setdiff1d(np.arange(40), decode_failures)[:5])
     batches, _ = _train(data[1], examples=chosen, batch_size=4)
     assert set(np.concatenate([batch.index for batch in batches])) == set(chosen) - set(decode_failures)
 
 
-def test_a_batch_of_nothing_but_broken_images_is_a_whole_batch(data, decode_failures):
+def test_a_batch_of_undecodable_images_is_replaced_as_a_whole(data, decode_failures):
     examples = np.append(decode_failures, np.setdiff1d(np.arange(40), decode_failures)[:3])
     batches, _ = _train(data[1], examples=examples, batch_size=1)
     assert len(batches) == STEPS and {int(batch.index[0]) for batch in batches} <= set(examples[3:])
 
 
-def test_where_nothing_can_be_read_the_first_reasons_are_said(data, decode_failures):
+def test_without_a_readable_replacement_the_run_stops(data, decode_failures):
     with pytest.raises(UserError, match="none of 100 images sampled from the split can be decoded"):
         _train(data[1], examples=decode_failures, batch_size=1)
 
@@ -158,21 +158,21 @@ def test_the_count_is_of_images_and_of_the_steps_that_were_done(data, decode_fai
         assert source.decode_failures.count_before(step) == sum(f < step for f in first)
 
 
-def test_an_evaluation_leaves_a_broken_image_out_as_padding(data, decode_failures):
+def test_an_evaluation_treats_an_undecodable_image_as_padding(data, decode_failures):
     (whole, _), (batches, source) = (_evaluate(d) for d in data)
-    for one, other in zip(whole, batches, strict=True):
-        gone = np.isin(one.index, decode_failures)
-        np.testing.assert_array_equal(other.index, np.where(gone, -1, one.index))
-        np.testing.assert_array_equal(other.views["eval"][~gone], one.views["eval"][~gone])
-        np.testing.assert_array_equal(other.labels[~gone], one.labels[~gone])
-        assert not other.views["eval"][gone].any()
+    for expected, actual in zip(whole, batches, strict=True):
+        failed = np.isin(expected.index, decode_failures)
+        np.testing.assert_array_equal(actual.index, np.where(failed, -1, expected.index))
+        np.testing.assert_array_equal(actual.views["eval"][~failed], expected.views["eval"][~failed])
+        np.testing.assert_array_equal(actual.labels[~failed], expected.labels[~failed])
+        assert not actual.views["eval"][failed].any()
     assert len(source.decode_failures) == 3
 
 
-def test_a_broken_image_that_pads_is_not_counted(data, decode_failures):
-    good = int(np.setdiff1d(np.arange(40), decode_failures)[0])
-    batches, source = _evaluate(data[1], examples=np.array([decode_failures[0], good]))
-    assert batches[0].index.tolist() == [-1, good] + [-1] * 14 and len(source.decode_failures) == 1
+def test_an_undecodable_image_that_pads_is_not_counted(data, decode_failures):
+    intact = int(np.setdiff1d(np.arange(40), decode_failures)[0])
+    batches, source = _evaluate(data[1], examples=np.array([decode_failures[0], intact]))
+    assert batches[0].index.tolist() == [-1, intact] + [-1] * 14 and len(source.decode_failures) == 1
 
 
 def _evaluate(data, examples=None):
@@ -182,18 +182,18 @@ def _evaluate(data, examples=None):
     ), source
 
 
-def test_the_log_names_the_file_and_what_is_wrong_with_it(data, capfd):
+def test_the_log_names_the_file_and_the_reason(data, capfd):
     _train(data[1])
-    said = capfd.readouterr().err
+    log = capfd.readouterr().err
     for path, words in (
         ("a/03.jpg", "is empty"),
         ("a/09.jpg", "is a truncated or damaged JPEG"),
         ("b/25.jpg", "is not an image: it begins with b'some text'"),
     ):
-        assert said.count(f"{data[1].data_dir}/train/{path} {words}") == 1
+        assert log.count(f"{data[1].data_dir}/train/{path} {words}") == 1
 
 
-def test_more_than_are_allowed_stop_with_the_files_and_the_remedy(data):
+def test_more_than_the_limit_is_an_error_with_the_files_and_the_remedy(data):
     _train(dataclasses.replace(data[1], max_decode_failures=3))
     with pytest.raises(
         UserError, match=r"config.data.max_decode_failures: .* 1 are allowed; repair or remove"
@@ -202,22 +202,22 @@ def test_more_than_are_allowed_stop_with_the_files_and_the_remedy(data):
     assert str(error.value).count(data[1].data_dir) == 2
 
 
-def test_a_file_that_cannot_be_read_is_not_a_broken_image(data, tmp_path):
-    """The disk's fault: the run stops, and does not go on with other images than another run has."""
+def test_a_file_that_cannot_be_read_is_not_a_decode_failure(data, tmp_path):
+    """The cause is the disk: the run stops, because with other images it would not be reproducible."""
     shutil.copytree(data[1].data_dir, tmp_path, dirs_exist_ok=True)
-    there = dataclasses.replace(data[1], data_dir=str(tmp_path))
-    source = sources.open_split(there, "train")
+    copied = dataclasses.replace(data[1], data_dir=str(tmp_path))
+    source = sources.open_split(copied, "train")
     (tmp_path / "train" / "a" / "05.jpg").unlink()
     with pytest.raises(OSError, match=r"a/05.jpg cannot be read"):
-        list(pipeline.eval_batches(source, there, batch_size=16, shard=ProcessShard()))
+        list(pipeline.eval_batches(source, copied, batch_size=16, shard=ProcessShard()))
 
 
 def test_the_log_stops_naming_after_a_few(capsys):
     decode_failures = DecodeFailures(lambda index: f"file {index}")
     for index in range(3 * MAX_NAMED):
         decode_failures.add(index % (2 * MAX_NAMED), "is empty", step=index, limit=None)
-    said = capsys.readouterr().err
-    assert said.count("is empty") == MAX_NAMED and "not named here" in said
+    log = capsys.readouterr().err
+    assert log.count("is empty") == MAX_NAMED and "not named here" in log
     assert len(decode_failures) == decode_failures.count_before(3 * MAX_NAMED) == 2 * MAX_NAMED
 
 
@@ -230,5 +230,5 @@ def test_the_log_stops_naming_after_a_few(capsys):
         (b"<html>", "is not an image: it begins with b'<html>'"),
     ],
 )
-def test_the_reason_is_told_from_the_first_bytes(encoded, words):
+def test_the_reason_follows_from_the_first_bytes(encoded, words):
     assert failure_reason(encoded) == words

@@ -1,4 +1,4 @@
-"""Images of every kind that a folder may hold, against Pillow's `convert("RGB")`."""
+"""Images of every format that a folder may hold, against Pillow's `convert("RGB")`."""
 
 import io
 import struct
@@ -24,14 +24,14 @@ def _encoded(image, file_format, **kwargs):
     return buffer.getvalue()
 
 
-def _png16(levels, color_type):
-    """Pillow writes no 16-bit colours: a PNG of big-endian `[height, width, channels]`, by its specification."""
-    height, width = levels.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+def _png16(pixels, color_type):
+    """Encode 16-bit `[height, width, channels]` as PNG, by its specification: Pillow cannot."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
 
-    def chunk(kind, content):
-        checksum = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    def chunk(name, content):
+        checksum = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
     header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -45,17 +45,17 @@ def _rgba():
 
 
 def _turned():
-    """Lies on its side, and says so."""
+    """Return EXIF data that marks the image as rotated."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return {"exif": exif}
 
 
-KINDS = {
+FORMATS = {
     "CMYK JPEG, inverted as Adobe's are": _encoded(RGB.convert("CMYK"), "JPEG", quality=90),
     "grey JPEG": _encoded(RGB.convert("L"), "JPEG"),
     "progressive JPEG": _encoded(RGB, "JPEG", progressive=True),
-    "JPEG that EXIF says to rotate, which neither does": _encoded(RGB, "JPEG", **_turned()),
+    "JPEG that EXIF says to rotate, which both ignore": _encoded(RGB, "JPEG", **_turned()),
     "JPEG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "JPEG"),
     "PNG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "PNG"),
     "palette PNG": _encoded(RGB.quantize(64), "PNG"),
@@ -74,36 +74,36 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_image_is_pillows_bit_for_bit(kind):
-    expected = np.asarray(Image.open(io.BytesIO(KINDS[kind])).convert("RGB"))
-    np.testing.assert_array_equal(decoding.decode(tf.constant(KINDS[kind])), expected)
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_every_format_is_decoded_like_pillow_bit_for_bit(file_format):
+    expected = np.asarray(Image.open(io.BytesIO(FORMATS[file_format])).convert("RGB"))
+    np.testing.assert_array_equal(decoding.decode(tf.constant(FORMATS[file_format])), expected)
 
 
 def test_sixteen_bits_of_grey_become_the_upper_eight():
-    """Pillow does not: it cuts off every level above 255 of this one mode."""
-    levels = RNG.integers(0, 2**16, (20, 30), dtype=np.uint16)
-    ours = decoding.decode(tf.constant(_encoded(Image.fromarray(levels), "PNG")))
-    np.testing.assert_array_equal(ours, np.repeat(levels[..., None] >> 8, 3, axis=-1))
+    """Unlike Pillow, which clips values above 255 in this mode alone."""
+    pixels = RNG.integers(0, 2**16, (20, 30), dtype=np.uint16)
+    ours = decoding.decode(tf.constant(_encoded(Image.fromarray(pixels), "PNG")))
+    np.testing.assert_array_equal(ours, np.repeat(pixels[..., None] >> 8, 3, axis=-1))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (9, 7)])
 def test_an_image_smaller_than_the_crop_is_enlarged(size):
     image = RGB.crop((0, 0, *size))
-    levels = tf.constant(np.asarray(image), tf.float32)
+    pixels = tf.constant(np.asarray(image), tf.float32)
     expected = np.asarray(
         image.resize((size[0] * 16 // min(size), size[1] * 16 // min(size)), Image.BILINEAR)
     )
     top, left = (round((side - 16) / 2) for side in expected.shape[:2])
-    ours = host_views.evaluation_crop(levels, resize_to=16, size=16).numpy().astype(int)
+    ours = host_views.evaluation_crop(pixels, resize_to=16, size=16).numpy().astype(int)
     assert np.abs(ours - expected[top : top + 16, left : left + 16]).max() <= 1
     for view in Recipe().views.values():
-        assert host_views.make_view(levels, view, 32, tf.constant([0, 5], tf.int64)).shape == (32, 32, 3)
-    larger = host_ops.resize(levels, (24, 24), "bicubic").numpy()
+        assert host_views.make_view(pixels, view, 32, tf.constant([0, 5], tf.int64)).shape == (32, 32, 3)
+    larger = host_ops.resize(pixels, (24, 24), "bicubic").numpy()
     assert np.abs(larger - np.asarray(image.resize((24, 24), Image.BICUBIC)).astype(int)).max() <= 1
 
 
-WHOLE = {kind: _encoded(RGB, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP")}
+WHOLE = {file_format: _encoded(RGB, file_format) for file_format in ("JPEG", "PNG", "GIF", "WEBP")}
 
 
 def _damaged():
@@ -115,8 +115,12 @@ def _damaged():
     yield "JPEG without its end", jpeg[:-2], "damaged JPEG"
     progressive = _encoded(RGB, "JPEG", progressive=True)
     yield "half of a progressive JPEG", progressive[: len(progressive) // 2], "damaged JPEG"
-    for kind in ("PNG", "GIF", "WEBP"):
-        yield f"half of a {kind}", WHOLE[kind][: len(WHOLE[kind]) // 2], "truncated or damaged"
+    for file_format in ("PNG", "GIF", "WEBP"):
+        yield (
+            f"half of a {file_format}",
+            WHOLE[file_format][: len(WHOLE[file_format]) // 2],
+            "truncated or damaged",
+        )
     flipped = bytearray(png)
     flipped[len(png) // 2] ^= 255
     yield "PNG with a wrong byte", bytes(flipped), "damaged PNG"
@@ -127,7 +131,7 @@ def _damaged():
     ("encoded", "words"), [case[1:] for case in _damaged()], ids=[c[0] for c in _damaged()]
 )
 def test_what_pillow_refuses_is_refused_and_named(encoded, words):
-    """TIFF apart, which Pillow reads; what recovers a part of a truncated JPEG is off."""
+    """Except TIFF, which Pillow reads. Partial recovery of a truncated JPEG is off."""
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoding.decode(tf.constant(encoded))
     assert words in failure_reason(encoded)
@@ -137,7 +141,7 @@ def test_what_pillow_refuses_is_refused_and_named(encoded, words):
 
 
 def test_a_jpeg_with_a_wrong_byte_that_decodes_is_what_pillow_makes_of_it():
-    """A JPEG has no checksums: neither notices."""
+    """A JPEG has no checksums, so neither reports an error."""
     wrong = bytearray(WHOLE["JPEG"])
     wrong[len(wrong) * 9 // 10] ^= 16
     assert np.any(decoding.decode(tf.constant(bytes(wrong))) != decoding.decode(tf.constant(WHOLE["JPEG"])))

@@ -1,4 +1,4 @@
-"""Each op against Pillow's, on real photographs and on noise. Levels are 0..255."""
+"""Each op against Pillow's, on real photographs and on noise. Pixel values are 0..255."""
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
@@ -10,7 +10,7 @@ from barlow_jax.config import recipe
 from barlow_jax.data import host_ops
 
 
-def _levels(tensor):
+def _pixels(tensor):
     values = tensor.numpy()
     np.testing.assert_array_equal(values, np.round(values))
     assert values.min() >= 0 and values.max() <= 255
@@ -18,7 +18,7 @@ def _levels(tensor):
 
 
 def _difference(ours, pillow):
-    return np.abs(_levels(ours) - np.asarray(pillow).astype(int))
+    return np.abs(_pixels(ours) - np.asarray(pillow).astype(int))
 
 
 def _as_tensor(image):
@@ -42,7 +42,7 @@ def test_each_part_of_the_jitter_is_pillows(images, part, factor):
         else:
             start = host_ops.luma(x) if part == "Color" else tf.floor(tf.reduce_mean(host_ops.luma(x)) + 0.5)
         difference = _difference(host_ops.blend(start, x, tf.constant(factor)), pillow)
-        # Pillow multiplies in float32 as well, but in another order: one level where a product is whole.
+        # Pillow multiplies in float32 too, but in another order: a difference of 1 where a product is whole.
         assert difference.max() <= 1
         assert np.mean(difference > 0) <= 0.002
 
@@ -67,10 +67,10 @@ def test_blur_is_pillows_gaussian_blur(images, sigma):
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 1.3, 2.0])
 def test_three_boxes_have_the_variance_of_sigma(sigma):
     box = host_ops.box_kernel(tf.constant(sigma), 2.0).numpy()
-    places = np.arange(len(box)) - len(box) // 2
+    offsets = np.arange(len(box)) - len(box) // 2
     assert len(box) == 5
     np.testing.assert_allclose(box.sum(), 1, atol=1e-6)
-    np.testing.assert_allclose(3 * (box * places**2).sum(), sigma**2, rtol=1e-4)
+    np.testing.assert_allclose(3 * (box * offsets**2).sum(), sigma**2, rtol=1e-4)
 
 
 @pytest.mark.parametrize("threshold", [0, 1, 128, 255, 256])
@@ -93,8 +93,11 @@ def test_grayscale_is_l_three_times(images):
 
 
 def _assert_resized(ours, pillow):
-    """Both round after each pass. A sum within float32's reach of one half may go either way: a level, or two
-    where both passes do; at simple ratios of sizes, where sums are one half exactly, that is often."""
+    """Compare with Pillow, where both round after each pass.
+
+    A sum within float32's precision of one half may round either way: a difference of 1, or of 2 if both
+    passes do. At simple ratios of sizes, where sums are exactly one half, this is frequent.
+    """
     difference = _difference(ours, pillow)
     assert difference.max() <= 2
     assert difference.mean() <= 0.017
@@ -151,4 +154,4 @@ def test_jitter_applies_its_parts_in_the_order_of_its_uniforms(images):
     x = host_ops.shift_hue(x, tf.constant(-0.04))
     x = host_ops.blend(host_ops.luma(x), x, tf.constant(1.12))
     x = host_ops.blend(tf.zeros_like(x), x, tf.constant(1.32))
-    assert np.abs(_levels(ours) - _levels(x)).max() <= 1
+    assert np.abs(_pixels(ours) - _pixels(x)).max() <= 1

@@ -52,28 +52,28 @@ def test_views_may_have_sizes_of_their_own_on_the_host_and_among_the_crops_of_a_
     image = tf.constant(PHOTOGRAPH)
     whole, part = (host_views.make_view(image, view, 32, SEEDS[0]).numpy() for view in (plain, small))
     assert whole.shape == (32, 32, 3) and part.shape == (12, 12, 3)
-    made = host_views.pad_or_crop(image, {"a": plain, "b": small}, 32, 64, [SEEDS[0]] * 2)
-    np.testing.assert_array_equal(made[CANVAS][:32, :32], whole)
-    np.testing.assert_array_equal(made[CANVAS][:12, 32:44], part)
+    batch = host_views.pad_or_crop(image, {"a": plain, "b": small}, 32, 64, [SEEDS[0]] * 2)
+    np.testing.assert_array_equal(batch[CANVAS][:32, :32], whole)
+    np.testing.assert_array_equal(batch[CANVAS][:12, 32:44], part)
 
 
 def test_an_image_lies_in_the_corner_of_its_canvas():
-    made = host_views.pad_or_crop(tf.constant(PHOTOGRAPH), recipe.Recipe().views, 32, 320, SEEDS)
-    canvas = made[CANVAS].numpy()
+    batch = host_views.pad_or_crop(tf.constant(PHOTOGRAPH), recipe.Recipe().views, 32, 320, SEEDS)
+    canvas = batch[CANVAS].numpy()
     np.testing.assert_array_equal(canvas[:200, :300], PHOTOGRAPH)
-    assert made[SHAPE].numpy().tolist() == [200, 300]
+    assert batch[SHAPE].numpy().tolist() == [200, 300]
     assert canvas.shape == (320, 320, 3) and canvas.sum() == PHOTOGRAPH.sum()
 
 
 def test_an_image_larger_than_the_canvas_comes_as_the_crops_that_the_host_makes():
     of = {name: recipe.View(crop=recipe.Crop(max_area=0.5)) for name in "ab"}
-    made = host_views.pad_or_crop(tf.constant(PHOTOGRAPH), of, 32, 72, SEEDS)
-    canvas = made[CANVAS].numpy()
-    for place, (view, seed) in enumerate(zip(of.values(), SEEDS, strict=True)):
+    batch = host_views.pad_or_crop(tf.constant(PHOTOGRAPH), of, 32, 72, SEEDS)
+    canvas = batch[CANVAS].numpy()
+    for number, (view, seed) in enumerate(zip(of.values(), SEEDS, strict=True)):
         alone = dataclasses.replace(view, order=("crop",))
         crop = host_views.make_view(tf.constant(PHOTOGRAPH), alone, 32, seed).numpy()
-        np.testing.assert_array_equal(canvas[:32, 32 * place : 32 * (place + 1)], crop)
-    assert made[SHAPE].numpy().tolist() == [0, 0]
+        np.testing.assert_array_equal(canvas[:32, 32 * number : 32 * (number + 1)], crop)
+    assert batch[SHAPE].numpy().tolist() == [0, 0]
     assert not np.any(canvas[32:]) and not np.any(canvas[:, 64:])
 
 
@@ -115,7 +115,7 @@ def _in_pillow(image, view, size, seed):
 
 @pytest.mark.parametrize("name", "ab")
 def test_a_whole_view_is_pillows_ops_in_a_row(name):
-    """At the sum of the ops' levels: 1 each of the resize and of three parts of the jitter, and 6 of hue."""
+    """Up to the sum of the ops' differences: 1 for resize and three parts of the jitter each, 6 for hue."""
     view, number = recipe.Recipe().views[name], "ab".index(name)
     photographs = [load_sample_image(file) for file in ("china.jpg", "flower.jpg")]
     make = tf.function(lambda image, seed: host_views.make_view(image, view, 96, seed), reduce_retracing=True)
@@ -148,7 +148,7 @@ def test_an_op_is_applied_with_its_probability(name, probability):
     image = tf.constant(PHOTOGRAPH, tf.float32)
     make = tf.function(lambda seed: host_views.make_view(image, view, 32, seed))
     changed = np.mean([np.any(make(tf.constant([seed, 7], tf.int64)) != plain) for seed in range(300)])
-    assert abs(changed - probability) < 0.09  # three deviations of 300 throws
+    assert abs(changed - probability) < 0.09  # three standard deviations of 300 samples
 
 
 def test_ops_are_applied_in_the_order_of_the_view():

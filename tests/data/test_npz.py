@@ -23,7 +23,7 @@ def test_images_and_labels_come_back(tmp_path, write):
     assert images.num_classes == 3
 
 
-def test_the_number_of_classes_may_be_said(tmp_path):
+def test_the_number_of_classes_may_be_given(tmp_path):
     labels = np.array([0, 2, 1, 0, 0, 2])
     assert npz.load(_data(tmp_path, images=RGB, labels=labels, num_classes=10), "train").num_classes == 10
 
@@ -85,7 +85,7 @@ def test_a_pickle_among_the_arrays_is_refused_and_not_run(tmp_path):
         ({"images": RGB, "labels": np.full(6, None)}, "labels must be 6 integers, got object"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named_with_it(tmp_path, arrays, words):
+def test_a_wrong_array_is_named_with_its_file(tmp_path, arrays, words):
     with pytest.raises(UserError, match=words) as error:
         npz.load(_data(tmp_path, **arrays), "train")
     assert str(tmp_path / "train.npz") in str(error.value)
@@ -109,6 +109,6 @@ def test_a_file_of_another_kind_and_a_damaged_one_are_named(tmp_path):
     ("folder", "words"),
     [(None, "config.data.data_dir: arrays need the folder"), ("/nowhere", "there is no folder /nowhere")],
 )
-def test_a_folder_that_is_not_there_is_named(folder, words):
+def test_a_missing_folder_is_named(folder, words):
     _, problems = catalog.count_images(Data(name="arrays", data_dir=folder), ("train", "train"))
     assert words in problems[0]

@@ -1,4 +1,4 @@
-"""The Pillow pipeline that `bench input` measures against is of the same law as the host's."""
+"""The Pillow pipeline of `bench input` samples the same distributions as the host's."""
 
 import dataclasses
 import io
@@ -42,13 +42,13 @@ def test_an_op_is_applied_with_its_probability(name):
     }
     image, rng = Image.fromarray(PHOTOGRAPH), np.random.default_rng(0)
     without, always = (np.asarray(pillow_views._make_view(image, ops[p], 8, rng)) for p in (0, 1))
-    made = [np.asarray(pillow_views._make_view(image, ops[0.3], 8, rng)) for _ in range(2000)]
-    applied = np.array([np.array_equal(view, always) for view in made])
-    assert all(np.array_equal(view, without) for view in np.array(made)[~applied])
+    made_views = [np.asarray(pillow_views._make_view(image, ops[0.3], 8, rng)) for _ in range(2000)]
+    applied = np.array([np.array_equal(view, always) for view in made_views])
+    assert all(np.array_equal(view, without) for view in np.array(made_views)[~applied])
     assert distributions.probability_p_value(applied, 0.3) > distributions.P_VALUE
 
 
-def test_crop_boxes_are_those_of_the_hosts_law():
+def test_crop_boxes_have_the_hosts_distribution():
     """A ramp in each direction tells where a crop was: its mean is the middle of the box."""
     rows, columns = np.mgrid[:200, :300]
     ramp = Image.fromarray(np.stack([rows, columns * 200 // 300, rows * 0], -1).astype(np.uint8))

@@ -28,11 +28,11 @@ def _train(source, first_step=0, num_steps=3, shard=WHOLE, seed=0, data=DATA, vi
     return list(pipeline.train_batches(source, data, views, sample_range))
 
 
-def _assert_same(one, other):
-    np.testing.assert_array_equal(one.index, other.index)
-    np.testing.assert_array_equal(one.labels, other.labels)
+def _assert_same(actual, expected):
+    np.testing.assert_array_equal(actual.index, expected.index)
+    np.testing.assert_array_equal(actual.labels, expected.labels)
     for name in "ab":
-        np.testing.assert_array_equal(one.views[name], other.views[name])
+        np.testing.assert_array_equal(actual.views[name], expected.views[name])
 
 
 def test_a_batch_holds_two_views_of_the_images_of_its_index(source):

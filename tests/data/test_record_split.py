@@ -18,7 +18,7 @@ VIEWS = {"a": View(jitter=Jitter(0.0), blur=Blur(0.0))}
 
 @pytest.fixture
 def data(tmp_path):
-    """70 images of many shapes; two of the files are none."""
+    """70 images of many shapes; two of the files cannot be decoded."""
     rng = np.random.default_rng(0)
     for number in range(70):
         path = tmp_path / "train" / "ab"[number % 2] / f"{number:02}.png"
@@ -53,7 +53,7 @@ def test_an_image_larger_than_the_canvas_is_named_with_the_remedy(data):
         split.decode_all(dataclasses.replace(data, canvas=10))
 
 
-def test_too_many_broken_images_stop_the_decoding(data):
+def test_too_many_decode_failures_stop_the_decoding(data):
     split = record_split.RecordSplit(sources.open_split(data, "train"))
     with pytest.raises(UserError, match=r"config.data.max_decode_failures: .* 1 are allowed"):
         split.decode_all(dataclasses.replace(data, max_decode_failures=1))
@@ -66,11 +66,11 @@ def _epochs(source, data):
 
 
 def _assert_same(batches, others):
-    for one, other in zip(batches, others, strict=True):
-        tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+    for pair in zip(batches, others, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, *pair)
 
 
-def test_a_folder_that_is_kept_is_read_once_and_gives_the_same(data, monkeypatch):
+def test_a_cached_folder_is_read_once_and_gives_the_same_batches(data, monkeypatch):
     expected = list(_epochs(sources.open_split(data, "train"), data))
     read, files = tf.io.read_file, []
 
@@ -80,14 +80,14 @@ def test_a_folder_that_is_kept_is_read_once_and_gives_the_same(data, monkeypatch
 
     monkeypatch.setattr(tf.io, "read_file", counted)
     source = sources.open_split(dataclasses.replace(data, cache="encoded"), "train")
-    # The second begins when the first is over: two epochs at once may read an image twice.
+    # The second epoch begins after the first: at the same time, both might read an image.
     for epoch, batches in enumerate(_epochs(source, data)):
         _assert_same(batches, expected[epoch])
         assert len(files) == len(set(files)) == 70
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
-def test_records_that_are_kept_are_read_once_and_give_the_same(tmp_path, file_format, monkeypatch):
+def test_cached_records_are_read_once_and_give_the_same_batches(tmp_path, file_format, monkeypatch):
     from barlow_jax.data.tfds_digits import Digits
 
     Digits(data_dir=str(tmp_path)).download_and_prepare(file_format=file_format)
@@ -106,7 +106,7 @@ def test_records_that_are_kept_are_read_once_and_give_the_same(tmp_path, file_fo
         assert sorted(asked) == list(range(360))
 
 
-def test_a_file_that_cannot_be_read_is_said_when_it_is_to_be_kept_too(data):
+def test_an_unreadable_file_is_an_error_with_a_cache_too(data):
     (path,) = pathlib.Path(data.data_dir).rglob("05.png")
     source = sources.open_split(dataclasses.replace(data, cache="encoded"), "train")
     path.unlink()
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_is_said_when_it_is_to_be_kept_too(data):
         list(pipeline.eval_batches(source, data, batch_size=35, shard=ProcessShard()))
 
 
-def test_bytes_that_end_in_zeros_are_kept_whole(data):
+def test_bytes_that_end_in_zeros_are_cached_whole(data):
     (path,) = pathlib.Path(data.data_dir).rglob("05.png")
     path.write_bytes(path.read_bytes() + bytes(3))
     source = sources.open_split(dataclasses.replace(data, cache="encoded"), "train")

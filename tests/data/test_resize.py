@@ -31,7 +31,7 @@ def _by_pillow(image, box, size, method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("size", "fraction"), [(64, 0.01), (9, 0.02)])
 def test_a_part_of_a_canvas_is_resized_as_by_pillow(images, method, size, fraction):
-    """n weights of 2^-15 are off by 2^-15 (n / 12)^1/2: 0.01 of pixel values around 130 at n = 80 (size 9)."""
+    """A sum of n weights is off by 2^-15 (n / 12)^1/2: 0.01 for pixel values of 130 at n = 80, size 9."""
     ours = jax.jit(partial(resize, shape=(size, size), method=method))
     different = []
     for image in images[:3]:

@@ -1,6 +1,6 @@
-"""The distributions of the augmentation's draws: moments, Kolmogorov-Smirnov, chi-square and binomial tests.
+"""Distributions in the augmentation: moments, Kolmogorov-Smirnov, chi-square and binomial tests.
 
-Those of the crop are in `test_crop_distribution.py`; `distributions.py` says where the parameters come from.
+The crop's is tested in `test_crop_distribution.py`; `distributions.py` explains the origin of the parameters.
 """
 
 import dataclasses
@@ -61,21 +61,21 @@ def test_blur_sigma_and_rotation_are_uniform(draws, name):
 
 
 @pytest.mark.parametrize("name", "ab")
-def test_every_order_of_the_jitter_is_as_likely(draws, name):
+def test_every_order_of_the_jitter_is_equally_likely(draws, name):
     orders = distributions.each(host_ops.jitter_order, draws[name]["jitter"][:, 1:], 4)
     assert distributions.permutation_p_value(orders) > P_VALUE
 
 
-def test_the_order_of_the_jitter_does_not_lean_on_its_factors(draws):
-    """The place of each part against the factor of each part."""
+def test_the_order_of_the_jitter_is_independent_of_its_factors(draws):
+    """Correlations of the rank of each part with the factor of each part."""
     u = draws["a"]["jitter"][:, 1:]
-    places = np.argsort(distributions.each(host_ops.jitter_order, u, 4), axis=1)
+    ranks = np.argsort(distributions.each(host_ops.jitter_order, u, 4), axis=1)
     factors = np.stack(distributions.each(host_ops.jitter_strengths, u, VIEWS["a"].jitter), axis=1)
-    assert np.abs(distributions.correlations(places, factors)).max() < DEVIATIONS / math.sqrt(IMAGES)
+    assert np.abs(distributions.correlations(ranks, factors)).max() < DEVIATIONS / math.sqrt(IMAGES)
 
 
-def test_jitter_and_blur_of_another_law_are_told_apart(draws):
-    """Uniforms bent by a tenth in their exponent, through the same functions and the same checks."""
+def test_jitter_and_blur_of_other_distributions_are_detected(draws):
+    """Uniforms to the power of 1.1 fail the same checks."""
     jitter, blur = (draws["a"][name][:, 1:].copy() for name in ("jitter", "blur"))
     jitter[:, [0, 4]] **= 1.1
     blur **= 1.1
@@ -92,7 +92,7 @@ def test_jitter_and_blur_of_another_law_are_told_apart(draws):
 
 
 def _columns(uniforms):
-    """`[n, k]`: every number that decides anything about a view."""
+    """`[n, k]`: all uniforms that affect a view."""
     used = {
         "crop": [0, 1, 2, 3, 30, 31],
         "rotate": 2,
@@ -103,8 +103,8 @@ def _columns(uniforms):
         "solarize": 1,
     }
     parts = [
-        uniforms[name][:, places if isinstance(places, list) else range(places)]
-        for name, places in used.items()
+        uniforms[name][:, columns if isinstance(columns, list) else range(columns)]
+        for name, columns in used.items()
     ]
     return np.concatenate(parts, axis=1).astype(float)
 
@@ -113,11 +113,11 @@ def test_ops_and_the_two_views_of_an_image_are_independent(draws):
     a, b = _columns(draws["a"]), _columns(draws["b"])
     distributions.assert_independent(np.concatenate([a, b], axis=1))
     assert np.abs(distributions.correlations(np.concatenate([a, a], axis=1))).max() > 0.99, (
-        "the same seed is seen"
+        "equal seeds are detected"
     )
 
 
-def test_whether_one_op_is_applied_says_nothing_about_another(draws):
+def test_the_application_of_an_op_is_independent_of_the_others(draws):
     applied = [
         _applied(draws[name][op], getattr(VIEWS[name], op))
         for name in VIEWS
@@ -132,7 +132,7 @@ def test_one_image_and_the_next_are_independent(draws, lag):
     distributions.assert_lagged_independent(_columns(draws["a"]), lag)
 
 
-def test_epochs_and_runs_draw_an_image_afresh():
+def test_epochs_and_runs_augment_an_image_independently():
     distributions.assert_resampled(
         lambda run, positions: np.concatenate(
             [_columns(distributions.draw(view, positions, run)) for view in (0, 1)], axis=1
@@ -141,7 +141,7 @@ def test_epochs_and_runs_draw_an_image_afresh():
 
 
 def test_the_pipeline_draws_with_these_seeds():
-    """[seed * views + number of the view, global position], by the views that it makes."""
+    """[seed * views + number of the view, global position], observed through the resulting views."""
     light = {
         name: dataclasses.replace(view, jitter=recipe.Jitter(0.0), blur=recipe.Blur(0.0))
         for name, view in VIEWS.items()

@@ -30,9 +30,9 @@ def test_records_are_read_by_index_in_either_format(tmp_path, file_format):
     reader = builder.as_dataset if file_format == "tfrecord" else builder.as_data_source
     expected = [{name: np.asarray(value) for name, value in e.items()} for e in reader(split="train")]
     assert source.num_examples == len(expected) and source.num_classes == 10
-    for (image, label), place in zip(_examples(source, index), index, strict=True):
-        np.testing.assert_array_equal(image, expected[place]["image"][..., 0])
-        assert label == expected[place]["label"]
+    for (image, label), i in zip(_examples(source, index), index, strict=True):
+        np.testing.assert_array_equal(image, expected[i]["image"][..., 0])
+        assert label == expected[i]["label"]
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
@@ -47,7 +47,7 @@ def test_a_part_of_a_split_is_that_part(tmp_path, file_format):
     np.testing.assert_array_equal(_examples(part, [3])[0][0], _examples(whole, [103])[0][0])
 
 
-def test_digits_are_prepared_where_they_are_not(tmp_path):
+def test_digits_are_prepared_on_first_use(tmp_path):
     source = sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "test")
     assert source.num_examples == 360
 
@@ -56,12 +56,12 @@ def test_a_folder_is_read_by_index(tmp_path):
     for label, name in enumerate(("ant", "bee")):
         (tmp_path / "train" / name).mkdir(parents=True)
         for number in range(3):
-            level = 100 * label + number
-            Image.new("RGB", (5, 4), (level,) * 3).save(tmp_path / "train" / name / f"{number}.png")
+            value = 100 * label + number
+            Image.new("RGB", (5, 4), (value,) * 3).save(tmp_path / "train" / name / f"{number}.png")
     source = sources.open_split(Data(name="folder", data_dir=str(tmp_path)), "train")
-    found = _examples(source, range(6))
+    parsed = _examples(source, range(6))
     assert source.num_examples == 6 and source.num_classes == 2
-    assert sorted((int(image[0, 0, 0]), label) for image, label in found) == [
+    assert sorted((int(image[0, 0, 0]), label) for image, label in parsed) == [
         (0, 0),
         (1, 0),
         (2, 0),
@@ -80,38 +80,38 @@ def test_a_file_format_that_cannot_be_read_by_index_names_what_prepares_another(
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 @pytest.mark.parametrize("split", ["validation", "train+validation"])
-def test_several_labels_an_image_are_a_vector_of_all_classes(tmp_path, file_format, split):
+def test_a_multi_label_is_a_vector_of_all_classes(tmp_path, file_format, split):
     multi_label.MultiDigits(data_dir=str(tmp_path)).download_and_prepare(file_format=file_format)
     source = sources.open_split(Data(name="multi_digits", data_dir=str(tmp_path)), split)
-    made = {
+    labels_by_image = {
         image.tobytes(): multi_label.multi_hot(objects)
         for part in split.split("+")
         for image, objects in multi_label.examples(part)
     }
-    assert source.num_examples == len(made) and source.num_classes == 5
-    found = [source.parse(record) for record in source.fetch(tf.range(len(made), dtype=tf.int64))]
-    labels = np.stack([label for _, label in found])
+    assert source.num_examples == len(labels_by_image) and source.num_classes == 5
+    parsed = [source.parse(record) for record in source.fetch(tf.range(len(labels_by_image), dtype=tf.int64))]
+    labels = np.stack([label for _, label in parsed])
     assert labels.dtype == np.int32 and set(np.unique(labels)) == {-1, 0, 1}
-    for encoded, label in found:
+    for encoded, label in parsed:
         image = np.asarray(Image.open(io.BytesIO(encoded.numpy())))
-        np.testing.assert_array_equal(label, made.pop(image.tobytes()))
+        np.testing.assert_array_equal(label, labels_by_image.pop(image.tobytes()))
 
 
 def test_batches_carry_all_labels_of_an_image(tmp_path):
-    """The data set is prepared on the way, as any other."""
+    """Opening the split prepares the data set."""
     data = Data(name="multi_digits", data_dir=str(tmp_path), image_size=24, eval_resize=24)
     source = sources.open_split(data, "test")
     batches = list(pipeline.eval_batches(source, data, batch_size=32, shard=ProcessShard()))
-    made = {
+    labels_by_image = {
         image.tobytes(): multi_label.multi_hot(objects) for image, objects in multi_label.examples("test")
     }
     assert [batch.labels.shape for batch in batches] == [(32, 5)] * 3
     for image, label in zip(batches[0].views["eval"], batches[0].labels, strict=True):
-        np.testing.assert_array_equal(label, made[image.tobytes()])
+        np.testing.assert_array_equal(label, labels_by_image[image.tobytes()])
 
 
 class _Builder:
-    """What `_labels` asks of a builder."""
+    """Builder with the attributes that `_labels` reads."""
 
     name = "described"
 
@@ -119,17 +119,17 @@ class _Builder:
         self.info = type("Info", (), {"features": features, "supervised_keys": supervised_keys})
 
 
-def test_a_single_class_is_preferred_to_several():
-    several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
-    one = tfds.features.ClassLabel(num_classes=3)
-    num_classes, multi_label, read = sources._labels(_Builder(labels=several, label=one))
+def test_a_single_class_is_preferred_to_multiple_labels():
+    multiple = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
+    single = tfds.features.ClassLabel(num_classes=3)
+    num_classes, multi_label, read = sources._labels(_Builder(labels=multiple, label=single))
     assert num_classes == 3 and not multi_label and read({"label": 2, "labels": [0]}) == 2
 
 
 def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
-    several = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
+    multiple = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
     num_classes, multi_label, read = sources._labels(
-        _Builder(tags=several, objects=tfds.features.Sequence({"label": several}))
+        _Builder(tags=multiple, objects=tfds.features.Sequence({"label": multiple}))
     )
     assert num_classes == 4 and multi_label
     for tags, expected in (([3, 1, 3], [0, 1, 0, 1]), ([], [0, 0, 0, 0])):
@@ -142,8 +142,8 @@ def test_objects_with_a_class_each_are_no_labels_of_the_image():
     assert num_classes is None and not multi_label and read({}) == -1
 
 
-def test_the_labels_of_voc_are_found():
-    """Its own description, without its images; the objects' classes and poses are not the image's."""
+def test_the_multi_labels_of_voc_are_read():
+    """Features are TFDS's, without the images; classes and poses of objects are not labels of the image."""
     features = tfds.builder("voc/2007", data_dir="/nonexistent").info.features
     num_classes, multi_label, read = sources._labels(_Builder(**features))
     assert num_classes == 20 and multi_label
@@ -154,16 +154,16 @@ def test_the_labels_of_voc_are_found():
 
 
 def test_any_folder_is_read_by_index_without_labels_whatever_its_files_are_called(tmp_path):
-    """A name in Latin-1 is bytes that are no UTF-8."""
+    """A file name in Latin-1 is not valid UTF-8."""
     names = [b"1.png", b"caf\xe9.png", "zürich/3.png".encode()]
-    for level, name in enumerate(names):
+    for value, name in enumerate(names):
         path = os.path.join(os.fsencode(tmp_path), name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
-            Image.new("RGB", (5, 4), (level,) * 3).save(file, "PNG")
+            Image.new("RGB", (5, 4), (value,) * 3).save(file, "PNG")
     source = sources.open_images(str(tmp_path))
     assert source.num_examples == 3 and source.num_classes is None
-    found = [(int(image[0, 0, 0]), label) for image, label in _examples(source, [2, 0, 1])]
-    assert found == [(2, -1), (0, -1), (1, -1)]
+    parsed = [(int(image[0, 0, 0]), label) for image, label in _examples(source, [2, 0, 1])]
+    assert parsed == [(2, -1), (0, -1), (1, -1)]
     assert source.decode_failures.name(1) == f"{tmp_path}/caf\\xe9.png"
     assert source.decode_failures.name(2) == f"{tmp_path}/zürich/3.png"

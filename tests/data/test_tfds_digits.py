@@ -17,12 +17,12 @@ def test_the_images_are_scikit_learns_and_no_image_is_in_both_splits(tmp_path):
     assert {name: len(examples) for name, examples in splits.items()} == NUM_IMAGES
     ours = [(e["label"], e["image"].tobytes()) for examples in splits.values() for e in examples]
     digits = load_digits()
-    levels = np.round(digits.images * 255 / 16).astype(np.uint8)
-    theirs = [(label, image.tobytes()) for label, image in zip(digits.target, levels, strict=True)]
-    assert sorted(ours) == sorted(theirs)
+    pixels = np.round(digits.images * 255 / 16).astype(np.uint8)
+    expected = [(label, image.tobytes()) for label, image in zip(digits.target, pixels, strict=True)]
+    assert sorted(ours) == sorted(expected)
 
 
-def test_every_class_is_in_both_splits_alike(tmp_path):
+def test_every_class_has_a_fifth_of_its_images_in_the_test_split(tmp_path):
     splits = _load(tmp_path)
     train, test = (np.bincount([e["label"] for e in splits[name]]) for name in ("train", "test"))
     np.testing.assert_allclose(test / (train + test), 0.2, atol=0.005)
