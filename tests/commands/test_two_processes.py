@@ -110,7 +110,7 @@ def test_a_save_that_fails_on_one_process_stops_no_process(two, untouched, tmp_p
     sharded = "--config.mesh.projector=sharded"  # of a replicated state process 0 writes all
     both = two(["write_little_from", 4, process], tmp_path, sharded)
     for index, (_, err) in enumerate(map(run_processes.finish, both)):
-        why = "File too large" if index == process else "it failed on another process, which says why"
+        why = "File too large" if index == process else "it failed on another process; see its log"
         assert re.search(rf"warning: the checkpoint of step [36] is NOT saved: .*{why}", err), err
     assert sorted(saved_run.checkpoint_steps(tmp_path)) == [9, 10]
     losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (tmp_path, untouched))
