@@ -14,12 +14,15 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
+    package_data={"barlow_jax.report": ["templates/*"]},
     install_requires=[
         "absl-py>=2.1",
         "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
         "flax>=0.12.8,<0.13",
         "jax>=0.10.2,<0.12",
+        "jinja2>=3.1",  # the HTML of `report`
+        "markupsafe>=2.1",
         "matplotlib>=3.8",  # the plot of `bench`
         "ml-collections>=1.1,<2",
         "numpy>=2.0",

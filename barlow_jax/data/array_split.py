@@ -46,7 +46,7 @@ class ArraySplit:
         """Implement `Split.train_batches`."""
         if data.augment_on == "host":
             raise UserError(host_arrays("data"))
-        del views  # the step makes them
+        del views  # the step makes the views
         for step in sample_range.steps:
             index, position = sample_range.batch(step)
             batch = self._padded_images(index, data.canvas)

@@ -1,4 +1,4 @@
-"""Decoding of image files, and the reason why one cannot be decoded."""
+"""Decoding of image files, and the reason for a decode failure."""
 
 import tensorflow as tf
 
@@ -21,9 +21,8 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
     orientation in EXIF is ignored, as in torchvision's folders.
 
     Raises:
-      tf.errors.InvalidArgumentError: the bytes are in another format, or end early. Missing parts of an image
-      are
-        never filled in (`try_recover_truncated`). PIL refuses the same files.
+      tf.errors.InvalidArgumentError: the bytes are in another format, or end early. Missing parts of an
+        image are never filled in (`try_recover_truncated`). PIL refuses the same files.
     """
 
     def decode_jpeg() -> tf.Tensor:

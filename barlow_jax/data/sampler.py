@@ -62,9 +62,7 @@ class SampleRange:
     first_step: int
     num_steps: int
     shard: ProcessShard = ProcessShard()
-    examples: np.ndarray | None = (
-        None  # [n] indices into the split that the sampler permutes; none: the whole split
-    )
+    examples: np.ndarray | None = None  # [n] indices into the split that the sampler permutes; none: all
 
     @property
     def steps(self) -> range:

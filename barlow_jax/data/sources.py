@@ -38,8 +38,7 @@ class Source:
     # multi-label [C]: 1 shown, 0 not shown, -1 not counted.
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     decode_failures: DecodeFailures  # its images that could not be decoded so far
-    # From a record to [n] UTF-8 captions, and the word counts of data.train_split. None if there are no
-    # captions.
+    # From a record to [n] UTF-8 captions, and the word counts of data.train_split; None without captions.
     parse_captions: Callable[[tf.Tensor], tf.Tensor] | None = None
     count_words: Callable[[], Mapping[str, int]] | None = None
 

@@ -78,9 +78,8 @@ class Split(Protocol):
         See `barlow_jax.data.padded_images`. The index is -1 if the image cannot be decoded.
 
         Raises:
-          UserError: an image is larger than the canvas, or more images than `data.max_decode_failures` cannot
-          be
-            decoded.
+          UserError: an image is larger than the canvas, or more images than `data.max_decode_failures`
+            cannot be decoded.
         """
 
 

@@ -26,7 +26,7 @@ MakeExample = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch]
 
 
 class PartialBatch(NamedTuple):
-    """The m <= B rows of a step that could be made."""
+    """The m <= B rows of a step whose images could be decoded."""
 
     step: np.ndarray  # [m], all equal
     row: np.ndarray  # [m] row numbers in the batch, ascending
@@ -122,7 +122,7 @@ class RowReplacer:
 
 
 def _read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
-    """Return the record of an example, and why its image cannot be decoded; None if it can.
+    """Return the record of an example, and the reason if its image cannot be decoded, otherwise None.
 
     Raises:
       OSError: the file or the record itself cannot be read. The cause is the disk or the network, not the
