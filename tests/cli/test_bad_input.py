@@ -207,7 +207,7 @@ ALONE = {
     ),
     "a topology that there is not": (
         ("plan", "--config", CONFIG, "--topology", "v9:2x2"),
-        "it looks like v5e:8x8",
+        "'v9:2x2'",
     ),
     "no topology": (("plan", "--config", CONFIG), "--topology: is missing"),
     "words for rows": (("bench", "loss", "--rows", "16,x"), "--rows 16,x: needs numbers"),
@@ -242,7 +242,7 @@ ALONE = {
     ),
     "an export of no encoder": (
         ("export", "--config", CONFIG, "--format", "timm", "--out", "{tmp}/out"),
-        "--workdir: is missing; pass the run",
+        "--workdir",
     ),
     "an export of no weights": (
         ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out"),
