@@ -1,4 +1,4 @@
-"""Every kind of wrong input: what is said, exit code 2, no traceback, and no file left behind."""
+"""Wrong input of every kind: a message that names it, exit code 2, no traceback, and no file left behind."""
 
 import pathlib
 
@@ -25,16 +25,16 @@ FILES = {
     "number.py": b"def get_config():\n    return 3\n",
     "typo.py": b"from barlow_jax.config.overrides import default_config\ndef get_config():\n"
     b"    config = default_config()\n    config.optm.name = 'sgd'\n    return config\n",
-    "torn/config.json": b'{"data": {"na',
+    "truncated/config.json": b'{"data": {"na',
     "list/config.json": b"[1, 2]",
     "garbage.safetensors": b"these are not weights",
     "arrays/train.npz": b"PK\x03\x04 cut off",
     "images/train/a/1.txt": b"no image is here",
 }
 
-# What is typed after `pretrain --config <a small one> --workdir <new>`, and what is said.
-OF_A_CONFIG = {
-    "a key that is not there": (("--config.optim.lr=1",), "Did you mean config.optim.learning_rate?"),
+# Arguments after `pretrain --config CONFIG --workdir NEW`, and words of the message.
+PRETRAIN_ARGUMENTS = {
+    "an unknown key": (("--config.optim.lr=1",), "Did you mean config.optim.learning_rate?"),
     "a group for a key": (("--config.optim=1",), "config.optim"),
     "no value": (("--config.seed",), "--config.seed: needs a value"),
     "a word for a number": (("--config.network.width=wide",), "config.network.width is 'wide'"),
@@ -42,9 +42,9 @@ OF_A_CONFIG = {
         ("--config.train.batch_size=2.5",),
         "config.train.batch_size is '2.5'",
     ),
-    "a word for a switch": (("--config.network.remat=maybe",), "config.network.remat"),
-    "a name that is none of them": (("--config.optim.name=adam",), "config.optim.name"),
-    "an encoder that there is not": (("--config.network.encoder=resnet49",), "config.network.encoder"),
+    "a word for a boolean": (("--config.network.remat=maybe",), "config.network.remat"),
+    "an unknown choice": (("--config.optim.name=adam",), "config.optim.name"),
+    "an unknown encoder": (("--config.network.encoder=resnet49",), "config.network.encoder"),
     "a negative rate": (
         ("--config.optim.learning_rate=-1",),
         "config.optim.learning_rate is -1.0",
@@ -57,7 +57,7 @@ OF_A_CONFIG = {
         ("--config.objective.scale=inf",),
         "config.objective.scale is 'inf'",
     ),
-    "no images a step": (("--config.train.batch_size=0",), "config.train.batch_size"),
+    "a batch of 0": (("--config.train.batch_size=0",), "config.train.batch_size"),
     "a batch beyond the data": (
         ("--config.train.batch_size=4096",),
         "has only 1437 images",
@@ -71,7 +71,7 @@ OF_A_CONFIG = {
         "config.train.batch_size is 128, but must be divisible by 5 microbatches",
     ),
     "no microbatch": (("--config.train.microbatches=0",), "config.train.microbatches"),
-    "a method that there is not": (
+    "an unknown method": (
         ("--config.objective.name=barlow",),
         "must be one of barlow_twins, byol, classification, ",
     ),
@@ -79,7 +79,7 @@ OF_A_CONFIG = {
         ("--config.objective.name=simsiam",),
         "config.network.predictor is (), but simsiam",
     ),
-    "a head that the method has no use for": (
+    "a head that the method does not use": (
         ("--config.objective.name=simclr", "--config.network.predictor=16"),
         "simclr does not use it. Set it to ()",
     ),
@@ -106,7 +106,7 @@ OF_A_CONFIG = {
     "no canvas": (("--config.data.canvas=0",), "config.data.canvas is 0"),
     "images too small for the network": (("--config.data.image_size=2",), "config.data.image_size"),
     "a projector without a layer": (("--config.network.projector=",), "config.network.projector"),
-    "a projector of no width": (("--config.network.projector=16,0",), "config.network.projector is (16, 0)"),
+    "a projector of width 0": (("--config.network.projector=16,0",), "config.network.projector is (16, 0)"),
     "a probability of 2": (("--config.recipe.views.a.flip.probability=2",), "flip.probability is 2.0"),
     "an order without an op": (("--config.recipe.views.b.order=crop,normalize",), "must name each op once"),
     "colors before the crop on the device": (
@@ -117,25 +117,25 @@ OF_A_CONFIG = {
         ),
         "config.data.augment_on=host",
     ),
-    "crops of no area": (("--config.recipe.views.a.crop.min_area=0",), "crop.min_area is 0.0"),
+    "crops of area 0": (("--config.recipe.views.a.crop.min_area=0",), "crop.min_area is 0.0"),
     "slices that do not divide": (("--config.mesh.slices=3",), "config.mesh.slices is 3"),
     "a fraction of labels above 1": (
         ("--config.probe.label_fractions=2",),
         "config.probe.label_fractions is (2.0,)",
     ),
-    "neighbours of none": (("--config.knn.k=0",), "config.knn.k is (0,)"),
-    "a negative number of broken images": (
+    "0 neighbors": (("--config.knn.k=0",), "config.knn.k is (0,)"),
+    "a negative number of decode failures": (
         ("--config.data.max_decode_failures=-1",),
         "config.data.max_decode_failures",
     ),
     "decoded images on the host": (("--config.data.cache=decoded",), "config.data.augment_on=device"),
-    "a data set that there is not": (("--config.data.name=didgits",), "did you mean 'digits'?"),
-    "a split that there is not": (
+    "an unknown data set": (("--config.data.name=didgits",), "did you mean 'digits'?"),
+    "an unknown split": (
         ("--config.data.eval_split=validation",),
         "digits has no split 'validation'",
     ),
     "a folder without a path": (("--config.data.name=folder",), "a folder data set needs the path"),
-    "a folder that there is not": (
+    "a missing folder": (
         ("--config.data.name=folder", "--config.data.data_dir={tmp}/none"),
         "there is no folder {tmp}/none",
     ),
@@ -144,29 +144,29 @@ OF_A_CONFIG = {
         "has no folder 'val'; it has train",
     ),
     "a folder without an image": (FOLDER, "has 0 images"),
-    "arrays that are cut off": (
+    "truncated arrays": (
         (*ARRAYS, "--config.data.eval_split=train"),
         "is not what numpy.savez writes",
     ),
-    "arrays that there are not": ((*ARRAYS, "--config.data.eval_split=test"), "has no test.npz"),
+    "missing arrays": ((*ARRAYS, "--config.data.eval_split=test"), "has no test.npz"),
     "arrays of floats": (
         (*ARRAYS[:1], "--config.data.data_dir={tmp}/floats", ARRAYS[2], "--config.data.eval_split=train"),
         "images must be uint8 pixel values 0..255, got float64",
     ),
     "arrays on the host": (ARRAYS[:2], "config.data.augment_on=device"),
-    "a checkpoint that must be there": (("--resume=must",), "--resume"),
-    "a flag that there is not": (("--workdri=x",), "--workdri=x: unknown argument"),
+    "a missing checkpoint to resume": (("--resume=must",), "--resume"),
+    "an unknown flag": (("--workdri=x",), "--workdri=x: unknown argument"),
     "a process without the others": (("--process-id=1",), "--"),
 }
 
 WEIGHTS = ("--encoder", "{tmp}/garbage.safetensors")
-# Whole command lines.
-ALONE = {
+# Whole command lines, and words of the message.
+COMMAND_LINES = {
     "no config": (
         ("pretrain", "--workdir", "{tmp}/run"),
         "holds no run (config.json is missing); pass --config",
     ),
-    "a config that there is not": (
+    "a missing config file": (
         ("pretrain", "--config", "{tmp}/x.py", "--workdir", "{tmp}/run"),
         "{tmp}/x.py does not exist",
     ),
@@ -194,18 +194,18 @@ ALONE = {
         ("pretrain", "--config", CONFIG, "--workdir", "gs://b/run"),
         "mount the bucket",
     ),
-    "a run whose config is torn": (("probe", "--workdir", "{tmp}/torn"), "config.json"),
+    "a run whose config is truncated": (("probe", "--workdir", "{tmp}/truncated"), "config.json"),
     "a run whose config is a list": (("probe", "--workdir", "{tmp}/list"), "config.json"),
     "a run without a checkpoint": (("probe", "--config", CONFIG, "--workdir", "{tmp}/run"), "checkpoint"),
-    "no such encoder": (
+    "a missing encoder": (
         ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/none"),
         "{tmp}/none",
     ),
-    "no weights": (
+    "invalid weights": (
         ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--encoder", "{tmp}/garbage.safetensors"),
         "garbage.safetensors",
     ),
-    "a topology that there is not": (
+    "an unknown topology": (
         ("plan", "--config", CONFIG, "--topology", "v9:2x2"),
         "'v9:2x2'",
     ),
@@ -215,40 +215,40 @@ ALONE = {
         ("bench", "input", "--config", CONFIG, "--images", "10"),
         "--images: needs 50 or more",
     ),
-    "a sheet of no format": (
+    "a sheet in an unknown format": (
         ("show-views", "--config", CONFIG, "--out", "{tmp}/sheet.txt"),
         "ends in .png, .pdf or .svg",
     ),
-    "an ablation that there is not": (
+    "an unknown ablation": (
         ("ablate", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"),
         "--only",
     ),
-    "a transfer that there is not": (
+    "an unknown transfer": (
         ("transfer", "--config", CONFIG, "--workdir", "{tmp}/run", "--only", "x"),
         "--only",
     ),
-    "an export in no format": (
+    "an export without a format": (
         ("export", *WEIGHTS, "--out", "{tmp}/out"),
         "--format: is missing; one of orbax, ",
     ),
-    "an export to nowhere": (("export", *WEIGHTS, "--format", "timm"), "--out: is missing"),
-    "an export into a full folder": (
-        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/torn"),
-        "--out: {tmp}/torn is not empty; pass a new",
+    "an export without a folder": (("export", *WEIGHTS, "--format", "timm"), "--out: is missing"),
+    "an export into a folder that is not empty": (
+        ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/truncated"),
+        "--out: {tmp}/truncated is not empty; pass a new",
     ),
     "an export into a file": (
         ("export", *WEIGHTS, "--format", "timm", "--out", CONFIG),
         "small_config.py is not a folder",
     ),
-    "an export of no encoder": (
+    "an export without an encoder": (
         ("export", "--config", CONFIG, "--format", "timm", "--out", "{tmp}/out"),
         "--workdir",
     ),
-    "an export of no weights": (
+    "an export of invalid weights": (
         ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out"),
         "garbage.safetensors",
     ),
-    "an export of a run that there is not": (
+    "an export of a missing run": (
         ("export", "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"),
         "{tmp}/run holds no run",
     ),
@@ -256,7 +256,7 @@ ALONE = {
         ("export", "--config", CONFIG, "--workdir", "{tmp}/run", "--format", "timm", "--out", "{tmp}/out"),
         "{tmp}/run holds no checkpoint",
     ),
-    "an export of a checkpoint of no step": (
+    "an export of an unknown checkpoint": (
         ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out", "--checkpoint", "last"),
         "--checkpoint: must be newest, best or a step, got 'last'",
     ),
@@ -266,7 +266,7 @@ ALONE = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    root = tmp_path_factory.mktemp("given")
+    root = tmp_path_factory.mktemp("input")
     for name, content in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
@@ -278,19 +278,18 @@ def files(tmp_path_factory):
 def _refused(capsys, files, argv, words):
     before = {path: path.stat().st_mtime_ns for path in files.rglob("*")}
     assert main([arg.format(tmp=files) for arg in argv]) == 2
-    out, said = capsys.readouterr()
-    assert out == "" and "Traceback" not in said
-    assert words.format(tmp=files) in said and said.startswith("error: ")
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err
+    assert words.format(tmp=files) in err and err.startswith("error: ")
     assert {path: path.stat().st_mtime_ns for path in files.rglob("*")} == before, "nothing is left behind"
-    return said
 
 
-@pytest.mark.parametrize("case", OF_A_CONFIG)
-def test_a_run_with_a_mistake_is_refused_before_it_starts(capsys, files, case):
-    argv, words = OF_A_CONFIG[case]
+@pytest.mark.parametrize("case", PRETRAIN_ARGUMENTS)
+def test_wrong_arguments_of_pretrain_are_refused_before_it_starts(capsys, files, case):
+    argv, words = PRETRAIN_ARGUMENTS[case]
     _refused(capsys, files, ("pretrain", "--config", CONFIG, "--workdir", "{tmp}/run", *argv), words)
 
 
-@pytest.mark.parametrize("case", ALONE)
-def test_a_command_with_a_mistake_is_refused(capsys, files, case):
-    _refused(capsys, files, *ALONE[case])
+@pytest.mark.parametrize("case", COMMAND_LINES)
+def test_wrong_command_lines_are_refused(capsys, files, case):
+    _refused(capsys, files, *COMMAND_LINES[case])

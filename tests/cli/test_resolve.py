@@ -1,4 +1,4 @@
-"""What a person gets who types something wrong: every reason at once, exit code 2, nothing started."""
+"""Resolution of a command line: all problems in one message, exit code 2, and nothing started."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ def _refused(capsys, *argv):
 
 
 def test_all_problems_are_in_one_message(capsys, tmp_path):
-    said = _refused(
+    err = _refused(
         capsys,
         "pretrain",
         "--config",
@@ -37,7 +37,7 @@ def test_all_problems_are_in_one_message(capsys, tmp_path):
         "--config.network.width=wide",
         "--config.data.image_size=99",
     )
-    assert said.splitlines()[0] == "error: 7 problems"
+    assert err.splitlines()[0] == "error: 7 problems"
     for words in (
         "--workdri: unknown argument",
         "--config.seed: needs a value",
@@ -47,7 +47,7 @@ def test_all_problems_are_in_one_message(capsys, tmp_path):
         "split 'train' of digits has only 1437 images",
         "config.data.image_size is 99",
     ):
-        assert words in said
+        assert words in err
     assert not list(tmp_path.iterdir())
 
 
@@ -70,7 +70,7 @@ def test_all_problems_are_in_one_message(capsys, tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_remedy(capsys, argv, words):
+def test_a_problem_is_named_with_its_remedy(capsys, argv, words):
     assert words in _refused(capsys, *argv)
 
 
@@ -116,18 +116,18 @@ def test_no_command_is_a_usage_error(capsys):
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_a_config_that_cannot_be_read_brings_no_other_complaint(capsys, tmp_path):
+def test_an_unreadable_config_is_the_only_problem(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    said = _refused(capsys, "pretrain", "--config", "configs/digit.py", "--workdir", str(tmp_path))
-    assert said.startswith("error: 1 problem\n")
+    err = _refused(capsys, "pretrain", "--config", "configs/digit.py", "--workdir", str(tmp_path))
+    assert err.startswith("error: 1 problem\n")
 
 
-def test_a_workdir_with_a_broken_config_is_named(capsys, tmp_path):
+def test_a_workdir_with_an_invalid_config_is_named(capsys, tmp_path):
     (tmp_path / "config.json").write_text("{")
     assert "config.json is damaged" in _refused(capsys, "knn", "--workdir", str(tmp_path))
 
 
-def test_a_key_that_is_younger_than_the_run_has_its_default_and_can_be_overridden(tmp_path):
+def test_a_key_newer_than_the_run_has_its_default_and_can_be_overridden(tmp_path):
     saved = default_config().to_dict()
     del saved["finetune"], saved["transfer"]
     (tmp_path / "config.json").write_text(json.dumps(saved))
