@@ -69,7 +69,7 @@ def parse(
         parser.print_help(sys.stderr)
         parser.exit(2)
     if name is not None and module is None:
-        parser.error(f"there is no command {name!r}{_suggest(name, summaries)}")
+        parser.error(f"there is no command {name!r}.{_suggest(name, summaries)}")
     args, rest = parser.parse_known_args(argv)
     if args.workdirs is None:
         args.workdirs = [args.workdir] if getattr(args, "workdir", None) else []
@@ -97,7 +97,7 @@ def split_overrides(
         if not token.startswith("--config."):
             head, dot, key = token.partition("=")[0].partition(".")
             hint = _suggest(head, flags, suffix=dot + key) if token.startswith("-") else ""
-            problems.append(f"{token}: unknown argument{hint or '; see --help'}")
+            problems.append(f"{token} is no argument of this command.{hint or ' See --help.'}")
             continue
         key, equals, value = token.removeprefix("--config.").partition("=")
         if equals:
@@ -105,7 +105,7 @@ def split_overrides(
         elif rest and not rest[0].startswith("--"):
             pairs.append((key, rest.pop(0)))
         else:
-            problems.append(f"{token}: needs a value, as in {token}=...")
+            problems.append(f"{token} needs a value: {token}=VALUE")
     return pairs, problems
 
 
@@ -143,4 +143,4 @@ def _uncapitalized(summary: str) -> str:
 
 def _suggest(name: str, names: Sequence[str], suffix: str = "") -> str:
     near = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]}{suffix}?" if near else ""
+    return f" Did you mean {near[0]}{suffix}?" if near else ""

@@ -96,10 +96,10 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
         if saved is not None:
             return saved_run.with_defaults(saved)
         problem = (
-            f"--workdir: {args.workdir} holds no run (config.json is missing); pass --config to start one"
+            f"--workdir {args.workdir} holds no run (config.json is missing). Pass --config to start one."
         )
     else:
-        problem = "--config: is missing; pass a config file, such as configs/digits.py"
+        problem = "--config is missing. Pass a config file, such as configs/digits.py."
     return overrides.default_config().to_dict(), [problem]
 
 
@@ -119,18 +119,18 @@ def _missing_runs(args: argparse.Namespace) -> list[str]:
     for workdir in args.workdirs or [None]:
         wrong = _workdir_problems(workdir, required=True)
         if not wrong and not saved_run.is_run(workdir):
-            wrong = [f"--workdir: {workdir} holds no run (it has neither {' nor '.join(saved_run.FILES)})"]
+            wrong = [f"--workdir {workdir} holds no run (it has neither {' nor '.join(saved_run.FILES)})."]
         problems += wrong
     return problems
 
 
 def _workdir_problems(workdir: str | None, *, required: bool) -> list[str]:
     if not workdir:
-        return ["--workdir: is missing; pass the folder for checkpoints and results"] if required else []
+        return ["--workdir is missing. Pass the folder for checkpoints and results."] if required else []
     if "://" in workdir:
-        return [f"--workdir: {workdir} is not a path; mount the bucket (gcsfuse) and pass the mounted folder"]
+        return [f"--workdir {workdir} is not a path. Mount the bucket (gcsfuse) and pass the mounted folder."]
     if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
-        return [f"--workdir: {workdir} is not a folder"]
+        return [f"--workdir {workdir} is not a folder."]
     return []
 
 

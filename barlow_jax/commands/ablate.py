@@ -55,7 +55,7 @@ def parse_groups(only: str | None) -> tuple[str, ...]:
     """Return the groups of --only, or all groups."""
     groups = tuple(only.split(",")) if only else GROUPS
     if unknown := [group for group in groups if group not in GROUPS]:
-        raise UserError(f"--only {only}: there is no group {unknown[0]!r}; there are {', '.join(GROUPS)}")
+        raise UserError(f"--only {only}: there is no group {unknown[0]!r}. Choose from {', '.join(GROUPS)}.")
     return groups
 
 

@@ -89,14 +89,14 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
     if name == base.objective.name:
         return base
     if not args.config:
-        raise UserError("--config: is missing; pass the base config, next to the config files of the methods")
+        raise UserError("--config is missing. Pass the base config, next to the config files of the methods.")
     base_file = pathlib.Path(args.config)
     file = base_file.with_name(f"{name}.py")
     if not file.is_file():
         known = [base.objective.name, *(n for n in REQUIREMENTS if base_file.with_name(f"{n}.py").is_file())]
         raise UserError(
-            f"--objectives {name}: the method's config file {file} is missing; there are "
-            + ", ".join(dict.fromkeys(known))
+            f"--objectives {name}: the method's config file {file} is missing. Choose from "
+            f"{', '.join(dict.fromkeys(known))}."
         )
     config_dict, problems = overrides.load_config_file(f"{file}:{base_file.stem}")
     tree = config_dict.to_dict()
@@ -154,8 +154,8 @@ def _evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
 def _embedding(experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable) -> dict[str, float]:
     """Return the rank of the test images' embeddings, and their mean standard deviation.
 
-    The standard deviation is that of the features of unit-length embeddings, times sqrt(D): 1 at best, 0 if all
-    embeddings are equal (figure 2 of SimSiam).
+    The standard deviation is that of the features of unit-length embeddings, times sqrt(D): 1 at best, 0 if
+    all embeddings are equal (figure 2 of SimSiam).
     """
     if not experiment.config.network.projector:
         return {}

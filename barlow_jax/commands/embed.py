@@ -78,7 +78,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Return what is missing: a workdir or an encoder, the split."""
     problems = []
     if not (args.workdir or args.encoder or args.dry_run):
-        problems.append("--workdir: is missing; pass the run whose encoder to use, or --encoder")
+        problems.append("--workdir is missing. Pass the run whose encoder to use, or --encoder.")
     if config is not None and not args.images:
         # A split of any size will do, so its number of images is not validated.
         problems += catalog.count_images(config.data, (args.split or config.data.eval_split,))[1]

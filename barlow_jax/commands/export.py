@@ -60,14 +60,14 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Return what is wrong with the format, the folder or the checkpoint."""
     out, problems = args.out and pathlib.Path(args.out), []
     if not args.format:
-        problems.append(f"--format: is missing; one of {', '.join(FORMATS)}")
+        problems.append(f"--format is missing. Pass one of {', '.join(FORMATS)}.")
     if not out:
-        problems.append("--out: is missing; pass the folder to write")
+        problems.append("--out is missing. Pass the folder to write.")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         state = "is not empty" if out.is_dir() else "is not a folder"
-        problems.append(f"--out: {out} {state}; pass a new or an empty one")
+        problems.append(f"--out {out} {state}. Pass a new or an empty folder.")
     if args.checkpoint not in (NEWEST, BEST) and not args.checkpoint.isdecimal():
-        problems.append(f"--checkpoint: must be newest, best or a step, got {args.checkpoint!r}")
+        problems.append(f"--checkpoint is {args.checkpoint!r}, but must be newest, best or a step.")
     return problems
 
 

@@ -61,7 +61,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Return whether the weights are missing."""
-    return [] if args.weights else ["--weights: is missing; pass the file to import"]
+    return [] if args.weights else ["--weights is missing. Pass the file to import."]
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Return a problem if there is nothing to compile for."""
     if args.topology or args.sweep:
         return []
-    return ["--topology: is missing; pass the chips to compile for, such as v5e:8x8"]
+    return ["--topology is missing. Pass the chips to compile for, such as v5e:8x8."]
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Conf
     """Yield label, config and topology of each case: topologies, or values of one key on --topology."""
     key, equals, values = (args.sweep or args.topology).partition("=")
     if equals and not args.topology:
-        raise UserError(f"--sweep {args.sweep}: needs a --topology")
+        raise UserError(f"--sweep {args.sweep}: needs a --topology.")
     for value in (values if equals else key).split(","):
         topology = Topology.parse(args.topology if equals else value)
         changes = [(key.removeprefix("config."), value)] if equals else []

@@ -16,7 +16,7 @@ COMMAND = Command(examples=("status --workdir runs/digits",), checks="runs", sin
 
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Refuse overrides of a config."""
-    return [f"--config.{key}: status reads no config; leave it out" for key, _ in args.overrides]
+    return [f"--config.{key}: status reads no config. Leave it out." for key, _ in args.overrides]
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:

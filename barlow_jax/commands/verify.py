@@ -34,7 +34,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     del args
     jax.config.update("jax_platforms", "cpu")  # the run needs the accelerators
     if newest_step(workdir) is None:
-        raise UserError(f"--workdir: {workdir} holds no checkpoint to verify")
+        raise UserError(f"--workdir {workdir} holds no checkpoint to verify.")
     abstract = _abstract(config)
     rows = []
     with open_checkpoints(workdir, read_only=True) as checkpoints:

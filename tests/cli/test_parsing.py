@@ -21,8 +21,8 @@ def test_without_a_command_all_commands_are_listed(capsys):
 @pytest.mark.parametrize(
     ("argv", "suggestion"),
     [
-        (["pretain"], "did you mean pretrain?"),
-        (["show_views"], "did you mean show-views?"),
+        (["pretain"], "Did you mean pretrain?"),
+        (["show_views"], "Did you mean show-views?"),
     ],
 )
 def test_an_unknown_command_gets_a_suggestion(capsys, argv, suggestion):
@@ -34,15 +34,15 @@ def test_an_unknown_command_gets_a_suggestion(capsys, argv, suggestion):
 @pytest.mark.parametrize(
     ("token", "suggestion"),
     [
-        ("--workdri=x", "did you mean --workdir?"),
-        ("--dry_run", "did you mean --dry-run?"),
-        ("--confg.seed=1", "did you mean --config.seed?"),
-        ("--qqqq", "see --help"),
+        ("--workdri=x", "Did you mean --workdir?"),
+        ("--dry_run", "Did you mean --dry-run?"),
+        ("--confg.seed=1", "Did you mean --config.seed?"),
+        ("--qqqq", "See --help"),
     ],
 )
 def test_an_unknown_flag_gets_a_suggestion(token, suggestion):
     _, _, (problem,) = parsing.parse(commands, ["pretrain", token])
-    assert problem.startswith(f"{token}: unknown argument") and suggestion in problem
+    assert problem.startswith(f"{token} is no argument") and suggestion in problem
 
 
 def test_home_is_expanded_in_flags_and_config_keys(monkeypatch):

@@ -52,7 +52,7 @@ def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, type
 
 def test_an_unknown_group_is_named(program, config_file, tmp_path):
     _, said = program("ablate", "--config", config_file, "--only", "los", "--workdir", tmp_path, code=2)
-    assert f"there is no group 'los'; there are {', '.join(GROUPS)}" in said
+    assert f"there is no group 'los'. Choose from {', '.join(GROUPS)}" in said
 
 
 def test_the_help_names_every_group(capsys):

@@ -78,7 +78,7 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
     [
         (
             "simclr,foo",
-            "--objectives foo: the method's config file {folder}/foo.py is missing; there are "
+            "--objectives foo: the method's config file {folder}/foo.py is missing. Choose from "
             "barlow_twins, simclr, vicreg",
         ),
         ("other", "other.py does not support 'small'. Use other.py:digits"),

@@ -193,12 +193,12 @@ def test_a_workdir_with_a_run_is_refused_and_left_alone(program, config_file, fu
 
 def test_what_is_wrong_is_said_before_anything_is_written(program, config_file, alone, trees, tmp_path):
     argv = ("--config", config_file, "--workdir", tmp_path / "run")
-    assert "--weights: is missing" in program("import", *argv, code=2)[1]
+    assert "--weights is missing" in program("import", *argv, code=2)[1]
     assert (
         "--weights: needs a file (.safetensors, .pth"
         in program("import", "--weights", tmp_path, *argv, code=2)[1]
     )
-    assert "--config: is missing" in program("import", "--weights", alone, code=2)[1]
+    assert "--config is missing" in program("import", "--weights", alone, code=2)[1]
     _, said = program("import", "--weights", alone, *argv, "--config.network.width=8", code=2)
     assert "config.network.width is 8, but the encoder in" in said
     tensors = to_torchvision(*(tree["encoder"] for tree in trees))

@@ -60,7 +60,7 @@ def test_what_does_not_fit_exits_with_three_and_says_what_would(program, config_
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        ([], "--topology: is missing"),
+        ([], "--topology is missing"),
         (["--topology", "v9:2x2"], "'v9:2x2'"),
         (
             ["--topology", "v5e:2x2", "--config.train.batch_size=63"],

@@ -79,7 +79,7 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
     [
         (("--out", "report.png"), "--out: needs a file that ends in .html, got report.png"),
         (("--chip-hour-price", "-1"), "--chip-hour-price: must not be negative, got -1"),
-        (("--config", "configs/digits.py"), "--config: unknown argument"),
+        (("--config", "configs/digits.py"), "--config is no argument"),
         (("--config.data.dir=x",), "config.data.dir does not exist"),
     ],
 )
@@ -90,7 +90,7 @@ def test_mistakes_are_named_before_anything_is_written(copied, program, argument
 
 
 def test_every_folder_without_a_run_is_named(workdir, program, tmp_path):
-    assert "--workdir: is missing" in program("report", code=2)[1]
+    assert "--workdir is missing" in program("report", code=2)[1]
     stderr = program("report", "--workdir", workdir, tmp_path, tmp_path / "nowhere", code=2)[1]
     for folder in (tmp_path, tmp_path / "nowhere"):
-        assert f"--workdir: {folder} holds no run (it has neither status.json nor config.json)" in stderr
+        assert f"--workdir {folder} holds no run (it has neither status.json nor config.json)" in stderr

@@ -69,7 +69,7 @@ def test_a_run_without_a_file_that_can_be_read_is_told_from_its_checkpoints(run,
 
 
 def test_where_there_is_no_run_that_is_said(tmp_path, program):
-    assert "--workdir: is missing" in program("status", code=2)[1]
+    assert "--workdir is missing" in program("status", code=2)[1]
     assert "holds no run" in program("status", "--workdir", tmp_path, code=2)[1]
     said = program("status", "--workdir", tmp_path, "--config.seed=1", code=2)[1]
     assert "--config.seed: status reads no config" in said

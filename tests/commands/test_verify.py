@@ -70,7 +70,7 @@ def test_it_needs_neither_the_data_nor_the_devices_of_the_run(copy, program):
 
 
 def test_what_cannot_be_verified_is_said(tmp_path, copy, program):
-    assert "--workdir: is missing" in program("verify", code=2)[1]
+    assert "--workdir is missing" in program("verify", code=2)[1]
     assert "holds no run" in program("verify", "--workdir", tmp_path / "nowhere", code=2)[1]
     shutil.rmtree(copy / "checkpoints")
     assert "holds no checkpoint to verify" in program("verify", "--workdir", copy, code=2)[1]

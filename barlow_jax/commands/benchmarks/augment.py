@@ -39,7 +39,9 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, augment_on="device"))
     if config.train.batch_size % len(devices):
         size = config.train.batch_size
-        raise UserError(f"config.train.batch_size: {size} is not divisible by the {len(devices)} devices")
+        raise UserError(
+            f"config.train.batch_size is {size}, but must be divisible by the {len(devices)} devices."
+        )
     experiment = Experiment.of(config, devices)
     pairs = config.train.batch_size // len(devices)
     log.info(f"augmentation of {pairs} images per device on {name}")

@@ -28,7 +28,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     """Measure a state of `--state-mb` megabytes, or the config's own if that is 0. The files are removed."""
     for name in ("state-mb", "step-seconds"):
         if (value := getattr(args, name.replace("-", "_"))) is not None and value < 0:
-            raise UserError(f"--{name} {value}: must not be negative")
+            raise UserError(f"--{name} is {value:g}, but must be at least 0.")
     state = _random_state(args.state_mb) if args.state_mb else _initial_state(config)
     with tempfile.TemporaryDirectory(dir=_folder(workdir), prefix="bench-checkpoint-") as folder:
         row = {"state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state))}

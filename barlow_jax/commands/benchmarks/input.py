@@ -40,7 +40,7 @@ _TITLES = {
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return pairs per CPU-second and per second of each stage; with a workdir, also draw a bar chart."""
     if args.images < 2 * _BATCH:
-        raise UserError(f"--images: needs {2 * _BATCH} or more to compare two lengths, got {args.images}")
+        raise UserError(f"--images is {args.images}, but must be at least {2 * _BATCH}.")
     source = sources.open_split(config.data, config.data.train_split)
     sampler = EpochSampler(config.seed, source.num_examples, min(_BATCH, source.num_examples))
     num_steps = max(2, args.images // sampler.batch_size)

@@ -41,7 +41,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     sizes = [(n, d) for n in _numbers(args.rows, "--rows") for d in _numbers(args.widths, "--widths")]
     for n, d in sizes:
         if n % len(devices) or d % len(devices):
-            raise UserError(f"--rows {n} --widths {d}: not divisible by the {len(devices)} devices of {name}")
+            raise UserError(f"--rows {n} --widths {d}: both must be divisible by the {len(devices)} devices.")
     log.info(f"loss and gradient on {name}, per device")
     rows = []
     for n, d in sizes:
@@ -118,7 +118,7 @@ def _numbers(text: str, flag: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 2:
-        raise UserError(f"{flag} {text}: needs numbers from 2, separated by commas")
+        raise UserError(f"{flag} is {text!r}, but must be integers >= 2, separated by commas.")
     return numbers
 
 

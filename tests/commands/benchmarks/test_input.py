@@ -35,6 +35,6 @@ def test_stages_hold_what_the_pipeline_makes(small_config, typed):
 
 def test_mistakes_are_named(program, config_file):
     _, said = program("bench", "input", "--config", config_file, "--images", 10, code=2)
-    assert "--images: needs 50 or more to compare two lengths, got 10" in said
+    assert "--images is 10, but must be at least 50" in said
     _, said = program("bench", "input", code=2)
-    assert "--config: is missing" in said
+    assert "--config is missing" in said

@@ -18,7 +18,7 @@ def test_for_a_topology_it_compiles_and_says_what_does_not_fit(program):
 
 def test_mistakes_are_named(program):
     for argv, words in (
-        (("--rows", "16,x"), "--rows 16,x: needs numbers"),
-        (("--rows", "12"), "--rows 12 --widths 1024: not divisible by the 8 devices"),
+        (("--rows", "16,x"), "--rows is '16,x'"),
+        (("--rows", "12"), "--rows 12 --widths 1024: both must be divisible by the 8 devices"),
     ):
         assert words in program("bench", "loss", *argv, code=2)[1]
