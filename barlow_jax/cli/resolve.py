@@ -45,7 +45,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     facts = Facts()
     if command.checks == "data":
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in command.splits))
-        num_images, more = catalog.count_images(config.data, splits)
+        num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
         problems += more
         num_devices = None
         if not command.single_process:
