@@ -49,13 +49,13 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
         process_flags.add(parser)
 
 
-def add_topology(parser: argparse.ArgumentParser) -> None:
-    """Add --topology, the TPU chips to compile for."""
+def add_topology(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --topology, the TPU chips to compile for; `default` describes what happens without it."""
     parser.add_argument(
         "--topology",
         metavar="NAME",
         help="TPU topology to compile for, GENERATION:AxB[xC][*SLICES]: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two "
-        f"slices); generations: {', '.join(tpu.CHIPS)}",
+        f"slices); generations: {', '.join(tpu.CHIPS)}; {default}",
     )
 
 

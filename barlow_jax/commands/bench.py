@@ -32,7 +32,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "pipeline by stage; augment: speed of the augmentation on devices; checkpoint: seconds to save, "
         "restore and verify",
     )
-    flags.add_topology(parser.add_argument_group("bench loss, bench augment"))
+    flags.add_topology(
+        parser.add_argument_group("bench loss, bench augment"),
+        "default: measure on the devices of this machine",
+    )
     loss = parser.add_argument_group("bench loss")
     loss.add_argument(
         "--rows",

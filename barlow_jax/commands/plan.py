@@ -35,7 +35,7 @@ COMMAND = Command(
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add what to compile, and for which chips."""
-    flags.add_topology(parser)
+    flags.add_topology(parser, "required unless --sweep lists topologies")
     parser.add_argument(
         "--part",
         choices=("step", "head", "loss"),
