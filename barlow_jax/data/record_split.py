@@ -90,7 +90,7 @@ class RecordSplit:
             if max(height, width) > canvas:
                 name = self.decode_failures.name(index)
                 raise UserError(
-                    f"config.data.canvas: {name} has {height} x {width} pixels, which do not fit into {canvas} "
-                    f"x {canvas}, and config.data.cache=decoded keeps whole images; set config.data.canvas to "
-                    f"{max(height, width)} or more"
+                    f"config.data.canvas: {name} has {height} x {width} pixels, which do not fit into "
+                    f"{canvas} x {canvas}, and config.data.cache=decoded keeps whole images; set "
+                    f"config.data.canvas to {max(height, width)} or more"
                 )

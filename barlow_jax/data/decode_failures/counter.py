@@ -78,8 +78,8 @@ class DecodeFailures:
                 first = "".join(f"\n  {text}" for text in list(self._descriptions.values())[:MAX_NAMED])
                 raise UserError(
                     f"config.data.max_decode_failures: this process cannot decode {len(self)} images, and "
-                    f"{limit} are allowed; repair or remove them, or raise the limit (none = no limit), and run the "
-                    f"command again (pretrain resumes from its newest checkpoint). The first of them:{first}"
+                    f"{limit} are allowed; repair or remove them, or raise the limit (none = no limit), and "
+                    f"run the command again (pretrain resumes). The first of them:{first}"
                 )
 
     def _log_newest(self) -> None:
