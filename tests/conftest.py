@@ -1,12 +1,15 @@
-"""Every test sees eight CPU devices and a data folder of its own."""
+"""Fixtures that all tests share: eight CPU devices, a data folder of their own, and one finished run."""
 
+import json
 import os
 import pathlib
+import shutil
 
-# Before anything imports jax. Programs here run for milliseconds: LLVM need not spend seconds on them, and the
-# older kernels of XLA are built in half the time of its newer ones.
+# Set before jax is imported. Programs run for milliseconds in tests, so LLVM's optimizations do not pay, and
+# XLA's older kernels compile in half the time of the fusion emitters.
 os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
+    "--xla_cpu_use_fusion_emitters=false"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -14,23 +17,42 @@ import jax
 import numpy as np
 import pytest
 
+from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.distributed import cluster
+from barlow_jax.training import loop
+
+# A [D] array that meets a [N, D] one by accident is an error.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def _fit_with_transfer_guard(step, *args, fit=loop.fit, **options):
+    """Run `fit` with a step that may not copy arrays from the host: it would wait for them in every call."""
+
+    def guarded(state, batch):
+        with jax.transfer_guard_host_to_device("disallow"):
+            return step(state, batch)
+
+    return fit(guarded, *args, **options)
+
+
+# Before any module that calls it has imported it.
+loop.fit = _fit_with_transfer_guard
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory):
-    """The digits are prepared afresh, and a program that two tests compile, of whichever worker, is compiled once."""
+    """Prepare the digits in a fresh folder, and share compiled programs between tests and workers."""
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
-    ours = tmp_path_factory.getbasetemp()
-    of_all_workers = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
-    jax.config.update("jax_compilation_cache_dir", str(of_all_workers / "compiled"))
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    jax.config.update("jax_compilation_cache_dir", str(shared / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _alone():
-    """A test that calls `main` has used jax before, and it is too late to look for other processes."""
+def _one_process():
+    """Keep `main` from looking for other processes, for which jax must not have been used before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "join", lambda *_: None)
         yield
@@ -38,12 +60,13 @@ def _alone():
 
 @pytest.fixture(scope="session")
 def config_file():
+    """Path of a config that trains in seconds."""
     return str(pathlib.Path(__file__).with_name("small_config.py"))
 
 
 @pytest.fixture
 def small_config(config_file):
-    """The ConfigDict of that file."""
+    """The ConfigDict of `config_file`."""
     config, problems = load_config_file(config_file)
     assert not problems
     return config
@@ -51,7 +74,7 @@ def small_config(config_file):
 
 @pytest.fixture
 def typed():
-    """ConfigDict to the typed Config, which must have nothing wrong with it."""
+    """Function from a ConfigDict to the typed Config, which must be valid."""
 
     def convert(config_dict):
         config, problems = from_tree(config_dict.to_dict())
@@ -63,18 +86,46 @@ def typed():
 
 @pytest.fixture
 def digits(small_config, typed):
-    """The data set prepared, which two processes at once would do in each other's way."""
+    """Prepare the data set; two processes that did it at once would disturb each other."""
     from barlow_jax.data import sources
 
     sources.open_split(typed(small_config).data, "train")
 
 
+@pytest.fixture
+def run_command(capsys):
+    """Function that runs a command through `main` and returns its results and standard error."""
+
+    def run(*argv, code=0):
+        assert main([str(arg) for arg in argv]) == code
+        out, err = capsys.readouterr()
+        has_results = code in (0, 3) or (code, argv[0]) == (1, "verify")
+        assert out.count("\n") == has_results, "standard output is the one line of results"
+        return (json.loads(out) if out else None), err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, config_file):
+    """Workdir of a finished run; read only."""
+    path = tmp_path_factory.mktemp("run")
+    assert main(["pretrain", "--config", config_file, "--workdir", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def workdir(finished, tmp_path_factory):
+    """Copy of the finished run for the tests of one file."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("copy") / "run")
+
+
 @pytest.fixture(scope="session")
 def relative():
-    """How far one tree of arrays is from another, relative to the other, in the Euclidean norm."""
+    """Function of two trees of arrays: their distance relative to the second one, in the Euclidean norm."""
 
-    def distance(one, other):
-        pairs = list(zip(*map(jax.tree.leaves, (one, other)), strict=True))
+    def distance(tree, reference):
+        pairs = list(zip(*map(jax.tree.leaves, (tree, reference)), strict=True))
         return np.sqrt(sum(np.sum((a - b) ** 2) for a, b in pairs) / sum(np.sum(b**2) for _, b in pairs))
 
     return distance
@@ -82,4 +133,5 @@ def relative():
 
 @pytest.fixture(params=[1, 8])
 def devices(request):
+    """The first one, and all eight devices."""
     return jax.devices()[: request.param]

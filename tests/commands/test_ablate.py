@@ -19,9 +19,9 @@ SHORT = (
 )
 
 
-def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path):
+def test_a_group_is_run_and_told_beside_the_paper(run_command, config_file, tmp_path):
     argv = ("ablate", "--config", config_file, "--only", "correlation", "--workdir", tmp_path, *SHORT)
-    results, said = program(*argv)
+    results, said = run_command(*argv)
     rows = {row["name"]: row for row in results["rows"]}
     assert list(rows) == ["untrained", "baseline", "auto"]
     assert rows["auto"]["changes"] == {"objective.barlow_twins.off_diagonal": "auto"}
@@ -32,9 +32,9 @@ def test_a_group_is_run_and_told_beside_the_paper(program, config_file, tmp_path
     saved = json.loads((tmp_path / "correlation-auto" / "config.json").read_text())
     assert saved["objective"]["barlow_twins"]["off_diagonal"] == "auto"
 
-    again, said = program(*argv)
+    again, said = run_command(*argv)
     assert again == results and "images/s" not in said, "finished runs are read"
-    _, said = program(*argv, "--config.optim.learning_rate=0.5", code=2)
+    _, said = run_command(*argv, "--config.optim.learning_rate=0.5", code=2)
     assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.5" in said
 
 
@@ -50,8 +50,8 @@ def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, type
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_group_is_named(program, config_file, tmp_path):
-    _, said = program("ablate", "--config", config_file, "--only", "los", "--workdir", tmp_path, code=2)
+def test_an_unknown_group_is_named(run_command, config_file, tmp_path):
+    _, said = run_command("ablate", "--config", config_file, "--only", "los", "--workdir", tmp_path, code=2)
     assert f"there is no group 'los'. Choose from {', '.join(GROUPS)}" in said
 
 

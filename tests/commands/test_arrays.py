@@ -73,9 +73,9 @@ def _state(workdir, step):
 
 def test_a_run_is_trained_and_judged_where_tensorflow_is_not_installed(argv, tmp_path):
     workdir = ("--workdir", str(tmp_path))
-    programs = ((*argv, "--config.train.max_steps=4", "--config.monitor.every_epochs=1"), ("knn",))
+    commands = ((*argv, "--config.train.max_steps=4", "--config.monitor.every_epochs=1"), ("knn",))
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, *("|".join((*program, *workdir)) for program in programs)],
+        [sys.executable, "-c", ALONE, *("|".join((*argv, *workdir)) for argv in commands)],
         cwd=pathlib.Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -90,35 +90,35 @@ def test_a_run_is_trained_and_judged_where_tensorflow_is_not_installed(argv, tmp
     assert rows[-1]["knn_top1"] == pretrained["knn_top1"]
 
 
-def test_images_on_the_devices_give_the_bits_of_those_of_the_host(argv, trained, tmp_path, program):
-    program(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
+def test_images_on_the_devices_give_the_bits_of_those_of_the_host(argv, trained, tmp_path, run_command):
+    run_command(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
 
 
-def test_a_run_goes_on_with_images_on_the_devices(argv, trained, tmp_path, program):
-    program(*argv, "--workdir", tmp_path, "--config.train.max_steps=2")
-    results, _ = program(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
+def test_a_run_goes_on_with_images_on_the_devices(argv, trained, tmp_path, run_command):
+    run_command(*argv, "--workdir", tmp_path, "--config.train.max_steps=2")
+    results, _ = run_command(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
     assert results["first_step"] == 2
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
 
 
-def test_classifiers_are_trained_on_arrays(trained, program):
+def test_classifiers_are_trained_on_arrays(trained, run_command):
     flags = ("--config.finetune.label_fractions=0.5", "--config.finetune.num_epochs=1")
-    results, _ = program("finetune", "--workdir", trained, *flags, "--config.finetune.batch_size=64")
+    results, _ = run_command("finetune", "--workdir", trained, *flags, "--config.finetune.batch_size=64")
     assert set(by_fraction(results)) == {0.5}
     flags = ("--config.probe.augment=true", "--config.probe.num_epochs=30", "--config.probe.batch_size=60")
-    results, _ = program("probe", "--workdir", trained, *flags, "--config.probe.label_fractions=1")
+    results, _ = run_command("probe", "--workdir", trained, *flags, "--config.probe.label_fractions=1")
     assert by_fraction(results)[1.0] > 30
 
 
-def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, program):
+def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, run_command):
     _, *flags = argv
-    results, _ = program(
+    results, _ = run_command(
         "show-views", *flags, "--config.data.cache=decoded", "--out", tmp_path / "views.png", "--images", 3
     )
     assert results["columns"] == ["original", "view a, device", "view b, device"]
 
 
-def test_arrays_on_the_host_are_refused_with_the_remedy(argv, tmp_path, program):
-    _, said = program(*argv, "--workdir", tmp_path, "--config.data.augment_on=host", code=2)
+def test_arrays_on_the_host_are_refused_with_the_remedy(argv, tmp_path, run_command):
+    _, said = run_command(*argv, "--workdir", tmp_path, "--config.data.augment_on=host", code=2)
     assert "set config.data.augment_on=device" in said and not list(tmp_path.iterdir())

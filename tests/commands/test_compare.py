@@ -43,10 +43,10 @@ def _compare(base, objectives, workdir):
     return ("compare", "--config", base, "--objectives", objectives, "--seeds", "1", "--workdir", workdir)
 
 
-def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done(program, base, tmp_path):
+def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done(run_command, base, tmp_path):
     runs = tmp_path / "runs"
     argv = _compare(base, "barlow_twins,simclr", runs)
-    results, said = program(*argv, *SHORT)
+    results, said = run_command(*argv, *SHORT)
     rows = results["rows"]
     assert list(rows) == ["untrained", "barlow_twins", "simclr"]
     for (run,) in rows.values():
@@ -64,12 +64,12 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
 
     # Interrupted before one of them was judged: that one is, from its checkpoint, and the other is read.
     (runs / "simclr-0" / "results" / "compare.json").unlink()
-    again, said = program(*argv, *SHORT)
+    again, said = run_command(*argv, *SHORT)
     assert "images/s" not in said, "finished runs are not trained again"
     assert again["rows"]["simclr"][0]["scores"] == rows["simclr"][0]["scores"]
     assert all(again["rows"][name] == rows[name] for name in ("untrained", "barlow_twins"))
 
-    _, said = program(*argv, *SHORT, "--config.optim.learning_rate=0.5", code=2)
+    _, said = run_command(*argv, *SHORT, "--config.optim.learning_rate=0.5", code=2)
     assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.5" in said
 
 
@@ -85,9 +85,9 @@ def test_methods_are_trained_alike_told_in_one_table_and_read_when_they_are_done
     ],
 )
 def test_a_method_that_is_not_beside_the_base_is_named_with_the_remedy(
-    program, base, tmp_path, objectives, words
+    run_command, base, tmp_path, objectives, words
 ):
     (base.parent / "other.py").write_text(SIBLING.format(method="byol").replace('"small"', '"digits"'))
-    _, said = program(*_compare(base, objectives, tmp_path / "runs"), *SHORT, code=2)
+    _, said = run_command(*_compare(base, objectives, tmp_path / "runs"), *SHORT, code=2)
     assert words.format(folder=base.parent) in said
     assert not list(tmp_path.glob("runs/*-0")), "before anything is trained"

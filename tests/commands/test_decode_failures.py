@@ -47,9 +47,9 @@ def argv(folder, config_file):
 
 
 @pytest.fixture
-def run(argv, tmp_path, program):
+def run(argv, tmp_path, run_command):
     """Workdir, results and standard error of a complete run."""
-    return tmp_path / "run", *program("pretrain", *argv, "--workdir", tmp_path / "run")
+    return tmp_path / "run", *run_command("pretrain", *argv, "--workdir", tmp_path / "run")
 
 
 def _state(workdir, step):
@@ -65,7 +65,7 @@ def _counts(workdir):
 
 
 def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_off(
-    run, argv, tmp_path, program, folder
+    run, argv, tmp_path, run_command, folder
 ):
     workdir, results, said = run
     assert results["step"] == 8 and np.isfinite(results["loss"])
@@ -82,22 +82,22 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     assert len(named.splitlines()) == 3 and "005.png is empty" in named
 
     cut = tmp_path / "cut"
-    program("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
-    again, said = program("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
+    run_command("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
+    again, said = run_command("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
     assert again["first_step"] == 3 and "resuming from the checkpoint of step 3" in said
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
     assert (cut / "decode_failures.jsonl").read_text() == named
 
     flags = ("--config.probe.augment=true", "--config.probe.num_epochs=1", "--config.probe.batch_size=64")
-    probed, _ = program("probe", "--workdir", workdir, *flags)
+    probed, _ = run_command("probe", "--workdir", workdir, *flags)
     assert probed["decode_failures"] == {"train": 3, "test": 2}
 
 
-def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(argv, tmp_path, program):
+def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(argv, tmp_path, run_command):
     argv = ("pretrain", *argv, "--config.data.augment_on=device", "--config.data.canvas=8")
-    whole, _ = program(*argv, "--workdir", tmp_path / "host")
-    results, said = program(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
+    whole, _ = run_command(*argv, "--workdir", tmp_path / "host")
+    results, said = run_command(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
     for name in ("loss", "step", "decode_failures"):
         assert results[name] == whole[name]
     assert results["decode_failures"] == 3 and said.count("decode failure ") == 3
@@ -105,8 +105,8 @@ def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(arg
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
-def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, program, folder):
-    results, said = program(
+def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, run_command, folder):
+    results, said = run_command(
         "pretrain", *argv, "--workdir", tmp_path, "--config.data.max_decode_failures=1", code=2
     )
     assert results is None and "Traceback" not in said

@@ -41,11 +41,11 @@ def of_test(workdir, tmp_path_factory):
 
 
 @pytest.fixture
-def embed(workdir, program, tmp_path):
-    """Runs the program on the shared run; the arrays that it wrote, its results, and what it said."""
+def embed(workdir, run_command, tmp_path):
+    """Run `embed` on the shared run; return its arrays, its results and standard error."""
 
     def run(*argv, out="features.npz"):
-        results, said = program("embed", "--workdir", workdir, "--out", tmp_path / out, *argv)
+        results, said = run_command("embed", "--workdir", workdir, "--out", tmp_path / out, *argv)
         return _read(tmp_path / out), results, said
 
     return run
@@ -65,7 +65,7 @@ def photographs(tmp_path_factory):
     return root
 
 
-def test_tables_of_both_splits_give_the_accuracy_of_knn(embed, of_test, workdir, program):
+def test_tables_of_both_splits_give_the_accuracy_of_knn(embed, of_test, workdir, run_command):
     """By scikit-learn, which weighs by the same function of the cosine."""
     train, results, said = embed("--split", "train")
     test = of_test
@@ -76,7 +76,9 @@ def test_tables_of_both_splits_give_the_accuracy_of_knn(embed, of_test, workdir,
     assert json.loads((workdir / "results" / "embed.json").read_text()) == results
     judge = KNeighborsClassifier(20, metric="cosine", weights=lambda d: np.exp((1 - d) / 0.07))
     judge.fit(train["features"], train["labels"])
-    expected, _ = program("knn", "--workdir", workdir, "--config.knn.label_fractions=1", "--config.knn.k=20")
+    expected, _ = run_command(
+        "knn", "--workdir", workdir, "--config.knn.label_fractions=1", "--config.knn.k=20"
+    )
     accuracy = 100 * judge.score(test["features"], test["labels"])
     assert accuracy == pytest.approx(by_fraction(expected, k=20)[1.0], abs=0.01)
 
@@ -98,9 +100,9 @@ def test_an_npz_holds_labels_names_places_and_what_it_is_of(of_test):
     }
 
 
-def test_parquet_holds_the_same(of_test, program, workdir, tmp_path):
+def test_parquet_holds_the_same(of_test, run_command, workdir, tmp_path):
     expected = of_test
-    program("embed", "--workdir", workdir, "--out", tmp_path / "features.parquet")
+    run_command("embed", "--workdir", workdir, "--out", tmp_path / "features.parquet")
     found = parquet.read_table(tmp_path / "features.parquet")
     assert found.column_names == ["features", "labels", "names", "index"]
     assert str(found.schema.field("features").type) == "fixed_size_list<element: float>[16]"
@@ -128,30 +130,30 @@ def test_any_folder_gives_the_features_of_the_data_set_of_the_same_files(embed, 
     np.testing.assert_array_equal(expected["features"][order], found["features"])
 
 
-def test_one_image_is_enough_and_the_runs_data_need_not_be_there(program, workdir, photographs, tmp_path):
+def test_one_image_is_enough_and_the_runs_data_need_not_be_there(run_command, workdir, photographs, tmp_path):
     """Nor a workdir, beside another run's encoder; which is not written to."""
     before = _files(workdir)
     (tmp_path / "one").mkdir()
     (tmp_path / "one/a.png").write_bytes((photographs / "val/ant/1.png").read_bytes())
     flags = ("--config.data.name=folder", "--config.data.data_dir=/nowhere")
     argv = ("embed", "--encoder", workdir, "--images", tmp_path / "one", *flags)
-    results, _ = program(*argv, "--out", tmp_path / "new/one.npz", "--nearest", 3)
+    results, _ = run_command(*argv, "--out", tmp_path / "new/one.npz", "--nearest", 3)
     assert results["images"] == 1 and _read(tmp_path / "new/one.npz")["features"].shape == (1, 16)
     assert (tmp_path / "new/one.nearest.png").is_file()
     assert _files(workdir) == before
     where = ("--encoder", workdir, "--split", "val", "--out", tmp_path / "x.npz")
-    _, said = program("embed", *where, *flags, code=2)
+    _, said = run_command("embed", *where, *flags, code=2)
     assert "there is no folder /nowhere" in said and not (tmp_path / "x.npz").exists()
 
 
-def test_a_file_of_weights_needs_neither_run_nor_config(program, workdir, photographs, tmp_path):
+def test_a_file_of_weights_needs_neither_run_nor_config(run_command, workdir, photographs, tmp_path):
     """The defaults say how images are made; here as small as the run's."""
     trained = export.read_trained(from_tree(json.loads((workdir / "config.json").read_text()))[0], workdir)
     export_torchvision.write(trained, tmp_path)
     size = ("--config.data.image_size=8", "--config.data.eval_resize=8", "--config.network.dtype=float32")
     argv = ("--encoder", tmp_path / export_torchvision.WEIGHTS, "--images", photographs, *size)
-    results, _ = program("embed", *argv, "--out", tmp_path / "file.npz")
-    program("embed", "--workdir", workdir, "--images", photographs, "--out", tmp_path / "run.npz")
+    results, _ = run_command("embed", *argv, "--out", tmp_path / "file.npz")
+    run_command("embed", "--workdir", workdir, "--images", photographs, "--out", tmp_path / "run.npz")
     assert results["step"] == -1
     found, expected = (_read(tmp_path / f"{name}.npz")["features"] for name in ("file", "run"))
     assert len(found) == 4
@@ -192,7 +194,7 @@ def test_the_nearest_are_drawn_beside_the_file(embed, tmp_path):
     assert 1.1 < height / width < 1.7 and width > 400
 
 
-def test_mistakes_are_named_before_anything_is_computed(program, workdir, tmp_path):
+def test_mistakes_are_named_before_anything_is_computed(run_command, workdir, tmp_path):
     (tmp_path / "empty").mkdir()
     argv = ("embed", "--workdir", workdir)
     for more, words in (
@@ -203,15 +205,15 @@ def test_mistakes_are_named_before_anything_is_computed(program, workdir, tmp_pa
         (("--out", tmp_path / "f.npz", "--images", tmp_path / "none"), "--images: there is no folder"),
         (("--out", tmp_path / "f.npz", "--images", tmp_path / "empty"), "--images: there is no image in"),
     ):
-        _, said = program(*argv, *more, code=2)
+        _, said = run_command(*argv, *more, code=2)
         assert words in said and "Traceback" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_a_folder_of_broken_images_alone_is_an_error(program, workdir, tmp_path):
+def test_a_folder_of_broken_images_alone_is_an_error(run_command, workdir, tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     argv = ("embed", "--workdir", workdir, "--images", tmp_path, "--out", tmp_path / "f.npz")
-    _, said = program(*argv, code=2)
+    _, said = run_command(*argv, code=2)
     assert "a.png is empty" in said and "none of the 1 images can be decoded" in said
     assert not (tmp_path / "f.npz").exists()
 

@@ -12,9 +12,9 @@ def _stored(workdir, name):
 
 @pytest.mark.parametrize("command", ["probe", "knn"])
 @pytest.mark.parametrize("source", ["pretrained", "untrained", "pixels"])
-def test_each_feature_source_has_its_own_result_file(workdir, program, command, source):
+def test_each_feature_source_has_its_own_result_file(workdir, run_command, command, source):
     flags = [] if source == "pretrained" else [f"--{source}"]
-    results, _ = program(command, "--workdir", workdir, *flags)
+    results, _ = run_command(command, "--workdir", workdir, *flags)
     assert results == _stored(workdir, command if source == "pretrained" else f"{command}-{source}")
     assert results["feature_source"] == source
     assert results["step"] == {"pretrained": 22, "untrained": 0, "pixels": -1}[source]
@@ -28,20 +28,20 @@ def test_each_feature_source_has_its_own_result_file(workdir, program, command, 
     assert all(0 <= score["value"] <= 100 for score in scores)
 
 
-def test_pixels_are_classified_as_well_as_scikit_learn_does(workdir, program):
+def test_pixels_are_classified_as_well_as_scikit_learn_does(workdir, run_command):
     """Eight by eight pixels, k = 20: scikit-learn's KNeighborsClassifier reaches 96 to 98 % on them."""
-    results, _ = program("knn", "--workdir", workdir, "--pixels")
+    results, _ = run_command("knn", "--workdir", workdir, "--pixels")
     assert 95 <= by_fraction(results, k=20)[1.0] <= 100
 
 
-def test_evaluations_repeat_exactly(workdir, program):
-    first, second = (program("probe", "--workdir", workdir)[0] for _ in range(2))
+def test_evaluations_repeat_exactly(workdir, run_command):
+    first, second = (run_command("probe", "--workdir", workdir)[0] for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize("augment_on", ["host", "device"])
-def test_the_probe_may_augment_its_training_images(workdir, program, augment_on):
-    results, _ = program(
+def test_the_probe_may_augment_its_training_images(workdir, run_command, augment_on):
+    results, _ = run_command(
         "probe",
         "--workdir",
         workdir,
@@ -52,8 +52,8 @@ def test_the_probe_may_augment_its_training_images(workdir, program, augment_on)
     assert set(by_fraction(results)) == {0.1, 1.0}
 
 
-def test_evaluate_prints_its_table_the_papers_table_and_what_is_missing(workdir, program):
-    results, log = program("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
+def test_evaluate_prints_its_table_the_papers_table_and_what_is_missing(workdir, run_command):
+    results, log = run_command("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
     assert results == _stored(workdir, "evaluate")
     lines, pretrained = log.splitlines(), results["evaluations"][2]
     top1 = f"{by_fraction(pretrained, command='probe')[1.0]:.1f}"
@@ -88,7 +88,7 @@ def test_evaluate_prints_its_table_the_papers_table_and_what_is_missing(workdir,
         assert rows[name][-1] == "-" and f"  {name}: {reason}" in log
 
 
-def test_a_workdir_without_a_checkpoint_names_the_remedy(tmp_path, config_file, program):
-    _, log = program("knn", "--config", config_file, "--workdir", tmp_path / "empty", code=2)
+def test_a_workdir_without_a_checkpoint_names_the_remedy(tmp_path, config_file, run_command):
+    _, log = run_command("knn", "--config", config_file, "--workdir", tmp_path / "empty", code=2)
     assert "holds no checkpoint" in log and "pretrain" in log and "--untrained" in log
     assert not (tmp_path / "empty").exists()

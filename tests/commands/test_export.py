@@ -51,9 +51,9 @@ def copy(workdir, tmp_path):
     return run
 
 
-def test_the_folder_has_what_the_format_wrote_and_the_results_name_it(workdir, program, taken, tmp_path):
+def test_the_folder_has_what_the_format_wrote_and_the_results_name_it(workdir, run_command, taken, tmp_path):
     out = tmp_path / "new" / "export"
-    results, said = program("export", "--workdir", workdir, "--format", "orbax", "--out", out)
+    results, said = run_command("export", "--workdir", workdir, "--format", "orbax", "--out", out)
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*")) == ["b.txt", "deep", "deep/a.bin"]
     assert results == {
         "format": "orbax",
@@ -69,8 +69,10 @@ def test_the_folder_has_what_the_format_wrote_and_the_results_name_it(workdir, p
     assert [p.name for p in out.parent.iterdir()] == ["export"], "no draft stays"
 
 
-def test_the_encoder_is_that_of_the_checkpoint_with_what_the_run_says(workdir, program, taken, tmp_path):
-    program("export", "--workdir", workdir, "--format", "orbax", "--out", tmp_path / "a", "--license", "mit")
+def test_the_encoder_is_that_of_the_checkpoint_with_what_the_run_says(workdir, run_command, taken, tmp_path):
+    run_command(
+        "export", "--workdir", workdir, "--format", "orbax", "--out", tmp_path / "a", "--license", "mit"
+    )
     (trained,) = taken
     assert (trained.step, trained.name, trained.num_features, trained.license) == (22, "resnet8", 16, "mit")
     assert (
@@ -85,16 +87,16 @@ def test_the_encoder_is_that_of_the_checkpoint_with_what_the_run_says(workdir, p
 
 
 @pytest.mark.parametrize(("checkpoint", "step"), [("newest", 22), ("best", 18), ("18", 18), ("22", 22)])
-def test_the_checkpoint_is_the_one_that_is_asked_for(copy, program, taken, tmp_path, checkpoint, step):
+def test_the_checkpoint_is_the_one_that_is_asked_for(copy, run_command, taken, tmp_path, checkpoint, step):
     argv = ("--format", "orbax", "--out", tmp_path / "out", "--checkpoint", checkpoint)
-    results, _ = program("export", "--workdir", copy, *argv)
+    results, _ = run_command("export", "--workdir", copy, *argv)
     assert results["step"] == taken[0].step == step
 
 
-def test_another_run_or_one_of_its_checkpoints_is_exported_by_its_path(workdir, program, taken, tmp_path):
+def test_another_run_or_one_of_its_checkpoints_is_exported_by_its_path(workdir, run_command, taken, tmp_path):
     for path, step in ((workdir, 22), (workdir / "checkpoints" / "18", 18)):
         out = tmp_path / str(step)
-        results, _ = program("export", "--encoder", path, "--format", "orbax", "--out", out)
+        results, _ = run_command("export", "--encoder", path, "--format", "orbax", "--out", out)
         assert results["step"] == step and taken[-1].provenance
     assert not np.array_equal(*(t.params["encoder"]["conv"]["kernel"] for t in taken))
 
@@ -111,23 +113,23 @@ def test_a_damaged_row_is_passed_over(copy):
     assert export._best(copy) == 18
 
 
-def test_without_an_accuracy_the_steps_that_are_there_are_named(copy, program, taken, tmp_path):
+def test_without_an_accuracy_the_steps_that_are_there_are_named(copy, run_command, taken, tmp_path):
     (copy / "metrics.jsonl").write_text('{"step": 11, "knn_top1": 0.9}\n{"step": 22, "loss": 1.0}\n')
     argv = ("--format", "orbax", "--out", tmp_path / "out", "--checkpoint")
-    _, said = program("export", "--workdir", copy, *argv, "best", code=2)
+    _, said = run_command("export", "--workdir", copy, *argv, "best", code=2)
     assert "no k-NN accuracy" in said and "18, 22" in said
     (copy / "metrics.jsonl").unlink()
-    assert "step 18, 22" in program("export", "--workdir", copy, *argv, "best", code=2)[1]
-    assert "it has 18, 22" in program("export", "--workdir", copy, *argv, "7", code=2)[1]
+    assert "step 18, 22" in run_command("export", "--workdir", copy, *argv, "best", code=2)[1]
+    assert "it has 18, 22" in run_command("export", "--workdir", copy, *argv, "7", code=2)[1]
     assert not taken and not (tmp_path / "out").exists()
 
 
-def test_a_damaged_checkpoint_is_passed_over_or_refused_by_name(copy, program, taken, tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_or_refused_by_name(copy, run_command, taken, tmp_path):
     path = next((copy / "checkpoints" / "22" / "default" / "d").iterdir())
     path.write_bytes(path.read_bytes()[:-1])
     argv = ("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "out")
-    assert "22 is damaged" in program(*argv, "--checkpoint", "22", code=2)[1]
-    results, said = program(*argv)
+    assert "22 is damaged" in run_command(*argv, "--checkpoint", "22", code=2)[1]
+    results, said = run_command(*argv)
     assert results["step"] == 18 and "skipped damaged checkpoints: step 22" in said
 
 
@@ -141,12 +143,12 @@ def file(tmp_path_factory):
     return path
 
 
-def test_a_file_needs_no_config_and_images_are_then_as_for_imagenet(file, program, taken, tmp_path):
-    results, _ = program("export", "--encoder", file, "--format", "orbax", "--out", tmp_path / "out")
+def test_a_file_needs_no_config_and_images_are_then_as_for_imagenet(file, run_command, taken, tmp_path):
+    results, _ = run_command("export", "--encoder", file, "--format", "orbax", "--out", tmp_path / "out")
     (trained,) = taken
     assert results["step"] == trained.step == -1 and not trained.provenance and not trained.results
     assert (trained.name, trained.config.network.width, trained.image_size) == ("resnet10", 4, 224)
-    _, said = program(
+    _, said = run_command(
         "export",
         "--encoder",
         file,
@@ -161,18 +163,21 @@ def test_a_file_needs_no_config_and_images_are_then_as_for_imagenet(file, progra
     assert "omit --checkpoint" in said
 
 
-def test_neither_the_data_nor_the_mesh_of_the_run_is_needed(copy, program, taken, tmp_path):
+def test_neither_the_data_nor_the_mesh_of_the_run_is_needed(copy, run_command, taken, tmp_path):
     config = json.loads((copy / "config.json").read_text())
     config["data"] |= {"name": "folder", "data_dir": "/nowhere"}
     config["mesh"] |= {"slices": 256, "projector": "sharded"}
     (copy / "config.json").write_text(json.dumps(config))
-    assert program("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "o")[0]["step"] == 22
+    assert (
+        run_command("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "o")[0]["step"]
+        == 22
+    )
 
 
 @pytest.mark.parametrize(
     "error", [UserError("no such form; use another"), OSError(28, "No space left"), KeyError("x")]
 )
-def test_a_format_that_fails_leaves_nothing(workdir, taken, program, tmp_path, monkeypatch, error):
+def test_a_format_that_fails_leaves_nothing(workdir, taken, run_command, tmp_path, monkeypatch, error):
     def write(trained, out):
         (out / "half.bin").write_bytes(b"x")
         raise error
@@ -181,36 +186,36 @@ def test_a_format_that_fails_leaves_nothing(workdir, taken, program, tmp_path, m
     argv = ("export", "--workdir", workdir, "--format", "orbax", "--out", tmp_path / "out")
     if isinstance(error, KeyError):
         with pytest.raises(KeyError):
-            program(*argv)
+            run_command(*argv)
     else:
-        said = program(*argv, code=2 if isinstance(error, UserError) else 1)[1]
+        said = run_command(*argv, code=2 if isinstance(error, UserError) else 1)[1]
         assert str(error.args[-1]) in said
     assert not list(tmp_path.iterdir())
 
 
-def test_an_empty_folder_is_filled_and_a_full_one_is_refused_untouched(workdir, program, taken, tmp_path):
+def test_an_empty_folder_is_filled_and_a_full_one_is_refused_untouched(workdir, run_command, taken, tmp_path):
     argv = ("export", "--workdir", workdir, "--format", "orbax", "--out", tmp_path / "out")
     (tmp_path / "out").mkdir()
-    program(*argv)
+    run_command(*argv)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-    assert f"--out: {tmp_path / 'out'} is not empty; pass a new" in program(*argv, code=2)[1]
+    assert f"--out: {tmp_path / 'out'} is not empty; pass a new" in run_command(*argv, code=2)[1]
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 
-def test_results_that_are_torn_are_named(copy, program, taken, tmp_path):
+def test_results_that_are_torn_are_named(copy, run_command, taken, tmp_path):
     (copy / "results" / "probe.json").write_text('{"scores": [')
-    _, said = program("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "out", code=2)
+    _, said = run_command("export", "--workdir", copy, "--format", "orbax", "--out", tmp_path / "out", code=2)
     assert "probe.json is damaged" in said
 
 
-def test_a_resnet50_of_noise_goes_in_and_comes_out_bit_for_bit(program, tmp_path):
+def test_a_resnet50_of_noise_goes_in_and_comes_out_bit_for_bit(run_command, tmp_path):
     rng = np.random.default_rng(0)
     shapes = [tree["encoder"] for tree in Network(NetworkConfig(projector=(8,))).shapes()]
     noise = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
     tensors = torchvision_layout.to_torchvision(*noise)
     given, out = tmp_path / "given.safetensors", tmp_path / "out"
     save_file(tensors, given, metadata={"format": "pt"})
-    results, said = program("export", "--encoder", given, "--format", "torchvision", "--out", out)
+    results, said = run_command("export", "--encoder", given, "--format", "torchvision", "--out", out)
     assert results["keys"] == 318 and {"encoder.safetensors", "README.md"} <= set(results["files"])
     assert (out / "encoder.safetensors").read_bytes() == given.read_bytes()
     assert len({path.stat().st_mode for path in out.iterdir()}) == 1, "who may read one may read all"

@@ -16,9 +16,9 @@ from barlow_jax.optim import optimizers
 SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.1,1")
 
 
-def test_fine_tuning_beats_chance_for_every_fraction(workdir, program):
+def test_fine_tuning_beats_chance_for_every_fraction(workdir, run_command):
     rates = ("--config.finetune.encoder_learning_rate=0.1", "--config.finetune.batch_size=64")
-    results, _ = program("finetune", "--workdir", workdir, *SHORT, *rates)
+    results, _ = run_command("finetune", "--workdir", workdir, *SHORT, *rates)
     assert results["feature_source"] == "pretrained" and results["step"] == 22
     top1, top5 = by_fraction(results), by_fraction(results, "top5")
     assert set(top1) == set(top5) == {0.1, 1.0}

@@ -50,13 +50,13 @@ def _rows(workdir):
     return [{k: v for k, v in row.items() if k not in measured} for row in rows]
 
 
-def test_a_run_survives_a_missing_workdir_and_loses_no_row(tmp_path, config_file, program, at_step):
+def test_a_run_survives_a_missing_workdir_and_loses_no_row(tmp_path, config_file, run_command, at_step):
     workdir = tmp_path / "run"
     argv = ("pretrain", "--config", config_file, *ARGV)
-    whole, _ = program(*argv, "--workdir", tmp_path / "whole")
+    whole, _ = run_command(*argv, "--workdir", tmp_path / "whole")
     at_step(9, lambda: _unmount(workdir, 6))
     at_step(19, lambda: _mount(workdir))
-    results, said = program(*argv, "--workdir", workdir)
+    results, said = run_command(*argv, "--workdir", workdir)
     assert results["loss"] == whole["loss"] and _rows(workdir) == _rows(tmp_path / "whole")
     for step in (12, 18):
         assert f"warning: the checkpoint of step {step} is NOT saved: " in said
@@ -67,14 +67,16 @@ def test_a_run_survives_a_missing_workdir_and_loses_no_row(tmp_path, config_file
     assert saved_run.saved_status(workdir)["state"] == "finished"
 
 
-def test_a_run_whose_workdir_stays_missing_fails_and_resumes_later(tmp_path, config_file, program, at_step):
+def test_a_run_whose_workdir_stays_missing_fails_and_resumes_later(
+    tmp_path, config_file, run_command, at_step
+):
     workdir = tmp_path / "run"
     at_step(15, lambda: _unmount(workdir, 12))
-    _, said = program("pretrain", "--config", config_file, "--workdir", workdir, *ARGV, code=1)
+    _, said = run_command("pretrain", "--config", config_file, "--workdir", workdir, *ARGV, code=1)
     assert "error: the checkpoint of step 22 is not saved" in said and "Traceback (most recent" not in said
     assert "lines of" in said and "are lost" in said
     _mount(workdir)
     assert newest_step(workdir) == 12
-    results, _ = program("pretrain", "--config", config_file, "--workdir", workdir, *ARGV)
+    results, _ = run_command("pretrain", "--config", config_file, "--workdir", workdir, *ARGV)
     assert (results["first_step"], results["step"]) == (12, 22)
     assert [row["step"] for row in _rows(workdir)] == list(range(2, 23, 2))

@@ -77,7 +77,7 @@ def _encoder(workdir):
 
 
 def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
-    program, config_file, trees, alone, tmp_path
+    run_command, config_file, trees, alone, tmp_path
 ):
     """The config's width is another one."""
     wide = tmp_path / "wide.py"
@@ -85,7 +85,7 @@ def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
         f"import runpy\ndef get_config():\n    config = runpy.run_path({config_file!r})['get_config']()\n"
         "    config.network.width = 16\n    return config\n"
     )
-    results, said = program("import", "--weights", alone, "--config", wide, "--workdir", tmp_path / "in")
+    results, said = run_command("import", "--weights", alone, "--config", wide, "--workdir", tmp_path / "in")
     assert (results["as"], results["step"]) == ("encoder", 0)
     assert results["encoder"] == {"encoder": "resnet8", "width": 4, "stem": "cifar"}
     assert results["ignored"].pop("fc.bias") == results["ignored"].pop("fc.weight") == "the classifier"
@@ -97,15 +97,15 @@ def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
     again = to_torchvision(*jax.device_get((state.params["encoder"], state.batch_stats["encoder"])))
     given = {key: tensor for key, tensor in load_file(alone).items() if not key.startswith("fc.")}
     assert all(again[key].tobytes() == tensor.tobytes() for key, tensor in given.items())
-    assert program("verify", "--workdir", tmp_path / "in")[0]["good"]
+    assert run_command("verify", "--workdir", tmp_path / "in")[0]["good"]
     (entry,) = provenance.read(tmp_path / "in")
     assert entry["devices"]["processes"] == 1
     assert json.loads((tmp_path / "in" / "results" / "import.json").read_text())["as"] == "encoder"
 
 
-def test_of_a_full_checkpoint_the_encoder_alone(program, config_file, trees, full, tmp_path):
+def test_of_a_full_checkpoint_the_encoder_alone(run_command, config_file, trees, full, tmp_path):
     argv = ("--weights", full, "--config", config_file, "--workdir", tmp_path / "in", "--as", "encoder")
-    results, _ = program("import", *argv)
+    results, _ = run_command("import", *argv)
     assert results["as"] == "encoder" and results["projector"] is None
     assert results["ignored"]["projector.*"] == "--as encoder"
     assert "loss" in results["ignored"]["module.bn.running_mean"]
@@ -113,13 +113,15 @@ def test_of_a_full_checkpoint_the_encoder_alone(program, config_file, trees, ful
 
 
 @pytest.fixture
-def started(program, config_file, full, tmp_path):
-    results, _ = program("import", "--weights", full, "--config", config_file, "--workdir", tmp_path / "run")
+def started(run_command, config_file, full, tmp_path):
+    results, _ = run_command(
+        "import", "--weights", full, "--config", config_file, "--workdir", tmp_path / "run"
+    )
     assert (results["as"], results["projector"], results["initialized"]) == ("start", [16, 16], [])
     return tmp_path / "run"
 
 
-def test_pretraining_starts_from_the_files_bits(program, trees, started, monkeypatch):
+def test_pretraining_starts_from_the_files_bits(run_command, trees, started, monkeypatch):
     met = {}
 
     def stop(step, state, feed, **_):
@@ -127,24 +129,24 @@ def test_pretraining_starts_from_the_files_bits(program, trees, started, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr("barlow_jax.experiment.pretraining.fit", stop)
-    _, said = program("pretrain", "--workdir", started, code=130)
+    _, said = run_command("pretrain", "--workdir", started, code=130)
     assert "resuming from the checkpoint of step 0" in said
     _equal((met["state"].params, met["state"].batch_stats), trees)
     assert int(met["state"].step) == 0 and not any(
         np.any(leaf) for leaf in jax.tree.leaves(met["state"].opt_state)
     )
-    (row,) = program("verify", "--workdir", started)[0]["checkpoints"]
+    (row,) = run_command("verify", "--workdir", started)[0]["checkpoints"]
     assert (row["verdict"], row["holds"]) == ("good", "run")
 
 
-def test_a_run_from_its_own_first_weights_is_that_run(program, config_file, workdir, tmp_path):
+def test_a_run_from_its_own_first_weights_is_that_run(run_command, config_file, workdir, tmp_path):
     """Bit for bit: a fresh state goes out as the official checkpoint, comes in, and learns the same."""
     experiment = Experiment.of(_config(config_file))
     fresh = jax.device_get(experiment.init(experiment.sampler(1437))(jax.random.key(0)))
     save_file(_official(fresh.params, fresh.batch_stats), tmp_path / "fresh.safetensors")
     argv = ("--config", config_file, "--workdir", tmp_path / "run")
-    program("import", "--weights", tmp_path / "fresh.safetensors", *argv)
-    results, _ = program("pretrain", *argv)
+    run_command("import", "--weights", tmp_path / "fresh.safetensors", *argv)
+    results, _ = run_command("pretrain", *argv)
     assert (results["first_step"], results["step"]) == (0, 22)
     losses = []
     for run in (workdir, tmp_path / "run"):
@@ -170,40 +172,42 @@ def test_a_target_network_is_a_copy_of_the_file(config_file, trees, full, name):
     assert bool(state.memory) == (name == "moco")
 
 
-def test_another_projector_is_refused_with_the_keys_to_set_or_left_out(program, config_file, full, tmp_path):
+def test_another_projector_is_refused_with_the_keys_to_set_or_left_out(
+    run_command, config_file, full, tmp_path
+):
     argv = ("--weights", full, "--config", config_file, "--workdir", tmp_path / "run")
     other = ("--config.network.projector=32,16", "--config.network.projector_biases=all")
-    _, said = program("import", *argv, *other, code=2)
+    _, said = run_command("import", *argv, *other, code=2)
     assert (
         "pass --config.network.projector=16,16 --config.network.projector_biases=none, or --without-projector"
         in said
     )
     assert not (tmp_path / "run").exists()
-    results, said = program("import", *argv, *other, "--without-projector")
+    results, said = run_command("import", *argv, *other, "--without-projector")
     assert results["projector"] is None and results["initialized"] == ["projector"]
     assert "not from the file: projector" in said
 
 
-def test_a_workdir_with_a_run_is_refused_and_left_alone(program, config_file, full, workdir):
+def test_a_workdir_with_a_run_is_refused_and_left_alone(run_command, config_file, full, workdir):
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
-    _, said = program("import", "--weights", full, "--config", config_file, "--workdir", workdir, code=2)
+    _, said = run_command("import", "--weights", full, "--config", config_file, "--workdir", workdir, code=2)
     assert f"{workdir} already holds a run" in said
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
 
 
-def test_what_is_wrong_is_said_before_anything_is_written(program, config_file, alone, trees, tmp_path):
+def test_what_is_wrong_is_said_before_anything_is_written(run_command, config_file, alone, trees, tmp_path):
     argv = ("--config", config_file, "--workdir", tmp_path / "run")
-    assert "--weights is missing" in program("import", *argv, code=2)[1]
+    assert "--weights is missing" in run_command("import", *argv, code=2)[1]
     assert (
         "--weights: needs a file (.safetensors, .pth"
-        in program("import", "--weights", tmp_path, *argv, code=2)[1]
+        in run_command("import", "--weights", tmp_path, *argv, code=2)[1]
     )
-    assert "--config is missing" in program("import", "--weights", alone, code=2)[1]
-    _, said = program("import", "--weights", alone, *argv, "--config.network.width=8", code=2)
+    assert "--config is missing" in run_command("import", "--weights", alone, code=2)[1]
+    _, said = run_command("import", "--weights", alone, *argv, "--config.network.width=8", code=2)
     assert "config.network.width is 8, but the encoder in" in said
     tensors = to_torchvision(*(tree["encoder"] for tree in trees))
     del tensors["bn1.bias"]
     save_file(tensors | {"layer1.0.se.weight": np.ones(3)}, tmp_path / "other.safetensors")
-    _, said = program("import", "--weights", tmp_path / "other.safetensors", *argv, code=2)
+    _, said = run_command("import", "--weights", tmp_path / "other.safetensors", *argv, code=2)
     assert "layer1.0.se.weight: unknown" in said and "bn1.bias: missing" in said
     assert not (tmp_path / "run").exists()

@@ -5,8 +5,8 @@ import pytest
 SMALL = ("--config.mesh.projector=sharded", "--config.train.batch_size=64")
 
 
-def test_a_plan_of_the_step_says_what_it_costs(program, config_file, tmp_path):
-    result, said = program(
+def test_a_plan_of_the_step_says_what_it_costs(run_command, config_file, tmp_path):
+    result, said = run_command(
         "plan", "--config", config_file, "--topology", "v5e:2x2", *SMALL, "--workdir", tmp_path
     )
     assert result["fits"] and result["chips"] == 4 and result["projector"] == "sharded"
@@ -19,29 +19,29 @@ def test_a_plan_of_the_step_says_what_it_costs(program, config_file, tmp_path):
     assert (tmp_path / "results" / "plan.json").is_file()
 
 
-def test_microbatches_compute_as_much_and_one_forward_pass_more(program, config_file):
+def test_microbatches_compute_as_much_and_one_forward_pass_more(run_command, config_file):
     argv = ("plan", "--config", config_file, "--topology", "v5e:2x2", *SMALL)
-    once, _ = program(*argv)
-    twice, _ = program(*argv, "--config.train.microbatches=2")
+    once, _ = run_command(*argv)
+    twice, _ = run_command(*argv, "--config.train.microbatches=2")
     assert 1.1 < twice["flops"] / once["flops"] < 1.6
 
 
-def test_a_sweep_is_a_table(program, config_file):
+def test_a_sweep_is_a_table(run_command, config_file):
     argv = ("plan", "--config", config_file, "--part", "loss", "--images-per-chip", 16)
-    result, said = program(*argv, "--sweep", "v5e:2x2,v4:2x2x2")
+    result, said = run_command(*argv, "--sweep", "v5e:2x2,v4:2x2x2")
     assert [row["batch_size"] for row in result["rows"]] == [64, 128]
     assert [row["chips"] for row in result["rows"]] == [4, 8]
     assert said.count("\n") >= 3 and "v4:2x2x2" in said
 
 
-def test_a_batch_is_so_many_images_a_chip(program, config_file):
+def test_a_batch_is_so_many_images_a_chip(run_command, config_file):
     argv = ("plan", "--config", config_file, "--part", "loss", "--topology", "v5e:2x2")
-    result, _ = program(*argv, "--images-per-chip", 12)
+    result, _ = run_command(*argv, "--images-per-chip", 12)
     assert result["batch_size"] == 48
 
 
-def test_what_does_not_fit_exits_with_three_and_says_what_would(program, config_file):
-    result, said = program(
+def test_what_does_not_fit_exits_with_three_and_says_what_would(run_command, config_file):
+    result, said = run_command(
         "plan",
         "--config",
         config_file,
@@ -73,6 +73,6 @@ def test_what_does_not_fit_exits_with_three_and_says_what_would(program, config_
         ),
     ],
 )
-def test_mistakes_are_named(program, config_file, argv, words):
-    _, said = program("plan", "--config", config_file, *argv, code=2)
+def test_mistakes_are_named(run_command, config_file, argv, words):
+    _, said = run_command("plan", "--config", config_file, *argv, code=2)
     assert words in said

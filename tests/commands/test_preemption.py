@@ -21,8 +21,8 @@ def _terminate():
         time.sleep(0.001)
 
 
-def _assert_resumes_to_the_same_bits(argv, workdir, untouched, program):
-    results, said = program(*argv)
+def _assert_resumes_to_the_same_bits(argv, workdir, untouched, run_command):
+    results, said = run_command(*argv)
     assert results["step"] == 22
     assert soak.differences(workdir, untouched) == []
     return said
@@ -33,7 +33,7 @@ def argv(tmp_path, config_file):
     return ("pretrain", "--config", config_file, "--workdir", str(tmp_path))
 
 
-def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, program, monkeypatch):
+def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, run_command, monkeypatch):
     watch = SkipWatch.__call__
 
     def terminated(self, done, state, metrics):
@@ -43,18 +43,18 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, program, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(SkipWatch, "__call__", terminated)
-        _, said = program(*argv, code=143)
+        _, said = run_command(*argv, code=143)
     assert "SIGTERM: step 7 is saved. Run the same command again" in said.splitlines()[-1]
     assert not (tmp_path / "pretrain.lock").exists()
     for name in (".metrics.jsonl.17", "results/.pretrain.json.17"):  # as left by a killed process
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{")
-    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, program)
+    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
     assert "resuming from the checkpoint of step 7" in said
 
 
 def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
-    tmp_path, argv, workdir, program, monkeypatch
+    tmp_path, argv, workdir, run_command, monkeypatch
 ):
     extract, calls = features.extract, []
 
@@ -66,9 +66,9 @@ def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(features, "extract", terminated)
-        _, said = program(*argv, code=143)
+        _, said = run_command(*argv, code=143)
     assert "step 22 is saved" in said and "step 22  k-NN" not in said
-    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, program)
+    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
     assert "step 22  k-NN" in said
 
 

@@ -64,9 +64,9 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
     }
 
 
-def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_file, program):
-    program("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
-    results, said = program("pretrain", "--config", config_file, "--workdir", tmp_path)
+def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_file, run_command):
+    run_command("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
+    results, said = run_command("pretrain", "--config", config_file, "--workdir", tmp_path)
     assert results["first_step"] == 9 and results["step"] == 22
     assert "resuming from the checkpoint of step 9" in said
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 22), _state(workdir, 22))
@@ -92,51 +92,53 @@ ON_DEVICE = (
 )
 
 
-def test_a_run_that_augments_on_the_device_resumes_to_the_same_bits(tmp_path, config_file, program):
+def test_a_run_that_augments_on_the_device_resumes_to_the_same_bits(tmp_path, config_file, run_command):
     argv = ("pretrain", "--config", config_file, *ON_DEVICE)
-    whole, _ = program(*argv, "--workdir", tmp_path / "whole")
-    program(*argv, "--workdir", tmp_path / "cut", "--config.train.max_steps=3")
-    results, _ = program(*argv, "--workdir", tmp_path / "cut")
+    whole, _ = run_command(*argv, "--workdir", tmp_path / "whole")
+    run_command(*argv, "--workdir", tmp_path / "cut", "--config.train.max_steps=3")
+    results, _ = run_command(*argv, "--workdir", tmp_path / "cut")
     assert results["first_step"] == 3 and results["loss"] == whole["loss"]
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path / "cut", 6), _state(tmp_path / "whole", 6))
-    _, said = program(*argv, "--workdir", tmp_path / "cut", "--config.data.augment_on=host", code=2)
+    _, said = run_command(*argv, "--workdir", tmp_path / "cut", "--config.data.augment_on=host", code=2)
     assert "holds a run with config.data.augment_on = device, but the new value is host" in said
 
 
-def test_a_run_resumes_on_another_mesh_and_is_probed(tmp_path, config_file, program):
+def test_a_run_resumes_on_another_mesh_and_is_probed(tmp_path, config_file, run_command):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.microbatches=2")
     sharded = ("--config.mesh.projector=sharded", "--config.mesh.slices=2")
-    before, _ = program(*argv, *sharded, "--config.train.max_steps=4")
-    after, _ = program(*argv, "--config.mesh.projector=replicated", "--config.train.max_steps=8")
+    before, _ = run_command(*argv, *sharded, "--config.train.max_steps=4")
+    after, _ = run_command(*argv, "--config.mesh.projector=replicated", "--config.train.max_steps=8")
     assert (before["step"], after["first_step"], after["step"]) == (4, 4, 8)
     assert after["loss"] < before["loss"]
-    probed, _ = program("probe", "--workdir", tmp_path, *sharded)
+    probed, _ = run_command("probe", "--workdir", tmp_path, *sharded)
     assert probed["step"] == 8
 
 
-def test_a_finished_run_stays_unchanged(workdir, program):
+def test_a_finished_run_stays_unchanged(workdir, run_command):
     before = _rows(workdir)
-    results, _ = program("pretrain", "--workdir", workdir)
+    results, _ = run_command("pretrain", "--workdir", workdir)
     assert results["first_step"] == results["step"] == 22
     assert _rows(workdir) == before
 
 
-def test_another_config_on_the_workdir_is_refused_with_the_difference(workdir, config_file, program):
+def test_another_config_on_the_workdir_is_refused_with_the_difference(workdir, config_file, run_command):
     before = (workdir / "config.json").read_text()
-    _, said = program(
+    _, said = run_command(
         "pretrain", "--config", config_file, "--workdir", workdir, "--config.optim.learning_rate=0.3", code=2
     )
     assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.3" in said
     assert (workdir / "config.json").read_text() == before
 
 
-def test_keys_that_do_not_affect_training_may_change(workdir, config_file, program):
-    program("pretrain", "--config", config_file, "--workdir", workdir, "--config.train.log_every_steps=5")
+def test_keys_that_do_not_affect_training_may_change(workdir, config_file, run_command):
+    run_command("pretrain", "--config", config_file, "--workdir", workdir, "--config.train.log_every_steps=5")
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(name, tmp_path, config_file, program):
-    results, said = program(
+def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(
+    name, tmp_path, config_file, run_command
+):
+    results, said = run_command(
         "pretrain",
         "--config",
         config_file,
@@ -151,12 +153,12 @@ def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(name, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_interruption_leaves_no_half_written_file(tmp_path, config_file, program, monkeypatch):
+def test_interruption_leaves_no_half_written_file(tmp_path, config_file, run_command, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("barlow_jax.experiment.pretraining.fit", interrupted)
-    _, said = program("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
+    _, said = run_command("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
     assert "run the same command again" in said
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()
 
@@ -170,9 +172,9 @@ DIVERGES = (
 )
 
 
-def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_path, config_file, program):
+def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_path, config_file, run_command):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, *DIVERGES)
-    _, said = program(*argv, code=1)
+    _, said = run_command(*argv, code=1)
     report = json.loads((tmp_path / "results" / "skipped.json").read_text())
     steps, sampler = [row["step"] for row in report["skipped"]], EpochSampler(0, 1437, 128)
     assert f"3 steps in a row, {steps[0]} to {steps[-1]}, were skipped" in said and "Traceback" not in said
@@ -186,7 +188,7 @@ def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_pat
         (saved,) = checkpoints.steps
     state = _state(tmp_path, saved)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
-    _, said = program(*argv, code=1)
+    _, said = run_command(*argv, code=1)
     assert (
         f"resuming from the checkpoint of step {saved}" in said
         and f"after step {saved} was saved before" in said
@@ -195,19 +197,19 @@ def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_pat
         assert checkpoints.steps == [saved]
 
 
-def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_file, program):
+def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_file, run_command):
     before = sorted(workdir.rglob("*"))
-    _, said = program("pretrain", "--workdir", workdir, "--resume=never", code=2)
+    _, said = run_command("pretrain", "--workdir", workdir, "--resume=never", code=2)
     assert "has checkpoints up to step 22; use another workdir, or --resume=auto" in said
     assert sorted(workdir.rglob("*")) == before
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "new")
-    assert "has no checkpoint" in program(*argv, "--resume=must", code=2)[1]
+    assert "has no checkpoint" in run_command(*argv, "--resume=must", code=2)[1]
     assert not (tmp_path / "new").exists()
 
 
-def test_a_second_run_on_a_workdir_is_refused(workdir, program):
+def test_a_second_run_on_a_workdir_is_refused(workdir, run_command):
     before = (workdir / "config.json").stat().st_mtime_ns
     with lock.acquire(workdir):
-        _, said = program("pretrain", "--workdir", workdir, code=2)
+        _, said = run_command("pretrain", "--workdir", workdir, code=2)
     assert f"another run is using {workdir}: process {os.getpid()} on" in said
     assert (workdir / "config.json").stat().st_mtime_ns == before

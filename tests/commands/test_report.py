@@ -14,10 +14,10 @@ def _files(*folders):
     }
 
 
-def test_the_report_of_a_run_is_one_file_and_nothing_else_changes(workdir, program, tmp_path):
+def test_the_report_of_a_run_is_one_file_and_nothing_else_changes(workdir, run_command, tmp_path):
     before = _files(workdir)
     with lock.acquire(workdir):  # as during training
-        results, stderr = program("report", "--workdir", workdir, "--out", tmp_path / "new" / "one.html")
+        results, stderr = run_command("report", "--workdir", workdir, "--out", tmp_path / "new" / "one.html")
     assert _files(workdir) == before
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "one.html"]
     page = (tmp_path / "new" / "one.html").read_text()
@@ -28,7 +28,7 @@ def test_the_report_of_a_run_is_one_file_and_nothing_else_changes(workdir, progr
     assert f"report: {results['out']}" in stderr
 
 
-def test_several_runs_share_one_report_without_model_inspection(workdir, program, tmp_path):
+def test_several_runs_share_one_report_without_model_inspection(workdir, run_command, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(workdir, tmp_path / name, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
     argv = (
@@ -40,7 +40,7 @@ def test_several_runs_share_one_report_without_model_inspection(workdir, program
         "--chip-hour-price",
         "2.5",
     )
-    results, stderr = program(*argv)
+    results, stderr = run_command(*argv)
     assert results["out"] == str(tmp_path / "one" / "report.html")
     assert results["runs"] == ["one", "two"] and results["snapshots"] == []
     assert not (tmp_path / "one" / "results" / "report.json").exists() and "warning" not in stderr
@@ -54,23 +54,23 @@ def copied(workdir, tmp_path):
     return tmp_path / "run"
 
 
-def test_a_run_without_its_data_set_is_reported_without_model_inspection(copied, program):
+def test_a_run_without_its_data_set_is_reported_without_model_inspection(copied, run_command):
     path = copied / "config.json"
     tree = json.loads(path.read_text())
     tree["data"] |= {"name": "arrays", "augment_on": "device", "data_dir": str(copied / "nowhere")}
     path.write_text(json.dumps(tree))
-    results, stderr = program("report", "--workdir", copied)
+    results, stderr = run_command("report", "--workdir", copied)
     assert results["snapshots"] == [] and results["bytes"] > 10_000
     assert "leaves out the model inspection" in stderr and "--config.data.data_dir=" in stderr
     assert "Not available: " in (copied / "report.html").read_text()
 
 
-def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(copied, program):
+def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(copied, run_command):
     shutil.rmtree(copied / "checkpoints")
-    results, stderr = program("report", "--workdir", copied)
+    results, stderr = run_command("report", "--workdir", copied)
     assert results["snapshots"] == [] and "holds no checkpoint yet" in stderr
     (copied / "config.json").write_text("{")
-    results, stderr = program("report", "--workdir", copied)
+    results, stderr = run_command("report", "--workdir", copied)
     assert results["snapshots"] == [] and "config.json is damaged" in stderr
 
 
@@ -83,14 +83,14 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
         (("--config.data.dir=x",), "config.data.dir does not exist"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_written(copied, program, arguments, message):
+def test_mistakes_are_named_before_anything_is_written(copied, run_command, arguments, message):
     before = _files(copied)
-    assert message in program("report", "--workdir", copied, *arguments, code=2)[1]
+    assert message in run_command("report", "--workdir", copied, *arguments, code=2)[1]
     assert _files(copied) == before
 
 
-def test_every_folder_without_a_run_is_named(workdir, program, tmp_path):
-    assert "--workdir is missing" in program("report", code=2)[1]
-    stderr = program("report", "--workdir", workdir, tmp_path, tmp_path / "nowhere", code=2)[1]
+def test_every_folder_without_a_run_is_named(workdir, run_command, tmp_path):
+    assert "--workdir is missing" in run_command("report", code=2)[1]
+    stderr = run_command("report", "--workdir", workdir, tmp_path, tmp_path / "nowhere", code=2)[1]
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert f"--workdir {folder} holds no run (it has neither status.json nor config.json)" in stderr

@@ -71,16 +71,16 @@ def _recalls(results):
     return tables.retrieval_rows(parse_evaluations(results), "captioned_digits")
 
 
-def test_an_interrupted_run_resumes_to_the_same_bits(config_path, trained, tmp_path, program):
+def test_an_interrupted_run_resumes_to_the_same_bits(config_path, trained, tmp_path, run_command):
     argv = ("pretrain", "--config", config_path, "--workdir", tmp_path)
-    program(*argv, "--config.train.max_steps=2")
-    results, _ = program(*argv)
+    run_command(*argv, "--config.train.max_steps=2")
+    results, _ = run_command(*argv)
     assert results["first_step"] == 2 and results["step"] == 6
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
 
 
-def test_results_include_chance_and_the_untrained_network(trained, program):
-    results, log = program("retrieve", "--workdir", trained)
+def test_results_include_chance_and_the_untrained_network(trained, run_command):
+    results, log = run_command("retrieve", "--workdir", trained)
     assert (results["images"], results["captions"], results["similarity"]) == (360, 1800, "cosine")
     recalls = _recalls(results)
     assert recalls["chance"]["text_to_image"] == pytest.approx({1: 100 / 360, 5: 500 / 360, 10: 1000 / 360})
@@ -94,7 +94,7 @@ def test_results_include_chance_and_the_untrained_network(trained, program):
     assert json.loads((trained / "results" / "retrieve.json").read_text()) == results
 
 
-def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained, program):
+def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained, run_command):
     """Computed from the checkpoint's arrays, row by row, with an independent ranking."""
     state = _state(trained, 6)
     config = overrides.from_tree(json.loads((trained / "config.json").read_text()))[0]
@@ -113,7 +113,7 @@ def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained,
         "--config.retrieval.captions_per_image=none",
         "--config.retrieval.k=1,7",
     )
-    results, _ = program("retrieve", "--workdir", trained, *flags)
+    results, _ = run_command("retrieve", "--workdir", trained, *flags)
     assert results["similarity"] == "dot" and set(_recalls(results)["chance"]["image_to_text"]) == {1, 7}
     for k in (1, 7):
         # Rounding may swap neighbours of a network that has hardly learned.
@@ -121,38 +121,38 @@ def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained,
         assert recall == pytest.approx(100 * np.mean(ranks < k), abs=0.12)
 
 
-def test_the_image_branch_is_an_encoder_like_any_other(trained, program):
+def test_the_image_branch_is_an_encoder_like_any_other(trained, run_command):
     flags = (
         "--config.probe.augment=true",
         "--config.probe.num_epochs=20",
         "--config.probe.label_fractions=1",
     )
-    results, _ = program("probe", "--workdir", trained, *flags)
+    results, _ = run_command("probe", "--workdir", trained, *flags)
     assert by_fraction(results)[1.0] > 10, "chance"
 
 
-def test_views_are_shown_without_the_captions(config_path, tmp_path, program):
-    results, _ = program(
+def test_views_are_shown_without_the_captions(config_path, tmp_path, run_command):
+    results, _ = run_command(
         "show-views", "--config", config_path, "--out", tmp_path / "views.png", "--images", 3
     )
     assert results["columns"] == ["original", "view a, device"]
 
 
-def test_a_dry_run_counts_both_branches(config_path, program):
-    results, _ = program("pretrain", "--config", config_path, "--dry-run")
+def test_a_dry_run_counts_both_branches(config_path, run_command):
+    results, _ = run_command("pretrain", "--config", config_path, "--dry-run")
     parameters = results["plan"]["parameters"]
     assert set(parameters) == {"encoder", "projector", "second"}
     gru = 40 * 8 + 3 * 24 * (8 + 24 + 1)
     assert parameters["second"] == gru + 24 * 16 + 2 * 16 + 16 * 16
 
 
-def test_a_run_without_captions_is_refused(config_file, tmp_path, program):
-    _, log = program("retrieve", "--config", config_file, "--workdir", tmp_path, code=2)
+def test_a_run_without_captions_is_refused(config_file, tmp_path, run_command):
+    _, log = run_command("retrieve", "--config", config_file, "--workdir", tmp_path, code=2)
     assert "config.network.second_encoder" in log and "configs/captioned_digits.py" in log
 
 
-def test_a_missing_checkpoint_is_an_error(config_path, tmp_path, program):
-    _, log = program("retrieve", "--config", config_path, "--workdir", tmp_path, code=2)
+def test_a_missing_checkpoint_is_an_error(config_path, tmp_path, run_command):
+    _, log = run_command("retrieve", "--config", config_path, "--workdir", tmp_path, code=2)
     assert "holds no checkpoint; run `pretrain" in log
 
 
@@ -170,7 +170,7 @@ def test_lowered_parts_take_captions(config_path, typed, part):
     assert "second" in state.params
 
 
-def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp_path, program):
+def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp_path, run_command):
     with stdout_to_stderr():
         captioned.TinyCaptions(data_dir=str(tmp_path / "data")).download_and_prepare(
             file_format="array_record"
@@ -188,9 +188,9 @@ def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp
         "--config.data.cache=encoded",
     )
     workdir = tmp_path / "run"
-    program("pretrain", "--config", config_path, "--workdir", workdir, *flags)
-    results, _ = program("retrieve", "--workdir", workdir)
+    run_command("pretrain", "--config", config_path, "--workdir", workdir, *flags)
+    results, _ = run_command("retrieve", "--workdir", workdir)
     assert (results["images"], results["captions"]) == (24, 24 * 5 - 8)  # a third of the images has four
     argv = ("pretrain", "--config", config_path, "--workdir", tmp_path / "other", *flags)
-    _, log = program(*argv, "--config.monitor.every_epochs=1", code=2)
+    _, log = run_command(*argv, "--config.monitor.every_epochs=1", code=2)
     assert "tiny_captions has no labels" in log and "--config.monitor.every_epochs=0" in log

@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 
 
-def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file, tmp_path):
-    results, _ = program(
+def test_the_sheet_is_an_image_with_a_column_for_each_view(run_command, config_file, tmp_path):
+    results, _ = run_command(
         "show-views", "--config", config_file, "--out", tmp_path / "views.png", "--images", 4
     )
     assert results["columns"] == [
@@ -19,12 +19,12 @@ def test_the_sheet_is_an_image_with_a_column_for_each_view(program, config_file,
     assert height > 300 and 1 < width / height < 1.6
 
 
-def test_mistakes_are_named(program, config_file, tmp_path):
+def test_mistakes_are_named(run_command, config_file, tmp_path):
     argv = ("show-views", "--config", config_file)
     for more, words in (
         (("--out", tmp_path / "views.jpg"), "--out: needs a file that ends in .png"),
         ((), "--out: needs a file that ends in .png"),
         (("--out", tmp_path / "v.png", "--images", 0), "--images: must be 1 or more, got 0"),
     ):
-        assert words in program(*argv, *more, code=2)[1]
+        assert words in run_command(*argv, *more, code=2)[1]
     assert not list(tmp_path.iterdir())

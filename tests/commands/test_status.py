@@ -25,9 +25,9 @@ def _edit(run, **figures):
     path.write_text(json.dumps(json.loads(path.read_text()) | figures))
 
 
-def test_a_person_is_told_where_the_run_is(run, program):
+def test_a_person_is_told_where_the_run_is(run, run_command):
     before = sorted(run.rglob("*"))
-    results, said = program("status", "--workdir", run)
+    results, said = run_command("status", "--workdir", run)
     table = dict(line.split(None, 1) for line in said.splitlines())
     assert table["state"] == "training" and table["step"] == "50 of 200 (25%)" and table["loss"] == "3.25"
     assert "640 images/s" in said and "goodput" in said and table["restarts"].startswith("0, which cost 0 s")
@@ -35,32 +35,33 @@ def test_a_person_is_told_where_the_run_is(run, program):
     assert sorted(run.rglob("*")) == before
 
 
-def test_whether_the_process_is_alive_is_told_by_the_lock(run, program):
+def test_whether_the_process_is_alive_is_told_by_the_lock(run, run_command):
     with lock.acquire(run):
-        results, said = program("status", "--workdir", run)
+        results, said = run_command("status", "--workdir", run)
         assert results["alive"] is True and f"alive: process {os.getpid()} on" in said
-    results, said = program("status", "--workdir", run)
+    results, said = run_command("status", "--workdir", run)
     assert results["alive"] is False and "was killed or lost" in said
     _edit(run, state="finished")
     assert (
-        f"process {os.getpid()} on" in (said := program("status", "--workdir", run)[1]) and " ended" in said
+        f"process {os.getpid()} on" in (said := run_command("status", "--workdir", run)[1])
+        and " ended" in said
     )
     _edit(run, host="another")
-    results, said = program("status", "--workdir", run)
+    results, said = run_command("status", "--workdir", run)
     assert results["alive"] is None and "whether it is alive is unknown" in said
 
 
-def test_how_old_the_figures_are(run, program):
+def test_how_old_the_figures_are(run, run_command):
     figures = json.loads((run / "status.json").read_text())
     _edit(run, updated_unix=figures["updated_unix"] - 3 * 86400 - 3723)
-    results, said = program("status", "--workdir", run)
+    results, said = run_command("status", "--workdir", run)
     assert 262923 <= results["age_seconds"] < 263000 and "3 d 01:02:" in said
 
 
-def test_a_run_without_a_file_that_can_be_read_is_told_from_its_checkpoints(run, program):
+def test_a_run_without_a_file_that_can_be_read_is_told_from_its_checkpoints(run, run_command):
     (run / "status.json").write_text("{")
     (run / "checkpoints" / "40").mkdir(parents=True)
-    results, said = program("status", "--workdir", run)
+    results, said = run_command("status", "--workdir", run)
     assert (
         results["checkpoints"] == [40]
         and results["alive"] is False
@@ -68,10 +69,10 @@ def test_a_run_without_a_file_that_can_be_read_is_told_from_its_checkpoints(run,
     )
 
 
-def test_where_there_is_no_run_that_is_said(tmp_path, program):
-    assert "--workdir is missing" in program("status", code=2)[1]
-    assert "holds no run" in program("status", "--workdir", tmp_path, code=2)[1]
-    said = program("status", "--workdir", tmp_path, "--config.seed=1", code=2)[1]
+def test_where_there_is_no_run_that_is_said(tmp_path, run_command):
+    assert "--workdir is missing" in run_command("status", code=2)[1]
+    assert "holds no run" in run_command("status", "--workdir", tmp_path, code=2)[1]
+    said = run_command("status", "--workdir", tmp_path, "--config.seed=1", code=2)[1]
     assert "--config.seed: status reads no config" in said
 
 
@@ -84,8 +85,8 @@ def test_it_imports_nothing_slow(run):
     assert json.loads(ran.stdout)["step"] == 50
 
 
-def test_a_finished_run_was_kept_up_to_the_end(workdir, program):
-    results, _ = program("status", "--workdir", workdir)
+def test_a_finished_run_was_kept_up_to_the_end(workdir, run_command):
+    results, _ = run_command("status", "--workdir", workdir)
     assert (results["state"], results["step"], results["epoch"]) == ("finished", 22, 2.0)
     assert results["checkpoint"]["step"] == 22 and results["loss"] > 0 and 0 < results["goodput"] < 1
     assert not (workdir / "results" / "status.json").exists()

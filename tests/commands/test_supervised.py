@@ -35,23 +35,23 @@ def config(tmp_path, config_file):
     return write
 
 
-def test_labels_are_learned_and_the_encoder_is_probed_like_any_other(program, config, tmp_path):
-    results, _ = program("pretrain", "--config", config(), "--workdir", tmp_path / "run")
+def test_labels_are_learned_and_the_encoder_is_probed_like_any_other(run_command, config, tmp_path):
+    results, _ = run_command("pretrain", "--config", config(), "--workdir", tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     trained = [row for row in rows if "top1" in row]
     assert trained[-1]["top1"] > 0.4 and trained[-1]["loss"] < trained[0]["loss"] < 2.5
     assert results["step"] == 66
-    probed, _ = program("probe", "--workdir", tmp_path / "run")
+    probed, _ = run_command("probe", "--workdir", tmp_path / "run")
     assert by_fraction(probed)[1.0] > 50
 
 
-def test_another_number_of_classes_is_refused_before_it_starts(program, config, tmp_path):
-    _, said = program("pretrain", "--config", config(classes=12), "--workdir", tmp_path / "run", code=2)
+def test_another_number_of_classes_is_refused_before_it_starts(run_command, config, tmp_path):
+    _, said = run_command("pretrain", "--config", config(classes=12), "--workdir", tmp_path / "run", code=2)
     assert "config.network.num_classes is 12, but digits has 10 classes" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(program, config_file, tmp_path):
+def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(run_command, config_file, tmp_path):
     import multi_label  # noqa: F401  makes TFDS know multi_digits
 
     argv = (
@@ -63,13 +63,13 @@ def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(program, 
         "--config.data.name=multi_digits",
         "--config.train.batch_size=64",
     )
-    _, said = program(*argv, code=2)
+    _, said = run_command(*argv, code=2)
     assert "multi_digits has multi-label" in said and "--config.monitor.every_epochs=0" in said
 
 
-def test_its_step_is_planned_and_its_parts_are_refused(program, config):
+def test_its_step_is_planned_and_its_parts_are_refused(run_command, config):
     argv = ("plan", "--config", config(), "--topology", "v5e:2x2", "--config.train.batch_size=64")
-    result, said = program(*argv)
+    result, said = run_command(*argv)
     assert result["fits"] and result["form"] is None and "projector" not in said
-    _, said = program(*argv, "--part", "head", code=2)
+    _, said = run_command(*argv, "--part", "head", code=2)
     assert "--part head: classification has no projector" in said

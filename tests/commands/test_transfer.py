@@ -21,8 +21,8 @@ MULTI_LABEL = (
 )
 
 
-def test_multi_label_images_are_ranked_by_svms(workdir, program):
-    results, log = program("transfer", "--workdir", workdir, *MULTI_LABEL)
+def test_multi_label_images_are_ranked_by_svms(workdir, run_command):
+    results, log = run_command("transfer", "--workdir", workdir, *MULTI_LABEL)
     (score,), voc = results["scores"], results["transfer"]["voc07"]
     assert (score["data_set"], score["classifier"], score["metric"]) == ("voc07", "svm", "map")
     assert results["step"] == 22 and len(voc["per_class"]) == len(voc["costs"]) == len(multi_label.CLASSES)
@@ -33,9 +33,9 @@ def test_multi_label_images_are_ranked_by_svms(workdir, program):
     assert stored == results
 
 
-def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, program):
+def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, run_command):
     """Pixels make the tables easy to check: train and validation together, then one class by hand."""
-    results, _ = program("transfer", "--workdir", workdir, "--pixels", *MULTI_LABEL)
+    results, _ = run_command("transfer", "--workdir", workdir, "--pixels", *MULTI_LABEL)
     details = results["transfer"]["voc07"]
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
     data = dataclasses.replace(
@@ -58,7 +58,7 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
     assert details["per_class"][0] == pytest.approx(100 * expected, abs=0.5)
 
 
-def test_single_label_images_are_probed_with_the_papers_protocol(workdir, program):
+def test_single_label_images_are_probed_with_the_papers_protocol(workdir, run_command):
     argv = (
         "--only",
         "inat18",
@@ -69,19 +69,19 @@ def test_single_label_images_are_probed_with_the_papers_protocol(workdir, progra
         "--config.transfer.inat18.probe.num_epochs=2",
         "--config.transfer.inat18.probe.augment=false",
     )
-    results, _ = program("transfer", "--workdir", workdir, *argv)
+    results, _ = run_command("transfer", "--workdir", workdir, *argv)
     scores = {score["metric"]: score["value"] for score in results["scores"]}
     assert {(score["command"], score["data_set"]) for score in results["scores"]} == {("transfer", "inat18")}
     assert 10 < scores["top1"] <= scores["best_top1"] <= 100 and scores["top1"] <= scores["top5"]
 
 
-def test_data_sets_that_cannot_be_read_are_named_with_the_remedy(workdir, program):
-    _, log = program("transfer", "--workdir", workdir, code=2)
+def test_data_sets_that_cannot_be_read_are_named_with_the_remedy(workdir, run_command):
+    _, log = run_command("transfer", "--workdir", workdir, code=2)
     for words in (
         "config.transfer.places205.data.data_dir: a folder data set needs the path",
         "TFDS's voc/2007 is not prepared in",
         "launch/prepare_data.sh",
     ):
         assert words in log
-    _, log = program("transfer", "--workdir", workdir, "--only", "voc", code=2)
+    _, log = run_command("transfer", "--workdir", workdir, "--only", "voc", code=2)
     assert "config.transfer has no 'voc'; it has inat18, places205, voc07" in log

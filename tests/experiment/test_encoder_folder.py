@@ -36,50 +36,50 @@ def _files(workdir):
     return {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
 
-def test_it_is_evaluated_like_the_run(workdir, folder, program, tmp_path):
+def test_it_is_evaluated_like_the_run(workdir, folder, run_command, tmp_path):
     fast = ("--config.knn.label_fractions=1", "--config.knn.k=20")
-    own, _ = program("knn", "--workdir", workdir, *fast)
-    assert program("knn", "--workdir", folder, *fast)[0] == own
-    assert program("knn", "--encoder", folder, "--workdir", tmp_path / "other", *fast)[0] == own
+    own, _ = run_command("knn", "--workdir", workdir, *fast)
+    assert run_command("knn", "--workdir", folder, *fast)[0] == own
+    assert run_command("knn", "--encoder", folder, "--workdir", tmp_path / "other", *fast)[0] == own
     assert (
-        program("probe", "--dry-run", "--encoder", folder / "checkpoints" / "22")[0]["config"]["network"][
+        run_command("probe", "--dry-run", "--encoder", folder / "checkpoints" / "22")[0]["config"]["network"][
             "width"
         ]
         == 4
     )
 
 
-def test_it_is_fine_tuned_like_the_run(workdir, folder, program):
+def test_it_is_fine_tuned_like_the_run(workdir, folder, run_command):
     fast = (
         "--config.finetune.label_fractions=0.1",
         "--config.finetune.num_epochs=1",
         "--config.finetune.subset_repeats=1",
     )
     assert (
-        program("finetune", "--workdir", folder, *fast)[0]
-        == program("finetune", "--workdir", workdir, *fast)[0]
+        run_command("finetune", "--workdir", folder, *fast)[0]
+        == run_command("finetune", "--workdir", workdir, *fast)[0]
     )
 
 
-def test_it_is_verified(folder, program):
-    results, said = program("verify", "--workdir", folder)
+def test_it_is_verified(folder, run_command):
+    results, said = run_command("verify", "--workdir", folder)
     (row,) = results["checkpoints"]
     assert results["intact"] and (row["step"], row["holds"], row["verdict"]) == (22, "encoder", "intact")
     assert said.splitlines()[-1].endswith("intact, encoder only")
     (data, *_) = (folder / "checkpoints/22/default/d").iterdir()
     data.write_bytes(data.read_bytes()[:-1])
-    _, said = program("verify", "--workdir", folder, code=1)
+    _, said = run_command("verify", "--workdir", folder, code=1)
     assert "damaged: default/d/" in said
 
 
-def test_verify_names_the_differences_from_another_network(folder, program):
-    _, said = program("verify", "--workdir", folder, "--config.network.width=8", code=1)
+def test_verify_names_the_differences_from_another_network(folder, run_command):
+    _, said = run_command("verify", "--workdir", folder, "--config.network.width=8", code=1)
     assert "batch_stats.encoder.norm.mean is float32[4] in the checkpoint, float32[8] in this network" in said
 
 
-def test_pretraining_refuses_it_and_changes_nothing(folder, program):
+def test_pretraining_refuses_it_and_changes_nothing(folder, run_command):
     before = _files(folder)
-    _, said = program("pretrain", "--workdir", folder, code=2)
+    _, said = run_command("pretrain", "--workdir", folder, code=2)
     assert "holds only an encoder" in said and "Use another workdir" in said and "import --as start" in said
     assert _files(folder) == before
 

@@ -25,31 +25,35 @@ def get_config():
 """
 
 
-def test_an_encoder_comes_with_its_network_normalization_and_data(workdir, program, tmp_path):
-    own, _ = program("knn", "--workdir", workdir)
-    other, _ = program("knn", "--encoder", workdir, "--workdir", tmp_path)
+def test_an_encoder_comes_with_its_network_normalization_and_data(workdir, run_command, tmp_path):
+    own, _ = run_command("knn", "--workdir", workdir)
+    other, _ = run_command("knn", "--encoder", workdir, "--workdir", tmp_path)
     assert other == own
     assert json.loads((tmp_path / "results" / "knn.json").read_text()) == own
     assert not (tmp_path / "config.json").exists() and not (tmp_path / "checkpoints").exists()
 
 
-def test_with_a_config_its_data_are_used_and_the_encoders_network(workdir, program, tmp_path, config_file):
+def test_with_a_config_its_data_are_used_and_the_encoders_network(
+    workdir, run_command, tmp_path, config_file
+):
     """The config has another width; that of the run is used."""
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file).replace("#", ""))
-    own, _ = program("knn", "--workdir", workdir)
-    other, _ = program("knn", "--config", wide, "--encoder", workdir, "--workdir", tmp_path / "out")
+    own, _ = run_command("knn", "--workdir", workdir)
+    other, _ = run_command("knn", "--config", wide, "--encoder", workdir, "--workdir", tmp_path / "out")
     assert other == own
 
 
-def test_a_checkpoint_is_named_by_its_folder(workdir, program, tmp_path):
+def test_a_checkpoint_is_named_by_its_folder(workdir, run_command, tmp_path):
     argv = ("--workdir", tmp_path, "--config.knn.label_fractions=1", "--config.knn.k=20")
-    early, _ = program("knn", "--encoder", workdir / "checkpoints" / "18", *argv)
-    late, _ = program("knn", "--encoder", workdir / "checkpoints" / "22", *argv)
+    early, _ = run_command("knn", "--encoder", workdir / "checkpoints" / "18", *argv)
+    late, _ = run_command("knn", "--encoder", workdir / "checkpoints" / "22", *argv)
     assert (early["step"], late["step"]) == (18, 22)
 
 
-def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, program, tmp_path, config_file):
+def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
+    workdir, run_command, tmp_path, config_file
+):
     """The config has another width; that of the file is used."""
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
     state = Experiment.of(config).encoder_state(workdir, "pretrained")
@@ -59,35 +63,35 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(workdir, pro
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file))
     argv = ("--config", wide, "--workdir", tmp_path)
-    own, _ = program("knn", "--workdir", workdir)
-    other, _ = program("knn", "--encoder", path, *argv)
+    own, _ = run_command("knn", "--workdir", workdir)
+    other, _ = run_command("knn", "--encoder", path, *argv)
     assert other == own | {"step": -1}
-    tuned, _ = program("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
+    tuned, _ = run_command("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
     assert by_fraction(tuned)[0.1] > 0
     whole = {
         f"module.backbone.{key}": tensor
         for key, tensor in torchvision_layout.to_torchvision(params, stats).items()
     }
     safetensors.numpy.save_file(whole | {"module.projector.0.weight": np.ones((4, 16), np.float32)}, path)
-    assert program("knn", "--encoder", path, *argv)[0] == other, (
+    assert run_command("knn", "--encoder", path, *argv)[0] == other, (
         "only the encoder of an official checkpoint is read"
     )
     path.write_bytes(b"not safetensors")
-    _, said = program("knn", "--encoder", path, *argv, code=2)
+    _, said = run_command("knn", "--encoder", path, *argv, code=2)
     assert str(path) in said
 
 
-def test_a_file_of_torch_that_cannot_be_read_is_named(program, tmp_path, config_file):
+def test_a_file_of_torch_that_cannot_be_read_is_named(run_command, tmp_path, config_file):
     """Without torch, the message says that it is needed; with torch, that the file is damaged."""
     (tmp_path / "encoder.pth").write_bytes(b"")
     argv = ("--config", config_file, "--workdir", tmp_path / "out", "--encoder", tmp_path / "encoder.pth")
-    _, said = program("knn", *argv, code=2)
+    _, said = run_command("knn", *argv, code=2)
     assert f"{tmp_path / 'encoder.pth'}: " in said and ("needs torch" in said or "damaged" in said)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_encoder_of_another_shape_is_refused(workdir, program):
-    _, said = program("knn", "--workdir", workdir, "--config.network.width=8", code=2)
+def test_an_encoder_of_another_shape_is_refused(workdir, run_command):
+    _, said = run_command("knn", "--workdir", workdir, "--config.network.width=8", code=2)
     assert "config.network.width is 8, but the encoder in" in said
 
 
@@ -98,6 +102,6 @@ def test_an_encoder_of_another_shape_is_refused(workdir, program):
         ("checkpoints/7", "holds no checkpoint of step 7. Choose one of 18, 22"),
     ],
 )
-def test_a_path_without_an_encoder_is_named(workdir, program, tmp_path, name, words):
-    _, said = program("knn", "--encoder", workdir / name, "--workdir", tmp_path / "out", code=2)
+def test_a_path_without_an_encoder_is_named(workdir, run_command, tmp_path, name, words):
+    _, said = run_command("knn", "--encoder", workdir / name, "--workdir", tmp_path / "out", code=2)
     assert words in said and not (tmp_path / "out").exists()

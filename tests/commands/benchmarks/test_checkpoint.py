@@ -1,5 +1,5 @@
-def test_what_a_save_costs_is_measured_and_nothing_is_left(program, tmp_path):
-    result, said = program(
+def test_what_a_save_costs_is_measured_and_nothing_is_left(run_command, tmp_path):
+    result, said = run_command(
         "bench", "checkpoint", "--state-mb", 8, "--step-seconds", 0.25, "--workdir", tmp_path
     )
     assert 7e6 < result["state_bytes"] < 9e6
@@ -14,11 +14,11 @@ def test_what_a_save_costs_is_measured_and_nothing_is_left(program, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
 
 
-def test_of_the_state_of_a_config_and_without_a_step_time(program, config_file):
-    result, _ = program("bench", "checkpoint", "--config", config_file, "--state-mb", 0)
+def test_of_the_state_of_a_config_and_without_a_step_time(run_command, config_file):
+    result, _ = run_command("bench", "checkpoint", "--config", config_file, "--state-mb", 0)
     assert 0 < result["state_bytes"] < 1e6 and result["steps_between_saves"] == round(0.5 * 11)
     assert "blocked_fraction" not in result and result["step_seconds_for_5_percent"] > 0
 
 
-def test_mistakes_are_named(program):
-    assert "--state-mb is -1" in program("bench", "checkpoint", "--state-mb", -1, code=2)[1]
+def test_mistakes_are_named(run_command):
+    assert "--state-mb is -1" in run_command("bench", "checkpoint", "--state-mb", -1, code=2)[1]

@@ -6,8 +6,10 @@ from barlow_jax.data import pipeline, pipeline_stages, sources
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
-def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(program, config_file, tmp_path):
-    results, said = program("bench", "input", "--config", config_file, "--images", 100, "--workdir", tmp_path)
+def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(run_command, config_file, tmp_path):
+    results, said = run_command(
+        "bench", "input", "--config", config_file, "--images", 100, "--workdir", tmp_path
+    )
     names = [row["stage"] for row in results["rows"]]
     assert names == ["read", "decode", "canvas", "transfer", "geometry", "color", "official"]
     assert all(row["pairs_per_cpu_second"] > 0 < row["pairs_per_second"] for row in results["rows"])
@@ -33,8 +35,8 @@ def test_stages_hold_what_the_pipeline_makes(small_config, typed):
     assert all(image.startswith(b"\x89PNG") for image in encoded) and len(encoded) == 3
 
 
-def test_mistakes_are_named(program, config_file):
-    _, said = program("bench", "input", "--config", config_file, "--images", 10, code=2)
+def test_mistakes_are_named(run_command, config_file):
+    _, said = run_command("bench", "input", "--config", config_file, "--images", 10, code=2)
     assert "--images is 10, but must be at least 50" in said
-    _, said = program("bench", "input", code=2)
+    _, said = run_command("bench", "input", code=2)
     assert "--config is missing" in said
