@@ -25,12 +25,10 @@ def fit(
 
     1. Take the next batch, while the previous step runs.
     2. Wait for the last but one step, so that the host is at most one step ahead. (Simulated devices share a
-    few
-       threads, and with many steps under way XLA's collectives can starve.)
+       few threads, and with many steps under way XLA's collectives can starve.)
     3. Dispatch the step, which takes over the memory of the state.
     4. Call the hooks in their order. They must be done with the state when they return. An exception that a
-    hook
-       raises ends the loop.
+       hook raises ends the loop.
     """
     last_but_one = running = None
     for done in range(int(state.step) + 1, num_steps + 1):
