@@ -121,4 +121,4 @@ def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, run_comm
 
 def test_arrays_on_the_host_are_refused_with_the_remedy(argv, tmp_path, run_command):
     _, said = run_command(*argv, "--workdir", tmp_path, "--config.data.augment_on=host", code=2)
-    assert "set config.data.augment_on=device" in said and not list(tmp_path.iterdir())
+    assert "config.data.augment_on=device" in said and not list(tmp_path.iterdir())
