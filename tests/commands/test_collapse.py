@@ -27,9 +27,9 @@ SHORT = (
     ],
 )
 def test_a_collapsing_run_is_warned_once_and_a_healthy_one_not(tmp_path, run_command, flags, words):
-    _, said = run_command("pretrain", "--config", DIGITS, "--workdir", tmp_path, *SHORT, *flags)
+    _, stderr = run_command("pretrain", "--config", DIGITS, "--workdir", tmp_path, *SHORT, *flags)
     warnings = [
-        line for line in said.splitlines() if line.startswith("warning: ") and "wait for data" not in line
+        line for line in stderr.splitlines() if line.startswith("warning: ") and "wait for data" not in line
     ]
     assert len(warnings) == (words is not None) and (words is None or words in warnings[0])
 
@@ -63,7 +63,7 @@ def test_methods_warn_if_they_collapse_without_the_part_that_prevents_it(
     tmp_path, run_command, method, flags, words
 ):
     argv = ("--config", f"{CONFIGS / method}.py:digits", "--workdir", tmp_path, *QUICK, *flags)
-    _, said = run_command("pretrain", *argv)
-    warnings = [line for line in said.splitlines() if line.startswith("warning: the embeddings")]
+    _, stderr = run_command("pretrain", *argv)
+    warnings = [line for line in stderr.splitlines() if line.startswith("warning: the embeddings")]
     assert len(warnings) == (words is not None) and (words is None or words in warnings[0])
     assert words is None or f"--config.objective.{method}." in warnings[0], "the method's own remedy"

@@ -67,7 +67,7 @@ def _counts(workdir):
 def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_off(
     run, argv, tmp_path, run_command, folder
 ):
-    workdir, results, said = run
+    workdir, results, stderr = run
     assert results["step"] == 8 and np.isfinite(results["loss"])
     for file, words in (
         ("005.png", "is empty"),
@@ -75,7 +75,7 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
         ("200.png", "is a truncated or damaged PNG"),
     ):
         (path,) = folder.rglob(file)
-        assert said.count(f"{path} {words}") == 1
+        assert stderr.count(f"{path} {words}") == 1
     counts = _counts(workdir)
     assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["decode_failures"] == 3
     named = (workdir / "decode_failures.jsonl").read_text()
@@ -83,8 +83,8 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
 
     cut = tmp_path / "cut"
     run_command("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
-    again, said = run_command("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
-    assert again["first_step"] == 3 and "resuming from the checkpoint of step 3" in said
+    again, stderr = run_command("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
+    assert again["first_step"] == 3 and "resuming from the checkpoint of step 3" in stderr
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
     assert (cut / "decode_failures.jsonl").read_text() == named
@@ -97,20 +97,20 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
 def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(argv, tmp_path, run_command):
     argv = ("pretrain", *argv, "--config.data.augment_on=device", "--config.data.canvas=8")
     whole, _ = run_command(*argv, "--workdir", tmp_path / "host")
-    results, said = run_command(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
+    results, stderr = run_command(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
     for name in ("loss", "step", "decode_failures"):
         assert results[name] == whole[name]
-    assert results["decode_failures"] == 3 and said.count("decode failure ") == 3
+    assert results["decode_failures"] == 3 and stderr.count("decode failure ") == 3
     states = (_state(tmp_path / place, 8) for place in ("host", "devices"))
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 def test_too_many_end_the_run_with_the_first_ones_and_the_remedy(argv, tmp_path, run_command, folder):
-    results, said = run_command(
+    results, stderr = run_command(
         "pretrain", *argv, "--workdir", tmp_path, "--config.data.max_decode_failures=1", code=2
     )
-    assert results is None and "Traceback" not in said
-    error = said[said.index("error: ") :]
+    assert results is None and "Traceback" not in stderr
+    error = stderr[stderr.index("error: ") :]
     assert "config.data.max_decode_failures: this process cannot decode 2 images, and 1 are allowed" in error
     assert error.count(str(folder)) == 2
     assert "repair or remove them, or raise the limit" in error

@@ -56,12 +56,12 @@ def test_a_run_survives_a_missing_workdir_and_loses_no_row(tmp_path, config_file
     whole, _ = run_command(*argv, "--workdir", tmp_path / "whole")
     at_step(9, lambda: _unmount(workdir, 6))
     at_step(19, lambda: _mount(workdir))
-    results, said = run_command(*argv, "--workdir", workdir)
+    results, stderr = run_command(*argv, "--workdir", workdir)
     assert results["loss"] == whole["loss"] and _rows(workdir) == _rows(tmp_path / "whole")
     for step in (12, 18):
-        assert f"warning: the checkpoint of step {step} is NOT saved: " in said
-    assert "metrics.jsonl cannot be written (Not a directory)" in said and "pending lines" in said
-    assert f"{saved_run.STATUS} cannot be written" in said
+        assert f"warning: the checkpoint of step {step} is NOT saved: " in stderr
+    assert "metrics.jsonl cannot be written (Not a directory)" in stderr and "pending lines" in stderr
+    assert f"{saved_run.STATUS} cannot be written" in stderr
     assert {path.name for path in (workdir / "checkpoints").iterdir()} == {"6", "22"}
     assert checksums.verify(workdir / "checkpoints" / "22") == []
     assert saved_run.saved_status(workdir)["state"] == "finished"
@@ -72,9 +72,11 @@ def test_a_run_whose_workdir_stays_missing_fails_and_resumes_later(
 ):
     workdir = tmp_path / "run"
     at_step(15, lambda: _unmount(workdir, 12))
-    _, said = run_command("pretrain", "--config", config_file, "--workdir", workdir, *ARGV, code=1)
-    assert "error: the checkpoint of step 22 is not saved" in said and "Traceback (most recent" not in said
-    assert "lines of" in said and "are lost" in said
+    _, stderr = run_command("pretrain", "--config", config_file, "--workdir", workdir, *ARGV, code=1)
+    assert (
+        "error: the checkpoint of step 22 is not saved" in stderr and "Traceback (most recent" not in stderr
+    )
+    assert "lines of" in stderr and "are lost" in stderr
     _mount(workdir)
     assert newest_step(workdir) == 12
     results, _ = run_command("pretrain", "--config", config_file, "--workdir", workdir, *ARGV)

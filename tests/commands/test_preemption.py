@@ -22,10 +22,10 @@ def _terminate():
 
 
 def _assert_resumes_to_the_same_bits(argv, workdir, untouched, run_command):
-    results, said = run_command(*argv)
+    results, stderr = run_command(*argv)
     assert results["step"] == 22
     assert soak.differences(workdir, untouched) == []
-    return said
+    return stderr
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, run_command, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(SkipWatch, "__call__", terminated)
-        _, said = run_command(*argv, code=143)
-    assert "SIGTERM: step 7 is saved. Run the same command again" in said.splitlines()[-1]
+        _, stderr = run_command(*argv, code=143)
+    assert "SIGTERM: step 7 is saved. Run the same command again" in stderr.splitlines()[-1]
     assert not (tmp_path / "pretrain.lock").exists()
     for name in (".metrics.jsonl.17", "results/.pretrain.json.17"):  # as left by a killed process
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{")
-    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
-    assert "resuming from the checkpoint of step 7" in said
+    stderr = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
+    assert "resuming from the checkpoint of step 7" in stderr
 
 
 def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
@@ -66,10 +66,10 @@ def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(features, "extract", terminated)
-        _, said = run_command(*argv, code=143)
-    assert "step 22 is saved" in said and "step 22  k-NN" not in said
-    said = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
-    assert "step 22  k-NN" in said
+        _, stderr = run_command(*argv, code=143)
+    assert "step 22 is saved" in stderr and "step 22  k-NN" not in stderr
+    stderr = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
+    assert "step 22  k-NN" in stderr
 
 
 @pytest.mark.usefixtures("digits")

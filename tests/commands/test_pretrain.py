@@ -66,9 +66,9 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
 
 def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_file, run_command):
     run_command("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
-    results, said = run_command("pretrain", "--config", config_file, "--workdir", tmp_path)
+    results, stderr = run_command("pretrain", "--config", config_file, "--workdir", tmp_path)
     assert results["first_step"] == 9 and results["step"] == 22
-    assert "resuming from the checkpoint of step 9" in said
+    assert "resuming from the checkpoint of step 9" in stderr
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 22), _state(workdir, 22))
     measured = ("images_per_second", "data_wait_fraction")
     one, other = (
@@ -99,8 +99,8 @@ def test_a_run_that_augments_on_the_device_resumes_to_the_same_bits(tmp_path, co
     results, _ = run_command(*argv, "--workdir", tmp_path / "cut")
     assert results["first_step"] == 3 and results["loss"] == whole["loss"]
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path / "cut", 6), _state(tmp_path / "whole", 6))
-    _, said = run_command(*argv, "--workdir", tmp_path / "cut", "--config.data.augment_on=host", code=2)
-    assert "holds a run with config.data.augment_on = device, but the new value is host" in said
+    _, stderr = run_command(*argv, "--workdir", tmp_path / "cut", "--config.data.augment_on=host", code=2)
+    assert "holds a run with config.data.augment_on = device, but the new value is host" in stderr
 
 
 def test_a_run_resumes_on_another_mesh_and_is_probed(tmp_path, config_file, run_command):
@@ -123,10 +123,10 @@ def test_a_finished_run_stays_unchanged(workdir, run_command):
 
 def test_another_config_on_the_workdir_is_refused_with_the_difference(workdir, config_file, run_command):
     before = (workdir / "config.json").read_text()
-    _, said = run_command(
+    _, stderr = run_command(
         "pretrain", "--config", config_file, "--workdir", workdir, "--config.optim.learning_rate=0.3", code=2
     )
-    assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.3" in said
+    assert "holds a run with config.optim.learning_rate = 0.2, but the new value is 0.3" in stderr
     assert (workdir / "config.json").read_text() == before
 
 
@@ -138,7 +138,7 @@ def test_keys_that_do_not_affect_training_may_change(workdir, config_file, run_c
 def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(
     name, tmp_path, config_file, run_command
 ):
-    results, said = run_command(
+    results, stderr = run_command(
         "pretrain",
         "--config",
         config_file,
@@ -147,8 +147,8 @@ def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(
         "--dry-run",
         f"--config.recipe.views.{name}.flip.probability=0.25",
     )
-    assert f"config.recipe.views.{name}.flip.probability = 0.25" in said
-    assert "encoder/conv/kernel" in said and "Total: " in said
+    assert f"config.recipe.views.{name}.flip.probability = 0.25" in stderr
+    assert "encoder/conv/kernel" in stderr and "Total: " in stderr
     assert results["plan"]["batch_size_per_device"] == 16
     assert not list(tmp_path.iterdir())
 
@@ -158,8 +158,8 @@ def test_interruption_leaves_no_half_written_file(tmp_path, config_file, run_com
         raise KeyboardInterrupt
 
     monkeypatch.setattr("barlow_jax.experiment.pretraining.fit", interrupted)
-    _, said = run_command("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
-    assert "run the same command again" in said
+    _, stderr = run_command("pretrain", "--config", config_file, "--workdir", tmp_path, code=130)
+    assert "run the same command again" in stderr
     assert not list(tmp_path.rglob(".*")) and not (tmp_path / "results").exists()
 
 
@@ -174,10 +174,12 @@ DIVERGES = (
 
 def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_path, config_file, run_command):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, *DIVERGES)
-    _, said = run_command(*argv, code=1)
+    _, stderr = run_command(*argv, code=1)
     report = json.loads((tmp_path / "results" / "skipped.json").read_text())
     steps, sampler = [row["step"] for row in report["skipped"]], EpochSampler(0, 1437, 128)
-    assert f"3 steps in a row, {steps[0]} to {steps[-1]}, were skipped" in said and "Traceback" not in said
+    assert (
+        f"3 steps in a row, {steps[0]} to {steps[-1]}, were skipped" in stderr and "Traceback" not in stderr
+    )
     for row in report["skipped"]:
         assert row["examples"] == sampler.batch(row["step"] - 1)[0].tolist()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -188,10 +190,10 @@ def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_pat
         (saved,) = checkpoints.steps
     state = _state(tmp_path, saved)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
-    _, said = run_command(*argv, code=1)
+    _, stderr = run_command(*argv, code=1)
     assert (
-        f"resuming from the checkpoint of step {saved}" in said
-        and f"after step {saved} was saved before" in said
+        f"resuming from the checkpoint of step {saved}" in stderr
+        and f"after step {saved} was saved before" in stderr
     )
     with open_checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps == [saved]
@@ -199,8 +201,8 @@ def test_a_diverging_run_stops_with_its_last_finite_state_and_the_images(tmp_pat
 
 def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_file, run_command):
     before = sorted(workdir.rglob("*"))
-    _, said = run_command("pretrain", "--workdir", workdir, "--resume=never", code=2)
-    assert "has checkpoints up to step 22; use another workdir, or --resume=auto" in said
+    _, stderr = run_command("pretrain", "--workdir", workdir, "--resume=never", code=2)
+    assert "has checkpoints up to step 22; use another workdir, or --resume=auto" in stderr
     assert sorted(workdir.rglob("*")) == before
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "new")
     assert "has no checkpoint" in run_command(*argv, "--resume=must", code=2)[1]
@@ -210,6 +212,6 @@ def test_resume_refuses_before_anything_is_written(workdir, tmp_path, config_fil
 def test_a_second_run_on_a_workdir_is_refused(workdir, run_command):
     before = (workdir / "config.json").stat().st_mtime_ns
     with lock.acquire(workdir):
-        _, said = run_command("pretrain", "--workdir", workdir, code=2)
-    assert f"another run is using {workdir}: process {os.getpid()} on" in said
+        _, stderr = run_command("pretrain", "--workdir", workdir, code=2)
+    assert f"another run is using {workdir}: process {os.getpid()} on" in stderr
     assert (workdir / "config.json").stat().st_mtime_ns == before

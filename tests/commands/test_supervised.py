@@ -46,8 +46,8 @@ def test_labels_are_learned_and_the_encoder_is_probed_like_any_other(run_command
 
 
 def test_another_number_of_classes_is_refused_before_it_starts(run_command, config, tmp_path):
-    _, said = run_command("pretrain", "--config", config(classes=12), "--workdir", tmp_path / "run", code=2)
-    assert "config.network.num_classes is 12, but digits has 10 classes" in said
+    _, stderr = run_command("pretrain", "--config", config(classes=12), "--workdir", tmp_path / "run", code=2)
+    assert "config.network.num_classes is 12, but digits has 10 classes" in stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -63,13 +63,13 @@ def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(run_comma
         "--config.data.name=multi_digits",
         "--config.train.batch_size=64",
     )
-    _, said = run_command(*argv, code=2)
-    assert "multi_digits has multi-label" in said and "--config.monitor.every_epochs=0" in said
+    _, stderr = run_command(*argv, code=2)
+    assert "multi_digits has multi-label" in stderr and "--config.monitor.every_epochs=0" in stderr
 
 
 def test_its_step_is_planned_and_its_parts_are_refused(run_command, config):
     argv = ("plan", "--config", config(), "--topology", "v5e:2x2", "--config.train.batch_size=64")
-    result, said = run_command(*argv)
-    assert result["fits"] and result["form"] is None and "projector" not in said
-    _, said = run_command(*argv, "--part", "head", code=2)
-    assert "--part head: classification has no projector" in said
+    result, stderr = run_command(*argv)
+    assert result["fits"] and result["form"] is None and "projector" not in stderr
+    _, stderr = run_command(*argv, "--part", "head", code=2)
+    assert "--part head: classification has no projector" in stderr

@@ -62,25 +62,31 @@ def test_it_is_fine_tuned_like_the_run(workdir, folder, run_command):
 
 
 def test_it_is_verified(folder, run_command):
-    results, said = run_command("verify", "--workdir", folder)
+    results, stderr = run_command("verify", "--workdir", folder)
     (row,) = results["checkpoints"]
     assert results["intact"] and (row["step"], row["holds"], row["verdict"]) == (22, "encoder", "intact")
-    assert said.splitlines()[-1].endswith("intact, encoder only")
+    assert stderr.splitlines()[-1].endswith("intact, encoder only")
     (data, *_) = (folder / "checkpoints/22/default/d").iterdir()
     data.write_bytes(data.read_bytes()[:-1])
-    _, said = run_command("verify", "--workdir", folder, code=1)
-    assert "damaged: default/d/" in said
+    _, stderr = run_command("verify", "--workdir", folder, code=1)
+    assert "damaged: default/d/" in stderr
 
 
 def test_verify_names_the_differences_from_another_network(folder, run_command):
-    _, said = run_command("verify", "--workdir", folder, "--config.network.width=8", code=1)
-    assert "batch_stats.encoder.norm.mean is float32[4] in the checkpoint, float32[8] in this network" in said
+    _, stderr = run_command("verify", "--workdir", folder, "--config.network.width=8", code=1)
+    assert (
+        "batch_stats.encoder.norm.mean is float32[4] in the checkpoint, float32[8] in this network" in stderr
+    )
 
 
 def test_pretraining_refuses_it_and_changes_nothing(folder, run_command):
     before = _files(folder)
-    _, said = run_command("pretrain", "--workdir", folder, code=2)
-    assert "holds only an encoder" in said and "Use another workdir" in said and "import --as start" in said
+    _, stderr = run_command("pretrain", "--workdir", folder, code=2)
+    assert (
+        "holds only an encoder" in stderr
+        and "Use another workdir" in stderr
+        and "import --as start" in stderr
+    )
     assert _files(folder) == before
 
 

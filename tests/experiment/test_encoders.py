@@ -77,22 +77,22 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
         "only the encoder of an official checkpoint is read"
     )
     path.write_bytes(b"not safetensors")
-    _, said = run_command("knn", "--encoder", path, *argv, code=2)
-    assert str(path) in said
+    _, stderr = run_command("knn", "--encoder", path, *argv, code=2)
+    assert str(path) in stderr
 
 
 def test_a_file_of_torch_that_cannot_be_read_is_named(run_command, tmp_path, config_file):
     """Without torch, the message says that it is needed; with torch, that the file is damaged."""
     (tmp_path / "encoder.pth").write_bytes(b"")
     argv = ("--config", config_file, "--workdir", tmp_path / "out", "--encoder", tmp_path / "encoder.pth")
-    _, said = run_command("knn", *argv, code=2)
-    assert f"{tmp_path / 'encoder.pth'}: " in said and ("needs torch" in said or "damaged" in said)
+    _, stderr = run_command("knn", *argv, code=2)
+    assert f"{tmp_path / 'encoder.pth'}: " in stderr and ("needs torch" in stderr or "damaged" in stderr)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_encoder_of_another_shape_is_refused(workdir, run_command):
-    _, said = run_command("knn", "--workdir", workdir, "--config.network.width=8", code=2)
-    assert "config.network.width is 8, but the encoder in" in said
+    _, stderr = run_command("knn", "--workdir", workdir, "--config.network.width=8", code=2)
+    assert "config.network.width is 8, but the encoder in" in stderr
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_an_encoder_of_another_shape_is_refused(workdir, run_command):
     ],
 )
 def test_a_path_without_an_encoder_is_named(workdir, run_command, tmp_path, name, words):
-    _, said = run_command("knn", "--encoder", workdir / name, "--workdir", tmp_path / "out", code=2)
-    assert words in said and not (tmp_path / "out").exists()
+    _, stderr = run_command("knn", "--encoder", workdir / name, "--workdir", tmp_path / "out", code=2)
+    assert words in stderr and not (tmp_path / "out").exists()
