@@ -67,7 +67,7 @@ def standardized_embedding_statistics(z_a: jax.Array, z_b: jax.Array) -> dict[st
     """Like `embedding_statistics`, from the standard deviations that `standardize` computes anyway.
 
     The compiler merges both computations, so a standardising loss pays no extra pass over the embeddings.
-    Where squares overflow (|z| from about 1e26) the standard deviations are infinite.
+    Where squares overflow (|z| from about 3e26) the standard deviations are infinite.
     """
     z_a, z_b = jax.lax.stop_gradient((z_a, z_b))
     stds = jnp.stack([feature_std(z_a), feature_std(z_b)])

@@ -1,7 +1,7 @@
 """Compares networks and training steps with torch's, from the same weights.
 
-Where our code allows, both sides compute in float64: a ReLU whose input is 0 to float32 precision can flip, and
-one flip changes a float32 gradient by 1e-3 in any implementation.
+Where our code allows, both sides compute in float64: a ReLU whose input is 0 to float32 precision can flip,
+and one flip changes a float32 gradient by 1e-3 in any implementation.
 
 torch updates a running variance with the batch's unbiased variance, we with the biased one. The difference is
 exactly a factor of n / (n - 1) on the added part, for n values per channel.
