@@ -14,11 +14,10 @@ SCALE = 2.0**-24
 def center(z: jax.Array) -> jax.Array:
     """Return `[..., N, D]` float32 embeddings minus their mean over N; a constant feature becomes exactly 0.
 
-    The float32 mean of N equal numbers is off by its rounding error. Subtracting the first row before taking
-    the mean avoids this, and changes neither the result nor the gradient otherwise.
+    The float32 mean of N equal numbers is off by its rounding error; subtracting the first row before taking
+    the mean avoids this and changes nothing else.
     """
-    centered = z - jax.lax.stop_gradient(z[..., :1, :])
-    return centered - jnp.mean(centered, axis=-2, keepdims=True)
+    return _subtract_mean(z - jax.lax.stop_gradient(z[..., :1, :]))
 
 
 def standardize(z: jax.Array, epsilon: float = 1e-5) -> jax.Array:
@@ -38,5 +37,11 @@ def feature_std(z: jax.Array) -> jax.Array:
 
 def _scaled_moments(z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the centred embeddings and their variance, of embeddings multiplied by SCALE."""
-    centered = center(z.astype(jnp.float32) * SCALE)
+    # Like `center`, with the first row sliced before it is scaled.
+    first = jax.lax.stop_gradient(z[:1].astype(jnp.float32) * SCALE)
+    centered = _subtract_mean(z.astype(jnp.float32) * SCALE - first)
     return centered, jnp.mean(jnp.square(centered), axis=0)
+
+
+def _subtract_mean(z: jax.Array) -> jax.Array:
+    return z - jnp.mean(z, axis=-2, keepdims=True)
