@@ -79,13 +79,13 @@ def test_the_training_is_described_without_local_folders(trained):
     text = _text(trained(results=results))
     told = _section(text, "Training")
     assert (
-        "100 updates, 20 epochs, of a schedule of 80 epochs" in told
+        "100 updates (20 epochs) of a schedule of 80 epochs" in told
         and "the split `train` of `cifar10`" in told
     )
     assert "| `objective.barlow_twins.off_diagonal_weight` | `0.01` | `0.0051` |" in told
     assert "| `data.image_size` | `24` | `224` |" in told and "`network.width`" not in told
     assert "/home/me" not in text
-    assert "epochs," not in _section(_text(trained()), "Training").replace("of a schedule of 80 epochs,", "")
+    assert "100 updates of a schedule" in _section(_text(trained()), "Training")
 
 
 def test_settings_of_a_method_that_was_not_used_are_left_out(trained):
@@ -128,7 +128,7 @@ def test_what_evaluate_measured_is_shown_with_the_pixels(trained):
 
 def test_results_of_another_step_are_not_these_weights(trained):
     told = _section(_text(trained(step=50, results={"probe": result("pretrained", 100, *PROBE)})), "Results")
-    assert told.strip() == "Not measured for these weights (of step 100 there are results)."
+    assert told.strip() == "Not measured for these weights (results exist for step 100)."
     assert _section(_text(trained()), "Results").strip() == "Not measured for these weights."
 
 
@@ -145,7 +145,7 @@ def test_code_and_devices_are_described_and_no_command(trained):
     for words in (
         "barlow_jax 0.1.0, commit `abc123`, Python 3.11.2, on 16 x TPU v5e",
         "jax 0.10.2",
-        "Started 3 times",
+        "Number of starts: 3",
     ):
         assert words in told
     assert "--workdir" not in told
