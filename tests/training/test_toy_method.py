@@ -1,4 +1,4 @@
-"""The README's example of a new method: one file and one config, and no other change."""
+"""The example of a new method in docs/methods.md: one file and one config, and no other change."""
 
 import json
 import os
@@ -26,7 +26,8 @@ SHORT = (
 @pytest.fixture
 def written():
     """Return the example's files: text by path."""
-    section = (ROOT / "README.md").read_text().split("## A method of your own")[1].split("\n## ")[0]
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    section = page.split("## A method of your own")[1].split("\n## ")[0]
     pattern = r"`((?:barlow_jax|configs)/\S+\.py)`[^`]*```python\n(.*?)```"
     return dict(re.findall(pattern, section, re.DOTALL))
 
