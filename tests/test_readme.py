@@ -16,6 +16,7 @@ from barlow_jax import commands
 from barlow_jax.cli import parsing, registry
 from barlow_jax.config import overrides, reference
 from barlow_jax.config.schema import Config
+from barlow_jax.config.validation import Facts, validate
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -73,7 +74,9 @@ def _problems(words):
     except SystemExit as end:
         return [] if end.code == 0 else [errors.getvalue()]
     config, unread = _config(args)
-    return [*problems, *unread, *overrides.apply_overrides(config.to_dict(), args.overrides)]
+    tree = config.to_dict()
+    problems = [*problems, *unread, *overrides.apply_overrides(tree, args.overrides)]
+    return problems or validate(overrides.from_tree(tree)[0], Facts())
 
 
 def _config(args: argparse.Namespace):
@@ -116,6 +119,7 @@ def test_a_wrong_command_line_is_noticed():
     assert _problems(["pretrain", "--config", "configs/missing.py"])
     assert _problems(["pretrain", "--config.optim.lr=1"])
     assert _problems(["pretrain", "--config.train.batch_size=many"])
+    assert _problems(["pretrain", "--config.data.cache=decoded"])  # which needs augment_on=device
 
 
 @by_page
