@@ -108,7 +108,8 @@ def is_applied(u: jax.Array, op) -> jax.Array:
 
 def normalize(images: jax.Array, op: Normalize) -> jax.Array:
     """Return `[..., 3]` uint8 images as float32, normalised by the recipe's mean and std."""
-    mean, std = jnp.asarray(op.mean), jnp.asarray(op.std)
+    shape = (1,) * (images.ndim - 1) + (3,)
+    mean, std = jnp.asarray(op.mean).reshape(shape), jnp.asarray(op.std).reshape(shape)
     return (images.astype(jnp.float32) / 255.0 - mean) / std
 
 

@@ -86,7 +86,7 @@ def _weights(
     The line has `side` pixels; those from `start` to `start + length` are resized to `size` new ones.
     """
     first, number = window
-    pixels = jnp.arange(side) - start
+    pixels = jnp.arange(side)[None] - start
     new_pixels = first + jnp.arange(number)[:, None]
     # The distance of both centres is a whole number in these units: rounded once, by the division.
     distance = (2 * new_pixels + 1) * length - size * (2 * pixels + 1)

@@ -40,7 +40,8 @@ def ablated_terms(
       operand_dtype: Operand dtype of the large matrix products; the cross-entropy ignores it.
     """
     if normalization == "none":
-        a, b = (z.astype(jnp.float32) - jnp.mean(z.astype(jnp.float32), axis=0) for z in (z_a, z_b))
+        z_a, z_b = z_a.astype(jnp.float32), z_b.astype(jnp.float32)
+        a, b = (z - jnp.mean(z, axis=0, keepdims=True) for z in (z_a, z_b))
     else:
         a, b = standardize(z_a), standardize(z_b)
     if normalization == "sample":

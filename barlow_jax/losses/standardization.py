@@ -27,7 +27,7 @@ def standardize(z: jax.Array, epsilon: float = 1e-5) -> jax.Array:
     to |z| = 1e19. Where even the scaled squares overflow, the feature becomes 0.
     """
     centered, variance = _scaled_moments(z)
-    return centered * jax.lax.rsqrt(variance + epsilon * SCALE**2)
+    return centered * jax.lax.rsqrt(variance + epsilon * SCALE**2)[None]
 
 
 def feature_std(z: jax.Array) -> jax.Array:

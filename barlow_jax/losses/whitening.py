@@ -59,7 +59,7 @@ def _whiten(x: jax.Array, shrinkage: float) -> tuple[jax.Array, jax.Array]:
 
 def _forward(x: jax.Array, shrinkage: float):
     rows, width = x.shape[-2:]
-    identity = jnp.eye(width)
+    identity = jnp.broadcast_to(jnp.eye(width), (*x.shape[:-2], width, width))
     covariance = _product("...mi,...mj->...ij", x, x) * ((1 - shrinkage) / (rows - 1)) + shrinkage * identity
     factor = jnp.linalg.cholesky(covariance)  # NaN if it fails
     variances = jnp.diagonal(covariance, axis1=-2, axis2=-1)

@@ -73,7 +73,7 @@ class Vit(nnx.Module):
         """Map `[B, height, width, 3]` images to `[B, H]` float32; `train` has no effect."""
         del train
         x = self.patches(x.astype(self.dtype))
-        x += positions(*x.shape[1:]).astype(self.dtype)
+        x += positions(*x.shape[1:])[None].astype(self.dtype)
         x = x.reshape(x.shape[0], -1, x.shape[-1])
         token = jnp.broadcast_to(self.token[...].astype(self.dtype), (x.shape[0], 1, x.shape[-1]))
         x = jnp.concatenate([token, x], axis=1)
