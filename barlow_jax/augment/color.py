@@ -60,8 +60,8 @@ def jitter_precedence(u: jax.Array, active: list[bool]) -> jax.Array:
     sort_keys = jnp.stack([u[4 + max(rank, 0)] for rank in ranks])
     parts = np.arange(4)
     # Parts with equal uniforms keep their order, as in a stable sort.
-    ties = (sort_keys[:, None] == sort_keys) & (parts[:, None] < parts)
-    return (sort_keys[:, None] < sort_keys) | ties
+    ties = (sort_keys[:, None] == sort_keys[None]) & (parts[:, None] < parts)
+    return (sort_keys[:, None] < sort_keys[None]) | ties
 
 
 def _blends(planes: Planes, factors: list[jax.Array], precedes: jax.Array) -> Planes:
