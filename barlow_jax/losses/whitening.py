@@ -45,7 +45,7 @@ def whiten(v: jax.Array, shrinkage: float = 0.0) -> tuple[jax.Array, jax.Array]:
     >>> z, pivot = whiten(v)
     >>> print(abs(jnp.cov(z, rowvar=False)).round(3).tolist(), f"{pivot:.2f}")
     [[1.0, 0.0], [0.0, 1.0]] 1.00
-    >>> print(whiten(v * jnp.array([1, 0]))[1])
+    >>> print(whiten(v * jnp.array([[1, 0]]))[1])
     0.0
     """
     z, pivots = _whiten(center(v.astype(jnp.float32)), shrinkage)

@@ -52,7 +52,7 @@ def test_the_covariance_is_the_identity(rows, width):
 def test_gradients_are_numerical_ones_of_float64(shrinkage):
     v, weights = _embeddings(), np.random.default_rng(1).normal(size=(24, 8))
     gradient = jax.jit(jax.grad(lambda v: jnp.sum(weights * jnp.sin(whiten(v, shrinkage)[0]))))(v)
-    stds = v.std(0)
+    stds = v.std(0, keepdims=True)
 
     def value(v):
         return np.sum(weights * np.sin(_reference(v, shrinkage)[0]))

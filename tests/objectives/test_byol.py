@@ -133,7 +133,7 @@ def _trained(settings, steps=1000):
     views = jnp.float32(images + 0.5 * rng.normal(size=(2, ROWS, WIDTH)))
 
     def loss(weights):
-        z = {name: Outputs(None, x @ weights[1:] + weights[0]) for name, x in zip("ab", views, strict=True)}
+        z = {name: Outputs(None, x @ weights[1:] + weights[:1]) for name, x in zip("ab", views, strict=True)}
         value, _, metrics = objective.loss(z, {}, loss_reference.loss_context(ROWS))
         return value, (metrics["embedding_spread"], metrics["embedding_std_mean"])
 
