@@ -52,7 +52,7 @@ def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> i
         tpu.hide_libtpu()
         config, facts, more = resolve.resolve(module, args)
         if problems := [*problems, *more]:
-            print(format_problems(problems), file=sys.stderr)
+            log.error(format_problems(problems), every_process=True)
             return 2
         if args.dry_run:
             from barlow_jax.experiment.dry_run import dry_run

@@ -1,8 +1,9 @@
-"""Structure of the package: the order of its rooms, the length of its files, and what only some rooms may do."""
+"""Structure of the package: order of the rooms, length of files and functions, duties of single rooms."""
 
 import ast
 import functools
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -127,3 +128,59 @@ def test_nothing_that_can_hold_code_is_loaded(path):
 def test_no_file_is_too_long():
     lengths = {NAMES[path]: len(path.read_text().splitlines()) for path in MODULES}
     assert not {name: lines for name, lines in lengths.items() if lines > LONGEST_FILE}
+
+
+@by_module
+def test_imports_go_down(path):
+    room = _room(path)
+    assert room in ROOMS, f"{room} is not in the list of rooms: add it there"
+    upward = [name for name in _modules_imported(path) if ROOMS.index(name.split(".")[0]) < ROOMS.index(room)]
+    assert not upward
+
+
+def test_no_import_cycle():
+    """Function-level imports included, so that none of them hides a cycle."""
+    left = {NAMES[path]: _modules_imported(path) - {NAMES[path]} for path in MODULES}
+    while ready := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in ready}
+    assert not left
+
+
+@by_module
+def test_only_distributed_names_the_mesh_types(path):
+    names = {name for name in _imports(path) if name.startswith("jax.")}
+    names |= {ast.unparse(node) for node in ast.walk(_tree(path)) if isinstance(node, ast.Attribute)}
+    mesh_types = {f"jax.sharding.{name}" for name in ("Mesh", "PartitionSpec", "NamedSharding")}
+    assert _room(path) == "distributed" or not names & mesh_types
+
+
+@by_module
+def test_messages_are_logged(path):
+    """Only the command line prints: results to standard output, and usage."""
+    called = [node.func for node in ast.walk(_tree(path)) if isinstance(node, ast.Call)]
+    prints = [c for c in called if getattr(c, "id", None) == "print"]
+    writes = [c for c in called if isinstance(c, ast.Attribute) and ast.unparse(c) == "tqdm.tqdm.write"]
+    assert not writes or NAMES[path] == "io.log"
+    assert not prints or NAMES[path] in ("cli.results", "interop.pth")  # the latter is a script as well
+
+
+@by_module
+def test_functions_fit_a_screen(path):
+    functions = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
+    assert not {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION}
+
+
+# Fragments: "Of a pod, the first host." A reader looks for the subject in vain.
+FRAGMENT = re.compile(r"(Of|Those|Who|As|By|From|That|What|Where|Whether)\b")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.parent.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE.parent))
+)
+def test_no_docstring_begins_with_a_fragment(path):
+    documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
+    docstrings = [
+        ast.get_docstring(node) or "" for node in ast.walk(_tree(path)) if isinstance(node, documented)
+    ]
+    assert not [text.splitlines()[0] for text in docstrings if FRAGMENT.match(text)]

@@ -13,7 +13,7 @@ from barlow_jax.networks.network import Network
 
 @pytest.fixture
 def trained():
-    """Of a network's keys: a `TrainedEncoder` whose activations neither vanish nor explode."""
+    """Return a function from keys of a network to a `TrainedEncoder` with activations of moderate size."""
 
     def make(data=None, seed=0, step=7, **network):
         config = Config(
@@ -40,7 +40,7 @@ def trained():
 
 @pytest.fixture
 def small(trained):
-    """A `TrainedEncoder` for images of 16 pixels a side, of few features; other keys of the network may be given."""
+    """Return a function that builds a small `TrainedEncoder` for images of 16 pixels a side."""
     network = {"encoder": "resnet8", "width": 4, "stem": "cifar", "patch": 8}
     return lambda **keys: trained(Data(image_size=16, eval_resize=20), **network | keys)
 

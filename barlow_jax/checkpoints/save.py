@@ -117,7 +117,7 @@ class Saver:
 
     @property
     def is_saving(self) -> bool:
-        """Whether a save was under way at the last check."""
+        """True if a save was under way at the last check."""
         return self._saving >= 0
 
     def check_save(self) -> None:

@@ -35,6 +35,6 @@ def publish(results: dict[str, Any], workdir: str | None, name: str) -> None:
 
 
 def format_problems(problems: Sequence[str]) -> str:
-    """Return an error message that lists each problem once."""
+    """Return the text of an error message that lists each problem once."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return "\n".join([f"error: {count}", *(f"  {problem}" for problem in dict.fromkeys(problems))])
+    return "\n".join([count, *(f"  {problem}" for problem in dict.fromkeys(problems))])

@@ -12,7 +12,7 @@ _SOLVER = ("iterations", "gradient")
 
 
 class FractionResult(NamedTuple):
-    """What a classifier reached with a fraction of the labels."""
+    """Result of a classifier with a fraction of the labels."""
 
     label_fraction: float
     repeats: int  # subsets that the values are means over

@@ -35,7 +35,7 @@ class TrainedEncoder:
 
     @property
     def is_resnet(self) -> bool:
-        """Whether the encoder is a ResNet."""
+        """True for a ResNet, False for a vision transformer."""
         return self.name in ENCODERS
 
     @property

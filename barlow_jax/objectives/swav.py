@@ -112,13 +112,14 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
         shape = settings.queue_size, run_info.width
         return {name: jnp.zeros(shape) for name in FULL_VIEWS if settings.queue_size}
 
-    def constrain(params: Any) -> Any:
-        """Scale the columns of the `[D, K]` prototypes to length 1."""
-        return params | {"prototypes": {"vectors": unit_rows(params["prototypes"]["vectors"].T).T}}
-
     return Objective(
         loss,
         grouping=Grouping(encoder="size", heads="together"),
         init_memory=init_memory,
-        constrain=constrain,
+        constrain=_normalize_prototypes,
     )
+
+
+def _normalize_prototypes(params: Any) -> Any:
+    """Scale the columns of the `[D, K]` prototypes to length 1."""
+    return params | {"prototypes": {"vectors": unit_rows(params["prototypes"]["vectors"].T).T}}

@@ -71,16 +71,9 @@ def vicreg_loss(
     References:
       Bardes, Ponce, LeCun 2022, https://arxiv.org/abs/2105.04906
     """
-    terms = vicreg_terms(
-        z_a,
-        z_b,
-        variance_factor=variance_factor,
-        target_std=target_std,
-        epsilon=epsilon,
-        form=form,
-        reshard=reshard,
-        operand_dtype=operand_dtype,
-    )
+    variance = {"variance_factor": variance_factor, "target_std": target_std, "epsilon": epsilon}
+    covariance = {"form": form, "reshard": reshard, "operand_dtype": operand_dtype}
+    terms = vicreg_terms(z_a, z_b, **variance, **covariance)
     return (
         invariance_weight * terms.invariance
         + variance_weight * terms.variance

@@ -43,7 +43,7 @@ def _decoded(images):
 
 
 def _in_pillow(image, view, uniforms):
-    """Return the view result by Pillow's ops with these uniforms, and the names of the ops that were applied."""
+    """Return the view by Pillow's ops with these uniforms, and the names of the applied ops."""
     result, applied = Image.fromarray(image), []
     for name in view.order:
         if name in ("crop", "normalize") or not views.is_applied(uniforms[name], getattr(view, name)):

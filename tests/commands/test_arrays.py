@@ -1,4 +1,4 @@
-"""Runs on arrays through the entry point: where TensorFlow is not installed, and with the images on the devices."""
+"""Runs on arrays through the entry point: without TensorFlow, and with the images on the devices."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""embed through the entry point: files that other tools read, of every kind of data, against the evaluations."""
+"""`embed` through the entry point: its files, from every kind of data, against the evaluations."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def embed(workdir, run_command, tmp_path):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """Of two classes, some in folders of their own; and what else lies about."""
+    """Return a folder of images of two classes, some in subfolders, and of other files."""
     root, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
     for name in ("val/ant/1.png", "val/ant/2.JPG", "val/bee/3.jpeg", "val/bee/4.jpg", "val/bee/5.png"):
         path = root / name
@@ -66,7 +66,7 @@ def photographs(tmp_path_factory):
 
 
 def test_tables_of_both_splits_give_the_accuracy_of_knn(embed, of_test, workdir, run_command):
-    """By scikit-learn, which weighs by the same function of the cosine."""
+    """The reference is scikit-learn's k-NN, weighted by the same function of the cosine."""
     train, results, said = embed("--split", "train")
     test = of_test
     assert train["features"].shape == (1437, 16) and test["features"].shape == (360, 16)

@@ -78,8 +78,10 @@ def test_where_there_is_no_run_that_is_said(tmp_path, run_command):
 
 def test_it_imports_nothing_slow(run):
     code = (
-        "import sys; from barlow_jax.__main__ import main; code = main(['status', '--workdir', sys.argv[1]]); "
-        "slow = {'tensorflow', 'jax', 'flax', 'orbax'} & set(sys.modules); assert not slow, slow; sys.exit(code)"
+        "import sys; from barlow_jax.__main__ import main\n"
+        "code = main(['status', '--workdir', sys.argv[1]])\n"
+        "slow = {'tensorflow', 'jax', 'flax', 'orbax'} & set(sys.modules)\n"
+        "assert not slow, slow; sys.exit(code)"
     )
     ran = subprocess.run([sys.executable, "-c", code, run], capture_output=True, text=True, check=True)
     assert json.loads(ran.stdout)["step"] == 50

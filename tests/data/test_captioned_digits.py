@@ -62,7 +62,7 @@ def test_an_empty_image_has_words_too():
 
 
 def test_the_lean_of_real_digits_is_that_of_their_moments():
-    """By scipy's centre of mass, and of the second moments those about it."""
+    """The reference is scipy's centre of mass, and the second moments about it."""
     ends = np.array([-np.inf, *LEANS[1], np.inf])
     for pixels in sklearn_digits.read()["test"].pixels[:60]:
         row, column = ndimage.center_of_mass(pixels)

@@ -38,7 +38,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    """Of what the builder was given."""
+    """Return the vocabulary of the captions that the builder received."""
     texts = [
         text for split in ("train", "restval") for _, texts in captioned.examples(split) for text in texts
     ]

@@ -38,7 +38,7 @@ def decode_failures(data):
 
 @pytest.fixture(scope="module")
 def labels(data):
-    """By index."""
+    """Return `[40]` labels by index."""
     name = sources.open_split(data[0], "train").decode_failures.name
     return np.array(["/b/" in name(index) for index in range(40)], int)
 

@@ -1,4 +1,4 @@
-"""Where finished crops lie on a canvas."""
+"""Positions of finished crops on a canvas."""
 
 import numpy as np
 

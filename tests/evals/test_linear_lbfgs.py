@@ -20,7 +20,7 @@ def _table(rows, seed):
 
 
 def _value_and_gradient(theta, table, weight_decay):
-    """f and its gradient in float64, written out; theta is the weight with the bias as its last row."""
+    """Return f and its gradient in float64; theta is the weight with the bias as its last row."""
     theta = theta.reshape(-1, CLASSES)
     inputs = np.append(table.features.astype(np.float64), np.ones((len(table.labels), 1)), axis=1)
     logits = inputs @ theta

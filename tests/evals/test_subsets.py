@@ -39,5 +39,5 @@ def test_accuracies_become_percent_and_figures_of_a_solver_do_not():
 
 @pytest.mark.parametrize("fraction", [0.1, 1.0])
 def test_multi_label_images_have_no_subset_by_class(fraction):
-    with pytest.raises(UserError, match="`transfer`.*svm"):
+    with pytest.raises(UserError, match=r"`transfer`.*svm"):
         label_subset(np.ones((10, 3), np.int32), fraction, seed=0)

@@ -121,7 +121,7 @@ def test_a_class_that_cannot_be_measured_is_named_and_left_out_of_the_mean(capsy
 
 def test_without_any_class_to_measure_there_is_an_error():
     train, test = _table(200, 1), _table(150, 2)
-    with pytest.raises(UserError, match="no class can be measured; class 0:.*no positive test image"):
+    with pytest.raises(UserError, match=r"no class can be measured; class 0:.*no positive test image"):
         _run(train, FeatureTable(test.features, np.zeros_like(test.labels)))
 
 

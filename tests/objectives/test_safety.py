@@ -107,7 +107,7 @@ def test_two_images_are_enough(form):
 
 def test_a_batch_of_one_is_an_error_that_names_the_remedy(form):
     one = np.ones((1, 8), np.float32)
-    with pytest.raises(ValueError, match="2 rows or more.*larger batch"):
+    with pytest.raises(ValueError, match=r"2 rows or more.*larger batch"):
         barlow_twins_loss(one, one, off_diagonal_weight=WEIGHT, form=form)
     problems = validate(Config(train=Train(batch_size=1)), Facts(num_devices=1))
     assert "config.train.batch_size is 1, but must be an integer >= 2." in problems

@@ -33,14 +33,14 @@ def _update(optimizer, kernel, gradient, steps=1):
 
 @pytest.mark.parametrize("gradient", [0.0, 1e-45, 1e-30, 1.0, 1e18])
 def test_zero_weights_take_the_plain_step(optimizer, gradient):
-    """q is 1 if |p| is 0."""
+    """For |p| = 0, q is 1."""
     update = _update(optimizer, 0.0, gradient)
     np.testing.assert_allclose(update["kernel"], -0.5 * np.float32(gradient), rtol=1e-6, atol=1e-38)
     np.testing.assert_allclose(update["bias"], -0.5 * np.float32(gradient), rtol=1e-6, atol=1e-38)
 
 
 def test_with_zero_gradients_only_weight_decay_acts():
-    """d = wd p, so q d = trust p at any decay; the bias does not change."""
+    """Here d = wd p, so q d = trust p at any decay; the bias does not change."""
     update = _update(lars(CONSTANT, weight_decay=1e-6), 2.0, 0.0)
     np.testing.assert_allclose(update["kernel"], -0.5 * 0.001 * 2.0, rtol=1e-5)
     np.testing.assert_array_equal(update["bias"], 0)

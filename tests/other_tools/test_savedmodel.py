@@ -21,7 +21,7 @@ give(np.concatenate([serve(images=tf.constant(images))["features"] for images in
 def test_tensorflow_alone_gives_the_encoders_features(
     small, noise, features, other_tool, tmp_path, relative, monkeypatch, keys
 ):
-    """Of one image and of seven."""
+    """The batch has one image, or seven."""
     monkeypatch.setitem(vit.SIZES, "vit_tiny", (192, 1, 3))  # one block, as its twelve are
     subject, images = small(**keys), noise(7)
     export_savedmodel.write(subject, tmp_path / "model")

@@ -265,7 +265,7 @@ def _poisoned(objective, how):
 def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(
     small_config, typed, optimizer, how
 ):
-    """As if its batch did not exist: the next step equals bit for bit the one after the last finite step."""
+    """The next step equals bit for bit the one after the last finite step, as if the batch did not exist."""
     small_config.optim.name = optimizer
     small_config.optim.trust_clip = optimizer == "lars"
     small_config.optim.warmup_epochs = 0.5
