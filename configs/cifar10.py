@@ -1,8 +1,9 @@
 r"""Barlow Twins on CIFAR-10 with a ResNet-18: solo-learn's recipe (da Costa et al. 2022), 1000 epochs.
 
 Expected: 92.10 % by solo-learn's online linear probe, 91.56 % offline; k-NN about 84 % after 200 epochs
-(lightly's benchmark). The ImageNet settings unchanged give 89.57 % there. Not yet trained here.
-Hardware: one GPU or a few TPU chips, about a day.
+(lightly's benchmark). The ImageNet settings unchanged give 89.57 % there. Measured: 100 epochs on one NVIDIA
+H100, k-NN 85.65 % (k 20), 311 s; not yet trained in full.
+Hardware: one GPU or a few TPU chips.
 
     python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10
     python -m barlow_jax evaluate --workdir runs/cifar10

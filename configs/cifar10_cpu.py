@@ -1,6 +1,6 @@
 """Barlow Twins on CIFAR-10 with a small ResNet: a visible result in 20 minutes on two CPU cores.
 
-Expected and measured: see README, "CIFAR-10".
+Expected and measured: see docs/results.md, "CIFAR-10 on two CPU cores".
 Hardware: two CPU cores, no accelerator.
 
     python -m barlow_jax pretrain --config configs/cifar10_cpu.py --workdir runs/cifar10_cpu

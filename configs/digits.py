@@ -1,6 +1,6 @@
 """Barlow Twins on scikit-learn's 1 797 handwritten digits: the quickstart.
 
-Expected: see README, "Two commands".
+Expected: see docs/results.md, "Quickstart: digits".
 Hardware: two CPU cores, about 3 minutes.
 
     python -m barlow_jax pretrain --config configs/digits.py --workdir runs/digits

@@ -13,7 +13,7 @@ Data: TFDS's `imagenet2012`. ImageNet's licence requires that you download its t
         --config.data.data_dir=/data/tfds
 
 `optim.grad_scale` is 1/32: the authors trained on 32 processes, where their code applies 1/32 of the
-gradient (README, "The loss at any width"), and tuned the learning rate of 0.0048 for biases and BatchNorm
+gradient (docs/methods.md, "Gradient scale"), and tuned the learning rate of 0.0048 for biases and BatchNorm
 with it. Their later runs on 16 GPUs had 1/16.
 
 For 300 epochs, as in the paper's ablations, use --config.train.num_epochs=300 (71.4 %). The learning rate

@@ -170,7 +170,7 @@ def test_without_an_intact_checkpoint_each_is_named_and_nothing_is_changed(run, 
     for step in (1, 2, 3):
         damage(run, step)
     before = _all_files(run)
-    with pytest.raises(UserError, match=r"no usable checkpoint.* step 3: .* step 2: .* step 1: "):
+    with pytest.raises(UserError, match=r"no usable checkpoint.*step 3: .* step 2: .* step 1: "):
         _restore_newest(run)
     assert _all_files(run) == before
 
