@@ -33,7 +33,7 @@ class StandInEncoder(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Scale `[B, H]` features."""
         del train
-        return x * self.factors[...]
+        return x * self.factors[...][jnp.newaxis]
 
 
 def second_branch_config(config: config_lib.Network) -> config_lib.Network | None:

@@ -78,7 +78,7 @@ def test_scores_are_cosines_for_prototypes_of_unit_length():
     network = _network(prototypes=7, dtype="float32")
     params, stats = _init(network)
     vectors = params["prototypes"]["vectors"]
-    params["prototypes"]["vectors"] = vectors / np.linalg.norm(vectors, axis=0)
+    params["prototypes"]["vectors"] = vectors / np.linalg.norm(vectors, axis=0, keepdims=True)
     (outputs,) = jax.jit(network.apply)(params, stats, {"a": _images()})[0].values()
     z = outputs.embedding / np.linalg.norm(outputs.embedding, axis=1, keepdims=True)
     np.testing.assert_allclose(outputs.scores, z @ params["prototypes"]["vectors"], rtol=1e-5, atol=1e-6)
