@@ -105,7 +105,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 
 def initial_state(config: Config, imported: Weights) -> TrainState:
-    """Return the state of a run at step 0 with the imported arrays; `pretrain` initialises the rest alike.
+    """Return the state of a run at step 0 with the imported arrays, the rest as `pretrain` initialises it.
 
     A target network is a copy of the network, as at the start of any run. With two branches
     (`network.branches=own`) the first one is imported.

@@ -28,7 +28,7 @@ def test_the_signature_gives_the_encoders_features_of_any_batch(small, noise, fe
 
 def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(small, tmp_path):
     subject, folder = small(width=64), tmp_path
-    told = export_savedmodel.write(subject, folder)
+    entries = export_savedmodel.write(subject, folder)
     weights = encoder_function.weights_of(subject)
     size = sum(array.nbytes for array in weights.values())
     sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
@@ -41,7 +41,7 @@ def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(s
     config, problems = overrides.from_tree(json.loads((folder / "config.json").read_text()))
     assert config == subject.config and not problems
     readme = (folder / "README.md").read_text()
-    assert all(line.replace("{out}", ".") in readme for line in told["load"])
+    assert all(line.replace("{out}", ".") in readme for line in entries["load"])
 
 
 def test_where_tensorflow_is_not_installed_the_remedy_is_named(small, tmp_path, monkeypatch):

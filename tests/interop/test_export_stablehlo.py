@@ -53,13 +53,13 @@ def test_the_program_is_for_all_platforms_any_batch_and_one_size_of_images(small
 
 def test_the_folder_has_the_config_and_describes_the_images(small, tmp_path):
     subject = small()
-    told = export_stablehlo.write(subject, tmp_path)
+    entries = export_stablehlo.write(subject, tmp_path)
     config, problems = overrides.from_tree(json.loads((tmp_path / "config.json").read_text()))
     assert config == subject.config and not problems
     readme = (tmp_path / "README.md").read_text()
     assert "`images`: `[B, 16, 16, 3]` uint8" in readme and "`features`: `[B, 16]` float32" in readme
     assert "resized to 20 pixels" in readme and "runs on cpu, tpu, cuda" in readme
-    assert 'open("{out}/encoder.jaxexport"' in told["load"][1] and 'open("encoder.jaxexport"' in readme
+    assert 'open("{out}/encoder.jaxexport"' in entries["load"][1] and 'open("encoder.jaxexport"' in readme
 
 
 def test_bfloat16_weights_take_half_of_the_bytes(small, tmp_path):

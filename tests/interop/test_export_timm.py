@@ -15,10 +15,10 @@ from barlow_jax.interop.encoder import TrainedEncoder
 
 def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp_path):
     given = dataclasses.replace(trained(encoder="resnet18"), license="mit")
-    told = export_timm.write(given, tmp_path)
+    entries = export_timm.write(given, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert (config["architecture"], config["num_classes"], config["num_features"]) == ("resnet18", 0, 512)
-    assert config["model_args"] == {} == told["model_args"]
+    assert config["model_args"] == {} == entries["model_args"]
     assert config["pretrained_cfg"] == {
         "input_size": [3, 224, 224],
         "fixed_input_size": False,
@@ -34,7 +34,7 @@ def test_the_config_says_what_timm_needs_to_make_features_of_a_file(trained, tmp
         "license": "mit",
     }
     with safe_open(tmp_path / "model.safetensors", "np") as file:
-        assert file.metadata() == {"format": "pt"} and len(file.keys()) == told["keys"] == 120
+        assert file.metadata() == {"format": "pt"} and len(file.keys()) == entries["keys"] == 120
     assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "who may read one may read all"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "README.md",

@@ -14,21 +14,21 @@ from barlow_jax.interop.encoder import TrainedEncoder
 
 def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_path):
     given = trained(encoder="resnet18", width=8)
-    told = export_torchvision.write(given, tmp_path)
+    entries = export_torchvision.write(given, tmp_path)
     read = weights.read(tmp_path / "encoder.safetensors").encoder
     assert (read.name, read.width, read.stem) == ("resnet18", 8, "imagenet")
     trees = given.params["encoder"], given.batch_stats["encoder"]
     jax.tree.map(np.testing.assert_array_equal, (read.params, read.batch_stats), trees)
     with safe_open(tmp_path / "encoder.safetensors", "np") as file:
         assert file.metadata() == {"format": "pt"}
-        assert len(file.keys()) == told["keys"] == 120  # torchvision's 122 less fc
+        assert len(file.keys()) == entries["keys"] == 120  # torchvision's 122 less fc
 
 
 def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    told = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    entries = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
     assert (
-        told["pth"].startswith("not written: torch is not installed")
+        entries["pth"].startswith("not written, because torch is not installed")
         and not (tmp_path / "encoder.pth").exists()
     )
 
@@ -36,8 +36,9 @@ def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, m
 def test_where_torch_fails_the_reason_is_reported(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setattr(export_torchvision, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
-    told = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
-    assert "libtorch.so is another machine's" in told["pth"] and (tmp_path / "encoder.safetensors").exists()
+    entries = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    assert "libtorch.so is another machine's" in entries["pth"]
+    assert (tmp_path / "encoder.safetensors").exists()
 
 
 def test_a_transformer_is_refused_with_the_formats_that_take_it(tmp_path):
@@ -79,7 +80,7 @@ def test_construction_code(trained, network, words):
     lines = export_torchvision.construction_code(
         TrainedEncoder(Config(network=Network(**network)), {}, {}, 1)
     )
-    assert words in "\n".join(lines) and compile("\n".join(lines), "told", "exec")
+    assert words in "\n".join(lines) and compile("\n".join(lines), "lines", "exec")
 
 
 def test_the_card_says_what_the_images_are(trained, tmp_path):

@@ -77,13 +77,13 @@ def test_a_word_that_yaml_would_misread_stays_a_word(trained):
 def test_the_training_is_described_without_local_folders(trained):
     results = {"pretrain": {"step": 200, "epochs": 40.0}}
     text = _text(trained(results=results))
-    told = _section(text, "Training")
+    section = _section(text, "Training")
     assert (
-        "100 updates (20 epochs) of a schedule of 80 epochs" in told
-        and "the split `train` of `cifar10`" in told
+        "100 updates (20 epochs) of a schedule of 80 epochs" in section
+        and "the split `train` of `cifar10`" in section
     )
-    assert "| `objective.barlow_twins.off_diagonal_weight` | `0.01` | `0.0051` |" in told
-    assert "| `data.image_size` | `24` | `224` |" in told and "`network.width`" not in told
+    assert "| `objective.barlow_twins.off_diagonal_weight` | `0.01` | `0.0051` |" in section
+    assert "| `data.image_size` | `24` | `224` |" in section and "`network.width`" not in section
     assert "/home/me" not in text
     assert "100 updates of a schedule" in _section(_text(trained()), "Training")
 
@@ -122,13 +122,14 @@ def test_what_evaluate_measured_is_shown_with_the_pixels(trained):
         result("untrained", 0, *PROBE),
         result("pretrained", 100, *PROBE),
     ]
-    told = _section(_text(trained(results={"evaluate": {"evaluations": evaluations}})), "Results")
-    assert "| linear, 100% of labels | 38.4 | 91.3 | 91.3 |" in told
+    section = _section(_text(trained(results={"evaluate": {"evaluations": evaluations}})), "Results")
+    assert "| linear, 100% of labels | 38.4 | 91.3 | 91.3 |" in section
 
 
 def test_results_of_another_step_are_not_these_weights(trained):
-    told = _section(_text(trained(step=50, results={"probe": result("pretrained", 100, *PROBE)})), "Results")
-    assert told.strip() == "Not measured for these weights (results exist for step 100)."
+    given = trained(step=50, results={"probe": result("pretrained", 100, *PROBE)})
+    section = _section(_text(given), "Results")
+    assert section.strip() == "Not measured for these weights (results exist for step 100)."
     assert _section(_text(trained()), "Results").strip() == "Not measured for these weights."
 
 
@@ -141,14 +142,14 @@ def test_weights_from_a_file_have_no_history(trained):
 
 
 def test_code_and_devices_are_described_and_no_command(trained):
-    told = _section(_text(trained()), "Code")
+    section = _section(_text(trained()), "Code")
     for words in (
         "barlow_jax 0.1.0, commit `abc123`, Python 3.11.2, on 16 x TPU v5e",
         "jax 0.10.2",
         "Number of starts: 3",
     ):
-        assert words in told
-    assert "--workdir" not in told
+        assert words in section
+    assert "--workdir" not in section
 
 
 def test_a_network_with_a_classifier_had_labels(trained):

@@ -159,17 +159,17 @@ def test_features_are_torchs(files):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("trap.pth", "it holds more than arrays, eval among it"),
-        ("old_trap.pth", "it holds more than arrays, eval among it"),
-        ("module.pth", "it holds more than arrays, __main__.Backbone among it"),
-        ("list.pth", "it holds a list, not a state dict"),
-        ("text.pth", "not all of it are arrays:\n  conv1.weight: a str"),
-        ("more.pth", "beside 'state_dict' it has what is unknown here:\n  ema"),
-        ("cut.pth", "damaged, or no file of torch.save"),
-        ("empty.pth", "damaged, or no file of torch.save"),
+        ("trap.pth", "it holds eval, which may be code and was not run"),
+        ("old_trap.pth", "it holds eval, which may be code and was not run"),
+        ("module.pth", "it holds __main__.Backbone, which may be code and was not run"),
+        ("list.pth", "it holds a list instead of a state dict"),
+        ("text.pth", "some entries are not arrays:\n  conv1.weight: a str"),
+        ("more.pth", "unknown entries next to 'state_dict':\n  ema"),
+        ("cut.pth", "damaged, or not written by torch.save"),
+        ("empty.pth", "damaged, or not written by torch.save"),
     ],
 )
-def test_what_is_no_state_dict_is_refused_and_nothing_runs(files, name, words):
+def test_other_content_is_refused_and_no_code_runs(files, name, words):
     with pytest.raises(UserError) as error:
         weights.read(files / name)
     assert str(error.value).startswith(f"{files / name}: ") and words in str(error.value)

@@ -24,9 +24,9 @@ EVERY_KIND = [
 ]
 
 
-def _code(told, out, given):
+def _code(entries, out, given):
     levels = given.normalize
-    load = "\n".join(told["load"]).replace("{out}", str(out))
+    load = "\n".join(entries["load"]).replace("{out}", str(out))
     return load + FORWARD.format(mean=list(levels.mean), std=list(levels.std))
 
 
@@ -36,9 +36,9 @@ def test_the_lines_that_are_told_build_a_model_with_the_same_features(
 ):
     given = trained(Data(image_size=64, eval_resize=64), **network)
     (tmp_path / "out").mkdir()
-    told = export_torchvision.write(given, tmp_path / "out")
+    entries = export_torchvision.write(given, tmp_path / "out")
     batch = images(64)
-    theirs = other_tool("torchvision", _code(told, tmp_path / "out", given), batch)
+    theirs = other_tool("torchvision", _code(entries, tmp_path / "out", given), batch)
     ours = features(given, batch)
     assert ours.shape == (3, given.num_features) and np.ptp(ours) > 0.1
     assert relative(theirs, ours) < 1e-4
@@ -47,7 +47,7 @@ def test_the_lines_that_are_told_build_a_model_with_the_same_features(
 def test_the_pth_is_a_plain_state_dict_with_the_same_bits(trained, other_tool, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    told = export_torchvision.write(trained(encoder="resnet18", width=8), out)
+    entries = export_torchvision.write(trained(encoder="resnet18", width=8), out)
     code = f"""
 import torch
 from safetensors.torch import load_file
@@ -57,4 +57,4 @@ assert type(one) in (dict, __import__("collections").OrderedDict)
 give(np.array([set(one) == set(other), len(one), all(torch.equal(one[k], other[k]) for k in other)]))
 """
     np.testing.assert_array_equal(other_tool("torch", code), [True, 120, True])
-    assert told["pth"] == "encoder.pth"
+    assert entries["pth"] == "encoder.pth"
