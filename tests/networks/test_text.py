@@ -119,8 +119,11 @@ def test_a_text_branch_and_an_image_branch_have_their_own_projectors():
     assert frozen(params, stats, "a", images).embedding.shape == (5, 8)
     layers, norm = (params["second"]["projector"][part] for part in ("layers", "norms"))
     running = stats["second"]["projector"]["norms"][0]
-    hidden = (encoded @ layers[0]["kernel"] - running["mean"]) / np.sqrt(running["var"] + 1e-5)
-    expected = np.maximum(hidden * norm[0]["scale"] + norm[0]["bias"], 0) @ layers[1]["kernel"]
+    mean, var, scale, bias = (
+        part[np.newaxis] for part in (running["mean"], running["var"], norm[0]["scale"], norm[0]["bias"])
+    )
+    hidden = (encoded @ layers[0]["kernel"] - mean) / np.sqrt(var + 1e-5)
+    expected = np.maximum(hidden * scale + bias, 0) @ layers[1]["kernel"]
     actual = frozen(params, stats, "b", WORDS)
     np.testing.assert_allclose(actual.representation, encoded, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(actual.embedding, expected, rtol=1e-4, atol=1e-5)

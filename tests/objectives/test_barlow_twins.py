@@ -92,8 +92,8 @@ def _per_device_loss(z_a, z_b):
     mean = partial(jax.lax.pmean, axis_name="data")
 
     def standardize(z):
-        centred = z - mean(z.mean(0))
-        return centred / jnp.sqrt(mean(jnp.square(centred).mean(0)) + 1e-5)
+        centred = z - mean(z.mean(0, keepdims=True))
+        return centred / jnp.sqrt(mean(jnp.square(centred).mean(0, keepdims=True)) + 1e-5)
 
     c = mean(jnp.matmul(standardize(z_a).T, standardize(z_b), precision="highest") / z_a.shape[0])
     on_diagonal = jnp.square(jnp.diagonal(c) - 1).sum()
