@@ -39,7 +39,8 @@ def _norm(x, mean):
 
 def _embed(params, x, mean):
     """Apply Linear, BatchNorm, ReLU, Linear; `mean` is over the global batch."""
-    x = _norm(x @ params["first"], mean) * params["scale"] + params["bias"]
+    scale, bias = params["scale"][jnp.newaxis], params["bias"][jnp.newaxis]
+    x = _norm(x @ params["first"], mean) * scale + bias
     return jax.nn.relu(x) @ params["last"]
 
 
@@ -47,7 +48,7 @@ def _official_gradient(params, views, num_devices):
     mesh = make_mesh(jax.devices()[:num_devices])
 
     def mean(x):
-        return jax.lax.pmean(jnp.mean(x, axis=0), AXES)
+        return jax.lax.pmean(jnp.mean(x, axis=0, keepdims=True), AXES)
 
     def local_loss(params, views):
         a, b = (_norm(_embed(params, x, mean), mean) for x in views)
@@ -69,7 +70,7 @@ def _our_gradient(params, views, num_devices):
     layout = Layout(make_mesh(jax.devices()[:num_devices]))
 
     def loss(params, *views):
-        z_a, z_b = (_embed(params, x, partial(jnp.mean, axis=0)) for x in views)
+        z_a, z_b = (_embed(params, x, partial(jnp.mean, axis=0, keepdims=True)) for x in views)
         return barlow_twins_loss(z_a, z_b, off_diagonal_weight=WEIGHT, reshard=layout.reshard)
 
     shardings = (layout.replicated, layout.batch, layout.batch)

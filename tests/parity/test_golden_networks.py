@@ -25,7 +25,7 @@ from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.optim import optimizers
-from barlow_jax.training.step import train_step
+from barlow_jax.training.step import StepParts, train_step
 from barlow_jax.types import Batch, TrainState
 
 inputs = types.SimpleNamespace(**runpy.run_path(str(pathlib.Path(__file__).with_name("inputs.py"))))
@@ -264,14 +264,10 @@ def _train_step():
         train=Train(num_epochs=inputs.TWINS_STEPS, batch_size=2048),
     )
     optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
-    step = partial(
-        train_step,
-        network=Network(config.network),
-        objective=make_objective(config.objective),
-        optimizer=optimizer,
-        normalize=lambda views: views,
+    parts = StepParts(
+        Network(config.network), make_objective(config.objective), optimizer, normalize=lambda views: views
     )
-    return jax.jit(step), optimizer
+    return jax.jit(partial(train_step, parts=parts)), optimizer
 
 
 def test_training_steps_are_the_official_ones(golden, double):

@@ -110,7 +110,7 @@ def test_a_gather_inside_a_scan_is_counted_in_each_iteration():
     def function(a):
         def body(total, _):
             gathered = jax.lax.with_sharding_constraint(jnp.sin(total), NamedSharding(make_mesh(), P()))
-            return total + gathered.sum(0), None
+            return total + gathered.sum(0, keepdims=True), None
 
         return jax.lax.scan(body, a, length=7)[0]
 
