@@ -119,8 +119,8 @@ def test_without_an_accuracy_the_steps_that_are_there_are_named(copy, run_comman
     _, said = run_command("export", "--workdir", copy, *argv, "best", code=2)
     assert "no k-NN accuracy" in said and "18, 22" in said
     (copy / "metrics.jsonl").unlink()
-    assert "step 18, 22" in run_command("export", "--workdir", copy, *argv, "best", code=2)[1]
-    assert "it has 18, 22" in run_command("export", "--workdir", copy, *argv, "7", code=2)[1]
+    assert "18, 22" in run_command("export", "--workdir", copy, *argv, "best", code=2)[1]
+    assert "Choose one of 18, 22" in run_command("export", "--workdir", copy, *argv, "7", code=2)[1]
     assert not taken and not (tmp_path / "out").exists()
 
 
@@ -198,7 +198,7 @@ def test_an_empty_folder_is_filled_and_a_full_one_is_refused_untouched(workdir, 
     (tmp_path / "out").mkdir()
     run_command(*argv)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-    assert f"--out: {tmp_path / 'out'} is not empty; pass a new" in run_command(*argv, code=2)[1]
+    assert f"--out {tmp_path / 'out'} is not empty" in run_command(*argv, code=2)[1]
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 
