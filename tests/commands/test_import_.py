@@ -17,7 +17,7 @@ from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.workdir import provenance
 
-COUNTER = "a counter of batches, which nothing reads"
+COUNTER = "counter of batches, which is not used"
 
 
 def _config(config_file, **changes):
@@ -88,7 +88,7 @@ def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
     results, said = run_command("import", "--weights", alone, "--config", wide, "--workdir", tmp_path / "in")
     assert (results["as"], results["step"]) == ("encoder", 0)
     assert results["encoder"] == {"encoder": "resnet8", "width": 4, "stem": "cifar"}
-    assert results["ignored"].pop("fc.bias") == results["ignored"].pop("fc.weight") == "the classifier"
+    assert results["ignored"].pop("fc.bias") == results["ignored"].pop("fc.weight") == "classifier"
     assert set(results["ignored"].values()) == {COUNTER}
     assert results["sha256"] == checksums.sha256(alone)
     assert "fc.bias" in said and COUNTER in said
@@ -136,7 +136,7 @@ def test_pretraining_starts_from_the_files_bits(run_command, trees, started, mon
         np.any(leaf) for leaf in jax.tree.leaves(met["state"].opt_state)
     )
     (row,) = run_command("verify", "--workdir", started)[0]["checkpoints"]
-    assert (row["verdict"], row["holds"]) == ("good", "run")
+    assert (row["verdict"], row["holds"]) == ("intact", "run")
 
 
 def test_a_run_from_its_own_first_weights_is_that_run(run_command, config_file, workdir, tmp_path):
@@ -178,10 +178,7 @@ def test_another_projector_is_refused_with_the_keys_to_set_or_left_out(
     argv = ("--weights", full, "--config", config_file, "--workdir", tmp_path / "run")
     other = ("--config.network.projector=32,16", "--config.network.projector_biases=all")
     _, said = run_command("import", *argv, *other, code=2)
-    assert (
-        "pass --config.network.projector=16,16 --config.network.projector_biases=none, or --without-projector"
-        in said
-    )
+    assert "--config.network.projector=16,16 --config.network.projector_biases=none" in said
     assert not (tmp_path / "run").exists()
     results, said = run_command("import", *argv, *other, "--without-projector")
     assert results["projector"] is None and results["initialized"] == ["projector"]

@@ -2,7 +2,9 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from barlow_jax.errors import RunError
@@ -41,10 +43,8 @@ def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, 
         del batch
         step = int(state.step) + 1
         total[0] += step in skipped
-        return state._replace(step=jnp.asarray(step)), {
-            "loss": jnp.asarray(1.0),
-            "skipped_steps": jnp.asarray(total[0]),
-        }
+        metrics = {"loss": np.float32(1.0), "skipped_steps": np.int32(total[0])}
+        return state._replace(step=jax.device_put(step)), jax.device_put(metrics)
 
     state = TrainState(jnp.asarray(first), None, None, None)
     hooks = [watch, lambda number, state, metrics: done.append(number)]
