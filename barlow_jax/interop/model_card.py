@@ -160,8 +160,8 @@ def _results(trained: TrainedEncoder) -> str:
     evaluations = read_evaluations(trained.results, step=trained.step)
     if PRETRAINED not in evaluations:
         steps = {e.step for source, e in read_evaluations(trained.results).items() if source == PRETRAINED}
-        other = f" (results exist for step {', '.join(map(str, steps))})" if steps else ""
-        return f"Not measured for these weights{other}."
+        note = f" (results exist for step {', '.join(map(str, steps))})" if steps else ""
+        return f"Not measured for these weights{note}."
     sources = [source for source in FEATURE_SOURCES if source in evaluations or source != PIXELS]
     columns = {source: evaluations.get(source, Evaluation(source, -1, ())) for source in sources}
     rows = [

@@ -118,6 +118,7 @@ def test_host_and_accelerator_agree_for_the_same_uniforms(crops):
         assert np.mean(difference > 0) <= 0.001
 
 
+@pytest.mark.slow
 def test_one_device_and_eight_give_the_same_views(crops):
     result = []
     for devices in (jax.devices()[:1], jax.devices()):

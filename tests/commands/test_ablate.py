@@ -19,6 +19,7 @@ SHORT = (
 )
 
 
+@pytest.mark.slow
 def test_a_group_is_run_and_told_beside_the_paper(run_command, config_file, tmp_path):
     argv = ("ablate", "--config", config_file, "--only", "correlation", "--workdir", tmp_path, *SHORT)
     results, said = run_command(*argv)

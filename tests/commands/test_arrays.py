@@ -95,6 +95,7 @@ def test_images_on_the_devices_give_the_bits_of_those_of_the_host(argv, trained,
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_images_on_the_devices(argv, trained, tmp_path, run_command):
     run_command(*argv, "--workdir", tmp_path, "--config.train.max_steps=2")
     results, _ = run_command(*argv, "--workdir", tmp_path, "--config.data.cache=decoded")
@@ -102,6 +103,7 @@ def test_a_run_goes_on_with_images_on_the_devices(argv, trained, tmp_path, run_c
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
 
 
+@pytest.mark.slow
 def test_classifiers_are_trained_on_arrays(trained, run_command):
     flags = ("--config.finetune.label_fractions=0.5", "--config.finetune.num_epochs=1")
     results, _ = run_command("finetune", "--workdir", trained, *flags, "--config.finetune.batch_size=64")

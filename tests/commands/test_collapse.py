@@ -46,6 +46,7 @@ QUICK = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "flags", "words"),
     [

@@ -94,6 +94,7 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     assert probed["decode_failures"] == {"train": 3, "test": 2}
 
 
+@pytest.mark.slow
 def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(argv, tmp_path, run_command):
     argv = ("pretrain", *argv, "--config.data.augment_on=device", "--config.data.canvas=8")
     whole, _ = run_command(*argv, "--workdir", tmp_path / "host")

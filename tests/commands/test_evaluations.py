@@ -39,6 +39,7 @@ def test_evaluations_repeat_exactly(workdir, run_command):
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment_on", ["host", "device"])
 def test_the_probe_may_augment_its_training_images(workdir, run_command, augment_on):
     results, _ = run_command(

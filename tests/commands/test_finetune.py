@@ -48,6 +48,7 @@ def test_both_rates_follow_the_schedule(settings, expected):
     np.testing.assert_allclose(by_epoch[:, 2, 1], 0.5 * np.array(expected), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, monkeypatch):
     config, opened, real = typed(small_config), [], splits.open_split
 

@@ -67,6 +67,7 @@ def test_a_run_survives_a_missing_workdir_and_loses_no_row(tmp_path, config_file
     assert saved_run.saved_status(workdir)["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_whose_workdir_stays_missing_fails_and_resumes_later(
     tmp_path, config_file, run_command, at_step
 ):

@@ -139,6 +139,7 @@ def test_pretraining_starts_from_the_files_bits(run_command, trees, started, mon
     assert (row["verdict"], row["holds"]) == ("intact", "run")
 
 
+@pytest.mark.slow
 def test_a_run_from_its_own_first_weights_is_that_run(run_command, config_file, workdir, tmp_path):
     """Bit for bit: a fresh state goes out as the official checkpoint, comes in, and learns the same."""
     experiment = Experiment.of(_config(config_file))

@@ -10,8 +10,9 @@ import pytest
 SOAK = pathlib.Path(__file__).parents[1] / "soak.py"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("digits")
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, 20])
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, kills):
     soak = subprocess.run(
         [sys.executable, SOAK, f"--kills={kills}", "--folder", tmp_path],

@@ -19,6 +19,7 @@ def test_a_plan_of_the_step_says_what_it_costs(run_command, config_file, tmp_pat
     assert (tmp_path / "results" / "plan.json").is_file()
 
 
+@pytest.mark.slow
 def test_microbatches_compute_as_much_and_one_forward_pass_more(run_command, config_file):
     argv = ("plan", "--config", config_file, "--topology", "v5e:2x2", *SMALL)
     once, _ = run_command(*argv)

@@ -53,6 +53,7 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, run_command, monke
     assert "resuming from the checkpoint of step 7" in stderr
 
 
+@pytest.mark.slow
 def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
     tmp_path, argv, workdir, run_command, monkeypatch
 ):

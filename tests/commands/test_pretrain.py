@@ -92,6 +92,7 @@ ON_DEVICE = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_that_augments_on_the_device_resumes_to_the_same_bits(tmp_path, config_file, run_command):
     argv = ("pretrain", "--config", config_file, *ON_DEVICE)
     whole, _ = run_command(*argv, "--workdir", tmp_path / "whole")

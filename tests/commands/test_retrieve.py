@@ -71,6 +71,7 @@ def _recalls(results):
     return tables.retrieval_rows(parse_evaluations(results), "captioned_digits")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_bits(config_path, trained, tmp_path, run_command):
     argv = ("pretrain", "--config", config_path, "--workdir", tmp_path)
     run_command(*argv, "--config.train.max_steps=2")
@@ -170,6 +171,7 @@ def test_lowered_parts_take_captions(config_path, typed, part):
     assert "second" in state.params
 
 
+@pytest.mark.slow
 def test_captions_of_tfds_are_learned_and_retrieved_on_the_host(config_path, tmp_path, run_command):
     with stdout_to_stderr():
         captioned.TinyCaptions(data_dir=str(tmp_path / "data")).download_and_prepare(

@@ -35,6 +35,7 @@ def config(tmp_path, config_file):
     return write
 
 
+@pytest.mark.slow
 def test_labels_are_learned_and_the_encoder_is_probed_like_any_other(run_command, config, tmp_path):
     results, _ = run_command("pretrain", "--config", config(), "--workdir", tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

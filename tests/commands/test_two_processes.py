@@ -25,8 +25,8 @@ STEPS = (
 # Without TensorFlow, which takes ten seconds to import.
 ARRAYS = ("--config.data.name=arrays", "--config.data.augment_on=device", "--config.data.canvas=8")
 HEARTBEAT_S = 4
-MOVED = ((8, "replicated"), (1, "replicated"))  # devices of one process, and the projector there
-REST = tuple(case for case in itertools.product((8, 4, 1), ("sharded", "replicated")) if case not in MOVED)
+# Number of devices of one process, and the layout of the projector there.
+CASES = tuple(itertools.product((8, 4, 1), ("sharded", "replicated")))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,7 @@ def untouched(two, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_preempted_both_save_the_same_step_and_a_lost_process_ends_the_other(
     two, untouched, tmp_path, tmp_path_factory
 ):
@@ -104,7 +105,8 @@ def test_preempted_before_the_first_step_both_exit_at_once(two, tmp_path):
         assert "nothing to save" in err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("process", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("process", [1, 0])
 def test_a_save_that_fails_on_one_process_stops_no_process(two, untouched, tmp_path, process):
     """Both log it and continue, and later saves are complete."""
     sharded = "--config.mesh.projector=sharded"  # of a replicated state process 0 writes all
@@ -117,7 +119,7 @@ def test_a_save_that_fails_on_one_process_stops_no_process(two, untouched, tmp_p
     np.testing.assert_allclose(losses, expected, rtol=1e-5)  # the other run has a replicated projector
 
 
-@pytest.fixture(scope="module", params=["sharded", pytest.param("replicated", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["sharded", "replicated"])
 def half_way(two, request, tmp_path_factory):
     """Workdir of the run after five of its steps, with this projector."""
     workdir = tmp_path_factory.mktemp("half_way") / "run"
@@ -127,9 +129,8 @@ def half_way(two, request, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize(
-    ("devices", "projector"), [*MOVED, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "projector"), CASES)
 def test_on_other_devices_the_run_resumes_with_the_same_images(
     half_way, untouched, argv, environment, tmp_path, devices, projector
 ):

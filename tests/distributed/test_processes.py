@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-import types
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import run_processes
 from run_processes import CONFIG
 
 from barlow_jax import __main__
+from barlow_jax.commands import pretrain
 from barlow_jax.distributed import process_flags, shutdown
 from barlow_jax.distributed.process_flags import ProcessSpec
 from barlow_jax.io import checksums
@@ -55,7 +55,7 @@ def _end_in_a_collective(how, process_id, argv):
             time.sleep(0.01)
         return {"processes": jax.process_count(), "process": jax.process_index()}
 
-    sys.modules["barlow_jax.commands.pretrain"] = types.SimpleNamespace(run=run)
+    pretrain.run = run
     return __main__.main(argv)
 
 
@@ -118,6 +118,7 @@ def _losses(workdir):
     return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("digits")
 def test_a_killed_process_ends_the_other_during_pretraining(tmp_path):
     other, killed = run_processes.start_two(

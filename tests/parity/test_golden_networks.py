@@ -188,6 +188,7 @@ def test_resnet50_has_torchs_equations_forward_and_backward(golden, double, mode
         assert _errors(averages, data["averages"]).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_resnet50_in_float32_is_as_exact_as_torchs(golden):
     """In training ReLUs flip: two correct programs differ by their distances from float64."""
     data = golden("resnet50")

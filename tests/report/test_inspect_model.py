@@ -231,6 +231,7 @@ def test_text_multi_crop_and_one_view_runs_have_snapshots(small_config, typed, c
     np.testing.assert_allclose(snapshot.correlation, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_network_without_a_projector_has_only_representations(small_config, typed):
     small_config.network.projector, small_config.network.num_classes = (), 10
     small_config.data.name, small_config.data.augment_on, small_config.data.canvas = (

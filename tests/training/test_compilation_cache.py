@@ -128,6 +128,7 @@ def test_jax_keeps_its_setting_if_the_cache_is_off_or_set_by_the_user(tmp_path, 
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_a_run_with_loaded_programs_has_the_same_bits_as_one_that_compiled_all(tmp_path, config_file, loads):
     from barlow_jax.__main__ import main
 

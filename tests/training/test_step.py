@@ -77,6 +77,7 @@ def test_one_device_and_eight_give_the_same_loss_and_gradients(small_config, typ
     assert relative(eight.batch_stats, one.batch_stats) < 1e-5
 
 
+@pytest.mark.slow
 def test_images_and_captions_give_one_device_and_eight_the_same(small_config, typed, relative):
     """With the sharded projectors of both branches, and in microbatches of all devices."""
     small_config.data.augment_on = "device"
@@ -102,6 +103,7 @@ def test_images_and_captions_give_one_device_and_eight_the_same(small_config, ty
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["direct", "gram"])
 @pytest.mark.parametrize("slices", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_sharded_projector_gives_the_numbers_of_a_replicated_one(
@@ -149,6 +151,7 @@ def test_each_view_updates_the_running_statistics_by_itself(small_config, typed,
     assert relative(state.batch_stats, jax.device_get(stats)) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_loss_goes_down_on_one_batch(small_config, typed):
     small_config.optim.name = "adamw"
     small_config.optim.learning_rate = 0.02
@@ -189,6 +192,7 @@ def _on_device(small_config, **train):
     return small_config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_step_augments_by_seed_and_position(small_config, typed, microbatches):
     """The loss is the same as if the views had been prepared beforehand."""
@@ -211,6 +215,7 @@ def test_the_step_augments_by_seed_and_position(small_config, typed, microbatche
         np.testing.assert_allclose(metrics["gradient_norm"], expected["gradient_norm"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_device_and_eight_agree_where_the_step_augments(small_config, typed, relative, microbatches):
     config = typed(_on_device(small_config, batch_size=64, microbatches=microbatches))

@@ -78,6 +78,7 @@ def test_the_example_is_one_short_file_and_one_config_with_the_papers_loss(writt
     np.testing.assert_allclose(value, _reference(z_a, z_b), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_example_trains(copy):
     data_flags = (
         "--config.data.name=arrays",

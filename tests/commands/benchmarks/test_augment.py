@@ -13,6 +13,7 @@ TINY = (
 OPS = ["crop", "flip", "jitter", "grayscale", "blur", "solarize"]
 
 
+@pytest.mark.slow
 def test_each_op_is_timed_with_those_before_it(run_command):
     result, said = run_command("bench", "augment", *TINY, "--config.train.batch_size=16")
     assert [row["operation"] for row in result["rows"]] == OPS, "nothing is ever rotated"

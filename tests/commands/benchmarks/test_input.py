@@ -1,11 +1,13 @@
 """bench input through the entry point; and each stage makes what its name says."""
 
 import numpy as np
+import pytest
 
 from barlow_jax.data import pipeline, pipeline_stages, sources
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
+@pytest.mark.slow
 def test_every_stage_is_timed_beside_decoding_and_the_official_pipeline(run_command, config_file, tmp_path):
     results, said = run_command(
         "bench", "input", "--config", config_file, "--images", 100, "--workdir", tmp_path

@@ -1,3 +1,8 @@
+"""`bench loss` through the entry point."""
+
+import pytest
+
+
 def test_the_forms_are_timed_against_each_other(run_command, tmp_path):
     result, said = run_command("bench", "loss", "--rows", 16, "--widths", "32,64", "--workdir", tmp_path)
     assert [row["form"] for row in result["rows"]] == ["all-reduce", "direct", "gram"] * 2
@@ -9,6 +14,7 @@ def test_the_forms_are_timed_against_each_other(run_command, tmp_path):
     assert "MB of temporaries" in said
 
 
+@pytest.mark.slow
 def test_for_a_topology_it_compiles_and_says_what_does_not_fit(run_command):
     result, said = run_command("bench", "loss", "--rows", 64, "--widths", 131072, "--topology", "v5e:2x2")
     fits = {row["form"]: row["fits"] for row in result["rows"]}
