@@ -173,11 +173,13 @@ def test_functions_fit_a_screen(path):
 
 # Fragments: "Of a pod, the first host." A reader looks for the subject in vain.
 FRAGMENT = re.compile(r"(Of|Those|Who|As|By|From|That|What|Where|Whether)\b")
-
-
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.parent.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE.parent))
+ROOT = PACKAGE.parent
+FILES = sorted(
+    path for folder in (PACKAGE.name, "configs", "launch", "tests") for path in (ROOT / folder).rglob("*.py")
 )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_docstring_begins_with_a_fragment(path):
     documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
     docstrings = [
