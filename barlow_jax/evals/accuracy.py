@@ -31,7 +31,7 @@ def check_single_label(labels: np.ndarray) -> None:
 
 def logits(head: Head, features: jax.Array) -> jax.Array:
     """Return `[N, C]` logits of `[N, H]` features, every product in float32."""
-    return jnp.matmul(features, head["weight"], precision="highest") + head["bias"]
+    return jnp.matmul(features, head["weight"], precision="highest") + head["bias"][jnp.newaxis]
 
 
 def make_accuracy(test: FeatureTable) -> Callable[[Head], dict[str, float]]:
@@ -64,7 +64,7 @@ def _count_hits(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array
 
     def count_chunk(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         features, labels = rows
-        scores, classes = logits(head, features), jnp.arange(head["bias"].size)
+        scores, classes = logits(head, features), jnp.arange(head["bias"].size)[jnp.newaxis]
         label = labels[:, jnp.newaxis]
         own = jnp.take_along_axis(scores, jnp.maximum(label, 0), axis=1)
         # Counting the logits below the label's ranks the label last if its logit is not a number.

@@ -134,7 +134,7 @@ def _nearest_by_distance(bank: jax.Array, queries: jax.Array, count: int) -> jax
     """
     num_candidates = min(_CANDIDATES * count, len(bank))
     squares = jnp.sum(bank**2, axis=1)
-    closeness = jnp.matmul(queries, bank.T, precision="highest") - squares / 2
+    closeness = jnp.matmul(queries, bank.T, precision="highest") - squares[jnp.newaxis] / 2
     candidates = jax.lax.top_k(closeness, num_candidates)[1]
     max_norm = jnp.sqrt(jnp.max(squares))
     # Error of a sum of H products, relative to the norms of its factors.
@@ -142,7 +142,7 @@ def _nearest_by_distance(bank: jax.Array, queries: jax.Array, count: int) -> jax
 
     def choose(query: jax.Array, candidates: jax.Array) -> jax.Array:
         def by_differences(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return jax.lax.top_k(-jnp.sum((rows - query) ** 2, axis=1), count)
+            return jax.lax.top_k(-jnp.sum((rows - query[jnp.newaxis]) ** 2, axis=1), count)
 
         in_order = jnp.sort(candidates)  # so that the first of several rows at equal distance is chosen
         negative_squares, position = by_differences(bank[in_order])

@@ -97,7 +97,7 @@ def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
     again = to_torchvision(*jax.device_get((state.params["encoder"], state.batch_stats["encoder"])))
     given = {key: tensor for key, tensor in load_file(alone).items() if not key.startswith("fc.")}
     assert all(again[key].tobytes() == tensor.tobytes() for key, tensor in given.items())
-    assert run_command("verify", "--workdir", tmp_path / "in")[0]["good"]
+    assert run_command("verify", "--workdir", tmp_path / "in")[0]["intact"]
     (entry,) = provenance.read(tmp_path / "in")
     assert entry["devices"]["processes"] == 1
     assert json.loads((tmp_path / "in" / "results" / "import.json").read_text())["as"] == "encoder"
