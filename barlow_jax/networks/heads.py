@@ -87,7 +87,7 @@ class Projector(nnx.Module):
                 weights = layer.kernel[...].astype(self.dtype)
                 x = self.parallel(x.astype(self.dtype), weights, layer is self.layers[0])
                 if layer.bias is not None:
-                    x += layer.bias[...].astype(self.dtype)
+                    x += layer.bias[...].astype(self.dtype)[jnp.newaxis]
             if layer is not self.layers[-1]:
                 x = nnx.relu(norm(x, use_running_average=not train) if norm else x)
         return self.output_norm(x, use_running_average=not train) if self.output_norm else x

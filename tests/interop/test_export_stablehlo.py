@@ -58,7 +58,7 @@ def test_the_folder_has_the_config_and_describes_the_images(small, tmp_path):
     assert config == subject.config and not problems
     readme = (tmp_path / "README.md").read_text()
     assert "`images`: `[B, 16, 16, 3]` uint8" in readme and "`features`: `[B, 16]` float32" in readme
-    assert "resized to 20 pixels" in readme and "runs on cpu, tpu, cuda" in readme
+    assert "resized to 20 pixels" in readme and "cpu, tpu, cuda" in readme
     assert 'open("{out}/encoder.jaxexport"' in entries["load"][1] and 'open("encoder.jaxexport"' in readme
 
 

@@ -94,10 +94,10 @@ def test_a_transformer_has_its_size_and_patch_in_the_arguments(trained, tmp_path
     ("network", "words"),
     [
         ({"stem": "cifar"}, "no ResNet with the cifar stem"),
-        ({"encoder": "resnet8"}, "four stages, resnet8 has 3"),
-        ({"encoder": "resnet18", "width": 128}, "no resnet18 of width 128 .*, only of 64"),
-        ({"encoder": "resnet50", "width": 36}, "no resnet50 of width 36 .*, only of a multiple of 8"),
-        ({"batch_norm_epsilon": 1e-3}, "epsilon of 1e-5, config.network.batch_norm_epsilon is 0.001"),
+        ({"encoder": "resnet8"}, "four stages, but resnet8 has 3"),
+        ({"encoder": "resnet18", "width": 128}, "resnet18 must have width 64.* is 128"),
+        ({"encoder": "resnet50", "width": 36}, "resnet50 must have width a multiple of 8.* is 36"),
+        ({"batch_norm_epsilon": 1e-3}, "epsilon of 1e-5, but config.network.batch_norm_epsilon is 0.001"),
     ],
 )
 def test_what_timm_does_not_have_is_refused_with_the_formats_that_do(network, words, tmp_path):

@@ -99,7 +99,7 @@ def test_every_wrong_key_is_named_at_once():
     assert str(error.value).splitlines() == [
         "not a projector of widths 6, 5, 4 on 8 features:",
         "  projector.7.gamma: unknown",
-        "  projector.3.weight: is [5, 7], needs [5, 6]",
+        "  projector.3.weight: has shape [5, 7], expected [5, 6]",
         "  projector.4.bias: missing",
     ]
 

@@ -139,7 +139,7 @@ def test_every_wrong_key_is_named_at_once(tensors):
         "  bn.num_batches_tracked: unknown",
         "  bn1.bias: missing",
         "  layer2.0.bn1.running_var: missing",
-        "  layer3.0.conv2.weight: is [16, 15, 3, 3], needs [16, 16, 3, 3]",
+        "  layer3.0.conv2.weight: has shape [16, 15, 3, 3], expected [16, 16, 3, 3]",
     ]
 
 

@@ -41,7 +41,7 @@ def test_an_encoder_alone(tmp_path, trees, tensors):
     assert found.projector is None
     assert found.encoder[:3] == ("resnet8", 2, "cifar")
     jax.tree.map(np.testing.assert_array_equal, found.encoder[3:5], tuple(tree["encoder"] for tree in trees))
-    assert found.ignored["fc.weight"] == found.ignored["fc.bias"] == "the classifier"
+    assert found.ignored["fc.weight"] == found.ignored["fc.bias"] == "classifier"
     counters = {key for key in tensors if key.endswith("num_batches_tracked")}
     assert found.ignored.keys() == counters | {*classifier}
 
@@ -103,7 +103,7 @@ def _foreign(path, tensors):
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(_absent, "cannot be read"), (_text, "damaged"), (_cut, "damaged"), (_foreign, "no ResNet")],
+    [(_absent, "cannot be read"), (_text, "damaged"), (_cut, "damaged"), (_foreign, "not a ResNet")],
 )
 def test_an_absent_or_damaged_file_is_named(tmp_path, tensors, make, words):
     path = tmp_path / "encoder.safetensors"
