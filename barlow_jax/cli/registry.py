@@ -1,6 +1,5 @@
 """Registry of the commands: one per file of the `commands` package."""
 
-import ast
 import importlib
 import pathlib
 import pkgutil
@@ -30,5 +29,6 @@ def _command(stem: str) -> str:
 
 
 def _summary(path: pathlib.Path) -> str:
-    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return docstring.partition("\n")[0]
+    # Not `ast.parse`: in Python 3.11 it fails at random while another thread parses.
+    first_line = path.read_text("utf-8").partition("\n")[0]
+    return first_line.strip('"')
