@@ -28,6 +28,10 @@ class RecordSplit:
         self.num_examples, self.num_classes = source.num_examples, source.num_classes
         self.multi_label, self.decode_failures = source.multi_label, source.decode_failures
 
+    def identity(self) -> Iterator[bytes]:
+        """Implement `Split.identity`."""
+        return iter(self._source.identity())
+
     def train_batches(
         self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ With access by index the order of the data is a function of (seed, step), on any
 step, and no shuffle buffer is needed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import os
 import sys
@@ -38,6 +38,7 @@ class Source:
     # multi-label [C]: 1 shown, 0 not shown, -1 not counted.
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     decode_failures: DecodeFailures  # its images that could not be decoded so far
+    identity: Callable[[], Iterable[bytes]]  # see `Split.identity`
     # From a record to [n] UTF-8 captions, and the word counts of data.train_split; None without captions.
     parse_captions: Callable[[tf.Tensor], tf.Tensor] | None = None
     count_words: Callable[[], Mapping[str, int]] | None = None
@@ -82,8 +83,8 @@ def open_images(folder: str) -> Source:
     Raises:
       UserError: the folder does not exist, or holds no image.
     """
-    paths = [os.path.join(folder, name) for name in catalog.image_files(folder)]
-    return _open_files(paths, [-1] * len(paths), None, None)
+    names = catalog.image_files(folder)
+    return _open_files(folder, names, [-1] * len(names), None, None)
 
 
 def read_captions(source: Source) -> Iterator[list[str]]:
@@ -120,14 +121,20 @@ def _open_folder(data: config_lib.Data, split: str, cache: Callable[[Read], Read
     builder = tfds.ImageFolder(data.data_dir)
     examples = builder._split_examples[split]  # private; the public as_dataset() reads every file, in order
     classes = builder.info.features["label"]
-    paths, labels = [os.fspath(e.image_path) for e in examples], [classes.str2int(e.label) for e in examples]
-    return _open_files(paths, labels, classes.num_classes, cache)
+    names = [os.path.relpath(e.image_path, builder.data_dir) for e in examples]
+    labels = [classes.str2int(e.label) for e in examples]
+    return _open_files(builder.data_dir, names, labels, classes.num_classes, cache)
 
 
 def _open_files(
-    paths: Sequence[str], labels: Sequence[int], num_classes: int | None, cache: Callable[[Read], Read] | None
+    root: str,
+    names: Sequence[str],
+    labels: Sequence[int],
+    num_classes: int | None,
+    cache: Callable[[Read], Read] | None,
 ) -> Source:
-    encoded_paths = [os.fsencode(path) for path in paths]  # a name may be any bytes
+    encoded_names = [os.fsencode(name) for name in names]  # a name may be any bytes
+    encoded_paths = [os.path.join(os.fsencode(root), name) for name in encoded_names]
     path_tensor, label_tensor = tf.constant(encoded_paths), tf.constant(labels, tf.int32)
 
     # A record is an index. The file is read when it is parsed: by many threads, and an unreadable file
@@ -145,7 +152,9 @@ def _open_files(
 
     read_cached = cache and cache(read_files)
     decode_failures = DecodeFailures(lambda index: encoded_paths[index].decode(errors="backslashreplace"))
-    return Source(len(paths), num_classes, False, lambda index: index, parse, decode_failures)
+    return Source(
+        len(names), num_classes, False, lambda index: index, parse, decode_failures, lambda: encoded_names
+    )
 
 
 def _open_tfds(builder: Any, split: str, cache: Callable[[Read], Read] | None) -> Source:
@@ -182,7 +191,14 @@ def _open_tfds(builder: Any, split: str, cache: Callable[[Read], Read] | None) -
         return deserialize(record)["captions"]["text"]
 
     decode_failures = DecodeFailures(lambda index: f"example {index} of {builder.name}'s split {split!r}")
-    source = Source(num_examples, num_classes, multi_label, fetch, parse, decode_failures)
+
+    def identity() -> Iterator[bytes]:
+        yield builder.info.full_name.encode()
+        for part in builder.info.splits[split].file_instructions:  # of either file format
+            name = os.path.basename(part.filename).replace(builder.info.file_format.file_suffix, "")
+            yield f"{name} {part.examples_in_shard} {part.skip} {part.take}".encode()
+
+    source = Source(num_examples, num_classes, multi_label, fetch, parse, decode_failures, identity)
     return dataclasses.replace(source, parse_captions=parse_captions) if _has_captions(builder) else source
 
 

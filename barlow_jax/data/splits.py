@@ -27,6 +27,13 @@ class Split(Protocol):
     multi_label: bool  # an image shows any number of the classes
     decode_failures: DecodeFailures  # its images that could not be decoded so far
 
+    def identity(self) -> Iterator[bytes]:
+        """Yield bytes that identify the examples and their order, without reading an image from a file.
+
+        Two splits that yield the same hold the same examples at the same indices: files of the same paths
+        relative to `data.data_dir`, the same arrays, or the same shards of the same version of a data set.
+        """
+
     def train_batches(
         self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:

@@ -45,6 +45,9 @@ def test_a_part_of_a_split_is_that_part(tmp_path, file_format):
     )
     assert part.num_examples == 50
     np.testing.assert_array_equal(_examples(part, [3])[0][0], _examples(whole, [103])[0][0])
+    shard = b"digits-train.-00000-of-00001 1437"  # whatever the file format
+    assert list(whole.identity()) == [b"digits/1.0.0", shard + b" 0 1437"]
+    assert list(part.identity()) == [b"digits/1.0.0", shard + b" 100 50"]
 
 
 def test_digits_are_prepared_on_first_use(tmp_path):

@@ -1,5 +1,6 @@
 import sys
 
+import numpy as np
 import pytest
 
 from barlow_jax.config.schema import Data
@@ -24,3 +25,33 @@ def test_any_folder_needs_tensorflow_and_says_so_where_it_is_missing(monkeypatch
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(UserError, match=r"--images: files are read by TensorFlow .* install tensorflow"):
         splits.open_images(str(tmp_path))
+
+
+@pytest.fixture
+def two_folders(tmp_path):
+    """Two folders of the same files."""
+    for root in ("one", "two"):
+        for name in ("train/a/1.png", "train/b/2.png", "train/b/3.png"):
+            (tmp_path / root / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / root / name).touch()
+    return tmp_path / "one", tmp_path / "two"
+
+
+def test_identity_of_files_is_their_relative_paths_in_order(two_folders):
+    one, two = (
+        list(splits.open_split(Data("folder", str(root)), "train").identity()) for root in two_folders
+    )
+    assert one == two and sorted(one) == [b"train/a/1.png", b"train/b/2.png", b"train/b/3.png"]
+    (two_folders[1] / "train/b/3.png").rename(two_folders[1] / "train/b/4.png")
+    assert list(splits.open_split(Data("folder", str(two_folders[1])), "train").identity()) != one
+
+
+def test_identity_of_arrays_is_their_pixels_and_labels(tmp_path):
+    images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+    for name, order in (("train", [0, 1, 2]), ("same", [0, 1, 2]), ("other", [0, 2, 1])):
+        np.savez(tmp_path / f"{name}.npz", images=images[order], labels=[0, 1, 0])
+    train, same, other = (
+        list(splits.open_split(Data("arrays", str(tmp_path)), name).identity())
+        for name in ("train", "same", "other")
+    )
+    assert train == same and len(train) == 3 and train[0] == other[0] and train != other
