@@ -142,3 +142,5 @@ class FeatureTable(NamedTuple):
     labels: np.ndarray
     index: np.ndarray | None = None  # [N] int32 indices in the data set, if rows are to be read again
     decode_failures: int = 0  # images of the split without a row, because they could not be decoded
+    # [N] rows of the training table that hold the same images, in a table to classify; -1 = none
+    own: np.ndarray | None = None

@@ -1,4 +1,4 @@
-"""Accuracy of a classifier: top-1 and top-5 of single-label images, average precision of a ranking."""
+"""Accuracy of a classifier: top-1, top-5 and balanced accuracy of single-label images, average precision."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -35,9 +35,10 @@ def logits(head: Head, features: jax.Array) -> jax.Array:
 
 
 def make_accuracy(test: FeatureTable) -> Callable[[Head], dict[str, float]]:
-    """Return `head -> {"top1": ..., "top5": ...}` in 0..1 on a table, which is copied to the device once.
+    """Return `head -> {"top1": ..., "top5": ..., "balanced_accuracy": ...}` in 0..1 on a table.
 
-    Equal logits rank by class, the smaller first; a logit that is not a number ranks last.
+    The table is copied to the device once. Equal logits rank by class, the smaller first; a logit that is not
+    a number ranks last. With five classes or fewer every label is among the first five: top5 is left out.
     """
     check_single_label(test.labels)
     rows = len(test.labels)
@@ -45,34 +46,46 @@ def make_accuracy(test: FeatureTable) -> Callable[[Head], dict[str, float]]:
     size = -(-rows // chunks)
     pad = chunks * size - rows
     features = np.pad(test.features, ((0, pad), (0, 0))).reshape(chunks, size, -1)
-    labels = np.pad(test.labels, (0, pad), constant_values=-1).reshape(chunks, size)
+    labels = np.pad(test.labels, (0, pad)).reshape(chunks, size)
     on_device = jax.device_put((features.astype(np.float32), labels))
 
     def accuracy(head: Head) -> dict[str, float]:
-        top1, top5 = np.asarray(_count_hits(head, *on_device)) / rows
-        return {"top1": float(top1), "top5": float(top5)}
+        ranks = np.asarray(_ranks(head, *on_device)).ravel()[:rows]
+        result = hit_rates(test.labels, ranks < 1)
+        if head["bias"].size > 5:
+            result["top5"] = float(np.sum(ranks < 5) / rows)
+        return result
 
     return accuracy
 
 
-@jax.jit
-def _count_hits(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return `[2]` counts of rows whose label has the largest, or one of the five largest logits.
+def hit_rates(labels: np.ndarray, hits: np.ndarray) -> dict[str, float]:
+    """Return top1, the mean of `[N]` hits, and balanced_accuracy, their mean per class averaged over classes.
 
-    Label -1 is padding.
+    Both are in 0..1. Only classes that occur in `[N]` labels count.
+
+    >>> hit_rates(np.array([0, 0, 0, 2]), np.array([True, True, True, False]))
+    {'top1': 0.75, 'balanced_accuracy': 0.5}
     """
+    counts = np.bincount(labels)
+    recalls = np.bincount(labels, weights=hits)[counts > 0] / counts[counts > 0]
+    return {"top1": float(np.sum(hits) / len(labels)), "balanced_accuracy": float(np.mean(recalls))}
 
-    def count_chunk(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
+
+@jax.jit
+def _ranks(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return the rank of each row's label among its logits, from 0; labels without a logit rank last."""
+
+    def rank_chunk(rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         features, labels = rows
         scores, classes = logits(head, features), jnp.arange(head["bias"].size)[jnp.newaxis]
         label = labels[:, jnp.newaxis]
-        own = jnp.take_along_axis(scores, jnp.maximum(label, 0), axis=1)
+        own = jnp.take_along_axis(scores, jnp.minimum(label, classes.size - 1), axis=1)
         # Counting the logits below the label's ranks the label last if its logit is not a number.
         below = jnp.sum((scores < own) | ((scores == own) & (classes > label)), axis=1)
-        rank = classes.size - 1 - below
-        return jnp.stack([jnp.sum((rank < best) & (labels >= 0)) for best in (1, 5)])
+        return jnp.where(labels < classes.size, classes.size - 1 - below, jnp.iinfo(jnp.int32).max)
 
-    return jnp.sum(jax.lax.map(count_chunk, (features, labels)), axis=0)
+    return jax.lax.map(rank_chunk, (features, labels))
 
 
 def average_precision(

@@ -8,11 +8,16 @@ import numpy as np
 from barlow_jax.augment.views import normalize
 from barlow_jax.config.recipe import Normalize
 from barlow_jax.distributed.mesh import Layout
+from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch, FeatureTable
 
 # [B, height, width, 3] uint8 images, laid out on the mesh, to [B, H] features, replicated on every device.
 Encode = Callable[[jax.Array], jax.Array]
+
+
+class NotFiniteError(UserError):
+    """Features are not finite: no classifier, neighbour or spectrum of them means anything."""
 
 
 def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> Callable:
@@ -34,8 +39,20 @@ def make_pixels(layout: Layout) -> Encode:
 
 
 def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> FeatureTable:
-    """Return the table of all images that could be decoded; padding is dropped here and nowhere else."""
+    """Return the table of all images that could be decoded; padding is dropped here and nowhere else.
+
+    Raises:
+      NotFiniteError: a feature is not finite.
+    """
     tables = [encode_batch(encode, batch, layout) for batch in batches]
+    bad = sum(int(np.sum(~np.isfinite(table.features).all(axis=1))) for table in tables)
+    if bad:
+        rows = sum(len(table.features) for table in tables)
+        raise NotFiniteError(
+            f"the features of {bad} of {rows} images are not finite (NaN or infinity). Either the weights are "
+            "damaged (a wrongly converted file, a diverged training: use another file or checkpoint), or "
+            "the computation overflows (set config.network.dtype=float32)."
+        )
     return FeatureTable(
         *(np.concatenate([getattr(t, name) for t in tables]) for name in ("features", "labels", "index"))
     )

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.config.schema import Config
-from barlow_jax.evals.accuracy import check_single_label
+from barlow_jax.evals.accuracy import check_single_label, hit_rates
 from barlow_jax.evals.subsets import accuracy_by_fraction
 from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
@@ -27,48 +27,61 @@ _CANDIDATES = 4  # per neighbour; their Euclidean distances are computed a secon
 
 
 def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
-    """Return the top-1 accuracies of the k-NN classifiers of `config.knn` for each fraction of the labels.
+    """Return the accuracies of the k-NN classifiers of `config.knn` for each fraction of the labels.
 
     Uniform Euclidean votes, as in W-MSE's table, are measured with all labels only: with fewer labels than k
     per class, they would mostly count ties.
     """
     settings = config.knn
 
-    def measure(rows: np.ndarray, seed: int) -> dict[tuple[str, int], float]:
+    def measure(rows: np.ndarray, seed: int) -> dict[tuple[str, int, str], float]:
         del seed  # only the subset depends on it
         subset = FeatureTable(train.features[rows], train.labels[rows])
-        weighted = knn_accuracy(subset, test, ks=settings.k, temperature=settings.temperature)
+        queries = test if test.own is None else test._replace(own=_within(rows, test.own))
+        weighted = knn_accuracy(subset, queries, ks=settings.k, temperature=settings.temperature)
         uniform = {}
         if settings.euclidean_k and len(rows) == len(train.labels):
-            uniform = euclidean_accuracy(subset, test, ks=settings.euclidean_k)
-        distances = {"cosine": weighted, "euclidean": uniform}
-        return {(name, k): value for name, values in distances.items() for k, value in values.items()}
+            uniform = euclidean_accuracy(subset, queries, ks=settings.euclidean_k)
+        return {
+            (distance, k, metric): value
+            for distance, by_k in (("cosine", weighted), ("euclidean", uniform))
+            for k, values in by_k.items()
+            for metric, value in values.items()
+        }
 
     results = accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure)
     measured_on = (config.data.name, config.data.eval_split, len(test.labels))
     return [
-        Score("knn", "knn", "top1", value, *measured_on, fraction, repeats, k=k, distance=distance)
+        Score("knn", "knn", metric, value, *measured_on, fraction, repeats, k=k, distance=distance)
         for fraction, repeats, values in results
-        for (distance, k), value in values.items()
+        for (distance, k, metric), value in values.items()
     ]
+
+
+def _within(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return the positions of `own` in the sorted `rows`; -1 for those that are not among them."""
+    position = np.minimum(np.searchsorted(rows, own), len(rows) - 1)
+    return np.where(rows[position] == own, position, -1)
 
 
 def knn_accuracy(
     train: FeatureTable, test: FeatureTable, *, ks: Sequence[int], temperature: float = 0.07
-) -> dict[int, float]:
-    """Return the top-1 accuracy in 0..1 of weighted cosine votes for each k.
+) -> dict[int, dict[str, float]]:
+    """Return top1 and balanced_accuracy in 0..1 of weighted cosine votes for each k.
 
     Args:
       train: rows that vote, with `[N]` labels; all of them vote if k is larger than N.
-      test: rows to classify.
+      test: rows to classify. The training row of the same image (`own`) does not vote.
       ks: numbers of neighbours.
       temperature: a lower temperature gives near neighbours more weight.
     """
     return _accuracy(train, test, ks, temperature, _unit)
 
 
-def euclidean_accuracy(train: FeatureTable, test: FeatureTable, *, ks: Sequence[int]) -> dict[int, float]:
-    """Return the top-1 accuracy in 0..1 of uniform Euclidean votes for each k.
+def euclidean_accuracy(
+    train: FeatureTable, test: FeatureTable, *, ks: Sequence[int]
+) -> dict[int, dict[str, float]]:
+    """Return top1 and balanced_accuracy in 0..1 of uniform Euclidean votes for each k.
 
     The mean of the training rows is subtracted first, in float64: distances stay the same, and float32 is
     more precise near 0. The arguments are those of `knn_accuracy`.
@@ -88,35 +101,46 @@ def _accuracy(
     ks: Sequence[int],
     temperature: float | None,
     prepare: Callable[[np.ndarray], Any],
-) -> dict[int, float]:
+) -> dict[int, dict[str, float]]:
     for table in (train, test):
         check_single_label(table.labels)
     bank, labels = jnp.asarray(prepare(train.features)), jnp.asarray(train.labels)
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     limits = tuple(min(k, len(labels)) for k in ks)
-    correct = np.zeros(len(limits))
+    votes = []
     for start in range(0, len(test.labels), _CHUNK):
-        queries = jnp.asarray(prepare(test.features[start : start + _CHUNK]))
-        votes = _vote(bank, labels, queries, limits=limits, temperature=temperature, num_classes=num_classes)
-        correct += np.sum(np.asarray(votes) == test.labels[start : start + _CHUNK], axis=1)
-    return {k: float(c / len(test.labels)) for k, c in zip(ks, correct, strict=True)}
+        rows = slice(start, start + _CHUNK)
+        queries = jnp.asarray(prepare(test.features[rows]))
+        own = None if test.own is None else jnp.asarray(test.own[rows])
+        fixed = {"limits": limits, "temperature": temperature, "num_classes": num_classes}
+        votes.append(np.asarray(_vote(bank, labels, queries, own, **fixed)))
+    hits = np.concatenate(votes, axis=1) == test.labels
+    return {k: hit_rates(test.labels, row) for k, row in zip(ks, hits, strict=True)}
 
 
 @functools.partial(jax.jit, static_argnames=("limits", "temperature", "num_classes"))
-def _vote(bank, labels, queries, *, limits, temperature, num_classes) -> jax.Array:
+def _vote(bank, labels, queries, own, *, limits, temperature, num_classes) -> jax.Array:
     """Return `[len(limits), Q]` classes of `[Q, H]` queries from a bank `[N, H]`.
 
-    With a temperature, rows are unit vectors and votes are weighted; without, distances are Euclidean.
+    With a temperature, rows are unit vectors and votes are weighted; without, distances are Euclidean. `own`
+    is None, or `[Q]` rows of the bank that do not vote for their query; -1 = none.
     """
+    count = min(max(limits) + (own is not None), len(bank))
     if temperature is None:
-        index = _nearest_by_distance(bank, queries, max(limits))
-        weights = jnp.ones(index.shape)
+        index = _nearest_by_distance(bank, queries, count)
+        nearest = jnp.zeros(index.shape)
     else:
         similarities = jnp.matmul(queries, bank.T, precision="highest")
         # Without the barrier XLA fuses the slices below into top_k and sorts all N: 12 s per chunk, not 0.5.
-        nearest, index = jax.lax.optimization_barrier(jax.lax.top_k(similarities, max(limits)))
-        # Subtracting the largest changes no vote and keeps exp() from overflowing at small temperatures.
-        weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
+        nearest, index = jax.lax.optimization_barrier(jax.lax.top_k(similarities, count))
+    if own is not None:  # moved behind the others, of which there are enough
+        is_own = index == own[:, jnp.newaxis]
+        order = jnp.argsort(is_own, axis=1, stable=True)
+        nearest, index = (jnp.take_along_axis(x, order, axis=1) for x in (nearest, index))
+    # Subtracting the largest changes no vote and keeps exp() from overflowing at small temperatures.
+    weights = jnp.exp((nearest - nearest[:, :1]) / (temperature or 1.0))
+    if own is not None:
+        weights = jnp.where(jnp.sort(is_own, axis=1), 0, weights)
     classes = labels[index]
     rows = jnp.arange(len(queries))[:, jnp.newaxis]
     scores = [

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.errors import UserError
 from barlow_jax.evals import accuracy
 from barlow_jax.optim.schedules import epoch_factors
 from barlow_jax.types import FeatureTable
@@ -62,8 +63,11 @@ def train_and_test(
       seed: seed of the initial weights.
 
     Returns:
-      top1 and top5 after the last epoch; best_top1 and best_top5 after the epoch with the highest top1, the
-      earliest of equal ones.
+      The values of `accuracy.make_accuracy` after the last epoch; with the prefix "best_" those after the
+      epoch with the highest top1, the earliest of equal ones.
+
+    Raises:
+      UserError: the training diverged.
     """
     steps_per_epoch = math.ceil(num_train / config.batch_size)
     num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
@@ -79,6 +83,11 @@ def train_and_test(
             head, state = step(head, state, *_pad(batch, config.batch_size), rate)
         last = test_accuracy(head)
         best = max(best, last, key=lambda result: result["top1"])
+    if not all(np.isfinite(np.asarray(values)).all() for values in head.values()):
+        raise UserError(
+            f"the linear probe diverged: its weights are not finite after {num_epochs} epochs with "
+            f"probe.learning_rate = {config.learning_rate}. Use a lower rate, or probe.standardize=true."
+        )
     return last | {f"best_{name}": value for name, value in best.items()}
 
 

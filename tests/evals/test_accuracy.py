@@ -1,7 +1,12 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve, top_k_accuracy_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    precision_recall_curve,
+    top_k_accuracy_score,
+)
 
 from barlow_jax.errors import UserError
 from barlow_jax.evals import accuracy
@@ -28,14 +33,28 @@ def test_top1_and_top5_are_those_of_scikit_learn(rows):
     for k in (1, 5):
         expected = top_k_accuracy_score(labels, logits, k=k, labels=np.arange(12))
         assert actual[f"top{k}"] == pytest.approx(expected, abs=1e-9)
+    predicted = logits.argmax(axis=1)
+    assert actual["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-9)
+
+
+def test_a_class_without_a_logit_is_never_hit_and_five_classes_have_no_top5():
+    """Label 7 is a class that training never saw; one of four rows of class 0 and the only one of 7 fail."""
+    labels = np.array([0, 0, 0, 0, 7], np.int32)
+    features = np.array([[1.0], [1.0], [1.0], [-1.0], [1.0]], np.float32)
+    head = {"weight": jnp.array([[1.0, 0, -1, -1, -1]]), "bias": jnp.zeros(5)}
+    assert accuracy.make_accuracy(FeatureTable(features, labels))(head) == {
+        "top1": 0.6,
+        "balanced_accuracy": 0.375,
+    }
 
 
 def test_a_diverged_head_and_equal_logits_hit_no_more_than_they_should():
     test = FeatureTable(np.ones((12, 3), np.float32), np.arange(12, dtype=np.int32))
     measure = accuracy.make_accuracy(test)
     head = {"weight": jnp.zeros((3, 12)), "bias": jnp.zeros(12)}
-    assert measure(head) == {"top1": pytest.approx(1 / 12), "top5": pytest.approx(5 / 12)}
-    assert measure(head | {"weight": jnp.full((3, 12), jnp.nan)}) == {"top1": 0.0, "top5": 0.0}
+    first, five = pytest.approx(1 / 12), pytest.approx(5 / 12)
+    assert measure(head) == {"top1": first, "balanced_accuracy": first, "top5": five}
+    assert set(measure(head | {"weight": jnp.full((3, 12), jnp.nan)}).values()) == {0.0}
 
 
 def test_multi_label_images_are_an_error_that_names_the_command():

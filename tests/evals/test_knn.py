@@ -1,10 +1,22 @@
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from barlow_jax.config.evaluation import Knn
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.evals.knn import euclidean_accuracy, knn_accuracy
+from barlow_jax.evals import knn
+from barlow_jax.evals.subsets import label_subset
 from barlow_jax.types import FeatureTable
+
+
+def knn_accuracy(*args, **options):
+    return {k: values["top1"] for k, values in knn.knn_accuracy(*args, **options).items()}
+
+
+def euclidean_accuracy(*args, **options):
+    return {k: values["top1"] for k, values in knn.euclidean_accuracy(*args, **options).items()}
 
 
 def _tables(seed=0, train=120, test=50, width=8, classes=5):
@@ -99,3 +111,50 @@ def test_multi_label_images_are_sent_to_transfer(measure):
     table = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
     with pytest.raises(UserError, match=r"multi-label.*`transfer`.*svm"):
         measure(table, table, ks=(1,))
+
+
+@pytest.mark.parametrize("measure", [knn.knn_accuracy, knn.euclidean_accuracy])
+def test_balanced_accuracy_is_that_of_scikit_learn(measure):
+    """Class 0 has two thirds of the rows, and one class occurs in training alone."""
+    train, test = _tables(test=300)
+    rare = np.random.default_rng(1).random(300) < 0.5
+    keep = (test.labels == 0) | (rare & (test.labels != 3))
+    test = FeatureTable(test.features[keep], test.labels[keep])
+    model = KNeighborsClassifier(
+        20,
+        algorithm="brute",
+        metric="cosine" if measure is knn.knn_accuracy else "euclidean",
+        weights=(lambda d: np.exp((1 - d) / 0.07)) if measure is knn.knn_accuracy else "uniform",
+    ).fit(train.features.astype(np.float64), train.labels)
+    predicted = model.predict(test.features.astype(np.float64))
+    actual = measure(train, test, ks=(20,))[20]
+    assert actual["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(test.labels, predicted))
+    assert actual["top1"] == pytest.approx(np.mean(predicted == test.labels))
+    assert abs(actual["top1"] - actual["balanced_accuracy"]) > 0.01
+
+
+@pytest.mark.parametrize("measure", [knn.knn_accuracy, knn.euclidean_accuracy])
+@pytest.mark.parametrize("k", [1, 5, 24])
+def test_an_image_is_not_its_own_neighbour(measure, k):
+    """Against one call per query without its row; 24 is the whole bank. Every third query has no row."""
+    bank, _ = _tables(train=24)
+    own = np.where(np.arange(24) % 3 == 0, -1, np.arange(24))
+    hits = []
+    for row in range(24):
+        kept = np.arange(24) != own[row]
+        rest = FeatureTable(bank.features[kept], bank.labels[kept])
+        query = FeatureTable(bank.features[row : row + 1], bank.labels[row : row + 1])
+        hits.append(measure(rest, query, ks=(k,))[k]["top1"])
+    assert measure(bank, bank._replace(own=own), ks=(k,))[k]["top1"] == pytest.approx(np.mean(hits))
+
+
+def test_a_subset_of_the_labels_excludes_the_same_rows():
+    config = Config(knn=Knn(k=(1,), euclidean_k=(), label_fractions=(0.5, 1.0)))
+    features = np.repeat(np.eye(8, dtype=np.float32), 2, axis=0)  # pairs of equal images
+    bank = FeatureTable(features, np.arange(16, dtype=np.int32) % 2)  # the two of a pair differ
+    scores = knn.knn(config, bank, bank._replace(own=np.arange(16)))
+    assert [s.value for s in scores if s.label_fraction == 1 and s.metric == "top1"] == [0.0]
+    rows = label_subset(bank.labels, 0.5, 0)
+    inside = np.isin(np.arange(16), rows)
+    np.testing.assert_array_equal(knn._within(rows, np.arange(16))[inside], np.arange(8))
+    assert (knn._within(rows, np.arange(16))[~inside] == -1).all()
