@@ -22,7 +22,7 @@ from barlow_jax.types import Batch
 class ArraySplit:
     """A `splits.Split` of `npz.Images`, which need no decoding and hence never fail."""
 
-    multi_label = False
+    multi_label, class_names = False, None
 
     def __init__(self, images: npz.Images, name: str):
         """Create a split.

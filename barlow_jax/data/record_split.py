@@ -27,6 +27,7 @@ class RecordSplit:
         self._source = source
         self.num_examples, self.num_classes = source.num_examples, source.num_classes
         self.multi_label, self.decode_failures = source.multi_label, source.decode_failures
+        self.class_names = source.class_names
 
     def identity(self) -> Iterator[bytes]:
         """Implement `Split.identity`."""

@@ -31,7 +31,7 @@ class Source:
     """One split. `fetch`, `parse` and `parse_captions` consist of TensorFlow ops and run inside tf.data."""
 
     num_examples: int
-    num_classes: int | None  # C; None if there are no labels
+    class_names: Sequence[str] | None  # [C]; None if there are no labels
     multi_label: bool  # an image shows any number of the classes
     fetch: Callable[[tf.Tensor], tf.Tensor]  # from [n] int64 indices to [n] records, in one read
     # From a record to (encoded image, int32 label). A label is a class [] (-1 if there are none) or
@@ -42,6 +42,11 @@ class Source:
     # From a record to [n] UTF-8 captions, and the word counts of data.train_split; None without captions.
     parse_captions: Callable[[tf.Tensor], tf.Tensor] | None = None
     count_words: Callable[[], Mapping[str, int]] | None = None
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes C; None if there are no labels."""
+        return None if self.class_names is None else len(self.class_names)
 
 
 def open_split(data: config_lib.Data, split: str) -> Source:
@@ -123,14 +128,14 @@ def _open_folder(data: config_lib.Data, split: str, cache: Callable[[Read], Read
     classes = builder.info.features["label"]
     names = [os.path.relpath(e.image_path, builder.data_dir) for e in examples]
     labels = [classes.str2int(e.label) for e in examples]
-    return _open_files(builder.data_dir, names, labels, classes.num_classes, cache)
+    return _open_files(builder.data_dir, names, labels, classes.names, cache)
 
 
 def _open_files(
     root: str,
     names: Sequence[str],
     labels: Sequence[int],
-    num_classes: int | None,
+    class_names: Sequence[str] | None,
     cache: Callable[[Read], Read] | None,
 ) -> Source:
     encoded_names = [os.fsencode(name) for name in names]  # a name may be any bytes
@@ -153,7 +158,7 @@ def _open_files(
     read_cached = cache and cache(read_files)
     decode_failures = DecodeFailures(lambda index: encoded_paths[index].decode(errors="backslashreplace"))
     return Source(
-        len(names), num_classes, False, lambda index: index, parse, decode_failures, lambda: encoded_names
+        len(names), class_names, False, lambda index: index, parse, decode_failures, lambda: encoded_names
     )
 
 
@@ -162,7 +167,7 @@ def _open_tfds(builder: Any, split: str, cache: Callable[[Read], Read] | None) -
     image_key = _find_feature(builder, "image", lambda feature: isinstance(feature, tfds.features.Image))
     if image_key is None:
         raise UserError(f"{builder.name} has no image; its features are {', '.join(features)}")
-    num_classes, multi_label, read_label = _labels(builder)
+    class_names, multi_label, read_label = _labels(builder)
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         read, num_examples = records.__getitems__, len(records)
@@ -193,12 +198,12 @@ def _open_tfds(builder: Any, split: str, cache: Callable[[Read], Read] | None) -
     decode_failures = DecodeFailures(lambda index: f"example {index} of {builder.name}'s split {split!r}")
 
     def identity() -> Iterator[bytes]:
-        yield builder.info.full_name.encode()
         for part in builder.info.splits[split].file_instructions:  # of either file format
             name = os.path.basename(part.filename).replace(builder.info.file_format.file_suffix, "")
-            yield f"{name} {part.examples_in_shard} {part.skip} {part.take}".encode()
+            taken = range(part.examples_in_shard)[part.skip :][: None if part.take < 0 else part.take]
+            yield from (f"{builder.info.full_name} {name} {number}".encode() for number in taken)
 
-    source = Source(num_examples, num_classes, multi_label, fetch, parse, decode_failures, identity)
+    source = Source(num_examples, class_names, multi_label, fetch, parse, decode_failures, identity)
     return dataclasses.replace(source, parse_captions=parse_captions) if _has_captions(builder) else source
 
 
@@ -208,15 +213,17 @@ def _has_captions(builder: Any) -> bool:
     return isinstance(feature, tfds.features.Sequence) and "text" in getattr(feature.feature, "keys", tuple)()
 
 
-def _labels(builder: Any) -> tuple[int | None, bool, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:
-    """Return the number of classes, whether images are multi-label, and a function from example to label.
+def _labels(
+    builder: Any,
+) -> tuple[Sequence[str] | None, bool, Callable[[Mapping[str, tf.Tensor]], tf.Tensor]]:
+    """Return the names of the classes, whether images are multi-label, and a function from example to label.
 
     If a data set has labels of both forms, the single class per image is read.
     """
     features = builder.info.features
     single = _find_feature(builder, "label", lambda feature: isinstance(feature, tfds.features.ClassLabel))
     if single:
-        return features[single].num_classes, False, lambda example: example[single]
+        return features[single].names, False, lambda example: example[single]
 
     def is_multi_label(feature: Any) -> bool:
         is_sequence = isinstance(feature, tfds.features.Sequence)
@@ -225,7 +232,8 @@ def _labels(builder: Any) -> tuple[int | None, bool, Callable[[Mapping[str, tf.T
     multiple = _find_feature(builder, "labels", is_multi_label)
     if not multiple:
         return None, False, lambda example: -1
-    num_classes = features[multiple].feature.num_classes
+    class_names = features[multiple].feature.names
+    num_classes = len(class_names)
     not_difficult = f"{multiple}_no_difficult"  # in PASCAL VOC: classes with an object that is not difficult
 
     def is_shown(example: Mapping[str, tf.Tensor], key: str) -> tf.Tensor:
@@ -235,7 +243,7 @@ def _labels(builder: Any) -> tuple[int | None, bool, Callable[[Mapping[str, tf.T
         label = tf.where(is_shown(example, multiple), 1, 0)
         return tf.where(is_shown(example, not_difficult), 1, -label) if not_difficult in features else label
 
-    return num_classes, True, multi_hot
+    return class_names, True, multi_hot
 
 
 def _find_feature(builder: Any, usual_name: str, matches: Callable[[Any], bool]) -> str | None:

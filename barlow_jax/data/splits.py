@@ -3,7 +3,7 @@
 TensorFlow is imported only for the data sets that it reads.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -24,11 +24,12 @@ class Split(Protocol):
 
     num_examples: int  # N
     num_classes: int | None  # C; None if there are no labels
+    class_names: Sequence[str] | None  # [C]; None if they have none
     multi_label: bool  # an image shows any number of the classes
     decode_failures: DecodeFailures  # its images that could not be decoded so far
 
     def identity(self) -> Iterator[bytes]:
-        """Yield bytes that identify the examples and their order, without reading an image from a file.
+        """Yield bytes that identify each example, in order, without reading an image from a file.
 
         Two splits that yield the same hold the same examples at the same indices: files of the same paths
         relative to `data.data_dir`, the same arrays, or the same shards of the same version of a data set.
@@ -104,6 +105,25 @@ def open_split(data: config_lib.Data, split: str) -> Split:
     from barlow_jax.data import record_split, sources
 
     return record_split.RecordSplit(sources.open_split(data, split))
+
+
+def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndarray | None:
+    """Return `[N]` index in the training split of each example of the evaluation split; -1 if it is not there.
+
+    None if the two share no example. Splits of different names, apart from slices (`train[:90%]`), are taken
+    to be different images, without a comparison.
+    """
+    if data.train_split == data.eval_split:
+        return np.arange(train.num_examples)
+    train_names, test_names = (
+        {part.partition("[")[0].strip() for part in split.split("+")}
+        for split in (data.train_split, data.eval_split)
+    )
+    if not train_names & test_names:
+        return None
+    index = {identity: number for number, identity in enumerate(train.identity())}
+    shared = np.array([index.get(identity, -1) for identity in test.identity()])
+    return shared if np.any(shared >= 0) else None
 
 
 def open_images(folder: str) -> Split:

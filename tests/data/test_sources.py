@@ -45,9 +45,9 @@ def test_a_part_of_a_split_is_that_part(tmp_path, file_format):
     )
     assert part.num_examples == 50
     np.testing.assert_array_equal(_examples(part, [3])[0][0], _examples(whole, [103])[0][0])
-    shard = b"digits-train.-00000-of-00001 1437"  # whatever the file format
-    assert list(whole.identity()) == [b"digits/1.0.0", shard + b" 0 1437"]
-    assert list(part.identity()) == [b"digits/1.0.0", shard + b" 100 50"]
+    shard = b"digits/1.0.0 digits-train.-00000-of-00001"  # whatever the file format
+    assert list(whole.identity()) == [b"%s %d" % (shard, number) for number in range(1437)]
+    assert list(part.identity()) == [b"%s %d" % (shard, number) for number in range(100, 150)]
 
 
 def test_digits_are_prepared_on_first_use(tmp_path):
@@ -125,31 +125,31 @@ class _Builder:
 def test_a_single_class_is_preferred_to_multiple_labels():
     multiple = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
     single = tfds.features.ClassLabel(num_classes=3)
-    num_classes, multi_label, read = sources._labels(_Builder(labels=multiple, label=single))
-    assert num_classes == 3 and not multi_label and read({"label": 2, "labels": [0]}) == 2
+    class_names, multi_label, read = sources._labels(_Builder(labels=multiple, label=single))
+    assert len(class_names) == 3 and not multi_label and read({"label": 2, "labels": [0]}) == 2
 
 
 def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
     multiple = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
-    num_classes, multi_label, read = sources._labels(
+    class_names, multi_label, read = sources._labels(
         _Builder(tags=multiple, objects=tfds.features.Sequence({"label": multiple}))
     )
-    assert num_classes == 4 and multi_label
+    assert len(class_names) == 4 and multi_label
     for tags, expected in (([3, 1, 3], [0, 1, 0, 1]), ([], [0, 0, 0, 0])):
         np.testing.assert_array_equal(read({"tags": tf.constant(tags, tf.int64)}), expected)
 
 
 def test_objects_with_a_class_each_are_no_labels_of_the_image():
     boxes = tfds.features.Sequence({"label": tfds.features.ClassLabel(num_classes=4)})
-    num_classes, multi_label, read = sources._labels(_Builder(objects=boxes))
-    assert num_classes is None and not multi_label and read({}) == -1
+    class_names, multi_label, read = sources._labels(_Builder(objects=boxes))
+    assert class_names is None and not multi_label and read({}) == -1
 
 
 def test_the_multi_labels_of_voc_are_read():
     """Features are TFDS's, without the images; classes and poses of objects are not labels of the image."""
     features = tfds.builder("voc/2007", data_dir="/nonexistent").info.features
-    num_classes, multi_label, read = sources._labels(_Builder(**features))
-    assert num_classes == 20 and multi_label
+    class_names, multi_label, read = sources._labels(_Builder(**features))
+    assert len(class_names) == 20 and multi_label
     label = read(
         {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
     )

@@ -55,3 +55,34 @@ def test_identity_of_arrays_is_their_pixels_and_labels(tmp_path):
         for name in ("train", "same", "other")
     )
     assert train == same and len(train) == 3 and train[0] == other[0] and train != other
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        ("train", "train", [0, 1, 2, 3]),
+        ("train[:75%]", "train[50%:]", [2, -1]),
+        ("train[2:]+test", "train", [-1, -1, 0, 1]),
+        ("train[:2]", "train[2:]", None),
+        ("train", "test", None),
+    ],
+)
+def test_examples_of_overlapping_splits_are_matched(train, test, expected):
+    data = Data("digits", train_split=train, eval_split=test)
+
+    class Four:
+        """Splits of four numbered examples; those of test have other names."""
+
+        def __init__(self, spec):
+            numbers = {
+                "train": range(4), "train[:75%]": range(3), "train[50%:]": (2, 3), "train[:2]": (0, 1),
+                "train[2:]": (2, 3), "train[2:]+test": (2, 3, 9), "test": (9,),
+            }  # fmt: skip
+            self.examples = numbers[spec]
+            self.num_examples = len(self.examples)
+
+        def identity(self):
+            return (b"%d" % number for number in self.examples)
+
+    shared = splits.shared_examples(data, Four(train), Four(test))
+    assert shared is expected if expected is None else shared.tolist() == expected
