@@ -66,6 +66,11 @@ class Data:
         "canvas x canvas x 3 bytes each (CIFAR-10 at 32 pixels: 154 MB), and a step receives only image "
         "indices.",
     )
+    follow_exif: bool = field(
+        True,
+        "Turn images as the EXIF orientation in their files requires. Off: as stored, like torchvision's "
+        "ImageFolder and TFDS, for comparison with encoders that were trained so.",
+    )
     threads: int = field(0, "Threads of tf.data on this host; 0 = one per core.", min=0)
     prefetch: int = field(2, "Batches prepared in advance.", min=1)
     max_decode_failures: int | None = field(

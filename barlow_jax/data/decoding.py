@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from barlow_jax.data import exif
+
 # First bytes of the image formats that are read, and of formats that are not read but come as image files.
 _READ = {
     b"\xff\xd8\xff": "JPEG",
@@ -13,12 +15,12 @@ _READ = {
 _NOT_READ = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "Photoshop", b"%PDF": "PDF", b"<svg": "SVG"}
 
 
-def decode(encoded: tf.Tensor) -> tf.Tensor:
+def decode(encoded: tf.Tensor, follow_exif: bool = True) -> tf.Tensor:
     """Decode JPEG, PNG, GIF, WebP or BMP bytes to `[height, width, 3]` uint8, bit for bit like PIL.
 
     Conversion follows PIL's `convert("RGB")`: CMYK and palettes become colours, alpha is dropped, 16 bits are
-    cut to the upper 8 (in grey images too, where PIL saturates), an animation is its first image, and the
-    orientation in EXIF is ignored, as in torchvision's folders.
+    cut to the upper 8 (in grey images too, where PIL saturates), and an animation is its first image. With
+    `follow_exif` the image is turned like by PIL's `exif_transpose`.
 
     Raises:
       tf.errors.InvalidArgumentError: the bytes are in another format, or end early. Missing parts of an
@@ -32,6 +34,7 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
         return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
     image = tf.cond(tf.io.is_jpeg(encoded), decode_jpeg, decode_other)
+    image = exif.upright(image, encoded) if follow_exif else image
     return tf.ensure_shape(image, [None, None, 3])
 
 

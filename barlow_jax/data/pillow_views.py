@@ -1,7 +1,7 @@
 """The official code's augmentation in Pillow, one image at a time: the reference of `bench input`.
 
 Barlow Twins' official pipeline is torchvision's on PIL images, in the workers of a data loader. This module
-does the same work with Pillow's own ops, without the loader.
+does the same work with Pillow's own ops, without the loader. Like the official code it ignores EXIF.
 """
 
 import io

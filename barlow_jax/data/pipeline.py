@@ -47,7 +47,7 @@ def train_batches(
 
     def make_example(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
-        image = decode(encoded)
+        image = decode(encoded, data.follow_exif)
         seeds = [tf.stack([seed * len(views) + number, position]) for number in range(len(views))]
         if data.augment_on == "device":
             rows = host_views.pad_or_crop(image, views, data.image_size, data.canvas, seeds)
@@ -98,7 +98,8 @@ def eval_batches(
 
     def make_example(record: tf.Tensor, index: tf.Tensor, is_real: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
-        image = host_views.evaluation_crop(decode(encoded), resize_to=data.eval_resize, size=data.image_size)
+        image = decode(encoded, data.follow_exif)
+        image = host_views.evaluation_crop(image, resize_to=data.eval_resize, size=data.image_size)
         return Batch({"eval": image}, label, tf.cast(tf.where(is_real == 1, index, -1), tf.int32))
 
     examples = np.arange(source.num_examples) if examples is None else np.asarray(examples)

@@ -34,8 +34,9 @@ def make_stages(config: Config, source: Source, sampler: EpochSampler) -> dict[s
 
     def decode_example(record: tf.Tensor, index: tf.Tensor, position: tf.Tensor) -> Batch:
         del position
-        image, label = source.parse(record)
-        return Batch({"pixels": tf.size(decode(image))}, label, tf.cast(index, tf.int32))
+        encoded, label = source.parse(record)
+        image = decode(encoded, config.data.follow_exif)
+        return Batch({"pixels": tf.size(image)}, label, tf.cast(index, tf.int32))
 
     def examples(make_example: MakeExample, num_steps: int) -> Iterator[Batch]:
         return pipeline.make_batches(source, config.data, SampleRange(sampler, 0, num_steps), make_example)

@@ -72,7 +72,7 @@ class RecordSplit:
 
         def make_example(record: tf.Tensor, index: tf.Tensor, is_real: tf.Tensor) -> Batch:
             encoded, label = self._source.parse(record)
-            image = decode(encoded)
+            image = decode(encoded, data.follow_exif)
             canvas = host_views.pad(image[: data.canvas, : data.canvas], 0, 0, data.canvas)
             index = tf.cast(tf.where(is_real == 1, index, -1), tf.int32)
             return Batch({CANVAS: canvas, SHAPE: tf.shape(image)[:2]}, label, index)

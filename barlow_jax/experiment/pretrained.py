@@ -84,8 +84,9 @@ class Encoder:
     def image_size(self) -> int:
         """Pixels per side of an input image.
 
-        Images are the centre of an image whose shorter side was resized to `config.data.eval_resize`. A
-        ResNet accepts other sizes too, a vision transformer does not.
+        Images are the centre of an image whose shorter side was resized to `config.data.eval_resize`, turned
+        upright before (Pillow: `ImageOps.exif_transpose`) if `config.data.follow_exif`. A ResNet accepts
+        other sizes too, a vision transformer does not.
         """
         return self.config.data.image_size
 

@@ -44,18 +44,10 @@ def _rgba():
     return Image.fromarray(image)
 
 
-def _turned():
-    """Return EXIF data that marks the image as rotated."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return {"exif": exif}
-
-
 FORMATS = {
     "CMYK JPEG, inverted as Adobe's are": _encoded(RGB.convert("CMYK"), "JPEG", quality=90),
     "grey JPEG": _encoded(RGB.convert("L"), "JPEG"),
     "progressive JPEG": _encoded(RGB, "JPEG", progressive=True),
-    "JPEG that EXIF says to rotate, which both ignore": _encoded(RGB, "JPEG", **_turned()),
     "JPEG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "JPEG"),
     "PNG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "PNG"),
     "palette PNG": _encoded(RGB.quantize(64), "PNG"),
