@@ -5,12 +5,10 @@ import os
 import pathlib
 import shutil
 
-# Set before jax is imported. Programs run for milliseconds in tests, so LLVM's optimizations do not pay, and
-# XLA's older kernels compile in half the time of the fusion emitters.
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_cpu_use_fusion_emitters=false"
-)
+from xla_flags import xla_flags
+
+# Set before jax is imported.
+os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 
+from xla_flags import xla_flags
+
 CONFIG = str(pathlib.Path(__file__).with_name("small_config.py"))
 
 
@@ -34,14 +36,12 @@ class Process(subprocess.Popen):
 
 def start(part, *argv, devices=1, script=__file__, **environment):
     """Start a process that runs `part`, a function of `script` with arguments, around `barlow_jax`'s main."""
-    flags = (  # the last flag halves the compilation time
-        f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 "
-        "--xla_cpu_use_fusion_emitters=false"
-    )
     path = os.pathsep.join(sys.path)  # `script` imports this module
     return Process(
         [sys.executable, script, *map(str, part), "pretrain", "--config", CONFIG, *map(str, argv)],
-        env=os.environ | {"XLA_FLAGS": flags, "PYTHONFAULTHANDLER": "1", "PYTHONPATH": path} | environment,
+        env=os.environ
+        | {"XLA_FLAGS": xla_flags(devices), "PYTHONFAULTHANDLER": "1", "PYTHONPATH": path}
+        | environment,
     )
 
 

@@ -26,6 +26,8 @@ import sys
 import tempfile
 import time
 
+from xla_flags import xla_flags
+
 CONFIG = pathlib.Path(__file__).with_name("small_config.py")
 FLAGS = (
     "--config.checkpoint.every_epochs=0.28",
@@ -256,10 +258,7 @@ def _pretrain(workdir: pathlib.Path, cold: bool) -> int:
 
 def _import_all(folder: pathlib.Path) -> None:
     """Import all that `pretrain` does, without initializing jax's devices or TensorFlow's threads."""
-    os.environ["XLA_FLAGS"] = (
-        "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 "
-        "--xla_cpu_use_fusion_emitters=false"
-    )
+    os.environ["XLA_FLAGS"] = xla_flags(2)
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from clu import metric_writers  # noqa: F401

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from xla_flags import xla_flags
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHORT = (
@@ -88,14 +89,13 @@ def test_the_example_trains(copy):
     )
 
     def run(program, *argv):
-        flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
         return subprocess.run(
             [sys.executable, "-m", "barlow_jax", program, *argv, "--workdir", str(copy / "run")],
             cwd=copy,
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"PYTHONPATH": str(copy), "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            env=os.environ | {"PYTHONPATH": str(copy), "XLA_FLAGS": xla_flags(8), "JAX_PLATFORMS": "cpu"},
         )
 
     done = run("pretrain", "--config", "configs/uniformity.py:digits", *SHORT, *data_flags)
