@@ -4,8 +4,14 @@
 variables, stored once and without a size limit. Files: the SavedModel, `config.json`, `README.md`.
 """
 
+from collections.abc import Iterator
+import contextlib
 import pathlib
 from typing import Any
+
+import jax
+import jaxlib
+from jaxlib.mlir.dialects import stablehlo
 
 from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
@@ -28,6 +34,7 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """
     try:
         import tensorflow as tf  # takes 10 s
+        from tensorflow.compiler.mlir.stablehlo import stablehlo as tf_stablehlo
     except ImportError as error:
         raise UserError(
             f"--format=savedmodel needs TensorFlow, which cannot be imported ({error}). Install "
@@ -53,7 +60,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
         return {"features": converted(dict(module.weights), images)}
 
     module.serve = serve
-    tf.saved_model.save(module, str(out), signatures={"serving_default": serve.get_concrete_function()})
+    with _serialized_for(tf_stablehlo.get_current_version()):
+        tf.saved_model.save(module, str(out), signatures={"serving_default": serve.get_concrete_function()})
     load = [
         "import tensorflow as tf",
         'encoder = tf.saved_model.load("{out}").signatures["serving_default"]',
@@ -61,3 +69,31 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     ]
     encoder_function.describe(trained, out, load, _PROMISE.format(version=tf.__version__))
     return {"load": load}
+
+
+@contextlib.contextmanager
+def _serialized_for(version: str) -> Iterator[None]:
+    """Let jax write StableHLO of at most this version, TensorFlow's.
+
+    jax writes the version that StableHLO had four weeks before the release of jaxlib. TensorFlow's is often
+    older (jaxlib 0.11.2: 1.18.0, TensorFlow 2.21: 1.13.7); it would save the function, and fail to call it.
+
+    Raises:
+      UserError: the function has operations that this version lacks.
+    """
+    choose = stablehlo.get_version_from_compatibility_requirement
+
+    def choose_at_most(requirement: Any) -> str:
+        return stablehlo.get_smaller_version(choose(requirement), version)
+
+    stablehlo.get_version_from_compatibility_requirement = choose_at_most
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(
+            f"--format=savedmodel: jaxlib {jaxlib.__version__} cannot write the encoder in StableHLO "
+            f"{version}, the version of the installed TensorFlow ({str(error).splitlines()[0]}). Install a "
+            "newer tensorflow or use --format=jax"
+        ) from error
+    finally:
+        stablehlo.get_version_from_compatibility_requirement = choose

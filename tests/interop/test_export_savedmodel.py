@@ -1,11 +1,14 @@
 """The SavedModel read by TensorFlow, against the encoder."""
 
 import json
+import re
 import sys
 
+import jaxlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.compiler.mlir.stablehlo import stablehlo as tf_stablehlo
 
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
@@ -33,9 +36,13 @@ def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(s
     size = sum(array.nbytes for array in weights.values())
     sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     assert size > 4e6 and sizes["variables.data-00000-of-00001"] < 1.05 * size
-    assert sizes["saved_model.pb"] < 3e5
+    assert 1e4 < sizes["saved_model.pb"] < 3e5
     loaded = tf.saved_model.load(str(folder)).weights
     assert loaded.keys() == weights.keys()
+    # TensorFlow saves and loads a newer version than its own without an error, and fails when it is called.
+    limit = tf_stablehlo.get_current_version()
+    written = set(re.findall(rb"StableHLO_v(\d+\.\d+\.\d+)", (folder / "saved_model.pb").read_bytes()))
+    assert written and all(tf_stablehlo.get_smaller_version(v.decode(), limit) == v.decode() for v in written)
     for name, value in weights.items():
         np.testing.assert_array_equal(loaded[name], value)
     config, problems = overrides.from_tree(json.loads((folder / "config.json").read_text()))
@@ -47,5 +54,12 @@ def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(s
 def test_where_tensorflow_is_not_installed_the_remedy_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(UserError, match=r"tensorflow.*--format=jax"):
+        export_savedmodel.write(small(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stablehlo_version_that_jax_cannot_write_is_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(tf_stablehlo, "get_current_version", lambda: "0.8.0")
+    with pytest.raises(UserError, match=rf"{jaxlib.__version__}.*0\.8\.0.*--format=jax"):
         export_savedmodel.write(small(), tmp_path)
     assert not list(tmp_path.iterdir())
