@@ -15,7 +15,7 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import SECOND_VIEW, View
-from barlow_jax.data import npz, sklearn_digits
+from barlow_jax.data import npz, sklearn_digits, slices
 from barlow_jax.data.array_split import ArraySplit
 from barlow_jax.data.captions import Captions, Vocabulary, count_words, sample_caption
 from barlow_jax.data.sampler import SampleRange
@@ -73,16 +73,13 @@ class CaptionedDigits(ArraySplit):
     @classmethod
     def open(cls, data: config_lib.Data, split: str) -> "CaptionedDigits":
         """Open a split, with the vocabulary of `data.train_split`."""
-        digits = sklearn_digits.read()
-        for name in (split, data.train_split):
-            if name not in digits:
-                raise UserError(f"config.data: {NAME} has no split {name!r}; it has {', '.join(digits)}")
+        chosen = {name: _select(sklearn_digits.read(), name) for name in {split, data.train_split}}
         captions = {
-            name: [make_captions(*row) for row in zip(*digits[name], strict=True)]
-            for name in {split, data.train_split}
+            name: [make_captions(*row) for row in zip(*digits, strict=True)]
+            for name, digits in chosen.items()
         }
         counts = count_words(caption for image in captions[data.train_split] for caption in image)
-        return cls(digits[split], captions[split], Vocabulary(counts, data.caption_min_count))
+        return cls(chosen[split], captions[split], Vocabulary(counts, data.caption_min_count))
 
     def train_batches(
         self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
@@ -106,6 +103,17 @@ class CaptionedDigits(ArraySplit):
             for index, position in zip(*(row.tolist() for row in sample_range.batch(step)), strict=True)
         )
         return np.stack([self.vocabulary.encode(caption, data.caption_words) for caption in captions])
+
+
+def _select(digits: Mapping[str, sklearn_digits.DigitImages], expression: str) -> sklearn_digits.DigitImages:
+    """Return the images of a split expression."""
+    chosen = []
+    for part in slices.parse(expression):
+        if part.name not in digits:
+            raise UserError(f"config.data: {NAME} has no split {part.name!r}; it has {', '.join(digits)}")
+        fields = digits[part.name]
+        chosen.append([field[part.rows(len(fields.labels))] for field in fields])
+    return sklearn_digits.DigitImages(*map(np.concatenate, zip(*chosen, strict=True)))
 
 
 def _word(value: float, words: tuple[str, ...], upper_bounds: tuple[float, ...]) -> str:

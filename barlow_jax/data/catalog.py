@@ -3,17 +3,14 @@
 TensorFlow is imported only for data sets of TFDS.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+import contextlib
 import difflib
-import os
-import pathlib
-import re
+import functools
 from typing import Any
 
-from etils import epath
-
 from barlow_jax.config import schema as config_lib
-from barlow_jax.data import npz, sklearn_digits
+from barlow_jax.data import folders, npz, sklearn_digits, slices
 from barlow_jax.errors import UserError
 
 # Data sets that this package reads itself. They need no preparation, or one of a second.
@@ -25,48 +22,57 @@ _NUM_IMAGES = {
     # Karpathy and Fei-Fei's split.
     "coco_captions": {"train": 82_783, "restval": 30_504, "val": 5_000, "test": 5_000},
 }
-# TFDS's in a folder of classes; all formats that `views.decode` reads in a folder without. The format itself
-# is recognised by the first bytes of a file, not by its name.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-ALL_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".webp", ".bmp")
 
 
 def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """Return the number of images by split, where known without preparing the data set, and problems."""
-    if not splits:
-        return {}, []
-    try:
-        if data.name == "folder":
-            return _count_folder(data, splits)
-        if data.name == "arrays":
-            return npz.count_images(data, splits)
-        if data.name == "captioned_digits":
-            return _known_counts(data, splits, sklearn_digits.NUM_IMAGES)
-        builder = tfds_builder(data)
-    except UserError as error:
-        return {}, [str(error)]
-    infos = builder.info.splits
-    if not infos:  # not prepared yet, and no sizes are published with the data set
-        return _known_counts(data, splits, _NUM_IMAGES.get(data.name, {}))
-    counts, problems = {}, []
+    counts, problems, builder = {}, [], functools.cache(tfds_builder)
     for split in splits:
         try:
-            counts[split] = infos[split].num_examples
-        except (KeyError, ValueError):
-            problems.append(_no_split(data, split, infos))
-    return counts, problems
+            counts[split] = _count(data, split, builder)
+        except UserError as error:
+            problems.append(str(error))
+    known = {split: number for split, number in counts.items() if number is not None}
+    return known, list(dict.fromkeys(problems))
 
 
-def _known_counts(
-    data: config_lib.Data, splits: tuple[str, ...], sizes: Mapping[str, int]
-) -> tuple[dict[str, int], list[str]]:
-    parts = [part for split in splits for part in re.findall(r"(\w+)(?:\[[^]]*\])?", split)]
-    counts = {split: sizes[split] for split in splits if split in sizes}
-    return counts, [_no_split(data, part, sizes) for part in parts if sizes and part not in sizes]
+def _count(data: config_lib.Data, split: str, builder: Callable[[config_lib.Data], Any]) -> int | None:
+    if data.name == "folder":
+        return len(folders.list_split(data, split).names)
+    if data.name == "arrays":
+        return npz.count_images(data, split)
+    if data.name == "captioned_digits":
+        return split_size(data.name, split, sklearn_digits.NUM_IMAGES)
+    # Not prepared yet: there are no splits, unless their sizes are published with the data set.
+    return split_size(data.name, split, builder(data).info.splits or _NUM_IMAGES.get(data.name, {}))
 
 
-def _no_split(data: config_lib.Data, split: str, existing: Iterable[str]) -> str:
-    return f"config.data: {data.name} has no split {split!r}; it has {', '.join(existing)}"
+def split_size(name: str, split: str, sizes: Mapping[str, Any]) -> int | None:
+    """Return the number of examples of a split expression of a data set; None if no sizes are known.
+
+    Args:
+      name: of the data set.
+      split: the expression.
+      sizes: of the splits by name, or TFDS's `SplitDict`.
+
+    Raises:
+      UserError: a split does not exist, or the expression is wrong.
+    """
+
+    def size(part: str) -> int:
+        if part not in sizes:
+            raise UserError(
+                f"config.data: {name} has no split {part!r}; it has {', '.join(sizes)}; {slices.HINT}"
+            )
+        return getattr(sizes[part], "num_examples", sizes[part])
+
+    with contextlib.suppress(KeyError, ValueError, NotImplementedError):
+        return size(split) if split in sizes else sizes[split].num_examples
+    if sizes:
+        return slices.count(split, size)
+    if "shard" not in split:  # TFDS alone knows slices by shard
+        slices.parse(split)
+    return None
 
 
 def unavailable_reason(data: config_lib.Data) -> str | None:
@@ -109,51 +115,3 @@ def tfds_builder(data: config_lib.Data) -> Any:
         raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None
     except ValueError as error:  # an unknown builder config: "imagenet2012_subset/2pct"
         raise UserError(f"config.data.name: {data.name}: {str(error).splitlines()[0]}") from None
-
-
-def _count_folder(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
-    if not data.data_dir:
-        return {}, ["config.data.data_dir: a folder data set needs the path of <split>/<class>/<image>"]
-    root = epath.Path(data.data_dir)
-    if not root.is_dir():
-        return {}, [f"config.data.data_dir: there is no folder {root}"]
-    counts, problems = {}, []
-    for split in splits:
-        if not (root / split).is_dir():
-            folders = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "no folders"
-            problems.append(f"config.data: {root} has no folder {split!r}; it has {folders}")
-            continue
-        classes = [path for path in (root / split).iterdir() if path.is_dir()]
-        counts[split] = sum(_is_image(image.name) for c in classes for image in c.iterdir())
-    return counts, problems
-
-
-def image_files(folder: str) -> list[str]:
-    """Return the sorted relative paths of all images below a folder, by their suffix (ALL_SUFFIXES).
-
-    Linked folders are followed, each once; names that begin with a dot are ignored.
-
-    Raises:
-      UserError: the folder does not exist, or holds no image.
-    """
-    if not os.path.isdir(folder):
-        raise UserError(f"--images: there is no folder {folder}; a bucket must be mounted (gcsfuse)")
-    paths, visited = [], set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        if (real_path := os.path.realpath(root)) in visited:
-            folders.clear()
-            continue
-        visited.add(real_path)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        images = (name for name in names if not name.startswith(".") and _is_image(name, ALL_SUFFIXES))
-        paths += [os.path.relpath(os.path.join(root, name), folder) for name in images]
-    if not paths:
-        raise UserError(
-            f"--images: there is no image in {folder} or below it; "
-            f"their names end in {', '.join(ALL_SUFFIXES)}"
-        )
-    return sorted(paths)
-
-
-def _is_image(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> bool:
-    return pathlib.PurePath(name).suffix.lower() in suffixes

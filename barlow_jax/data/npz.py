@@ -7,7 +7,7 @@
 `numpy.savez` writes such a file, compressed or not; `launch/prepare_data.sh --arrays` converts TFDS data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 import zipfile
 import zlib
@@ -16,6 +16,7 @@ from etils import epath
 import numpy as np
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.data import slices
 from barlow_jax.errors import UserError
 
 _HOW_TO_WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays converts a TFDS data set"
@@ -42,15 +43,13 @@ class Images(NamedTuple):
     num_classes: int | None
 
 
-def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
-    """Return the number of images by split, read from the files' headers, and problems."""
-    counts, problems = {}, []
-    for split in splits:
-        try:
-            counts[split] = read_headers(data, split)["images"].shape[0]
-        except UserError as error:
-            problems.append(str(error))
-    return counts, problems
+def count_images(data: config_lib.Data, split: str) -> int:
+    """Return the number of images of a split, read from the headers of its files.
+
+    Raises:
+      UserError: as in `read_headers`, or the split expression is wrong.
+    """
+    return slices.count(split, lambda name: read_headers(data, name)["images"].shape[0], _exists(data))
 
 
 def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
@@ -75,8 +74,26 @@ def load(data: config_lib.Data, split: str) -> Images:
     """Load a split.
 
     Raises:
-      UserError: as in `read_headers`, or the file is damaged, or labels are out of range.
+      UserError: as in `read_headers`, or a file is damaged, labels are out of range, or the parts of a split
+        expression do not go together.
     """
+    parts = slices.parse(split, _exists(data))
+    whole = [_load(data, part.name) for part in parts]
+    if len({(images.pixels.shape[1:], images.num_classes is None) for images in whole}) > 1:
+        raise UserError(
+            f"config.data: the parts of {split!r} differ in the size of images, or in having labels"
+        )
+    rows = [part.rows(len(images.pixels)) for part, images in zip(parts, whole, strict=True)]
+    if len(parts) == 1:
+        return whole[0]._replace(pixels=whole[0].pixels[rows[0]], labels=whole[0].labels[rows[0]])
+    pixels, labels = (
+        np.concatenate([images[field][row] for images, row in zip(whole, rows, strict=True)])
+        for field in (0, 1)
+    )
+    return Images(pixels, labels, max(images.num_classes or 0 for images in whole) or None)
+
+
+def _load(data: config_lib.Data, split: str) -> Images:
     headers, path = read_headers(data, split), _path(data, split)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -98,6 +115,10 @@ def load(data: config_lib.Data, split: str) -> Images:
     return Images(pixels, labels.astype(np.int32), num_classes)
 
 
+def _exists(data: config_lib.Data) -> Callable[[str], bool]:
+    return lambda name: (epath.Path(data.data_dir or "") / f"{name}.npz").exists()
+
+
 def _path(data: config_lib.Data, split: str) -> epath.Path:
     if not data.data_dir:
         raise UserError("config.data.data_dir: arrays need the folder of <split>.npz")
@@ -107,7 +128,9 @@ def _path(data: config_lib.Data, split: str) -> epath.Path:
     path = root / f"{split}.npz"
     if not path.exists():
         names = ", ".join(sorted(p.name for p in root.iterdir() if p.name.endswith(".npz"))) or "no .npz file"
-        raise UserError(f"config.data: {root} has no {split}.npz; it has {names}; {_HOW_TO_WRITE}")
+        raise UserError(
+            f"config.data: {root} has no {split}.npz; it has {names}; {_HOW_TO_WRITE}; {slices.HINT}"
+        )
     return path
 
 

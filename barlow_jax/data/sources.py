@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.data import catalog, word_counts
+from barlow_jax.data import catalog, folders, word_counts
 from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.tfrecords import TFRecords
 from barlow_jax.errors import UserError
@@ -39,6 +39,8 @@ class Source:
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     decode_failures: DecodeFailures  # its images that could not be decoded so far
     identity: Callable[[], Iterable[bytes]]  # see `Split.identity`
+    # Why the file of an example could not be opened at the start, as a predicate; None if it could.
+    unreadable_reason: Callable[[int], str | None] = lambda index: None
     # From a record to [n] UTF-8 captions, and the word counts of data.train_split; None without captions.
     parse_captions: Callable[[tf.Tensor], tf.Tensor] | None = None
     count_words: Callable[[], Mapping[str, int]] | None = None
@@ -57,7 +59,7 @@ def open_split(data: config_lib.Data, split: str) -> Source:
     """
     cache = _cached if data.cache == "encoded" else None
     if data.name == "folder":
-        return _open_folder(data, split, cache)
+        return _open_files(folders.open_split(data, split), cache)
     builder = catalog.tfds_builder(data)
     if not builder.data_path.exists():
         if not sys.stderr.isatty():
@@ -83,13 +85,12 @@ def open_split(data: config_lib.Data, split: str) -> Source:
 
 
 def open_images(folder: str) -> Source:
-    """Open all images below a folder (`catalog.image_files`), without labels.
+    """Open all images below a folder (`folders.list_images`), without labels.
 
     Raises:
       UserError: the folder does not exist, or holds no image.
     """
-    names = catalog.image_files(folder)
-    return _open_files(folder, names, [-1] * len(names), None, None)
+    return _open_files(folders.open_images(folder), None)
 
 
 def read_captions(source: Source) -> Iterator[list[str]]:
@@ -122,25 +123,11 @@ def _cached(read: Read) -> Read:
     return read_new
 
 
-def _open_folder(data: config_lib.Data, split: str, cache: Callable[[Read], Read] | None) -> Source:
-    builder = tfds.ImageFolder(data.data_dir)
-    examples = builder._split_examples[split]  # private; the public as_dataset() reads every file, in order
-    classes = builder.info.features["label"]
-    names = [os.path.relpath(e.image_path, builder.data_dir) for e in examples]
-    labels = [classes.str2int(e.label) for e in examples]
-    return _open_files(builder.data_dir, names, labels, classes.names, cache)
-
-
-def _open_files(
-    root: str,
-    names: Sequence[str],
-    labels: Sequence[int],
-    class_names: Sequence[str] | None,
-    cache: Callable[[Read], Read] | None,
-) -> Source:
-    encoded_names = [os.fsencode(name) for name in names]  # a name may be any bytes
-    encoded_paths = [os.path.join(os.fsencode(root), name) for name in encoded_names]
-    path_tensor, label_tensor = tf.constant(encoded_paths), tf.constant(labels, tf.int32)
+def _open_files(listing: folders.Listing, cache: Callable[[Read], Read] | None) -> Source:
+    names = [os.fsencode(name) for name in listing.names]  # a name may be any bytes
+    paths = [os.path.join(os.fsencode(listing.root), name) for name in names]
+    labels = [-1] * len(names) if listing.labels is None else listing.labels
+    path_tensor, label_tensor = tf.constant(paths), tf.constant(labels, tf.int32)
 
     # A record is an index. The file is read when it is parsed: by many threads, and an unreadable file
     # affects only its own row.
@@ -153,12 +140,18 @@ def _open_files(
         return tf.ensure_shape(tf.numpy_function(lambda i: read_cached([int(i)])[0], [index], tf.string), [])
 
     def read_files(indices: Sequence[int]) -> list[bytes]:
-        return [tf.io.read_file(encoded_paths[index]).numpy() for index in indices]
+        return [tf.io.read_file(paths[index]).numpy() for index in indices]
 
     read_cached = cache and cache(read_files)
-    decode_failures = DecodeFailures(lambda index: encoded_paths[index].decode(errors="backslashreplace"))
     return Source(
-        len(names), class_names, False, lambda index: index, parse, decode_failures, lambda: encoded_names
+        len(names),
+        listing.class_names,
+        False,
+        lambda index: index,
+        parse,
+        DecodeFailures(lambda index: folders.printable(paths[index])),
+        lambda: names,
+        unreadable_reason=lambda index: listing.unreadable.get(listing.names[index]),
     )
 
 
@@ -168,6 +161,7 @@ def _open_tfds(builder: Any, split: str, cache: Callable[[Read], Read] | None) -
     if image_key is None:
         raise UserError(f"{builder.name} has no image; its features are {', '.join(features)}")
     class_names, multi_label, read_label = _labels(builder)
+    catalog.split_size(builder.name, split, builder.info.splits)  # the split must exist
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         read, num_examples = records.__getitems__, len(records)

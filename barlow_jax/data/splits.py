@@ -127,7 +127,7 @@ def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndar
 
 
 def open_images(folder: str) -> Split:
-    """Open all images below a folder (`catalog.image_files`), in the order of their paths, without labels.
+    """Open all images below a folder (`folders.list_images`), in the order of their paths, without labels.
 
     Raises:
       UserError: the folder holds no image, or TensorFlow is not installed.

@@ -169,3 +169,14 @@ def test_an_unknown_split_is_refused_with_the_existing_ones():
     with pytest.raises(UserError, match=r"no split 'validation'; it has train, test"):
         splits.open_split(DATA, "validation")
     assert DATA.name == captioned_digits.NAME
+
+
+def test_a_part_of_a_split_has_its_images_captions_and_the_vocabulary_of_the_training_split(source):
+    data = dataclasses.replace(DATA, train_split="train[:90%]", eval_split="train[90%:]")
+    train, test = (splits.open_split(data, split) for split in (data.train_split, data.eval_split))
+    assert (train.num_examples, test.num_examples) == (1293, 144)
+    assert train.captions + test.captions == source.captions
+    assert list(train.identity()) + list(test.identity()) == list(source.identity())
+    assert (
+        test.vocabulary.encode("a thin one", 3).tolist() == train.vocabulary.encode("a thin one", 3).tolist()
+    )

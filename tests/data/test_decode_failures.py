@@ -18,7 +18,7 @@ from barlow_jax.errors import UserError
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
 STEPS = 10  # two epochs of 40 images
-FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg"}  # replaced by other bytes
+FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg", 30: "b/30.jpg"}  # replaced: 30 by a broken link
 WHOLE = ProcessShard()
 
 
@@ -45,7 +45,7 @@ def labels(data):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two folders of 40 files, intact and with three of them replaced."""
+    """Two folders of 40 files, intact and with four of them replaced."""
     roots = []
     for state in ("intact", "damaged"):
         root = tmp_path_factory.mktemp(state)
@@ -53,8 +53,11 @@ def data(tmp_path_factory):
             path = root / "train" / "ab"[number // 20] / f"{number:02}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             image = _jpeg(np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8))
-            instead = dict(zip(FILES, (b"", image[: len(image) // 2], b"some text"), strict=True))
+            instead = dict(zip(FILES, (b"", image[: len(image) // 2], b"some text", b""), strict=True))
             path.write_bytes(instead.get(number, image) if state == "damaged" else image)
+            if number == 30 and state == "damaged":
+                path.unlink()
+                path.symlink_to("missing.jpg")
         roots.append(Data(name="folder", data_dir=str(root), image_size=8, eval_resize=8))
     return roots
 
@@ -94,7 +97,7 @@ def test_another_image_replaces_an_undecodable_one_and_no_other_row_changes(data
         for row in np.flatnonzero(failed):
             assert np.ptp(actual.views["a"][row].astype(int)) > 0
             assert np.any(actual.views["a"][row] != actual.views["b"][row])
-    assert replaced == 6 and len(source.decode_failures) == 3, "each of three images twice"
+    assert replaced == 8 and len(source.decode_failures) == 4, "each of four images twice"
 
 
 def test_the_replacement_is_sampled_from_seed_and_position(data, decode_failures):
@@ -128,7 +131,7 @@ def test_two_processes_give_together_the_same_batches(data):
                     index=batch.index[rows],
                 ),
             )
-    assert {len(source.decode_failures) for _, source in parts} <= {1, 2, 3}
+    assert {len(source.decode_failures) for _, source in parts} <= {1, 2, 3, 4}
 
 
 def test_images_of_a_subset_are_replaced_from_the_subset(data, decode_failures):
@@ -166,7 +169,7 @@ def test_an_evaluation_treats_an_undecodable_image_as_padding(data, decode_failu
         np.testing.assert_array_equal(actual.views["eval"][~failed], expected.views["eval"][~failed])
         np.testing.assert_array_equal(actual.labels[~failed], expected.labels[~failed])
         assert not actual.views["eval"][failed].any()
-    assert len(source.decode_failures) == 3
+    assert len(source.decode_failures) == 4
 
 
 def test_an_undecodable_image_that_pads_is_not_counted(data, decode_failures):
@@ -189,12 +192,13 @@ def test_the_log_names_the_file_and_the_reason(data, capfd):
         ("a/03.jpg", "is empty"),
         ("a/09.jpg", "is a truncated or damaged JPEG"),
         ("b/25.jpg", "is not an image: it begins with b'some text'"),
+        ("b/30.jpg", "is a link to a missing file"),
     ):
         assert log.count(f"{data[1].data_dir}/train/{path} {words}") == 1
 
 
 def test_more_than_the_limit_is_an_error_with_the_files_and_the_remedy(data):
-    _train(dataclasses.replace(data[1], max_decode_failures=3))
+    _train(dataclasses.replace(data[1], max_decode_failures=4))
     with pytest.raises(
         UserError, match=r"config.data.max_decode_failures: .* 1 are allowed; repair or remove"
     ) as error:
@@ -204,7 +208,7 @@ def test_more_than_the_limit_is_an_error_with_the_files_and_the_remedy(data):
 
 def test_a_file_that_cannot_be_read_is_not_a_decode_failure(data, tmp_path):
     """The cause is the disk: the run stops, because with other images it would not be reproducible."""
-    shutil.copytree(data[1].data_dir, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(data[1].data_dir, tmp_path, symlinks=True, dirs_exist_ok=True)
     copied = dataclasses.replace(data[1], data_dir=str(tmp_path))
     source = sources.open_split(copied, "train")
     (tmp_path / "train" / "a" / "05.jpg").unlink()

@@ -112,3 +112,25 @@ def test_a_file_of_another_kind_and_a_damaged_one_are_named(tmp_path):
 def test_a_missing_folder_is_named(folder, words):
     _, problems = catalog.count_images(Data(name="arrays", data_dir=folder), ("train", "train"))
     assert words in problems[0]
+
+
+def test_parts_of_splits_are_rows_of_the_files(tmp_path):
+    labels = np.array([0, 2, 1, 0, 0, 2])
+    data = _data(tmp_path, images=RGB[..., 0], labels=labels)
+    np.savez(tmp_path / "extra.npz", images=RGB[:2], labels=[3, 3])
+    np.savez(tmp_path / "small.npz", images=RGB[:, :4], labels=labels)
+    np.savez(tmp_path / "train+x.npz", images=RGB[:1])
+    part, both = npz.load(data, "train[50%:]"), npz.load(data, "train[:1] + extra")
+    np.testing.assert_array_equal(part.pixels, npz.load(data, "train").pixels[3:])
+    assert part.labels.tolist() == [0, 0, 2] and part.num_classes == 3, "of the whole file"
+    np.testing.assert_array_equal(both.pixels[1:], RGB[:2])
+    assert both.labels.tolist() == [0, 3, 3] and both.num_classes == 4
+    counts = {"train[50%:]": 3, "train[:1] + extra": 3, "train+x": 1}
+    assert catalog.count_images(data, tuple(counts)) == (counts, [])
+    for split, words in (
+        ("train+small", r"differ in"),
+        ("train[9:]", "of 6"),
+        ("train[3]", r"train\[:90%\]"),
+    ):
+        with pytest.raises(UserError, match=words):
+            npz.load(data, split)

@@ -121,18 +121,19 @@ class RowReplacer:
         )
 
 
-def _read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
+def _read(source: Source, index: int) -> tuple[tf.Tensor | None, str | None]:
     """Return the record of an example, and the reason if its image cannot be decoded, otherwise None.
 
     Raises:
-      OSError: the file or the record itself cannot be read. The cause is the disk or the network, not the
-      image,
-        and a run that continued without it would not be reproducible.
+      OSError: reading fails although the file exists and may be opened. The cause is the disk or the network,
+        not the image, and a run that continued without it would not be reproducible.
     """
     try:
         (record,) = source.fetch(tf.constant([index], tf.int64))
         encoded, _ = source.parse(record)
     except tf.errors.OpError as error:
+        if reason := source.unreadable_reason(index):
+            return None, reason
         raise OSError(f"{source.decode_failures.name(index)} cannot be read: {error.message}") from None
     try:
         decode(encoded)
