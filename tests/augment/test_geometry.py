@@ -8,14 +8,17 @@ import pytest
 from barlow_jax.augment import geometry
 from barlow_jax.config import recipe
 
+SMALL = recipe.Crop(min_area=0.05, max_area=0.14)  # SwAV's small crops
+WIDE = recipe.Crop(min_area=0.3, max_area=0.6, min_aspect=1.2, max_aspect=3.0)
 
+
+@pytest.mark.parametrize("op", [recipe.Crop(), SMALL, WIDE], ids=["default", "small", "wide"])
 @pytest.mark.parametrize("shape", [(375, 500), (1000, 200), (64, 64), (3, 90)], ids=str)
-def test_the_boxes_are_the_hosts_for_the_same_uniforms(shape):
+def test_the_boxes_are_the_hosts_for_the_same_uniforms(shape, op):
     """The host's follow torchvision's distribution (tests/data/test_crop_distribution.py)."""
     import distributions
 
     u = np.random.default_rng(0).random((4000, 22), dtype=np.float32)
-    op = recipe.Crop()
     boxes = jax.jit(jax.vmap(lambda u: geometry.crop_box(np.array(shape, np.int32), u, op)))(u)
     difference = np.abs(np.array(boxes, float) - distributions.boxes(u, shape, op))
     assert difference.max() <= 1 and np.mean(difference > 0) < 1e-3, "logarithms round differently"

@@ -118,6 +118,25 @@ def test_host_and_accelerator_agree_for_the_same_uniforms(crops):
         assert np.mean(difference > 0) <= 0.001
 
 
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+def test_the_crop_resizes_by_the_method_of_the_recipe_on_host_and_accelerator(crops, method):
+    """Between the two methods every second pixel value differs."""
+    import tensorflow as tf
+
+    from barlow_jax.data import host_views
+
+    view = recipe.View(crop=dataclasses.replace(WHOLE, method=method), order=("crop",))
+    filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    expected = np.asarray(Image.fromarray(crops[0]).resize((29, 29), filters[method])).astype(int)
+    u, shape = np.full(22, 0.5, np.float32), np.array([SIZE, SIZE], np.int32)
+    for ours in (
+        views.crop(crops[0], shape, u, view, 29, None),
+        host_views.make_view(tf.constant(crops[0]), view, 29, tf.constant([0, 0], tf.int64)),
+    ):
+        difference = np.abs(np.asarray(ours) - expected)
+        assert difference.max() <= 2 and np.mean(difference > 0) < 0.03
+
+
 @pytest.mark.slow
 def test_one_device_and_eight_give_the_same_views(crops):
     result = []

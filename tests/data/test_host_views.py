@@ -181,7 +181,8 @@ def test_the_two_rows_of_the_paper_differ_in_blur_and_solarize_alone():
     assert dataclasses.replace(b, blur=a.blur, solarize=a.solarize) == a
 
 
-@pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (64, 64)])
+# Margins of 9 and 11 pixels, among others: half of them is rounded to the even side.
+@pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (64, 64), (64, 65), (67, 64)])
 def test_evaluation_crop_is_torchvisions_resize_and_center_crop(height, width):
     image = np.asarray(Image.fromarray(PHOTOGRAPH).resize((width, height)))
     ours = host_views.evaluation_crop(tf.constant(image, tf.float32), resize_to=64, size=56).numpy()

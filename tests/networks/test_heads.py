@@ -33,6 +33,14 @@ def test_embedding_is_linear_norm_relu_linear():
     )
 
 
+def test_linears_start_as_torchs():
+    """U(-b, b) with b = 1 / sqrt(fan-in), weights and biases."""
+    layer = Projector(64, (400, 2), biases="all", rngs=nnx.Rngs(0)).layers[0]
+    for values in (layer.kernel[...], layer.bias[...]):
+        assert 0.98 / 8 < np.max(values) <= 1 / 8 and -1 / 8 <= np.min(values) < -0.98 / 8
+        np.testing.assert_allclose(np.std(values), 1 / 8 / 3**0.5, rtol=0.1)
+
+
 def test_a_single_layer_is_a_bare_matrix():
     projector = Projector(6, (3,), rngs=nnx.Rngs(0))
     x = np.ones((2, 6), np.float32)

@@ -157,6 +157,20 @@ def test_the_second_branch_is_a_separate_network_for_view_b():
     assert only == "b"
 
 
+def test_features_of_large_mean_and_small_std_are_normalised_without_cancellation():
+    """In float32, E[x^2] - E[x]^2 of a mean of 1e4 and a std of 1 is off by 6."""
+    config = NetworkConfig(
+        encoder="resnet8", width=4, projector=(6, 4), projector_output_norm=True, dtype="float32"
+    )
+    head = Network(config, make_encoder=StandInEncoder)
+    params, stats = _init(head)
+    features = np.random.default_rng(0).normal(1e4, 1.0, (256, 16)).astype(np.float32)
+    _, new_stats = jax.jit(head.apply)(params, stats, {"a": features})
+    hidden = features.astype(np.float64) @ params["projector"]["layers"][0]["kernel"]
+    expected = 0.9 + 0.1 * np.var(hidden, axis=0)
+    np.testing.assert_allclose(new_stats["projector"]["norms"][0]["var"], expected, rtol=1e-2)
+
+
 def test_the_embedding_may_be_normalised_without_scale_and_shift():
     network = _network(dtype="float32", projector_output_norm=True)
     params, stats = _init(network)

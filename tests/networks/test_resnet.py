@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
+from barlow_jax.networks import resnet
 from barlow_jax.networks.resnet import ResNet, num_features
 
 # Parameter counts of torchvision (timm for ResNet-200), without the classifier (H x 1000 + 1000).
@@ -113,12 +114,15 @@ def test_forward_pass_is_that_of_the_equations(name):
 
 
 def test_residual_branches_start_at_zero():
-    model = ResNet("resnet18", width=4, rngs=nnx.Rngs(0))
-    assert all(jnp.all(block.norm2.scale[...] == 0) for stage in model.stages for block in stage)
+    for name, last in (("resnet18", "norm2"), ("resnet50", "norm3")):
+        model = ResNet(name, width=4, rngs=nnx.Rngs(0))
+        blocks = [block for stage in model.stages for block in stage]
+        assert not any(jnp.any(getattr(block, last).scale[...]) for block in blocks)
+        assert all(jnp.all(block.norm1.scale[...] == 1) for block in blocks)
 
 
 def test_convolutions_start_with_hes_std():
-    model = ResNet("resnet18", width=64, rngs=nnx.Rngs(0))
-    kernel = np.asarray(model.stages[0][0].conv1.kernel[...])
-    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (3 * 3 * 64)), rtol=0.02)
+    """The variance is 2 / fan-out; a convolution from 16 to 128 channels tells fan-out from fan-in."""
+    kernel = np.asarray(resnet.conv(16, 128, 3, rngs=nnx.Rngs(0)).kernel[...])
+    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (3 * 3 * 128)), rtol=0.02)
     assert np.abs(kernel).max() > 3 * kernel.std(), "the normal is not truncated"

@@ -31,6 +31,16 @@ def test_the_output_is_float32_for_any_multiple_of_the_patch_size():
         assert y.shape == (2, 192) and y.dtype == jnp.float32
 
 
+def _positions(rows, columns, width):
+    """Return sines and cosines of column, then of row, entry by entry."""
+    embeddings, quarter = np.empty((rows, columns, width)), width // 4
+    for row, column, k in np.ndindex(rows, columns, quarter):
+        angles = (index / 10000 ** (k / quarter) for index in (column, row))
+        values = [f(angle) for angle in angles for f in (np.sin, np.cos)]
+        embeddings[row, column, k::quarter] = values
+    return embeddings
+
+
 def _numpy(params, x, patch, heads):
     """Apply the forward pass in float64."""
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
@@ -54,7 +64,7 @@ def _numpy(params, x, patch, heads):
     b, side, width = len(x), x.shape[1] // patch, p["token"].shape[-1]
     cut = x.reshape(b, side, patch, side, patch, 3).swapaxes(2, 3).reshape(b, side * side, -1)
     rows = cut @ p["patches"]["kernel"].reshape(-1, width) + p["patches"]["bias"]
-    rows = rows + positions(side, side, width).reshape(-1, width)
+    rows = rows + _positions(side, side, width).reshape(-1, width)
     x = np.concatenate([np.repeat(p["token"], b, 0), rows], 1)
     for number in range(len(p["blocks"])):
         of = p["blocks"][number]
@@ -71,6 +81,10 @@ def test_the_forward_pass_is_the_papers_equations(remat):
     actual = jax.jit(lambda state, x: nnx.merge(graph, state)(x, train=True))(state, x)
     expected = _numpy(nnx.to_pure_dict(nnx.filter_state(state, nnx.Param)), x, 4, 3)
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_positions_are_those_of_row_and_column():
+    np.testing.assert_allclose(positions(2, 5, 16), _positions(2, 5, 16), rtol=1e-12)
 
 
 def test_all_positions_differ():

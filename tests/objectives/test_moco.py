@@ -18,7 +18,8 @@ from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
 
 ROWS, WIDTH, QUEUE = 16, 6, 48
-CONFIG = config_lib.Objective(name="moco", scale=2.0, moco=Moco(queue_size=QUEUE))
+MOCO = Moco(queue_size=QUEUE, temperature=0.3, target_momentum=0.75)
+CONFIG = config_lib.Objective(name="moco", scale=2.0, moco=MOCO)
 RUN_INFO = RunInfo(batch_size=ROWS, width=WIDTH)
 OBJECTIVE = make_objective(CONFIG, RUN_INFO)
 MEMORY = jax.device_get(OBJECTIVE.init_memory(jax.random.key(0)))
@@ -97,7 +98,7 @@ def test_keys_enter_the_queue_after_their_own_loss_and_leave_it_in_order():
 def test_one_view_goes_through_each_network_and_the_momentum_is_constant():
     target = OBJECTIVE.target
     assert (OBJECTIVE.views, target.views) == (("a",), ("b",))
-    assert target.momentum(jnp.int32(0)) == target.momentum(jnp.int32(10**6)) == np.float32(0.999)
+    assert target.momentum(jnp.int32(0)) == target.momentum(jnp.int32(10**6)) == np.float32(0.75)
 
 
 def test_bfloat16_operands_change_the_loss_a_little():

@@ -305,13 +305,21 @@ def test_running_statistics_that_would_overflow_skip_the_step(small_config, type
     config = typed(small_config)
     layout, parts, state = _start(config, jax.devices()[:1])
     normalize = parts.normalize
-    parts = dataclasses.replace(
-        parts, normalize=lambda views: {name: 1e30 * images for name, images in normalize(views).items()}
-    )
+
+    def scaled(views):  # by a power of ten that the first pixel holds
+        return {name: 10.0 ** raw[0, 0, 0, 0] * normalize({name: raw})[name] for name, raw in views.items()}
+
+    step = compile_step(layout, state, dataclasses.replace(parts, normalize=scaled))
     before = jax.device_get(state)
-    state, metrics = compile_step(layout, state, parts)(state, layout.shard(_batch(config)))
-    assert int(metrics["skipped_steps"]) == 1
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state)[1:], before[1:])
+    for number, exponent in enumerate((18, 30), 1):
+        batch = _batch(config)
+        for images in batch.views.values():
+            images[0, 0, 0, 0] = exponent
+        state, metrics = step(state, layout.shard(batch))
+        assert int(metrics["skipped_steps"]) == number
+        if exponent == 18:
+            assert np.isfinite([metrics["loss"], metrics["gradient_norm"]]).all()
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(state)[1:], before[1:])
 
 
 @pytest.mark.parametrize("projector", ["replicated", "sharded"])
