@@ -12,7 +12,7 @@
 the same keys but another stride, activation or pooling is accepted as a ResNet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import re
 from typing import Any, NamedTuple
 
@@ -26,7 +26,13 @@ from barlow_jax.networks.resnet import ENCODERS
 _STEM_KERNELS = {"imagenet": 7, "cifar": 3}
 # Added by DistributedDataParallel, and by the attribute that holds the encoder in the official models.
 _PREFIX = re.compile(r"^(module\.)?(backbone\.)?")
+# Parts of released checkpoints of other methods next to the encoder.
+_OTHER_PART = re.compile(
+    r"^(module\.)?(encoder_k|(momentum|target)_\w+|predictor|projection_head|prototypes|classifier|queue(_ptr)?)"
+    r"(\.|$)"
+)
 _BLOCK = re.compile(r"layer([1-9]\d*)\.(\d+)\.")
+_FIRST_BLOCK = "layer1.0.conv1.weight"
 
 
 class Encoder(NamedTuple):
@@ -37,22 +43,25 @@ class Encoder(NamedTuple):
     stem: str  # "imagenet" or "cifar"
     params: dict[str, Any]  # float32, nested like "encoder" in the parameters of `Network.init`
     batch_stats: dict[str, Any]  # nested in the same way
-    ignored: list[str]  # keys that were left out: the classifier and torch's counters of batches
+    ignored: list[str]  # keys that were left out: other parts, the classifier, torch's counters of batches
 
 
 def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
     """Read the encoder from a state dict with torchvision's keys; architecture, width and stem are inferred.
 
-    The prefixes "module.", "backbone." and "module.backbone." are removed. `fc.*` and `num_batches_tracked`
-    are left out and listed in `ignored`.
+    A prefix that all keys of the encoder share is removed, such as "module.backbone.", "module.encoder_q."
+    (MoCo) or "module.base_encoder." (MoCo v3). `fc.*`, `num_batches_tracked`, and the queue, the heads and the
+    slow copy of the encoder that other methods save are left out and listed in `ignored`.
 
     Raises:
       UserError: these are not the keys and shapes of one of ENCODERS; names each key that is unknown,
         missing, duplicated or of another shape.
     """
-    keys, duplicates = {}, []
+    others = [key for key in tensors if _OTHER_PART.match(key)]
+    tensors = {key: tensor for key, tensor in tensors.items() if key not in others}
+    keys, duplicates, prefix = {}, [], _encoder_prefix(tensors)
     for key in tensors:
-        short = _PREFIX.sub("", key)
+        short = _PREFIX.sub("", key.removeprefix(prefix))
         duplicates += [f"{key}: present twice, with and without a prefix"] if short in keys else []
         keys[short] = key
     name, width, stem = _identify(keys, tensors)
@@ -63,7 +72,7 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
     if problems:
         raise UserError(bullet_list(f"not a {name} of width {width} in torchvision's layout", problems))
     trees = state_dict.read(layout, keys, tensors)
-    return Encoder(name, width, stem, *trees, [keys[key] for key in ignored])
+    return Encoder(name, width, stem, *trees, [keys[key] for key in ignored] + others)
 
 
 def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
@@ -78,6 +87,17 @@ def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
     name = _name([len(stages[i]) for i in range(len(stages))], "conv3" in stages[0][0])
     stem = next(stem for stem, pixels in _STEM_KERNELS.items() if pixels == kernel)
     return state_dict.write(_layout(name, width, stem), params, batch_stats)
+
+
+def _encoder_prefix(keys: Iterable[str]) -> str:
+    """Return what precedes torchvision's names in the keys of the encoder."""
+    prefixes = [key.removesuffix(_FIRST_BLOCK) for key in keys if key.endswith(_FIRST_BLOCK)]
+    if len(prefixes) > 1:
+        raise UserError(
+            f"it holds {len(prefixes)} encoders, with the prefixes {', '.join(map(repr, prefixes))}. Save the "
+            "keys of one of them to a file of its own, and pass that"
+        )
+    return prefixes[0] if prefixes else ""
 
 
 def _layout(name: str, width: int, stem: str) -> dict[str, Entry]:

@@ -83,4 +83,6 @@ def _attempt(convert: Callable[[Any], Any], tensors: Mapping[str, np.ndarray]) -
 
 
 def _reason(key: str) -> str:
-    return "counter of batches, which is not used" if key.endswith(COUNTER) else "classifier"
+    if key.endswith(COUNTER):
+        return "counter of batches, which is not used"
+    return "classifier" if re.search(r"(^|\.)fc\.", key) else "head, queue or slow copy of the encoder"

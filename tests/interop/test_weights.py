@@ -62,6 +62,35 @@ def test_the_official_full_model(tmp_path, trees, full):
     }
 
 
+@pytest.mark.parametrize(
+    ("prefix", "others"),
+    [
+        ("module.encoder_q.", ("module.encoder_q.fc.0.weight", "module.queue", "module.queue_ptr")),
+        ("module.base_encoder.", ("module.momentum_encoder.fc.0.weight", "module.predictor.0.weight")),
+        ("module.encoder.", ("module.encoder.fc.6.bias", "module.predictor.1.running_mean")),
+        ("module.", ("module.projection_head.0.weight", "module.prototypes.weight")),
+        ("online.net.", ()),
+        ("backbone.", ("momentum_backbone.conv1.weight", "classifier.weight")),
+    ],
+)
+def test_checkpoints_of_other_methods_hold_the_encoder_under_a_prefix(trees, tensors, prefix, others):
+    """MoCo and its slow copy, MoCo v3, SimSiam, SwAV, and names of others."""
+    copies = {"module.encoder_q.": "module.encoder_k.", "module.base_encoder.": "module.momentum_encoder."}
+    released = {prefix + key: tensor for key, tensor in tensors.items()}
+    released |= {copies[prefix] + key: tensor for key, tensor in tensors.items() if prefix in copies}
+    released |= dict.fromkeys(others, np.ones(3, np.float32))
+    found = weights.from_tensors(released)
+    jax.tree.map(np.testing.assert_array_equal, found.encoder[3:5], tuple(tree["encoder"] for tree in trees))
+    used = {prefix + key for key in tensors if not key.endswith("num_batches_tracked")}
+    assert set(found.ignored) == set(released) - used and set(others) <= set(found.ignored)
+
+
+def test_one_encoder_of_several_is_not_chosen_by_guess(tensors):
+    both = {prefix + key: t for key, t in tensors.items() for prefix in ("student.", "teacher.")}
+    with pytest.raises(UserError, match=r"2 encoders.*'student\.', 'teacher\.'"):
+        weights.from_tensors(both)
+
+
 def test_problems_of_both_parts_are_reported_together(full):
     del full["module.backbone.bn1.bias"], full["module.projector.1.running_var"]
     full["module.bn.momentum"] = np.ones(())
