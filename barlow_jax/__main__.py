@@ -10,7 +10,7 @@ from typing import Any
 from barlow_jax import commands
 from barlow_jax.cli import parsing, resolve
 from barlow_jax.cli.results import format_problems, publish, stdout_to_stderr
-from barlow_jax.distributed import shutdown
+from barlow_jax.distributed import cluster, shutdown
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import log
 from barlow_jax.planning import tpu
@@ -42,6 +42,11 @@ def _main(argv: Sequence[str] | None) -> int:
     except RunError as error:
         log.error(str(error), every_process=True)
         return 1
+    except (AssertionError, RuntimeError):  # jax's own, where JAX_PLATFORMS names devices that are missing
+        if not (problem := cluster.missing_devices()):
+            raise
+        log.error(problem, every_process=True)
+        return 2
     except OSError as error:  # a disk or a network failed: a traceback would not explain it
         log.error(f"{type(error).__name__}: {error}", every_process=True)
         return 1
