@@ -86,6 +86,9 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[tuple[str, str]]) 
     problems = []
     known = list(flatten(tree))
     for key, text in overrides:
+        if names := key not in known and _children(key.split("."), known):
+            problems.append(f"config.{key} is a group of keys: {', '.join(names)}.")
+            continue
         if key not in known:
             problems.append(f"config.{key} does not exist. {suggest_key(key, known)}")
             continue
@@ -118,15 +121,38 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def suggest_key(key: str, known: Sequence[str]) -> str:
     """Return a sentence with the known key that was probably meant, or with the keys of its group."""
-    group, _, leaf = key.rpartition(".")
-    leaves = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
-    near = [k for name, k in leaves.items() if "".join(word[0] for word in name.split("_")) == leaf]  # lr
-    near += [leaves[name] for name in difflib.get_close_matches(leaf, leaves, 1)]
-    near += [k for k in known if k.rpartition(".")[2] == leaf]  # the right name in another group
-    near += [] if leaves else difflib.get_close_matches(key, known, 1)
-    if near:
-        return f"Did you mean config.{near[0]}?"
-    return f"The keys of {group or 'config'} are {', '.join(leaves or known)}."
+    *groups, leaf = key.split(".")
+    siblings = [k for k in known if k.split(".")[:-1] == groups]
+
+    def similarity(candidate: str) -> float:
+        """Compare name with name and group with group; a shorter key is the better guess."""
+        *parents, name = candidate.split(".")
+        is_abbreviation = "".join(word[0] for word in name.split("_")) == leaf  # lr
+        of_name = 1.0 if is_abbreviation else difflib.SequenceMatcher(None, leaf, name).ratio()
+        # A group that exists is what was meant, so that only the very name of a key elsewhere is a guess.
+        if of_name < (0.6 if candidate in siblings or not siblings or not groups else 1.0):
+            return 0.0
+        if not groups:
+            return of_name - 0.01 * len(parents)
+        spelling = difflib.SequenceMatcher(None, ".".join(groups), ".".join(parents)).ratio()
+        of_groups = difflib.SequenceMatcher(None, groups, parents).ratio()
+        return of_name + of_groups + 0.1 * spelling - 0.05 * len(parents)
+
+    scores = {candidate: similarity(candidate) for candidate in known}
+    if best := max(scores.values()):
+        nearest = [f"config.{candidate}" for candidate, score in scores.items() if score == best]
+        return f"Did you mean {' or '.join(nearest[:1] if groups else nearest)}?"
+    while groups and not _children(groups, known):
+        groups.pop()
+    return f"The keys of {'.'.join(groups) or 'config'} are {', '.join(_children(groups, known))}."
+
+
+def _children(groups: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the names of the keys and groups in a group."""
+    paths = [key.split(".") for key in known]
+    depth = len(groups)
+    inner = [path for path in paths if path[:depth] == list(groups) and len(path) > depth]
+    return list(dict.fromkeys(path[depth] for path in inner))
 
 
 def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:

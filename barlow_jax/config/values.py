@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Mapping
 import dataclasses
-import math
+import sys
 import types
 import typing
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from barlow_jax.config.fields import Spec
 
 _ONE = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+_LARGEST = {int: 2**63 - 1, float: sys.float_info.max}
 _UNBOUNDED = Spec("")
 _MANY = {int: "integers", float: "numbers", str: "words"}
 
@@ -49,7 +50,7 @@ def check(kind: Any, value: Any) -> Any:
     """Return the value as this type.
 
     Raises:
-      ValueError: the value has another type, or is NaN or infinite.
+      ValueError: the value has another type, or is NaN, infinite or an integer of more than 64 bits.
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
@@ -61,9 +62,11 @@ def check(kind: Any, value: Any) -> Any:
         if isinstance(value, (tuple, list)):
             return tuple(check(args[0], item) for item in value)
     elif kind is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST[float]:
             return float(value)
-    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+    elif isinstance(value, kind) and (
+        kind is not int or (not isinstance(value, bool) and abs(value) <= _LARGEST[int])
+    ):
         return value
     raise ValueError(value)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -14,11 +15,18 @@ def _overridden(*pairs):
     return config, problems + more
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 10**400])
 def test_a_config_file_has_finite_numbers(value):
+    """Every key, alone and in a list; the largest integer has 64 bits."""
     tree = overrides.default_config().to_dict()
-    tree["objective"]["scale"] = value
-    assert overrides.from_tree(tree)[1] == [f"config.objective.scale is {value}, but must be a number > 0."]
+    keys = list(overrides.flatten(tree))
+    for key in keys:
+        *parents, leaf = key.split(".")
+        group = functools.reduce(lambda inner, name: inner[name], parents, tree)
+        group[leaf] = [value] if isinstance(group[leaf], tuple) else value
+    problems = overrides.from_tree(tree)[1]
+    assert sorted(problem.split(" is ")[0].removeprefix("config.") for problem in problems) == sorted(keys)
+    assert f"config.objective.scale is {value}, but must be a number > 0." in problems
 
 
 def test_an_unknown_second_encoder_names_the_encoders():
@@ -65,6 +73,7 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
         ("probe.augment", "maybe", "is 'maybe', but must be true or false."),
         ("optim.name", "adam", "is 'adam', but must be one of lars, sgd, adamw."),
         ("network.projector", "64,x", "is '64,x', but must be a list of integers, each >= 1."),
+        ("seed", "9" * 30, f"is '{'9' * 30}', but must be an integer >= 0."),
         ("train.max_steps", "many", "is 'many', but must be an integer >= 1, or none."),
         ("optim.lr", "1", "does not exist. Did you mean config.optim.learning_rate?"),
         ("optim.momentun", "1", "does not exist. Did you mean config.optim.momentum?"),
@@ -76,6 +85,22 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
             "euclidean_k, k, label_fractions, subset_repeats, temperature.",
         ),
         ("optm.learning_rate", "1", "does not exist. Did you mean config.optim.learning_rate?"),
+        (
+            "recipe.views.jitter.probability",
+            "1",
+            "does not exist. Did you mean config.recipe.views.a.jitter.probability?",
+        ),
+        ("views.b.blur.max_sigm", "1", "does not exist. Did you mean config.recipe.views.b.blur.max_sigma?"),
+        ("train.lr", "1", "does not exist. Did you mean config.optim.learning_rate?"),
+        ("finetune.learning_rate", "1", "does not exist. Did you mean config.finetune.head_learning_rate?"),
+        (
+            "batch_size",
+            "1",
+            "does not exist. Did you mean config.finetune.batch_size or config.probe.batch_size or "
+            "config.train.batch_size?",
+        ),
+        ("recipe.views.c.cut", "1", "does not exist. The keys of recipe.views are a, b."),
+        ("checkpoint", "1", "is a group of keys: every_epochs, keep_every_epochs, keep_newest."),
     ],
 )
 def test_a_wrong_override_is_one_problem_with_the_remedy(key, text, message):
