@@ -1,14 +1,29 @@
 """Flags that commands share."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import os
 
 from barlow_jax.cli.command import Command
+from barlow_jax.config import values
+from barlow_jax.config.fields import Spec
 from barlow_jax.distributed import process_flags
 from barlow_jax.planning import tpu
 
 path = os.path.expanduser  # type of a flag that takes a path: `~` is the home directory
+
+
+def number(kind: type, **bounds: float) -> Callable[[str], float]:
+    """Return the type of a flag that takes a finite int or float; the bounds are those of `Spec`."""
+    spec = Spec("", **bounds)
+
+    def parse(text: str) -> float:
+        if not spec.accepts(value := kind(text)):
+            raise argparse.ArgumentTypeError(f"is {text}, but must be {values.describe(kind, spec)}")
+        return value
+
+    parse.__name__ = kind.__name__  # named in the message of text that is no number
+    return parse
 
 
 def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:

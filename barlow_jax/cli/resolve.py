@@ -37,6 +37,8 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     required = command.workdir == "required" and not args.dry_run
     problems += [*more, *_workdir_problems(args.workdir, required=required)]
     problems += check(args, None if unread else config)
+    if args.encoder and args.feature_source == "pixels":
+        problems.append("--encoder has no effect with --pixels. Pass one of them.")
     address, more = (None, []) if command.single_process else process_flags.parse(args)
     problems += more
     # If the config was not read, `config` holds the defaults, and their problems are not the user's.

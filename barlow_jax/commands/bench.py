@@ -59,14 +59,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     checkpoint = parser.add_argument_group("bench checkpoint")
     checkpoint.add_argument(
         "--state-mb",
-        type=float,
+        type=flags.number(float, min=0),
         default=400,
         metavar="MB",
         help="size of the train state in megabytes; 0: the state of the config; default: %(default)s",
     )
     checkpoint.add_argument(
         "--step-seconds",
-        type=float,
+        type=flags.number(float, above=0),
         metavar="S",
         help="seconds per train step; reports the fraction of time that saving takes; default: not reported",
     )

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from barlow_jax.checkpoints.restore import open_checkpoints
+from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.methods import REQUIREMENTS
@@ -45,7 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds",
-        type=int,
+        type=flags.number(int, min=1),
         default=3,
         metavar="N",
         help="runs per method, with seeds from config.seed on; default: %(default)s",

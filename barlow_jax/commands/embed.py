@@ -60,14 +60,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--nearest",
-        type=int,
+        type=flags.number(int, min=1),
         metavar="K",
         help="also draw a contact sheet of some images and their K nearest neighbors, to --out with the "
         "suffix .nearest.png",
     )
     parser.add_argument(
         "--queries",
-        type=int,
+        type=flags.number(int, min=1),
         default=8,
         metavar="N",
         help="rows of the contact sheet, spread evenly over the images; default: %(default)s",
@@ -88,7 +88,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Write the features, and return the number of rows and their source."""
     out = pathlib.Path(args.out)
-    _check_flags(args, out)
+    table_files.check(out)
     source = _open_source(config, args)
     config = _limit_batch_size(config, source.num_examples)
     width = (
@@ -123,13 +123,6 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         "decode_failures": table.decode_failures,
         **written,
     }
-
-
-def _check_flags(args: argparse.Namespace, out: pathlib.Path) -> None:
-    table_files.check(out)
-    for flag, value in (("nearest", args.nearest), ("queries", args.queries)):
-        if value is not None and value < 1:
-            raise UserError(f"--{flag}: must be 1 or more, got {value}")
 
 
 def _open_source(config: Config, args: argparse.Namespace) -> splits.Split:

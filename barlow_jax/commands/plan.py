@@ -51,7 +51,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images-per-chip",
-        type=int,
+        type=flags.number(int, min=1),
         metavar="N",
         help="set the batch size to N times the number of chips; default: config.train.batch_size",
     )

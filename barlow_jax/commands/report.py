@@ -38,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chip-hour-price",
-        type=float,
+        type=flags.number(float, min=0),
         metavar="PRICE",
         help="price of one chip for one hour, in any currency; default: no cost is shown",
     )
@@ -61,8 +61,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     out = pathlib.Path(args.out) if args.out else workdir / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
-    if args.chip_hour_price is not None and not args.chip_hour_price >= 0:
-        raise UserError(f"--chip-hour-price: must not be negative, got {args.chip_hour_price}")
     runs = [load_run.read_run(pathlib.Path(path)) for path in args.workdirs]
     inspection, reason = _inspect(workdir, args)
     written = page.write(runs, inspection, out, chip_hour_price=args.chip_hour_price, missing_reason=reason)

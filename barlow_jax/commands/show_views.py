@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=int,
+        type=flags.number(int, min=1),
         default=8,
         metavar="N",
         help="rows of the sheet, one per image; default: %(default)s",
@@ -43,8 +43,6 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
     source = splits.open_split(config.data, config.data.train_split)
     number = min(args.images, source.num_examples)
-    if number < 1:
-        raise UserError(f"--images: must be 1 or more, got {args.images}")
     columns = contact_sheet.view_columns(config, source, number)
     contact_sheet.draw(list(zip(*columns.values(), strict=True)), out, titles=list(columns))
     log.info(f"{number} images, {len(columns) - 1} columns of views: {out}")

@@ -35,7 +35,7 @@ FILES = {
 # Arguments after `pretrain --config CONFIG --workdir NEW`, and words of the message.
 PRETRAIN_ARGUMENTS = {
     "an unknown key": (("--config.optim.lr=1",), "Did you mean config.optim.learning_rate?"),
-    "a group for a key": (("--config.optim=1",), "config.optim"),
+    "a group for a key": (("--config.optim=1",), "config.optim is a group of keys: bias_learning_rate, "),
     "no value": (("--config.seed",), "--config.seed needs a value"),
     "a word for a number": (("--config.network.width=wide",), "config.network.width is 'wide'"),
     "a fraction for a whole number": (
@@ -159,6 +159,18 @@ PRETRAIN_ARGUMENTS = {
     "a process without the others": (("--process-id=1",), "--"),
 }
 
+# Numbers that mean nothing, for flags of any command.
+NUMBERS = {
+    ("report", "--chip-hour-price"): ("-1", "inf", "nan", "cheap"),
+    ("compare", "--seeds"): ("0", "2.5"),
+    ("bench", "checkpoint", "--state-mb"): ("-1", "nan"),
+    ("bench", "checkpoint", "--step-seconds"): ("0", "inf"),
+    ("plan", "--images-per-chip"): ("0", "-3"),
+    ("show-views", "--images"): ("0",),
+    ("embed", "--out", "f.npz", "--nearest"): ("0",),
+    ("embed", "--out", "f.npz", "--queries"): ("-1", "many"),
+}
+
 WEIGHTS = ("--encoder", "{tmp}/garbage.safetensors")
 # Whole command lines, and words of the message.
 COMMAND_LINES = {
@@ -260,6 +272,14 @@ COMMAND_LINES = {
         ("export", *WEIGHTS, "--format", "timm", "--out", "{tmp}/out", "--checkpoint", "last"),
         "--checkpoint is 'last'",
     ),
+    "pixels for a network to fine-tune": (
+        ("finetune", "--workdir", "{tmp}/run", "--pixels"),
+        "--pixels is no argument",
+    ),
+    "an encoder for pixels": (
+        ("knn", "--config", CONFIG, "--workdir", "{tmp}/run", "--pixels", *WEIGHTS),
+        "--encoder has no effect with --pixels",
+    ),
     "nothing to verify": (("verify", "--workdir", "{tmp}/none"), "{tmp}/none"),
 }
 
@@ -293,3 +313,27 @@ def test_wrong_arguments_of_pretrain_are_refused_before_it_starts(capsys, files,
 @pytest.mark.parametrize("case", COMMAND_LINES)
 def test_wrong_command_lines_are_refused(capsys, files, case):
     _refused(capsys, files, *COMMAND_LINES[case])
+
+
+@pytest.mark.parametrize("command", NUMBERS, ids=" ".join)
+def test_flags_take_numbers_that_mean_something(capsys, command):
+    for text in NUMBERS[command]:
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, text])
+        assert stopped.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == "" and f"argument {command[-1]}: " in err and text in err.splitlines()[-1]
+
+
+def test_devices_that_are_missing_are_named(capsys, monkeypatch, tmp_path):
+    """Without a GPU, jax raises an AssertionError that has no message."""
+    import jax
+
+    monkeypatch.setattr(jax, "devices", lambda *_: exec("assert False"))
+    monkeypatch.setattr(jax, "device_count", jax.devices)
+    assert main(["pretrain", "--config", CONFIG, "--workdir", str(tmp_path / "run")]) == 2
+    assert "JAX_PLATFORMS is cpu" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(jax, "device_count", lambda: exec("assert False"))
+    with pytest.raises(AssertionError):  # of another cause
+        main(["pretrain", "--config", CONFIG, "--workdir", str(tmp_path / "run")])

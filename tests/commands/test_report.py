@@ -78,7 +78,6 @@ def test_a_run_without_checkpoint_and_one_with_a_damaged_config_are_reported(cop
     ("arguments", "message"),
     [
         (("--out", "report.png"), "--out: needs a file that ends in .html, got report.png"),
-        (("--chip-hour-price", "-1"), "--chip-hour-price: must not be negative, got -1"),
         (("--config", "configs/digits.py"), "--config is no argument"),
         (("--config.data.dir=x",), "config.data.dir does not exist"),
     ],
