@@ -59,6 +59,14 @@ class TrainState(NamedTuple):
         """Return the fields that hold arrays, by name: those that a checkpoint saves and restores."""
         return {name: field for name, field in self._asdict().items() if jax.tree.leaves(field)}
 
+    def encoder(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the encoder's part of parameters and running statistics; {} if it has no BatchNorm."""
+        params, batch_stats = (
+            {name: part for name, part in tree.items() if name == "encoder"}
+            for tree in (self.params, self.batch_stats)
+        )
+        return params, batch_stats
+
 
 # (outputs by view, memory, context) -> (loss, new memory, metrics); metrics are scalars to monitor the run.
 Loss = Callable[[Mapping[str, Outputs], Any, LossContext], tuple[Array, Any, Metrics]]

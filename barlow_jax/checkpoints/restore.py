@@ -33,7 +33,10 @@ class Checkpoints(Saver):
 
     def restore_part(self, params: Any, batch_stats: Any, layout: Layout, step: int) -> tuple[Any, Any]:
         """Restore parameters and running statistics of a network part, such as `{"encoder": shapes}`."""
-        item = layout.abstract({"params": params, "batch_stats": batch_stats})
+        parts = {"params": params, "batch_stats": batch_stats}
+        # Orbax accepts no empty tree where the checkpoint has arrays: an encoder without BatchNorm, saved
+        # with a projector that has it.
+        item = layout.abstract({name: tree for name, tree in parts.items() if jax.tree.leaves(tree)})
         restored = self._manager.restore(
             step,
             args=ocp.args.PyTreeRestore(
@@ -42,7 +45,7 @@ class Checkpoints(Saver):
                 partial_restore=True,
             ),
         )
-        return restored["params"], restored["batch_stats"]
+        return tuple(restored.get(name, tree) for name, tree in parts.items())
 
     def restore_newest(self, abstract: TrainState, layout: Layout) -> tuple[TrainState, int]:
         """Restore the newest intact checkpoint; return the state and its step.

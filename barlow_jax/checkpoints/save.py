@@ -58,13 +58,14 @@ class Saver:
             save_interval_steps=0 if read_only else 1,
             read_only=read_only,
             # The callback runs in the background, on process 0, after all files are written and before the
-            # folder gets its final name: a checkpoint never appears without its checksums.
+            # folder gets its final name: a checkpoint never appears unread or without its checksums.
             async_options=ocp.AsyncOptions(
-                post_finalization_callback=self._write_checksums, barrier_sync_fn=self._barrier
+                post_finalization_callback=self._check_and_sum, barrier_sync_fn=self._barrier
             ),
         )
         self._workdir = pathlib.Path(workdir).absolute()
         self._saving = -1  # step of the save under way, -1 without one
+        self._abstract: Any = None  # shapes and dtypes of its arrays
         self._unsaved: tuple[int, str] | None = None  # step and reason of the last save, if it failed
         self._manager: ocp.CheckpointManager | None = self._open()
 
@@ -73,7 +74,7 @@ class Saver:
         if self._options.read_only:  # Orbax would log a warning about that
             absl_logging.set_verbosity(absl_logging.ERROR)
         try:
-            return ocp.CheckpointManager(self._workdir / FOLDER, options=self._options)
+            return ocp.CheckpointManager(verify.LiteralPath(self._workdir / FOLDER), options=self._options)
         finally:
             absl_logging.set_verbosity(verbosity)
 
@@ -111,7 +112,7 @@ class Saver:
         exchange.call_on_first(lambda: files.check_free_space(self._workdir / FOLDER, size) or 0)
         self._manager = self._manager or self._open()
         if step not in self.steps:  # a discarded manager may have saved it
-            self._saving = step
+            self._saving, self._abstract = step, jax.tree.map(_shape, dict(parts))
             self._barrier.begin()
             self._manager.save(step, args=ocp.args.StandardSave(dict(parts)))
 
@@ -167,11 +168,10 @@ class Saver:
         """Return Orbax's temporary folders of a step."""
         return sorted((self._workdir / FOLDER).glob(f"{step}.*"))
 
-    def _write_checksums(self) -> None:
-        folder = self._workdir / FOLDER
-        checksums.write(
-            [folder / str(self._saving), *self._drafts(self._saving)][-1], exclude=verify.WITHOUT_CHECKSUM
-        )
+    def _check_and_sum(self) -> None:
+        folder = [self._workdir / FOLDER / str(self._saving), *self._drafts(self._saving)][-1]
+        verify.check_saved(folder, self._abstract)
+        checksums.write(folder, exclude=verify.WITHOUT_CHECKSUM)
 
     def close(self, *, together: bool = True) -> None:
         """Wait for the save under way, and close the checkpoints.
@@ -189,3 +189,7 @@ class Saver:
                 f"the checkpoint of step {step} is not saved: {reason}. Newest checkpoint: {newest}. Free "
                 f"disk space, or make {self._workdir} writable, and run the same command again."
             )
+
+
+def _shape(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)

@@ -1,10 +1,13 @@
 """Verification that a checkpoint is intact and fits the network."""
 
+from collections.abc import Iterator
+import glob
 import os
 import pathlib
 import re
 from typing import Any, NamedTuple
 
+from etils import epath
 import orbax.checkpoint as ocp
 
 from barlow_jax.io import checksums
@@ -13,6 +16,14 @@ from barlow_jax.io import checksums
 _ITEM = "default"
 # Orbax writes these after the checksums have been computed; they hold no part of the state.
 WITHOUT_CHECKSUM = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+
+class LiteralPath(type(epath.Path())):
+    """Path for Orbax, which otherwise reads brackets in the path of a checkpoint as a pattern."""
+
+    def glob(self, pattern: str) -> Iterator["LiteralPath"]:
+        """Yield the paths below this one that match; only `pattern` is a pattern."""
+        return map(type(self), epath.Path(glob.escape(os.fspath(self))).glob(pattern))
 
 
 class Verdict(NamedTuple):
@@ -56,7 +67,13 @@ def is_encoder_only(folder: pathlib.Path) -> bool:
 
 def _saved(folder: pathlib.Path) -> Any:
     """Return the metadata of the saved arrays as a nested dict."""
-    return ocp.PyTreeCheckpointHandler().metadata(folder / _ITEM).tree
+    return ocp.PyTreeCheckpointHandler().metadata(LiteralPath(folder / _ITEM)).tree
+
+
+def check_saved(folder: pathlib.Path, abstract: Any) -> None:
+    """Raise ValueError if the arrays just saved in a folder are not those of `abstract`."""
+    if problems := _mismatches(folder, abstract, part=False):
+        raise ValueError(f"it cannot be read back ({Verdict(tuple(problems), verified=False).summary})")
 
 
 def _mismatches(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:

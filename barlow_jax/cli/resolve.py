@@ -1,6 +1,7 @@
 """Resolution of a command line: a config that can run, or every reason why it cannot."""
 
 import argparse
+import os
 import pathlib
 from types import ModuleType
 from typing import Any
@@ -131,6 +132,8 @@ def _workdir_problems(workdir: str | None, *, required: bool) -> list[str]:
         return ["--workdir is missing. Pass the folder for checkpoints and results."] if required else []
     if "://" in workdir:
         return [f"--workdir {workdir} is not a path. Mount the bucket (gcsfuse) and pass the mounted folder."]
+    if "\\" in os.path.abspath(workdir):  # TensorStore does not find the files again
+        return [f"--workdir {workdir} has a backslash in its path. Use another path."]
     if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
         return [f"--workdir {workdir} is not a folder."]
     return []

@@ -1,12 +1,12 @@
 """Pretrain and probe the ablations of the Barlow Twins paper on a base config, in one table."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 from functools import partial
 import pathlib
-from typing import Any
-
-import jax
+from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
@@ -14,14 +14,13 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.evals.features import decode_failure_counts
-from barlow_jax.evals.linear_probe import probe
-from barlow_jax.experiment import run_cache
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation, parse_scores
+
+if TYPE_CHECKING:
+    from barlow_jax.experiment.experiment import Experiment
 
 COMMAND = Command(examples=("ablate --config configs/digits.py --workdir runs/ablations --only loss",))
 
@@ -40,6 +39,10 @@ _BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Pretrain and probe the base and each ablation; finished runs are read, an unfinished run resumes."""
+    import jax
+
+    from barlow_jax.experiment.experiment import Experiment
+
     groups = parse_groups(args.only)
     data = config.data
     num_images, _ = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
@@ -61,6 +64,8 @@ def parse_groups(only: str | None) -> tuple[str, ...]:
 
 def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -> dict[str, Any]:
     """Run one ablation; return its changed keys, published accuracy, and scores or why it was skipped."""
+    from barlow_jax.experiment import run_cache
+
     case = ablation.apply(base)
     changes = _changes(base, case)
     fields = {
@@ -81,6 +86,9 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
 
 
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
+    from barlow_jax.evals.features import decode_failure_counts
+    from barlow_jax.evals.linear_probe import probe
+
     encode, step = experiment.encoder(workdir, feature_source)
     train, test = experiment.feature_tables(encode)
     scores = probe(experiment.config, experiment.layout, encode, train, test)

@@ -4,15 +4,15 @@ Each method has its own config file next to the base config, which takes the bas
 `configs/vicreg.py:digits` is the row of VICReg in a comparison on `configs/digits.py`.
 """
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
@@ -20,16 +20,13 @@ from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
-from barlow_jax.evals.features import Encode, decode_failure_counts
-from barlow_jax.evals.knn import knn
-from barlow_jax.evals.linear_probe import probe
-from barlow_jax.evals.spectrum import effective_rank
-from barlow_jax.experiment import lowering, run_cache
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation
-from barlow_jax.report import comparison
-from barlow_jax.types import FeatureTable
+
+if TYPE_CHECKING:
+    from barlow_jax.evals.features import Encode
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.types import FeatureTable
 
 COMMAND = Command(
     examples=("compare --config configs/digits.py --workdir runs/methods --objectives barlow_twins,vicreg",),
@@ -55,6 +52,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate every method with every seed; finished runs are read, an unfinished run resumes."""
+    import jax
+
+    from barlow_jax.experiment import run_cache
+    from barlow_jax.report import comparison
+
     methods = {UNTRAINED: config}
     methods |= {name: method_config(name, config, args) for name in parse_names(args.objectives)}
     cases = [
@@ -87,6 +89,8 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
     Raises:
       UserError: the config file is missing, or its config cannot run.
     """
+    import jax
+
     if name == base.objective.name:
         return base
     if not args.config:
@@ -109,10 +113,17 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
 
 
 def _measure_trained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
+    from barlow_jax.experiment import run_cache
+
     return run_cache.train_and_evaluate(config, run_dir, "compare", _evaluate)
 
 
 def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
+    import jax
+
+    from barlow_jax.experiment import run_cache
+    from barlow_jax.experiment.experiment import Experiment
+
     def measure() -> dict[str, Any]:
         experiment = Experiment.of(config)
         encode, step = experiment.encoder(run_dir, UNTRAINED)
@@ -132,6 +143,11 @@ def _evaluate_features(
     test: FeatureTable,
 ) -> dict[str, Any]:
     """Return the scores and the rank of an encoder's features."""
+    from barlow_jax.evals.features import decode_failure_counts
+    from barlow_jax.evals.knn import knn
+    from barlow_jax.evals.linear_probe import probe
+    from barlow_jax.evals.spectrum import effective_rank
+
     config = experiment.config
     scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
     return {
@@ -158,6 +174,11 @@ def _embedding(experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable
     The standard deviation is that of the features of unit-length embeddings, times sqrt(D): 1 at best, 0 if
     all embeddings are equal (figure 2 of SimSiam).
     """
+    import jax
+
+    from barlow_jax.checkpoints.restore import open_checkpoints
+    from barlow_jax.evals.spectrum import effective_rank
+
     if not experiment.config.network.projector:
         return {}
     network = experiment.network.target_network
@@ -181,6 +202,8 @@ def _step_seconds(config: Config, run_dir: pathlib.Path) -> float | None:
 
 def _step_bytes(experiment: Experiment, num_images: int) -> int:
     """Return the bytes per device of the state, a batch and the compiled step's temporaries."""
+    from barlow_jax.experiment import lowering
+
     lowered, _ = lowering.lower(experiment, experiment.sampler(num_images), "step")
     memory = lowered.compile().memory_analysis()
     return memory.argument_size_in_bytes + memory.temp_size_in_bytes

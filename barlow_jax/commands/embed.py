@@ -1,30 +1,30 @@
 """Write the features of a split, or of the images in a folder, to .npz or .parquet."""
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
-from barlow_jax.data import catalog, splits
+from barlow_jax.data import catalog
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
-from barlow_jax.evals import features, table_files
 from barlow_jax.evals.neighbors import nearest
-from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files, log
-from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PIXELS
-from barlow_jax.report import contact_sheet
-from barlow_jax.training.progress import show_progress
-from barlow_jax.types import FeatureTable
+
+if TYPE_CHECKING:
+    from barlow_jax.data import splits
+    from barlow_jax.evals import features
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.types import FeatureTable
 
 COMMAND = Command(
     examples=(
@@ -87,6 +87,13 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Write the features, and return the number of rows and their source."""
+    import jax
+
+    from barlow_jax.evals import table_files
+    from barlow_jax.experiment import encoders
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.networks.encoders import representation_width
+
     out = pathlib.Path(args.out)
     table_files.check(out)
     source = _open_source(config, args)
@@ -126,6 +133,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 
 
 def _open_source(config: Config, args: argparse.Namespace) -> splits.Split:
+    from barlow_jax.data import splits
+
     if args.images:
         return splits.open_images(args.images)
     split = _data_and_split(config, args)["split"]
@@ -141,6 +150,8 @@ def _data_and_split(config: Config, args: argparse.Namespace) -> dict[str, str]:
 
 def _limit_batch_size(config: Config, num_images: int) -> Config:
     """Avoid padding a few images to a large batch: a row of padding costs as much as an image."""
+    import jax
+
     devices = jax.device_count()
     limit = -(-num_images // devices) * devices
     return dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, limit))
@@ -148,6 +159,10 @@ def _limit_batch_size(config: Config, num_images: int) -> Config:
 
 def _extract(experiment: Experiment, encode: features.Encode, source: splits.Split) -> FeatureTable:
     """Return the features in the order of the data set."""
+    from barlow_jax.evals import features
+    from barlow_jax.training.progress import show_progress
+    from barlow_jax.types import FeatureTable
+
     batches = show_progress(
         experiment.eval_batches(source),
         num_images=source.num_examples,
@@ -178,6 +193,8 @@ def _draw_nearest(
     out: pathlib.Path,
 ) -> None:
     """Draw a row for each query image: the image, and its nearest neighbors with their cosines."""
+    from barlow_jax.report import contact_sheet
+
     queries = np.linspace(0, len(table.index) - 1, min(args.queries, len(table.index))).astype(int)
     rows, cosines = nearest(table.features[queries], table.features, args.nearest, exclude=queries)
     cells = np.concatenate([queries[:, np.newaxis], rows], axis=1)  # of the sheet: row numbers of the table

@@ -6,13 +6,6 @@ from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
-from barlow_jax.evals.features import decode_failure_counts
-from barlow_jax.evals.knn import knn
-from barlow_jax.evals.linear_probe import probe
-from barlow_jax.evals.transfer import missing_data
-from barlow_jax.experiment import encoders
-from barlow_jax.experiment.evaluations import available_transfers, finetune_scores, transfer_scores
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation
@@ -22,6 +15,14 @@ COMMAND = Command(examples=("evaluate --workdir runs/digits",), encoder=True)
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the evaluations of pixels and of the encoder before and after training."""
+    from barlow_jax.evals.features import decode_failure_counts
+    from barlow_jax.evals.knn import knn
+    from barlow_jax.evals.linear_probe import probe
+    from barlow_jax.evals.transfer import missing_data
+    from barlow_jax.experiment import encoders
+    from barlow_jax.experiment.evaluations import available_transfers, finetune_scores, transfer_scores
+    from barlow_jax.experiment.experiment import Experiment
+
     experiment, encoder_path = Experiment.of(config), encoders.encoder_path(workdir, args)
     evaluations, results = {}, []
     for source in FEATURE_SOURCES:

@@ -1,25 +1,25 @@
 """Write the encoder of a run in the format of another tool: orbax, torchvision, timm, jax, savedmodel."""
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import importlib
 import pathlib
-from typing import Any
-
-import jax
+from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.formats import FORMATS
 from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import provenance, saved_run
+
+if TYPE_CHECKING:
+    from barlow_jax.interop.encoder import TrainedEncoder
 
 COMMAND = Command(
     examples=(
@@ -76,6 +76,10 @@ NEWEST, BEST = "newest", "best"
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Write the folder --out; return its files and the entries of the format."""
+    import jax
+
+    from barlow_jax.experiment import encoders
+
     jax.config.update("jax_platforms", "cpu")  # the accelerators may be in use by the run
     if workdir is None and not args.encoder:
         raise UserError("--workdir is missing. Pass the run to export, or --encoder")
@@ -112,6 +116,12 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) 
     Raises:
       UserError: the encoder or checkpoint is missing or damaged.
     """
+    import jax
+
+    from barlow_jax.experiment import encoders
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.interop.encoder import TrainedEncoder
+
     # The encoder does not depend on the mesh of the run, so one device is enough.
     one_device = dataclasses.replace(config, mesh=config_lib.Mesh(slices=1, projector="replicated"))
     experiment = Experiment.of(one_device, jax.devices()[:1])
@@ -125,6 +135,8 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) 
 
 def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
     """Return the folder of the checkpoint; `where` itself for the newest one and for a file."""
+    from barlow_jax.experiment import encoders
+
     if checkpoint == NEWEST:
         return where
     workdir, step = encoders.split_step(where)

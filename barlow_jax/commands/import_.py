@@ -1,32 +1,25 @@
 """Import released weights (torchvision, timm, official) as an encoder or as the start of a run."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Mapping
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-
-from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
-from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.errors import UserError
-from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, run_info
-from barlow_jax.interop import export_orbax, weights
-from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.projector_layout import Projector
-from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, files, log
-from barlow_jax.objectives.registry import make_objective
-from barlow_jax.training.step import init_target
-from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run
+
+if TYPE_CHECKING:
+    from barlow_jax.interop.weights import Weights
+    from barlow_jax.types import TrainState
 
 COMMAND = Command(
     examples=("import --weights resnet50.pth --config configs/imagenet.py --workdir runs/imported",),
@@ -71,6 +64,12 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     None if the file's projector is not used), `initialized` (parts of the network that are not from the
     file), `ignored` (unused keys of the file, with the reason), `step`, `parameters` (count).
     """
+    import jax
+
+    from barlow_jax.experiment import encoders
+    from barlow_jax.interop import export_orbax, weights
+    from barlow_jax.interop.encoder import TrainedEncoder
+
     _check_workdir(workdir)
     path = pathlib.Path(args.weights)
     imported = weights.read(path)
@@ -113,6 +112,12 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     Raises:
       UserError: the projectors of file and config differ; names the keys to set.
     """
+    import jax
+
+    from barlow_jax.experiment.experiment import Experiment, run_info
+    from barlow_jax.objectives.registry import make_objective
+    from barlow_jax.training.step import init_target
+
     experiment = Experiment.of(config, jax.devices()[:1])
     sampler = experiment.sampler(config.train.batch_size)  # the state does not depend on the number of images
     state = experiment.init(sampler)(jax.random.key(config.seed))
@@ -161,6 +166,9 @@ def _parts(imported: Weights) -> dict[str, tuple[Any, Any]]:
 
 
 def _check_projector(config: Config, projector: Projector, state: TrainState) -> None:
+    import jax
+    import jax.numpy as jnp
+
     ours = [tree.get("projector", {}) for tree in (state.params, state.batch_stats)]
     theirs = [projector.params, projector.batch_stats]
     if jax.tree.map(jnp.shape, ours) == jax.tree.map(jnp.shape, theirs):
@@ -177,6 +185,9 @@ def _check_projector(config: Config, projector: Projector, state: TrainState) ->
 
 def _save(config: Config, state: TrainState, workdir: pathlib.Path) -> None:
     """Save the checkpoint of step 0; `config.json`, which marks the folder as a run, is written last."""
+    from barlow_jax.checkpoints.restore import open_checkpoints
+    from barlow_jax.distributed.mesh import describe_devices
+
     provenance.record(workdir, sys.argv[1:], describe_devices())
     with open_checkpoints(workdir) as checkpoints:
         checkpoints.save(state)

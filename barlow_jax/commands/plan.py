@@ -1,11 +1,13 @@
 """Compile the train step for a TPU topology; report its memory, traffic and predicted step time."""
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Iterator
 import functools
 import math
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
@@ -14,12 +16,12 @@ from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.experiment import lowering
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
-from barlow_jax.losses.correlation import resolve_form
-from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
 from barlow_jax.planning.tpu import Topology
+
+if TYPE_CHECKING:
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.planning.roofline import Cost
 
 COMMAND = Command(
     examples=(
@@ -83,6 +85,10 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 
 def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     """Estimate the cost of a config on a topology; bytes, flops and seconds are per chip and step."""
+    from barlow_jax.experiment import lowering
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.planning.roofline import DoesNotFit, compile_cost
+
     experiment = Experiment.of(config, topology.devices())
     num_images = _num_images(config.data)
     sampler = experiment.sampler(num_images or config.train.batch_size)
@@ -113,6 +119,8 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
 
 def _form(config: Config, experiment: Experiment) -> str | None:
     """Return the form of the loss; None if the loss does not read embeddings."""
+    from barlow_jax.losses.correlation import resolve_form
+
     if not config.network.projector:
         return None
     shape = (config.train.batch_size, config.network.projector[-1])
@@ -128,6 +136,8 @@ def _num_images(data: Data) -> int | None:
 def _time_estimate(
     cost: Cost, topology: Topology, result: dict[str, Any], steps: int | None
 ) -> dict[str, Any]:
+    from barlow_jax.planning.roofline import Roofline
+
     roofline = Roofline.of(cost, topology)
     images_per_second = result["batch_size"] / roofline.step
     hours = steps * roofline.step / 3600 if steps else None

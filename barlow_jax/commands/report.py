@@ -7,17 +7,13 @@ import pathlib
 import time
 from typing import Any
 
-import jax
-
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
-from barlow_jax.report import load_run, page, schema
-from barlow_jax.report.inspect_model import inspect_model
+from barlow_jax.report import schema
 from barlow_jax.workdir import lock, saved_run
 
 COMMAND = Command(
@@ -56,6 +52,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     Returns:
       `out`, `bytes`, `runs` (names), `sections`, `snapshots` (inspected steps), `seconds`.
     """
+    from barlow_jax.report import load_run, page
+
     del config  # each run has its own
     started = time.monotonic()
     out = pathlib.Path(args.out) if args.out else workdir / "report.html"
@@ -81,6 +79,11 @@ def _inspect(
     Raises:
       UserError: an override is invalid.
     """
+    import jax
+
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.report.inspect_model import inspect_model
+
     if not args.images:
         return None, "Left out by --no-images."
     config = _config(workdir, args.overrides)

@@ -1,29 +1,33 @@
 """Retrieve images by captions and captions by images: R@K of a run trained on image and text."""
 
+from __future__ import annotations
+
 import argparse
 from functools import partial
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-
-from barlow_jax.checkpoints.restore import newest_step, open_checkpoints
 from barlow_jax.cli.command import Command
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
-from barlow_jax.data import splits
 from barlow_jax.errors import UserError
-from barlow_jax.evals import caption_retrieval, features
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation
+
+if TYPE_CHECKING:
+    from barlow_jax.experiment.experiment import Experiment
 
 COMMAND = Command(examples=("retrieve --workdir runs/captions",), config_groups=("retrieval",))
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return R@K on the evaluation split by chance, before and after training."""
+    from barlow_jax.checkpoints.restore import newest_step
+    from barlow_jax.data import splits
+    from barlow_jax.evals import caption_retrieval, features
+    from barlow_jax.experiment.experiment import Experiment
+
     del args
     if not config.network.reads_text:
         raise UserError(
@@ -71,6 +75,10 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 def _restore(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> tuple[Any, Any, int]:
     """Return parameters and running statistics of both branches, laid out on the mesh, and their step."""
+    import jax
+
+    from barlow_jax.checkpoints.restore import open_checkpoints
+
     init = experiment.jit_once(experiment.network.init)
     if feature_source == UNTRAINED:
         return *init(jax.random.key(experiment.config.seed)), 0

@@ -7,10 +7,8 @@ from typing import Any
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
-from barlow_jax.data import splits
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
-from barlow_jax.report import contact_sheet
 
 COMMAND = Command(
     examples=("show-views --config configs/digits.py --out views.png",),
@@ -38,6 +36,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Draw the first training images of a run and their views, with the run's random numbers."""
+    from barlow_jax.data import splits
+    from barlow_jax.report import contact_sheet
+
     out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
     if out is None or out.suffix.lower() not in contact_sheet.SUFFIXES:
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")

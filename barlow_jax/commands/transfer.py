@@ -7,10 +7,6 @@ from typing import Any
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.evals.transfer import missing_data
-from barlow_jax.experiment import encoders
-from barlow_jax.experiment.evaluations import available_transfers, transfer_scores
-from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.papers.scores import Evaluation
 
 COMMAND = Command(
@@ -34,6 +30,11 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
     TFDS prepares the data sets of --only where it can.
     """
+    from barlow_jax.evals.transfer import missing_data
+    from barlow_jax.experiment import encoders
+    from barlow_jax.experiment.evaluations import available_transfers, transfer_scores
+    from barlow_jax.experiment.experiment import Experiment
+
     names = args.only.split(",") if args.only else available_transfers(config)
     if unknown := [name for name in names if name not in config.transfer]:
         keys = ", ".join(config.transfer)

@@ -5,19 +5,10 @@ from functools import partial
 import pathlib
 from typing import Any
 
-import jax
-
-from barlow_jax.checkpoints import verify
-from barlow_jax.checkpoints.restore import FOLDER, abstract_state, newest_step, open_checkpoints
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.experiment.experiment import run_info
 from barlow_jax.io import log
-from barlow_jax.networks.network import Network
-from barlow_jax.objectives.registry import make_objective
-from barlow_jax.optim import optimizers
-from barlow_jax.training.step import StepParts, init_state
 
 COMMAND = Command(
     examples=("verify --workdir runs/digits",), checks="types", single_process=True, failure=("intact", 1)
@@ -31,6 +22,11 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
       `checkpoints`; `newest_usable`, the newest step that is not damaged; and `intact`: whether every
       checkpoint has checksums, matches them and fits the network.
     """
+    import jax
+
+    from barlow_jax.checkpoints import verify
+    from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
+
     del args
     jax.config.update("jax_platforms", "cpu")  # the run needs the accelerators
     if newest_step(workdir) is None:
@@ -66,6 +62,13 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 def _abstract(config: Config) -> dict[str, Any]:
     """Return shapes and dtypes of the run's state, which depend on neither mesh nor number of images."""
+    from barlow_jax.checkpoints.restore import abstract_state
+    from barlow_jax.experiment.experiment import run_info
+    from barlow_jax.networks.network import Network
+    from barlow_jax.objectives.registry import make_objective
+    from barlow_jax.optim import optimizers
+    from barlow_jax.training.step import StepParts, init_state
+
     optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
     objective = make_objective(config.objective, run_info(config))
     parts = StepParts(Network(config.network), objective, optimizer, normalize=dict)

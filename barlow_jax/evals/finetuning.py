@@ -160,9 +160,8 @@ def _test(
     config: Config, trainer: Trainer, state: TrainState, test: splits.Split
 ) -> tuple[dict[str, float], int]:
     """Return top1 and top5 in 0..1, in evaluation mode, and the number of test images."""
-    params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
     batches = test.eval_batches(config.data, batch_size=config.eval_batch_size, shard=_shard())
-    table = features.extract(partial(trainer.encode, params, stats), batches, trainer.layout)
+    table = features.extract(partial(trainer.encode, *state.encoder()), batches, trainer.layout)
     head = jax.device_get(state.params["classifier"]["layer"])
     accuracy = make_accuracy(table)
     return accuracy({"weight": head["kernel"], "bias": head["bias"]}), len(table.labels)

@@ -124,8 +124,7 @@ def _knn(run: Run) -> Hook:
     def table(source: splits.Split, state: TrainState) -> FeatureTable:
         subset = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
         batches = experiment.eval_batches(source, np.sort(subset))
-        params, stats = ({"encoder": tree["encoder"]} for tree in (state.params, state.batch_stats))
-        encode = partial(encoder, params, stats)
+        encode = partial(encoder, *state.encoder())
         return features.extract(encode, preemption.with_stop_points(batches), experiment.layout)
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:

@@ -16,7 +16,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.training.step import StepParts, init_state
-from barlow_jax.types import Objective
+from barlow_jax.types import Objective, TrainState
 
 NETWORK = Network(NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(4, 4)))
 INIT = jax.jit(
@@ -54,6 +54,18 @@ def test_the_encoder_is_restored_without_the_optimizer(tmp_path, state):
     for restored, whole in ((params, state.params), (stats, state.batch_stats)):
         assert set(restored) == {"encoder"}
         jax.tree.map(np.testing.assert_array_equal, *jax.device_get((restored["encoder"], whole["encoder"])))
+
+
+def test_an_encoder_without_batch_norm_is_restored_next_to_a_projector_with_it(tmp_path):
+    params = {"encoder": {"w": jnp.arange(3.0)}, "projector": {"w": jnp.ones(2)}}
+    state = TrainState(jnp.int32(1), params, {"projector": {"mean": jnp.ones(2)}}, {})
+    assert state.encoder() == ({"encoder": params["encoder"]}, {})
+    with open_checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state)
+    with open_checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_newest_part(*state.encoder(), Layout(make_mesh()))
+    np.testing.assert_array_equal(restored[0]["encoder"]["w"], np.arange(3.0))
+    assert restored[1:] == ({}, 1)
 
 
 def test_the_newest_and_the_periodic_checkpoints_are_kept(tmp_path, state):

@@ -9,9 +9,13 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import newest_step, open_checkpoints
+from barlow_jax.checkpoints.verify import Verdict
+from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import RunError
 from barlow_jax.io import checksums
 from barlow_jax.types import TrainState
@@ -164,3 +168,21 @@ def test_a_write_that_the_kernel_refuses_leaves_the_old_checkpoints(tmp_path, ho
     assert ("RunError" in ran.stderr) == (ran.returncode != 0) == (how == "never")
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == left
     assert all(checksums.verify(tmp_path / "checkpoints" / step) == [] for step in left)
+
+
+@pytest.mark.parametrize("name", ["run [1] best", "a]b[c", "*?", "{x}~%41#:$'"])
+def test_a_path_with_special_characters_is_saved_restored_and_verified(tmp_path, state, name):
+    with open_checkpoints(tmp_path / name) as checkpoints:
+        checkpoints.save(_at(state, 1))
+    with open_checkpoints(tmp_path / name, read_only=True) as checkpoints:
+        assert checkpoints.examine(1, state.nonempty_fields()) == Verdict((), verified=True)
+        params, _ = checkpoints.restore_part(state.params, {}, Layout(make_mesh()), 1)
+    np.testing.assert_array_equal(params["w"], state.params["w"])
+
+
+def test_a_save_whose_metadata_cannot_be_read_back_has_failed(tmp_path, state, monkeypatch):
+    """Orbax merges what the processes wrote into a manifest; without it nothing can be restored."""
+    monkeypatch.setattr(verify.LiteralPath, "glob", lambda *_: iter(()))
+    with pytest.raises(RunError, match="step 1 is not saved"), open_checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(_at(state, 1))
+    assert newest_step(tmp_path) is None

@@ -1,5 +1,8 @@
 """Parsing of command lines: suggestions, paths, and help texts."""
 
+import subprocess
+import sys
+
 import pytest
 
 from barlow_jax import commands
@@ -67,3 +70,13 @@ def test_help_has_a_summary_and_examples_that_parse(capsys, name):
         assert f"python -m barlow_jax {example}" in text
         argv = example.partition("#")[0].split()
         assert argv[0] == name and not parsing.parse(commands, argv)[2]
+
+
+def test_no_help_text_waits_for_jax():
+    """jax, flax and orbax take two seconds to import, TensorFlow ten."""
+    program = (
+        "import sys; from barlow_jax import __main__, commands; from barlow_jax.cli import registry; "
+        f"modules = [registry.load(commands, name) for name in {NAMES}]; "
+        "sys.exit(len({'jax', 'flax', 'orbax', 'tensorflow', 'matplotlib'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
