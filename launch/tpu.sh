@@ -31,7 +31,7 @@ Usage: bash launch/tpu.sh [--dry-run] COMMAND
   logs               follow the log of host 0 (WORKER=3: host 3)
   ssh [COMMAND]      open a shell on host 0, or run a command line on every host (WORKER=3: on host 3)
   stop               end the run on every host: SIGTERM, and SIGKILL after a minute
-  delete             delete the slice, and wait until it no longer exists
+  delete             delete the slice that create made, and wait until it no longer exists
   babysit ARG...     all of it: create, wait, setup and run; after a preemption, resume from the newest
                      checkpoint; at the end of the run, delete
 
@@ -50,6 +50,8 @@ With --dry-run, every command is printed and none is run. Settings are environme
   REF                commit to send (default: HEAD, if nothing is uncommitted)
   POLL               seconds between two status checks (default: 60)
   MAX_RESTARTS       restarts by babysit without a new checkpoint before it gives up (default: 10)
+  MAX_HOURS          hours of ACTIVE slices after which babysit ends the run and deletes the slice (default: no
+                     limit); starting babysit again starts the count again
   KEEP               yes: babysit keeps the slice, which continues to cost money, after the run (default: no)
 
 Example:
@@ -59,7 +61,7 @@ END
 }
 
 : "${SPOT:=no}" "${KEEP:=no}" "${POLL:=60}" "${MAX_RESTARTS:=10}" "${MOUNT:=/mnt/bucket}"
-: "${BUCKET:=}" "${ACCELERATOR:=}" "${RUNTIME_VERSION:=}" "${SERVICE_ACCOUNT:=}" "${CACHE_DIR:=}"
+: "${MAX_HOURS:=}" "${BUCKET:=}" "${ACCELERATOR:=}" "${RUNTIME_VERSION:=}" "${SERVICE_ACCOUNT:=}" "${CACHE_DIR:=}"
 
 # Print the image whose drivers fit the accelerator.
 default_runtime() {
@@ -92,6 +94,9 @@ require PROJECT "Google Cloud project"
 require ZONE "zone that offers the accelerator, such as us-central1-a"
 require_number POLL
 require_number MAX_RESTARTS
+if [[ ! $MAX_HOURS =~ ^([0-9]+(\.[0-9]+)?)?$ ]]; then
+  add_problem "MAX_HOURS is '$MAX_HOURS', but must be a number of hours, such as 24 or 0.5"
+fi
 require_choice SPOT yes no
 require_choice KEEP yes no
 case $command in

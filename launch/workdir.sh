@@ -21,3 +21,9 @@ require_workdir() {
   [[ $workdir == "$MOUNT"/* ]] || \
     add_problem "--workdir is '$workdir', but must be in $MOUNT, the mounted bucket"
 }
+
+# Print the flag that keeps the compiled programs of a pretraining run in the bucket: restarts on new hosts find
+# them, and several hosts load only programs that they share. It comes first, so that the user's own value wins.
+cache_flag() {
+  if [[ $1 == pretrain ]]; then printf '%s\n' "--config.train.compilation_cache=$MOUNT/compiled"; fi
+}

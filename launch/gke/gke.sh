@@ -100,8 +100,9 @@ json_list() {
 }
 
 render() {
-  local line name ARGS
-  ARGS=$(json_list "$@")
+  local line name cache ARGS
+  cache=$(cache_flag "$1")
+  ARGS=$(json_list "$1" ${cache:+"$cache"} "${@:2}")
   shopt -u patsub_replacement 2>/dev/null || true # otherwise bash 5.2 replaces & in a value by the match
   while IFS= read -r line; do
     case $line in
@@ -133,10 +134,12 @@ apply() {
 
 # By default XPK does not restart after exit code 1, which an error of a disk or the network causes.
 xpk_workload() {
+  local cache
+  cache=$(cache_flag "$1")
   run xpk workload create --cluster="$CLUSTER" --project="$PROJECT" --zone="$ZONE" --workload="$NAME" \
     --tpu-type="$ACCELERATOR" --num-slices=1 --docker-image="$IMAGE" \
     --max-restarts="$MAX_RESTARTS" --restart-on-exit-codes=1 \
-    --env=JAX_PLATFORMS=tpu,cpu --command="python -m barlow_jax $(quote "$@")"
+    --env=JAX_PLATFORMS=tpu,cpu --command="python -m barlow_jax $(quote "$1" ${cache:+"$cache"} "${@:2}")"
 }
 
 kube() { run kubectl --namespace="$NAMESPACE" "$@"; }

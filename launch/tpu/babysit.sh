@@ -5,6 +5,8 @@
 outcome=""   # how the last attempt ended: the exit code of the command, or a word
 checkpoint=0 # newest checkpoint seen so far
 created=no   # whether a slice has existed since this script started
+active_s=0   # seconds for which earlier slices were ACTIVE; billed, and limited by MAX_HOURS
+active_from="" # when the slice became ACTIVE, in seconds since the start of this script
 
 babysit() {
   local restarts=0 checkpoint_then=0
@@ -16,6 +18,8 @@ babysit() {
       0) finish 0 "the run is finished" ;;
       2) finish 2 "the config or the command line is invalid; another attempt would not help" ;;
       130) finish 130 "the run was stopped by the user" ;;
+      expired) finish 124 "MAX_HOURS=$MAX_HOURS are over; the newest checkpoint is $checkpoint" ;;
+      foreign) exit 1 ;;
       refused) finish 1 "the slice was not created; see gcloud's message above" ;;
       busy) log "error: another run is active on these hosts; nothing was changed" && exit 1 ;;
     esac
@@ -37,17 +41,19 @@ print_plan() {
 
 # Bring the slice from its current state to the end of one run.
 attempt() {
-  local now code=0
-  now=$(state)
-  if [[ $outcome == unreachable ]]; then now=FAILED; fi
-  case $now in
+  local code=0
+  query
+  if ! check_creator; then outcome=foreign && return; fi
+  if [[ $outcome == unreachable ]]; then state=FAILED; fi
+  case $state in
     FAILED | SUSPENDING | SUSPENDED | DELETING)
       outcome=undeleted
       delete || return 0
-      now=ABSENT
       ;;
   esac
-  if [[ $now == ABSENT ]]; then
+  if [[ $state == ABSENT ]]; then
+    active_s=$((active_s + SECONDS - ${active_from:-$SECONDS}))
+    active_from=""
     # If the first request is refused, a setting is wrong; later it may be the network.
     if [[ $created == no ]]; then outcome=refused; else outcome=uncreated; fi
     create || return 0
@@ -55,6 +61,8 @@ attempt() {
   created=yes
   outcome=lost
   wait_until_active || return 0
+  if ! check_creator; then outcome=foreign && return; fi # the first query got no answer
+  active_from=${active_from:-$SECONDS}
   outcome="not set up"
   setup_hosts || return 0
   start_hosts "$@" || code=$?
@@ -62,7 +70,12 @@ attempt() {
   if ((code == 0)); then watch_hosts; fi
 }
 
-# Wait until the run has ended on all hosts or failed on one, or the hosts no longer exist.
+# Succeed if slices were ACTIVE for MAX_HOURS, which may have decimals.
+is_expired() {
+  [[ -n $MAX_HOURS ]] && awk "BEGIN { exit $((active_s + SECONDS - active_from)) < $MAX_HOURS * 3600 }"
+}
+
+# Wait until the run has ended on all hosts or failed on one, the hosts no longer exist, or MAX_HOURS are over.
 watch_hosts() {
   local misses=0
   while true; do
@@ -70,12 +83,18 @@ watch_hosts() {
       misses=0
       if [[ $outcome != running ]]; then break; fi
     else
-      case $(state) in
+      query
+      case $state in
         ACTIVE) misses=$((misses + 1)) ;;
         UNKNOWN) ;; # gcloud gets no answer either: the local network is down
         *) outcome=lost && return ;;
       esac
       if ((misses == 10)); then outcome=unreachable && return; fi
+    fi
+    if is_expired; then
+      each_host end || true # the run saves a checkpoint
+      check_hosts || true
+      outcome=expired && return
     fi
     sleep "$POLL"
   done

@@ -32,7 +32,9 @@ setup_hosts() {
 
 # Start the command on every host; it continues when this connection ends.
 start_hosts() {
-  each_host start "$@"
+  local cache
+  cache=$(cache_flag "$1")
+  each_host start "$1" ${cache:+"$cache"} "${@:2}"
 }
 
 # Open a shell on one host, or run a command line on all of them.

@@ -36,10 +36,10 @@ def gcloud(*args):
     now = read("now", ABSENT)
     if args[2] == "tpu-vm":
         return tpu_vm(now, *args[3:])
-    return queued_resources(now, args[3])
+    return queued_resources(now, *args[3:])
 
 
-def queued_resources(now, verb):
+def queued_resources(now, verb, *args):
     state = now["states"][0]
     if verb == "create":
         life = read("plan", None)[now["lives"]]
@@ -48,6 +48,7 @@ def queued_resources(now, verb):
             return 1
         states = life.get("states", ["ACTIVE"])
         now = {"lives": now["lives"] + 1, "life": life, "states": states, "queries": 0, "starts": 0}
+        now["created_by"] = "".join(arg[20:] for arg in args if arg.startswith("--labels=created_by="))
         write_now(now)
         for host in hosts():
             os.makedirs(host)
@@ -60,7 +61,7 @@ def queued_resources(now, verb):
         write_now(now)
         return 1
     else:
-        print(state)
+        print(state, now["created_by"] if "created_by" in args[-1] else "", sep="\t")
         now["states"] = now["states"][1:] or [state]
     write_now(now)
     return 0

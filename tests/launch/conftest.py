@@ -65,6 +65,11 @@ class Cloud:
         assert result.returncode == code, result.stderr
         return result.stdout + result.stderr
 
+    def create_by_hand(self):
+        """Create a slice as a user of gcloud does, without the scripts."""
+        command = [self.bin / "gcloud", "compute", "tpus", "queued-resources", "create", "slice"]
+        subprocess.run(command, check=True)
+
     def calls(self, name):
         """Return the arguments of every call of a tool, in order."""
         file = self.folder / "calls.jsonl"

@@ -28,7 +28,12 @@ def test_the_manifest_has_one_pod_per_host_with_the_bucket(cloud, pretrain):
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
         "cloud.google.com/gke-tpu-topology": "8x8",
     }
-    assert container["image"] == "registry/image:1" and container["args"] == pretrain
+    cache = f"--config.train.compilation_cache={cloud.mount}/compiled"  # which restarted pods find
+    assert container["image"] == "registry/image:1" and container["args"] == [
+        "pretrain",
+        cache,
+        *pretrain[1:],
+    ]
     assert container["volumeMounts"][0]["mountPath"] == str(cloud.mount)
     volume = pod["volumes"][0]["csi"]
     assert volume["driver"] == "gcsfuse.csi.storage.gke.io"
@@ -60,7 +65,7 @@ def test_arguments_reach_the_pod_unchanged(cloud, pretrain):
     ]
     *_, container = _render(cloud, *pretrain, *words)
     # Kubernetes reads $$ as $.
-    assert [word.replace("$$", "$") for word in container["args"]] == pretrain + words
+    assert [word.replace("$$", "$") for word in container["args"][2:]] == pretrain[1:] + words
     assert "$$(HOME)" in container["args"][-4]
 
 

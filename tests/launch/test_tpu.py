@@ -31,6 +31,7 @@ def test_babysit_takes_a_run_from_nothing_to_its_end(cloud, pretrain):
         "--node-id=slice",
         "--accelerator-type=v5litepod-16",
         "--runtime-version=v2-alpha-tpuv5-lite",
+        "--labels=created_by=barlow_jax",
         "--spot",
         "--service-account=me@x",
         "--quiet",
@@ -46,7 +47,8 @@ def test_arguments_reach_the_hosts_unchanged(cloud, pretrain):
     words = ["--config.x=two words", 'print "hi"', "it's", "$HOME `id` \\n & ; *", "", "line\nline", "ünï"]
     cloud.plan({"runs": [{"code": 0}]})
     cloud.launch("tpu.sh", "babysit", *pretrain, *words)
-    assert cloud.runs() == [["-m", "barlow_jax", *pretrain, *words]] * 2
+    cache = f"--config.train.compilation_cache={cloud.mount}/compiled"  # which new hosts find
+    assert cloud.runs() == [["-m", "barlow_jax", "pretrain", cache, *pretrain[1:], *words]] * 2
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,24 @@ def test_a_refused_first_request_is_not_repeated(cloud, pretrain):
     output = cloud.launch("tpu.sh", "babysit", *pretrain, code=1)
     assert "RESOURCE_EXHAUSTED" in output and "was not created" in output
     assert cloud.steps() == ["create"]
+
+
+@pytest.mark.parametrize("states", [["ACTIVE"], ["SUSPENDED"], ["NO NETWORK", "ACTIVE"]])
+def test_a_slice_of_another_origin_is_neither_used_nor_deleted(cloud, pretrain, states):
+    cloud.plan({"states": states, "runs": [{"code": 0}]})
+    cloud.create_by_hand()
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, code=1)
+    assert "created_by=barlow_jax" in output
+    assert "created_by=barlow_jax" in cloud.launch("tpu.sh", "delete", code=1)
+    assert cloud.steps() == ["create"]
+
+
+def test_a_run_is_ended_after_its_hours(cloud, pretrain):
+    """A second is over; the run, which would take for ever, receives SIGTERM."""
+    cloud.plan({"runs": [{"code": "forever", "checkpoint": 5}]})
+    output = cloud.launch("tpu.sh", "babysit", *pretrain, MAX_HOURS="0.0003", code=124)
+    assert cloud.steps() == ["create", *ROUND, "end", "delete"] and "checkpoint is 5" in output
+    assert "MAX_HOURS is '1h'" in cloud.launch("tpu.sh", "babysit", *pretrain, MAX_HOURS="1h", code=2)
 
 
 def test_keep_leaves_the_slice_and_warns_of_its_cost(cloud, pretrain):
@@ -194,6 +214,7 @@ def test_a_dry_run_of_babysit_is_every_step_in_order(cloud, pretrain):
         "tpu-vm scp",
         "host.sh setup",
         "gcsfuse --implicit",
+        "--constraint launch/constraints.txt",
         "host.sh start",
         "host.sh status",
         "queued-resources delete",
