@@ -1,13 +1,10 @@
 """Compares the contrastive cross-entropy with SciPy's."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import log_softmax
 
-from barlow_jax.losses import contrastive
 from barlow_jax.losses.contrastive import info_nce, similarities
 
 
@@ -48,7 +45,3 @@ def test_products_are_numpys_and_bfloat16_rounds_only_the_operands():
     np.testing.assert_allclose(similarities(x, y), x.astype(np.float64) @ y.T.astype(np.float64), atol=1e-5)
     low = [np.asarray(jnp.bfloat16(z), np.float64) for z in (x, y)]
     np.testing.assert_allclose(similarities(x, y, jnp.bfloat16), low[0] @ low[1].T, atol=1e-4)
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(contrastive).failed == 0

@@ -1,6 +1,5 @@
 """Compares value and gradient of both terms with their equations in float64 NumPy."""
 
-import doctest
 from functools import partial
 
 import jax
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses import covariance
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 
 FORMS = ("direct", "gram")
@@ -156,7 +154,3 @@ def test_wrong_shapes_are_named(shape):
     for term in (variance_hinge, covariance_energy):
         with pytest.raises(ValueError):
             term(jnp.zeros(shape))
-
-
-def test_the_docstring_examples_run():
-    assert doctest.testmod(covariance).failed == 0

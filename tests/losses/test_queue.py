@@ -1,7 +1,6 @@
 """Tests of the embedding queue."""
 
 import collections
-import doctest
 
 import jax
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.losses import queue
 from barlow_jax.losses.queue import check_queue_size, push
 
 
@@ -47,7 +45,3 @@ def test_a_size_that_is_not_a_multiple_of_the_batch_is_refused(size, nearest):
     with pytest.raises(UserError, match=rf"the\.key is {size}, .*batch_size \(32\).* {nearest}"):
         check_queue_size("the.key", size, 32)
     check_queue_size("the.key", nearest, 32)
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(queue).failed == 0

@@ -1,14 +1,11 @@
 """Compares with the plain iteration on exp(scores / epsilon) in float64, as in the paper and its code."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses import sinkhorn
 from barlow_jax.losses.sinkhorn import sinkhorn_codes
 
 ROWS, QUEUE, PROTOTYPES = 32, 40, 9
@@ -76,7 +73,3 @@ def test_codes_have_no_gradient():
         return jnp.sum(sinkhorn_codes(scores, epsilon=0.05, iterations=3) ** 2)
 
     assert not np.any(jax.grad(loss)(_scores()))
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(sinkhorn).failed == 0

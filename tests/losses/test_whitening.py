@@ -1,6 +1,5 @@
 """Compares values with the equations in float64 NumPy, and gradients with numerical differentiation."""
 
-import doctest
 from functools import partial
 
 import jax
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.losses import whitening
 from barlow_jax.losses.whitening import whiten
 
 
@@ -133,7 +131,3 @@ def test_one_singular_sub_batch_leaves_the_others_alone():
     z, pivots = whiten(v)
     assert pivots[0] > 0 and pivots[1] == 0
     np.testing.assert_allclose(z[0], whiten(v[0])[0], atol=1e-5)
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(whitening).failed == 0

@@ -1,13 +1,10 @@
 """Compares unit rows and cosines with NumPy."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.networks import unit_sphere
 from barlow_jax.networks.unit_sphere import cosines, unit_rows
 
 
@@ -58,7 +55,3 @@ def test_cosines_are_those_of_numpy_in_any_dtype():
     assert actual.dtype == jnp.float32
     expected = np.sum(x * y, axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     np.testing.assert_allclose(actual, expected, atol=1e-6)
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(unit_sphere).failed == 0

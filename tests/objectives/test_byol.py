@@ -1,6 +1,5 @@
 """Compares with equation 2 of Grill et al. 2020 in float64 NumPy."""
 
-import doctest
 import functools
 
 import jax
@@ -11,7 +10,6 @@ import pytest
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Byol
-from barlow_jax.objectives import byol
 from barlow_jax.objectives.byol import byol_loss, cosine_momentum
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
@@ -120,10 +118,6 @@ def test_lengths_change_nothing(scale):
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"\(4, 3\) and \(4, 2\)"):
         byol_loss(jnp.zeros((4, 3)), jnp.zeros((4, 2)))
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(byol).failed == 0
 
 
 def _trained(settings, steps=1000):

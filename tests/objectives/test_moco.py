@@ -1,7 +1,6 @@
 """Compares with equation 1 of He et al. 2020 in float64 NumPy, query by query."""
 
 import dataclasses
-import doctest
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,6 @@ import pytest
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Moco
 from barlow_jax.errors import UserError
-from barlow_jax.objectives import moco
 from barlow_jax.objectives.moco import moco_loss
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
@@ -131,7 +129,3 @@ def test_a_queue_that_is_not_a_multiple_of_the_batch_is_refused(size):
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"\(4, 3\), \(4, 3\) and \(8, 2\)"):
         moco_loss(jnp.zeros((4, 3)), jnp.zeros((4, 3)), jnp.zeros((8, 2)), temperature=0.1)
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(moco).failed == 0

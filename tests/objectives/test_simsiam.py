@@ -1,6 +1,5 @@
 """Compares with equation 4 of Chen and He 2021 in float64 NumPy."""
 
-import doctest
 import functools
 
 import jax.numpy as jnp
@@ -10,7 +9,6 @@ import pytest
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Simsiam
-from barlow_jax.objectives import simsiam
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.objectives.simsiam import simsiam_loss
 from barlow_jax.types import Outputs
@@ -85,7 +83,3 @@ def test_wrong_shapes_are_named():
 
 def test_it_has_no_target():
     assert _objective().target is None
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(simsiam).failed == 0

@@ -1,7 +1,6 @@
 """Compares with equations 1 to 5 of Caron et al. 2020 in float64 NumPy, with the official queue."""
 
 import dataclasses
-import doctest
 import functools
 
 import jax
@@ -14,7 +13,6 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Swav
 from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
-from barlow_jax.objectives import swav
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import Outputs, RunInfo
 
@@ -201,7 +199,3 @@ def test_grouping_is_encoder_by_size_and_heads_together():
 def test_a_queue_that_is_not_a_multiple_of_the_batch_is_refused(size):
     with pytest.raises(UserError, match=r"config\.objective\.swav\.queue_size .*multiple"):
         _objective(dataclasses.replace(PLAIN, queue_size=size))
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(swav).failed == 0

@@ -1,7 +1,6 @@
 """Compares with algorithm 1 of the paper in float64 NumPy, for the same permutations."""
 
 import dataclasses
-import doctest
 from functools import partial
 from itertools import combinations
 
@@ -14,7 +13,6 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import WMse
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.objectives import w_mse
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.objectives.w_mse import w_mse_loss, w_mse_terms
 from barlow_jax.types import Grouping, LossContext, Outputs, RunInfo
@@ -195,7 +193,3 @@ def test_the_official_settings_are_allowed():
 def test_wrong_shapes_are_named(shapes, sub_batch):
     with pytest.raises(ValueError, match=r"\[N, D\]|sub_batch"):
         w_mse_loss([jnp.zeros(shape) for shape in shapes], KEY, sub_batch=sub_batch)
-
-
-def test_the_docstring_example_runs():
-    assert doctest.testmod(w_mse).failed == 0
