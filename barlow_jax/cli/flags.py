@@ -59,7 +59,12 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="print the config, the parameters and the plan of the run, then exit",
+            help="print the plan of the run, with the memory of its compiled step, then exit",
+        )
+        parser.add_argument(
+            "--verbose",
+            action="store_true",
+            help="with --dry-run: also print the resolved config and the parameters",
         )
         process_flags.add(parser)
 

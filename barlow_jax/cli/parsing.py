@@ -15,7 +15,7 @@ _PROG = "python -m barlow_jax"
 _NOTES = """\
 notes:
   --config.KEY=VALUE overrides one key of the config. The command `config` describes all keys;
-  `pretrain --dry-run` prints their values.
+  `pretrain --dry-run --verbose` prints their values.
   The last line on standard output is one JSON object with the results, which are also written to
   WORKDIR/results/COMMAND.json. Everything else is printed to standard error.
 

@@ -13,6 +13,7 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.distributed import cluster, process_flags
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
 
@@ -47,6 +48,9 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         return config, Facts(), problems
     facts = Facts()
     if command.checks == "data":
+        if command.splits and not command.single_process and not problems:
+            # The first line on the screen: jax, TensorFlow and large folders take seconds.
+            log.info(f"{args.command}: {catalog.describe(config.data)}; {config.network.encoder}")
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in command.splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
         problems += more

@@ -6,6 +6,7 @@ from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
 COMMAND = Command(
@@ -39,7 +40,8 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train until the schedule's last step."""
     # It imports jax, which --help and a wrong command line do without.
+    from barlow_jax.experiment import dry_run
     from barlow_jax.experiment.pretraining import pretrain
 
-    del args
+    log.info(dry_run.headline(dry_run.describe(config, args.num_images)[0]))
     return pretrain(config, workdir)

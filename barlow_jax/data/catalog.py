@@ -18,10 +18,30 @@ _BUILT_IN = ("digits", "captioned_digits", "folder", "arrays")
 # Sizes of data sets that are not prepared yet. TFDS publishes them online; a machine may be offline.
 _NUM_IMAGES = {
     "digits": sklearn_digits.NUM_IMAGES,
+    "captioned_digits": sklearn_digits.NUM_IMAGES,
+    "cifar10": {"train": 50_000, "test": 10_000},
+    "cifar100": {"train": 50_000, "test": 10_000},
+    "stl10": {"train": 5_000, "test": 8_000, "unlabelled": 100_000},
     "imagenet2012": {"train": 1_281_167, "validation": 50_000},
     # Karpathy and Fei-Fei's split.
     "coco_captions": {"train": 82_783, "restval": 30_504, "val": 5_000, "test": 5_000},
 }
+# Classes of the same data sets, for messages before TensorFlow is imported.
+NUM_CLASSES = {
+    "digits": 10,
+    "captioned_digits": 10,
+    "cifar10": 10,
+    "cifar100": 100,
+    "stl10": 10,
+    "imagenet2012": 1000,
+}
+
+
+def describe(data: config_lib.Data) -> str:
+    """Return the name of a data set, with the size of its training split if that is known at once."""
+    images = _NUM_IMAGES.get(data.name, {}).get(data.train_split)
+    classes = f" of {NUM_CLASSES[data.name]} classes" if data.name in NUM_CLASSES else ""
+    return data.name + (f", {images} images{classes}" if images else "")
 
 
 def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
@@ -41,7 +61,7 @@ def _count(data: config_lib.Data, split: str, builder: Callable[[config_lib.Data
         return len(folders.list_split(data, split).names)
     if data.name == "arrays":
         return npz.count_images(data, split)
-    if data.name == "captioned_digits":
+    if data.name in ("digits", "captioned_digits"):  # without TensorFlow
         return split_size(data.name, split, sklearn_digits.NUM_IMAGES)
     # Not prepared yet: there are no splits, unless their sizes are published with the data set.
     return split_size(data.name, split, builder(data).info.splits or _NUM_IMAGES.get(data.name, {}))

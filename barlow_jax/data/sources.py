@@ -5,7 +5,9 @@ step, and no shuffle buffer is needed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
+import io
 import os
 import sys
 from typing import Any
@@ -19,6 +21,7 @@ from barlow_jax.data import catalog, folders, word_counts
 from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.tfrecords import TFRecords
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 
 tf.config.set_visible_devices([], "GPU")  # TensorFlow would take their memory, which JAX needs
 
@@ -64,10 +67,12 @@ def open_split(data: config_lib.Data, split: str) -> Source:
     if not builder.data_path.exists():
         if not sys.stderr.isatty():
             tfds.disable_progress_bar()
+        log.info(f"preparing {builder.info.full_name} in {builder.data_path}")
         # ArrayRecord is read by index; TFRecord, TFDS's default, has to be scanned first. If another process
         # on this disk is faster, its files are the same.
         try:
-            builder.download_and_prepare(file_format="array_record")
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints
+                builder.download_and_prepare(file_format="array_record")
         except FileExistsError:
             pass
         except AssertionError as error:  # the licence requires a download by hand

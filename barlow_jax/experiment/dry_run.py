@@ -1,4 +1,4 @@
-"""Dry run of pretraining: the resolved config, the parameter table and the plan, from shapes alone."""
+"""Plan of a pretraining run, from shapes alone: what it trains, for how long, in how much memory and disk."""
 
 from typing import Any
 
@@ -7,45 +7,101 @@ import jax
 from barlow_jax.checkpoints.restore import abstract_state
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
+from barlow_jax.data import catalog
+from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.optim import optimizers
+from barlow_jax.types import TrainState
 
 
-def dry_run(config: Config, num_images: int | None) -> dict[str, Any]:
-    """Log the resolved config, the parameter table and the plan of a run; return config and plan.
+def dry_run(config: Config, num_images: int | None, *, verbose: bool) -> dict[str, Any]:
+    """Log the plan of a run and the memory of its compiled step; return the resolved config and the plan.
 
     Args:
       config: resolved config.
       num_images: size of the training split; None if the data set is not prepared yet.
+      verbose: also log the resolved config and the table of parameters.
     """
-    from clu import parameter_overview
-
+    plan, state = describe(config, num_images)
+    log.info(headline(plan))
+    log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
+    log.info("compiling the train step to measure its memory")
+    plan["step_memory_bytes"] = memory = _step_memory(config, num_images)
+    log.info(_line("step_memory_bytes", memory) + " per device")
     resolved = overrides.to_config_dict(config).to_dict()
-    plan, params = describe(config, num_images)
-    log.info("\n".join(f"config.{key} = {value}" for key, value in overrides.flatten(resolved).items()))
-    log.info(parameter_overview.get_parameter_overview(params, include_stats=False))
-    log.info("\n".join(f"{key}: {value}" for key, value in plan.items()))
+    if verbose:
+        from clu import parameter_overview
+
+        log.info("\n".join(f"config.{key} = {value}" for key, value in overrides.flatten(resolved).items()))
+        log.info(parameter_overview.get_parameter_overview(state.params, include_stats=False))
     return {"config": resolved, "plan": plan}
 
 
-def describe(config: Config, num_images: int | None) -> tuple[dict[str, Any], Any]:
-    """Return the plan of a run and the shapes of its parameters; nothing is computed on the devices."""
+def describe(config: Config, num_images: int | None) -> tuple[dict[str, Any], TrainState]:
+    """Return the plan of a run and the shapes of its state; nothing is computed on the devices."""
     experiment = Experiment.of(config)
     sampler = experiment.sampler(num_images or config.train.batch_size)
-    params = abstract_state(experiment.init(sampler)).params
+    state = abstract_state(experiment.init(sampler))
     rates = optimizers.learning_rates(config, sampler.steps_per_epoch)
     warmup_steps = round(config.optim.warmup_epochs * sampler.steps_per_epoch)
+    save_steps = max(1, round(config.checkpoint.every_epochs * sampler.steps_per_epoch))
+    unknown = None if num_images else "known once the data set is prepared"
     plan = {
-        "images": num_images if num_images else "known once the data set is prepared",
-        "steps_per_epoch": sampler.steps_per_epoch,
-        "steps": experiment.num_steps(sampler),
+        "data": config.data.name,
+        "images": unknown or num_images,
+        "classes": catalog.NUM_CLASSES.get(config.data.name),
+        "network": config.network.encoder,
+        "parameters": {name: _size(part) for name, part in state.params.items()},
+        "steps": unknown or experiment.num_steps(sampler),
+        "steps_per_epoch": unknown or sampler.steps_per_epoch,
         "batch_size": sampler.batch_size,
         "devices": jax.device_count(),
+        "device_kind": jax.devices()[0].device_kind,
         "batch_size_per_device": sampler.batch_size // jax.device_count(),
         "microbatches": config.train.microbatches,
         "projector": experiment.layout.projector,
         "peak_learning_rates": {name: float(rate(warmup_steps)) for name, rate in rates.items()},
-        "parameters": {name: sum(p.size for p in jax.tree.leaves(part)) for name, part in params.items()},
+        "checkpoint_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.nonempty_fields())),
+        "checkpoint_every_steps": unknown or save_steps,
+        "checkpoints_kept": config.checkpoint.keep_newest,
     }
-    return plan, params
+    return plan, state
+
+
+def headline(plan: dict[str, Any]) -> str:
+    """Return one line on the data, the network, the steps and the devices of a plan."""
+    images = f"{plan['images']} images" if isinstance(plan["images"], int) else "not prepared yet"
+    classes = f" of {plan['classes']} classes" if plan["classes"] else ""
+    sizes = " + ".join(f"{name} {size:,}" for name, size in plan["parameters"].items())
+    steps = f"{plan['steps']} steps" if isinstance(plan["steps"], int) else "steps"
+    return (
+        f"{plan['data']}: {images}{classes}; {plan['network']}: {sizes} parameters; {steps} of "
+        f"{plan['batch_size']} images on {plan['devices']} x {plan['device_kind']}"
+    )
+
+
+def _step_memory(config: Config, num_images: int | None) -> int:
+    """Return the largest number of bytes that the compiled step needs at once on a device."""
+    experiment = Experiment.of(config)
+    sampler = experiment.sampler(num_images or config.train.batch_size)
+    lowered, _ = lowering.lower(experiment, sampler, "step")
+    memory = lowered.compile(experiment.fast_compilation).memory_analysis()
+    live = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    # On CPUs XLA's peak leaves out the temporaries.
+    return max(memory.peak_memory_in_bytes, live - memory.alias_size_in_bytes)
+
+
+def _line(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(
+            f"{name} {number:,.6g}" if isinstance(number, float) else f"{name} {number:,}"
+            for name, number in value.items()
+        )
+    if key.endswith("_bytes"):
+        key, value = key.removesuffix("_bytes"), f"{value / 1e6:,.1f} MB"
+    return f"{key.replace('_', ' '):<24}{value}"
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

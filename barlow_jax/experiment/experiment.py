@@ -145,9 +145,13 @@ class Experiment:
 
     def jit_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """Jit `key -> state` for one call: on a CPU without LLVM's passes, which would take ten seconds."""
-        fast = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         shardings = self.layout.state_shardings(jax.eval_shape(function, jax.random.key(0)))
-        return jax.jit(function, out_shardings=shardings, compiler_options=fast)
+        return jax.jit(function, out_shardings=shardings, compiler_options=self.fast_compilation)
+
+    @property
+    def fast_compilation(self) -> dict[str, Any] | None:
+        """Options of the compiler for a program that runs once, or never."""
+        return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
 def run_info(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> RunInfo:

@@ -1,9 +1,11 @@
 """Hooks of a pretraining run; `pretraining.pretrain` states their order."""
 
 from functools import partial
+import time
 
 import jax
 import numpy as np
+import tqdm
 
 from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
@@ -20,6 +22,8 @@ from barlow_jax.training.progress_hook import Progress
 from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import FeatureTable, Metrics, TrainState
 from barlow_jax.workdir.status import Status
+
+_FIRST_STEPS = 5  # steps after the first one whose speed is logged at once
 
 
 def skip_watch(run: Run, state: TrainState) -> SkipWatch:
@@ -38,15 +42,26 @@ def skip_watch(run: Run, state: TrainState) -> SkipWatch:
 
 
 def end_of_compilation(run: Run) -> Hook:
-    """Mark the end of this start's first step, which has compiled, and save the compiled programs."""
-    pending = [True]
+    """Mark the end of this start's first step, which has compiled, and save the compiled programs.
+
+    The loss of that step, and the speed of the steps after it, are logged before the first metrics row.
+    """
+    since = time.monotonic()
+    last = min(run.first_step + 1 + _FIRST_STEPS, run.num_steps)
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        if pending:
-            pending.clear()
-            jax.block_until_ready(metrics)
+        nonlocal since
+        if done == run.first_step + 1:
+            loss, seconds = float(metrics["loss"]), time.monotonic() - since
+            since = time.monotonic()
             run.status.first_step_done()
             run.save_compiled()
+            log.info(f"step {done}/{run.num_steps}  loss {loss:.4g}  {seconds:.1f} s with compilation")
+        elif done == last and done < run.experiment.config.train.log_every_steps:
+            loss, rate = float(metrics["loss"]), _FIRST_STEPS / (time.monotonic() - since)
+            left = tqdm.tqdm.format_interval((run.num_steps - done) / rate)
+            speed = f"{rate * run.sampler.batch_size:.0f} images/s"
+            log.info(f"step {done}/{run.num_steps}  loss {loss:.4g}  {speed}  {left} left")
 
     return hook
 

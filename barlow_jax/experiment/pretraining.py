@@ -13,6 +13,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import hooks
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.run import open_run
+from barlow_jax.io import log
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import fit
 from barlow_jax.training.step import compile_step
@@ -55,6 +56,8 @@ def pretrain(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
         ]
         # The stop point comes last: all processes stop after the same step, with everything above done.
         hook = preemption.with_stop_point(after_step, run.checkpoints.save, last_step=run.num_steps)
+        if run.first_step < run.num_steps:
+            log.info("compiling the train step")
         step = skip_watch.note_examples(compile_step(experiment.layout, state, parts))
         fit(step, state, run.prefetcher, num_steps=run.num_steps, hooks=[hook])
     return {

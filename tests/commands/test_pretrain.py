@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import jax
 import numpy as np
@@ -68,6 +69,10 @@ def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_f
     run_command("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
     results, stderr = run_command("pretrain", "--config", config_file, "--workdir", tmp_path)
     assert results["first_step"] == 9 and results["step"] == 22
+    first, second = stderr.splitlines()[:2]
+    assert "digits, 1437 images of 10 classes" in first and "resnet8" in first
+    assert re.search(r"encoder 5,?\d{3} .*22 steps of 128 images on 8 x cpu", second)
+    assert re.search(r"^step 10/22  loss \d", stderr, re.MULTILINE), "the first step of this start"
     assert "resuming from the checkpoint of step 9" in stderr
     jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 22), _state(workdir, 22))
     measured = ("images_per_second", "data_wait_fraction")
@@ -135,23 +140,33 @@ def test_keys_that_do_not_affect_training_may_change(workdir, config_file, run_c
     run_command("pretrain", "--config", config_file, "--workdir", workdir, "--config.train.log_every_steps=5")
 
 
-@pytest.mark.parametrize("name", ["a", "b"])
-def test_a_dry_run_prints_config_parameters_and_plan_and_leaves_nothing(
-    name, tmp_path, config_file, run_command
-):
-    results, stderr = run_command(
-        "pretrain",
-        "--config",
-        config_file,
-        "--workdir",
-        tmp_path / "run",
-        "--dry-run",
-        f"--config.recipe.views.{name}.flip.probability=0.25",
-    )
-    assert f"config.recipe.views.{name}.flip.probability = 0.25" in stderr
-    assert "encoder/conv/kernel" in stderr and "Total: " in stderr
-    assert results["plan"]["batch_size_per_device"] == 16
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path, config_file, run_command, finished):
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "run", "--dry-run")
+    results, stderr = run_command(*argv)
+    plan = results["plan"]
+    assert plan["images"] == 1437 and plan["steps"] == 22 and plan["batch_size_per_device"] == 16
+    assert plan["checkpoint_every_steps"] == 6 and plan["parameters"].keys() == {"encoder", "projector"}
+    state = _state(finished, 22).nonempty_fields()
+    assert plan["checkpoint_bytes"] == sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    # Also the batch: each of 16 rows per device has two views of 8x8 pixels.
+    assert plan["step_memory_bytes"] > plan["checkpoint_bytes"] + 16 * 2 * 8 * 8 * 3
+    assert "config.optim.name" not in stderr and "encoder/conv/kernel" not in stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_a_verbose_dry_run_also_prints_config_and_parameters(name, config_file, run_command):
+    change = f"--config.recipe.views.{name}.flip.probability=0.25"
+    _, stderr = run_command("pretrain", "--config", config_file, "--dry-run", "--verbose", change)
+    lines = stderr.splitlines()
+    assert f"config.recipe.views.{name}.flip.probability = 0.25" in lines
+    assert "encoder/conv/kernel" in stderr and "Total: " in stderr
+    first = {
+        word: next(i for i, line in enumerate(lines) if line.startswith(word))
+        for word in ("steps", "config.")
+    }
+    assert first["steps"] < first["config."]
 
 
 def test_interruption_leaves_no_half_written_file(tmp_path, config_file, run_command, monkeypatch):

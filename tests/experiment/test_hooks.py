@@ -1,6 +1,10 @@
+import logging
+import re
 import types
 
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from barlow_jax.config.schema import Config, Monitor
 from barlow_jax.data import splits
@@ -38,3 +42,31 @@ def test_the_monitor_measures_random_images_of_the_whole_split(monkeypatch):
     for examples in read:
         assert len(set(examples)) == 100 and list(examples) == sorted(examples)
         assert np.histogram(examples, 5, (0, 1000))[0].min() > 8  # of 20
+
+
+@pytest.mark.parametrize(
+    ("first_step", "num_steps", "log_every_steps", "logged"),
+    [(0, 1760, 50, [1, 6]), (100, 1760, 500, [101, 106]), (0, 1760, 4, [1]), (0, 3, 50, [1, 3])],
+)
+def test_the_first_loss_and_speed_are_logged_at_once(first_step, num_steps, log_every_steps, logged, caplog):
+    config = types.SimpleNamespace(train=types.SimpleNamespace(log_every_steps=log_every_steps))
+    marks = []
+    run = types.SimpleNamespace(
+        first_step=first_step,
+        num_steps=num_steps,
+        experiment=types.SimpleNamespace(config=config),
+        sampler=types.SimpleNamespace(batch_size=64),
+        status=types.SimpleNamespace(first_step_done=lambda: marks.append("status")),
+        save_compiled=lambda: marks.append("saved"),
+    )
+    logger = logging.getLogger("barlow_jax")
+    logger.addHandler(caplog.handler)
+    try:
+        hook = hooks.end_of_compilation(run)
+        for done in range(first_step + 1, min(first_step + 9, num_steps) + 1):
+            hook(done, None, {"loss": jnp.float32(done)})
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert marks == ["status", "saved"]
+    lines = [re.match(r"step (\d+)/(\d+)  loss ([\d.]+)", message).groups() for message in caplog.messages]
+    assert lines == [(str(step), str(num_steps), str(step)) for step in logged]
