@@ -14,6 +14,7 @@ from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
+from barlow_jax.data.folders import printable
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 from barlow_jax.evals.neighbors import nearest
@@ -112,7 +113,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         "feature_source": args.feature_source,
         "step": step,
         "encoder": config.network.encoder,
-        **({"images_of": args.images} if args.images else _data_and_split(config, args)),
+        **({"images_of": os.path.abspath(args.images)} if args.images else _data_and_split(config, args)),
     }
     written = {"out": str(out)}
     if jax.process_index() == 0:
@@ -181,7 +182,7 @@ def _image_name(config: Config, args: argparse.Namespace, source: splits.Split, 
     """Return the name of an image: if the source is a folder, its path relative to that."""
     root = args.images or (config.data.data_dir if config.data.name == "folder" else None)
     name = source.decode_failures.name(index)
-    return os.path.relpath(name, os.path.expanduser(root)) if root else name
+    return os.path.relpath(name, printable(os.path.expanduser(root))) if root else name
 
 
 def _draw_nearest(

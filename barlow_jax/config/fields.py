@@ -20,7 +20,7 @@ class Spec:
     max: float | None = None  # inclusive
     below: float | None = None  # exclusive
     non_empty: bool = False  # for lists
-    is_path: bool = False  # `~` is expanded
+    is_path: bool = False  # made absolute, `~` expanded
 
     def accepts(self, value: Any) -> bool:
         """Return whether a value of the right type lies within the bounds. NaN and infinities never do."""

@@ -169,10 +169,15 @@ def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:
         if name in tree:
             try:
                 value = _build(hint, tree[name], f"{path}.{name}", problems)
-                given[name] = os.path.expanduser(value) if value and _spec(kind, name).is_path else value
+                given[name] = _absolute(value) if value and _spec(kind, name).is_path else value
             except ValueError:
                 problems.append(_wrong_type(kind, name, f"{path}.{name}", tree[name]))
     return kind(**given)
+
+
+def _absolute(path: str) -> str:
+    """Return a path so that it holds in another working directory too; a URL stays as it is."""
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
 def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:

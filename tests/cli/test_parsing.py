@@ -58,6 +58,16 @@ def test_home_is_expanded_in_flags_and_config_keys(monkeypatch):
     assert overrides.from_tree(tree)[0].data.data_dir == "/home/user/data"
 
 
+def test_a_relative_data_folder_is_recorded_as_an_absolute_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    tree = overrides.default_config().to_dict()
+    places = next(iter(tree["transfer"].values()))["data"]
+    tree["data"]["data_dir"], places["data_dir"] = "images/../photos", "gs://bucket/x"
+    config, problems = overrides.from_tree(tree)
+    assert not problems and config.data.data_dir == str(tmp_path / "photos")
+    assert next(iter(config.transfer.values())).data.data_dir == "gs://bucket/x"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_help_has_a_summary_and_examples_that_parse(capsys, name):
     with pytest.raises(SystemExit) as error:

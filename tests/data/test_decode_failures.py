@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import shutil
 
 import numpy as np
@@ -18,7 +19,8 @@ from barlow_jax.errors import UserError
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
 STEPS = 10  # two epochs of 40 images
-FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg", 30: "b/30.jpg"}  # replaced: 30 by a broken link
+# Replaced by other bytes; 30, whose name is not UTF-8, by a link to a missing file.
+FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg", 30: r"b/30\xe9.jpg"}
 WHOLE = ProcessShard()
 
 
@@ -50,7 +52,12 @@ def data(tmp_path_factory):
     for state in ("intact", "damaged"):
         root = tmp_path_factory.mktemp(state)
         for number in range(40):
-            path = root / "train" / "ab"[number // 20] / f"{number:02}.jpg"
+            path = (
+                root
+                / "train"
+                / "ab"[number // 20]
+                / os.fsdecode(b"%02d%s.jpg" % (number, b"\xe9" if number == 30 else b""))
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             image = _jpeg(np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8))
             instead = dict(zip(FILES, (b"", image[: len(image) // 2], b"some text", b""), strict=True))
@@ -192,7 +199,7 @@ def test_the_log_names_the_file_and_the_reason(data, capfd):
         ("a/03.jpg", "is empty"),
         ("a/09.jpg", "is a truncated or damaged JPEG"),
         ("b/25.jpg", "is not an image: it begins with b'some text'"),
-        ("b/30.jpg", "is a link to a missing file"),
+        (r"b/30\xe9.jpg", "is a link to a missing file"),
     ):
         assert log.count(f"{data[1].data_dir}/train/{path} {words}") == 1
 

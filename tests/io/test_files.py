@@ -1,5 +1,7 @@
 """Atomic files and folders: complete or missing, whatever interrupts the writer."""
 
+import os
+
 import pytest
 
 from barlow_jax.io import files
@@ -11,6 +13,14 @@ def test_json_replaces_an_older_file(tmp_path):
     files.write_json(path, {"top1": 2})
     assert files.read_json(path) == {"top1": 2}
     assert [p.name for p in path.parent.iterdir()] == ["probe.json"]
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    files.write_text(tmp_path / "report.html", name)
+    files.write_json(tmp_path / "results.json", {"data_dir": name})
+    assert (tmp_path / "report.html").read_text() == r"caf\udce9.png"
+    assert os.fsencode(files.read_json(tmp_path / "results.json")["data_dir"]) == b"caf\xe9.png"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
