@@ -90,8 +90,12 @@ class Solarize:
 class Normalize:
     """(pixel value / 255 - mean) / std for each channel."""
 
-    mean: tuple[float, ...] = field(IMAGENET_MEAN, "Mean of each of the three channels.")
-    std: tuple[float, ...] = field(IMAGENET_STD, "Standard deviation of each of the three channels.", above=0)
+    mean: tuple[float, ...] = field(
+        IMAGENET_MEAN, "Mean of each channel, of pixel values in 0..1; the same in all views.", min=0
+    )
+    std: tuple[float, ...] = field(
+        IMAGENET_STD, "Standard deviation of each channel, on the same scale, in all views.", above=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

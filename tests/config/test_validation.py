@@ -113,6 +113,17 @@ PROBLEMS = [
         "normalize must be last",
     ),
     ({"recipe__views__a__normalize__std": "1,1,0"}, "config.recipe.views.a.normalize.std is (1.0, 1.0, 0.0)"),
+    (
+        {"recipe__views__b__normalize__mean": "0.5,0.5,0.5"},
+        "b.normalize.mean is (0.5, 0.5, 0.5), but config.recipe.views.a.normalize.mean is (0.485",
+    ),
+    ({"recipe__views__a__normalize__std": "0.5,0.5,0.5"}, "config.recipe.views.b.normalize.std is (0.229"),
+    (
+        {"recipe__views__a__normalize__mean": "123.7,116.3,103.5"},
+        "config.recipe.views.a.normalize.mean is (123.7, 116.3, 103.5)",
+    ),
+    ({"recipe__views__b__normalize__std": "58.4,57.1,57.4"}, "Divide it by 255"),
+    ({"recipe__views__b__normalize__mean": "-0.5,0.5,0.5"}, "config.recipe.views.b.normalize.mean is (-0.5"),
     ({"recipe__views__a__normalize__mean": "1,1"}, "config.recipe.views.a.normalize.mean is (1.0, 1.0)"),
     ({"mesh__slices": 3}, "config.mesh.slices is 3, but must divide the 8 devices"),
     ({"mesh__slices": 0}, "config.mesh.slices is 0"),

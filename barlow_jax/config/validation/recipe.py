@@ -1,7 +1,9 @@
 """Rules on the augmentation."""
 
-from collections.abc import Iterator
+import collections
+from collections.abc import Iterator, Mapping
 
+from barlow_jax.config import fields
 from barlow_jax.config.recipe import OPS, View
 from barlow_jax.config.schema import Config
 
@@ -13,6 +15,7 @@ def recipe_problems(config: Config) -> Iterator[str]:
         yield from (f"config.recipe.views.{name}.order {problem}" for problem in _order_problems(view))
         if config.data.augment_on == "device":
             yield from (f"config.recipe.views.{name}.order {problem}" for problem in _device_problems(view))
+    yield from _normalize_problems(config.recipe.views)
 
 
 def _order_problems(view: View) -> Iterator[str]:
@@ -39,6 +42,24 @@ def _range_problems(view: View) -> Iterator[str]:
         low, high = (getattr(getattr(view, op), f"{end}_{name}") for end in ("min", "max"))
         if low > high:
             yield f"{op}.min_{name} is {low}, but must not exceed max_{name}, which is {high}."
-    for name in ("mean", "std"):
-        if len(values := getattr(view.normalize, name)) != 3:
-            yield f"normalize.{name} is {values}, but must have 3 numbers."
+
+
+def _normalize_problems(views: Mapping[str, View]) -> Iterator[str]:
+    """Yield means and standard deviations on another scale than 0..1, or that differ between views."""
+    by_key, valid = collections.defaultdict(dict), True
+    for name, view in views.items():
+        for key, member, value in fields.walk(view.normalize):
+            path = f"config.recipe.views.{name}.normalize.{key}"
+            by_key[key][path] = value
+            if len(value) != 3:
+                yield f"{path} is {value}, but must have 3 numbers."
+            elif max(value) > 1:
+                yield f"{path} is {value}, but pixel values are divided by 255 first. Divide it by 255 too."
+            valid &= len(value) == 3 and max(value) <= 1 and member.metadata["spec"].accepts(value)
+    for (first, expected), *others in (values.items() for values in by_key.values() if valid):
+        for path, value in others:
+            if value != expected:
+                yield (
+                    f"{path} is {value}, but {first} is {expected}. All views need the same values, which "
+                    "evaluations and exports use too. Set both."
+                )
