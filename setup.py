@@ -58,6 +58,7 @@ setuptools.setup(
     extras_require={
         "tpu": jax("[tpu]"),
         "cuda": jax("[cuda13]"),
+        "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
         "parity": ["torch>=2.6"],  # the reference of tests/parity
         "interop": [
             "torch>=2.6",

@@ -25,7 +25,7 @@ COMMAND = Command(
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the file to write, the price of a chip, and --no-images."""
+    """Add the file to write, the price of a device, and --no-images."""
     parser.add_argument(
         "--out",
         type=flags.path,
@@ -33,10 +33,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=".html file to write; default: report.html in the (first) workdir",
     )
     parser.add_argument(
-        "--chip-hour-price",
+        "--device-hour-price",
         type=flags.number(float, min=0),
         metavar="PRICE",
-        help="price of one chip for one hour, in any currency; default: no cost is shown",
+        help="price of a TPU chip, GPU or CPU host per hour, in any currency; default: no price is shown",
     )
     parser.add_argument(
         "--no-images",
@@ -61,7 +61,9 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
     runs = [load_run.read_run(pathlib.Path(path)) for path in args.workdirs]
     inspection, reason = _inspect(workdir, args)
-    written = page.write(runs, inspection, out, chip_hour_price=args.chip_hour_price, missing_reason=reason)
+    written = page.write(
+        runs, inspection, out, device_hour_price=args.device_hour_price, missing_reason=reason
+    )
     log.info(f"report: {out} ({written['bytes'] / 1e6:.1f} MB)")
     return {
         "out": str(out),

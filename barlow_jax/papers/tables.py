@@ -1,6 +1,7 @@
 """Result tables: scores by feature source, and scores next to the numbers that papers report. In percent."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import re
 from typing import NamedTuple
 
 from barlow_jax.papers import published
@@ -58,6 +59,11 @@ def rows_by_source(evaluations: Mapping[str, Evaluation]) -> Iterator[SourceRow]
             name = f"{title}{_neighbors(score)}, {score.label_fraction:.0%} of labels"
             values = [column[setting].value if setting in column else None for column in columns]
             yield SourceRow(name, score, values)
+
+
+def has_published(data_set: str) -> bool:
+    """Return whether the papers report results for this data set, in any version."""
+    return re.split("[:/]", data_set)[0] in ("imagenet2012", *published.SMALL_LINEAR)
 
 
 def published_table(evaluation: Evaluation | None, data_set: str) -> PublishedTable:

@@ -23,33 +23,33 @@ TERMS = (
         "Loss",
         "loss",
         {"loss": "loss"},
-        "Falls, steeply at first. A gap is a value that is not finite.",
+        "Healthy: falls, steeply at first. A gap is a value that is not finite.",
         may_be_log=True,
     ),
     ChartSpec(
         "Invariance term",
         "Σᵢ (1 - Cᵢᵢ)² / D",
         {"invariance": "invariance"},
-        "Falls towards 0: the two views of an image agree.",
+        "Healthy: falls towards 0, because the two views of an image agree.",
     ),
     ChartSpec(
         "Redundancy term",
         "Σᵢ Σⱼ≠ᵢ Cᵢⱼ² / D",
         {"redundancy": "redundancy"},
-        "Stays low while the invariance term falls: features are not redundant.",
+        "Healthy: does not rise for long. High values mean redundant features.",
     ),
     ChartSpec(
         "Diagonal of C",
         "mean (ideal: 1)",
         {"diagonal_mean": "diagonal"},
-        f"Rises towards 1. Below {diagnostics.DIAGONAL} (dashed) the views do not agree.",
+        f"Healthy: rises towards 1. Below {diagnostics.DIAGONAL} (dashed) the views do not agree.",
         threshold=diagnostics.DIAGONAL,
     ),
     ChartSpec(
         "Off-diagonal of C",
         "root mean square",
         {"off_diagonal_rms": "off-diagonal"},
-        f"Well below the diagonal. Above {diagnostics.RATIO} of it, all features are nearly the same.",
+        f"Healthy: well below the diagonal. Above {diagnostics.RATIO} of it, all features are almost one.",
     ),
 )
 EMBEDDINGS = (
@@ -57,14 +57,14 @@ EMBEDDINGS = (
         "Embedding spread",
         "standard deviation / length",
         {"embedding_spread": "spread"},
-        f"Near 1. Below {diagnostics.SPREAD} (dashed) the embeddings collapse to one vector.",
+        f"Healthy: near 1. Below {diagnostics.SPREAD} (dashed) the embeddings collapse to one vector.",
         threshold=diagnostics.SPREAD,
     ),
     ChartSpec(
         "Standard deviation of embedding features",
         "standard deviation",
         {"embedding_std_mean": "mean", "embedding_std_min": "minimum"},
-        "The minimum stays above 0: no feature is constant.",
+        "Healthy: the minimum stays above 0, so no feature is constant.",
     ),
 )
 ACCURACY = (
@@ -72,7 +72,7 @@ ACCURACY = (
         "k-NN accuracy during training",
         "top-1, %",
         {"knn_top1": "k-NN"},
-        "Rises without falling back. Test images are classified by their nearest training images.",
+        "Healthy: rises and does not fall back. The nearest training images classify each test image.",
         factor=100,
     ),
     ChartSpec(
@@ -87,17 +87,21 @@ OPTIMIZATION = (
     ChartSpec(
         "Learning rates",
         "learning rate",
-        {"learning_rate_weights": "weights", "learning_rate_biases": "biases, BatchNorm"},
-        "Linear warm-up from 0, then half a cosine.",
+        {"learning_rate_weights": "weights", "learning_rate_biases": "biases and BatchNorm"},
+        "The schedule: linear warm-up from 0, then half a cosine.",
     ),
     ChartSpec(
-        "Gradient norm", "Euclidean norm", {"gradient_norm": "gradient"}, "No lasting jumps.", may_be_log=True
+        "Gradient norm",
+        "Euclidean norm",
+        {"gradient_norm": "gradient"},
+        "Healthy: no lasting jumps.",
+        may_be_log=True,
     ),
     ChartSpec(
         "Skipped steps",
         "steps so far",
         {"skipped_steps": "skipped"},
-        "None. A step is skipped if its loss or gradient is not finite.",
+        "Healthy: none. A step is skipped if its loss or gradient is not finite.",
     ),
 )
 SPEED = (
@@ -105,13 +109,13 @@ SPEED = (
         "Throughput",
         "images / s",
         {"images_per_second": "throughput"},
-        "Flat after the first row, which includes compilation.",
+        "Healthy: level after the first row, which includes compilation.",
     ),
     ChartSpec(
         "Data wait",
         "fraction of step time, %",
         {"data_wait_fraction": "data wait"},
-        f"Below {diagnostics.DATA_WAIT_FRACTION:.0%} (dashed). Above, the input pipeline limits the speed.",
+        f"Healthy: below {diagnostics.DATA_WAIT_FRACTION:.0%} (dashed). Above, the input limits the speed.",
         factor=100,
         threshold=100 * diagnostics.DATA_WAIT_FRACTION,
     ),
@@ -119,7 +123,7 @@ SPEED = (
         "Decode failures",
         "images so far",
         {"decode_failures": "decode failures"},
-        "No or few images that cannot be decoded.",
+        "Healthy: none, or few.",
     ),
 )
 ONLY_IF_POSITIVE = ("skipped_steps", "decode_failures")  # the summary already says that there are none

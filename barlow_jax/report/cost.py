@@ -1,4 +1,4 @@
-"""Cost of a run: time, chip-hours, price."""
+"""Cost of a run: time, device-hours, price."""
 
 from typing import NamedTuple
 
@@ -13,27 +13,33 @@ class Cost(NamedTuple):
     useful_seconds: float | None  # in steps that count
     restarts: int | None
     lost_seconds: float | None  # to restarts
-    chips: int | None  # of all processes, at the last start
-    chips_changed: bool  # earlier starts used a different number
-    chip_hours: float | None
+    devices: int | None  # of all processes, at the last start; CPUs count one per process
+    devices_changed: bool  # earlier starts used a different number
+    unit: str  # "chip" on TPUs, else "device"
+    device_hours: float | None
     price: float | None
 
 
-def run_cost(run: Run, chip_hour_price: float | None) -> Cost:
-    """Return the cost of a run, given the price per chip-hour in any currency."""
+def run_cost(run: Run, device_hour_price: float | None) -> Cost:
+    """Return the cost of a run, given the price per device-hour in any currency."""
     status = run.status or {}
     wall = status.get("wall_seconds", run.results.get("pretrain", {}).get("seconds"))
-    counts = [(entry.get("devices") or {}).get("count") for entry in run.provenance]
-    chips = counts[-1] if counts else None
-    hours = wall / 3600 * chips if wall is not None and chips else None
-    price = hours * chip_hour_price if hours is not None and chip_hour_price is not None else None
+    starts = [entry.get("devices") or {} for entry in run.provenance]
+    # JAX can present one CPU as any number of devices.
+    counts = [
+        start.get("processes", 1) if start.get("kind") == "cpu" else start.get("count") for start in starts
+    ]
+    devices = counts[-1] if counts else None
+    hours = wall / 3600 * devices if wall is not None and devices else None
+    price = hours * device_hour_price if hours is not None and device_hour_price is not None else None
     return Cost(
         wall,
         status.get("useful_seconds"),
         status.get("restarts"),
         status.get("lost_seconds"),
-        chips,
+        devices,
         len(set(counts)) > 1,
+        "chip" if starts and str(starts[-1].get("kind")).startswith("TPU") else "device",
         hours,
         price,
     )
@@ -46,7 +52,7 @@ def goodput(cost: Cost) -> float | None:
     return min(1.0, cost.useful_seconds / cost.wall_seconds)
 
 
-def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
+def sentences(cost: Cost, device_hour_price: float | None) -> list[str]:
     """Return one sentence per fact, with its numbers."""
     lines = []
     if cost.wall_seconds is None:
@@ -61,14 +67,16 @@ def sentences(cost: Cost, chip_hour_price: float | None) -> list[str]:
         lost = cost.restarts and cost.lost_seconds
         lost_text = f" ({formatting.duration(cost.lost_seconds)} lost)" if lost else ""
         lines.append(f"Restarts: {cost.restarts}{lost_text}.")
-    if cost.chip_hours is None:
-        lines.append("Chip-hours: unknown; provenance.json, which records the number of devices, is missing.")
+    if cost.device_hours is None:
+        lines.append(
+            "Device-hours: unknown; provenance.json, which records the number of devices, is missing."
+        )
     else:
-        changed = "; earlier starts used a different number of chips" if cost.chips_changed else ""
-        hours, chips = formatting.number(cost.chip_hours), formatting.count(cost.chips, "chip")
-        lines.append(f"Chip-hours: {hours} on {chips}{changed}.")
+        changed = f"; earlier starts used a different number of {cost.unit}s" if cost.devices_changed else ""
+        hours, devices = formatting.number(cost.device_hours), formatting.count(cost.devices, cost.unit)
+        lines.append(f"{cost.unit.capitalize()}-hours: {hours} on {devices}{changed}.")
     if cost.price is not None:
-        lines.append(f"Price: {cost.price:,.2f} at {chip_hour_price:,.2f} per chip-hour.")
-    elif cost.chip_hours is not None:
-        lines.append("Price: pass --chip-hour-price to show it.")
+        lines.append(f"Price: {cost.price:,.2f} at {device_hour_price:,.2f} per {cost.unit}-hour.")
+    elif cost.device_hours is not None:
+        lines.append("Price: pass --device-hour-price to show it.")
     return lines

@@ -7,7 +7,7 @@ import altair as alt
 from markupsafe import Markup
 import numpy as np
 
-from barlow_jax.report import chart_specs, charts, rendering, series
+from barlow_jax.report import chart_specs, charts, formatting, rendering, series
 from barlow_jax.report.chart_specs import ONLY_IF_POSITIVE, ChartSpec
 from barlow_jax.report.schema import Run
 
@@ -32,7 +32,7 @@ def _chart(spec: ChartSpec, runs: Sequence[Run]) -> Markup:
     rows = list(_rows(spec, runs))
     axis = "epoch" if all(row["epoch"] is not None for row in rows) else "step"
     few = len(rows) <= 60 * len(runs) * len(spec.lines)
-    x_axis = {"scale": alt.Scale(padding=8, nice=False), "axis": alt.Axis(tickMinStep=1)}
+    x_axis = {"scale": alt.Scale(padding=8, nice=False), "axis": alt.Axis(tickMinStep=1, tickCount=8)}
     encoding = {
         "x": alt.X(f"{axis}:Q", title=axis, **x_axis),
         "y": alt.Y("value:Q", title=spec.axis, scale=_scale(spec, rows), axis=alt.Axis(tickCount=6)),
@@ -50,15 +50,18 @@ def _chart(spec: ChartSpec, runs: Sequence[Run]) -> Markup:
     chart = chart.add_params(charts.zoom())
     if len(spec.lines) > 1:
         dashes = alt.Scale(domain=list(spec.lines.values()), range=[[1, 0], [5, 4]])
-        legend = alt.Legend(orient="bottom", symbolType="stroke", symbolStrokeWidth=2)
+        legend = alt.Legend(orient="bottom", symbolType="stroke", symbolStrokeWidth=2, symbolSize=500)
         chart = chart.encode(strokeDash=alt.StrokeDash("line:N", title=None, scale=dashes, legend=legend))
     if len(runs) > 1:
         chart = charts.legend_filter(chart, "run", 1, 0.12)
     if spec.threshold is not None:
         rule = alt.Chart(charts.data([{"limit": spec.threshold}])).mark_rule(strokeDash=[3, 3], opacity=0.6)
         chart = chart + rule.encode(y=alt.Y("limit:Q"))
-    ranges = "; ".join(_range(spec, run, name) for run in runs for name in spec.lines)
-    return charts.figure(chart, f"{spec.title} over {axis}s: {ranges}", spec.caption, 190)
+    ranges = {run.name: ", ".join(_range(spec, run, name) for name in spec.lines) for run in runs}
+    alternative = "; ".join(f"{name}: {text}" for name, text in ranges.items())
+    shown = ranges[runs[0].name]
+    caption = f"{shown[0].upper()}{shown[1:]}. {spec.caption}" if len(runs) == 1 else spec.caption
+    return charts.figure(chart, f"{spec.title} over {axis}s: {alternative}", caption, 190)
 
 
 def _rows(spec: ChartSpec, runs: Sequence[Run]) -> Iterator[dict[str, float | str | None]]:
@@ -75,7 +78,11 @@ def _rows(spec: ChartSpec, runs: Sequence[Run]) -> Iterator[dict[str, float | st
 
 
 def _color(runs: Sequence[Run]) -> alt.Color:
-    legend = alt.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3) if len(runs) > 1 else None
+    legend = (
+        alt.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3, symbolSize=300)
+        if len(runs) > 1
+        else None
+    )
     return alt.Color("run:N", scale=charts.color_scale([run.name for run in runs]), legend=legend)
 
 
@@ -88,6 +95,8 @@ def _scale(spec: ChartSpec, rows: Sequence[Mapping]) -> alt.Scale:
 
 def _range(spec: ChartSpec, run: Run, name: str) -> str:
     finite = series.read(run, name).finite * spec.factor
+    line = f"{spec.lines[name]} " if len(spec.lines) > 1 else ""
     if not len(finite):
-        return f"{run.name}: no values"
-    return f"{run.name}, {spec.lines[name]}: from {finite[0]:.3g} to {finite[-1]:.3g}"
+        return f"{line}no values"
+    first, last = formatting.number(finite[0]), formatting.number(finite[-1])
+    return f"{line}from {first} to {last}" if len(finite) > 1 else f"{line}only {first}"

@@ -5,9 +5,16 @@ from typing import Any, NamedTuple
 
 import altair as alt
 from markupsafe import Markup
+import numpy as np
 
 from barlow_jax.papers import tables
-from barlow_jax.papers.scores import Evaluation, parse_evaluations, read_evaluations
+from barlow_jax.papers.scores import (
+    FEATURE_SOURCES,
+    PRETRAINED,
+    Evaluation,
+    parse_evaluations,
+    read_evaluations,
+)
 from barlow_jax.report import charts, formatting, rendering
 from barlow_jax.report.schema import Run
 
@@ -28,11 +35,12 @@ def render(runs: Sequence[Run]) -> Markup:
     by_data: dict[str, list[Run]] = {}
     for run in runs:
         by_data.setdefault(run.config.get("data.name", "unknown data"), []).append(run)
-    comparisons = [_comparison(group, data) for data, group in by_data.items()] if columns else []
+    comparisons = [_comparison(group, data) for data, group in by_data.items() if tables.has_published(data)]
     not_evaluated = [r for r in runs if not read_evaluations(r.results) and "retrieve" not in r.results]
     return rendering.render(
         "evaluations.html",
-        steps={name: e.step for name, e in columns.items() if e.step > 0},
+        steps={name: column[0].step for name, column in columns.items() if column[0].step > 0},
+        seeds=max(map(len, columns.values()), default=0),
         scores=_scores(columns, len(runs)) if columns else None,
         comparisons=[comparison for comparison in comparisons if comparison],
         retrieval=[_retrieval(run) for run in runs if "retrieve" in run.results],
@@ -40,45 +48,76 @@ def render(runs: Sequence[Run]) -> Markup:
     )
 
 
-def _columns(runs: Sequence[Run]) -> dict[str, Evaluation]:
-    """Return evaluations by feature source; with several runs, by run and source."""
-    if len(runs) == 1:
-        return read_evaluations(runs[0].results)
-    return {
-        run.name if source == "pretrained" else f"{run.name}, {source}": evaluation
-        for run in runs
-        for source, evaluation in read_evaluations(run.results).items()
-    }
+def seed_groups(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs whose configs differ in the seed alone, by the name that stands for the group."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        recipe = repr(sorted((key, repr(v)) for key, v in run.config.items() if key != "seed"))
+        groups.setdefault(recipe if run.config else run.name, []).append(run)
+    named = {}
+    for group in groups.values():
+        if len({run.config.get("seed") for run in group}) < len(group):  # a repeat is not another seed
+            named |= {run.name: [run] for run in group}
+        elif len(group) > 1:
+            named[f"{group[0].name} and {formatting.count(len(group) - 1, 'other seed')}"] = group
+        else:
+            named[group[0].name] = group
+    return named
 
 
-def _scores(columns: Mapping[str, Evaluation], num_runs: int) -> dict[str, Markup]:
-    rows = list(tables.rows_by_source(columns))
-    bars = [
-        {"classifier": name.removesuffix(" of labels"), "features": column, "top1": value}
-        for name, _, values in rows
-        for column, value in zip(columns, values, strict=True)
-        if value is not None
-    ]
+def _columns(runs: Sequence[Run]) -> dict[str, list[Evaluation]]:
+    """Return the evaluations of each seed by feature source or group of runs, pretrained encoders first."""
+    columns: dict[str, list[Evaluation]] = {}
+    for source in reversed(FEATURE_SOURCES):
+        for name, group in seed_groups(runs).items():
+            title = source if len(runs) == 1 else name if source == PRETRAINED else f"{name}, {source}"
+            evaluations = [read_evaluations(run.results).get(source) for run in group]
+            if present := [evaluation for evaluation in evaluations if evaluation]:
+                columns[title] = present
+    return columns
+
+
+def _scores(columns: Mapping[str, Sequence[Evaluation]], num_runs: int) -> dict[str, Markup]:
+    rows, bars = [], []
+    flat = {(name, seed): e for name, column in columns.items() for seed, e in enumerate(column)}
+    for row in tables.rows_by_source(flat):
+        by_column: dict[str, list[float]] = {name: [] for name in columns}
+        for (name, _), value in zip(flat, row.values, strict=True):
+            by_column[name] += [] if value is None else [value]
+        rows.append([row.name, *(_mean_and_std(values) for values in by_column.values())])
+        for name, values in by_column.items():
+            if values:
+                mean, std = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0
+                bar = {"classifier": row.name.removesuffix(" of labels"), "features": name, "top1": mean}
+                bars.append(bar | {"low": mean - std, "high": mean + std})
     names = list(columns)
     colors = [charts.color(index) for index in range(len(names))]
     if num_runs == 1:
         by_source = {"pixels": "var(--muted)", "untrained": charts.color(1), "pretrained": charts.color(0)}
         colors = [by_source[name] for name in names]
-    chart = alt.Chart(charts.data(bars)).mark_bar(cornerRadiusEnd=2)
-    chart = chart.encode(
-        x=alt.X("top1:Q", title="top-1, %", scale=alt.Scale(domain=[0, 100])),
+    base = alt.Chart(charts.data(bars)).encode(
         y=alt.Y("classifier:N", title=None, sort=None, axis=alt.Axis(labelLimit=170)),
         yOffset=alt.YOffset("features:N", sort=names),
-        color=alt.Color("features:N", title=None, scale=charts.color_scale(names, colors)),
         tooltip=["features:N", "classifier:N", alt.Tooltip("top1:Q", title="top-1, %", format=".1f")],
     )
+    chart = base.mark_bar(cornerRadiusEnd=2).encode(
+        x=alt.X("top1:Q", title="top-1, %", scale=alt.Scale(domain=[0, 100])),
+        color=alt.Color("features:N", title=None, scale=charts.color_scale(names, colors)),
+    )
+    if any(len(column) > 1 for column in columns.values()):
+        chart = chart + base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
     height = round(30 + min(17, 60 / len(names) + 4) * len(bars))
     return {
         "chart": charts.figure(chart, "Top-1 accuracy, as in the table below", height=height),
-        "table": rendering.table(
-            ["top-1, %", *columns], [[row.name, *_percents(row.values)] for row in rows], "Top-1 in percent"
-        ),
+        "table": rendering.table(["top-1, %", *columns], rows, "Top-1 in percent"),
     }
+
+
+def _mean_and_std(values: Sequence[float]) -> str | None:
+    if not values:
+        return None
+    std = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{std}"
 
 
 def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
@@ -94,8 +133,8 @@ def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
         run_row = [run_rows.get(name) for run_rows in by_run]
         paper = next(row.published for row in run_row if row)
         measured = [row.measured if row else None for row in run_row]
-        rows.append([name, *_percents([*map(paper.get, methods), *measured])])
-    heads = ["%", *methods, *(["this run"] if len(compared) == 1 else compared)]
+        rows.append([name, *_percents([*measured, *map(paper.get, methods)])])
+    heads = ["%", *(["this run"] if len(compared) == 1 else compared), *methods]
     return _Comparison(
         setting,
         data,

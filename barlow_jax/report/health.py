@@ -21,6 +21,7 @@ class Check(NamedTuple):
 
     severity: str
     text: str
+    topic: str = ""  # what to do about it, a key of next_steps; empty if nothing
 
 
 def checks(run: Run, inspection: ModelInspection | None = None) -> list[Check]:
@@ -29,7 +30,7 @@ def checks(run: Run, inspection: ModelInspection | None = None) -> list[Check]:
         _state(run),
         _loss(run),
         *_embeddings(run),
-        *_ranks(inspection),
+        *ranks(inspection),
         *_skipped_steps(run),
         *_decode_failures(run),
         *_data_wait(run),
@@ -53,9 +54,11 @@ def _state(run: Run) -> Check:
     if status["state"] == "finished":
         return Check(OK, f"Finished: {progress}.")
     if status["state"] == "stopped":
-        return Check(WARNING, f"Stopped at {progress}: {status.get('reason') or 'no reason recorded'}.")
+        return Check(
+            WARNING, f"Stopped at {progress}: {status.get('reason') or 'no reason recorded'}.", "unfinished"
+        )
     updated = status.get("updated", "an unknown time")
-    return Check(INFO, f"Not finished: {status['state']}, {progress}, as of {updated}.")
+    return Check(INFO, f"Not finished: {status['state']}, {progress}, as of {updated}.", "unfinished")
 
 
 def _loss(run: Run) -> Check:
@@ -67,7 +70,9 @@ def _loss(run: Run) -> Check:
         first = int(loss.steps[np.isnan(loss.values)][0])
         severity = WARNING if math.isfinite(loss.values[-1]) else FAILURE
         rows = formatting.count(total, "row")
-        return Check(severity, f"The loss is not finite in {lost} of {rows}, first at step {first:,}.")
+        return Check(
+            severity, f"The loss is not finite in {lost} of {rows}, first at step {first:,}.", "not_finite"
+        )
     rows = f"finite in {'the only row' if total == 1 else f'all {total:,} rows'}"
     start, end = formatting.number(loss.values[0]), formatting.number(loss.values[-1])
     trend = series.trend(loss.values)
@@ -78,7 +83,7 @@ def _loss(run: Run) -> Check:
     if run.config.get("objective.name") in _LOSS_MAY_RISE:
         note = "With this method it may rise; judge by the k-NN accuracy."
         return Check(INFO, f"The loss is {rows} and went from {start} to {end}. {note}")
-    return Check(WARNING, f"The loss is {rows} but did not fall: from {start} to {end}.")
+    return Check(WARNING, f"The loss is {rows} but did not fall: from {start} to {end}.", "no_fall")
 
 
 def _embeddings(run: Run) -> Iterator[Check]:
@@ -94,7 +99,7 @@ def _embeddings(run: Run) -> Iterator[Check]:
     if "spread" in signs:
         name, value = signs["spread"]
         numbers = f"{name} {formatting.number(value, 2)}, below {diagnostics.SPREAD}"
-        yield Check(severity, f"The embeddings are collapsing to one vector: {numbers}.")
+        yield Check(severity, f"The embeddings are collapsing to one vector: {numbers}.", "spread")
     else:
         spread = formatting.number(row["embedding_spread"], 2)
         numbers = f"spread {spread} (healthy near 1, collapse below {diagnostics.SPREAD})"
@@ -106,7 +111,7 @@ def _embeddings(run: Run) -> Iterator[Check]:
         numbers = (
             f"standard deviation {formatting.number(smallest, 2)}, mean of all {formatting.number(mean, 2)}"
         )
-        yield Check(WARNING, f"An embedding feature is nearly constant: {numbers}.")
+        yield Check(WARNING, f"An embedding feature is nearly constant: {numbers}.", "constant_feature")
 
 
 def _correlations(row: Mapping[str, float], signs: Mapping[str, Any], severity: str) -> Check:
@@ -116,22 +121,41 @@ def _correlations(row: Mapping[str, float], signs: Mapping[str, Any], severity: 
         f"off-diagonal RMS {formatting.number(off_diagonal, 2)}"
     )
     if "diagonal" in signs:
-        return Check(severity, f"The two views of an image do not agree: {numbers}.")
+        return Check(severity, f"The two views of an image do not agree: {numbers}.", "diagonal")
     if "rank" in signs:
-        return Check(severity, f"All embedding features are nearly the same: {numbers}.")
+        return Check(severity, f"All embedding features are nearly the same: {numbers}.", "rank")
     return Check(OK, f"Views agree and features differ: {numbers}.")
 
 
-def _ranks(inspection: ModelInspection | None) -> Iterator[Check]:
-    if inspection is None or not inspection.snapshots:
-        return
-    last, parts = inspection.snapshots[-1], []
+def ranks(inspection: ModelInspection | None) -> Iterator[Check]:
+    """Yield how each effective rank changed; a warning if less than half is left of its peak in training."""
+    snapshots = inspection.snapshots if inspection else ()
     for output in ("representation", "embedding"):
-        rank, spectrum = getattr(last, f"{output}_rank"), getattr(last, f"{output}_spectrum")
-        if rank is not None and spectrum is not None:
-            parts.append(f"{output}s {rank:.1f} of {len(spectrum)} directions")
-    if parts:
-        yield Check(INFO, f"Effective rank: {', '.join(parts)}.")
+        values = [getattr(snapshot, f"{output}_rank") for snapshot in snapshots]
+        if not values or values[-1] is None:
+            continue
+        first, last = values[0], values[-1]
+        directions = len(getattr(snapshots[-1], f"{output}_spectrum"))
+        text = f"Effective rank of the {output}s: {last:.1f} of {directions} directions"
+        if snapshots[0].step == snapshots[-1].step:
+            yield Check(INFO, f"{text}.")
+            continue
+        trend = (
+            "about the same as"
+            if abs(last - first) <= 0.05 * first
+            else "up from"
+            if last > first
+            else "down from"
+        )
+        start = "before training" if snapshots[0].step == 0 else f"at step {snapshots[0].step:,}"
+        text += f", {trend} {first:.1f} {start}"
+        peak, step = max((v, s.step) for v, s in zip(values, snapshots, strict=True) if s.step > 0)
+        if last < 0.5 * peak:
+            yield Check(
+                WARNING, f"{text}, and less than half of {peak:.1f} at step {step:,}.", "effective_rank"
+            )
+        else:
+            yield Check(INFO, f"{text}.")
 
 
 def _collapse_signs(run: Run, row: Mapping[str, float | None]) -> dict[str, tuple[str, float]]:
@@ -150,7 +174,9 @@ def _skipped_steps(run: Run) -> Iterator[Check]:
     number = _last_count(run, "skipped_steps")
     if number:
         steps = formatting.count(number, "step")
-        yield Check(WARNING, f"Skipped steps: {steps} with a loss or gradient that was not finite.")
+        yield Check(
+            WARNING, f"Skipped steps: {steps} with a loss or gradient that was not finite.", "not_finite"
+        )
     elif number == 0:
         yield Check(OK, "Skipped steps: none.")
 
@@ -159,7 +185,9 @@ def _decode_failures(run: Run) -> Iterator[Check]:
     number = _last_count(run, "decode_failures")
     if number:
         images = formatting.count(number, "image")
-        yield Check(WARNING, f"Decode failures: {images}, listed in decode_failures*.jsonl.")
+        yield Check(
+            WARNING, f"Decode failures: {images}, listed in decode_failures*.jsonl.", "decode_failures"
+        )
     elif number == 0:
         yield Check(OK, "Decode failures: none.")
 
@@ -177,4 +205,5 @@ def _data_wait(run: Run) -> Iterator[Check]:
     if len(fractions):
         fraction, threshold = float(np.median(fractions)), diagnostics.DATA_WAIT_FRACTION
         text = f"Data wait: {fraction:.1%} of step time (median); warning threshold {threshold:.0%}."
-        yield Check(WARNING if fraction > threshold else OK, text)
+        waits = fraction > threshold
+        yield Check(WARNING if waits else OK, text, "data_wait" if waits else "")

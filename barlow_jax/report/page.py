@@ -15,6 +15,7 @@ from barlow_jax.report import (
     evaluation_section,
     formatting,
     image_section,
+    next_steps,
     plan_section,
     projection_section,
     rendering,
@@ -41,7 +42,7 @@ def write(
     inspection: ModelInspection | None,
     out: pathlib.Path,
     *,
-    chip_hour_price: float | None = None,
+    device_hour_price: float | None = None,
     missing_reason: str | None = None,
 ) -> dict[str, Any]:
     """Write the report of one or more runs, atomically.
@@ -50,7 +51,7 @@ def write(
       runs: at least one run; chart colours follow their order.
       inspection: inspection of the first run's model, or None.
       out: file to write.
-      chip_hour_price: price per chip-hour, in any currency; None omits prices.
+      device_hour_price: price per device-hour, in any currency; None omits prices.
       missing_reason: sentence shown instead of a missing inspection; default: no checkpoint is readable.
 
     Returns:
@@ -60,7 +61,7 @@ def write(
         raise ValueError("a report needs at least one run")
     runs = _with_distinct_names(runs)
     missing_reason = missing_reason or f"Not available: {runs[0].name} has no readable checkpoint."
-    sections = _sections(runs, inspection, chip_hour_price, missing_reason)
+    sections = _sections(runs, inspection, device_hour_price, missing_reason)
     names = [run.name for run in runs]
     text = rendering.render(
         "page.html",
@@ -82,12 +83,12 @@ def write(
 def _sections(
     runs: Sequence[Run],
     inspection: ModelInspection | None,
-    chip_hour_price: float | None,
+    device_hour_price: float | None,
     missing_reason: str,
 ) -> list[Section]:
     model = inspection, missing_reason
     return [
-        Section("summary", "Summary", summary_section.render(runs, inspection, chip_hour_price)),
+        Section("summary", "Summary", summary_section.render(runs, inspection, device_hour_price)),
         Section("curves", "Training curves", curve_section.render(runs)),
         Section("evaluations", "Evaluations", evaluation_section.render(runs)),
         Section("correlation", "Cross-correlation matrix", snapshot_section.render_correlation(*model)),
@@ -95,8 +96,9 @@ def _sections(
         Section("views", "Augmented views", image_section.render_views(*model)),
         Section("neighbours", "Nearest neighbours", image_section.render_neighbours(*model)),
         Section("projection", "Projection of the test images", projection_section.render(*model)),
-        Section("setup", "Setup", setup_section.render(runs, chip_hour_price)),
+        Section("setup", "Setup", setup_section.render(runs, device_hour_price)),
         Section("plan", "Plan and measurement", plan_section.render(runs)),
+        Section("next", "What to do next", next_steps.render(runs, inspection)),
     ]
 
 

@@ -51,6 +51,9 @@ def _plan(plan: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 def _comparison(plan: Mapping[str, Any], run: Run, device_count: int | None, name: str) -> Markup:
     rate, step_ms = _measured(run)
+    on_tpu = bool(run.provenance) and str((run.provenance[-1].get("devices") or {}).get("kind")).startswith(
+        "TPU"
+    )
     rate_per_chip = rate / device_count if rate and device_count else None
     rows = [
         ["step, ms", 1e3 * plan["step_s"], step_ms],
@@ -60,11 +63,16 @@ def _comparison(plan: Mapping[str, Any], run: Run, device_count: int | None, nam
         ["whole run, hours", plan.get("hours"), _hours(run)],
     ]
     cells = [
-        [title, formatting.number(planned), formatting.number(measured), _ratio(planned, measured)]
+        [
+            title,
+            formatting.number(measured),
+            formatting.number(planned),
+            _ratio(planned, measured) if on_tpu else "-",
+        ]
         for title, planned, measured in rows
     ]
     return rendering.table(
-        ["quantity", "plan", "measured", "measured / plan"], cells, f"Plan for {name} and measured run"
+        ["quantity", "measured", "plan", "measured / plan"], cells, f"Plan for {name} and measured run"
     )
 
 

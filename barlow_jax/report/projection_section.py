@@ -24,7 +24,9 @@ def render(inspection: ModelInspection | None, missing_reason: str) -> Markup:
         "projection.html",
         charts={p.method: _chart(p, ids[id(p.thumbnails)]) for p in projections},
         thumbnails={ids[key]: [*map(inline_images.data_url, stack)] for key, stack in stacks.items()},
-        missing_reason="There are too few test images." if inspection else missing_reason,
+        missing_reason="There are fewer than 3 test images, or their representations are equal or not finite."
+        if inspection
+        else missing_reason,
     )
 
 

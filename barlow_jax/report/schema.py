@@ -59,7 +59,7 @@ class Neighbours(NamedTuple):
 class Projection(NamedTuple):
     """Representations of test images in two dimensions."""
 
-    method: str  # "UMAP", or "PCA" and its fraction of the variance
+    method: str  # "PCA" and its fraction of the variance, "t-SNE" and its perplexity, or "UMAP"
     points: np.ndarray  # [n, 2]
     labels: np.ndarray  # [n]; -1 without labels
     thumbnails: np.ndarray  # [n, height, width, 3] uint8

@@ -13,12 +13,12 @@ _MAX_OPEN_ROWS = 12  # a longer table of differences is folded
 _CODE = Markup("<code>{}</code>")
 
 
-def render(runs: Sequence[Run], chip_hour_price: float | None) -> Markup:
+def render(runs: Sequence[Run], device_hour_price: float | None) -> Markup:
     """Return the section."""
     keys = sorted({key for run in runs for key in run.changed})
     return rendering.render(
         "setup.html",
-        cards={run.name: _cards(run, chip_hour_price) for run in runs},
+        cards={run.name: _cards(run, device_hour_price) for run in runs},
         has_config=any(run.config for run in runs),
         num_changes=len(keys),
         changes=_changes(runs, keys),
@@ -27,12 +27,12 @@ def render(runs: Sequence[Run], chip_hour_price: float | None) -> Markup:
     )
 
 
-def _cards(run: Run, chip_hour_price: float | None) -> Mapping[str, Mapping[str, Any]]:
+def _cards(run: Run, device_hour_price: float | None) -> Mapping[str, Mapping[str, Any]]:
     """Return facts by title of the card; None is left out."""
     return {
         "Recipe": _recipe(run),
         "Code and devices": _code(run),
-        "Time and cost": _time(run, chip_hour_price),
+        "Time and cost": _time(run, device_hour_price),
     }
 
 
@@ -79,8 +79,8 @@ def _code(run: Run) -> Mapping[str, Any]:
     }
 
 
-def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
-    status, spent = run.status or {}, cost.run_cost(run, chip_hour_price)
+def _time(run: Run, device_hour_price: float | None) -> Mapping[str, Any]:
+    status, spent = run.status or {}, cost.run_cost(run, device_hour_price)
     checkpoint, goodput = status.get("checkpoint") or {}, cost.goodput(spent)
     return {
         "State": status.get("state", "unknown: status.json is missing"),
@@ -92,10 +92,10 @@ def _time(run: Run, chip_hour_price: float | None) -> Mapping[str, Any]:
         "Goodput": "-" if goodput is None else f"{goodput:.1%}",
         "Restarts": spent.restarts,
         "Lost to restarts": formatting.duration(spent.lost_seconds) if spent.restarts else None,
-        "Chip-hours": formatting.number(spent.chip_hours),
+        f"{spent.unit.capitalize()}-hours": formatting.number(spent.device_hours),
         "Price": None
         if spent.price is None
-        else f"{spent.price:,.2f} at {chip_hour_price:,.2f} per chip-hour",
+        else f"{spent.price:,.2f} at {device_hour_price:,.2f} per {spent.unit}-hour",
     }
 
 
@@ -104,8 +104,8 @@ def _changes(runs: Sequence[Run], keys: Sequence[str]) -> Markup:
     for key in keys:
         default = next(run.changed[key][0] for run in runs if key in run.changed)
         values = [run.changed[key][1] if key in run.changed else run.config.get(key, default) for run in runs]
-        rows.append([_CODE.format(key), *map(formatting.config_value, (default, *values))])
-    heads = ["key", "paper", *(["this run"] if len(runs) == 1 else [run.name for run in runs])]
+        rows.append([_CODE.format(key), *map(formatting.config_value, (*values, default))])
+    heads = ["key", *(["this run"] if len(runs) == 1 else [run.name for run in runs]), "paper"]
     return rendering.table(heads, rows, "Differences from the paper's ImageNet recipe", first_number=None)
 
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 import numpy as np
 
 from barlow_jax.evals.correlation import Histogram
-from barlow_jax.report import charts, formatting, inline_images, rendering
+from barlow_jax.report import charts, formatting, health, inline_images, rendering
 from barlow_jax.report.schema import ModelInspection, Snapshot
 
 _MAX_POINTS = 200  # per spectrum
@@ -21,12 +21,13 @@ def render_correlation(inspection: ModelInspection | None, missing_reason: str) 
         reason = "This run has no embeddings." if inspection else missing_reason
         return rendering.render("correlation.html", missing_reason=reason)
     off_diagonals = [snapshot.off_diagonal for snapshot in snapshots]
+    shown = [snapshots[index] for index in sorted({0, len(snapshots) // 2, len(snapshots) - 1})]
     return rendering.render(
         "correlation.html",
         missing_reason=None,
         size=len(snapshots[0].correlation),
         features_per_cell=snapshots[0].features_per_cell,
-        maps={_step_text(s): inline_images.heat_map(s.correlation, _matrix_text(s)) for s in snapshots},
+        maps={_step_text(s): inline_images.heat_map(s.correlation, _matrix_text(s)) for s in shown},
         color_bar=inline_images.heat_map(np.linspace(-1, 1, 255)[None], ""),
         diagonal=_histograms("Diagonal", snapshots, [snapshot.diagonal for snapshot in snapshots]),
         off_diagonal=_histograms("Off-diagonal", snapshots, off_diagonals, logarithmic=True),
@@ -43,8 +44,13 @@ def render_spectrum(inspection: ModelInspection | None, missing_reason: str) -> 
         if snapshots := [s for s in inspection.snapshots if getattr(s, field) is not None]:
             title = f"{output.capitalize()}s"
             spectra[title] = _spectrum(title, snapshots, [getattr(s, field) for s in snapshots])
-    ranks = _ranks(inspection.snapshots)
-    return rendering.render("spectrum.html", missing_reason=None, spectra=spectra, ranks=ranks)
+    return rendering.render(
+        "spectrum.html",
+        missing_reason=None,
+        spectra=spectra,
+        ranks=_ranks(inspection.snapshots),
+        rank_sentences=[check.text for check in health.ranks(inspection)],
+    )
 
 
 def _histograms(
@@ -63,18 +69,20 @@ def _histograms(
             alt.Tooltip("count:Q"),
         ],
     )
-    means = zip(snapshots, map(_mean, histograms), strict=True)
-    description = "; ".join(f"{_step_text(snapshot)}: mean {mean:.2f}" for snapshot, mean in means)
-    caption = (
-        "Mass gathers around 0 and the tails shorten. Logarithmic." if logarithmic else "Mass moves to 1."
-    )
-    return charts.figure(_color_by_step(chart, snapshots), f"{title}. {description}", caption)
+    name, power = ("Root mean square", 2) if logarithmic else ("Mean", 1)
+    moments = [_mean(histogram, power) ** (1 / power) for histogram in histograms]
+    steps = [_step_text(snapshot).replace("step", "at step") for snapshot in snapshots]
+    values = [f"{moment:.2f} {step}" for moment, step in zip(moments, steps, strict=True)]
+    healthy = "well below the mean of the diagonal. Logarithmic axis." if logarithmic else "moves towards 1."
+    caption = f"{name}: {', '.join(dict.fromkeys((values[0], values[-1])))}. Healthy: {healthy}"
+    description = f"{title} entries of C. {name}: {', '.join(values)}"
+    return charts.figure(_color_by_step(chart, snapshots), description, caption)
 
 
-def _mean(histogram: Histogram) -> float:
-    """Return the mean of the counted values, to half a bin."""
+def _mean(histogram: Histogram, power: int = 1) -> float:
+    """Return the mean of this power of the counted values, to half a bin."""
     middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
-    return float(np.sum(middles * histogram.counts) / max(1, histogram.counts.sum()))
+    return float(np.sum(middles**power * histogram.counts) / max(1, histogram.counts.sum()))
 
 
 def _histogram_rows(snapshot: Snapshot, histogram: Histogram) -> Iterator[dict]:

@@ -19,7 +19,7 @@ class CollapseWarner:
         self._criteria = diagnostics.CollapseCriteria.of(
             config.objective.name, settings.normalization, settings.temperature
         )
-        self._advice = ADVICE.get(config.objective.name, Advice()).collapsed
+        self._objective = config.objective.name
         self._first_step = max(1.0, config.optim.warmup_epochs) * steps_per_epoch
         self._num_rows: dict[
             str, int
@@ -37,22 +37,26 @@ class CollapseWarner:
     def _messages(self, row: Mapping[str, float]) -> Iterator[tuple[str, str]]:
         for sign, (name, value) in self._criteria.signs(row).items():
             if sign == "spread":
-                advice = f"{self._advice}; or " if self._advice else ""
-                message = (
-                    f"the embeddings have collapsed to one vector ({name} is {value:.2g}; about 1 is "
-                    f"healthy). Use {advice}a lower --config.optim.learning_rate or "
-                    "--config.optim.weight_decay."
+                finding = (
+                    f"the embeddings have collapsed to one vector ({name} is {value:.2g}; about 1 is healthy)"
                 )
             elif sign == "diagonal":
-                message = (
-                    f"the two views of an image do not agree ({name} is {value:.2g}; 1 is perfect). Check "
-                    "the views (show-views), --config.objective.barlow_twins.invariance_weight and "
-                    "--config.optim.learning_rate."
-                )
+                finding = f"the two views of an image do not agree ({name} is {value:.2g}; 1 is perfect)"
             else:
-                message = (
-                    f"all features of the embeddings are the same ({name} is {value:.2g}, diagonal_mean "
-                    f"{row['diagonal_mean']:.2g}). Use a larger "
-                    "--config.objective.barlow_twins.off_diagonal_weight."
-                )
-            yield sign, message
+                numbers = f"{name} is {value:.2g}, diagonal_mean {row['diagonal_mean']:.2g}"
+                finding = f"all features of the embeddings are the same ({numbers})"
+            yield sign, f"{finding}. {remedy(sign, self._objective)}"
+
+
+def remedy(sign: str, objective: str) -> str:
+    """Return a sentence with the keys that help against a sign of collapse of this method."""
+    if sign == "spread":
+        own = ADVICE.get(objective, Advice()).collapsed
+        advice = f"{own}; or " if own else ""
+        return f"Use {advice}a lower --config.optim.learning_rate or --config.optim.weight_decay."
+    if sign == "diagonal":
+        return (
+            "Check the views (show-views), --config.objective.barlow_twins.invariance_weight and "
+            "--config.optim.learning_rate."
+        )
+    return "Use a larger --config.objective.barlow_twins.off_diagonal_weight."

@@ -37,7 +37,7 @@ def test_several_runs_share_one_report_without_model_inspection(workdir, run_com
         tmp_path / "one",
         tmp_path / "two",
         "--no-images",
-        "--chip-hour-price",
+        "--device-hour-price",
         "2.5",
     )
     results, stderr = run_command(*argv)

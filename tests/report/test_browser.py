@@ -32,7 +32,7 @@ def report(tmp_path_factory):
         reported.run(results={"evaluate": reported.evaluate(), "plan": reported.plan()}),
         reported.run("a_run_whose_name_is_long_" * 4, changes={"data.data_dir": "/a/path/" * 30}),
     ]
-    sections = page.write(runs, reported.inspection(), out, chip_hour_price=1.5)["sections"]
+    sections = page.write(runs, reported.inspection(), out, device_hour_price=1.5)["sections"]
     return out, sections
 
 

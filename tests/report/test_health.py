@@ -27,7 +27,8 @@ def test_a_healthy_run_is_healthy():
         "spread 0.90",
         "mean diagonal of C 0.80 (ideal 1), off-diagonal RMS 0.20",
         "Data wait: 1.0%",
-        "representations 25.0 of 64 directions, embeddings 20.0 of 64",
+        "representations: 25.0 of 64 directions, about the same as 25.0 before training",
+        "embeddings: 20.0 of 64 directions",
     ):
         assert part in text
 
@@ -108,3 +109,25 @@ def test_running_and_stopped_runs_are_named():
     assert _severities(run, "Not finished: training, step 700 of 2,000, as of 2026-01-02") == [INFO]
     run = dataclasses.replace(run, status=reported.status(state="stopped", reason="Preempted: told to stop"))
     assert _severities(run, "Stopped at step 2,000 of 2,000: Preempted: told to stop.") == [WARNING]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "severity", "text"),
+    [
+        ((84.0, 57.0, 65.0), INFO, "65.0 of 64 directions, down from 84.0 before training."),
+        ((40.0, 70.0, 74.0), INFO, "74.0 of 64 directions, up from 40.0 before training."),
+        (
+            (84.0, 60.0, 29.0),
+            WARNING,
+            "down from 84.0 before training, and less than half of 60.0 at step 1,000.",
+        ),
+        ((84.0, 20.0, 15.0), INFO, "15.0 of 64 directions, down from 84.0 before training."),
+    ],
+)
+def test_a_falling_effective_rank_is_named(ranks, severity, text):
+    """The peak counts from the first checkpoint on: the initial network's rank is not an aim."""
+    inspection = reported.inspection()
+    snapshots = [s._replace(representation_rank=r) for s, r in zip(inspection.snapshots, ranks, strict=True)]
+    inspection = dataclasses.replace(inspection, snapshots=snapshots)
+    (check,) = (c for c in health.checks(reported.run(), inspection) if "representations" in c.text)
+    assert check.severity == severity and check.text.endswith(text)

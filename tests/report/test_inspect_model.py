@@ -267,23 +267,36 @@ def test_a_run_without_checkpoints_has_no_inspection(experiment, tmp_path, capsy
     assert "holds no checkpoint yet" in capsys.readouterr().err
 
 
-def test_umap_is_added_if_it_is_installed(monkeypatch):
-    rows = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
-    labels, images = np.arange(9), np.zeros((9, 2, 2, 3), np.uint8)
+def test_t_sne_separates_clusters_that_pca_does_not_and_umap_is_added_if_installed(monkeypatch):
+    """Six clusters on the corners of an octahedron: two of them meet in any plane of two axes."""
+    rng, corners = np.random.default_rng(0), np.concatenate([np.eye(3), -np.eye(3)])
+    labels = np.repeat(np.arange(6), 15)
+    rows = (corners[labels] + rng.normal(0, 0.05, (90, 3))).astype(np.float32)
+    images = np.zeros((90, 2, 2, 3), np.uint8)
     monkeypatch.setitem(sys.modules, "umap", None)
-    assert [projection.method[:3] for projection in inspect_model.project(rows, labels, images)] == ["PCA"]
+    pca, tsne = inspect_model.project(rows, labels, images)
+    assert (pca.method[:3], tsne.method) == ("PCA", "t-SNE, perplexity 30")
+    distances = np.linalg.norm(tsne.points[:, None] - tsne.points, axis=-1) + 1e9 * np.eye(90)
+    assert np.mean(labels[distances.argmin(1)] == labels) == 1.0
 
     class Umap:
         def __init__(self, *, n_neighbors, metric, random_state, n_jobs):
-            assert (n_neighbors, metric, random_state, n_jobs) == (8, "cosine", 0, 1)
+            assert (n_neighbors, metric, random_state, n_jobs) == (15, "cosine", 0, 1)
 
         def fit_transform(self, features):
-            return features[:, 2:]
+            return features[:, 1:]
 
     monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Umap))
-    _, umap = inspect_model.project(rows, labels, images)
+    *_, umap = inspect_model.project(rows, labels, images)
     assert umap.method == "UMAP" and umap.points.dtype == np.float64
-    np.testing.assert_array_equal(umap.points, rows[:, 2:])
+    np.testing.assert_array_equal(umap.points, rows[:, 1:])
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, np.nan, np.inf])
+def test_representations_that_are_equal_or_not_finite_have_no_projection(value):
+    """scikit-learn's t-SNE ends the process on them."""
+    rows = np.full((40, 8), value, np.float32)
+    assert inspect_model.project(rows, np.arange(40), np.zeros((40, 2, 2, 3), np.uint8)) == []
 
 
 def test_thumbnails_keep_the_aspect_ratio_and_small_images_are_unchanged():

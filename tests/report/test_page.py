@@ -20,6 +20,7 @@ SECTIONS = [
     "projection",
     "setup",
     "plan",
+    "next",
 ]
 _VOID = {"br", "img", "link", "meta"}
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=https://example.com/x>"
@@ -63,7 +64,7 @@ class Parsed(HTMLParser):
 @pytest.fixture
 def written(tmp_path):
     def write(runs, inspection=None, price=None):
-        result = page.write(runs, inspection, tmp_path / "report.html", chip_hour_price=price)
+        result = page.write(runs, inspection, tmp_path / "report.html", device_hour_price=price)
         text = (tmp_path / "report.html").read_text()
         assert result["bytes"] == len(text.encode())
         assert result["sections"] == SECTIONS

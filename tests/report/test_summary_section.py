@@ -26,6 +26,10 @@ def test_published_numbers_are_those_of_the_data_set():
     run = reported.run(changes={"data.name": "cifar10"}, results={"evaluate": reported.evaluate(91.0)})
     assert "linear, top-1 91.0% (paper: 92.1%)" in summary_section.quality(run)[-1].text
     assert "No published results for digits" in summary_section.quality(reported.run())[-1].text
+    run = reported.run(
+        changes={"data.name": "imagenet2012:5.1.0"}, results={"evaluate": reported.evaluate(71.0)}
+    )
+    assert "linear, top-1 71.0% (paper: 73.2%)" in summary_section.quality(run)[-1].text
 
 
 def test_without_an_evaluation_the_quality_is_the_online_k_nn_and_a_command():
@@ -50,16 +54,31 @@ def test_results_of_single_commands_count_if_evaluate_has_none():
 def test_cost_is_wall_time_times_chips_times_price():
     """The run took one hour on four chips."""
     spent = cost.run_cost(reported.run(), 1.5)
-    assert (spent.chip_hours, spent.price, cost.goodput(spent)) == (4.0, 6.0, 0.9)
+    assert (spent.device_hours, spent.price, cost.goodput(spent)) == (4.0, 6.0, 0.9)
     run = reported.run(status=reported.status(restarts=2, lost_seconds=90.0), provenance=[])
     spent = cost.run_cost(run, 1.5)
-    assert spent.chip_hours is None and spent.price is None
+    assert spent.device_hours is None and spent.price is None
     assert "Restarts: 2 (90 s lost)." in cost.sentences(spent, 1.5)
+
+
+def test_hours_are_chip_hours_on_tpus_alone_and_a_cpu_is_one_device():
+    """JAX shows one CPU as any number of devices."""
+    for kind, unit, hours in (
+        ("TPU v4", "chip", 4.0),
+        ("NVIDIA H100 80GB HBM3", "device", 4.0),
+        ("cpu", "device", 1.0),
+    ):
+        entry = reported.entry(devices={"kind": kind, "count": 4, "processes": 1})
+        run = reported.run(provenance=[entry])
+        spent = cost.run_cost(run, 1.5)
+        assert (spent.unit, spent.device_hours, spent.price) == (unit, hours, 1.5 * hours)
+        text = " ".join(cost.sentences(spent, 1.5))
+        assert ("hip-hour" in text) == (unit == "chip") and f"per {unit}-hour" in text
 
 
 def test_without_a_status_the_time_is_that_of_the_results():
     run = reported.run(status=None, results={"pretrain": {"step": 9, "seconds": 7200.0}})
-    assert cost.run_cost(run, None).chip_hours == 8.0
+    assert cost.run_cost(run, None).device_hours == 8.0
 
 
 def test_starts_on_a_different_number_of_chips_are_named():

@@ -11,6 +11,7 @@
       await vegaEmbed(element, spec, {
         mode: 'vega-lite', renderer: 'svg', actions: false, tooltip: {theme: 'custom'},
       });
+      addDownloads(element);
     } catch (error) {
       element.textContent = 'This chart could not be drawn: ' + error.message;
       console.error(error);
@@ -19,3 +20,58 @@
   document.documentElement.dataset.drawn = 'all';
   addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(block => { block.open = true; }));
 })();
+
+// vega-embed's own downloads would lose the colours, which are CSS variables.
+function addDownloads(element) {
+  const name = element.ariaLabel.split(/[.:;]/)[0].trim().replace(/\W+/g, '_');
+  const line = document.createElement('p');
+  line.className = 'download';
+  line.append('Download');
+  for (const [format, picture] of [['png', pngOf], ['svg', svgOf]]) {
+    const button = document.createElement('button');
+    button.textContent = format.toUpperCase();
+    button.title = `Download the chart "${name}" as ${button.textContent}`;
+    button.onclick = async () => {
+      const link = document.createElement('a');
+      link.download = `${name}.${format}`;
+      link.href = await picture(element);
+      link.click();
+    };
+    line.append(' ', button);
+  }
+  element.parentElement.append(line);
+}
+
+// The chart as it is now, in plain colours on white; as a data URL.
+async function svgOf(element) {
+  const svg = element.querySelector('svg').cloneNode(true), probe = document.createElement('span');
+  const pixel = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  document.body.append(probe);
+  probe.className = 'light';
+  const plain = color => {
+    probe.replaceChildren(document.createElement('span'));
+    probe.firstChild.style.color = color;
+    pixel.fillStyle = getComputedStyle(probe.firstChild).color;
+    pixel.fillRect(0, 0, 1, 1);
+    return `rgb(${pixel.getImageData(0, 0, 1, 1).data.slice(0, 3).join()})`;
+  };
+  for (const path of svg.querySelectorAll('.role-legend-symbol path[stroke-dasharray]')) path.setAttribute('stroke', 'currentColor');
+  for (const node of svg.querySelectorAll('[fill], [stroke]')) {
+    for (const key of ['fill', 'stroke']) {
+      if (/currentColor|\(/.test(node.getAttribute(key))) node.setAttribute(key, plain(node.getAttribute(key)));
+    }
+  }
+  probe.remove();
+  svg.insertAdjacentHTML('afterbegin', '<rect width="100%" height="100%" fill="white"/>');
+  return 'data:image/svg+xml;charset=utf-8,' + encodeURIComponent(new XMLSerializer().serializeToString(svg));
+}
+
+async function pngOf(element) {
+  const image = new Image();
+  image.src = await svgOf(element);
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [2 * image.naturalWidth, 2 * image.naturalHeight];
+  canvas.getContext('2d').drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL('image/png');
+}
