@@ -161,7 +161,7 @@ PRETRAIN_ARGUMENTS = {
 
 # Numbers that mean nothing, for flags of any command.
 NUMBERS = {
-    ("report", "--chip-hour-price"): ("-1", "inf", "nan", "cheap"),
+    ("report", "--device-hour-price"): ("-1", "inf", "nan", "cheap"),
     ("compare", "--seeds"): ("0", "2.5"),
     ("bench", "checkpoint", "--state-mb"): ("-1", "nan"),
     ("bench", "checkpoint", "--step-seconds"): ("0", "inf"),
