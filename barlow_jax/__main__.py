@@ -59,14 +59,15 @@ def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> i
         if problems := [*problems, *more]:
             log.error(format_problems(problems), every_process=True)
             return 2
+        workdir = args.workdir and pathlib.Path(args.workdir)
         args.num_images = facts.num_images.get(config.data.train_split)
         if args.dry_run:
             from barlow_jax.experiment.dry_run import dry_run
 
-            name, results = "", dry_run(config, args.num_images, verbose=args.verbose)
+            name, results = "", dry_run(config, args.num_images, workdir, verbose=args.verbose)
         else:
             name = _results_name(module.COMMAND, args)
-            results = module.run(config, args.workdir and pathlib.Path(args.workdir), args)
+            results = module.run(config, workdir, args)
     publish(results, args.workdir, name)
     field, code = module.COMMAND.failure or ("", 0)
     return code if results.get(field) is False else 0

@@ -37,7 +37,7 @@ class LossContext(NamedTuple):
     """Inputs to a loss besides the network outputs. No gradient flows through them."""
 
     labels: Array  # [B] int32 classes; -1 if the data set has none
-    step: Array | int = 0  # [] int32 updates done before this one
+    step: Array | int = 0  # [] int32 updates of the schedule done before this one
     key: Array | None = None  # of this step, for the random numbers of the loss
     targets: Mapping[str, Outputs] = {}  # outputs of the target network, by view
     prototypes: Array | None = None  # [D, K] unit columns

@@ -47,8 +47,8 @@ class Checkpoints(Saver):
         )
         return tuple(restored.get(name, tree) for name, tree in parts.items())
 
-    def restore_newest(self, abstract: TrainState, layout: Layout) -> tuple[TrainState, int]:
-        """Restore the newest intact checkpoint; return the state and its step.
+    def restore_newest(self, abstract: TrainState, layout: Layout, oldest: int = 0) -> tuple[TrainState, int]:
+        """Restore the newest intact checkpoint of step `oldest` or later; return the state and its step.
 
         Newer, damaged checkpoints are named in one warning and moved to the workdir's folder `damaged`.
 
@@ -56,7 +56,10 @@ class Checkpoints(Saver):
           UserError: no checkpoint is usable; nothing is moved.
         """
         state, step, damaged = self._restore_newest_usable(
-            lambda step: self.restore(abstract, layout, step), abstract.nonempty_fields(), part=False
+            lambda step: self.restore(abstract, layout, step),
+            abstract.nonempty_fields(),
+            part=False,
+            oldest=oldest,
         )
         self._set_aside(damaged)
         return state, step
@@ -75,12 +78,12 @@ class Checkpoints(Saver):
         return verify.examine(self._workdir / FOLDER / str(step), abstract, part=part)
 
     def _restore_newest_usable(
-        self, restore: Callable[[int], Any], abstract: Any, *, part: bool
+        self, restore: Callable[[int], Any], abstract: Any, *, part: bool, oldest: int = 0
     ) -> tuple[Any, int, dict[int, str]]:
         """Return what `restore` returns for the newest usable step, that step, and damage by newer step."""
         damaged: dict[int, str] = {}
         while True:
-            step = exchange.call_on_first(lambda: self._choose(abstract, part, damaged))
+            step = exchange.call_on_first(lambda: self._choose(abstract, part, oldest, damaged))
             if step < 0:
                 raise UserError(
                     f"{self._workdir} holds no usable checkpoint ({_list(damaged) or 'see process 0'}). "
@@ -98,10 +101,13 @@ class Checkpoints(Saver):
             log.warning(f"skipped damaged checkpoints: {_list(damaged)}")
         return restored, step, damaged
 
-    def _choose(self, abstract: Any, part: bool, damaged: dict[int, str]) -> int:
+    def _choose(self, abstract: Any, part: bool, oldest: int, damaged: dict[int, str]) -> int:
         """Return the newest step whose files are intact, -1 for none; add the others to `damaged`."""
         for step in reversed(self.steps):
             if step in damaged:
+                continue
+            if step < oldest:
+                damaged[step] = f"precedes the run's last extension, at step {oldest}"
                 continue
             verdict = self.examine(step, abstract, part=part)
             if not verdict.problems:

@@ -13,6 +13,7 @@ COMMAND = Command(
     examples=(
         "pretrain --config configs/digits.py --workdir runs/digits",
         "pretrain --workdir runs/digits    # resumes",
+        "pretrain --workdir runs/digits --extend --config.train.num_epochs=200",
     ),
     makes_objective=True,
     config_groups=("train", "optim", "checkpoint", "monitor"),
@@ -20,7 +21,7 @@ COMMAND = Command(
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --resume."""
+    """Add --resume and --extend."""
     parser.add_argument(
         "--resume",
         choices=("auto", "never", "must"),
@@ -28,13 +29,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="auto: resume from the newest intact checkpoint if there is one; never: refuse a workdir with a "
         "checkpoint; must: refuse a workdir without one; default: %(default)s",
     )
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="continue the run with another train.num_epochs, train.batch_size, learning rate or other setting "
+        "of the optimizer; the learning rate is that of the new config at the epoch reached "
+        "(docs/fault_tolerance.md)",
+    )
 
 
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Return what keeps the run from starting in this workdir."""
     if config is None or not args.workdir:
         return []
-    return saved_run.differences(args.workdir, config) + saved_run.resume_problems(args.workdir, args.resume)
+    return saved_run.differences(args.workdir, config, extend=args.extend) + saved_run.resume_problems(
+        args.workdir, args.resume
+    )
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -43,5 +53,5 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.experiment import dry_run
     from barlow_jax.experiment.pretraining import pretrain
 
-    log.info(dry_run.headline(dry_run.describe(config, args.num_images)[0]))
-    return pretrain(config, workdir)
+    log.info(dry_run.headline(dry_run.describe(config, args.num_images, workdir)[0]))
+    return pretrain(config, workdir, extend=args.extend)

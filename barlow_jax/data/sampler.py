@@ -28,30 +28,62 @@ class ProcessShard:
 
 
 @dataclasses.dataclass(frozen=True)
+class Segment:
+    """Start of the part of a run that has one config: what the run had done by then."""
+
+    step: int = 0  # updates
+    epoch: float = 0.0  # epochs, for the schedules
+    permutations: int = 0  # epochs begun
+    position: int = 0  # images read
+
+
+@dataclasses.dataclass(frozen=True)
 class EpochSampler:
     """Epoch sampler: a permutation of the data set per epoch, derived from the seed.
 
-    The images that do not fill the last batch of an epoch are left out of that epoch.
+    The images that do not fill the last batch of an epoch are left out of that epoch. A segment begins a new
+    epoch, whose permutation and positions no earlier segment has used.
     """
 
     seed: int
     num_examples: int
     batch_size: int  # of the global batch
+    segment: Segment = Segment()
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of whole batches in an epoch."""
         return self.num_examples // self.batch_size
 
+    @property
+    def schedule_offset(self) -> int:
+        """Difference between a schedule's step, which counts epochs of this batch size, and the run's step."""
+        return round(self.segment.epoch * self.steps_per_epoch) - self.segment.step
+
+    def epoch(self, step: int) -> float:
+        """Return the number of epochs after `step` updates."""
+        return (step + self.schedule_offset) / self.steps_per_epoch
+
+    def next_segment(self, step: int) -> Segment:
+        """Return the segment that begins after `step` updates."""
+        segment, steps = self.segment, step - self.segment.step
+        return Segment(
+            step,
+            self.epoch(step),
+            segment.permutations - (-steps // self.steps_per_epoch),
+            segment.position + steps * self.batch_size,
+        )
+
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return example indices `[B]` and global positions `[B]` of a step (from 0).
 
         A position counts the images that the run has read since its first step. It seeds the augmentation.
         """
-        epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
-        rows = np.arange(self.batch_size)
-        permutation = _permutation(self.seed, epoch, self.num_examples)
-        return permutation[step_of_epoch * self.batch_size + rows], step * self.batch_size + rows
+        steps, rows = step - self.segment.step, np.arange(self.batch_size)
+        epoch, step_of_epoch = divmod(steps, self.steps_per_epoch)
+        permutation = _permutation(self.seed, self.segment.permutations + epoch, self.num_examples)
+        position = self.segment.position + steps * self.batch_size
+        return permutation[step_of_epoch * self.batch_size + rows], position + rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Plan of a pretraining run, from shapes alone: what it trains, for how long, in how much memory and disk."""
 
+import pathlib
 from typing import Any
 
 import jax
@@ -13,17 +14,21 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.optim import optimizers
 from barlow_jax.types import TrainState
+from barlow_jax.workdir import segments
 
 
-def dry_run(config: Config, num_images: int | None, *, verbose: bool) -> dict[str, Any]:
+def dry_run(
+    config: Config, num_images: int | None, workdir: pathlib.Path | None, *, verbose: bool
+) -> dict[str, Any]:
     """Log the plan of a run and the memory of its compiled step; return the resolved config and the plan.
 
     Args:
       config: resolved config.
       num_images: size of the training split; None if the data set is not prepared yet.
+      workdir: its workdir, which may hold a run.
       verbose: also log the resolved config and the table of parameters.
     """
-    plan, state = describe(config, num_images)
+    plan, state = describe(config, num_images, workdir)
     log.info(headline(plan))
     log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
     log.info("compiling the train step to measure its memory")
@@ -38,10 +43,13 @@ def dry_run(config: Config, num_images: int | None, *, verbose: bool) -> dict[st
     return {"config": resolved, "plan": plan}
 
 
-def describe(config: Config, num_images: int | None) -> tuple[dict[str, Any], TrainState]:
+def describe(
+    config: Config, num_images: int | None, workdir: pathlib.Path | None = None
+) -> tuple[dict[str, Any], TrainState]:
     """Return the plan of a run and the shapes of its state; nothing is computed on the devices."""
     experiment = Experiment.of(config)
-    sampler = experiment.sampler(num_images or config.train.batch_size)
+    num_rows = num_images or config.train.batch_size
+    sampler = experiment.sampler(num_rows, workdir and segments.current(workdir, config, num_rows))
     state = abstract_state(experiment.init(sampler))
     rates = optimizers.learning_rates(config, sampler.steps_per_epoch)
     warmup_steps = round(config.optim.warmup_epochs * sampler.steps_per_epoch)

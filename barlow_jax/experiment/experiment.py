@@ -15,7 +15,7 @@ from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import EpochSampler, ProcessShard
+from barlow_jax.data.sampler import EpochSampler, ProcessShard, Segment
 from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
@@ -55,8 +55,8 @@ class Experiment:
         shard = ProcessShard(jax.process_index(), jax.process_count())
         return cls(config, layout, Network(config.network, layout.parallel_linear), shard)
 
-    def sampler(self, num_images: int) -> EpochSampler:
-        """Return the sampler of training batches.
+    def sampler(self, num_images: int, segment: Segment | None = None) -> EpochSampler:
+        """Return the sampler of training batches, in the segment of the run that has this config.
 
         Raises:
           UserError: the data set is smaller than a batch. (`validate` knows its size only if it is prepared.)
@@ -67,12 +67,16 @@ class Experiment:
                 f"config.train.batch_size is {batch_size}, but the training split has only {num_images} "
                 "images. Use a smaller batch size."
             )
-        return EpochSampler(self.config.seed, num_images, batch_size)
+        return EpochSampler(self.config.seed, num_images, batch_size, segment or Segment())
 
     def num_steps(self, sampler: EpochSampler) -> int:
-        """Return the number of updates of the schedule, at most `train.max_steps`."""
-        steps = round(self.config.train.num_epochs * sampler.steps_per_epoch)
+        """Return the number of updates of the complete run, at most `train.max_steps`."""
+        steps = round(self.config.train.num_epochs * sampler.steps_per_epoch) - sampler.schedule_offset
         return min(steps, self.config.train.max_steps or steps)
+
+    def learning_rates(self, sampler: EpochSampler) -> dict[str, Callable[[Any], Any]]:
+        """Return each parameter group's learning rate as a function of the run's step."""
+        return optimizers.learning_rates(self.config, sampler.steps_per_epoch, sampler.schedule_offset)
 
     def step_parts(self, sampler: EpochSampler) -> StepParts:
         """Return the components of the train step; the sampler sets the schedules' number of steps."""
@@ -80,12 +84,11 @@ class Experiment:
         return StepParts(
             network=self.network,
             objective=make_objective(config.objective, info),
-            optimizer=optimizers.make_optimizer(
-                config.optim, optimizers.learning_rates(config, sampler.steps_per_epoch)
-            ),
+            optimizer=optimizers.make_optimizer(config.optim, self.learning_rates(sampler)),
             normalize=partial(normalize_views, recipe=config.recipe),
             augment=self.augment(config.recipe) if config.data.augment_on == "device" else None,
             seed=config.seed,
+            schedule_offset=sampler.schedule_offset,
             microbatches=config.train.microbatches,
         )
 

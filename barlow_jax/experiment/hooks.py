@@ -79,13 +79,13 @@ def log_metrics(run: Run, progress: Progress) -> Hook:
 
 def progress(run: Run) -> Progress:
     """Return the writer of metrics rows and progress lines for `log_metrics`; the caller closes it."""
-    rates = optimizers.learning_rates(run.experiment.config, run.sampler.steps_per_epoch)
+    rates = run.experiment.learning_rates(run.sampler)
     return Progress(
         run.writer,
         first_step=run.first_step,
         num_steps=run.num_steps,
         batch_size=run.sampler.batch_size,
-        steps_per_epoch=run.sampler.steps_per_epoch,
+        epoch=run.sampler.epoch,
         data_wait_s=lambda: run.prefetcher.wait_s,
         learning_rates=lambda step: {
             f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()

@@ -9,6 +9,7 @@ from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import FOLDER, newest_step
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import hooks
 from barlow_jax.experiment.experiment import Experiment
@@ -17,13 +18,19 @@ from barlow_jax.io import log
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import fit
 from barlow_jax.training.step import compile_step
+from barlow_jax.workdir import saved_run, segments
 
 # Metrics whose newest values are part of the results.
 _RESULT_METRICS = ("loss", "skipped_steps", "knn_top1")
 
 
-def pretrain(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> dict[str, Any]:
     """Train until the schedule's last step, and return the results.
+
+    Args:
+      config: config of the run.
+      workdir: its workdir; a run in it resumes.
+      extend: whether that run may have another length, batch size or learning rate.
 
     Raises:
       UserError: the workdir or the labels do not fit the config.
@@ -31,10 +38,14 @@ def pretrain(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     """
     started = time.monotonic()
     _check_workdir(workdir)
+    if problems := saved_run.differences(workdir, config, extend=extend):
+        raise UserError(problems[0])
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.train_split)
     _check_labels(config, source)
-    sampler = experiment.sampler(source.num_examples)
+    sampler = experiment.sampler(source.num_examples, segments.current(workdir, config, source.num_examples))
+    _check_length(experiment, sampler, workdir)
+    _log_extension(experiment, sampler, workdir)
     parts = experiment.step_parts(sampler)
     with (
         open_run(experiment, source, sampler, workdir) as (run, state),
@@ -63,7 +74,7 @@ def pretrain(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     return {
         "step": run.num_steps,
         "first_step": run.first_step,
-        "epochs": run.num_steps / sampler.steps_per_epoch,
+        "epochs": sampler.epoch(run.num_steps),
         "seconds": round(time.monotonic() - started, 1),
         "decode_failures": source.decode_failures.count_before(run.num_steps),
         **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
@@ -77,6 +88,33 @@ def _check_workdir(workdir: pathlib.Path) -> None:
             f"{workdir} holds only an encoder, but a run resumes from a complete state. Use another workdir. "
             "To start from these weights, `export --format torchvision` them and `import --as start` that "
             "file."
+        )
+
+
+def _check_length(experiment: Experiment, sampler: EpochSampler, workdir: pathlib.Path) -> None:
+    step, num_steps = newest_step(workdir), experiment.num_steps(sampler)
+    if step is not None and step > num_steps:
+        train = experiment.config.train
+        raise UserError(
+            f"{workdir} has a checkpoint of step {step}, but the run ends at step {num_steps} with "
+            f"config.train.max_steps = {train.max_steps} and config.train.num_epochs = {train.num_epochs:g}. "
+            f"Use max_steps of {step} or more, more epochs, or another workdir."
+        )
+
+
+def _log_extension(experiment: Experiment, sampler: EpochSampler, workdir: pathlib.Path) -> None:
+    """Log what changes at the step at which a new segment begins, if one does."""
+    config, step = experiment.config, sampler.segment.step
+    changes = saved_run.changes(workdir, config)
+    if not changes:
+        return
+    num_steps = experiment.num_steps(sampler)
+    log.info(f"extending the run from step {step}, epoch {sampler.epoch(step):g}, to step {num_steps}:")
+    for key, (old, new) in changes.items():
+        log.info(f"  config.{key}: {old} -> {new}")
+    for name, rate in experiment.learning_rates(sampler).items():
+        log.info(
+            f"  learning rate of {name}: {rate(step):.3g} at step {step}, {rate(num_steps):.3g} at the end"
         )
 
 

@@ -19,7 +19,7 @@ from barlow_jax.io import files, log
 from barlow_jax.training import compilation_cache, device_cache, preemption
 from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.types import TrainState
-from barlow_jax.workdir import lock, provenance
+from barlow_jax.workdir import lock, provenance, segments
 from barlow_jax.workdir.metrics import MetricsWriter
 from barlow_jax.workdir.status import Status
 
@@ -63,18 +63,18 @@ def open_run(
         if first_process:
             files.remove_drafts(workdir)  # leftovers of a killed process
             files.remove_drafts(workdir / "results", "pretrain.json")
-            files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
         save_compiled = stack.enter_context(compilation_cache.persistent(config.train.compilation_cache))
-        steps_per_epoch = sampler.steps_per_epoch
-        status = Status(workdir, num_steps=num_steps, steps_per_epoch=steps_per_epoch, active=first_process)
+        status = Status(workdir, num_steps=num_steps, epoch=sampler.epoch, active=first_process)
         stack.enter_context(status)
         keep_steps = _steps(sampler, keep.keep_every_epochs) if keep.keep_every_epochs else None
         checkpoints = stack.enter_context(
             open_checkpoints(workdir, keep_newest=keep.keep_newest, keep_every_steps=keep_steps)
         )
         state, first_step = _first_state(experiment, sampler, checkpoints)
-        if first_process:  # after the restore: a refused workdir keeps its provenance
-            provenance.record(workdir, sys.argv[1:], describe_devices())
+        if first_process:  # after the restore: a refused workdir keeps its config and provenance
+            segment = segments.record(workdir, sampler.segment, config, sys.argv[1:])
+            files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
+            provenance.record(workdir, sys.argv[1:], describe_devices(), segment)
         status.begin(first_step)
         source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
@@ -101,7 +101,7 @@ def _first_state(
     init = experiment.init(sampler)
     if not checkpoints.steps:
         return init(jax.random.key(experiment.config.seed)), 0
-    state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout)
+    state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout, sampler.segment.step)
     log.info(f"resuming from the checkpoint of step {step}")
     return state, step
 

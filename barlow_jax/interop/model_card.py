@@ -15,6 +15,7 @@ from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, read_evaluations
 from barlow_jax.version import __version__
+from barlow_jax.workdir import provenance
 
 # The Hub's names of data sets whose TFDS name differs.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
@@ -128,11 +129,12 @@ def _training(trained: TrainedEncoder) -> str:
         source += " (private images; describe them here)"
     epochs = _epochs(trained)
     duration = f"{trained.step} updates" + (f" ({epochs:g} epochs)" if epochs else "")
+    extended = "".join(f" Extended {phrase}." for phrase in provenance.extensions(trained.provenance))
     rows = [f"| `{key}` | {_cell(value)} | {_cell(default)} |" for key, value, default in _changes(config)]
     table = ["| key | value | default |", "|---|---|---|", *rows]
     return (
         f"Data: {source}. {duration} of a schedule of {config.train.num_epochs:g} epochs, batch size "
-        f"{config.train.batch_size}.\n\nThe defaults are the ImageNet recipe of Barlow Twins. "
+        f"{config.train.batch_size}.{extended}\n\nThe defaults are the ImageNet recipe of Barlow Twins. "
         + ("Differences:\n\n" + "\n".join(table) if rows else "There are no differences.")
     )
 

@@ -12,14 +12,17 @@ from barlow_jax.optim.lars import lars
 from barlow_jax.optim.schedules import epoch_factors, warmup_cosine
 
 
-def learning_rates(config: config_lib.Config, steps_per_epoch: int) -> dict[str, optax.Schedule]:
+def learning_rates(
+    config: config_lib.Config, steps_per_epoch: int, offset: int = 0
+) -> dict[str, optax.Schedule]:
     """Return each parameter group's learning rate as a function of the step.
 
-    Peak rates are multiplied by batch_size / 256.
+    Peak rates are multiplied by batch_size / 256. `offset` is added to the step
+    (`EpochSampler.schedule_offset`).
     """
     optim, train = config.optim, config.train
     bias_rate = optim.learning_rate if optim.bias_learning_rate is None else optim.bias_learning_rate
-    return {
+    rates = {
         group: warmup_cosine(
             peak=rate * train.batch_size / 256,
             warmup_steps=round(optim.warmup_epochs * steps_per_epoch),
@@ -28,6 +31,9 @@ def learning_rates(config: config_lib.Config, steps_per_epoch: int) -> dict[str,
         )
         for group, rate in ((param_groups.WEIGHTS, optim.learning_rate), (param_groups.BIASES, bias_rate))
     }
+    if not offset:
+        return rates
+    return {group: lambda step, rate=rate: rate(step + offset) for group, rate in rates.items()}
 
 
 def make_optimizer(

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from barlow_jax.report import cost, formatting, rendering
 from barlow_jax.report.schema import Run
+from barlow_jax.workdir import provenance
 
 _MAX_OPEN_ROWS = 12  # a longer table of differences is folded
 _CODE = Markup("<code>{}</code>")
@@ -54,6 +55,7 @@ def _recipe(run: Run) -> Mapping[str, Any]:
         "Projector": " → ".join(map(str, projector)) or "none",
         "Batch size": formatting.count(config.get("train.batch_size", 0), "image"),
         "Length": f"{formatting.config_value(config.get('train.num_epochs'))} epochs{steps}",
+        "Extended": "; ".join(provenance.extensions(run.provenance)) or None,
         "Optimizer": f"{config.get('optim.name')}, learning rate {rate} per 256 images",
         "Seed": config.get("seed"),
     }

@@ -36,7 +36,7 @@ class Progress:
         first_step: int,
         num_steps: int,
         batch_size: int,
-        steps_per_epoch: int,
+        epoch: Callable[[int], float],
         data_wait_s: Callable[[], float],
         learning_rates: Callable[[int], dict[str, float]],
         decode_failures: Callable[[int], int],
@@ -49,7 +49,7 @@ class Progress:
           first_step: updates done before this start.
           num_steps: updates when the run is complete.
           batch_size: images per step.
-          steps_per_epoch: for the row's epoch.
+          epoch: returns the epoch of a step.
           data_wait_s: returns the seconds that the devices have waited for data so far.
           learning_rates: returns the learning rates of a step, by name.
           decode_failures: returns this process's number of decode failures before a step.
@@ -58,7 +58,7 @@ class Progress:
         self._writer, self._data_wait_s, self._learning_rates = writer, data_wait_s, learning_rates
         self._decode_failures, self._warnings = decode_failures, warnings
         self._num_steps, self._batch_size = num_steps, batch_size
-        self._steps_per_epoch = steps_per_epoch
+        self._epoch = epoch
         self._last = (first_step, time.monotonic(), 0.0)
         self._first_step, self._warned = first_step, False
         self._terminal = sys.stderr.isatty()
@@ -76,7 +76,7 @@ class Progress:
         seconds = max(now - since, 1e-9)
         # A skipped step does not move the schedule.
         row |= self._learning_rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
-        row["epoch"] = done / self._steps_per_epoch
+        row["epoch"] = self._epoch(done)
         row["images_per_second"] = (done - step) * self._batch_size / seconds
         row["data_wait_fraction"] = (self._last[2] - waited) / seconds
         row["decode_failures"] = self._decode_failures(done)

@@ -28,6 +28,7 @@ class StepParts:
     # None if the host augments.
     augment: Callable[[Views], Views] | None = None
     seed: int = 0  # of the random numbers that the loss draws
+    schedule_offset: int = 0  # added to the step for the objective's schedules
     microbatches: int = 1  # equal parts that go through the network one after the other
 
 
@@ -69,7 +70,8 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     params = objective.constrain(state.params)
     targets, target = _target_outputs(state.target, views, parts)
     key = jax.random.fold_in(jax.random.key(parts.seed), state.step)
-    context = LossContext(batch.labels, state.step, key, targets, network.prototypes(params))
+    schedule_step = state.step + parts.schedule_offset
+    context = LossContext(batch.labels, schedule_step, key, targets, network.prototypes(params))
     context = jax.tree.map(jax.lax.stop_gradient, context)
 
     def loss_of(params: Any) -> tuple[Array, Any]:
@@ -82,7 +84,7 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     updates, opt_state = parts.optimizer.update(gradients, state.opt_state, params)
     params = optax.apply_updates(params, updates)
     if objective.target is not None:
-        target = target | {"params": _follow(objective.target, target["params"], params, state.step)}
+        target = target | {"params": _follow(objective.target, target["params"], params, schedule_step)}
     gradient_norm = optax.tree.norm(gradients)
     updated = TrainState(state.step, params, batch_stats, opt_state, target, memory)
     new = _where(_all_finite(metrics["loss"], gradient_norm, batch_stats), updated, state)

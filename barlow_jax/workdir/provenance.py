@@ -38,8 +38,8 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
     An entry has `version` and `commit` of this package (None outside a repository; with "+" if tracked files
     have changed), `python`, `platform`, `packages` (version by name), `devices` (`kind`, `count`,
-    `processes`), `command`, and the number of its equal starts, `starts`, with the times of the `first` and
-    the `last` in UTC.
+    `processes`), `command`, the number of its equal starts, `starts`, with the times of the `first` and the
+    `last` in UTC; in an extended run also `segment` (`step`, `epoch` and `changed` of the last extension).
     """
     try:
         entries = files.read_json(workdir / FILE)
@@ -48,20 +48,39 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
         return []
 
 
-def record(workdir: pathlib.Path, command: Sequence[str], devices: Mapping[str, Any]) -> None:
+def record(
+    workdir: pathlib.Path,
+    command: Sequence[str],
+    devices: Mapping[str, Any],
+    segment: Mapping[str, Any] | None = None,
+) -> None:
     """Record a start of the run.
 
     Args:
       workdir: workdir of the run.
       command: the words after `python -m barlow_jax`.
       devices: `kind`, `count` over all processes, and `processes`.
+      segment: what `segments.record` returns.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entries, current = read(workdir), describe(command, devices)
+    if segment:
+        current["segment"] = dict(segment)
     if not entries or {name: entries[-1].get(name) for name in current} != current:
         entries.append({**current, "starts": 0, "first": now})
     entries[-1] |= {"starts": entries[-1]["starts"] + 1, "last": now}
     files.write_json(workdir / FILE, entries)
+
+
+def extensions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a phrase for each extension of a run: its step, and the old and the new value of each key."""
+    by_step = {
+        entry["segment"]["step"]: entry["segment"]["changed"] for entry in entries if "segment" in entry
+    }
+    return [
+        f"from step {step}: " + ", ".join(f"{key} {old} to {new}" for key, (old, new) in changed.items())
+        for step, changed in by_step.items()
+    ]
 
 
 def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, Any]:

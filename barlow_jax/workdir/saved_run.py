@@ -34,6 +34,19 @@ _MAY_CHANGE = (
     "mesh.",
     "network.remat",
 )
+# Keys that may change when a run is extended: the state and the network stay as they are.
+_MAY_EXTEND = (
+    "train.num_epochs",
+    "train.batch_size",
+    "train.microbatches",
+    "optim.learning_rate",
+    "optim.bias_learning_rate",
+    "optim.momentum",
+    "optim.weight_decay",
+    "optim.trust_coefficient",
+    "optim.warmup_epochs",
+    "optim.final_scale",
+)
 
 
 def is_run(workdir: str | pathlib.Path) -> bool:
@@ -95,16 +108,38 @@ def with_defaults(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return overrides.to_config_dict(config).to_dict(), problems
 
 
-def differences(workdir: str | pathlib.Path, config: Config) -> list[str]:
-    """Return one sentence for each key whose value differs from the saved run's and may not change."""
+def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return `[old, new]` of each key that affects what is learned and differs between two config trees."""
+    before, after = (overrides.flatten(with_defaults(tree)[0]) for tree in (old, new))
+    return {
+        key: [before.get(key), after.get(key)]
+        for key in before | after
+        if not key.startswith(_MAY_CHANGE) and before.get(key) != after.get(key)
+    }
+
+
+def changes(workdir: str | pathlib.Path, config: Config) -> dict[str, list[Any]]:
+    """Return `config_changes` from the saved config of a run to another config; {} if none is saved."""
     saved = saved_config(workdir)
-    if saved is None:
-        return []
-    trees = with_defaults(saved)[0], overrides.to_config_dict(config).to_dict()
-    old, new = map(overrides.flatten, trees)
-    return [
-        f"--workdir: {workdir} holds a run with config.{key} = {old.get(key)}, but the new value is {value}; "
-        "use another workdir or the same config"
-        for key, value in new.items()
-        if not key.startswith(_MAY_CHANGE) and old.get(key) != value
-    ]
+    return {} if saved is None else config_changes(saved, overrides.to_config_dict(config).to_dict())
+
+
+def differences(workdir: str | pathlib.Path, config: Config, *, extend: bool = False) -> list[str]:
+    """Return one sentence for each key whose value differs from the saved run's and may not change.
+
+    With `extend`, the keys that an extension may change are allowed if the run has a checkpoint.
+    """
+    different = changes(workdir, config)
+    allowed = _MAY_EXTEND if extend else ()
+    problems = []
+    for key, (old, new) in different.items():
+        remedy = "; use another workdir or the same config"
+        if key in _MAY_EXTEND:
+            remedy += ", or --extend to train on with the new value"
+        if key not in allowed:
+            problems.append(
+                f"--workdir: {workdir} holds a run with config.{key} = {old}, but the new value is {new}{remedy}"
+            )
+    if extend and different and not checkpoint_steps(workdir):
+        problems.append(f"--extend: {workdir} has no checkpoint to continue from; use another workdir")
+    return problems

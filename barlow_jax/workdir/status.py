@@ -12,7 +12,7 @@ The file's `marks` record when each step was reached. A kill at any time leaves 
 the file is missing or damaged, counting starts again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import datetime
 import math
@@ -34,17 +34,19 @@ _Mark = tuple[int, float, float]
 class Status:
     """Context manager that keeps `status.json` current on process 0, which is the `active` one."""
 
-    def __init__(self, workdir: pathlib.Path, *, num_steps: int, steps_per_epoch: int, active: bool = True):
+    def __init__(
+        self, workdir: pathlib.Path, *, num_steps: int, epoch: Callable[[int], float], active: bool = True
+    ):
         """Read the status that earlier starts left.
 
         Args:
             workdir: workdir, locked by this run.
             num_steps: number of updates of the complete run.
-            steps_per_epoch: steps per epoch, for the field `epoch`.
+            epoch: returns the epoch of a step.
             active: whether this process writes the file.
         """
         self._workdir, self._active, self._warned = workdir, active, False
-        self._num_steps, self._steps_per_epoch = num_steps, steps_per_epoch
+        self._num_steps, self._epoch = num_steps, epoch
         previous = (saved_run.saved_status(workdir) if active else None) or {}
         self._previous, self._started = previous, time.time()
         self._first_start = float(previous.get("first_start_unix", self._started))
@@ -148,7 +150,7 @@ class Status:
             "reason": self._reason,
             "step": self._step,
             "num_steps": self._num_steps,
-            "epoch": self._step / self._steps_per_epoch,
+            "epoch": self._epoch(self._step),
             "images_per_second": _finite(self._row.get("images_per_second")),
             "loss": _finite(self._row.get("loss")),
             "checkpoint": self._checkpoint(),

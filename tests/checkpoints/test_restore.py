@@ -177,6 +177,19 @@ def test_the_step_of_a_damaged_checkpoint_can_be_saved_again(run, state):
     assert _restore_newest(run)[1] == 3
 
 
+def test_checkpoints_before_the_last_extension_are_not_resumed_from(run):
+    with open_checkpoints(run) as checkpoints:
+        assert checkpoints.restore_newest(abstract_state(INIT), Layout(make_mesh()), oldest=3)[1] == 3
+    _truncate(run, 3)
+    before = _all_files(run)
+    with (
+        pytest.raises(UserError, match="no usable checkpoint"),
+        open_checkpoints(run) as checkpoints,
+    ):
+        checkpoints.restore_newest(abstract_state(INIT), Layout(make_mesh()), oldest=3)
+    assert _all_files(run) == before
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_without_an_intact_checkpoint_each_is_named_and_nothing_is_changed(run, damage):
     for step in (1, 2, 3):

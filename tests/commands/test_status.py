@@ -13,7 +13,7 @@ from barlow_jax.workdir import lock, status
 @pytest.fixture
 def run(tmp_path):
     """A workdir as a run leaves it that is killed in its training."""
-    one = status.Status(tmp_path, num_steps=200, steps_per_epoch=10)
+    one = status.Status(tmp_path, num_steps=200, epoch=lambda step: step / 10)
     one.begin(0)
     one.first_step_done()
     one.log(50, {"loss": 3.25, "images_per_second": 640.0, "skipped_steps": 1, "decode_failures": 2})

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from barlow_jax.config.schema import Config
 from barlow_jax.optim import optimizers
 from barlow_jax.optim.schedules import epoch_factors, warmup_cosine
 
@@ -27,13 +28,18 @@ def test_every_step_is_on_the_official_curve(warmup):
 
 
 def test_the_imagenet_recipe_peaks_at_the_papers_rates():
-    from barlow_jax.config.schema import Config
-
     rates = optimizers.learning_rates(Config(), steps_per_epoch=625)
     assert float(rates["weights"](0)) == 0
     np.testing.assert_allclose(rates["weights"](6250), 1.6, rtol=1e-6)
     np.testing.assert_allclose(rates["biases"](6250), 0.0384, rtol=1e-6)
     np.testing.assert_allclose(rates["weights"](625_000), 0.0016, rtol=1e-3)
+
+
+def test_an_offset_enters_the_schedule_later():
+    config = Config()
+    whole, entered = (optimizers.learning_rates(config, 625, offset) for offset in (0, 1000))
+    for group in ("weights", "biases"):
+        assert float(entered[group](7)) == float(whole[group](1007))
 
 
 def test_the_cosine_by_epoch():

@@ -18,7 +18,7 @@ def workdir(tmp_path, small_config):
     folder = tmp_path / "one"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(small_config.to_dict()))
-    with Status(folder, num_steps=22, steps_per_epoch=11) as status:
+    with Status(folder, num_steps=22, epoch=lambda step: step / 11) as status:
         status.begin(0)
         status.first_step_done()
         status.log(22, {"loss": 1.5, "images_per_second": 640.0})
@@ -106,7 +106,7 @@ def test_unknown_keys_are_named(workdir, capsys):
 
 
 def test_a_run_that_has_just_started_is_read_without_warnings(tmp_path, capsys):
-    Status(tmp_path, num_steps=22, steps_per_epoch=11).begin(0)
+    Status(tmp_path, num_steps=22, epoch=lambda step: step / 11).begin(0)
     run = read_run(tmp_path)
     assert run.status["state"] == "starting"
     assert not (run.config or run.changed or run.provenance or run.metrics or run.results)

@@ -56,3 +56,20 @@ def test_resume_decides_whether_a_workdir_may_or_must_have_checkpoints(tmp_path,
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
     problems = saved_run.resume_problems(tmp_path, resume)
     assert len(problems) == (words is not None) and (not words or words in problems[0])
+
+
+def test_an_extension_changes_length_and_rate_of_a_run_with_a_checkpoint(tmp_path):
+    _workdir(tmp_path, optim__learning_rate=0.3, train__num_epochs=7.0, network__width=32)
+    assert len(saved_run.differences(tmp_path, Config())) == 3
+    problems = saved_run.differences(tmp_path, Config(), extend=True)
+    assert len(problems) == 2 and "config.network.width = 32" in problems[0] and "--extend" in problems[1]
+    (tmp_path / "checkpoints" / "9").mkdir(parents=True)
+    (problem,) = saved_run.differences(tmp_path, Config(), extend=True)
+    assert "config.network.width = 32" in problem
+
+
+def test_a_view_that_is_left_out_is_a_difference(tmp_path):
+    tree = _workdir(tmp_path)
+    tree["recipe"]["views"]["c"] = tree["recipe"]["views"]["b"]
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    assert any("config.recipe.views.c." in problem for problem in saved_run.differences(tmp_path, Config()))

@@ -30,7 +30,7 @@ def clock(monkeypatch):
 
 
 def _open(workdir):
-    return Status(workdir, num_steps=100, steps_per_epoch=10)
+    return Status(workdir, num_steps=100, epoch=lambda step: step / 10)
 
 
 def _read(workdir):
@@ -188,7 +188,7 @@ def test_the_newest_complete_checkpoint_is_recorded(tmp_path, clock):
 
 
 def test_the_number_of_marks_is_limited_and_interpolation_stays_exact(tmp_path, clock):
-    run = Status(tmp_path, num_steps=10**6, steps_per_epoch=10, active=False)
+    run = Status(tmp_path, num_steps=10**6, epoch=lambda step: step / 10, active=False)
     run.begin(0)
     run.first_step_done()
     for step in range(1, 3001):
@@ -203,7 +203,7 @@ def test_a_failed_write_is_logged_once_and_inactive_processes_write_nothing(tmp_
     with _open(tmp_path / "file") as run:
         run.begin(0)
     assert capsys.readouterr().err.count("warning: ") == 1
-    with Status(tmp_path, num_steps=1, steps_per_epoch=1, active=False) as run:
+    with Status(tmp_path, num_steps=1, epoch=lambda step: step / 1, active=False) as run:
         run.begin(0)
     assert not (tmp_path / "status.json").exists()
 
@@ -212,7 +212,7 @@ def test_a_reader_never_sees_an_incomplete_file(tmp_path):
     """Read the file while a process rewrites it continually, until that process is killed."""
     code = (
         "import sys, pathlib; from barlow_jax.workdir.status import Status\n"
-        "run = Status(pathlib.Path(sys.argv[1]), num_steps=9, steps_per_epoch=1); run.begin(0)\n"
+        "run = Status(pathlib.Path(sys.argv[1]), num_steps=9, epoch=lambda step: step / 1); run.begin(0)\n"
         "step = 0\nwhile True:\n    step += 1; run.log(step, {'loss': 1.0})"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])

@@ -1,0 +1,97 @@
+"""Segments of an extended run, `segments.json`: the step from which each config applies, and its changes.
+
+A run that was never extended has no such file. The list has one entry per segment, oldest first: the fields
+of `sampler.Segment`; `config`, complete; `changed`, [old, new] by key; `command`; and `started`, in UTC.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import datetime
+import pathlib
+from typing import Any
+
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
+from barlow_jax.data.sampler import EpochSampler, Segment
+from barlow_jax.errors import UserError
+from barlow_jax.io import files
+from barlow_jax.workdir import saved_run
+
+FILE = "segments.json"
+_FIELDS = tuple(field.name for field in dataclasses.fields(Segment))
+_KEYS = {*_FIELDS, "config", "changed"}
+
+
+def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the segments; none if the run was never extended.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = workdir / FILE
+    if not path.is_file():
+        return []
+    try:
+        entries = files.read_json(path)
+        if not isinstance(entries, list) or not all(entry.keys() >= _KEYS for entry in entries):
+            raise ValueError("an entry lacks a key")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}). Restore it, or use another workdir.") from None
+    # An extension killed before it wrote config.json has not begun.
+    saved = saved_run.saved_config(workdir)
+    while saved and entries and saved_run.config_changes(entries[-1]["config"], saved):
+        entries.pop()
+    return entries
+
+
+def current(workdir: pathlib.Path, config: Config, num_images: int) -> Segment:
+    """Return the segment that a start with this config resumes, or begins at the newest checkpoint.
+
+    Args:
+      workdir: workdir of the run.
+      config: config of the start; if it differs from the saved one, a segment begins.
+      num_images: number of training images.
+    """
+    entries, step = read(workdir), max(saved_run.checkpoint_steps(workdir), default=None)
+    changes = saved_run.changes(workdir, config)
+    if step is None or not changes:
+        return _segment(entries)
+    entries = [entry for entry in entries if entry["step"] <= step]
+    saved = entries[-1]["config"] if entries else saved_run.saved_config(workdir)
+    sampler = EpochSampler(config.seed, num_images, saved["train"]["batch_size"], _segment(entries))
+    return sampler.next_segment(step)
+
+
+def record(
+    workdir: pathlib.Path, segment: Segment, config: Config, command: Sequence[str]
+) -> dict[str, Any] | None:
+    """Record the segment if it begins, which it does if the config is not that of the workdir.
+
+    Args:
+      workdir: workdir of the run, whose config.json still has the config before.
+      segment: the segment that begins.
+      config: its config.
+      command: the words after `python -m barlow_jax`.
+
+    Returns:
+      `step`, `epoch` and `changed` of the segment; None if the run was never extended.
+    """
+    entries = read(workdir)
+    if saved_run.changes(workdir, config):
+        saved = saved_run.saved_config(workdir)
+        entries = [entry for entry in entries if entry["step"] < segment.step]
+        entries = entries or [dataclasses.asdict(Segment()) | {"config": saved, "changed": {}}]
+        new = overrides.to_config_dict(config).to_dict()
+        entry = dataclasses.asdict(segment) | {
+            "config": new,
+            "changed": saved_run.config_changes(entries[-1]["config"], new),
+            "command": list(command),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        entries.append(entry)
+        files.write_json(workdir / FILE, entries)
+    return {name: entries[-1][name] for name in ("step", "epoch", "changed")} if entries else None
+
+
+def _segment(entries: Sequence[dict[str, Any]]) -> Segment:
+    return Segment(**{name: entries[-1][name] for name in _FIELDS}) if entries else Segment()
