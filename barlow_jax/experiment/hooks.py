@@ -144,7 +144,8 @@ def _knn(run: Run) -> Hook:
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics
-        accuracy = knn_accuracy(table(run.source, state), table(test, state), ks=(config.k,))[config.k]
+        accuracies = knn_accuracy(table(run.source, state), table(test, state), ks=(config.k,))
+        accuracy = accuracies[config.k]["top1"]
         run.writer.write(done, {"knn_top1": accuracy})
         log.info(f"step {done}  k-NN (k {config.k}) top-1 {accuracy:.2%}")
 
