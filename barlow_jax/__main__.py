@@ -77,8 +77,8 @@ def _results_name(command: Any, args: argparse.Namespace) -> str:
     """Return the name of the results file; "" if the command only reads a run."""
     if command.checks == "runs":
         return ""
-    variant = getattr(args, command.variant)
-    return args.command + ("" if variant == "pretrained" else f"-{variant}")
+    variants = [getattr(args, name) for name in command.variants]
+    return "-".join([args.command, *(v.replace(",", "+") for v in variants if v not in (None, "pretrained"))])
 
 
 if __name__ == "__main__":

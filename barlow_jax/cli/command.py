@@ -29,7 +29,8 @@ class Command:
     baselines: tuple[Literal["untrained", "pixels"], ...] = ()  # a flag for each
     splits: tuple[str, ...] = ("train_split", "eval_split")  # keys of config.data whose splits must exist
     makes_objective: bool = False  # the objective checks its own settings
-    variant: str = "feature_source"  # argument whose value is part of the name of the results file
+    # Arguments whose values are part of the name of the results file.
+    variants: tuple[str, ...] = ("feature_source",)
     failure: tuple[str, int] | None = None  # a field of the results, and the exit code if it is False
     config_groups: tuple[str, ...] = ()  # groups of config keys that --help lists, such as "probe"
     # Whether the default config serves if neither --config nor --workdir is given.

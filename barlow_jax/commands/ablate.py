@@ -17,7 +17,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
 from barlow_jax.papers.published import ABLATION_BASELINE
-from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation, parse_scores
+from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, parse_scores
 
 if TYPE_CHECKING:
     from barlow_jax.experiment.experiment import Experiment
@@ -86,14 +86,9 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
 
 
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
-    from barlow_jax.evals.features import decode_failure_counts
-    from barlow_jax.evals.linear_probe import probe
+    from barlow_jax.experiment import evaluations
 
-    encode, step = experiment.encoder(workdir, feature_source)
-    train, test = experiment.feature_tables(encode)
-    scores = probe(experiment.config, experiment.layout, encode, train, test)
-    results = Evaluation(feature_source, step, tuple(scores)).to_json()
-    return results | decode_failure_counts(train.decode_failures, test.decode_failures)
+    return evaluations.frozen_results(experiment, workdir, workdir, feature_source, ["probe"])[0]
 
 
 def _changes(base: Config, case: Config) -> dict[str, Any]:

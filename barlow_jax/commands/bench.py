@@ -18,7 +18,7 @@ COMMAND = Command(
     ),
     workdir="optional",
     single_process=True,
-    variant="benchmark",
+    variants=("benchmark",),
     default_config=lambda args: args.benchmark != "input",
 )
 

@@ -21,10 +21,9 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, jsonl, log
-from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, Evaluation
+from barlow_jax.papers.scores import PRETRAINED, UNTRAINED
 
 if TYPE_CHECKING:
-    from barlow_jax.evals.features import Encode
     from barlow_jax.experiment.experiment import Experiment
     from barlow_jax.types import FeatureTable
 
@@ -125,46 +124,32 @@ def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
     from barlow_jax.experiment.experiment import Experiment
 
     def measure() -> dict[str, Any]:
-        experiment = Experiment.of(config)
-        encode, step = experiment.encoder(run_dir, UNTRAINED)
+        results, _ = _evaluate_features(Experiment.of(config), run_dir, UNTRAINED)
         if jax.process_index() == 0:
             files.write_json(run_dir / "config.json", overrides.to_config_dict(config).to_dict())
-        return _evaluate_features(experiment, UNTRAINED, step, encode, *experiment.feature_tables(encode))
+        return results
 
-    return run_cache.cached(run_dir, "compare", measure)
+    return run_cache.cached(run_dir, "compare", measure, config)
 
 
 def _evaluate_features(
-    experiment: Experiment,
-    feature_source: str,
-    step: int,
-    encode: Encode,
-    train: FeatureTable,
-    test: FeatureTable,
-) -> dict[str, Any]:
-    """Return the scores and the rank of an encoder's features."""
-    from barlow_jax.evals.features import decode_failure_counts
-    from barlow_jax.evals.knn import knn
-    from barlow_jax.evals.linear_probe import probe
+    experiment: Experiment, run_dir: pathlib.Path, feature_source: str
+) -> tuple[dict[str, Any], FeatureTable]:
+    """Return the scores and the rank of an encoder's features, and those of the evaluation split."""
     from barlow_jax.evals.spectrum import effective_rank
+    from barlow_jax.experiment import evaluations
 
-    config = experiment.config
-    scores = probe(config, experiment.layout, encode, train, test) + knn(config, train, test)
-    return {
-        **Evaluation(feature_source, step, tuple(scores)).to_json(),
-        **decode_failure_counts(train.decode_failures, test.decode_failures),
-        "representation_rank": effective_rank(test.features),
-    }
+    results, test = evaluations.frozen_results(experiment, run_dir, run_dir, feature_source, ["probe", "knn"])
+    return results | {"representation_rank": effective_rank(test.features)}, test
 
 
 def _evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
-    encode, step = experiment.encoder(run_dir, PRETRAINED)
-    train, test = experiment.feature_tables(encode)
+    results, test = _evaluate_features(experiment, run_dir, PRETRAINED)
     return {
-        **_evaluate_features(experiment, PRETRAINED, step, encode, train, test),
+        **results,
         **_embedding(experiment, run_dir, test),
         "step_seconds": _step_seconds(experiment.config, run_dir),
-        "step_bytes": _step_bytes(experiment, len(train.labels)),
+        "step_bytes": _step_bytes(experiment, results["data"]["train_images"]),
     }
 
 

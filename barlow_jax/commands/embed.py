@@ -19,7 +19,8 @@ from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.io import files, log
-from barlow_jax.papers.scores import PIXELS
+from barlow_jax.papers.scores import PIXELS, data_identity
+from barlow_jax.workdir import provenance
 
 if TYPE_CHECKING:
     from barlow_jax.data import splits
@@ -130,6 +131,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         "width": width,
         "decode_failures": table.decode_failures,
         **written,
+        **provenance.stamp(),
     }
 
 
@@ -145,8 +147,13 @@ def _open_source(config: Config, args: argparse.Namespace) -> splits.Split:
     return source
 
 
-def _data_and_split(config: Config, args: argparse.Namespace) -> dict[str, str]:
-    return {"data": config.data.name, "split": args.split or config.data.eval_split}
+def _data_and_split(config: Config, args: argparse.Namespace) -> dict[str, str | None]:
+    identity = data_identity(dataclasses.asdict(config.data))
+    return {
+        "data": config.data.name,
+        "data_dir": identity["data_dir"],
+        "split": args.split or config.data.eval_split,
+    }
 
 
 def _limit_batch_size(config: Config, num_images: int) -> Config:

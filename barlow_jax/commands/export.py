@@ -30,7 +30,7 @@ COMMAND = Command(
     workdir="optional",
     single_process=True,
     encoder=True,
-    variant="format",
+    variants=("format",),
     default_config=lambda args: args.encoder and not args.workdir,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from functools import partial
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
-from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation
+from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation, data_identity
 
 if TYPE_CHECKING:
     from barlow_jax.experiment.experiment import Experiment
@@ -26,6 +27,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.checkpoints.restore import newest_step
     from barlow_jax.data import splits
     from barlow_jax.evals import caption_retrieval, features
+    from barlow_jax.experiment import evaluations
     from barlow_jax.experiment.experiment import Experiment
 
     del args
@@ -46,7 +48,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         caption_retrieval.make_embedder(experiment.network, layout, config.recipe, view)
         for view in ("a", SECOND_VIEW)
     )
-    evaluations = []
+    measured = []
     for feature_source in (UNTRAINED, PRETRAINED):
         params, stats, step = _restore(experiment, workdir, feature_source)
         images = features.extract(
@@ -58,18 +60,24 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         )
         images, texts = caption_retrieval.match(images, texts)
         scores = caption_retrieval.retrieval_scores(config, images, texts)
-        evaluations.append(Evaluation(feature_source, step, tuple(scores)))
+        measured.append(Evaluation(feature_source, step, tuple(scores)))
     chance = caption_retrieval.chance_scores(config, images.index, texts.labels)
-    evaluations.insert(0, Evaluation(CHANCE, -1, tuple(chance)))
+    measured.insert(0, Evaluation(CHANCE, -1, tuple(chance)))
     similarity = config.retrieval.similarity
     log.info(f"{len(images.index)} images, {len(texts.labels)} captions, {similarity} similarity")
-    log.info(format_tables.retrieval_table(evaluations, config.data.name))
+    log.info(format_tables.retrieval_table(measured, config.data.name))
     return {
         "images": len(images.index),
         "captions": len(texts.labels),
         "similarity": similarity,
-        "evaluations": [evaluation.to_json() for evaluation in evaluations],
+        "evaluations": [evaluation.to_json() for evaluation in measured],
         **features.decode_failure_counts(0, decode_failures),
+        "data": {
+            **data_identity(dataclasses.asdict(config.data)),
+            "eval_images": len(images.index),
+            "num_classes": source.num_classes,
+        },
+        **evaluations.about(config, workdir, workdir, ["retrieve"]),
     }
 
 

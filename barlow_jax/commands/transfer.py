@@ -7,12 +7,12 @@ from typing import Any
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.papers.scores import Evaluation
 
 COMMAND = Command(
     examples=("transfer --workdir runs/imagenet --only voc07",),
     encoder=True,
     baselines=("untrained", "pixels"),
+    variants=("only", "feature_source"),
 )
 
 
@@ -31,18 +31,19 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     TFDS prepares the data sets of --only where it can.
     """
     from barlow_jax.evals.transfer import missing_data
-    from barlow_jax.experiment import encoders
-    from barlow_jax.experiment.evaluations import available_transfers, transfer_scores
+    from barlow_jax.experiment import encoders, evaluations
     from barlow_jax.experiment.experiment import Experiment
 
-    names = args.only.split(",") if args.only else available_transfers(config)
+    names = args.only.split(",") if args.only else evaluations.available_transfers(config)
     if unknown := [name for name in names if name not in config.transfer]:
         keys = ", ".join(config.transfer)
         raise UserError(f"--only {args.only}: config.transfer has no {unknown[0]!r}; it has {keys}")
     if not names:
         reasons = filter(None, (missing_data(n, t) for n, t in config.transfer.items()))
         raise UserError(f"no data set of config.transfer can be read: {'; '.join(reasons)}")
-    experiment = Experiment.of(config)
-    encode, step = experiment.encoder(encoders.encoder_path(workdir, args), args.feature_source)
-    scores, details = transfer_scores(experiment, encode, names)
-    return Evaluation(args.feature_source, step, tuple(scores)).to_json() | details
+    data_sets = evaluations.open_transfers(config, names)
+    experiment, path = Experiment.of(config), encoders.encoder_path(workdir, args)
+    encode, step = experiment.encoder(path, args.feature_source)
+    scores, details = evaluations.transfer_scores(experiment, encode, data_sets)
+    about = evaluations.about(config, workdir, path, [])
+    return evaluations.results(args.feature_source, step, scores) | about | details

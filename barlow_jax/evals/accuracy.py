@@ -23,10 +23,15 @@ def check_single_label(labels: np.ndarray) -> None:
       UserError: they are multi-label.
     """
     if labels.ndim != 1:
-        raise UserError(
-            f"this data set is multi-label ({labels.shape[1]} classes), but k-NN, the linear probe and label "
-            "subsets need one label per image; measure it by `transfer` with classifier svm"
-        )
+        raise UserError(multi_label_message("this data set", labels.shape[1]))
+
+
+def multi_label_message(subject: str, num_classes: int) -> str:
+    """Return the error message for multi-label data where one label per image is needed."""
+    return (
+        f"{subject} is multi-label ({num_classes} classes), but k-NN, the linear probe and fine-tuning need "
+        "one label per image. Measure it by `transfer` with classifier svm."
+    )
 
 
 def logits(head: Head, features: jax.Array) -> jax.Array:

@@ -16,8 +16,8 @@ from barlow_jax.types import Batch, FeatureTable
 Encode = Callable[[jax.Array], jax.Array]
 
 
-class NotFiniteError(UserError):
-    """Features are not finite: no classifier, neighbour or spectrum of them means anything."""
+class NotMeasurableError(UserError):
+    """Features or labels of which no score means anything: not finite, or all of one class."""
 
 
 def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> Callable:
@@ -42,15 +42,15 @@ def extract(encode: Encode, batches: Iterator[Batch], layout: Layout) -> Feature
     """Return the table of all images that could be decoded; padding is dropped here and nowhere else.
 
     Raises:
-      NotFiniteError: a feature is not finite.
+      NotMeasurableError: a feature is not finite.
     """
     tables = [encode_batch(encode, batch, layout) for batch in batches]
     bad = sum(int(np.sum(~np.isfinite(table.features).all(axis=1))) for table in tables)
     if bad:
         rows = sum(len(table.features) for table in tables)
-        raise NotFiniteError(
-            f"the features of {bad} of {rows} images are not finite (NaN or infinity). Either the weights are "
-            "damaged (a wrongly converted file, a diverged training: use another file or checkpoint), or "
+        raise NotMeasurableError(
+            f"the features of {bad} of {rows} images are not finite (NaN or infinity). Either the weights "
+            "are damaged (a wrongly converted file, a diverged training: use another file or checkpoint), or "
             "the computation overflows (set config.network.dtype=float32)."
         )
     return FeatureTable(

@@ -25,6 +25,7 @@ from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.evals.accuracy import make_accuracy
+from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.subsets import accuracy_by_fraction, label_subset
 from barlow_jax.papers.scores import Score
 from barlow_jax.training.loop import fit
@@ -60,20 +61,31 @@ def finetune(
       make_trainer: compiles the training of a classifier.
 
     Returns:
-      Scores top1 and top5 after the last epoch, and `features.decode_failure_counts` of this process; for the
-      training split the highest count of any fraction.
+      The scores of `accuracy.make_accuracy` after the last epoch, the entry "data" of a result, and
+      `features.decode_failure_counts` of this process; for the training split the highest count of any
+      fraction.
+
+    Raises:
+      UserError: the data allow no accuracy.
     """
     lists = _LISTS.get(config.data.name, {})
     test = splits.open_split(config.data, config.data.eval_split)
-    scores, train_failures = [], 0
+    scores, train_failures, data_record = [], 0, {}
     for fraction in config.finetune.label_fractions:
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
         train = splits.open_split(data, data.train_split)
+        evaluated = EvaluationData(config.data, train, test).check_labels()
+        data_record = data_record or evaluated.record(
+            train.read_labels(),
+            test.read_labels(),
+            evaluated.own_rows(np.arange(train.num_examples), np.arange(test.num_examples)),
+        )
         fraction_of_split = 1.0 if fraction in lists else fraction
         for score in _finetune(config, fraction_of_split, train, test, (params, batch_stats), make_trainer):
             scores.append(dataclasses.replace(score, label_fraction=fraction))
         train_failures = max(train_failures, len(train.decode_failures))
-    return scores, features.decode_failure_counts(train_failures, len(test.decode_failures))
+    counts = features.decode_failure_counts(train_failures, len(test.decode_failures))
+    return scores, {"data": data_record, **counts}
 
 
 def classifier_config(config: Config, num_classes: int, batch_size: int) -> Config:
@@ -159,7 +171,7 @@ def _train(
 def _test(
     config: Config, trainer: Trainer, state: TrainState, test: splits.Split
 ) -> tuple[dict[str, float], int]:
-    """Return top1 and top5 in 0..1, in evaluation mode, and the number of test images."""
+    """Return accuracies in 0..1, in evaluation mode, and the number of test images."""
     batches = test.eval_batches(config.data, batch_size=config.eval_batch_size, shard=_shard())
     table = features.extract(partial(trainer.encode, *state.encoder()), batches, trainer.layout)
     head = jax.device_get(state.params["classifier"]["layer"])

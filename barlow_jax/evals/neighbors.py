@@ -14,8 +14,8 @@ def nearest(
       queries: `[Q, H]`, few: a `[Q, N]` table is sorted.
       features: `[N, H]`.
       k: neighbours per query.
-      exclude: `[Q]` one row per query that is not a neighbour, such as the query's own row; other rows with
-        the same features still are.
+      exclude: `[Q]` one row per query that is not a neighbour, such as the query's own row; -1 = none. Other
+        rows with the same features still are neighbours.
 
     >>> rows, cosines = nearest(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), 2)
     >>> rows.tolist(), cosines.tolist()
@@ -26,7 +26,8 @@ def nearest(
     cosines = queries @ features.T / norms
     num_candidates = len(features)
     if exclude is not None:
-        cosines[np.arange(len(queries)), exclude] = -np.inf
-        num_candidates -= 1
+        excluded = np.flatnonzero(exclude >= 0)
+        cosines[excluded, exclude[excluded]] = -np.inf
+        num_candidates -= len(excluded) > 0
     rows = np.argsort(-cosines, axis=1, kind="stable")[:, : min(k, num_candidates)]
     return rows, np.take_along_axis(cosines, rows, axis=1)

@@ -1,7 +1,9 @@
-"""Evaluations of an experiment's encoder that several commands share."""
+"""Evaluations of an experiment's encoder that several commands share, and their results as JSON."""
 
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from functools import partial
+import pathlib
 from typing import Any
 
 import jax
@@ -9,18 +11,90 @@ import jax
 from barlow_jax.config.schema import Config
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.evals import finetuning
+from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.features import Encode, decode_failure_counts
+from barlow_jax.evals.knn import knn
+from barlow_jax.evals.linear_probe import probe
 from barlow_jax.evals.transfer import missing_data, transfer, transfer_config
+from barlow_jax.experiment import encoders
 from barlow_jax.experiment.encoders import EncoderState
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.optim import optimizers
-from barlow_jax.papers.scores import Score
+from barlow_jax.papers.scores import Evaluation, Score
 from barlow_jax.training.step import compile_step, init_state
+from barlow_jax.types import FeatureTable
+from barlow_jax.workdir import provenance
+
+_GROUPS = {"retrieve": "retrieval"}  # of config keys, by command; the others have the command's name
+
+
+def settings(config: Config, commands: Sequence[str]) -> dict[str, Any]:
+    """Return the entry "settings" of a result: what the scores of these commands depend on, but the data."""
+    groups = {name: getattr(config, _GROUPS.get(name, name)) for name in commands}
+    return {
+        "seed": config.seed,
+        "image_size": config.data.image_size,
+        "eval_resize": config.data.eval_resize,
+        **{name: dataclasses.asdict(group) for name, group in groups.items()},
+    }
+
+
+def results(feature_source: str, step: int, scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the scores of one feature source as JSON."""
+    return Evaluation(feature_source, step, tuple(scores)).to_json()
+
+
+def about(
+    config: Config, workdir: pathlib.Path, path: pathlib.Path, commands: Sequence[str]
+) -> dict[str, Any]:
+    """Return settings, date and code of a result, and the path of an encoder of another run or of a file."""
+    run, _ = encoders.split_step(path)
+    foreign = {} if run.resolve() == workdir.resolve() else {"encoder": str(path.absolute())}
+    return {**foreign, "settings": settings(config, commands), **provenance.stamp()}
+
+
+def frozen_scores(
+    experiment: Experiment, commands: Sequence[str], encode: Encode, train: FeatureTable, test: FeatureTable
+) -> list[Score]:
+    """Return the scores of the commands "probe" and "knn" on the features of a frozen encoder."""
+    measures: Mapping[str, Callable[[], list[Score]]] = {
+        "probe": lambda: probe(experiment.config, experiment.layout, encode, train, test),
+        "knn": lambda: knn(experiment.config, train, test),
+    }
+    return [score for command in commands for score in measures[command]()]
+
+
+def frozen_results(
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    path: pathlib.Path,
+    feature_source: str,
+    commands: Sequence[str],
+) -> tuple[dict[str, Any], FeatureTable]:
+    """Return the results of the commands "probe" and "knn", and the features of the evaluation split.
+
+    Args:
+      experiment: experiment of the config, which holds data and protocols.
+      workdir: workdir that the results belong to.
+      path: path of the encoder.
+      feature_source: one of `scores.FEATURE_SOURCES`.
+      commands: what to measure.
+
+    Raises:
+      UserError: the data allow no accuracy, or the encoder cannot be read.
+    """
+    data = EvaluationData.open(experiment.config.data).check_labels()
+    encode, step = experiment.encoder(path, feature_source)
+    train, test, data_record = experiment.feature_tables(encode, data)
+    scores = frozen_scores(experiment, commands, encode, train, test)
+    counts = decode_failure_counts(train.decode_failures, test.decode_failures)
+    details = counts | {"data": data_record} | about(experiment.config, workdir, path, commands)
+    return results(feature_source, step, scores) | details, test
 
 
 def finetune_scores(config: Config, encoder: EncoderState) -> tuple[list[Score], dict[str, Any]]:
-    """Return the scores of `finetuning.finetune`, and decode failures if any."""
+    """Return the scores of `finetuning.finetune`, and its details."""
     return finetuning.finetune(config, encoder.params, encoder.batch_stats, _make_trainer)
 
 
@@ -29,19 +103,37 @@ def available_transfers(config: Config) -> list[str]:
     return [name for name, settings in config.transfer.items() if not missing_data(name, settings)]
 
 
+def open_transfers(config: Config, names: list[str]) -> dict[str, EvaluationData]:
+    """Open the named data sets, before anything is measured.
+
+    Raises:
+      UserError: the labels of one do not suit its classifier.
+    """
+    return {
+        name: EvaluationData.open(config.transfer[name].data).check_labels(
+            multi_label=config.transfer[name].classifier == "svm"
+        )
+        for name in names
+    }
+
+
 def transfer_scores(
-    experiment: Experiment, encode: Encode, names: list[str]
+    experiment: Experiment, encode: Encode, data_sets: Mapping[str, EvaluationData]
 ) -> tuple[list[Score], dict[str, Any]]:
-    """Return the scores on the named data sets, and {"transfer": details by name} if there are any."""
+    """Return the scores on the data sets of `open_transfers`, and {"transfer": details by name} if any."""
     config, scores, details = experiment.config, [], {}
-    for name in names:
+    for name, data in data_sets.items():
         on_data_set = dataclasses.replace(experiment, config=transfer_config(config, config.transfer[name]))
-        train, test = on_data_set.feature_tables(encode)
+        train, test, data_record = on_data_set.feature_tables(encode, data)
         measured, more = transfer(name, config, experiment.layout, encode, train, test)
         scores += measured
         log.info(f"{name}: {', '.join(f'{score.metric} {score.value}' for score in measured)}")
-        if more := more | decode_failure_counts(train.decode_failures, test.decode_failures):
-            details[name] = more
+        command = "svm" if config.transfer[name].classifier == "svm" else "probe"
+        protocol = settings(on_data_set.config, ()) | {
+            command: dataclasses.asdict(getattr(config.transfer[name], command))
+        }
+        counts = decode_failure_counts(train.decode_failures, test.decode_failures)
+        details[name] = more | counts | {"data": data_record, "settings": protocol}
     return scores, {"transfer": details} if details else {}
 
 

@@ -19,6 +19,7 @@ from barlow_jax.data.sampler import EpochSampler, ProcessShard, Segment
 from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
+from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import encoders
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.networks.network import Network
@@ -136,15 +137,12 @@ class Experiment:
         normalization = self.config.recipe.views["a"].normalize
         return features.make_encoder(self.encoder_network, self.layout, normalization)
 
-    def feature_tables(self, encode: features.Encode) -> tuple[FeatureTable, FeatureTable]:
-        """Return the features of the training and the evaluation split, without decode failures."""
-        data = self.config.data
-        return self._feature_table(encode, data.train_split), self._feature_table(encode, data.eval_split)
-
-    def _feature_table(self, encode: features.Encode, split: str) -> FeatureTable:
-        source = splits.open_split(self.config.data, split)
-        table = features.extract(encode, self.eval_batches(source), self.layout)
-        return table._replace(decode_failures=source.num_examples - len(table.index))
+    def feature_tables(
+        self, encode: features.Encode, data: EvaluationData | None = None
+    ) -> tuple[FeatureTable, FeatureTable, dict[str, Any]]:
+        """Return the features of both splits, and the entry "data" of a result (`EvaluationData.tables`)."""
+        data = data or EvaluationData.open(self.config.data)
+        return data.tables(lambda split: features.extract(encode, self.eval_batches(split), self.layout))
 
     def jit_once(self, function: Callable[[jax.Array], Any]) -> Callable[[jax.Array], Any]:
         """Jit `key -> state` for one call: on a CPU without LLVM's passes, which would take ten seconds."""

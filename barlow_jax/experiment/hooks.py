@@ -1,6 +1,7 @@
 """Hooks of a pretraining run; `pretraining.pretrain` states their order."""
 
 from functools import partial
+import math
 import time
 
 import jax
@@ -11,6 +12,7 @@ from barlow_jax.config.methods import ADVICE, Advice
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange
 from barlow_jax.evals import features
+from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import log
@@ -95,12 +97,12 @@ def progress(run: Run) -> Progress:
     )
 
 
-def evaluations(run: Run) -> list[Hook]:
-    """Return the k-NN evaluation of the encoder during training, if the config asks for it."""
-    epochs = run.experiment.config.monitor.every_epochs
-    if not epochs:
+def evaluations(run: Run, data: EvaluationData | None) -> list[Hook]:
+    """Return the k-NN evaluation of the encoder during training; none without data for it."""
+    if data is None:
         return []
-    return [every(run.steps(epochs), _outside_steps(run.status, "evaluating", _knn(run)), last=run.num_steps)]
+    hook = _outside_steps(run.status, "evaluating", _knn(run, data))
+    return [every(run.steps(run.experiment.config.monitor.every_epochs), hook, last=run.num_steps)]
 
 
 def save_checkpoint(run: Run) -> Hook:
@@ -130,10 +132,9 @@ def _outside_steps(status: Status, activity: str, hook: Hook) -> Hook:
     return timed
 
 
-def _knn(run: Run) -> Hook:
+def _knn(run: Run, data: EvaluationData) -> Hook:
     """Return a hook that measures k-NN accuracy on a fixed subset of both splits."""
     experiment, config = run.experiment, run.experiment.config.monitor
-    test = splits.open_split(experiment.config.data, experiment.config.data.eval_split)
     encoder = experiment.jitted_encoder()
 
     def table(source: splits.Split, state: TrainState) -> FeatureTable:
@@ -144,9 +145,19 @@ def _knn(run: Run) -> Hook:
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics
-        accuracies = knn_accuracy(table(run.source, state), table(test, state), ks=(config.k,))
-        accuracy = accuracies[config.k]["top1"]
-        run.writer.write(done, {"knn_top1": accuracy})
-        log.info(f"step {done}  k-NN (k {config.k}) top-1 {accuracy:.2%}")
+        try:
+            train, test = table(data.train, state), table(data.test, state)
+            data.check_classes(train.labels, test.labels)
+        except features.NotMeasurableError as error:
+            log.warning(f"step {done}: no k-NN accuracy: {error}")
+            run.writer.write(done, {"knn_top1": math.nan})
+            return
+        test = test._replace(own=data.own_rows(train.index, test.index))
+        values = knn_accuracy(train, test, ks=(config.k,))[config.k]
+        run.writer.write(done, {f"knn_{name}": value for name, value in values.items()})
+        # Equal unless the classes are imbalanced.
+        top1, balanced = values["top1"], values["balanced_accuracy"]
+        more = f", balanced {balanced:.2%}" if abs(balanced - top1) > 0.005 else ""
+        log.info(f"step {done}  k-NN (k {config.k}) top-1 {top1:.2%}{more}")
 
     return hook

@@ -1,6 +1,7 @@
 """Pretraining of an encoder without labels; resumes from the newest checkpoint of the workdir."""
 
 import contextlib
+import dataclasses
 import pathlib
 import time
 from typing import Any
@@ -11,17 +12,20 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.errors import UserError
+from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import hooks
+from barlow_jax.experiment.evaluations import settings
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.run import open_run
 from barlow_jax.io import log
+from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import fit
 from barlow_jax.training.step import compile_step
-from barlow_jax.workdir import saved_run, segments
+from barlow_jax.workdir import provenance, saved_run, segments
 
 # Metrics whose newest values are part of the results.
-_RESULT_METRICS = ("loss", "skipped_steps", "knn_top1")
+_RESULT_METRICS = ("loss", "skipped_steps", "knn_top1", "knn_balanced_accuracy")
 
 
 def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
         raise UserError(problems[0])
     experiment = Experiment.of(config)
     source = splits.open_split(config.data, config.data.train_split)
-    _check_labels(config, source)
+    evaluated = _check_labels(config, source)
     sampler = experiment.sampler(source.num_examples, segments.current(workdir, config, source.num_examples))
     _check_length(experiment, sampler, workdir)
     _log_extension(experiment, sampler, workdir)
@@ -51,7 +55,7 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
         open_run(experiment, source, sampler, workdir) as (run, state),
         contextlib.closing(hooks.progress(run)) as progress,
     ):
-        evaluations, skip_watch = hooks.evaluations(run), hooks.skip_watch(run, state)
+        evaluations, skip_watch = hooks.evaluations(run, evaluated), hooks.skip_watch(run, state)
         hooks.run_missed_evaluation(run, evaluations, state)
         # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the metrics rows of that step exist.
         after_step = [
@@ -78,6 +82,9 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
         "seconds": round(time.monotonic() - started, 1),
         "decode_failures": source.decode_failures.count_before(run.num_steps),
         **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
+        "data": _data_record(config, source, evaluated),
+        "settings": settings(config, ["monitor"] if evaluated else []),
+        **provenance.stamp(),
     }
 
 
@@ -118,15 +125,32 @@ def _log_extension(experiment: Experiment, sampler: EpochSampler, workdir: pathl
         )
 
 
-def _check_labels(config: Config, source: splits.Split) -> None:
-    """Check before the step compiles that the data set has the labels that the config needs."""
-    name, num_classes = config.data.name, source.num_classes
-    labels = "multi-label annotations" if source.multi_label else f"{num_classes or 'no'} classes"
-    if config.monitor.every_epochs and (source.multi_label or num_classes is None):
-        raise UserError(
-            f"The k-NN evaluation during training needs one class per image, but {name} has {labels}. "
-            "Set --config.monitor.every_epochs=0."
+def _check_labels(config: Config, source: splits.Split) -> EvaluationData | None:
+    """Check before the step compiles that the data have the labels that the config needs.
+
+    Returns:
+      The data of the k-NN evaluation during training; None without that.
+    """
+    name, num_classes, evaluated = config.data.name, source.num_classes, None
+    if config.monitor.every_epochs:
+        evaluated = EvaluationData(
+            config.data, source, splits.open_split(config.data, config.data.eval_split)
         )
+        if problem := evaluated.label_problem():
+            raise UserError(f"{problem} To train without k-NN accuracy, set --config.monitor.every_epochs=0.")
+    labels = "multi-label annotations" if source.multi_label else f"{num_classes or 'no'} classes"
     classes = config.network.num_classes
     if classes and (source.multi_label or num_classes != classes):
         raise UserError(f"config.network.num_classes is {classes}, but {name} has {labels}.")
+    return evaluated
+
+
+def _data_record(config: Config, source: splits.Split, evaluated: EvaluationData | None) -> dict[str, Any]:
+    """Return the entry "data" of the results."""
+    eval_images = {"eval_images": evaluated.test.num_examples} if evaluated else {}
+    return {
+        **data_identity(dataclasses.asdict(config.data)),
+        "train_images": source.num_examples,
+        **eval_images,
+        "num_classes": source.num_classes,
+    }

@@ -3,7 +3,7 @@
 All facts come from the files of the run. What they do not hold is marked as not recorded or not measured.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import json
 from typing import Any
 
@@ -13,7 +13,15 @@ from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.papers import tables
-from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, read_evaluations
+from barlow_jax.papers.scores import (
+    FEATURE_SOURCES,
+    PIXELS,
+    PRETRAINED,
+    Evaluation,
+    by_data,
+    describe_data,
+    read_evaluations,
+)
 from barlow_jax.version import __version__
 from barlow_jax.workdir import provenance
 
@@ -158,25 +166,42 @@ def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _results(trained: TrainedEncoder) -> str:
-    """Return a table of the results at the encoder's step: a row per classifier and label fraction."""
-    evaluations = read_evaluations(trained.results, step=trained.step)
+    """Return the results at the encoder's step: for each data set a table, a row per classifier."""
+    own, *others = by_data(trained.results)
+    evaluations = read_evaluations(own, step=trained.step)
+    tables_of_others = [
+        _result_tables(other, describe_data(group))
+        for group in others
+        if PRETRAINED in (other := read_evaluations(group, step=trained.step))
+    ]
     if PRETRAINED not in evaluations:
-        steps = {e.step for source, e in read_evaluations(trained.results).items() if source == PRETRAINED}
+        steps = {e.step for source, e in read_evaluations(own).items() if source == PRETRAINED}
         note = f" (results exist for step {', '.join(map(str, steps))})" if steps else ""
-        return f"Not measured for these weights{note}."
+        return "\n\n".join([f"Not measured for these weights{note}.", *tables_of_others])
+    data = trained.config.data
+    where = describe_data(own) or f"{data.name}, split {data.eval_split}"
+    return "\n\n".join([_result_tables(evaluations, where), *tables_of_others])
+
+
+def _result_tables(evaluations: Mapping[str, Evaluation], where: str) -> str:
+    """Return a table of top-1, and one of balanced accuracy if it was measured."""
     sources = [source for source in FEATURE_SOURCES if source in evaluations or source != PIXELS]
     columns = {source: evaluations.get(source, Evaluation(source, -1, ())) for source in sources}
-    rows = [
-        f"| {name} | {' | '.join(map(_score, values))} |"
-        for name, _, values in tables.rows_by_source(columns)
-        if values[-1] is not None
-    ]
-    data = trained.config.data
-    head = (
-        f"Top-1 accuracy in percent on the split `{data.eval_split}` of `{data.name}`. `untrained` is the "
-        "same network before training."
-    )
-    return "\n".join([head, "", f"| | {' | '.join(sources)} |", "|---" * (1 + len(sources)) + "|", *rows])
+    parts = []
+    for metric, title in (
+        ("top1", "Top-1 accuracy"),
+        ("balanced_accuracy", "Balanced accuracy (mean recall)"),
+    ):
+        rows = [
+            f"| {name} | {' | '.join(map(_score, values))} |"
+            for name, _, values in tables.rows_by_source(columns, metric)
+            if values[-1] is not None
+        ]
+        if rows:
+            head = f"{title} in percent on {where}. `untrained` is the same network before training."
+            heads = f"| | {' | '.join(sources)} |"
+            parts.append("\n".join([head, "", heads, "|---" * (1 + len(sources)) + "|", *rows]))
+    return "\n\n".join(parts)
 
 
 def _code(trained: TrainedEncoder) -> str:

@@ -9,10 +9,15 @@ _DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image
 
 
 def table_by_source(evaluations: Mapping[str, Evaluation]) -> str:
-    """Return a table of top-1 in percent: a row per classifier and label fraction, a column per source."""
-    lines = [f"{'top-1, %':<34}" + "".join(f"{source:>12}" for source in evaluations)]
-    for name, _, values in tables.rows_by_source(evaluations):
-        lines.append(f"{name:<34}" + "".join(_cell(value, 12) for value in values))
+    """Return a table of accuracies in percent: a row per classifier and label fraction, a column per source.
+
+    Top-1 comes first, then the balanced accuracy, the mean over the classes.
+    """
+    lines = []
+    for title, metric in (("top-1, %", "top1"), ("balanced accuracy, %", "balanced_accuracy")):
+        lines.append(f"{title:<34}" + "".join(f"{source:>12}" for source in evaluations))
+        for name, _, values in tables.rows_by_source(evaluations, metric):
+            lines.append(f"{name:<34}" + "".join(_cell(value, 12) for value in values))
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import os
 from typing import Any, NamedTuple
 
 # Feature sources: the image itself, the encoder before training, and the encoder of a checkpoint or file.
@@ -15,7 +16,9 @@ class Score:
 
     command: str  # the evaluation: probe, knn, finetune, transfer or retrieve
     classifier: str  # linear, knn, finetuned or svm; ranking for retrieval
-    metric: str  # top1, top5, best_top1, best_top5, map or recall; L-BFGS adds iterations and gradient
+    # top1, top5, balanced_accuracy (mean recall of the classes), each also with best_; map or recall; L-BFGS
+    # adds iterations and gradient.
+    metric: str
     value: float  # percent; iterations and gradient are plain numbers
     data_set: str  # config.data.name; for transfer a key of config.transfer
     split: str  # evaluation split
@@ -71,6 +74,79 @@ def parse_evaluations(result: Mapping[str, Any]) -> list[Evaluation]:
     ]
 
 
+def data_identity(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what identifies the images of an evaluation: name, absolute folder, and splits.
+
+    Args:
+      data: the fields of `config.data`, or the entry "data" of a result.
+    """
+    folder = data["data_dir"]
+    if folder and "://" not in folder:
+        folder = os.path.abspath(os.path.expanduser(folder))
+    splits = {name: data[name] for name in ("train_split", "eval_split")}
+    return {"name": data["name"], "data_dir": folder or None, **splits}
+
+
+def measured_on(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what identifies encoder and images of a result file; None if it is not an evaluation's.
+
+    "encoder" is None for the encoder of the workdir's own run.
+    """
+    entries = {name: more["data"] for name, more in result.get("transfer", {}).items() if "data" in more}
+    if isinstance(data := result.get("data"), Mapping):
+        entries = {"data": data}
+    if not entries:
+        return None
+    images = {name: data_identity(entry) for name, entry in entries.items()}
+    return {"encoder": result.get("encoder"), **images}
+
+
+def by_data(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Mapping[str, Any]]]:
+    """Group the result files of a run's own encoder by the images that they were measured on.
+
+    The first group, which may be empty, holds those of the run's own data, and files without data, such as
+    those of `transfer`, whose scores name their data sets.
+
+    Args:
+      results: contents of results/*.json by file name; "@" in a name marks other data (`cli.results`).
+
+    Returns:
+      The contents by name without "@" and what follows.
+    """
+    groups: dict[str, dict[str, Mapping[str, Any]]] = {"": {}}
+    own = None
+    for name in sorted(results, key=lambda name: ("@" in name, name != "pretrain")):
+        measured = measured_on(results[name]) or {}
+        if measured.get("encoder") is not None:
+            continue
+        key = str(measured) if "@" in name or "data" in measured else ""
+        own = own or ("" if "@" in name else key)
+        groups.setdefault("" if key == own else key, {})[name.partition("@")[0]] = results[name]
+    return list(groups.values())
+
+
+def describe_data(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a phrase for the images that the results of one group of `by_data` were measured on."""
+    phrases = [
+        describe_record(entry)
+        for result in results.values()
+        for entry in [result.get("data"), *(more.get("data") for more in result.get("transfer", {}).values())]
+        if isinstance(entry, Mapping) and entry.get("eval_images")
+    ]
+    return "; ".join(dict.fromkeys(phrases))
+
+
+def describe_record(data: Mapping[str, Any]) -> str:
+    """Return a phrase for the entry "data" of a result, without its folder.
+
+    >>> describe_record({"name": "digits", "eval_split": "test", "eval_images": 360, "num_classes": 10})
+    'digits, split test (360 images, 10 classes)'
+    """
+    classes = f", {data['num_classes']} classes" if data.get("num_classes") else ""
+    shared = f", {data['shared_images']} of them used in training" if data.get("shared_images") else ""
+    return f"{data['name']}, split {data['eval_split']} ({data['eval_images']} images{classes}{shared})"
+
+
 def read_evaluations(
     results: Mapping[str, Mapping[str, Any]], *, step: int | None = None
 ) -> dict[str, Evaluation]:
@@ -87,19 +163,23 @@ def read_evaluations(
     evaluations.sort(key=lambda evaluation: evaluation.step)
     merged = {}
     for source in FEATURE_SOURCES:
-        by_command: dict[str, tuple[Score, ...]] = {}
+        merged_scores: dict[tuple[str, str], tuple[Score, ...]] = {}
         newest, not_measured = None, {}
         for evaluation in evaluations:
             if evaluation.feature_source != source:
                 continue
             if source == PRETRAINED and step is not None and evaluation.step != step:
                 continue
-            commands = dict.fromkeys(score.command for score in evaluation.scores)
-            for command in commands:
-                by_command[command] = tuple(s for s in evaluation.scores if s.command == command)
-            if "transfer" in commands or evaluation.not_measured:
-                not_measured = evaluation.not_measured
+            for key in dict.fromkeys(map(_merge_key, evaluation.scores)):
+                merged_scores[key] = tuple(s for s in evaluation.scores if _merge_key(s) == key)
+            not_measured |= evaluation.not_measured
             newest = evaluation.step
         if newest is not None:
-            merged[source] = Evaluation(source, newest, sum(by_command.values(), ()), not_measured)
+            reasons = {n: why for n, why in not_measured.items() if ("transfer", n) not in merged_scores}
+            merged[source] = Evaluation(source, newest, sum(merged_scores.values(), ()), reasons)
     return merged
+
+
+def _merge_key(score: Score) -> tuple[str, str]:
+    """Return what a newer result replaces: all scores of a command, of `transfer` those of a data set."""
+    return score.command, score.data_set if score.command == "transfer" else ""

@@ -17,7 +17,7 @@ _NO_EVALUATION = Evaluation(PRETRAINED, -1, ())
 
 
 class SourceRow(NamedTuple):
-    """Top-1 of one classifier on one fraction of the labels, for several feature sources."""
+    """Accuracy of one classifier on one fraction of the labels, for several feature sources."""
 
     name: str  # "k-NN 20, 10% of labels"
     score: Score  # a score of this row: its classifier, label fraction and k
@@ -41,15 +41,16 @@ class PublishedTable(NamedTuple):
     rows: Sequence[PublishedRow]
 
 
-def rows_by_source(evaluations: Mapping[str, Evaluation]) -> Iterator[SourceRow]:
-    """Yield the top-1 of each classifier and label fraction, lowest fraction first.
+def rows_by_source(evaluations: Mapping[str, Evaluation], metric: str = "top1") -> Iterator[SourceRow]:
+    """Yield the accuracy of each classifier and label fraction, lowest fraction first.
 
     Args:
       evaluations: the columns, by name.
+      metric: "top1" or "balanced_accuracy".
     """
     for command, title in _TITLES.items():
         columns = [
-            {s.setting: s for s in evaluation.scores if s.command == command and s.metric == "top1"}
+            {s.setting: s for s in evaluation.scores if s.command == command and s.metric == metric}
             for evaluation in evaluations.values()
         ]
         first = {setting: score for column in reversed(columns) for setting, score in column.items()}
@@ -139,6 +140,8 @@ def _row(
     for score in scores:
         if (score.metric, score.label_fraction) == (metric, fraction):
             return PublishedRow(name, reported, score.value, None)
+    if any(score.label_fraction == fraction for score in scores):
+        return PublishedRow(name, reported, None, "with five classes or fewer it is always 100%")
     return PublishedRow(name, reported, None, f"config.{command}.label_fractions has no {fraction:g}")
 
 
@@ -146,7 +149,7 @@ def _knn_rows(
     evaluation: Evaluation, reported: Mapping[tuple[str, int], Mapping[str, float]]
 ) -> Iterator[PublishedRow]:
     for score in evaluation.scores:
-        if score.command == "knn" and score.label_fraction == 1:
+        if (score.command, score.metric, score.label_fraction) == ("knn", "top1", 1):
             name = f"k-NN{_neighbors(score)}, top-1"
             yield PublishedRow(name, reported.get((score.distance, score.k), {}), score.value, None)
 

@@ -71,7 +71,7 @@ ACCURACY = (
     ChartSpec(
         "k-NN accuracy during training",
         "top-1, %",
-        {"knn_top1": "k-NN"},
+        {"knn_top1": "top-1", "knn_balanced_accuracy": "balanced"},
         "Healthy: rises and does not fall back. The nearest training images classify each test image.",
         factor=100,
     ),

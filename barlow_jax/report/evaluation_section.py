@@ -1,6 +1,6 @@
 """Evaluations section: scores by feature source, next to published numbers, and image-text retrieval."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -12,6 +12,7 @@ from barlow_jax.papers.scores import (
     FEATURE_SOURCES,
     PRETRAINED,
     Evaluation,
+    describe_data,
     parse_evaluations,
     read_evaluations,
 )
@@ -42,6 +43,7 @@ def render(runs: Sequence[Run]) -> Markup:
         steps={name: column[0].step for name, column in columns.items() if column[0].step > 0},
         seeds=max(map(len, columns.values()), default=0),
         scores=_scores(columns, len(runs)) if columns else None,
+        more_scores=[scores for run in runs for scores in _more_scores(run)],
         comparisons=[comparison for comparison in comparisons if comparison],
         retrieval=[_retrieval(run) for run in runs if "retrieve" in run.results],
         not_evaluated={run.name: formatting.command("evaluate", run.workdir) for run in not_evaluated},
@@ -118,6 +120,31 @@ def _mean_and_std(values: Sequence[float]) -> str | None:
         return None
     std = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):.1f}{std}"
+
+
+def _more_scores(run: Run) -> Iterator[tuple[str, Sequence[Markup]]]:
+    """Yield what the scores were measured on, and tables that the chart's table lacks.
+
+    These are the balanced accuracy on the run's own data, and all accuracies on other data.
+    """
+    for results in (run.results, *run.other_results):
+        columns, where = read_evaluations(results), describe_data(results)
+        if columns and where:
+            metrics = {"top1": "top-1, %", "balanced_accuracy": "balanced, %"}
+            shown = [name for name in metrics if results is not run.results or name != "top1"]
+            found = {name: list(tables.rows_by_source(columns, name)) for name in shown}
+            yield (
+                f"{run.name}: {where}",
+                [
+                    rendering.table(
+                        [metrics[name], *columns],
+                        [[row.name, *_percents(row.values)] for row in rows],
+                        f"{metrics[name]} on {where}",
+                    )
+                    for name, rows in found.items()
+                    if rows
+                ],
+            )
 
 
 def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:

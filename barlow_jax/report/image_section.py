@@ -26,7 +26,7 @@ def render_neighbours(inspection: ModelInspection | None, missing_reason: str) -
         neighbours = inspection.neighbours
         rows = [_row(neighbours, index) for index in range(len(neighbours.queries))]
         labelled = neighbours.query_labels >= 0
-        if labelled.any():
+        if len(np.unique(neighbours.labels[neighbours.labels >= 0])) > 1 and labelled.any():
             matches = neighbours.labels[labelled] == neighbours.query_labels[labelled, None]
             same_label = f"{np.mean(matches):.0%}"
     reason = _reason(inspection, missing_reason)

@@ -12,6 +12,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.evals import features
+from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
@@ -79,7 +80,10 @@ def _neighbours_and_projections(
 
     train_table, test_table = extract(train, MAX_TRAIN), extract(test, MAX_TEST, test_thumbnails)
     chosen = np.sort(np.random.default_rng(0).permutation(len(test_table.index))[:_NUM_QUERIES])
-    rows, cosines = nearest(test_table.features[chosen], train_table.features, _NUM_NEIGHBOURS)
+    own = EvaluationData(config.data, train, test).own_rows(train_table.index, test_table.index)
+    exclude = None if own is None else own[chosen]
+    queries = test_table.features[chosen]
+    rows, cosines = nearest(queries, train_table.features, _NUM_NEIGHBOURS, exclude=exclude)
     images = _read_thumbnails(config, train, train_table.index[rows.ravel()])
     neighbours = Neighbours(
         queries=_read_thumbnails(config, test, test_table.index[chosen]),

@@ -8,6 +8,7 @@ from typing import Any
 from barlow_jax.config import overrides
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, jsonl, log
+from barlow_jax.papers.scores import by_data
 from barlow_jax.report.schema import Run
 from barlow_jax.workdir import provenance, saved_run
 
@@ -34,6 +35,7 @@ def read_run(workdir: pathlib.Path) -> Run:
     entries = provenance.read(workdir)
     if not entries:
         _warn_if_damaged(workdir / provenance.FILE)
+    results, *other_results = by_data(_results(workdir / "results"))
     return Run(
         name=workdir.resolve().name,
         workdir=workdir,
@@ -42,7 +44,8 @@ def read_run(workdir: pathlib.Path) -> Run:
         provenance=entries,
         status=status,
         metrics=_metrics(workdir / "metrics.jsonl"),
-        results=_results(workdir / "results"),
+        results=results,
+        other_results=other_results,
     )
 
 
@@ -92,7 +95,7 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
 
 
 def _results(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Return the results by name of their command."""
+    """Return the results by name of their file."""
     results = {}
     for path in sorted(folder.glob("*.json")):
         try:

@@ -23,7 +23,9 @@ class Run:
     provenance: Sequence[Mapping[str, Any]]  # entries of `provenance.read`
     status: Mapping[str, Any] | None  # status.json
     metrics: Sequence[Mapping[str, float | None]]  # rows of metrics.jsonl, {"step": ..., name: value}
-    results: Mapping[str, Mapping[str, Any]]  # results/<command>.json, by command
+    results: Mapping[str, Mapping[str, Any]]  # results/<command>.json, by command, on the run's own data
+    # Results on other data: for each data set, results by command (`scores.by_data`).
+    other_results: Sequence[Mapping[str, Mapping[str, Any]]] = ()
 
 
 class Snapshot(NamedTuple):

@@ -96,6 +96,15 @@ def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, An
     }
 
 
+def stamp() -> dict[str, str | None]:
+    """Return date (UTC), version and commit of a result."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "commit": _commit(pathlib.Path(__file__).parent),
+    }
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

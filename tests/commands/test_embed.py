@@ -96,6 +96,7 @@ def test_an_npz_holds_labels_names_places_and_what_it_is_of(of_test):
         "step": 22,
         "encoder": "resnet8",
         "data": "digits",
+        "data_dir": None,
         "split": "test",
     }
 

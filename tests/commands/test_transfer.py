@@ -29,7 +29,7 @@ def test_multi_label_images_are_ranked_by_svms(workdir, run_command):
     assert set(voc["costs"]) <= {0.1, 1.0, 10.0}
     assert score["value"] == pytest.approx(sum(voc["per_class"]) / len(voc["per_class"]), abs=0.02)
     assert f"voc07: map {score['value']}" in log
-    stored = json.loads((workdir / "results" / "transfer.json").read_text())
+    stored = json.loads((workdir / "results" / "transfer-voc07.json").read_text())
     assert stored == results
 
 
@@ -43,7 +43,7 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
     )
     experiment = Experiment.of(dataclasses.replace(config, data=data))
     encode, _ = experiment.encoder(workdir, "pixels")
-    train, test = experiment.feature_tables(encode)
+    train, test, _ = experiment.feature_tables(encode)
     assert len(train.labels) == multi_label.SPLITS["train"] + multi_label.SPLITS["validation"]
     unit = [
         table.features / ((table.features**2).sum(1, keepdims=True) ** 0.5 + 1e-5) for table in (train, test)
