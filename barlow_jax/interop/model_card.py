@@ -17,6 +17,7 @@ from barlow_jax.papers.scores import (
     FEATURE_SOURCES,
     PIXELS,
     PRETRAINED,
+    UNNAMED,
     Evaluation,
     by_data,
     describe_data,
@@ -27,7 +28,6 @@ from barlow_jax.workdir import provenance
 
 # The Hub's names of data sets whose TFDS name differs.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
-_UNNAMED = ("folder", "arrays")  # data sets without a public name
 # Keys that determine the encoder; then the exceptions among them, which do not, or which name local folders.
 _RECIPE = ("seed", "data.", "recipe.", "network.", "objective.", "optim.", "train.")
 _NO_RECIPE = (
@@ -84,7 +84,7 @@ def _front_matter(trained: TrainedEncoder, library: str | None) -> str:
         tags += ["self-supervised-learning", method.replace("_", "-")]
     lines += [f"- {tag}" for tag in tags]
     name = trained.config.data.name
-    if _has_history(trained) and name not in _UNNAMED:
+    if _has_history(trained) and name not in UNNAMED:
         lines += ["datasets:", f"- {json.dumps(_HUB_NAMES.get(name, name))}"]
     return "\n".join(["---", *lines, "---"])
 
@@ -133,7 +133,7 @@ def _training(trained: TrainedEncoder) -> str:
     if not _has_history(trained):
         return "Not recorded."
     source = f"the split `{config.data.train_split}` of `{config.data.name}`"
-    if config.data.name in _UNNAMED:
+    if config.data.name in UNNAMED:
         source += " (private images; describe them here)"
     epochs = _epochs(trained)
     duration = f"{trained.step} updates" + (f" ({epochs:g} epochs)" if epochs else "")

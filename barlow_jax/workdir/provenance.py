@@ -87,7 +87,7 @@ def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, An
     """Return an entry without its number of starts and their times."""
     return {
         "version": __version__,
-        "commit": _commit(pathlib.Path(__file__).parent),
+        "commit": _commit(pathlib.Path(__file__).parents[1]),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -101,7 +101,7 @@ def stamp() -> dict[str, str | None]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        "commit": _commit(pathlib.Path(__file__).parent),
+        "commit": _commit(pathlib.Path(__file__).parents[1]),
     }
 
 

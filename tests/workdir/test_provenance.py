@@ -1,6 +1,7 @@
 """Provenance entries of starts."""
 
 import json
+import pathlib
 
 from barlow_jax.workdir import provenance
 
@@ -39,6 +40,12 @@ def test_the_commit_is_marked_if_files_were_changed(tmp_path):
     assert len(clean) == 40 and clean == provenance._git(tmp_path, "rev-parse", "HEAD")
     (package / "file").write_text("2")
     assert provenance._commit(package) == clean + "+"
+
+
+def test_results_name_the_commit_of_this_package():
+    root = pathlib.Path(provenance.__file__).parents[2]
+    head = provenance._git(root, "rev-parse", "HEAD") if (root / ".git").exists() else ""
+    assert (provenance.stamp()["commit"] or "").removesuffix("+") == head
 
 
 def test_a_damaged_file_has_no_entries(tmp_path):
