@@ -65,7 +65,7 @@ def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(run_comma
         "--config.train.batch_size=64",
     )
     _, stderr = run_command(*argv, code=2)
-    assert "multi_digits has multi-label" in stderr and "--config.monitor.every_epochs=0" in stderr
+    assert "multi_digits is multi-label" in stderr and "--config.monitor.every_epochs=0" in stderr
 
 
 def test_its_step_is_planned_and_its_parts_are_refused(run_command, config):
