@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from barlow_jax.augment import blur, color, views
+from barlow_jax.augment import blur, color, geometry, views
 from barlow_jax.config import recipe
 
 VIEWS = recipe.Recipe().views
@@ -59,6 +59,24 @@ def test_factors_hue_and_sigma_are_uniform(uniforms, name):
     distributions.assert_uniform(
         _each(color.jitter_strengths, uniforms[name]["jitter"][:, 1:], strong)[0], 0.0, 2.5
     )
+
+
+def test_every_strength_of_the_recipe_is_used_on_host_and_accelerator():
+    """At values other than the defaults, for uniforms of 3/4."""
+    import tensorflow as tf
+
+    from barlow_jax.data import host_ops
+
+    jitter = recipe.Jitter(brightness=0.3, contrast=0.6, saturation=0.9, hue=0.25)
+    image = np.array([49.0, 50.0, 200.0], np.float32).reshape(1, 1, 3)
+    for jitters, blurs, rotations in ((color, blur, geometry), (host_ops, host_ops, host_ops)):
+        u = np.full(9, 0.75, np.float32)
+        u = tf.constant(u) if jitters is host_ops else u
+        np.testing.assert_allclose(jitters.jitter_strengths(u, jitter), (1.15, 1.3, 1.45, 0.125), rtol=1e-6)
+        assert blurs.blur_sigma(u, recipe.Blur(min_sigma=1.0, max_sigma=3.0)) == 2.5
+        assert rotations.rotation(u, recipe.Rotate(max_degrees=30.0)) == 15
+        inverted = np.asarray(jitters.solarize(image, u, recipe.Solarize(threshold=50)))
+        assert inverted.ravel().tolist() == [49, 205, 55]
 
 
 @pytest.mark.parametrize("name", "ab")

@@ -65,10 +65,11 @@ def test_the_result_is_that_of_the_protocol_written_with_scikit_learn():
 
 @pytest.mark.parametrize("cost", [0.1, 10.0])
 def test_the_decision_is_that_of_another_solver_of_the_same_objective(cost):
+    """With a weight of positives other than the protocol's."""
     train = _table(200, 1)
     features, target = _normalized(train), np.where(train.labels[:, 0] == 1, 1, -1)
     inputs = np.append(features, np.ones((200, 1)), axis=1)
-    weights = np.where(target == 1, 2.0, 1.0)
+    weights = np.where(target == 1, 5.0, 1.0)
 
     def objective(w):
         short = np.maximum(0, 1 - target * (inputs @ w))
@@ -78,7 +79,7 @@ def test_the_decision_is_that_of_another_solver_of_the_same_objective(cost):
     reference = scipy.optimize.minimize(
         objective, np.zeros(13), jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-9}
     )
-    config = Svm(tolerance=1e-9, max_iterations=1_000_000)
+    config = Svm(tolerance=1e-9, max_iterations=1_000_000, positive_weight=5.0)
     model = svm.fit(features, target, cost, config=config, seed=0)
     np.testing.assert_allclose(model.decision_function(features), inputs @ reference.x, atol=1e-5)
 

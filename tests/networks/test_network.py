@@ -159,16 +159,33 @@ def test_the_second_branch_is_a_separate_network_for_view_b():
 
 def test_features_of_large_mean_and_small_std_are_normalised_without_cancellation():
     """In float32, E[x^2] - E[x]^2 of a mean of 1e4 and a std of 1 is off by 6."""
-    config = NetworkConfig(
-        encoder="resnet8", width=4, projector=(6, 4), projector_output_norm=True, dtype="float32"
-    )
+    features = np.random.default_rng(0).normal(1e4, 1.0, (256, 16)).astype(np.float32)
+    params, _, stats, _ = _apply_head(features)
+    hidden = features.astype(np.float64) @ params["layers"][0]["kernel"]
+    np.testing.assert_allclose(stats["norms"][0]["var"], 0.9 + 0.1 * np.var(hidden, axis=0), rtol=1e-2)
+
+
+def _apply_head(features, **settings):
+    """Return the projector's parameters, statistics before and after, and the embedding of `[B, 16]`."""
+    config = NetworkConfig(encoder="resnet8", width=4, projector=(6, 4), dtype="float32", **settings)
     head = Network(config, make_encoder=StandInEncoder)
     params, stats = _init(head)
-    features = np.random.default_rng(0).normal(1e4, 1.0, (256, 16)).astype(np.float32)
-    _, new_stats = jax.jit(head.apply)(params, stats, {"a": features})
-    hidden = features.astype(np.float64) @ params["projector"]["layers"][0]["kernel"]
-    expected = 0.9 + 0.1 * np.var(hidden, axis=0)
-    np.testing.assert_allclose(new_stats["projector"]["norms"][0]["var"], expected, rtol=1e-2)
+    outputs, new_stats = jax.jit(head.apply)(params, stats, {"a": features})
+    return *(tree.get("projector") for tree in (params, stats, new_stats)), outputs["a"].embedding
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_settings_of_batch_norm_are_those_of_the_config(batch_norm):
+    features = np.random.default_rng(0).normal(size=(32, 16)).astype(np.float32)
+    params, _, stats, embedding = _apply_head(
+        features, projector_batch_norm=batch_norm, batch_norm_momentum=0.6, batch_norm_epsilon=0.5
+    )
+    first, second = (np.asarray(params["layers"][i]["kernel"]) for i in range(2))
+    hidden = features @ first
+    if batch_norm:
+        np.testing.assert_allclose(stats["norms"][0]["var"], 0.6 + 0.4 * hidden.var(0), rtol=1e-4)
+        hidden = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 0.5)
+    np.testing.assert_allclose(embedding, np.maximum(hidden, 0) @ second, rtol=1e-3, atol=1e-4)
 
 
 def test_the_embedding_may_be_normalised_without_scale_and_shift():

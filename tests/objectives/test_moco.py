@@ -103,6 +103,7 @@ def test_bfloat16_operands_change_the_loss_a_little():
     outputs, context = _inputs()
     objective = make_objective(dataclasses.replace(CONFIG, operand_dtype="bfloat16"), RUN_INFO)
     actual = loss_reference.run(objective, outputs, MEMORY, context)[0]
+    assert actual != loss_reference.run(OBJECTIVE, outputs, MEMORY, context)[0]
     np.testing.assert_allclose(actual, _definition(outputs, context)[0], rtol=1e-2)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from barlow_jax.augment.views import normalize_views
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Byol, Simsiam
 from barlow_jax.config.schema import Config, Train
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.distributed.mesh import Layout, make_mesh
@@ -22,7 +24,7 @@ from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_t
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.optim import optimizers
 from barlow_jax.training.step import StepParts, compile_step, init_state
-from barlow_jax.types import Batch, RunInfo
+from barlow_jax.types import Batch, Outputs, RunInfo
 
 WEIGHT = 0.0051
 # The float32 mean of 48 or 100 equal numbers is not always that number.
@@ -51,6 +53,25 @@ def _reference(z_a, z_b):
     a, b = ((z - z[0] - (z - z[0]).mean(0)) / np.sqrt(z.var(0) + 1e-5) for z in (a, b))
     c = a.T @ b / len(a)
     return np.sum(np.where(np.eye(len(c), dtype=bool), (1 - c) ** 2, WEIGHT * c**2))
+
+
+METHODS = {
+    "barlow_twins": {},
+    "vicreg": {},
+    "byol": {"byol": Byol(covariance_weight=1.0, target_momentum=0.0)},
+    "simsiam": {"simsiam": Simsiam(covariance_weight=1.0)},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_objective_computes_its_products_as_the_config_says(name, form, operand_dtype):
+    """Which matrices the program holds, and in which dtype, for 6 rows of 10 features."""
+    settings = {"form": form, "operand_dtype": operand_dtype.name, **METHODS[name]}
+    objective = make_objective(config_lib.Objective(name=name, **settings), RunInfo(width=10, batch_size=6))
+    outputs = {view: Outputs(None, jnp.ones((6, 10)), prediction=jnp.ones((6, 10))) for view in "ab"}
+    program = str(jax.make_jaxpr(lambda outputs: objective.loss(outputs, {}, None)[0])(outputs))
+    assert ("[10,10]" in program) == (form == "direct") and ("[6,6]" in program) == (form == "gram")
+    assert ("bf16[" in program) == (operand_dtype == jnp.bfloat16)
 
 
 @functools.cache

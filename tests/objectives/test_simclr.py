@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Simclr
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.objectives.simclr import nt_xent
 from barlow_jax.types import Outputs
 
 ROWS, WIDTH = 24, 6
-CONFIG = config_lib.Objective(name="simclr", scale=2.0)
+CONFIG = config_lib.Objective(name="simclr", scale=2.0, simclr=Simclr(temperature=0.3))
 OBJECTIVE = make_objective(CONFIG)
 
 
@@ -72,6 +73,7 @@ def test_logits_are_split_by_rows_over_devices():
 def test_bfloat16_operands_change_the_loss_a_little():
     objective = make_objective(dataclasses.replace(CONFIG, operand_dtype="bfloat16"))
     actual = loss_reference.run(objective, _outputs())[0]
+    assert actual != loss_reference.run(OBJECTIVE, _outputs())[0]
     np.testing.assert_allclose(actual, _definition(_outputs())[0], rtol=1e-2)
 
 

@@ -19,7 +19,7 @@ from barlow_jax.types import Outputs, RunInfo
 ROWS, WIDTH, PROTOTYPES, QUEUE, EPOCH = 16, 6, 5, 32, 10
 VIEWS = ("a", "b", "c", "d")
 RUN_INFO = RunInfo(views=VIEWS, width=WIDTH, batch_size=ROWS, steps_per_epoch=EPOCH)
-PLAIN = Swav(freeze_prototypes_epochs=1.0)
+PLAIN = Swav(temperature=0.2, epsilon=0.1, sinkhorn_iterations=2, freeze_prototypes_epochs=1.0)
 QUEUED = dataclasses.replace(PLAIN, queue_size=QUEUE, queue_from_epoch=2.0)
 
 

@@ -142,14 +142,20 @@ def test_bfloat16_operands_affect_only_the_covariances(form):
 
 def test_the_objective_weighs_its_terms_and_reports_them():
     settings = Vicreg(
-        invariance_weight=2.0, variance_weight=3.0, covariance_weight=4.0, variance_factor="paper"
+        invariance_weight=2.0,
+        variance_weight=3.0,
+        covariance_weight=4.0,
+        variance_factor="paper",
+        target_std=0.8,
+        epsilon=0.01,
     )
     config = config_lib.Objective(name="vicreg", vicreg=settings, scale=0.5)
     objective = make_objective(config, RunInfo(width=16, batch_size=24))
     z_a, z_b = _embeddings(24, 16)
     outputs = {"a": Outputs(None, z_a), "b": Outputs(None, z_b)}
     value, memory, metrics = objective.loss(outputs, {}, LossContext(jnp.zeros(24, jnp.int32)))
-    np.testing.assert_allclose(value, 0.5 * _reference(z_a, z_b, (2, 3, 4), factor=1.0)[0], rtol=1e-6)
+    expected = _reference(z_a, z_b, (2, 3, 4), factor=1.0, gamma=0.8, epsilon=0.01)[0]
+    np.testing.assert_allclose(value, 0.5 * expected, rtol=1e-6)
     weighed = 2 * metrics["invariance"] + 3 * metrics["variance"] + 4 * metrics["covariance"]
     np.testing.assert_allclose(weighed, 2 * value, rtol=1e-6)
     matrices = np.stack([np.cov(z, rowvar=False) for z in (z_a, z_b)])[:, ~np.eye(16, dtype=bool)]
