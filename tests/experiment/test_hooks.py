@@ -21,10 +21,13 @@ def test_the_monitor_measures_random_images_of_the_whole_split(monkeypatch):
         read.append(examples)
         return iter(())
 
-    table = FeatureTable(np.eye(2, dtype=np.float32), np.arange(2, dtype=np.int32), np.arange(2))
+    # The nearest row is of class 0, and the two next ones of class 1.
+    features_of_rows = np.array([[1, 0], [0.999, 0.04], [0.999, 0.05]], np.float32)
+    train = FeatureTable(features_of_rows, np.array([0, 1, 1], np.int32), np.arange(3))
+    test = FeatureTable(features_of_rows[:1], np.array([0], np.int32), np.array([7]))
     source = types.SimpleNamespace(num_examples=1000)
     monkeypatch.setattr(splits, "open_split", lambda *_: source)
-    monkeypatch.setattr(features, "extract", lambda *_: table)
+    monkeypatch.setattr(features, "extract", lambda *_: train if len(read) == 1 else test)
     rows = {}
     run = types.SimpleNamespace(
         experiment=types.SimpleNamespace(

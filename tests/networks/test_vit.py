@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from barlow_jax.networks.vit import SIZES, Vit, positions
+from barlow_jax.networks.vit import SIZES, Block, Vit, positions
 
 
 def _vit(name="vit_tiny", **kwargs):
@@ -81,6 +81,14 @@ def test_the_forward_pass_is_the_papers_equations(remat):
     actual = jax.jit(lambda state, x: nnx.merge(graph, state)(x, train=True))(state, x)
     expected = _numpy(nnx.to_pure_dict(nnx.filter_state(state, nnx.Param)), x, 4, 3)
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_linears_start_as_xaviers():
+    """U(-b, b) with b^2 = 6 / (fan-in + fan-out)."""
+    block = Block(96, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    for layer, fans in ((block.attention.query, 192), (block.attention.out, 192), (block.hidden, 480)):
+        largest = np.max(np.abs(layer.kernel[...]))
+        assert 0.98 < largest / (6 / fans) ** 0.5 <= 1
 
 
 def test_positions_are_those_of_row_and_column():

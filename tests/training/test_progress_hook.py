@@ -26,12 +26,12 @@ def test_progress_reports_rates_and_the_data_wait_fraction(tmp_path, capsys, mon
     )
     monkeypatch.undo()
     monkeypatch.setattr("barlow_jax.training.progress_hook.time.monotonic", lambda: 110.0)
-    progress(50, None, {"loss": 3.0})
+    progress(50, None, {"loss": 3.0, "skipped_steps": 4})
     progress.close()
     writer.close()
     (row,) = _rows(tmp_path)
     assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_fraction"] == 0.25
-    assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.9
+    assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.5, "a skipped step does not count"
     assert row["decode_failures"] == 5
     line = capsys.readouterr().err
     assert "step 50/100  loss 3  1280 images/s  waiting for data 25%  00:10 left" in line

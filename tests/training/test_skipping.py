@@ -68,6 +68,11 @@ def test_too_many_in_a_row_stop_the_run_with_a_checkpoint_and_the_ids_of_the_ima
     }
 
 
+def test_steps_skipped_before_this_start_are_no_part_of_a_row(tmp_path):
+    done, _, error = _run(tmp_path, {12, 13}, first=10, before=5)
+    assert done[-1] == 20 and error is None
+
+
 def test_the_methods_own_remedy_comes_first(tmp_path):
     assert "Remedies: a wider net; a lower" in _run(tmp_path, {2, 3, 4}, advice="a wider net")[2]
 
