@@ -29,7 +29,7 @@ def set_message(message: str) -> None:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-    _process.stdin.write(f"{message}\n".encode())
+    _process.stdin.write(f"{message}\n".encode(errors="backslashreplace"))
     _process.stdin.flush()
 
 

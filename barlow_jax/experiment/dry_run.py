@@ -8,7 +8,7 @@ import jax
 from barlow_jax.checkpoints.restore import abstract_state
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
-from barlow_jax.data import catalog
+from barlow_jax.data import catalog, folders
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
@@ -30,6 +30,8 @@ def dry_run(
     """
     plan, state = describe(config, num_images, workdir)
     log.info(headline(plan))
+    if config.data.name == "folder":
+        folders.open_split(config.data, config.data.train_split)  # logs what is read and what is left out
     log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
     log.info("compiling the train step to measure its memory")
     plan["step_memory_bytes"] = memory = _step_memory(config, num_images)

@@ -18,6 +18,7 @@ from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.timm_vit_layout import to_timm
 from barlow_jax.interop.torchvision_layout import to_torchvision
+from barlow_jax.io import files
 from barlow_jax.networks import vit
 from barlow_jax.networks.resnet import ENCODERS
 
@@ -51,7 +52,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
         "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
     ]
     on_the_hub = [line.replace("local-dir:{out}", "hf-hub:OWNER/NAME") for line in load]
-    (out / CARD).write_text(model_card.text(trained, on_the_hub, library="timm", notes=_notes(trained)))
+    card = model_card.text(trained, on_the_hub, library="timm", notes=_notes(trained))
+    files.write_text(out / CARD, card)
     return {
         "architecture": model.architecture,
         "model_args": model.arguments,

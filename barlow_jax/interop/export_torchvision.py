@@ -16,6 +16,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.torchvision_layout import to_torchvision
+from barlow_jax.io import files
 from barlow_jax.networks.resnet import ENCODERS
 
 WEIGHTS, PICKLED, CARD = "encoder.safetensors", "encoder.pth", "README.md"
@@ -53,9 +54,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     load = [*construction_code(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
     notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
-    (out / CARD).write_text(
-        model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes)
-    )
+    card = model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes)
+    files.write_text(out / CARD, card)
     if notes:
         load.append(f"# Detectron2: the commands are in {{out}}/{CARD}")
     return {"keys": len(tensors), **_write_pth(out), "load": load}

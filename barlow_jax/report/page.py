@@ -74,7 +74,7 @@ def write(
     files.write_text(out, text)
     return {
         "path": str(out),
-        "bytes": len(text.encode()),
+        "bytes": out.stat().st_size,
         "runs": names,
         "sections": [section.anchor for section in sections],
     }

@@ -142,7 +142,7 @@ def test_a_peak_in_many_rows_is_kept(written):
 def test_markup_in_names_and_values_is_escaped(written, tmp_path):
     run = reported.run(
         HOSTILE,
-        changes={"data.name": HOSTILE, "data.data_dir": HOSTILE},
+        changes={"data.name": HOSTILE, "data.data_dir": HOSTILE + "\udce9"},  # a name that is not UTF-8
         provenance=[
             reported.entry(command=["pretrain", HOSTILE], commit=HOSTILE, packages={HOSTILE: HOSTILE})
         ],
