@@ -13,10 +13,12 @@ from barlow_jax.papers.scores import (
     PRETRAINED,
     Evaluation,
     describe_data,
+    describe_record,
     parse_evaluations,
     read_evaluations,
 )
 from barlow_jax.report import charts, formatting, rendering
+from barlow_jax.report.headlines import unusable_labels
 from barlow_jax.report.schema import Run
 
 _DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
@@ -37,7 +39,11 @@ def render(runs: Sequence[Run]) -> Markup:
     for run in runs:
         by_data.setdefault(run.config.get("data.name", "unknown data"), []).append(run)
     comparisons = [_comparison(group, data) for data, group in by_data.items() if tables.has_published(data)]
-    not_evaluated = [r for r in runs if not read_evaluations(r.results) and "retrieve" not in r.results]
+    not_evaluated = [
+        run
+        for run in runs
+        if not (read_evaluations(run.results) or "retrieve" in run.results or unusable_labels(run))
+    ]
     return rendering.render(
         "evaluations.html",
         steps={name: column[0].step for name, column in columns.items() if column[0].step > 0},
@@ -46,6 +52,7 @@ def render(runs: Sequence[Run]) -> Markup:
         more_scores=[scores for run in runs for scores in _more_scores(run)],
         comparisons=[comparison for comparison in comparisons if comparison],
         retrieval=[_retrieval(run) for run in runs if "retrieve" in run.results],
+        unusable={run.name: text for run in runs if (text := unusable_labels(run))},
         not_evaluated={run.name: formatting.command("evaluate", run.workdir) for run in not_evaluated},
     )
 
@@ -182,7 +189,9 @@ def _retrieval(run: Run) -> dict[str, Any]:
     heads = ["R@K, %", *(f"{title}, R@{k}" for title in _DIRECTIONS.values() for k in ks)]
     return {
         "name": run.name,
-        "images": formatting.count(results["images"], "image"),
+        "images": describe_record(results["data"])
+        if "data" in results
+        else formatting.count(results["images"], "image"),
         "captions": formatting.count(results["captions"], "caption"),
         "similarity": results["similarity"],
         "table": rendering.table(heads, rows, "Retrieval, R@K in percent"),

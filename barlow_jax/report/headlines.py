@@ -28,3 +28,12 @@ def headline_scores(run: Run) -> list[Headline]:
         for command in ("knn", "probe")
         if command in last
     ]
+
+
+def unusable_labels(run: Run) -> str | None:
+    """Return why the run's own data allow no accuracy; None if they do, or if that is not recorded."""
+    data = run.results.get("pretrain", {}).get("data")
+    if not data or (data["num_classes"] or 0) > 1:
+        return None
+    classes = "images of one class" if data["num_classes"] else "no labels"
+    return f"No accuracy: {data['name']} has {classes}. Neighbours, spectra and ranks need no labels."

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import read_evaluations
 from barlow_jax.report import cost, formatting, health, rendering, series
-from barlow_jax.report.headlines import Headline, headline_scores
+from barlow_jax.report.headlines import Headline, headline_scores, unusable_labels
 from barlow_jax.report.health import FAILURE, INFO, OK, WARNING, Check
 from barlow_jax.report.schema import ModelInspection, Run
 
@@ -48,7 +48,9 @@ def quality(run: Run) -> list[Check]:
         first, last, best = (100 * x for x in (online.finite[0], online.finite[-1], online.finite.max()))
         text = f"k-NN during training: first {first:.1f}%, last {last:.1f}%, best {best:.1f}%."
         results.append(Check(INFO, text))
-    if not headlines:
+    if not headlines and (text := unusable_labels(run)):
+        results.append(Check(INFO, text))
+    elif not headlines:
         command = formatting.command("evaluate", run.workdir)
         results.append(
             Check(INFO, f"Not evaluated yet. To compare with the baselines, run: {command}", "not_evaluated")

@@ -1,9 +1,11 @@
 import jax
 import numpy as np
+import pytest
 
 from barlow_jax.config.recipe import Normalize
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch
@@ -70,3 +72,12 @@ def test_a_table_holds_the_indices_of_its_images(devices):
     np.testing.assert_array_equal(table.index, expected)
     np.testing.assert_array_equal(table.labels, np.array(expected) % 3)
     assert len(table.features) == len(expected)
+
+
+def test_features_that_are_not_finite_are_an_error_with_their_number():
+    layout = Layout(make_mesh())
+    broken = jax.jit(lambda images: jax.numpy.where(images[:, 0, 0, :] < 60, np.inf, 1.0))
+    with pytest.raises(UserError) as error:
+        features.extract(broken, _batches(), layout)
+    first = np.concatenate([b.views["eval"][:, 0, 0] for b in _batches()])[:20]
+    assert f"{np.sum((first < 60).any(axis=1))} of 20 images" in str(error.value)

@@ -162,3 +162,12 @@ def test_an_epoch_holds_every_row_once():
     batches = linear_sgd.table_batches(table, 4, seed=0)
     first, second = (np.concatenate([b.labels for b in batches(epoch)]) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(10)) and np.any(first != second)
+
+
+def test_a_diverged_classifier_is_an_error_and_no_accuracy():
+    train = _table(64, 1)
+    config = Probe(num_epochs=40, batch_size=64, learning_rate=1e6, weight_decay=0.5)
+    with pytest.raises(UserError, match=r"probe\.learning_rate = 1000000\.0"):
+        linear_sgd.train_and_test(
+            linear_sgd.table_batches(train, 64, 0), train, config=config, num_train=64, num_classes=6, seed=0
+        )

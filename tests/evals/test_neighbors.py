@@ -43,3 +43,9 @@ def test_k_is_limited_to_the_other_rows():
 def test_a_row_of_zeros_has_cosine_0_with_every_row():
     features = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
     assert _nearest_others(features, [0, 1], 2)[1].tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_query_may_have_no_row_to_exclude():
+    features = np.eye(3, dtype=np.float32)
+    rows, _ = nearest(features[:2], features, 2, exclude=np.array([-1, 1]))
+    assert rows[0, 0] == 0 and 1 not in rows[1]

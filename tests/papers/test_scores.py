@@ -4,7 +4,14 @@ import json
 
 from score_records import knn, result, score
 
-from barlow_jax.papers.scores import Evaluation, parse_evaluations, parse_scores, read_evaluations
+from barlow_jax.papers.scores import (
+    Evaluation,
+    by_data,
+    describe_data,
+    parse_evaluations,
+    parse_scores,
+    read_evaluations,
+)
 
 
 def test_scores_survive_json_and_leave_out_fields_that_do_not_apply():
@@ -54,3 +61,37 @@ def test_a_later_transfer_replaces_the_scores_and_the_reasons():
     evaluate = result("pretrained", 5, knn(2.0), not_measured={"voc07": "not prepared"})
     results = {"evaluate": {"evaluations": [evaluate]}, "transfer": result("pretrained", 9, voc)}
     assert read_evaluations(results)["pretrained"] == Evaluation("pretrained", 9, (knn(2.0), voc))
+
+
+def test_two_files_of_transfers_are_merged_by_data_set():
+    places, voc = (
+        score("transfer", 50.0, data_set="places205"),
+        score("transfer", 80.0, "map", data_set="voc07"),
+    )
+    results = {
+        "transfer-places205": result("pretrained", 5, places),
+        "transfer-voc07": result("pretrained", 5, voc),
+    }
+    assert set(read_evaluations(results)["pretrained"].scores) == {places, voc}
+
+
+def test_results_are_grouped_by_their_images_and_those_of_other_encoders_left_out():
+    own = {"name": "folder", "data_dir": "/a/pets", "train_split": "train", "eval_split": "val"}
+    own |= {"eval_images": 40, "num_classes": 3}
+    other = own | {"data_dir": "/b/farm", "shared_images": 9}
+    results = {
+        "knn@folder-1": result("pretrained", 5, knn(1.0), data=other),
+        "knn": result("pretrained", 5, knn(2.0), data=own),
+        "probe": result("pretrained", 5, score("probe", 3.0), data=own),
+        "probe@folder-2": result("pretrained", 5, score("probe", 4.0), data=own, encoder="/x"),
+        "transfer": result("pretrained", 5, score("transfer", 5.0, data_set="voc07")),
+        "pretrain": {"step": 5, "data": own},
+    }
+    first, second = by_data(results)
+    assert set(first) == {"knn", "probe", "transfer", "pretrain"} and set(second) == {"knn"}
+    assert second["knn"]["scores"][0]["value"] == 1.0
+    assert describe_data(first) == "folder (pets), split val (40 images, 3 classes)"
+    assert (
+        describe_data(second) == "folder (farm), split val (40 images, 3 classes, 9 of them used in training)"
+    )
+    assert by_data({}) == [{}]
