@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.schema import Config, Monitor
-from barlow_jax.data import splits
 from barlow_jax.evals import features
 from barlow_jax.experiment import hooks
 from barlow_jax.types import FeatureTable, TrainState
@@ -26,7 +25,9 @@ def test_the_monitor_measures_random_images_of_the_whole_split(monkeypatch):
     train = FeatureTable(features_of_rows, np.array([0, 1, 1], np.int32), np.arange(3))
     test = FeatureTable(features_of_rows[:1], np.array([0], np.int32), np.array([7]))
     source = types.SimpleNamespace(num_examples=1000)
-    monkeypatch.setattr(splits, "open_split", lambda *_: source)
+    data = types.SimpleNamespace(
+        train=source, test=source, check_classes=lambda *_: None, own_rows=lambda *_: None
+    )
     monkeypatch.setattr(features, "extract", lambda *_: train if len(read) == 1 else test)
     rows = {}
     run = types.SimpleNamespace(
@@ -36,12 +37,11 @@ def test_the_monitor_measures_random_images_of_the_whole_split(monkeypatch):
             eval_batches=eval_batches,
             layout=None,
         ),
-        source=source,
         writer=types.SimpleNamespace(write=lambda done, row: rows.update({done: row})),
     )
     trees = {"encoder": {}}
-    hooks._knn(run)(7, TrainState(7, trees, trees, None, {}, {}), {})
-    assert rows == {7: {"knn_top1": 1.0}}
+    hooks._knn(run, data)(7, TrainState(7, trees, trees, None, {}, {}), {})
+    assert rows[7]["knn_top1"] == 1
     for examples in read:
         assert len(set(examples)) == 100 and list(examples) == sorted(examples)
         assert np.histogram(examples, 5, (0, 1000))[0].min() > 8  # of 20
