@@ -90,6 +90,10 @@ class Tab:
         image = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         out.write_bytes(base64.b64decode(image["data"]))
 
+    def allow_downloads(self, folder: pathlib.Path) -> None:
+        """Save downloads in this folder."""
+        self._ask("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def pdf(self, out: pathlib.Path) -> None:
         """Write the printed page."""
         printed = self._ask("Page.printToPDF", printBackground=True)

@@ -20,7 +20,6 @@ CHANGES = {
     "train.num_epochs": 80.0,
     "optim.name": "adamw",
 }
-_RNG = np.random.default_rng(0)
 
 
 def run(name="digits", *, changes=(), rows=20, **fields):
@@ -146,22 +145,23 @@ def plan(**more):
 
 
 def inspection(*, images=24, size=8, embeddings=True):
-    snapshots = [_snapshot(step, embeddings) for step in (0, 1000, 2000)]
-    pictures = _RNG.integers(0, 256, (images, size, size, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    snapshots = [_snapshot(step, embeddings, rng) for step in (0, 1000, 2000)]
+    pictures = rng.integers(0, 256, (images, size, size, 3), np.uint8)
     labels = np.arange(images) % 10
     nearest = np.arange(8 * 6).reshape(8, 6) % images
     neighbours = Neighbours(
         pictures[:8], labels[:8], pictures[nearest], labels[nearest], np.full(nearest.shape, 0.9)
     )
-    points = _RNG.normal(size=(images, 2))
+    points = rng.normal(size=(images, 2))
     projection = Projection("PCA, 40% of the variance", points, labels, pictures)
     views = {"original": pictures[:4], "a": pictures[4:8], "b": pictures[8:12]}
     return ModelInspection(snapshots, views, neighbours, [projection])
 
 
-def _snapshot(step, embeddings):
+def _snapshot(step, embeddings, rng):
     edges, spectrum = np.linspace(-1, 1, 41), np.exp(-np.arange(64) / 9)
-    matrix = np.clip(_RNG.normal(0, 0.2, (64, 64)) + np.eye(64) * step / 2500, -1, 1)
+    matrix = np.clip(rng.normal(0, 0.2, (64, 64)) + np.eye(64) * step / 2500, -1, 1)
     counts = [np.histogram(values, edges)[0] for values in (np.diagonal(matrix), matrix)]
     histograms = [Histogram(edges, count) for count in counts]
     fields = [matrix, 8, *histograms, spectrum / spectrum.sum(), 20.0] if embeddings else [None] * 6

@@ -57,7 +57,7 @@ def _cell(values: Sequence[float | None]) -> str:
 
 
 def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
-    """Write a plot of linear accuracies: a panel per label fraction, a point per run, a bar at the mean."""
+    """Write a plot of linear accuracies: a panel per label fraction, a point per run, mean ± std."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -71,6 +71,9 @@ def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
             points = [_value(score.setting, run) for run in runs]
             panel.plot(points, [line] * len(points), "o", color="tab:blue", alpha=0.6)
             panel.plot([np.mean(points)], [line], "|", color="black", markersize=16)
+            if len(points) > 1:
+                std = np.std(points, ddof=1)
+                panel.errorbar(np.mean(points), line, xerr=std, color="black", capsize=4)
         panel.set_xlabel(f"linear top-1, %; {score.label_fraction:.0%} of the labels")
         panel.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(rows)), rows)

@@ -48,7 +48,7 @@ def next_steps(run: Run, inspection: ModelInspection | None = None, seeds: int =
 def _remedy(run: Run, topic: str, inspection: ModelInspection | None) -> tuple[str, str]:
     """Return what to do about a finding, and the command."""
     slower = _again(run, "lower_rate", "optim.learning_rate", 0.5)
-    longer = _again(run, "longer", "train.num_epochs", 2)
+    longer = _longer(run)
     views = formatting.command("show-views", run.workdir)
     steps = [s.step for s in inspection.snapshots if s.step > 0] if inspection else [0]
     earlier = ("--encoder", f"{run.workdir}/checkpoints/{steps[(len(steps) - 1) // 2]}")
@@ -84,7 +84,7 @@ def _remedy(run: Run, topic: str, inspection: ModelInspection | None) -> tuple[s
         ),
         "no_gain": ("Training did not help. Check that the views keep what tells the classes apart:", views),
         "pixels": (
-            "Raw pixels do as well, so the run is too short for this data or the data too easy:",
+            "Raw pixels do as well: the run is too short, or this data too easy. Train longer:",
             longer,
         ),
     }
@@ -102,8 +102,7 @@ def _monitor(run: Run, unfinished: bool) -> Iterator[Step]:
         yield Step(finding, "Use the best checkpoint:", formatting.command("export", run.workdir, *flags))
     elif last > before + _LARGE_CHANGE and not unfinished:
         finding = f"k-NN during training was still rising: {before:.1f}%, then {last:.1f}% at the end."
-        action = "Train longer. The schedule of a finished run cannot be prolonged, so start a new run:"
-        yield Step(finding, action, _again(run, "longer", "train.num_epochs", 2))
+        yield Step(finding, "Train longer:", _longer(run))
 
 
 def _use(run: Run, seeds: int) -> Iterator[Step]:
@@ -123,6 +122,11 @@ def _use(run: Run, seeds: int) -> Iterator[Step]:
         action = "Use the encoder: write the features of your own images, with their nearest neighbours:"
         flags = "--images", "FOLDER", "--out", "features.npz", "--nearest", "5"
         yield Step(finding, action, formatting.command("embed", run.workdir, *flags))
+
+
+def _longer(run: Run) -> str:
+    epochs = formatting.config_value(2.0 * run.config.get("train.num_epochs", math.nan))
+    return formatting.command("pretrain", run.workdir, "--extend", f"--config.train.num_epochs={epochs}")
 
 
 def _again(run: Run, suffix: str, key: str, value: Any) -> str:

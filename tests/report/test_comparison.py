@@ -40,7 +40,7 @@ def test_one_seed_has_no_standard_deviation():
 def test_the_plot_has_a_panel_for_each_label_fraction(tmp_path):
     from PIL import Image
 
-    sizes = {}
+    sizes, num_error_bars = {}, {}
     for fractions in ((1.0,), (0.1, 1.0)):
         rows = {
             name: [
@@ -51,4 +51,7 @@ def test_the_plot_has_a_panel_for_each_label_fraction(tmp_path):
         }
         comparison.draw(rows, tmp_path / "plot.png", "digits")
         sizes[len(fractions)] = Image.open(tmp_path / "plot.png").size
+        comparison.draw(rows | {"one seed": ROWS["vicreg"][:1]}, tmp_path / "plot.svg", "digits")
+        num_error_bars[len(fractions)] = (tmp_path / "plot.svg").read_text().count('<g id="LineCollection')
+    assert num_error_bars == {1: 2, 2: 4}, "for the methods of several seeds"
     assert sizes[2][0] == 2 * sizes[1][0] and sizes[2][1] == sizes[1][1]

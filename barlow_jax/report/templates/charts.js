@@ -2,7 +2,7 @@
 // replaced by the error message.
 (async () => {
   for (const element of document.querySelectorAll('.chart')) {
-    const spec = JSON.parse(element.nextElementSibling.textContent);
+    const spec = JSON.parse(element.nextElementSibling.textContent), {role, ariaLabel} = element;
     try {
       if (spec.usermeta) {
         const images = JSON.parse(document.getElementById(spec.usermeta.images).textContent);
@@ -11,6 +11,7 @@
       await vegaEmbed(element, spec, {
         mode: 'vega-lite', renderer: 'svg', actions: false, tooltip: {theme: 'custom'},
       });
+      Object.assign(element, {role, ariaLabel});  // Vega has replaced them
       addDownloads(element);
     } catch (error) {
       element.textContent = 'This chart could not be drawn: ' + error.message;
