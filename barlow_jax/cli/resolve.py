@@ -11,7 +11,7 @@ from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
-from barlow_jax.distributed import cluster, process_flags
+from barlow_jax.distributed import cluster, exchange, process_flags
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
@@ -46,24 +46,26 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     # If the config was not read, `config` holds the defaults, and their problems are not the user's.
     if unread or command.checks == "types":
         return config, Facts(), problems
-    facts = Facts()
+    facts, joined = Facts(), False
     if command.checks == "data":
         if command.splits and not command.single_process and not problems:
             # The first line on the screen: jax, TensorFlow and large folders take seconds.
             log.info(f"{args.command}: {catalog.describe(config.data)}; {config.network.encoder}")
+        # Problems with this host's data do not keep it from joining: the other processes must learn of them.
+        joined = not (command.single_process or problems or args.dry_run or validate(config, facts))
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in command.splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
         problems += more
-        num_devices = None
-        if not command.single_process:
-            join = not problems and not args.dry_run and not validate(config, Facts(None, num_images))
-            if join:
-                cluster.join(config.distributed, address)
-            num_devices = _count_devices(joined=join or args.dry_run)
+        if joined:
+            cluster.join(config.distributed, address)
+        alone = command.single_process
+        num_devices = None if alone else _count_devices(joined=joined or args.dry_run)
         facts = Facts(num_devices, num_images)
     problems += validate(config, facts)
     if command.makes_objective and not problems:
         problems += _objective_problems(config)
+    if joined:
+        problems = exchange.all_problems(problems)
     return config, facts, problems
 
 

@@ -136,12 +136,12 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 
 
 def _open_source(config: Config, args: argparse.Namespace) -> splits.Split:
-    from barlow_jax.data import splits
+    from barlow_jax.distributed import same_data
 
     if args.images:
-        return splits.open_images(args.images)
+        return same_data.open_images(args.images)
     split = _data_and_split(config, args)["split"]
-    source = splits.open_split(config.data, split)
+    source = same_data.open_split(config.data, split)
     if not source.num_examples:
         raise UserError(f"--split: {split} of {config.data.name} has no images; choose another split")
     return source

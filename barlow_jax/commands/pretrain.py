@@ -32,8 +32,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extend",
         action="store_true",
-        help="continue the run with another train.num_epochs, train.batch_size, learning rate or other setting "
-        "of the optimizer; the learning rate is that of the new config at the epoch reached "
+        help="continue the run with other images, train.num_epochs, train.batch_size, learning rate or other "
+        "settings of the optimizer; the learning rate is that of the new config at the epoch reached "
         "(docs/fault_tolerance.md)",
     )
 

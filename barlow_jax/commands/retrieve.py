@@ -25,7 +25,7 @@ COMMAND = Command(examples=("retrieve --workdir runs/captions",), config_groups=
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return R@K on the evaluation split by chance, before and after training."""
     from barlow_jax.checkpoints.restore import newest_step
-    from barlow_jax.data import splits
+    from barlow_jax.distributed import same_data
     from barlow_jax.evals import caption_retrieval, features
     from barlow_jax.experiment import evaluations
     from barlow_jax.experiment.experiment import Experiment
@@ -40,7 +40,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")
     experiment = Experiment.of(config)
     layout = experiment.layout
-    source = splits.open_split(config.data, config.data.eval_split)
+    source = same_data.open_split(config.data, config.data.eval_split)
     captions = caption_retrieval.first_captions(
         source.read_captions(config.data), config.retrieval.captions_per_image
     )

@@ -1,10 +1,14 @@
 """Values that the processes of a run exchange."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import itertools
+import json
 from typing import Any
 
 from barlow_jax.errors import RunError
 
+_POLL_MS = 1000  # in between, Python handles signals
+_numbers = itertools.count()  # of the calls of `gather`, whose order is the same on all processes
 _client: Any = None  # key-value client of jax.distributed, while this process is one of several
 
 
@@ -68,3 +72,38 @@ def any_process(flag: bool) -> bool:
     import numpy as np
 
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def gather(value: str) -> list[str]:
+    """Return the value of each process, in their order; all processes must call this, and wait for the last.
+
+    Nothing runs on the devices. If a process dies meanwhile, jax ends the others.
+    """
+    if _client is None:
+        return [value]
+    import jax
+
+    key = f"barlow_jax/gather/{next(_numbers)}"
+    _client.key_value_set(f"{key}/{jax.process_index()}", value)
+    return [_wait_for(f"{key}/{process}") for process in range(jax.process_count())]
+
+
+def all_problems(problems: Sequence[str]) -> list[str]:
+    """Return the problems of all processes; those that some do not have begin with "process <index>: "."""
+    by_process = [json.loads(text) for text in gather(json.dumps(list(problems)))]
+    shared = [problem for problem in by_process[0] if all(problem in other for other in by_process)]
+    return shared + [
+        f"process {process}: {problem}"
+        for process, others in enumerate(by_process)
+        for problem in others
+        if problem not in shared
+    ]
+
+
+def _wait_for(key: str) -> str:
+    while True:
+        try:
+            return _client.blocking_key_value_get(key, _POLL_MS)
+        except Exception as error:  # jax raises its own type
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise

@@ -12,6 +12,7 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.data import splits
+from barlow_jax.distributed import same_data
 from barlow_jax.errors import UserError
 from barlow_jax.evals.accuracy import multi_label_message
 from barlow_jax.evals.features import NotMeasurableError
@@ -32,7 +33,7 @@ class EvaluationData(NamedTuple):
     @classmethod
     def open(cls, data: config_lib.Data) -> "EvaluationData":
         """Open both splits. Their labels are not checked."""
-        return cls(data, *(splits.open_split(data, name) for name in (data.train_split, data.eval_split)))
+        return cls(data, *(same_data.open_split(data, name) for name in (data.train_split, data.eval_split)))
 
     def check_labels(self, *, multi_label: bool = False) -> "EvaluationData":
         """Check what is known of the labels before an image is read; return self.

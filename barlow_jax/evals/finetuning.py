@@ -21,6 +21,7 @@ from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
+from barlow_jax.distributed import same_data
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
@@ -69,11 +70,11 @@ def finetune(
       UserError: the data allow no accuracy.
     """
     lists = _LISTS.get(config.data.name, {})
-    test = splits.open_split(config.data, config.data.eval_split)
+    test = same_data.open_split(config.data, config.data.eval_split)
     scores, train_failures, data_record = [], 0, {}
     for fraction in config.finetune.label_fractions:
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
-        train = splits.open_split(data, data.train_split)
+        train = same_data.open_split(data, data.train_split)
         evaluated = EvaluationData(config.data, train, test).check_labels()
         data_record = data_record or evaluated.record(
             train.read_labels(),

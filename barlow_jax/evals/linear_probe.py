@@ -10,8 +10,8 @@ import numpy as np
 from barlow_jax.augment.views import augment
 from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config
-from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
+from barlow_jax.distributed import same_data
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import features, linear_lbfgs, linear_sgd
 from barlow_jax.evals.subsets import accuracy_by_fraction
@@ -66,7 +66,7 @@ def _augmented_batches(
     config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: linear_sgd.Scaler
 ) -> Callable[[int], Iterable[FeatureTable]]:
     """Return `epoch -> batches` of scaled features of new random crops of the given training examples."""
-    source = splits.open_split(config.data, config.data.train_split)
+    source = same_data.open_split(config.data, config.data.train_split)
     data = dataclasses.replace(config.data, caption_words=0)
     views = {"probe": classifier_view(config.recipe.views["a"])}
     sampler = EpochSampler(config.seed, len(examples), min(config.probe.batch_size, len(examples)))

@@ -1,5 +1,6 @@
 """Pretraining of an encoder without labels; resumes from the newest checkpoint of the workdir."""
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import pathlib
@@ -17,6 +18,7 @@ from barlow_jax.experiment import hooks
 from barlow_jax.experiment.evaluations import settings
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.run import open_run
+from barlow_jax.experiment.run_data import open_data
 from barlow_jax.io import log
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
@@ -34,7 +36,7 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
     Args:
       config: config of the run.
       workdir: its workdir; a run in it resumes.
-      extend: whether that run may have another length, batch size or learning rate.
+      extend: whether that run may have other images, another length, batch size or learning rate.
 
     Raises:
       UserError: the workdir or the labels do not fit the config.
@@ -45,14 +47,16 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
     if problems := saved_run.differences(workdir, config, extend=extend):
         raise UserError(problems[0])
     experiment = Experiment.of(config)
-    source = splits.open_split(config.data, config.data.train_split)
-    evaluated = _check_labels(config, source)
-    sampler = experiment.sampler(source.num_examples, segments.current(workdir, config, source.num_examples))
+    data = open_data(config, workdir, extend=extend)
+    source = data.train
+    evaluated = _check_labels(config, source, data.test)
+    segment = segments.current(workdir, config, source.num_examples, data.changes)
+    sampler = experiment.sampler(source.num_examples, segment)
     _check_length(experiment, sampler, workdir)
-    _log_extension(experiment, sampler, workdir)
+    _log_extension(experiment, sampler, saved_run.changes(workdir, config) | data.changes)
     parts = experiment.step_parts(sampler)
     with (
-        open_run(experiment, source, sampler, workdir) as (run, state),
+        open_run(experiment, data, sampler, workdir) as (run, state),
         contextlib.closing(hooks.progress(run)) as progress,
     ):
         evaluations, skip_watch = hooks.evaluations(run, evaluated), hooks.skip_watch(run, state)
@@ -109,23 +113,22 @@ def _check_length(experiment: Experiment, sampler: EpochSampler, workdir: pathli
         )
 
 
-def _log_extension(experiment: Experiment, sampler: EpochSampler, workdir: pathlib.Path) -> None:
+def _log_extension(experiment: Experiment, sampler: EpochSampler, changes: Mapping[str, list[Any]]) -> None:
     """Log what changes at the step at which a new segment begins, if one does."""
-    config, step = experiment.config, sampler.segment.step
-    changes = saved_run.changes(workdir, config)
+    step = sampler.segment.step
     if not changes:
         return
     num_steps = experiment.num_steps(sampler)
     log.info(f"extending the run from step {step}, epoch {sampler.epoch(step):g}, to step {num_steps}:")
     for key, (old, new) in changes.items():
-        log.info(f"  config.{key}: {old} -> {new}")
+        log.info(f"  {key}: {old} -> {new}")
     for name, rate in experiment.learning_rates(sampler).items():
         log.info(
             f"  learning rate of {name}: {rate(step):.3g} at step {step}, {rate(num_steps):.3g} at the end"
         )
 
 
-def _check_labels(config: Config, source: splits.Split) -> EvaluationData | None:
+def _check_labels(config: Config, source: splits.Split, test: splits.Split | None) -> EvaluationData | None:
     """Check before the step compiles that the data have the labels that the config needs.
 
     Returns:
@@ -133,9 +136,7 @@ def _check_labels(config: Config, source: splits.Split) -> EvaluationData | None
     """
     name, num_classes, evaluated = config.data.name, source.num_classes, None
     if config.monitor.every_epochs:
-        evaluated = EvaluationData(
-            config.data, source, splits.open_split(config.data, config.data.eval_split)
-        )
+        evaluated = EvaluationData(config.data, source, test)
         if problem := evaluated.label_problem():
             raise UserError(f"{problem} To train without k-NN accuracy, set --config.monitor.every_epochs=0.")
     labels = "multi-label annotations" if source.multi_label else f"{num_classes or 'no'} classes"

@@ -15,6 +15,7 @@ from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed import exchange
 from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.run_data import RunData
 from barlow_jax.io import files, log
 from barlow_jax.training import compilation_cache, device_cache, preemption
 from barlow_jax.training.prefetch import DevicePrefetcher
@@ -47,14 +48,14 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(
-    experiment: Experiment, source: splits.Split, sampler: EpochSampler, workdir: pathlib.Path
+    experiment: Experiment, data: RunData, sampler: EpochSampler, workdir: pathlib.Path
 ) -> Iterator[tuple[Run, TrainState]]:
     """Open a run on a workdir, and yield it with the state that it starts from.
 
     Raises:
       UserError: another process uses the workdir, or none of its checkpoints is usable.
     """
-    config, num_steps = experiment.config, experiment.num_steps(sampler)
+    config, num_steps, source = experiment.config, experiment.num_steps(sampler), data.train
     keep, first_process = config.checkpoint, jax.process_index() == 0
     # Outermost: a preempted process exits only when everything below is closed and the last save is complete.
     with preemption.run_scope(), contextlib.ExitStack() as stack:
@@ -72,9 +73,11 @@ def open_run(
         )
         state, first_step = _first_state(experiment, sampler, checkpoints)
         if first_process:  # after the restore: a refused workdir keeps its config and provenance
-            segment = segments.record(workdir, sampler.segment, config, sys.argv[1:])
+            segment = segments.record(
+                workdir, sampler.segment, config, sys.argv[1:], source.num_examples, data.changes
+            )
             files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
-            provenance.record(workdir, sys.argv[1:], describe_devices(), segment)
+            provenance.record(workdir, sys.argv[1:], describe_devices(), segment, data.identities)
         status.begin(first_step)
         source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)

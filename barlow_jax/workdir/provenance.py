@@ -39,7 +39,8 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
     An entry has `version` and `commit` of this package (None outside a repository; with "+" if tracked files
     have changed), `python`, `platform`, `packages` (version by name), `devices` (`kind`, `count`,
     `processes`), `command`, the number of its equal starts, `starts`, with the times of the `first` and the
-    `last` in UTC; in an extended run also `segment` (`step`, `epoch` and `changed` of the last extension).
+    `last` in UTC; in an extended run also `segment` (`step`, `epoch` and `changed` of the last extension). A
+    run's entry has `data`: `images` and `digest` (`splits.Identity`) of each split that it reads.
     """
     try:
         entries = files.read_json(workdir / FILE)
@@ -53,6 +54,7 @@ def record(
     command: Sequence[str],
     devices: Mapping[str, Any],
     segment: Mapping[str, Any] | None = None,
+    data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Record a start of the run.
 
@@ -61,15 +63,35 @@ def record(
       command: the words after `python -m barlow_jax`.
       devices: `kind`, `count` over all processes, and `processes`.
       segment: what `segments.record` returns.
+      data: `splits.Identity` as a dict, by the name of the split.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entries, current = read(workdir), describe(command, devices)
     if segment:
         current["segment"] = dict(segment)
+    if data:
+        current["data"] = dict(data)
     if not entries or {name: entries[-1].get(name) for name in current} != current:
         entries.append({**current, "starts": 0, "first": now})
     entries[-1] |= {"starts": entries[-1]["starts"] + 1, "last": now}
     files.write_json(workdir / FILE, entries)
+
+
+def recorded_data(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Return `data` of the last entry that has it."""
+    return next((entry["data"] for entry in reversed(read(workdir)) if "data" in entry), {})
+
+
+def data_changes(workdir: pathlib.Path, data: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return `[recorded, new]` of the splits whose examples are not those of the last start."""
+    recorded = recorded_data(workdir)
+    return {
+        f"split {name}": [
+            f"{one['images']} images (digest {one['digest'][:8]})" for one in (recorded[name], new)
+        ]
+        for name, new in data.items()
+        if name in recorded and dict(new) != recorded[name]
+    }
 
 
 def extensions(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,10 +1,11 @@
 """Segments of an extended run, `segments.json`: the step from which each config applies, and its changes.
 
 A run that was never extended has no such file. The list has one entry per segment, oldest first: the fields
-of `sampler.Segment`; `config`, complete; `changed`, [old, new] by key; `command`; and `started`, in UTC.
+of `sampler.Segment`; `config`, complete; `changed`, [old, new] by key or split; `images`, the number of
+training images; `command`; and `started`, in UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import datetime
 import pathlib
@@ -15,7 +16,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data.sampler import EpochSampler, Segment
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
-from barlow_jax.workdir import saved_run
+from barlow_jax.workdir import provenance, saved_run
 
 FILE = "segments.json"
 _FIELDS = tuple(field.name for field in dataclasses.fields(Segment))
@@ -44,53 +45,70 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
     return entries
 
 
-def current(workdir: pathlib.Path, config: Config, num_images: int) -> Segment:
+def current(
+    workdir: pathlib.Path, config: Config, num_images: int, data_changes: Mapping[str, Any] | None = None
+) -> Segment:
     """Return the segment that a start with this config resumes, or begins at the newest checkpoint.
 
     Args:
       workdir: workdir of the run.
       config: config of the start; if it differs from the saved one, a segment begins.
       num_images: number of training images.
+      data_changes: `provenance.data_changes`; if there are any, a segment begins.
     """
     entries, step = read(workdir), max(saved_run.checkpoint_steps(workdir), default=None)
-    changes = saved_run.changes(workdir, config)
-    if step is None or not changes:
+    if step is None or not (saved_run.changes(workdir, config) or data_changes):
         return _segment(entries)
     entries = [entry for entry in entries if entry["step"] <= step]
-    saved = entries[-1]["config"] if entries else saved_run.saved_config(workdir)
-    sampler = EpochSampler(config.seed, num_images, saved["train"]["batch_size"], _segment(entries))
+    saved = entries[-1] if entries else _first(workdir)
+    batch_size = saved["config"]["train"]["batch_size"]
+    sampler = EpochSampler(config.seed, saved.get("images") or num_images, batch_size, _segment(entries))
     return sampler.next_segment(step)
 
 
 def record(
-    workdir: pathlib.Path, segment: Segment, config: Config, command: Sequence[str]
+    workdir: pathlib.Path,
+    segment: Segment,
+    config: Config,
+    command: Sequence[str],
+    num_images: int | None = None,
+    data_changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """Record the segment if it begins, which it does if the config is not that of the workdir.
+    """Record the segment if it begins, which it does if config or data are not those of the workdir.
 
     Args:
       workdir: workdir of the run, whose config.json still has the config before.
       segment: the segment that begins.
       config: its config.
       command: the words after `python -m barlow_jax`.
+      num_images: its number of training images.
+      data_changes: `provenance.data_changes`.
 
     Returns:
       `step`, `epoch` and `changed` of the segment; None if the run was never extended.
     """
     entries = read(workdir)
-    if saved_run.changes(workdir, config):
-        saved = saved_run.saved_config(workdir)
+    if saved_run.changes(workdir, config) or data_changes:
         entries = [entry for entry in entries if entry["step"] < segment.step]
-        entries = entries or [dataclasses.asdict(Segment()) | {"config": saved, "changed": {}}]
+        entries = entries or [_first(workdir)]
         new = overrides.to_config_dict(config).to_dict()
         entry = dataclasses.asdict(segment) | {
             "config": new,
-            "changed": saved_run.config_changes(entries[-1]["config"], new),
+            "changed": saved_run.config_changes(entries[-1]["config"], new) | dict(data_changes or {}),
+            "images": num_images,
             "command": list(command),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         entries.append(entry)
         files.write_json(workdir / FILE, entries)
     return {name: entries[-1][name] for name in ("step", "epoch", "changed")} if entries else None
+
+
+def _first(workdir: pathlib.Path) -> dict[str, Any]:
+    """Return the entry of the segment before the first extension."""
+    config = saved_run.saved_config(workdir)
+    data = provenance.recorded_data(workdir).get(config["data"]["train_split"], {})
+    return dataclasses.asdict(Segment()) | {"config": config, "changed": {}, "images": data.get("images")}
 
 
 def _segment(entries: Sequence[dict[str, Any]]) -> Segment:

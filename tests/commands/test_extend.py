@@ -88,3 +88,33 @@ def test_what_is_refused_changes_nothing(finished, run_command, flags):
     _, stderr = run_command("pretrain", "--workdir", finished, *flags, code=2)
     assert _files(finished) == before
     assert flags[-1].removeprefix("--config.").partition("=")[0] in stderr
+
+
+def _change_recorded_data(workdir, **changes):
+    """Let the record of the run say that it was trained on other images."""
+    path = workdir / provenance.FILE
+    entries = json.loads(path.read_text())
+    entries[-1]["data"]["train"] |= changes
+    path.write_text(json.dumps(entries))
+
+
+def test_other_images_than_the_runs_are_refused_and_extend_accepts_them(workdir, run_command):
+    entry = provenance.read(workdir)[-1]
+    data = entry["data"]
+    assert (data["train"]["images"], data["test"]["images"]) == (1437, 360)
+    _change_recorded_data(workdir, images=958)
+    before = _files(workdir)
+    _, stderr = run_command("pretrain", "--workdir", workdir, code=2)
+    assert "958 images" in stderr and "1437 images" in stderr and "--extend" in stderr
+    assert _files(workdir) == before
+    _change_recorded_data(workdir, images=1437, digest="0" * 32)
+    run_command("pretrain", "--workdir", workdir, code=2)
+    # The run is finished: with other images, too, there is nothing left to train.
+    rows = _rows(workdir)
+    for flags in (["--extend"], []):
+        results, _ = run_command("pretrain", "--workdir", workdir, *flags)
+        assert (results["first_step"], results["step"]) == (22, 22) and _rows(workdir) == rows
+        entry = provenance.read(workdir)[-1]
+        assert entry["data"] == data and entry["segment"]["step"] == 22
+        ((name, (old, new)),) = entry["segment"]["changed"].items()
+        assert name == "split train" and "00000000" in old and data["train"]["digest"][:8] in new

@@ -9,7 +9,7 @@ from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.schema import Config
 from barlow_jax.data.sampler import EpochSampler, Segment
 from barlow_jax.errors import UserError
-from barlow_jax.workdir import segments
+from barlow_jax.workdir import provenance, segments
 
 IMAGES = 1000
 
@@ -101,3 +101,23 @@ def test_the_sampler_continues_with_new_orders_and_positions():
     assert after.batch(35)[0].tolist() == before.batch(30)[0][:50].tolist()
     # 15 steps before; 1.5 epochs of 20 steps count as 30 in the schedule.
     assert after.schedule_offset == 15 and before.schedule_offset == 0
+
+
+def test_other_images_begin_a_segment_at_the_epoch_of_the_old_number(run):
+    old, new = ({"train": {"images": images, "digest": f"{images:032}"}} for images in (IMAGES, 700))
+    provenance.record(run, ["pretrain"], {}, data=old)
+    assert provenance.data_changes(run, old) == {}
+    changes = provenance.data_changes(run, new)
+    assert [text.partition(" ")[0] for text in changes["split train"]] == ["1000", "700"]
+    assert segments.current(run, _config(), 700) == Segment()
+    segment = segments.current(run, _config(), 700, changes)
+    assert segment == Segment(step=15, epoch=1.5, permutations=2, position=1500)
+    recorded = segments.record(run, segment, _config(), ["pretrain"], 700, changes)
+    provenance.record(run, ["pretrain"], {}, recorded, new)
+    assert provenance.read(run)[-1]["segment"]["changed"] == changes and not provenance.data_changes(run, new)
+    assert [entry["images"] for entry in segments.read(run)] == [1000, 700]
+    assert segments.current(run, _config(), 700) == segment
+    _save(run, 22)  # 7 steps of 100 images, an epoch of them
+    third = segments.current(run, _config(), 800, provenance.data_changes(run, old))
+    # 1.5 epochs are 10 whole steps of 7 in the second segment's schedule, of which 7 follow.
+    assert third == Segment(step=22, epoch=17 / 7, permutations=3, position=2200)
