@@ -17,6 +17,23 @@ def test_equal_starts_are_one_entry(tmp_path):
     assert entries[0]["first"] <= entries[0]["last"] <= entries[1]["first"]
 
 
+def test_extensions_are_recorded_with_their_changes(tmp_path):
+    first = {
+        "step": 22,
+        "epoch": 2.0,
+        "changed": {"train.batch_size": [128, 64], "train.num_epochs": [2.0, 4.0]},
+    }
+    second = {"step": 40, "epoch": 2.5, "changed": {"optim.learning_rate": [0.2, 0.1]}}
+    for segment in (None, first, first, second):
+        provenance.record(tmp_path, ["pretrain"], ONE, segment)
+    entries = provenance.read(tmp_path)
+    assert [entry["starts"] for entry in entries] == [1, 2, 1]
+    assert provenance.extensions(entries) == [
+        "from step 22: train.batch_size 128 to 64, train.num_epochs 2.0 to 4.0",
+        "from step 40: optim.learning_rate 0.2 to 0.1",
+    ]
+
+
 def test_packages_have_the_imported_versions(tmp_path):
     import jax
     import numpy as np
