@@ -1,15 +1,25 @@
 """Run probe, knn, finetune and transfer, with baselines and the papers' numbers, in one table."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.papers import format_tables
-from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, describe_record
+from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, Score, describe_record
+
+if TYPE_CHECKING:
+    from barlow_jax.evals.evaluation_data import EvaluationData
+    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.experiment.partial_results import Measured, PartialResults
 
 COMMAND = Command(examples=("evaluate --workdir runs/digits",), encoder=True)
 
@@ -17,13 +27,15 @@ COMMAND = Command(examples=("evaluate --workdir runs/digits",), encoder=True)
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the evaluations of pixels and of the encoder before and after training.
 
-    If the data allow no accuracy, only the transfer to other data sets is measured.
+    If the data allow no accuracy, only the transfer to other data sets is measured. Each result is logged
+    and written when it is measured, and is not measured again if the command is stopped and repeated.
     """
     from barlow_jax.evals.evaluation_data import EvaluationData
-    from barlow_jax.evals.features import decode_failure_counts
     from barlow_jax.evals.transfer import missing_data
     from barlow_jax.experiment import encoders, evaluations as measure
     from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.experiment.partial_results import PartialResults
+    from barlow_jax.training import compilation_cache
 
     data, names = EvaluationData.open(config.data), measure.available_transfers(config)
     problem, transfers = data.label_problem(), measure.open_transfers(config, names)
@@ -31,31 +43,83 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         raise UserError(problem)
     if problem:
         log.warning(f"not measured: linear probe, k-NN and fine-tuning. {problem}")
-    experiment, encoder_path = Experiment.of(config), encoders.encoder_path(workdir, args)
+    experiment, path = Experiment.of(config), encoders.encoder_path(workdir, args)
+    about = measure.about(config, workdir, path, [] if problem else ["probe", "knn", "finetune"])
+    partial_results = PartialResults(workdir, config, [data, *transfers.values()])
     evaluations, results = {}, []
-    about = measure.about(config, workdir, encoder_path, [] if problem else ["probe", "knn", "finetune"])
-    for source in [PRETRAINED] if problem else FEATURE_SOURCES:
-        if source == PIXELS:
-            state, (encode, step) = None, experiment.encoder(encoder_path, source)
-        else:
-            state = experiment.encoder_state(encoder_path, source)
-            encode, step = experiment.encode_with(state), state.step
-        scores, details, not_measured = [], {}, {}
-        if not problem:
-            train, test, data_record = experiment.feature_tables(encode, data)
-            scores = measure.frozen_scores(experiment, ["probe", "knn"], encode, train, test)
-            scores += measure.finetune_scores(config, state)[0] if state else []
-            # The tables read every image, so their counts replace those of fine-tuning.
-            details = decode_failure_counts(train.decode_failures, test.decode_failures)
-            about["data"] = data_record
-        if source == PRETRAINED:
-            transferred, transfer_details = measure.transfer_scores(experiment, encode, transfers)
-            scores, details = scores + transferred, details | transfer_details
-            not_measured = {n: missing_data(n, t) for n, t in config.transfer.items() if n not in names}
-        evaluations[source] = Evaluation(source, step, tuple(scores), not_measured)
-        results.append(evaluations[source].to_json() | details)
+    # All encoders are read before anything is measured.
+    sources = [PRETRAINED] if problem else FEATURE_SOURCES
+    parts_of = {source: _Parts(source, experiment, path, partial_results) for source in sources}
+    with compilation_cache.persistent(config.train.compilation_cache):
+        for source, parts in parts_of.items():
+            if not problem:
+                parts.classify(data)
+                about["data"] = parts.details.pop("data")
+            if source == PRETRAINED:
+                parts.transfer(transfers)
+            missing = [n for n in config.transfer if source == PRETRAINED and n not in names]
+            not_measured = {name: missing_data(name, config.transfer[name]) for name in missing}
+            evaluations[source] = Evaluation(source, parts.step, tuple(parts.scores), not_measured)
+            results.append(evaluations[source].to_json() | parts.details)
     if not problem:
         log.info(f"measured on {describe_record(about['data'])}")
         log.info(format_tables.table_by_source(evaluations))
     log.info(f"\n{format_tables.published_table(evaluations[PRETRAINED], config.data.name)}")
+    partial_results.remove()
     return {"evaluations": results, **about}
+
+
+class _Parts:
+    """Scores and details of one feature source, part by part."""
+
+    def __init__(self, source: str, experiment: Experiment, path: pathlib.Path, partial: PartialResults):
+        """Read the encoder; nothing is measured yet."""
+        self._source, self._experiment, self._partial = source, experiment, partial
+        self._state = None if source == PIXELS else experiment.encoder_state(path, source)
+        if self._state:
+            self._encode, self.step = experiment.encode_with(self._state), self._state.step
+        else:
+            self._encode, self.step = experiment.encoder(path, source)
+        self.scores: list[Score] = []
+        self.details: dict[str, Any] = {}
+
+    def classify(self, data: EvaluationData) -> None:
+        """Measure linear probe, k-NN and, except for pixels, fine-tuning by label fraction."""
+        from barlow_jax.evals.features import decode_failure_counts
+        from barlow_jax.experiment import evaluations as measure
+
+        config = self._experiment.config
+        tables = functools.cache(lambda: self._experiment.feature_tables(self._encode, data))
+
+        def frozen(command: str) -> Measured:
+            train, test, record = tables()
+            scores = measure.frozen_scores(self._experiment, [command], self._encode, train, test)
+            return scores, decode_failure_counts(train.decode_failures, test.decode_failures) | {
+                "data": record
+            }
+
+        def finetuned(fraction: float) -> Measured:
+            settings = dataclasses.replace(config.finetune, label_fractions=(fraction,))
+            one = dataclasses.replace(config, finetune=settings)
+            # The tables read every image, so their counts of decode failures replace those of fine-tuning.
+            return measure.finetune_scores(one, self._state)[0], {}
+
+        for command in ("probe", "knn"):
+            self._measure(command, functools.partial(frozen, command))
+        for fraction in config.finetune.label_fractions if self._state else ():
+            self._measure(f"finetune {fraction:g}", functools.partial(finetuned, fraction))
+
+    def transfer(self, data_sets: Mapping[str, EvaluationData]) -> None:
+        """Measure the transfer to other data sets."""
+        from barlow_jax.experiment.evaluations import transfer_scores
+
+        for name, data in data_sets.items():
+            measure = functools.partial(transfer_scores, self._experiment, self._encode, {name: data})
+            self._measure(f"transfer {name}", measure)
+
+    def _measure(self, name: str, measure: Callable[[], Measured]) -> None:
+        arrays = self._state and (self._state.params, self._state.batch_stats)
+        scores, details = self._partial.measure(self._source, name, arrays, measure)
+        self.scores += scores
+        for key, value in details.items():  # "transfer" has an entry from each data set
+            self.details[key] = {**self.details.get(key, {}), **value}

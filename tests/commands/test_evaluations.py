@@ -5,6 +5,8 @@ import json
 import pytest
 from score_records import by_fraction
 
+from barlow_jax.experiment import evaluations
+
 
 def _stored(workdir, name):
     return json.loads((workdir / "results" / f"{name}.json").read_text())
@@ -53,8 +55,29 @@ def test_the_probe_may_augment_its_training_images(workdir, run_command, augment
     assert set(by_fraction(results)) == {0.1, 1.0}
 
 
-def test_evaluate_prints_its_table_the_papers_table_and_what_is_missing(workdir, run_command):
-    results, log = run_command("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
+def _stop_before_the_last_part(monkeypatch, run_command, argv):
+    """Stop `evaluate` before the pretrained encoder is fine-tuned; return the number of parts on disk."""
+    finetune_scores = evaluations.finetune_scores
+
+    def stop(config, encoder):
+        if encoder.step:
+            raise KeyboardInterrupt
+        return finetune_scores(config, encoder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluations, "finetune_scores", stop)
+        run_command(*argv, code=130)
+    return len((argv[2] / "results" / ".evaluate.jsonl").read_text().splitlines())
+
+
+def test_evaluate_resumes_and_prints_its_table_the_papers_table_and_what_is_missing(
+    workdir, run_command, monkeypatch
+):
+    argv = ("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
+    assert _stop_before_the_last_part(monkeypatch, run_command, argv) == 7
+    monkeypatch.setattr(evaluations, "frozen_scores", lambda *_: pytest.fail("measured again"))
+    results, log = run_command(*argv)
+    assert not (workdir / "results" / ".evaluate.jsonl").exists()
     assert results == _stored(workdir, "evaluate")
     lines, pretrained = log.splitlines(), results["evaluations"][2]
     top1 = f"{by_fraction(pretrained, command='probe')[1.0]:.1f}"
