@@ -1,6 +1,7 @@
 """Positions of finished crops on a canvas."""
 
 import numpy as np
+import pytest
 
 from barlow_jax.data.padded_images import pack_crops
 
@@ -9,8 +10,9 @@ def test_two_crops_lie_side_by_side():
     assert pack_crops([224, 224], 512) == [(0, 0), (0, 224)]
 
 
-def test_squares_do_not_overlap_and_stay_inside():
-    sizes, side = [224, 224, *[96] * 6], 512
+@pytest.mark.parametrize("sizes", [[224, 224, *[96] * 6], [224, *[96] * 7]], ids=str)
+def test_squares_do_not_overlap_and_stay_inside(sizes):
+    side = 512
     covered = np.zeros((side, side), int)
     for size, (top, left) in zip(sizes, pack_crops(sizes, side), strict=True):
         covered[top : top + size, left : left + size] += 1

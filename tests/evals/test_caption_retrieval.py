@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
+from barlow_jax.config.evaluation import Retrieval
+from barlow_jax.config.schema import Config
 from barlow_jax.data.captions import Captions
-from barlow_jax.evals.caption_retrieval import first_captions, match
+from barlow_jax.evals.caption_retrieval import first_captions, match, retrieval_scores
 from barlow_jax.types import FeatureTable
 
 
@@ -20,3 +23,14 @@ def test_captions_and_images_without_a_partner_are_dropped():
     images, captions = match(images, FeatureTable(rows, np.array([0, 1, 1, 2])))
     assert images.index.tolist() == [0, 2] and images.features.ravel().tolist() == [0, 1]
     assert captions.labels.tolist() == [0, 2] and captions.features.ravel().tolist() == [0, 3]
+
+
+@pytest.mark.parametrize(("similarity", "recall"), [("cosine", 100), ("dot", 50)])
+def test_the_similarity_is_that_of_the_config(similarity, recall):
+    """The dot product puts the long caption of the second image first for the first image too."""
+    config = Config(retrieval=Retrieval(similarity=similarity, k=(1,)))
+    index = np.arange(2)
+    images = FeatureTable(np.eye(2), np.full(2, -1), index)
+    captions = FeatureTable(np.array([[0.5, 0.0], [3.0, 4.0]]), index)
+    scores = retrieval_scores(config, images, captions)
+    assert {s.value for s in scores if s.direction == "image_to_text"} == {recall}

@@ -40,7 +40,7 @@ def test_no_gradient_passes():
     assert not np.any(gradient)
 
 
-@pytest.mark.parametrize(("size", "nearest"), [(100, 96), (30, 32), (1, 32)])
+@pytest.mark.parametrize(("size", "nearest"), [(100, 96), (120, 128), (30, 32), (1, 32)])
 def test_a_size_that_is_not_a_multiple_of_the_batch_is_refused(size, nearest):
     with pytest.raises(UserError, match=rf"the\.key is {size}, .*batch_size \(32\).* {nearest}"):
         check_queue_size("the.key", size, 32)
