@@ -38,12 +38,15 @@ class Data:
     )
     data_dir: str | None = field(
         None,
-        "Folder of the data: TFDS's data_dir; for folder, the root of <split>/<class>/<image>; for arrays, "
-        "the folder of <split>.npz (data/npz.py).",
+        "Folder of the data: TFDS's data_dir; for folder, the root of <split>/<class>/<image> or, without "
+        "classes, <split>/<image>; for arrays, the folder of <split>.npz (data/npz.py). A relative path is "
+        "recorded as an absolute one.",
         is_path=True,
     )
-    train_split: str = field("train", "Split for training.")
-    eval_split: str = field("validation", "Split for evaluation.")
+    train_split: str = field(
+        "train", "Split for training, or a part of it: train[:90%], train[100:200], train+extra."
+    )
+    eval_split: str = field("validation", "Split for evaluation, or a part of a split: train[90%:].")
     image_size: int = field(224, "Side of the images that the network sees.", unit="pixels", min=1)
     eval_resize: int = field(
         256, "Shorter side before the central crop of image_size in evaluations.", unit="pixels", min=1

@@ -143,7 +143,17 @@ PRETRAIN_ARGUMENTS = {
         (*FOLDER, "--config.data.train_split=val"),
         "has no folder 'val'; it has train",
     ),
-    "a folder without an image": (FOLDER, "has 0 images"),
+    "a folder without an image": (FOLDER, "has 0 images; left out: 1 .txt files (train/a/1.txt)"),
+    "a folder that is the split itself": (
+        (*FOLDER, "--config.data.data_dir={tmp}/images/train"),
+        "--config.data.data_dir={tmp}/images --config.data.train_split='train[:90%]'",
+    ),
+    "a slice without an end": (("--config.data.train_split=train[:90%",), "train[:90%] and train[90%:]"),
+    "a slice beyond the data": (("--config.data.train_split=train[:1438]",), "of 1437"),
+    "a slice of arrays with two brackets": (
+        (*ARRAYS, "--config.data.data_dir={tmp}/floats", "--config.data.train_split=train[[5:]"),
+        "train[:90%] and train[90%:]",
+    ),
     "truncated arrays": (
         (*ARRAYS, "--config.data.eval_split=train"),
         "is not what numpy.savez writes",
