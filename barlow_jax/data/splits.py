@@ -118,9 +118,11 @@ def open_split(data: config_lib.Data, split: str) -> Split:
     if data.name == "captioned_digits":
         return CaptionedDigits.open(data, split)
     _check_tensorflow(f"config.data.name: {data.name} is")
-    from barlow_jax.data import record_split, sources
+    from barlow_jax.data import bit_depth, record_split, sources
 
-    return record_split.RecordSplit(sources.open_split(data, split))
+    source = sources.open_split(data, split)
+    bit_depth.warn_of_narrow_range(source)
+    return record_split.RecordSplit(source)
 
 
 def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndarray | None:
@@ -149,9 +151,11 @@ def open_images(folder: str) -> Split:
       UserError: the folder holds no image, or TensorFlow is not installed.
     """
     _check_tensorflow("--images: files are")
-    from barlow_jax.data import record_split, sources
+    from barlow_jax.data import bit_depth, record_split, sources
 
-    return record_split.RecordSplit(sources.open_images(folder))
+    source = sources.open_images(folder)
+    bit_depth.warn_of_narrow_range(source)
+    return record_split.RecordSplit(source)
 
 
 def _check_tensorflow(subject: str) -> None:
