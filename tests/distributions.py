@@ -19,6 +19,8 @@ from barlow_jax.data.sampler import EpochSampler
 VIEWS = {
     name: dataclasses.replace(view, rotate=recipe.Rotate(0.3)) for name, view in recipe.Recipe().views.items()
 }
+# Four strengths that differ from each other and from the defaults.
+JITTER = recipe.Jitter(brightness=0.6, contrast=0.3, saturation=0.1, hue=0.2)
 OPS = ("rotate", "flip", "jitter", "grayscale", "blur", "solarize")
 IMAGES = 12000
 P_VALUE = 1e-3

@@ -49,8 +49,8 @@ def test_each_op_is_applied_with_its_probability(uniforms, name, op_name):
 
 @pytest.mark.parametrize("name", "ab")
 def test_factors_hue_and_sigma_are_uniform(uniforms, name):
-    strengths = _each(color.jitter_strengths, uniforms[name]["jitter"][:, 1:], VIEWS[name].jitter)
-    for sampled, low, high in zip(strengths, (0.6, 0.6, 0.8, -0.1), (1.4, 1.4, 1.2, 0.1), strict=True):
+    strengths = _each(color.jitter_strengths, uniforms[name]["jitter"][:, 1:], distributions.JITTER)
+    for sampled, low, high in zip(strengths, (0.4, 0.7, 0.9, -0.2), (1.6, 1.3, 1.1, 0.2), strict=True):
         distributions.assert_uniform(sampled, low, high)
     distributions.assert_uniform(
         _each(blur.blur_sigma, uniforms[name]["blur"][:, 1:], VIEWS[name].blur), 0.1, 2.0

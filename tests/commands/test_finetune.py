@@ -18,7 +18,9 @@ SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.
 
 def test_fine_tuning_beats_chance_for_every_fraction(workdir, run_command):
     rates = ("--config.finetune.encoder_learning_rate=0.1", "--config.finetune.batch_size=64")
-    results, _ = run_command("finetune", "--workdir", workdir, *SHORT, *rates)
+    repeats = "--config.finetune.subset_repeats=2"
+    results, _ = run_command("finetune", "--workdir", workdir, *SHORT, *rates, repeats)
+    assert {r["label_fraction"]: r["repeats"] for r in results["scores"]} == {0.1: 2, 1.0: 1}
     assert results["feature_source"] == "pretrained" and results["step"] == 22
     top1, top5 = by_fraction(results), by_fraction(results, "top5")
     assert set(top1) == set(top5) == {0.1, 1.0}
@@ -32,11 +34,12 @@ def test_fine_tuning_beats_chance_for_every_fraction(workdir, run_command):
     [
         ({}, [(1 + np.cos(np.pi * e / 20)) / 2 for e in range(20)]),
         ({"schedule": "steps"}, [1] * 12 + [0.2] * 4 + [0.04] * 4),
+        ({"schedule": "steps", "milestones": (0.5,), "decay": 0.3}, [1] * 10 + [0.3] * 10),
     ],
 )
 def test_both_rates_follow_the_schedule(settings, expected):
-    """Unit gradients and no momentum: each update is minus the rate."""
-    config = config_lib.Finetune(momentum=0.0, **settings)
+    """Unit gradients, no momentum, and weights of one with a decay of 0.25: each update is -1.25 rates."""
+    config = config_lib.Finetune(momentum=0.0, head_learning_rate=0.2, weight_decay=0.25, **settings)
     optimizer = optimizers.make_finetune_optimizer(config, steps_per_epoch=3)
     params = {"encoder": {"w": np.ones(2, np.float32)}, "classifier": {"w": np.ones(2, np.float32)}}
     state, seen = optimizer.init(params), []
@@ -44,8 +47,8 @@ def test_both_rates_follow_the_schedule(settings, expected):
         updates, state = optimizer.update(jax.tree.map(np.ones_like, params), state, params)
         seen.append((-updates["encoder"]["w"][0], -updates["classifier"]["w"][0]))
     by_epoch = np.array(seen).reshape(20, 3, 2)
-    np.testing.assert_allclose(by_epoch[:, 0, 0], 0.005 * np.array(expected), rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(by_epoch[:, 2, 1], 0.5 * np.array(expected), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(by_epoch[:, 0, 0], 1.25 * 0.005 * np.array(expected), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(by_epoch[:, 2, 1], 1.25 * 0.2 * np.array(expected), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow

@@ -43,10 +43,11 @@ def test_a_batch_holds_two_views_of_the_images_of_its_index(source):
     assert np.any(batch.views["a"] != batch.views["b"])
 
 
-def test_the_same_seed_and_step_give_the_same_batch_from_any_start(source):
+def test_the_same_seed_and_step_give_the_same_batch_from_any_start_by_any_number_of_threads(source):
     batches = _train(source, num_steps=4)
     for step in (0, 2, 3):
-        _assert_same(_train(source, first_step=step, num_steps=step + 1)[0], batches[step])
+        data = dataclasses.replace(DATA, threads=step + 1, prefetch=step + 1)
+        _assert_same(_train(source, first_step=step, num_steps=step + 1, data=data)[0], batches[step])
 
 
 def test_an_image_is_augmented_afresh_each_time(source):

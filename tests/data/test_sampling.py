@@ -36,12 +36,12 @@ def test_each_op_is_applied_with_its_probability(draws, name, op_name):
 
 @pytest.mark.parametrize("name", "ab")
 def test_jitter_factors_and_hue_are_uniform(draws, name):
-    u, op = draws[name]["jitter"][:, 1:], VIEWS[name].jitter
+    u, op = draws[name]["jitter"][:, 1:], distributions.JITTER
     brightness, contrast, saturation, turns = distributions.each(host_ops.jitter_strengths, u, op)
-    distributions.assert_uniform(brightness, 0.6, 1.4)
-    distributions.assert_uniform(contrast, 0.6, 1.4)
-    distributions.assert_uniform(saturation, 0.8, 1.2)
-    distributions.assert_uniform(turns, -0.1, 0.1)
+    distributions.assert_uniform(brightness, 0.4, 1.6)
+    distributions.assert_uniform(contrast, 0.7, 1.3)
+    distributions.assert_uniform(saturation, 0.9, 1.1)
+    distributions.assert_uniform(turns, -0.2, 0.2)
 
 
 def test_a_strength_above_one_starts_at_zero(draws):

@@ -88,11 +88,11 @@ def test_the_cosine_ends_one_epoch_before_zero():
 )
 def test_steps_divide_the_rate_at_fractions_of_the_epochs(num_epochs, milestones, expected):
     """Places205 and iNat18 of the paper; the product of the third is above the integer by rounding."""
-    config = Probe(learning_rate=0.01, schedule="steps", milestones=milestones, decay=0.1)
+    config = Probe(learning_rate=0.01, schedule="steps", milestones=milestones, decay=0.2)
     rates = linear_sgd.learning_rates(config, num_epochs)
     first, second = expected
     np.testing.assert_allclose(
-        rates, [0.01] * first + [0.001] * (second - first) + [0.0001] * (num_epochs - second), rtol=1e-9
+        rates, [0.01] * first + [0.002] * (second - first) + [0.0004] * (num_epochs - second), rtol=1e-9
     )
 
 
