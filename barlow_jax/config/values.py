@@ -1,6 +1,5 @@
 """Types of config values: description, check, and parsing of `--config.KEY=TEXT`."""
 
-import ast
 from collections.abc import Mapping
 import dataclasses
 import sys
@@ -87,7 +86,4 @@ def parse(kind: Any, text: str) -> Any:
         return check(bool, {"true": True, "1": True, "false": False, "0": False}.get(text.lower()))
     if kind is str or origin is typing.Literal:
         return check(kind, str(text))
-    try:
-        return check(kind, ast.literal_eval(text))
-    except (SyntaxError, TypeError, OverflowError) as error:
-        raise ValueError(text) from error
+    return check(kind, kind(text))  # a number

@@ -1,4 +1,4 @@
-"""What jax's start of several processes gets from the config."""
+"""The settings of a run of several processes as jax receives them."""
 
 import jax
 import pytest
