@@ -2,8 +2,29 @@
 
 import json
 
+import numpy as np
 import pytest
 from score_records import by_fraction
+from sklearn.datasets import load_digits
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory):
+    """Function from labels of 120 digits to flags that evaluate on them, a third of them tests."""
+    pixels = (load_digits().images[:120] * 15).astype(np.uint8)
+
+    def write(labels):
+        root = tmp_path_factory.mktemp("arrays")
+        for split, rows in (("train", slice(80)), ("test", slice(80, 120))):
+            named = {} if labels is None else {"labels": labels[rows]}
+            np.savez(root / f"{split}.npz", images=pixels[rows], **named)
+        data = {"name": "arrays", "data_dir": root, "augment_on": "device", "canvas": 8}
+        return [
+            "--config.train.batch_size=64",
+            *(f"--config.data.{key}={value}" for key, value in data.items()),
+        ]
+
+    return write
 
 from barlow_jax.experiment import evaluations
 
@@ -116,3 +137,67 @@ def test_a_workdir_without_a_checkpoint_names_the_remedy(tmp_path, config_file, 
     _, log = run_command("knn", "--config", config_file, "--workdir", tmp_path / "empty", code=2)
     assert "holds no checkpoint" in log and "pretrain" in log and "--untrained" in log
     assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(120, int)], ids=["no labels", "one class"])
+def test_no_accuracy_is_measured_without_two_classes(
+    workdir, arrays, config_file, labels, run_command, tmp_path
+):
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
+    flags = arrays(labels)
+    transfer = [flag.replace("config.data", "config.transfer.inat18.data") for flag in flags]
+    transfer += ["--config.transfer.inat18.data.eval_split=test", "--only", "inat18"]
+    for command in ("knn", "probe", "finetune", "evaluate"):
+        _, log = run_command(command, "--workdir", workdir, *flags, code=2)
+        assert ("no labels" if labels is None else "1 class") in log and log.count("error: ") == 1
+    run_command("transfer", "--workdir", workdir, *transfer, code=2)
+    assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path / "new", *flags)
+    _, log = run_command(*argv, code=2)
+    assert "--config.monitor.every_epochs=0" in log and not (tmp_path / "new").exists()
+
+
+def test_evaluate_measures_the_transfer_if_the_data_have_no_labels(workdir, arrays, run_command):
+    target = {"name": "digits", "eval_split": "test", "image_size": 8, "eval_resize": 8}
+    transfer = [f"--config.transfer.inat18.data.{key}={value}" for key, value in target.items()]
+    probe = {"solver": "lbfgs", "augment": "false", "max_iterations": 20}
+    transfer += [f"--config.transfer.inat18.probe.{key}={value}" for key, value in probe.items()]
+    results, log = run_command("evaluate", "--workdir", workdir, *arrays(None), *transfer)
+    (evaluation,) = results["evaluations"]
+    assert {(s["command"], s["data_set"]) for s in evaluation["scores"]} == {("transfer", "inat18")}
+    assert evaluation["transfer"]["inat18"]["data"]["eval_images"] == 360
+    assert log.count("warning: not measured") == 1
+
+
+def test_results_on_other_data_stay_apart_from_the_runs_own(workdir, arrays, run_command):
+    run_command("knn", "--workdir", workdir)
+    own = _stored(workdir, "knn")
+    assert own["data"] == {
+        "name": "digits",
+        "data_dir": None,
+        "train_split": "train",
+        "eval_split": "test",
+        "train_images": 1437,
+        "eval_images": 360,
+        "num_classes": 10,
+        "shared_images": 0,
+        "unseen_classes": {},
+    }
+    assert own["settings"]["knn"]["k"] == [20, 200] and own["settings"]["image_size"] == 8
+    assert {"date", "version", "commit"} <= own.keys() and "encoder" not in own
+    flags = [*arrays(load_digits().target[:120]), "--config.data.eval_split=train", "--config.knn.k=1"]
+    results, log = run_command("knn", "--workdir", workdir, *flags)
+    assert _stored(workdir, "knn") == own
+    (other,) = (workdir / "results").glob("knn@arrays-*.json")
+    assert json.loads(other.read_text()) == results
+    assert results["data"]["shared_images"] == 80 and "80 of 80" in log
+    assert by_fraction(results, k=1)[1.0] < 100, "no image is its own neighbour"
+
+
+def test_balanced_accuracy_is_next_to_top1(workdir, run_command):
+    for command in ("knn", "probe"):
+        results, _ = run_command(command, "--workdir", workdir)
+        top1, balanced = by_fraction(results), by_fraction(results, "balanced_accuracy")
+        assert top1.keys() == balanced.keys() and all(0 < value < 100 for value in balanced.values())
+    pretrained = _stored(workdir, "pretrain")
+    assert 0 < pretrained["knn_balanced_accuracy"] < 1 and pretrained["data"]["num_classes"] == 10
