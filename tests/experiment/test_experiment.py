@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+import types
 
 import pytest
 
@@ -52,12 +53,13 @@ def test_a_run_keeps_the_checkpoints_that_the_config_names(config, monkeypatch, 
         raise InterruptedError
 
     monkeypatch.setattr(run, "open_checkpoints", stop)
+    data = types.SimpleNamespace(train=None)
     for keep, expected in (
-        (Checkpoint(keep_newest=5, keep_every_epochs=1.5), {"keep_newest": 5, "keep_every_steps": 16}),
+        (Checkpoint(keep_newest=5, keep_every_epochs=1.6), {"keep_newest": 5, "keep_every_steps": 18}),
         (Checkpoint(keep_every_epochs=None), {"keep_newest": 2, "keep_every_steps": None}),
     ):
         experiment = Experiment.of(dataclasses.replace(config, checkpoint=keep))
-        open_run = partial(run.open_run, experiment, None, experiment.sampler(1437), tmp_path)
+        open_run = partial(run.open_run, experiment, data, experiment.sampler(1437), tmp_path)
         with pytest.raises(InterruptedError), open_run():
             pass
         assert opened.pop() == expected

@@ -114,11 +114,10 @@ def test_forward_pass_is_that_of_the_equations(name):
 
 
 def test_residual_branches_start_at_zero():
-    for name, last in (("resnet18", "norm2"), ("resnet50", "norm3")):
-        model = ResNet(name, width=4, rngs=nnx.Rngs(0))
-        blocks = [block for stage in model.stages for block in stage]
-        assert not any(jnp.any(getattr(block, last).scale[...]) for block in blocks)
-        assert all(jnp.all(block.norm1.scale[...] == 1) for block in blocks)
+    parts = {"conv": resnet.conv, "norm": nnx.BatchNorm, "rngs": nnx.Rngs(0)}
+    for block, last in ((resnet.BasicBlock, "norm2"), (resnet.BottleneckBlock, "norm3")):
+        layers = block(8, 4, 1, **parts)
+        assert not np.any(getattr(layers, last).scale[...]) and np.all(layers.norm1.scale[...] == 1)
 
 
 def test_convolutions_start_with_hes_std():
