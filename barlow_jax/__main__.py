@@ -10,6 +10,7 @@ from typing import Any
 from barlow_jax import commands
 from barlow_jax.cli import parsing, resolve
 from barlow_jax.cli.results import format_problems, publish, stdout_to_stderr
+from barlow_jax.cli.stderr_filter import without_codec_notes
 from barlow_jax.distributed import cluster, shutdown
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import log
@@ -53,7 +54,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> int:
-    with stdout_to_stderr():
+    with stdout_to_stderr(), without_codec_notes():
         tpu.hide_libtpu()
         config, facts, more = resolve.resolve(module, args)
         if problems := [*problems, *more]:
