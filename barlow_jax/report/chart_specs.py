@@ -49,7 +49,7 @@ TERMS = (
         "Off-diagonal of C",
         "root mean square",
         {"off_diagonal_rms": "off-diagonal"},
-        f"Healthy: well below the diagonal. Above {diagnostics.RATIO} of it, all features are almost one.",
+        f"Healthy: well below the diagonal. Above {diagnostics.RATIO} of it, features are nearly equal.",
     ),
 )
 EMBEDDINGS = (

@@ -41,7 +41,7 @@ _CONFIG = {
         "titleFontWeight": "normal",
         "labelFontSize": 12,
         "titleFontSize": 12,
-        "labelLimit": 140,
+        "labelLimit": 200,
         "columns": {"expr": "width < 420 ? 2 : 5"},
     },
     "text": {"color": "currentColor"},

@@ -15,15 +15,22 @@ from barlow_jax.report.schema import Run
 def render(runs: Sequence[Run]) -> Markup:
     """Return the section."""
     names = list(dict.fromkeys(name for run in runs for name in series.metric_names(run)))
-    groups = {
-        heading: {spec.title: _chart(spec, runs) for spec in specs if _has_values(spec, runs)}
-        for heading, specs in chart_specs.groups(names).items()
-    }
+    groups = {}
+    for heading, specs in chart_specs.groups(names).items():
+        measured = [_only(spec, names) for spec in specs]
+        groups[heading] = {spec.title: _chart(spec, runs) for spec in measured if _has_values(spec, runs)}
     has_metrics = any(run.metrics for run in runs)
     return rendering.render("curves.html", groups=groups, num_runs=len(runs), has_metrics=has_metrics)
 
 
+def _only(spec: ChartSpec, names: Sequence[str]) -> ChartSpec:
+    """Return the chart without lines that no run has."""
+    return spec._replace(lines={name: line for name, line in spec.lines.items() if name in names})
+
+
 def _has_values(spec: ChartSpec, runs: Sequence[Run]) -> bool:
+    if not spec.lines:
+        return False
     values = np.concatenate([series.read(run, name).values for run in runs for name in spec.lines])
     return len(values) > 0 and (not set(spec.lines) <= set(ONLY_IF_POSITIVE) or bool(np.any(values > 0)))
 

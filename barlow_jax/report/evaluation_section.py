@@ -114,7 +114,7 @@ def _scores(columns: Mapping[str, Sequence[Evaluation]], num_runs: int) -> dict[
         color=alt.Color("features:N", title=None, scale=charts.color_scale(names, colors)),
     )
     if any(len(column) > 1 for column in columns.values()):
-        chart = chart + base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
+        chart = chart + base.mark_rule(strokeWidth=2, clip=True).encode(x="low:Q", x2="high:Q")
     height = round(30 + min(17, 60 / len(names) + 4) * len(bars))
     return {
         "chart": charts.figure(chart, "Top-1 accuracy, as in the table below", height=height),
@@ -135,7 +135,8 @@ def _more_scores(run: Run) -> Iterator[tuple[str, Sequence[Markup]]]:
     These are the balanced accuracy on the run's own data, and all accuracies on other data.
     """
     for results in (run.results, *run.other_results):
-        columns, where = read_evaluations(results), describe_data(results)
+        columns = dict(reversed(read_evaluations(results).items()))  # the pretrained encoder first
+        where = describe_data(results)
         if columns and where:
             metrics = {"top1": "top-1, %", "balanced_accuracy": "balanced, %"}
             shown = [name for name in metrics if results is not run.results or name != "top1"]

@@ -167,13 +167,13 @@ def test_charts_are_downloaded_in_plain_colours_on_white_from_a_dark_page_too(op
     opened.resize(width=1200, dark=True)
     charts = "[...document.querySelectorAll('#curves .chart')]"
     chart = f"{charts}.find(el => el.querySelector('.role-legend-symbol [stroke-dasharray]'))"
-    svg = unquote(opened.run(f"svgOf({chart})").split(",", 1)[1])
+    urls = opened.run(f"Promise.all([svgOf({chart}), pngOf({chart})])")
+    svg, png = unquote(urls[0].split(",", 1)[1]), base64.b64decode(urls[1].split(",", 1)[1])
     root = ElementTree.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg" and "var(" not in svg and "currentColor" not in svg
     assert {"rgb(194,87,12)", "rgb(28,32,38)"} <= set(re.findall(r'stroke="([^"]+)"', svg)), (
         "--color-1, --text"
     )
-    png = base64.b64decode(opened.run(f"pngOf({chart})").split(",", 1)[1])
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     assert pixels.shape[1] == 2 * round(float(root.get("width")))
     assert (pixels[0, 0] == 255).all() and (np.abs(pixels - [194, 87, 12]).sum(2) < 20).sum() > 1000
@@ -202,9 +202,16 @@ def test_print_is_light_if_the_screen_is_dark(opened, tmp_path):
     assert opened.run(background) != "rgb(255, 255, 255)"
     opened.resize(width=1200, dark=True, media="print")
     assert opened.run(background) == "rgb(255, 255, 255)"
-    opened.resize(width=760, dark=True, media="print")
+    opened.run("dispatchEvent(new Event('beforeprint'))")
+    opened.resize(width=740, dark=True, media="print")
+    widths = (
+        "[...document.querySelectorAll('.chart svg')].map(el => [el.clientWidth, +el.getAttribute('width')])"
+    )
+    assert all(300 < shown == drawn < 720 for shown, drawn in opened.run(widths)), "text keeps its size"
+    assert opened.run("[...document.querySelectorAll('details')].every(block => block.open)")
     _compare_with_reference(opened, tmp_path, "print")
     opened.pdf(tmp_path / "report.pdf")
+    opened.run("dispatchEvent(new Event('afterprint'))")
     assert (tmp_path / "report.pdf").stat().st_size > 50_000
 
 

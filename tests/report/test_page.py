@@ -8,6 +8,7 @@ import pytest
 import reported
 
 from barlow_jax.report import page
+from barlow_jax.report.evaluation_section import seed_groups
 
 SECTIONS = [
     "summary",
@@ -173,6 +174,40 @@ def test_several_runs_have_one_colour_each_and_an_overview(written):
     assert {row["run"] for row in _rows(loss)} == {"one", "two", "three"}
     assert any(param.get("bind") == "legend" for param in loss["params"])
     assert "one, two, three" in parsed.plain_text and "BYOL on digits" in parsed.plain_text
+
+
+def test_runs_that_differ_in_the_seed_alone_share_a_column_with_error_bars(written):
+    """The linear probe has 98, 97 and 99 percent: a mean of 98 and a standard deviation of 1."""
+    runs = [
+        reported.run(f"s{seed}", changes={"seed": seed}, results={"evaluate": reported.evaluate(linear)})
+        for seed, linear in enumerate((98.0, 97.0, 99.0))
+    ]
+    other = reported.run("other", changes={"optim.learning_rate": 0.1})
+    parsed = written([*runs, other])
+    assert "linear, 100% of labels 98.0 ± 1.0 98.9" in parsed.plain_text
+    (bars,) = [spec for spec in parsed.data if "yOffset" in json.dumps(spec)]
+    (bar,) = [
+        r
+        for r in bars["data"]["values"]
+        if (r["classifier"], r["top1"], r["low"]) == ("linear, 100%", 98, 97)
+    ]
+    assert (bar["features"], bar["high"]) == ("s0 and 2 other seeds", 99)
+    assert list(seed_groups([runs[0], runs[0]])) == ["s0"], "a run that is given twice is no other seed"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("digits", None),
+        ("imagenet2012", "linear, top-1 98.9 76.5 69.3 74.3 75.3 73.2"),
+        ("cifar10", "linear, top-1 98.9 90.7 92.6 91.5 92.1 92.1"),
+    ],
+)
+def test_the_result_comes_first_and_published_numbers_stand_by_their_data_set(written, data, text):
+    parsed = written([reported.run(changes={"data.name": data})])
+    assert ("Published numbers" in parsed.plain_text) == (text is not None)
+    assert text is None or text in parsed.plain_text
+    assert "pretrained untrained pixels linear, 10% of labels 93.9 83.3 90.3" in parsed.plain_text
 
 
 def test_runs_with_the_same_folder_name_are_named_by_their_paths(written, tmp_path):

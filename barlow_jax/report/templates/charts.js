@@ -19,8 +19,17 @@
     }
   }
   document.documentElement.dataset.drawn = 'all';
-  addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(block => { block.open = true; }));
+  addEventListener('beforeprint', () => {
+    document.querySelectorAll('details').forEach(block => { block.open = true; });
+    redraw('715px');  // about the width of a sheet of paper: charts keep the size of their text
+  });
+  addEventListener('afterprint', () => redraw(''));
 })();
+
+function redraw(width) {
+  document.body.style.width = width;
+  dispatchEvent(new Event('resize'));
+}
 
 // vega-embed's own downloads would lose the colours, which are CSS variables.
 function addDownloads(element) {
