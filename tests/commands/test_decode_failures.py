@@ -24,7 +24,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Digits as PNG files, of which three in the training and two in the test split cannot be decoded."""
+    """Digits as PNG files, of which four in the training and two in the test split cannot be decoded."""
     root = tmp_path_factory.mktemp("folder")
     digits = load_digits()
     for number in range(TRAIN + TEST):
@@ -38,6 +38,9 @@ def folder(tmp_path_factory):
             path.write_bytes(b"404 not found")
         elif number in (200, TRAIN + 9):
             path.write_bytes(path.read_bytes()[:60])
+        elif number == 101:
+            path.unlink()
+            path.symlink_to("missing.png")
     return root
 
 
@@ -73,13 +76,14 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
         ("005.png", "is empty"),
         ("070.png", "is not an image: it begins with b'404 not found'"),
         ("200.png", "is a truncated or damaged PNG"),
+        ("101.png", "is a link to a missing file"),
     ):
-        (path,) = folder.rglob(file)
+        (path,) = (path for path in folder.rglob("*.png") if path.name == file)
         assert stderr.count(f"{path} {words}") == 1
     counts = _counts(workdir)
-    assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["decode_failures"] == 3
+    assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["decode_failures"] == 4
     named = (workdir / "decode_failures.jsonl").read_text()
-    assert len(named.splitlines()) == 3 and "005.png is empty" in named
+    assert len(named.splitlines()) == 4 and "005.png is empty" in named
 
     cut = tmp_path / "cut"
     run_command("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
@@ -91,7 +95,7 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
 
     flags = ("--config.probe.augment=true", "--config.probe.num_epochs=1", "--config.probe.batch_size=64")
     probed, _ = run_command("probe", "--workdir", workdir, *flags)
-    assert probed["decode_failures"] == {"train": 3, "test": 2}
+    assert probed["decode_failures"] == {"train": 4, "test": 2}
 
 
 @pytest.mark.slow
@@ -101,7 +105,7 @@ def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(arg
     results, stderr = run_command(*argv, "--workdir", tmp_path / "devices", "--config.data.cache=decoded")
     for name in ("loss", "step", "decode_failures"):
         assert results[name] == whole[name]
-    assert results["decode_failures"] == 3 and stderr.count("decode failure ") == 3
+    assert results["decode_failures"] == 4 and stderr.count("decode failure ") == 4
     states = (_state(tmp_path / place, 8) for place in ("host", "devices"))
     jax.tree.map(np.testing.assert_array_equal, *states)
 

@@ -202,7 +202,7 @@ def test_mistakes_are_named_before_anything_is_computed(run_command, workdir, tm
         (("--out", tmp_path / "features.csv"), "must end in .npz or .parquet"),
         (("--out", tmp_path / "f.npz", "--split", "dev"), "digits has no split 'dev'; it has"),
         (("--out", tmp_path / "f.npz", "--images", tmp_path / "none"), "--images: there is no folder"),
-        (("--out", tmp_path / "f.npz", "--images", tmp_path / "empty"), "--images: there is no image in"),
+        (("--out", tmp_path / "f.npz", "--images", tmp_path / "empty"), "empty has 0 images; "),
     ):
         _, said = run_command(*argv, *more, code=2)
         assert words in said and "Traceback" not in said
