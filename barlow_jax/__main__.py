@@ -11,7 +11,7 @@ from barlow_jax import commands
 from barlow_jax.cli import parsing, resolve
 from barlow_jax.cli.results import format_problems, publish, stdout_to_stderr
 from barlow_jax.cli.stderr_filter import without_codec_notes
-from barlow_jax.distributed import cluster, shutdown
+from barlow_jax.distributed import shutdown
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import log
 from barlow_jax.planning import tpu
@@ -44,7 +44,7 @@ def _main(argv: Sequence[str] | None) -> int:
         log.error(str(error), every_process=True)
         return 1
     except (AssertionError, RuntimeError):  # jax's own, where JAX_PLATFORMS names devices that are missing
-        if not (problem := cluster.missing_devices()):
+        if not (problem := tpu.missing_devices()):
             raise
         log.error(problem, every_process=True)
         return 2

@@ -56,21 +56,6 @@ def join(distributed: Distributed, spec: ProcessSpec | None) -> None:
     )
 
 
-def missing_devices() -> str:
-    """Return the error message if jax cannot use the devices that JAX_PLATFORMS names; "" if it can."""
-    import jax
-
-    try:
-        jax.devices()
-    except (AssertionError, RuntimeError) as error:  # the former where a GPU or its driver is missing
-        reason = f" ({error})" if str(error) else ""
-        return (
-            f"JAX_PLATFORMS is {jax.config.jax_platforms}, but jax cannot use such a device{reason}. Install "
-            "barlow_jax[cuda] or barlow_jax[tpu] and the device's driver, or set JAX_PLATFORMS=cpu"
-        )
-    return ""
-
-
 def _timeout_message(distributed: Distributed, spec: ProcessSpec | None) -> str:
     message = f"error: the processes did not connect within {distributed.initialization_timeout_s} s; "
     if spec:

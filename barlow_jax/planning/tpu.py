@@ -137,6 +137,23 @@ def hide_libtpu() -> None:
     )
 
 
+def missing_devices() -> str:
+    """Return the error message if jax cannot use the devices that JAX_PLATFORMS names; "" if it can."""
+    import jax
+
+    if _has_tpu():  # libtpu might wait for the other hosts of its slice
+        return ""
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:  # the former where a GPU or its driver is missing
+        reason = f" ({error})" if str(error) else ""
+        return (
+            f"JAX_PLATFORMS is {jax.config.jax_platforms}, but jax cannot use such a device{reason}. Install "
+            "barlow_jax[cuda] or barlow_jax[tpu] and the device's driver, or set JAX_PLATFORMS=cpu"
+        )
+    return ""
+
+
 @contextlib.contextmanager
 def _quiet():
     """Set the values for which libtpu would query the metadata server, with warnings where it has none."""
