@@ -1,20 +1,20 @@
 """Every reader of a run's checkpoint, for encoders and projectors with and without BatchNorm."""
 
-import dataclasses
-
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.checkpoints.restore import open_checkpoints
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
-from barlow_jax.experiment.encoders import EncoderState
-from barlow_jax.experiment.evaluations import finetune_scores
+from barlow_jax.data import splits
+from barlow_jax.evals import finetuning
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop.formats import FORMATS
 from barlow_jax.io import files
 from barlow_jax.networks import vit
+from barlow_jax.types import TrainState
 
 STEP = 3
 # Encoder, and whether the projector has BatchNorm.
@@ -45,7 +45,7 @@ def _one_block():
 
 @pytest.fixture(scope="module")
 def make_run(tmp_path_factory, config_file):
-    """Return a function that saves the state of a run and returns workdir, state and experiment."""
+    """Return a function that saves a state of noise like a run and returns workdir, state and experiment."""
     runs = {}
 
     def make(encoder, batch_norm):
@@ -55,10 +55,14 @@ def make_run(tmp_path_factory, config_file):
             config, problems = overrides.from_tree(tree)
             assert not problems
             experiment = Experiment.of(config, jax.devices()[:1])
-            state = experiment.init(experiment.sampler(1437))(jax.random.key(0))
+            rng, abstract = (
+                np.random.default_rng(0),
+                abstract_state(experiment.init(experiment.sampler(1437))),
+            )
+            state = jax.tree.map(lambda x: rng.uniform(0, 0.1, x.shape).astype(x.dtype), abstract)
             workdir = tmp_path_factory.mktemp(encoder)
             with open_checkpoints(workdir) as checkpoints:
-                checkpoints.save(state._replace(step=jax.numpy.int32(STEP)))
+                checkpoints.save(state._replace(step=np.int32(STEP)))
             files.write_json(workdir / "config.json", tree)
             runs[encoder, batch_norm] = workdir, state, experiment
         return runs[encoder, batch_norm]
@@ -73,18 +77,24 @@ def test_the_encoder_is_restored(make_run, network):
     assert encoder.step == STEP and bool(encoder.batch_stats) == (network[0] == "resnet8")
     restored = {"encoder": encoder.params}, {"encoder": encoder.batch_stats} if encoder.batch_stats else {}
     jax.tree.map(np.testing.assert_array_equal, *jax.device_get((restored, state.encoder())))
-    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
-    assert np.isfinite(encoder(images)).all()
 
 
-def test_the_encoder_is_fine_tuned(make_run):
-    _, state, experiment = make_run("vit_tiny", True)
-    finetune = dataclasses.replace(
-        experiment.config.finetune, label_fractions=(0.01,), num_epochs=1, subset_repeats=1, batch_size=8
+def test_a_fine_tuned_encoder_is_tested(make_run):
+    _, _, experiment = make_run("vit_tiny", True)
+    test = splits.open_split(experiment.config.data, "test")
+    head = {"kernel": np.eye(24, 10, dtype=np.float32), "bias": np.zeros(10, np.float32)}
+    state = TrainState(
+        jnp.int32(1), {"encoder": jnp.ones(24), "classifier": {"layer": head}}, {"projector": 0}, {}
     )
-    config = dataclasses.replace(experiment.config, finetune=finetune)
-    scores, _ = finetune_scores(config, EncoderState(*state.encoder(), STEP))
-    assert all(0 < score.value <= 100 for score in scores)
+
+    def encode(params, stats, images):
+        assert stats == {}
+        return jnp.ones((len(images), 1)) * params["encoder"][None]
+
+    trainer = finetuning.Trainer(experiment.layout, None, None, encode)
+    accuracies, number = finetuning._test(experiment.config, trainer, state, test)
+    # Every logit is equal, so class 0 is predicted: 36 of the 360 test images.
+    assert number == 360 and accuracies["top1"] == pytest.approx(36 / 360, abs=0.01)
 
 
 @pytest.mark.slow

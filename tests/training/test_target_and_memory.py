@@ -106,20 +106,6 @@ def test_one_device_and_eight_agree(config, projector, microbatches, relative):
         assert relative(getattr(eight[0][1], part), getattr(one[0][1], part)) < 1e-5
 
 
-def test_schedules_enter_at_the_offset_of_an_extended_run(config, relative):
-    def loss(outputs, memory, context):
-        value, memory, metrics = _loss(outputs, memory, context)
-        return value, memory, metrics | {"schedule_step": context.step}
-
-    objective = dataclasses.replace(OBJECTIVE, loss=loss)
-    one_device = Layout(make_mesh(jax.devices()[:1]))
-    (before, after), (metrics,) = _run(config, one_device, 1, objective=objective, schedule_offset=7)
-    assert metrics["schedule_step"] == 7 and after.step == 1
-    followed = {name: after.params[name] for name in before.target["params"]}
-    expected = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, before.target["params"], followed)
-    assert relative(after.target["params"], expected) < 1e-6
-
-
 def test_the_target_follows_and_only_its_view_updates_its_statistics(config, layout, relative):
     states, _ = _run(config, layout, 2)
     assert (
