@@ -25,7 +25,7 @@ _DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image
 
 
 class _Comparison(NamedTuple):
-    setting: str  # what the papers measured on
+    setting: str | None  # what the papers measured on; None if they have no numbers for this data set
     data: str
     encoders: str
     table: Markup
@@ -38,7 +38,7 @@ def render(runs: Sequence[Run]) -> Markup:
     by_data: dict[str, list[Run]] = {}
     for run in runs:
         by_data.setdefault(run.config.get("data.name", "unknown data"), []).append(run)
-    comparisons = [_comparison(group, data) for data, group in by_data.items() if tables.has_published(data)]
+    comparisons = [_comparison(group, data) for data, group in by_data.items()]
     not_evaluated = [
         run
         for run in runs
@@ -156,25 +156,31 @@ def _more_scores(run: Run) -> Iterator[tuple[str, Sequence[Markup]]]:
 
 
 def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
-    """Compare runs on one data set with published numbers."""
+    """Compare runs on one data set with published numbers of that data set; else return their transfer."""
     pretrained = {run.name: read_evaluations(run.results).get("pretrained") for run in runs}
     compared = {name: tables.published_table(e, data) for name, e in pretrained.items() if e}
     if not compared:
         return None
     setting, methods, _ = next(iter(compared.values()))
+    if not tables.has_published(data):
+        setting, methods = None, ()
     by_run = [{row.name: row for row in comparison.rows} for comparison in compared.values()]
     rows = []
     for name in dict.fromkeys(name for run_rows in by_run for name in run_rows):
         run_row = [run_rows.get(name) for run_rows in by_run]
         paper = next(row.published for row in run_row if row)
         measured = [row.measured if row else None for row in run_row]
+        if setting is None and (not name.startswith("transfer") or measured == [None] * len(measured)):
+            continue
         rows.append([name, *_percents([*measured, *map(paper.get, methods)])])
+    if not rows:
+        return None
     heads = ["%", *(["this run"] if len(compared) == 1 else compared), *methods]
     return _Comparison(
         setting,
         data,
         ", ".join(dict.fromkeys(str(run.config.get("network.encoder", "unknown encoder")) for run in runs)),
-        rendering.table(heads, rows, f"Scores on {data} and published numbers, in percent"),
+        rendering.table(heads, rows, f"Scores of encoders trained on {data}, in percent"),
         list(dict.fromkeys((r.name, r.reason) for rs in by_run for r in rs.values() if r.reason)),
     )
 

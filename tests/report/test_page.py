@@ -6,6 +6,7 @@ import math
 
 import pytest
 import reported
+import score_records
 
 from barlow_jax.report import page
 from barlow_jax.report.evaluation_section import seed_groups
@@ -208,6 +209,14 @@ def test_the_result_comes_first_and_published_numbers_stand_by_their_data_set(wr
     assert ("Published numbers" in parsed.plain_text) == (text is not None)
     assert text is None or text in parsed.plain_text
     assert "pretrained untrained pixels linear, 10% of labels 93.9 83.3 90.3" in parsed.plain_text
+
+
+def test_transfer_of_other_data_stands_without_published_numbers(written):
+    evaluation = score_records.result(
+        "pretrained", 9, score_records.score("transfer", 51.3, data_set="places205")
+    )
+    text = written([reported.run(results={"transfer": evaluation})]).plain_text
+    assert "% this run transfer, Places205, top-1 51.3" in text and "Published numbers" not in text
 
 
 def test_runs_with_the_same_folder_name_are_named_by_their_paths(written, tmp_path):
