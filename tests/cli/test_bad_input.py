@@ -57,6 +57,14 @@ PRETRAIN_ARGUMENTS = {
         ("--config.objective.scale=inf",),
         "config.objective.scale is 'inf'",
     ),
+    "a mean of one view alone": (
+        ("--config.recipe.views.a.normalize.mean=0.5,0.5,0.5",),
+        "config.recipe.views.b.normalize.mean",
+    ),
+    "a standard deviation of 0..255": (
+        ("--config.recipe.views.a.normalize.std=58,57,57",),
+        "config.recipe.views.a.normalize.std is (58.0, 57.0, 57.0)",
+    ),
     "a batch of 0": (("--config.train.batch_size=0",), "config.train.batch_size"),
     "a batch beyond the data": (
         ("--config.train.batch_size=4096",),
