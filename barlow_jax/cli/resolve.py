@@ -48,11 +48,12 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         return config, Facts(), problems
     facts, joined = Facts(), False
     if command.checks == "data":
-        if command.splits and not command.single_process and not problems:
+        valid = not (command.single_process or problems or validate(config, facts))
+        if command.splits and valid:
             # The first line on the screen: jax, TensorFlow and large folders take seconds.
             log.info(f"{args.command}: {catalog.describe(config.data)}; {config.network.encoder}")
         # Problems with this host's data do not keep it from joining: the other processes must learn of them.
-        joined = not (command.single_process or problems or args.dry_run or validate(config, facts))
+        joined = valid and not args.dry_run
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in command.splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
         problems += more
