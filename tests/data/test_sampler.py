@@ -39,6 +39,14 @@ def test_the_parts_of_all_processes_are_the_batch():
         np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), position)
 
 
+def test_replacements_depend_on_the_seed_and_the_position():
+    drawn = [
+        SampleRange(EpochSampler(seed, 1000, 10), 0, 1).replacements(position).tolist()
+        for seed, position in ((0, 3), (0, 3), (0, 4), (1, 3))
+    ]
+    assert drawn[0] == drawn[1] and drawn[0] != drawn[2] and drawn[0] != drawn[3]
+
+
 def test_the_last_batch_is_padded_with_the_first_example():
     examples = np.array([7, 3, 9])
     index, is_real = EvaluationRange(examples, 2).batch(1)

@@ -17,6 +17,11 @@ def test_no_class_is_left_out(fraction):
     assert set(LABELS[label_subset(LABELS, fraction, seed=0)]) == {0, 1, 2, 3}
 
 
+def test_the_number_of_images_of_a_class_is_rounded():
+    labels = np.repeat([0, 1], [18, 14])
+    assert np.bincount(labels[label_subset(labels, 0.1, seed=0)]).tolist() == [2, 1]
+
+
 def test_a_seed_fixes_the_subset():
     first, same, different = (label_subset(LABELS, 0.2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
