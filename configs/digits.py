@@ -57,5 +57,5 @@ def get_config():
     # ImageNet's 20 epochs would be 20 steps.
     config.finetune.num_epochs = 50
     config.finetune.batch_size = 64
-    config.finetune.subset_repeats = 5
+    config.finetune.subset_repeats = 3
     return config
