@@ -33,7 +33,8 @@ def _main(argv: Sequence[str] | None) -> int:
         return preemption.EXIT_CODE
     except KeyboardInterrupt:
         log.info(
-            "interrupted; run the same command again (pretrain resumes from its newest checkpoint)",
+            "interrupted; run the same command again (pretrain resumes from its newest checkpoint, evaluate "
+            "after its last result)",
             every_process=True,
         )
         return 130
