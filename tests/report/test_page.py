@@ -90,7 +90,7 @@ def test_a_complete_run_has_every_section_and_loads_nothing(written, tmp_path):
         attrs.get("alt") for tag, attrs in parsed.tags if tag == "img" and "matrix" not in attrs["class"]
     )
     assert all(attrs.get("aria-label") for _, attrs in parsed.tags if attrs.get("class") == "chart")
-    assert (tmp_path / "report.html").stat().st_size < 5e6
+    assert 8e5 < (tmp_path / "report.html").stat().st_size < 5e6
     text = parsed.plain_text
     assert "Health Healthy" in text and "Quality Better than the baselines" in text
     for part in (
@@ -268,8 +268,12 @@ def test_supervised_runs_have_no_embeddings_and_the_page_says_so(written):
 
 
 def test_photographs_keep_the_page_small(written, tmp_path):
-    written([reported.run()], reported.inspection(images=48, size=64))
-    assert (tmp_path / "report.html").stat().st_size < 5e6
+    parsed = written([reported.run()], reported.inspection(images=48, size=64))
+    (thumbnails,) = [spec for spec in parsed.data if isinstance(spec, list)]
+    inline = [url for url in parsed.references if url.startswith("data:image/")]
+    assert len(thumbnails) == 48 and len(inline) == 72
+    images = sum(map(len, [*thumbnails, *inline]))
+    assert 5e5 < images < (tmp_path / "report.html").stat().st_size < 5e6
 
 
 def test_a_report_of_no_runs_is_an_error(tmp_path):
