@@ -104,21 +104,13 @@ class EvaluationData(NamedTuple):
         Raises:
           NotMeasurableError: as `check_classes`.
         """
-        data = self.data
         self.check_classes(train_labels, test_labels)
-        shared = 0 if own is None else int(np.sum(own >= 0))
-        if shared:
-            log.warning(
-                f"{shared} of {len(own)} evaluation images (split {data.eval_split!r}) are training images "
-                f"too (split {data.train_split!r}): k-NN excludes each from its own neighbours, but "
-                "classifiers are trained on them. Set config.data.eval_split to other images."
-            )
         return {
-            **data_identity(dataclasses.asdict(data)),
+            **data_identity(dataclasses.asdict(self.data)),
             "train_images": len(train_labels),
             "eval_images": len(test_labels),
             "num_classes": self.train.num_classes,
-            "shared_images": shared,
+            "shared_images": self.count_shared(own),
             "unseen_classes": self._unseen_classes(train_labels, test_labels),
         }
 
@@ -132,6 +124,22 @@ class EvaluationData(NamedTuple):
             if labels.ndim == 1 and len(np.unique(labels)) < 2:
                 where = f"the images of split {name!r} of {describe_source(self.data)}"
                 raise NotMeasurableError(f"{where} are all of one class, but {_TWO_CLASSES}")
+
+    def count_shared(self, own: np.ndarray | None) -> int:
+        """Return the number of evaluation images that are training images too, with a warning if not 0.
+
+        Args:
+          own: of `own_rows`.
+        """
+        shared = 0 if own is None else int(np.sum(own >= 0))
+        if shared:
+            data = self.data
+            log.warning(
+                f"{shared} of {len(own)} evaluation images (split {data.eval_split!r}) are training images "
+                f"too (split {data.train_split!r}): k-NN excludes each from its own neighbours, but "
+                "classifiers are trained on them. Set config.data.eval_split to other images."
+            )
+        return shared
 
     def _unseen_classes(self, train_labels: np.ndarray, test_labels: np.ndarray) -> dict[str, int]:
         """Return the number of evaluation images by class that training never saw, with a warning."""

@@ -7,6 +7,8 @@ import pathlib
 import time
 from typing import Any
 
+import numpy as np
+
 from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import FOLDER, newest_step
 from barlow_jax.config.schema import Config
@@ -50,6 +52,7 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
     data = open_data(config, workdir, extend=extend)
     source = data.train
     evaluated = _check_labels(config, source, data.test)
+    data_record = _data_record(config, source, evaluated)
     segment = segments.current(workdir, config, source.num_examples, data.changes)
     sampler = experiment.sampler(source.num_examples, segment)
     _check_length(experiment, sampler, workdir)
@@ -86,10 +89,9 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
         "seconds": round(time.monotonic() - started, 1),
         "decode_failures": source.decode_failures.count_before(run.num_steps),
         **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
-        "data": _data_record(config, source, evaluated),
+        "data": data_record,
         "settings": settings(config, ["monitor"] if evaluated else []),
-        **provenance.stamp(),
-    }
+    } | provenance.stamp()
 
 
 def _check_workdir(workdir: pathlib.Path) -> None:
@@ -148,10 +150,13 @@ def _check_labels(config: Config, source: splits.Split, test: splits.Split | Non
 
 def _data_record(config: Config, source: splits.Split, evaluated: EvaluationData | None) -> dict[str, Any]:
     """Return the entry "data" of the results."""
-    eval_images = {"eval_images": evaluated.test.num_examples} if evaluated else {}
-    return {
+    record = {
         **data_identity(dataclasses.asdict(config.data)),
         "train_images": source.num_examples,
-        **eval_images,
         "num_classes": source.num_classes,
     }
+    if evaluated:
+        indices = (np.arange(split.num_examples) for split in (source, evaluated.test))
+        record["eval_images"] = evaluated.test.num_examples
+        record["shared_images"] = evaluated.count_shared(evaluated.own_rows(*indices))
+    return record

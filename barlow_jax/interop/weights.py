@@ -58,7 +58,8 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     has `bn`, the BatchNorm of the loss, whose running statistics are not used.
 
     Raises:
-      UserError: the layout is another one; names each key that is unknown, missing or of another shape.
+      UserError: the layout is another one; names each key that is unknown, missing or of another shape. Or
+        a value is not finite, which a ReLU may turn into 0, so that all features are equal.
     """
     projector = {key: tensor for key, tensor in tensors.items() if _PROJECTOR.match(key)}
     loss = [key for key in tensors if projector and _LOSS.match(key)]
@@ -71,7 +72,19 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
         raise UserError("\n".join(filter(None, (encoder_problem, head_problem))))
     ignored = {key: _reason(key) for part in (encoder, head) if part for key in part.ignored}
     ignored |= {key: "BatchNorm of the loss, which uses the statistics of its own batch here" for key in loss}
+    _check_finite({key: tensor for key, tensor in tensors.items() if key not in ignored})
     return Weights(encoder, head, ignored)
+
+
+def _check_finite(tensors: Mapping[str, np.ndarray]) -> None:
+    floats = {key: tensor for key, tensor in tensors.items() if tensor.dtype.kind not in "biu"}
+    counts = {key: int(np.sum(~np.isfinite(tensor))) for key, tensor in floats.items()}
+    bad = [key for key, count in counts.items() if count]
+    if bad:
+        raise UserError(
+            f"{sum(counts.values())} values are not finite (NaN or infinity), in {len(bad)} of {len(floats)} "
+            f"tensors, such as {bad[0]}. The file is damaged or was converted wrongly; use another one"
+        )
 
 
 def _attempt(convert: Callable[[Any], Any], tensors: Mapping[str, np.ndarray]) -> tuple[Any, str]:

@@ -140,3 +140,12 @@ def test_an_absent_or_damaged_file_is_named(tmp_path, tensors, make, words):
     with pytest.raises(UserError, match=words) as error:
         weights.read(path)
     assert str(error.value).startswith(str(path))
+
+
+def test_values_that_are_not_finite_are_an_error_with_their_number(tensors):
+    """On a CPU XLA's ReLU turns them into 0: all features would be equal, and finite."""
+    broken = {key: tensor.copy() for key, tensor in tensors.items()}
+    broken["conv1.weight"][0, 0, 0, :2] = np.nan
+    broken["bn1.bias"][1] = np.inf
+    with pytest.raises(UserError, match=r"^3 values .* 2 of "):
+        weights.from_tensors(broken)
