@@ -123,6 +123,14 @@ def test_the_best_epoch_is_reported_next_to_the_last():
     assert result["best_top5"] == alone["top5"]
 
 
+def test_the_best_epoch_is_the_earliest_of_equal_ones(monkeypatch):
+    results = iter([{"top1": 0.5, "top5": 0.8}, {"top1": 0.5, "top5": 0.9}])
+    monkeypatch.setattr(accuracy, "make_accuracy", lambda test: lambda head: next(results))
+    train = _table(8, 1)
+    result = _probe(Probe(num_epochs=2, batch_size=8), train, train)
+    assert (result["best_top5"], result["top5"]) == (0.8, 0.9)
+
+
 def test_multi_label_images_are_sent_to_transfer():
     train = FeatureTable(np.ones((4, 3), np.float32), np.ones((4, 2), np.int32))
     with pytest.raises(UserError, match=r"multi-label.*`transfer`.*svm"):
