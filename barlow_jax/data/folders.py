@@ -58,12 +58,12 @@ def open_images(folder: str) -> Listing:
     listing = list_images(folder)
     if not listing.names:
         raise UserError(f"--images: {listing.describe(folder)}; {_suffixes()}")
-    return _check(listing, folder)
+    return _check_readable(listing, folder)
 
 
 def open_split(data: config_lib.Data, split: str) -> Listing:
     """List the images of a split (`list_split`), and log what is read."""
-    return _check(list_split(data, split), f"split {split} of {data.data_dir}")
+    return _check_readable(list_split(data, split), f"split {split} of {data.data_dir}")
 
 
 def list_split(data: config_lib.Data, split: str) -> Listing:
@@ -101,42 +101,41 @@ def list_split(data: config_lib.Data, split: str) -> Listing:
 def _list_part(listing: Listing, part: slices.Part) -> list[tuple[str, str | None]]:
     """Return pairs of image and class (None without classes); add what is left out to the listing."""
     folder = os.path.join(listing.root, part.name)
-    of_part = list_images(folder)
+    of_part = list_images(folder, by_class=True)
+    left_out = of_part.left_out
     in_class = [name.partition(os.sep) for name in of_part.names if os.sep in name]
     if in_class:
-        empty = _subfolders(folder) - {name for name, _, _ in in_class}
-        outside = [name for name in of_part.names if os.sep not in name]
-        of_part.left_out |= {
-            reason: names
-            for reason, names in (("outside class folders", outside), ("classes without images", empty))
-            if names
-        }
-    for reason, names in of_part.left_out.items():
-        listing.left_out.setdefault(reason, []).extend(os.path.join(part.name, name) for name in names)
+        left_out["outside class folders"] = [name for name in of_part.names if os.sep not in name]
+        left_out["classes without images"] = [*(_subfolders(folder) - {name for name, _, _ in in_class})]
+    for reason, names in left_out.items():
+        if names:
+            listing.left_out.setdefault(reason, []).extend(os.path.join(part.name, name) for name in names)
     pairs = [("".join(parts), parts[0]) for parts in sorted(in_class)] or [(n, None) for n in of_part.names]
     random.Random(part.name).shuffle(pairs)  # as `tfds.ImageFolder` does
-    rows = part.rows(len(pairs))
-    return [(os.path.join(part.name, name), class_name) for name, class_name in pairs[rows]]
+    pairs = pairs[part.rows(len(pairs))]
+    return [(os.path.join(part.name, name), class_name) for name, class_name in pairs]
 
 
-def list_images(root: str) -> Listing:
+def list_images(root: str, *, by_class: bool = False) -> Listing:
     """List all images below a folder by their suffix, in the order of their paths.
 
-    Linked folders are followed, each once. Names that begin with a dot, and `__MACOSX`, are left out.
+    Linked folders are followed, each once, or with `by_class` once in each folder directly below the root.
+    Names that begin with a dot, and `__MACOSX`, are left out.
     """
-    names, left_out, visited = [], collections.defaultdict(list), set()
+    names, left_out, visited = [], collections.defaultdict(list), {(None, os.path.realpath(root))}
 
     def walk_failed(error: OSError) -> None:
         left_out["folders that cannot be opened"].append(os.path.relpath(error.filename, root))
 
     for folder, subfolders, files in os.walk(root, onerror=walk_failed, followlinks=True):
-        if (real_path := os.path.realpath(folder)) in visited:
+        below = "" if folder == root else os.path.relpath(folder, root)
+        class_name, real_path = by_class and below.partition(os.sep)[0], os.path.realpath(folder)
+        if below and visited & {(None, real_path), (class_name, real_path)}:
             subfolders.clear()
             continue
-        visited.add(real_path)
-        below = "" if folder == root else os.path.relpath(folder, root)
+        visited.add((class_name, real_path))
         left_out[_HIDDEN] += [os.path.join(below, name) for name in (*subfolders, *files) if _is_hidden(name)]
-        subfolders[:] = [name for name in subfolders if not _is_hidden(name)]
+        subfolders[:] = sorted(name for name in subfolders if not _is_hidden(name))
         for name in (name for name in files if not _is_hidden(name)):
             suffix = os.path.splitext(name)[1].lower()
             reason = f"{suffix} files" if suffix else "files without a suffix"
@@ -200,7 +199,7 @@ def _counts(groups: dict[str, Collection[str]], prefix: str, text: str) -> str:
     return prefix + ", ".join(texts) if texts else ""
 
 
-def _check(listing: Listing, subject: str) -> Listing:
+def _check_readable(listing: Listing, subject: str) -> Listing:
     """Add the reasons of the images that cannot be opened, and log what is read."""
     for name in listing.names:
         path = os.path.join(listing.root, name)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 import dataclasses
 from functools import partial
+import itertools
 
-import numpy as np
 import tensorflow as tf
 
 from barlow_jax.config.recipe import View, geometric
@@ -56,7 +56,12 @@ def make_stages(config: Config, source: Source, sampler: EpochSampler) -> dict[s
 
 
 def read_encoded(source: Source, number: int) -> Iterator[bytes]:
-    """Yield `number` encoded images one by one, from the start of the split, repeated as needed."""
-    for index in np.arange(number) % source.num_examples:
+    """Yield `number` encoded images one by one, from the start of the split, repeated as needed.
+
+    Files that cannot be opened are skipped.
+    """
+    indices = itertools.cycle(range(source.num_examples))
+    readable = (index for index in indices if source.unreadable_reason(index) is None)
+    for index in itertools.islice(readable, number):
         (record,) = source.fetch(tf.constant([index], tf.int64))
         yield source.parse(record)[0].numpy()

@@ -45,6 +45,16 @@ def test_order_and_labels_are_those_of_tfds(tmp_path):
         assert listing.class_names == builder.info.features["label"].names
 
 
+def test_linked_classes_are_read_in_each_class_and_a_circle_once(tmp_path):
+    _touch(tmp_path, "train/cat/1.png", "train/dog/2.png")
+    (tmp_path / "train/cats").symlink_to("cat")
+    (tmp_path / "train/cat/back").symlink_to("..")
+    (tmp_path / "train/dog/again").symlink_to(".")
+    listing = folders.list_split(_data(tmp_path), "train")
+    assert sorted(listing.names) == ["train/cat/1.png", "train/cats/1.png", "train/dog/2.png"]
+    assert listing.class_names == ["cat", "cats", "dog"] and sorted(listing.labels) == [0, 1, 2]
+
+
 def test_slices_of_a_folder_are_disjoint_parts_of_one_order(tmp_path):
     _touch(tmp_path, *(f"train/{c}/{n}.png" for c in "ab" for n in range(10)), "extra/b/1.png")
     whole, most, rest, both = (

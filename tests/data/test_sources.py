@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import pipeline, pipeline_stages, sources
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.data.tfds_digits import Digits
 from barlow_jax.errors import UserError
@@ -170,3 +170,10 @@ def test_any_folder_is_read_by_index_without_labels_whatever_its_files_are_calle
     assert parsed == [(2, -1), (0, -1), (1, -1)]
     assert source.decode_failures.name(1) == f"{tmp_path}/caf\\xe9.png"
     assert source.decode_failures.name(2) == f"{tmp_path}/zürich/3.png"
+
+
+def test_the_input_benchmark_skips_files_that_cannot_be_opened(tmp_path):
+    Image.new("RGB", (5, 4)).save(tmp_path / "1.png")
+    (tmp_path / "0.png").symlink_to("missing.png")
+    source = sources.open_images(str(tmp_path))
+    assert list(pipeline_stages.read_encoded(source, 3)) == [(tmp_path / "1.png").read_bytes()] * 3
