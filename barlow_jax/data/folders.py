@@ -178,8 +178,8 @@ def _no_split(root: str, split: str) -> str:
     listed = f"{', '.join(existing[:10]) or 'no folders'}{', ...' if existing[10:] else ''}"
     hint = "use one of them, or parts of one" if has_splits else "if that folder itself is the split, pass"
     return printable(
-        f"config.data: {root} has no folder {split!r}; it has {listed}; {hint}: --config.data.data_dir={parent} "
-        f"--config.data.train_split='{base}[:90%]' --config.data.eval_split='{base}[90%:]'"
+        f"config.data: {root} has no folder {split!r}; it has {listed}; {hint}: "
+        f"--config.data.data_dir={parent} --config.data.train_split='{base}[:90%]' --config.data.eval_split='{base}[90%:]'"
     )
 
 

@@ -57,7 +57,7 @@ class EpochSampler:
 
     @property
     def schedule_offset(self) -> int:
-        """Difference between a schedule's step, which counts epochs of this batch size, and the run's step."""
+        """Difference of a schedule's step, which counts epochs of this batch size, from the run's step."""
         return round(self.segment.epoch * self.steps_per_epoch) - self.segment.step
 
     def epoch(self, step: int) -> float:

@@ -126,7 +126,7 @@ def open_split(data: config_lib.Data, split: str) -> Split:
 
 
 def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndarray | None:
-    """Return `[N]` index in the training split of each example of the evaluation split; -1 if it is not there.
+    """Return `[N]` index in the training split of each example of the evaluation split; -1 if missing.
 
     None if the two share no example. Splits of different names, apart from slices (`train[:90%]`), are taken
     to be different images, without a comparison.

@@ -49,8 +49,8 @@ class Encoder(NamedTuple):
 def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
     """Read the encoder from a state dict with torchvision's keys; architecture, width and stem are inferred.
 
-    A prefix that all keys of the encoder share is removed, such as "module.backbone.", "module.encoder_q."
-    (MoCo) or "module.base_encoder." (MoCo v3). `fc.*`, `num_batches_tracked`, and the queue, the heads and the
+    A prefix that all keys of the encoder share is removed, such as "module.backbone.",
+    "module.encoder_q." (MoCo) or "module.base_encoder." (MoCo v3). `fc.*`, `num_batches_tracked`, and the queue, the heads and the
     slow copy of the encoder that other methods save are left out and listed in `ignored`.
 
     Raises:
@@ -94,8 +94,8 @@ def _encoder_prefix(keys: Iterable[str]) -> str:
     prefixes = [key.removesuffix(_FIRST_BLOCK) for key in keys if key.endswith(_FIRST_BLOCK)]
     if len(prefixes) > 1:
         raise UserError(
-            f"it holds {len(prefixes)} encoders, with the prefixes {', '.join(map(repr, prefixes))}. Save the "
-            "keys of one of them to a file of its own, and pass that"
+            f"it holds {len(prefixes)} encoders, with the prefixes {', '.join(map(repr, prefixes))}. Save "
+            "the keys of one of them to a file of its own, and pass that"
         )
     return prefixes[0] if prefixes else ""
 

@@ -43,7 +43,7 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Write UTF-8 text atomically; a byte of a file name that is not UTF-8 becomes `\\udce9`."""
+    r"""Write UTF-8 text atomically; a byte of a file name that is not UTF-8 becomes `\udce9`."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 

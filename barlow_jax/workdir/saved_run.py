@@ -138,7 +138,8 @@ def differences(workdir: str | pathlib.Path, config: Config, *, extend: bool = F
             remedy += ", or --extend to train on with the new value"
         if key not in allowed:
             problems.append(
-                f"--workdir: {workdir} holds a run with config.{key} = {old}, but the new value is {new}{remedy}"
+                f"--workdir: {workdir} holds a run with config.{key} = {old}, "
+                f"but the new value is {new}{remedy}"
             )
     if extend and different and not checkpoint_steps(workdir):
         problems.append(f"--extend: {workdir} has no checkpoint to continue from; use another workdir")

@@ -7,6 +7,8 @@ import pytest
 from score_records import by_fraction
 from sklearn.datasets import load_digits
 
+from barlow_jax.experiment import evaluations
+
 
 @pytest.fixture(scope="module")
 def arrays(tmp_path_factory):
@@ -25,9 +27,6 @@ def arrays(tmp_path_factory):
         ]
 
     return write
-
-
-from barlow_jax.experiment import evaluations
 
 
 def _stored(workdir, name):

@@ -35,8 +35,20 @@ def test_rows_are_those_of_tfds(expression):
 
 @pytest.mark.parametrize(
     "expression",
-    ["train[:90", "train[90]", "train[:]", "train[]", "train[a:b]", "[:5]", "", "train+", "train[:101%]"]
-    + ["train[:1.5]", "train]", "train[:5][5:]", "train[:5:2]"],
+    [
+        *(
+            "train[:90",
+            "train[90]",
+            "train[:]",
+            "train[]",
+            "train[a:b]",
+            "[:5]",
+            "",
+            "train+",
+            "train[:101%]",
+        ),
+        *("train[:1.5]", "train]", "train[:5][5:]", "train[:5:2]"),
+    ],
 )
 def test_wrong_syntax_is_an_error_with_an_example(expression):
     with pytest.raises(UserError, match=r"train\[:90%\] and train\[90%:\]"):

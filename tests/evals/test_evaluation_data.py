@@ -41,7 +41,7 @@ GOOD = [0, 1, 2, 0, 1, 2]
     ],
 )
 def test_data_without_an_accuracy_are_refused_before_an_image_is_read(train, test):
-    with pytest.raises(UserError, match="/x|multi-label"):
+    with pytest.raises(UserError, match=r"/x|multi-label"):
         EvaluationData(Data("arrays", "/x"), train, test).check_labels()
 
 
