@@ -179,7 +179,8 @@ def _no_split(root: str, split: str) -> str:
     hint = "use one of them, or parts of one" if has_splits else "if that folder itself is the split, pass"
     return printable(
         f"config.data: {root} has no folder {split!r}; it has {listed}; {hint}: "
-        f"--config.data.data_dir={parent} --config.data.train_split='{base}[:90%]' --config.data.eval_split='{base}[90%:]'"
+        f"--config.data.data_dir={parent} --config.data.train_split='{base}[:90%]' "
+        f"--config.data.eval_split='{base}[90%:]'"
     )
 
 

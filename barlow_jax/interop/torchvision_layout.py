@@ -50,8 +50,9 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
     """Read the encoder from a state dict with torchvision's keys; architecture, width and stem are inferred.
 
     A prefix that all keys of the encoder share is removed, such as "module.backbone.",
-    "module.encoder_q." (MoCo) or "module.base_encoder." (MoCo v3). `fc.*`, `num_batches_tracked`, and the queue, the heads and the
-    slow copy of the encoder that other methods save are left out and listed in `ignored`.
+    "module.encoder_q." (MoCo) or "module.base_encoder." (MoCo v3). `fc.*`, `num_batches_tracked`, and the
+    queue, the heads and the slow copy of the encoder that other methods save are left out and listed in
+    `ignored`.
 
     Raises:
       UserError: these are not the keys and shapes of one of ENCODERS; names each key that is unknown,
