@@ -90,3 +90,12 @@ def test_starts_on_a_different_number_of_chips_are_named():
 def test_the_command_is_quoted_for_a_shell():
     run = reported.run(results={}, workdir=pathlib.Path("my runs/one"))
     assert summary_section.quality(run)[-1].text.endswith("--workdir 'my runs/one'")
+
+
+@pytest.mark.parametrize("num_classes", [None, 1])
+def test_data_without_two_classes_have_no_accuracy_and_no_advice_to_measure_one(num_classes):
+    data = {"name": "folder", "num_classes": num_classes}
+    rows = [row for row in reported.metrics() if "knn_top1" not in row]
+    run = reported.run(results={"pretrain": {"step": 9, "data": data}}, metrics=rows)
+    (check,) = summary_section.quality(run)
+    assert check.severity == INFO and "%" not in check.text and "evaluate" not in check.text
