@@ -25,3 +25,8 @@ def by_fraction(results, metric="top1", **fields):
     """Return values by label fraction of the scores with the given metric and fields."""
     scores = [s for s in parse_scores(results["scores"]) if s.metric == metric]
     return {s.label_fraction: s.value for s in scores if fields.items() <= s.to_json().items()}
+
+
+def measured(results):
+    """Return results without the date, and without the encoder that they name."""
+    return {name: value for name, value in results.items() if name not in ("date", "encoder")}

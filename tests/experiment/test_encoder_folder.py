@@ -7,6 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from score_records import measured
 
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.experiment.experiment import Experiment
@@ -38,9 +39,10 @@ def _files(workdir):
 
 def test_it_is_evaluated_like_the_run(workdir, folder, run_command, tmp_path):
     fast = ("--config.knn.label_fractions=1", "--config.knn.k=20")
-    own, _ = run_command("knn", "--workdir", workdir, *fast)
-    assert run_command("knn", "--workdir", folder, *fast)[0] == own
-    assert run_command("knn", "--encoder", folder, "--workdir", tmp_path / "other", *fast)[0] == own
+    own = measured(run_command("knn", "--workdir", workdir, *fast)[0])
+    assert measured(run_command("knn", "--workdir", folder, *fast)[0]) == own
+    other, _ = run_command("knn", "--encoder", folder, "--workdir", tmp_path / "other", *fast)
+    assert measured(other) == own and other["encoder"] == str(folder)
     assert (
         run_command("probe", "--dry-run", "--encoder", folder / "checkpoints" / "22")[0]["config"]["network"][
             "width"
@@ -55,10 +57,8 @@ def test_it_is_fine_tuned_like_the_run(workdir, folder, run_command):
         "--config.finetune.num_epochs=1",
         "--config.finetune.subset_repeats=1",
     )
-    assert (
-        run_command("finetune", "--workdir", folder, *fast)[0]
-        == run_command("finetune", "--workdir", workdir, *fast)[0]
-    )
+    other, own = (run_command("finetune", "--workdir", path, *fast)[0] for path in (folder, workdir))
+    assert measured(other) == measured(own)
 
 
 def test_it_is_verified(folder, run_command):
