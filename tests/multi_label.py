@@ -1,4 +1,4 @@
-"""A small multi-label data set for the tests: digits of scikit-learn, coloured, in a grid.
+"""A small multi-label data set for the tests: digits of scikit-learn, colored, in a grid.
 
 Importing this module registers it with TFDS as "multi_digits".
 """

@@ -8,7 +8,7 @@ from score_records import result, score
 
 from barlow_jax.config import overrides
 from barlow_jax.evals.correlation import Histogram
-from barlow_jax.report.schema import ModelInspection, Neighbours, Projection, Run, Snapshot
+from barlow_jax.report.schema import ModelInspection, Neighbors, Projection, Run, Snapshot
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {
@@ -150,13 +150,13 @@ def inspection(*, images=24, size=8, embeddings=True):
     pictures = rng.integers(0, 256, (images, size, size, 3), np.uint8)
     labels = np.arange(images) % 10
     nearest = np.arange(8 * 6).reshape(8, 6) % images
-    neighbours = Neighbours(
+    neighbors = Neighbors(
         pictures[:8], labels[:8], pictures[nearest], labels[nearest], np.full(nearest.shape, 0.9)
     )
     points = rng.normal(size=(images, 2))
     projection = Projection("PCA, 40% of the variance", points, labels, pictures)
     views = {"original": pictures[:4], "a": pictures[4:8], "b": pictures[8:12]}
-    return ModelInspection(snapshots, views, neighbours, [projection])
+    return ModelInspection(snapshots, views, neighbors, [projection])
 
 
 def _snapshot(step, embeddings, rng):

@@ -40,7 +40,7 @@ def flip(image: jax.Array, u: jax.Array, op: recipe.Flip) -> jax.Array:
 
 
 def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate) -> jax.Array:
-    """Rotate `[height, width, 3]` float32 pixel values about the centre; bilinear, black outside."""
+    """Rotate `[height, width, 3]` float32 pixel values about the center; bilinear, black outside."""
     angle = rotation(u, op) * (math.pi / 180)
     height, width = image.shape[:2]
     down, right = jnp.meshgrid(

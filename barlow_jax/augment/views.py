@@ -1,6 +1,6 @@
-"""Views on the accelerator: augments decoded images within the step and normalises them for the network.
+"""Views on the accelerator: augments decoded images within the step and normalizes them for the network.
 
-Images are uint8 pixel values 0..255, `[height, width, 3]`; normalised images are float32.
+Images are uint8 pixel values 0..255, `[height, width, 3]`; normalized images are float32.
 """
 
 from collections.abc import Mapping
@@ -107,14 +107,14 @@ def is_applied(u: jax.Array, op) -> jax.Array:
 
 
 def normalize(images: jax.Array, op: Normalize) -> jax.Array:
-    """Return `[..., 3]` uint8 images as float32, normalised by the recipe's mean and std."""
+    """Return `[..., 3]` uint8 images as float32, normalized by the recipe's mean and std."""
     shape = (1,) * (images.ndim - 1) + (3,)
     mean, std = jnp.asarray(op.mean).reshape(shape), jnp.asarray(op.std).reshape(shape)
     return (images.astype(jnp.float32) / 255.0 - mean) / std
 
 
 def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
-    """Normalise each image view by its own row of the recipe; captions pass through unchanged."""
+    """Normalize each image view by its own row of the recipe; captions pass through unchanged."""
     return {
         name: normalize(rows, recipe.views[name].normalize) if name in recipe.views else rows
         for name, rows in views.items()

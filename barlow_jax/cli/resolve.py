@@ -89,7 +89,7 @@ def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], l
     tree, more = _load_base(args, command)
     problems = [*problems, *more]
     tree["network"] |= source["network"]
-    if "recipe" in source and not problems:  # images are normalised as in pretraining
+    if "recipe" in source and not problems:  # images are normalized as in pretraining
         for view in tree["recipe"]["views"].values():
             view["normalize"] = source["recipe"]["views"]["a"]["normalize"]
     return tree, problems

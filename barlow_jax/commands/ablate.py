@@ -47,7 +47,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     data = config.data
     num_images, _ = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     facts = Facts(jax.device_count(), num_images)
-    rows = [{"group": "", "name": "untrained", **_probe(Experiment.of(config), workdir, UNTRAINED)}]
+    rows = [{"group": "", "name": "untrained", **_probe(Experiment.from_config(config), workdir, UNTRAINED)}]
     for ablation in [_BASELINE, *(a for a in ABLATIONS if a.group in groups)]:
         rows.append(row(ablation, config, workdir, facts))
     log.info(format_table(rows))

@@ -124,7 +124,7 @@ def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
     from barlow_jax.experiment.experiment import Experiment
 
     def measure() -> dict[str, Any]:
-        results, _ = _evaluate_features(Experiment.of(config), run_dir, UNTRAINED)
+        results, _ = _evaluate_features(Experiment.from_config(config), run_dir, UNTRAINED)
         if jax.process_index() == 0:
             files.write_json(run_dir / "config.json", overrides.to_config_dict(config).to_dict())
         return results

@@ -107,7 +107,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     )
     if jax.process_index() == 0:
         files.check_free_space(out.parent, 4 * source.num_examples * width)
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     encode, step = experiment.encoder(encoders.encoder_path(workdir, args), args.feature_source)
     table = _extract(experiment, encode, source)
     about = {

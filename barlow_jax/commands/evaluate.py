@@ -43,7 +43,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         raise UserError(problem)
     if problem:
         log.warning(f"not measured: linear probe, k-NN and fine-tuning. {problem}")
-    experiment, path = Experiment.of(config), encoders.encoder_path(workdir, args)
+    experiment, path = Experiment.from_config(config), encoders.encoder_path(workdir, args)
     about = measure.about(config, workdir, path, [] if problem else ["probe", "knn", "finetune"])
     partial_results = PartialResults(workdir, config, [data, *transfers.values()])
     evaluations, results = {}, []

@@ -124,7 +124,7 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) 
 
     # The encoder does not depend on the mesh of the run, so one device is enough.
     one_device = dataclasses.replace(config, mesh=config_lib.Mesh(slices=1, projector="replicated"))
-    experiment = Experiment.of(one_device, jax.devices()[:1])
+    experiment = Experiment.from_config(one_device, jax.devices()[:1])
     state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
     workdir, _ = encoders.split_step(where)

@@ -23,7 +23,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
     EvaluationData.open(config.data).check_labels()
     path = encoders.encoder_path(workdir, args)
-    encoder = Experiment.of(config).encoder_state(path, args.feature_source)
+    encoder = Experiment.from_config(config).encoder_state(path, args.feature_source)
     scores, details = evaluations.finetune_scores(config, encoder)
     about = evaluations.about(config, workdir, path, ["finetune"])
     return evaluations.results(args.feature_source, encoder.step, scores) | about | details

@@ -104,7 +104,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
 
 def initial_state(config: Config, imported: Weights) -> TrainState:
-    """Return the state of a run at step 0 with the imported arrays, the rest as `pretrain` initialises it.
+    """Return the state of a run at step 0 with the imported arrays, the rest as `pretrain` initializes it.
 
     A target network is a copy of the network, as at the start of any run. With two branches
     (`network.branches=own`) the first one is imported.
@@ -118,7 +118,7 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     from barlow_jax.objectives.registry import make_objective
     from barlow_jax.training.step import init_target
 
-    experiment = Experiment.of(config, jax.devices()[:1])
+    experiment = Experiment.from_config(config, jax.devices()[:1])
     sampler = experiment.sampler(config.train.batch_size)  # the state does not depend on the number of images
     state = experiment.init(sampler)(jax.random.key(config.seed))
     if imported.projector:
@@ -139,7 +139,7 @@ def summary(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
         + (f"; projector {', '.join(map(str, projector))}" if projector else "")
     ]
     if results["initialized"]:
-        lines.append(f"initialised, not from the file: {', '.join(results['initialized'])}")
+        lines.append(f"initialized, not from the file: {', '.join(results['initialized'])}")
     reasons: dict[str, list[str]] = {}
     for key, reason in results["ignored"].items():
         reasons.setdefault(reason, []).append(key)
@@ -179,7 +179,7 @@ def _check_projector(config: Config, projector: Projector, state: TrainState) ->
     options = " ".join(f"--config.network.{key}={str(value).lower()}" for key, value in settings.items())
     raise UserError(
         f"the projector of the file differs from the one in the config. Pass {options} to use it, or "
-        "--without-projector to initialise the config's"
+        "--without-projector to initialize the config's"
     )
 
 

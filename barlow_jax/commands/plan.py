@@ -89,7 +89,7 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     from barlow_jax.experiment.experiment import Experiment
     from barlow_jax.planning.roofline import DoesNotFit, compile_cost
 
-    experiment = Experiment.of(config, topology.devices())
+    experiment = Experiment.from_config(config, topology.devices())
     num_images = _num_images(config.data)
     sampler = experiment.sampler(num_images or config.train.batch_size)
     lowered, state = lowering.lower(experiment, sampler, part)
@@ -138,7 +138,7 @@ def _time_estimate(
 ) -> dict[str, Any]:
     from barlow_jax.planning.roofline import Roofline
 
-    roofline = Roofline.of(cost, topology)
+    roofline = Roofline.from_cost(cost, topology)
     images_per_second = result["batch_size"] / roofline.step
     hours = steps * roofline.step / 3600 if steps else None
     return {
@@ -148,7 +148,7 @@ def _time_estimate(
         "step_s": roofline.step,
         "serial_step_s": roofline.serial,
         "bound": roofline.bound,
-        "utilisation": roofline.compute / roofline.step,
+        "utilization": roofline.compute / roofline.step,
         "images_per_second": images_per_second,
         "pairs_per_second_and_host": images_per_second / result["hosts"],
         "steps": steps,
@@ -228,7 +228,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     if result["part"] == "step":
         lines += [
-            f"utilisation         {result['utilisation']:.0%} of peak flops at most",
+            f"utilization         {result['utilization']:.0%} of peak flops at most",
             f"images              {result['images_per_second']:.0f} per second at most; each host must then "
             f"load {result['pairs_per_second_and_host']:.0f} pairs per second",
         ]

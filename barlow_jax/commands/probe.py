@@ -21,5 +21,5 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.experiment.experiment import Experiment
 
     path = encoders.encoder_path(workdir, args)
-    experiment, source = Experiment.of(config), args.feature_source
+    experiment, source = Experiment.from_config(config), args.feature_source
     return evaluations.frozen_results(experiment, workdir, path, source, ["probe"])[0]

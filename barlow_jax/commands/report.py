@@ -94,7 +94,7 @@ def _inspect(
     if lock.holder(workdir):
         jax.config.update("jax_platforms", "cpu")  # the run is using the accelerators
     try:
-        return inspect_model(Experiment.of(config), workdir), None
+        return inspect_model(Experiment.from_config(config), workdir), None
     except (UserError, RunError, OSError) as error:
         log.warning(f"the report leaves out the model inspection: {error}")
         log.info("If the data set is in another folder, pass --config.data.data_dir=...")

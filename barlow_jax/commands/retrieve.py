@@ -38,7 +38,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         )
     if newest_step(workdir) is None:
         raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     layout = experiment.layout
     source = same_data.open_split(config.data, config.data.eval_split)
     captions = caption_retrieval.first_captions(

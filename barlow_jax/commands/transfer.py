@@ -42,7 +42,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         reasons = filter(None, (missing_data(n, t) for n, t in config.transfer.items()))
         raise UserError(f"no data set of config.transfer can be read: {'; '.join(reasons)}")
     data_sets = evaluations.open_transfers(config, names)
-    experiment, path = Experiment.of(config), encoders.encoder_path(workdir, args)
+    experiment, path = Experiment.from_config(config), encoders.encoder_path(workdir, args)
     encode, step = experiment.encoder(path, args.feature_source)
     scores, details = evaluations.transfer_scores(experiment, encode, data_sets)
     about = evaluations.about(config, workdir, path, [])

@@ -17,7 +17,7 @@ class Probe:
 
     solver: Literal["sgd", "lbfgs"] = field(
         "sgd",
-        "sgd: the papers' protocols. lbfgs: the exact minimiser on features that are computed once, for "
+        "sgd: the papers' protocols. lbfgs: the exact minimizer on features that are computed once, for "
         "daily use; it reads weight_decay, max_iterations and tolerance, and ignores the schedule.",
     )
     num_epochs: int = field(100, "Length of the training.", unit="epochs", min=1)
@@ -54,17 +54,17 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True)
 class Knn:
-    """k-nearest-neighbour classification on frozen features."""
+    """k-nearest-neighbor classification on frozen features."""
 
     k: tuple[int, ...] = field(
         (20, 200),
-        "Numbers of neighbours, whose votes are weighted by cosine similarity.",
+        "Numbers of neighbors, whose votes are weighted by cosine similarity.",
         min=1,
         non_empty=True,
     )
     temperature: float = field(0.07, "Temperature of the weights exp(similarity / temperature).", above=0)
     euclidean_k: tuple[int, ...] = field(
-        (5,), "Numbers of neighbours with equal votes, by Euclidean distance. Empty = not measured.", min=1
+        (5,), "Numbers of neighbors with equal votes, by Euclidean distance. Empty = not measured.", min=1
     )
     label_fractions: tuple[float, ...] = field((1.0,), f"{_FRACTIONS}.", above=0, max=1, non_empty=True)
     subset_repeats: int = field(1, _REPEATS, min=1)

@@ -38,7 +38,7 @@ class Crop:
 
 @dataclasses.dataclass(frozen=True)
 class Rotate:
-    """Rotation about the centre by U(-max_degrees, max_degrees); bilinear, black outside."""
+    """Rotation about the center by U(-max_degrees, max_degrees); bilinear, black outside."""
 
     probability: float = _probability(0.0)
     max_degrees: float = field(10.0, "Largest angle.", unit="degrees")

@@ -196,7 +196,7 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """Another labelled data set, on which the frozen encoder is evaluated.
+    """Another labeled data set, on which the frozen encoder is evaluated.
 
     Defaults: places205, voc07 and inat18 (Barlow Twins, table 3).
     """
@@ -230,7 +230,7 @@ def papers_transfers() -> dict[str, Transfer]:
 class Config:
     """Configuration of a run."""
 
-    seed: int = field(0, "Seed of the initialisation, the data order and the augmentations.", min=0)
+    seed: int = field(0, "Seed of the initialization, the data order and the augmentations.", min=0)
     eval_batch_size: int = field(1024, "Images per evaluation step, over all devices.", min=1)
     data: Data = Data()
     recipe: Recipe = dataclasses.field(default_factory=Recipe)

@@ -105,7 +105,7 @@ class Monitor:
     """k-NN accuracy measured during training."""
 
     every_epochs: float = field(10.0, "Interval of measurements; 0 = never.", unit="epochs", min=0)
-    k: int = field(20, "Number of neighbours.", min=1)
+    k: int = field(20, "Number of neighbors.", min=1)
     max_images: int = field(10_000, "Maximum number of images of each split.", min=1)
 
 

@@ -3,7 +3,7 @@
 A caption names the class and two properties of the pixel values x, with rows r from the top and columns c:
 
     weight = mean of x / 255                       five words, from "very thin" to "very thick"
-    lean = -sum x (r - r0) (c - c0) / sum x (r - r0)^2      r0, c0 the centre of mass; five words
+    lean = -sum x (r - r0) (c - c0) / sum x (r - r0)^2      r0, c0 the center of mass; five words
 
 The lean is the slope of the stroke: columns to the right for each row upwards. Each image has five of seven
 phrasings, chosen by its row number in scikit-learn's table. TensorFlow is not needed.

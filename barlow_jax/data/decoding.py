@@ -18,7 +18,7 @@ _NOT_READ = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "Photoshop", b"%PDF": 
 def decode(encoded: tf.Tensor, follow_exif: bool = True) -> tf.Tensor:
     """Decode JPEG, PNG, GIF, WebP or BMP bytes to `[height, width, 3]` uint8, bit for bit like PIL.
 
-    Conversion follows PIL's `convert("RGB")`: CMYK and palettes become colours, alpha is dropped, 16 bits are
+    Conversion follows PIL's `convert("RGB")`: CMYK and palettes become colors, alpha is dropped, 16 bits are
     cut to the upper 8 (in grey images too, where PIL saturates), and an animation is its first image. With
     `follow_exif` the image is turned like by PIL's `exif_transpose`.
 

@@ -1,6 +1,6 @@
 """EXIF orientation: how the camera was held, a tag in JPEG, PNG and WebP files.
 
-Most files have no EXIF block. TensorFlow ops recognise these by their first bytes, in 20 us per image, a
+Most files have no EXIF block. TensorFlow ops recognize these by their first bytes, in 20 us per image, a
 hundredth of decoding a photograph. Python reads the others, in 0.1 ms: their first bytes, and the whole only
 if needed.
 """

@@ -57,7 +57,7 @@ def _resize_rows(image: tf.Tensor, length: tf.Tensor | int, method: str) -> tf.T
 
 
 def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
-    """Rotate about the centre; bilinear, black outside."""
+    """Rotate about the center; bilinear, black outside."""
     angle = rotation(u, op) * (math.pi / 180)
     size = tf.shape(image)[:2]
     center = tf.cast(size - 1, tf.float32) / 2

@@ -19,7 +19,7 @@ CROP_ATTEMPTS = 10
 def make_views(
     encoded: bytes, views: dict[str, View], size: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return each view as normalised `[3, size, size]` float32, the output of the data loader's workers."""
+    """Return each view as normalized `[3, size, size]` float32, the output of the data loader's workers."""
     image = Image.open(io.BytesIO(encoded)).convert("RGB")
     return {
         name: _to_array(_make_view(image, view, view.output_size(size), rng), view)

@@ -88,7 +88,7 @@ def _weights(
     first, number = window
     pixels = jnp.arange(side)[None] - start
     new_pixels = first + jnp.arange(number)[:, None]
-    # The distance of both centres is a whole number in these units: rounded once, by the division.
+    # The distance of both centers is a whole number in these units: rounded once, by the division.
     distance = (2 * new_pixels + 1) * length - size * (2 * pixels + 1)
     reach = 2 * jnp.maximum(length, size)  # the larger of an old and a new pixel
     weight = _FILTERS[method](jnp.abs(distance).astype(jnp.float32), reach.astype(jnp.float32))

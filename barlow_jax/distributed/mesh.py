@@ -1,7 +1,7 @@
 """Device mesh, and the sharding of batches and states on it.
 
 The mesh is `(slice, data)`: chips of one slice communicate over their interconnect, slices over the data
-centre network. Rows of a batch are split over all chips. A sharded projector splits its output features over
+center network. Rows of a batch are split over all chips. A sharded projector splits its output features over
 the P chips of a slice and is replicated on each slice, so that only 1/P of its gradient crosses between
 slices.
 """
@@ -39,7 +39,7 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, slices: int | None = 
     for index, device in enumerate(devices):
         group = getattr(device, "slice_index", 0) if slices is None else index * slices // len(devices)
         groups.setdefault(group, []).append(device)
-    # If a slice is a torus, neighbours on the axis are neighbours in the torus.
+    # If a slice is a torus, neighbors on the axis are neighbors in the torus.
     grid = [mesh_utils.create_device_mesh(torus_sizes(group), group).ravel() for group in groups.values()]
     return Mesh(np.stack(grid), _ROWS, axis_types=(AxisType.Auto,) * 2)
 

@@ -1,4 +1,4 @@
-"""Cross-correlation matrix of two views' embeddings at any width, summarised as a picture and two histograms.
+"""Cross-correlation matrix of two views' embeddings at any width, summarized as a picture and two histograms.
 
 Equation 2 of Barlow Twins (Zbontar et al. 2021), over N images:
 
@@ -40,7 +40,7 @@ def correlate(z_a: np.ndarray, z_b: np.ndarray, *, max_cells: int = 256) -> Corr
     Args:
       z_a: `[N, D]` embeddings of one view, N >= 2.
       z_b: `[N, D]` embeddings of the other view, row by row of the same images.
-      max_cells: width of the picture; if D is larger, neighbouring features share a cell.
+      max_cells: width of the picture; if D is larger, neighboring features share a cell.
     """
     width = z_a.shape[1]
     per_cell = -(-width // max_cells)
@@ -66,12 +66,12 @@ def correlate(z_a: np.ndarray, z_b: np.ndarray, *, max_cells: int = 256) -> Corr
 
 
 def _unit_columns(z: np.ndarray) -> np.ndarray:
-    """Return centred columns of length 1; a constant column becomes 0."""
+    """Return centered columns of length 1; a constant column becomes 0."""
     z = z.astype(np.float64)
-    centred = z - z.mean(axis=0)
-    lengths = np.linalg.norm(centred, axis=0)
+    centered = z - z.mean(axis=0)
+    lengths = np.linalg.norm(centered, axis=0)
     constant = lengths <= _RESOLUTION * len(z) ** 0.5 * np.abs(z).max(axis=0)
-    return np.where(constant, 0.0, centred / np.where(constant, 1.0, lengths))
+    return np.where(constant, 0.0, centered / np.where(constant, 1.0, lengths))
 
 
 def _count(values: np.ndarray) -> np.ndarray:

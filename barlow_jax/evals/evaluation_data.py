@@ -136,7 +136,7 @@ class EvaluationData(NamedTuple):
             data = self.data
             log.warning(
                 f"{shared} of {len(own)} evaluation images (split {data.eval_split!r}) are training images "
-                f"too (split {data.train_split!r}): k-NN excludes each from its own neighbours, but "
+                f"too (split {data.train_split!r}): k-NN excludes each from its own neighbors, but "
                 "classifiers are trained on them. Set config.data.eval_split to other images."
             )
         return shared
@@ -164,8 +164,8 @@ class EvaluationData(NamedTuple):
 
 _TWO_CLASSES = "an accuracy needs two classes or more. Give the images their labels, or measure none."
 _WITHOUT_LABELS = (
-    "Without labels, `embed --nearest` and `report` show neighbours, spectra and ranks; `transfer` measures "
-    "labelled data sets."
+    "Without labels, `embed --nearest` and `report` show neighbors, spectra and ranks; `transfer` measures "
+    "labeled data sets."
 )
 
 

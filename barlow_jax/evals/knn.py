@@ -1,4 +1,4 @@
-"""k-nearest-neighbour classification with weighted cosine or uniform Euclidean votes.
+"""k-nearest-neighbor classification with weighted cosine or uniform Euclidean votes.
 
 Weighted (Wu et al. 2018, section 3.4):
   score(c) = sum over the k nearest training features i of class c of exp(cos(f, f_i) / temperature)
@@ -23,7 +23,7 @@ from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
 
 _CHUNK = 1024  # queries at once: a [chunk, N] matrix of similarities
-_CANDIDATES = 4  # per neighbour; their Euclidean distances are computed a second time
+_CANDIDATES = 4  # per neighbor; their Euclidean distances are computed a second time
 
 
 def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
@@ -72,8 +72,8 @@ def knn_accuracy(
     Args:
       train: rows that vote, with `[N]` labels; all of them vote if k is larger than N.
       test: rows to classify. The training row of the same image (`own`) does not vote.
-      ks: numbers of neighbours.
-      temperature: a lower temperature gives near neighbours more weight.
+      ks: numbers of neighbors.
+      temperature: a lower temperature gives near neighbors more weight.
     """
     return _accuracy(train, test, ks, temperature, _unit)
 

@@ -3,8 +3,8 @@
   f(W, b) = mean over rows i of -log softmax(x_i W + b)[y_i] + weight_decay / 2 (|W|^2 + |b|^2)
 
 This is the objective of the SGD probe: the bias decays with the weight, as in the papers' protocols.
-scikit-learn's LogisticRegression with C = 1 / (N weight_decay) does not penalise its intercept; with
-fit_intercept=False and a column of ones among the features it has the same minimiser.
+scikit-learn's LogisticRegression with C = 1 / (N weight_decay) does not penalize its intercept; with
+fit_intercept=False and a column of ones among the features it has the same minimizer.
 
 If the classes are separable and weight_decay is small, f is almost flat long before its minimum, and the
 tolerance on the gradient decides where the solver stops.

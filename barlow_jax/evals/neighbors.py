@@ -13,9 +13,9 @@ def nearest(
     Args:
       queries: `[Q, H]`, few: a `[Q, N]` table is sorted.
       features: `[N, H]`.
-      k: neighbours per query.
-      exclude: `[Q]` one row per query that is not a neighbour, such as the query's own row; -1 = none. Other
-        rows with the same features still are neighbours.
+      k: neighbors per query.
+      exclude: `[Q]` one row per query that is not a neighbor, such as the query's own row; -1 = none. Other
+        rows with the same features still are neighbors.
 
     >>> rows, cosines = nearest(np.array([[2.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), 2)
     >>> rows.tolist(), cosines.tolist()

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Spectrum(NamedTuple):
-    """Principal components of centred `[N, D]` features."""
+    """Principal components of centered `[N, D]` features."""
 
     # [min(N - 1, D)] eigenvalues of the covariance as fractions of their sum, largest first; all 0 if all
     # features are one vector.
@@ -18,10 +18,10 @@ class Spectrum(NamedTuple):
 
 def spectrum(features: np.ndarray) -> Spectrum:
     """Return the spectrum of `[N, D]` features, N >= 2, from one singular value decomposition in float64."""
-    centred = features.astype(np.float64)
-    centred = centred - centred.mean(axis=0)
-    values = np.linalg.svd(centred, compute_uv=False)
-    kept = values[: len(features) - 1]  # centred rows span one direction less
+    centered = features.astype(np.float64)
+    centered = centered - centered.mean(axis=0)
+    values = np.linalg.svd(centered, compute_uv=False)
+    kept = values[: len(features) - 1]  # centered rows span one direction less
     if values[0] <= 1e-12 * max(1.0, np.abs(features).max()):
         return Spectrum(np.zeros_like(kept), 1.0)  # all features are one vector
     fractions = values / values.sum()

@@ -1,6 +1,6 @@
 """Linear SVMs on frozen features of multi-label images, one class against the rest: the protocol of VOC07.
 
-For each class with y in {1, -1}, LIBLINEAR (Fan et al. 2008) minimises, with the intercept b as a weight,
+For each class with y in {1, -1}, LIBLINEAR (Fan et al. 2008) minimizes, with the intercept b as a weight,
   (|w|^2 + b^2) / 2 + C sum over rows i of weight(y_i) max(0, 1 - y_i (w x_i + b))^2.
 The cost C with the best mean average precision over the folds is used to fit all training rows.
 Protocol: Goyal et al. 2019, "Scaling and benchmarking self-supervised visual representation learning", as

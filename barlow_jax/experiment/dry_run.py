@@ -49,7 +49,7 @@ def describe(
     config: Config, num_images: int | None, workdir: pathlib.Path | None = None
 ) -> tuple[dict[str, Any], TrainState]:
     """Return the plan of a run and the shapes of its state; nothing is computed on the devices."""
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     num_rows = num_images or config.train.batch_size
     sampler = experiment.sampler(num_rows, workdir and segments.current(workdir, config, num_rows))
     state = abstract_state(experiment.init(sampler))
@@ -93,7 +93,7 @@ def headline(plan: dict[str, Any]) -> str:
 
 def _step_memory(config: Config, num_images: int | None) -> int:
     """Return the largest number of bytes that the compiled step needs at once on a device."""
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     sampler = experiment.sampler(num_images or config.train.batch_size)
     lowered, _ = lowering.lower(experiment, sampler, "step")
     memory = lowered.compile(experiment.fast_compilation).memory_analysis()

@@ -138,7 +138,7 @@ def transfer_scores(
 
 
 def _make_trainer(config: Config, sampler: EpochSampler) -> finetuning.Trainer:
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     optimizer = optimizers.make_finetune_optimizer(config.finetune, sampler.steps_per_epoch)
     parts = dataclasses.replace(experiment.step_parts(sampler), optimizer=optimizer)
     init = experiment.jit_once(partial(init_state, parts=parts))

@@ -40,7 +40,7 @@ class Experiment:
     shard: ProcessShard
 
     @classmethod
-    def of(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
+    def from_config(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
         """Return the experiment on the given devices; None = all devices of all processes."""
         mesh = make_mesh(devices, config.mesh.slices)
         projector = config.mesh.projector

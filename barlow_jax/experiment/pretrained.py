@@ -58,7 +58,7 @@ def load(
     # The run's layout applies to its own devices, not to these.
     mesh = config_lib.Mesh(slices=1, projector="replicated")
     config = dataclasses.replace(config, network=network, mesh=mesh)
-    experiment = Experiment.of(config, list(jax.local_devices() if devices is None else devices))
+    experiment = Experiment.from_config(config, list(jax.local_devices() if devices is None else devices))
     state = experiment.encoder_state(pathlib.Path(path), PRETRAINED)
     return Encoder(
         config, state.params["encoder"], state.batch_stats.get("encoder", {}), state.step, experiment
@@ -84,7 +84,7 @@ class Encoder:
     def image_size(self) -> int:
         """Pixels per side of an input image.
 
-        Images are the centre of an image whose shorter side was resized to `config.data.eval_resize`, turned
+        Images are the center of an image whose shorter side was resized to `config.data.eval_resize`, turned
         upright before (Pillow: `ImageOps.exif_transpose`) if `config.data.follow_exif`. A ResNet accepts
         other sizes too, a vision transformer does not.
         """

@@ -48,7 +48,7 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
     _check_workdir(workdir)
     if problems := saved_run.differences(workdir, config, extend=extend):
         raise UserError(problems[0])
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     data = open_data(config, workdir, extend=extend)
     source = data.train
     evaluated = _check_labels(config, source, data.test)

@@ -39,7 +39,7 @@ def train_and_evaluate(
 
     def compute() -> dict[str, Any]:
         trained = pretrain(config, workdir)
-        return {"loss": trained.get("loss"), **evaluate(Experiment.of(config), workdir)}
+        return {"loss": trained.get("loss"), **evaluate(Experiment.from_config(config), workdir)}
 
     return cached(workdir, name, compute, config)
 

@@ -15,7 +15,7 @@ class TrainedEncoder:
     """An encoder with the configuration, provenance and results of its run.
 
     Input: uint8 images, the shorter side resized to `eval_resize` pixels (bilinear, antialiased), then the
-    central `image_size` x `image_size` pixels, normalised as (value / 255 - mean) / std with the values of
+    central `image_size` x `image_size` pixels, normalized as (value / 255 - mean) / std with the values of
     `normalize`.
     """
 
@@ -45,7 +45,7 @@ class TrainedEncoder:
 
     @property
     def normalize(self) -> Normalize:
-        """Normalisation of view a, which the evaluations use too."""
+        """Normalization of view a, which the evaluations use too."""
         return self.config.recipe.views["a"].normalize
 
     @property

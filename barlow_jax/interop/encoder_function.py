@@ -20,7 +20,7 @@ PLATFORMS = ("cpu", "tpu", "cuda")
 
 _NOTES = """\
 `images`: `[B, {size}, {size}, 3]` uint8 pixel values, any B; `features`: `[B, {width}]` float32. The
-normalisation is part of the function. Platforms: {platforms}. Computation in {dtype}. {promise}"""
+normalization is part of the function. Platforms: {platforms}. Computation in {dtype}. {promise}"""
 
 Weights = Mapping[str, np.ndarray]
 
@@ -34,7 +34,7 @@ def weights_of(trained: TrainedEncoder) -> Weights:
 def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]:
     """Return `(weights, images) -> features`: `[B, image_size, image_size, 3]` uint8 to `[B, H]` float32.
 
-    The features are those of the evaluations: images normalised like view a, computed in
+    The features are those of the evaluations: images normalized like view a, computed in
     `config.network.dtype` with the running statistics.
     """
     network = dataclasses.replace(trained.config.network, branches="shared", remat=False, **HEADS)

@@ -27,7 +27,7 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """Write the SavedModel, `config.json` and `README.md`.
 
     The signature `serving_default` maps `images`, `[B, image_size, image_size, 3]` uint8 with any B, to
-    `features`, `[B, H]` float32. The normalisation is part of the function.
+    `features`, `[B, H]` float32. The normalization is part of the function.
 
     Raises:
       UserError: TensorFlow is not installed.

@@ -3,7 +3,7 @@
 The weights are constants of the program in the dtype of the computation. A ResNet-50 is one file of 94 MB (47
 MB in bfloat16), written and read in less than a second; calls are as fast as with the weights as arguments.
 The price is one copy of the weights per compiled batch size. With weights as arguments the program would have
-53 kB, but would need a second file and a convention for the order of its arrays. A serialised program holds
+53 kB, but would need a second file and a convention for the order of its arrays. A serialized program holds
 at most 2 GB. Files: `encoder.jaxexport`, `config.json`, `README.md`.
 """
 
@@ -30,7 +30,7 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """Write `encoder.jaxexport`, `config.json` and `README.md`.
 
     Raises:
-      UserError: the weights exceed the size limit of a serialised program.
+      UserError: the weights exceed the size limit of a serialized program.
     """
     weights = encoder_function.weights_of(trained)
     itemsize = jax.numpy.dtype(trained.config.network.dtype).itemsize

@@ -119,7 +119,7 @@ def _pixels(trained: TrainedEncoder) -> str:
         return ""
     mean, std = ([round(255 * value, 3) for value in values] for values in (normalize.mean, normalize.std))
     return (
-        f'\n\nThis encoder is not normalised like ImageNet: add `MODEL.PIXEL_MEAN "{mean}" MODEL.PIXEL_STD '
+        f'\n\nThis encoder is not normalized like ImageNet: add `MODEL.PIXEL_MEAN "{mean}" MODEL.PIXEL_STD '
         f'"{std}"` to both training commands.'
     )
 

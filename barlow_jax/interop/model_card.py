@@ -122,7 +122,7 @@ def _images(trained: TrainedEncoder) -> str:
     return (
         f"The shorter side is resized to {trained.eval_resize} pixels (bilinear, antialiased), and the "
         f"central {trained.image_size} x {trained.image_size} pixels are cropped. RGB values 0..255 are "
-        f"normalised as (value / 255 - mean) / std with mean {_numbers(normalize.mean)} and std "
+        f"normalized as (value / 255 - mean) / std with mean {_numbers(normalize.mean)} and std "
         f"{_numbers(normalize.std)}. The weights are float32; the run computed the network in "
         f"{trained.config.network.dtype}."
     )

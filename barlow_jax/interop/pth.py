@@ -23,9 +23,9 @@ SUFFIXES = (".pth", ".pt", ".tar")
 # them.
 _MODELS = ("model", "state_dict")
 IGNORED_ENTRIES = {
-    "optimizer": "optimizer state, which is initialised afresh",
-    "scheduler": "schedule state, which is initialised afresh",
-    "lr_scheduler": "schedule state, which is initialised afresh",
+    "optimizer": "optimizer state, which is initialized afresh",
+    "scheduler": "schedule state, which is initialized afresh",
+    "lr_scheduler": "schedule state, which is initialized afresh",
     "scaler": "loss scaling of mixed precision",
     "epoch": "counter, which starts at 0",
     "step": "counter, which starts at 0",

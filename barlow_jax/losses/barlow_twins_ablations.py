@@ -1,7 +1,7 @@
 """Ablations of the Barlow Twins loss (section 4, table 5 of the paper).
 
-normalization="sample"      a_b <- sqrt(N) a_b / |a_b| after standardising over the batch: C is the
-                            unnormalised covariance (a sum over the batch) of embeddings on the unit sphere
+normalization="sample"      a_b <- sqrt(N) a_b / |a_b| after standardizing over the batch: C is the
+                            unnormalized covariance (a sum over the batch) of embeddings on the unit sphere
 normalization="none"        a <- z - mean: C is the cross-covariance
 off_diagonal="auto"         the redundancy term reads the auto-correlation A^T A / N
 temperature=t               a cross-entropy instead of the squares:
@@ -32,7 +32,7 @@ def ablated_terms(
     Args:
       z_a: `[N, D]` embeddings of one view.
       z_b: `[N, D]` embeddings of the other view.
-      normalization: "batch" standardises features; "sample" also scales rows to equal length; "none" centres.
+      normalization: "batch" standardizes features; "sample" also scales rows to equal length; "none" centers.
       off_diagonal: "cross" correlates the views, "auto" view a with itself.
       temperature: t of the cross-entropy, above 0 (the paper does not give its value); None keeps the
       squares.
@@ -57,7 +57,7 @@ def ablated_terms(
 
 
 def _to_sphere(a: jax.Array) -> jax.Array:
-    """Scale the rows of `[N, D]` standardised embeddings to length sqrt(N); C's 1/N then sums unit rows."""
+    """Scale the rows of `[N, D]` standardized embeddings to length sqrt(N); C's 1/N then sums unit rows."""
     norms = jnp.sqrt(jnp.sum(jnp.square(a), axis=1, keepdims=True) + 1e-12)
     return a * (a.shape[0] ** 0.5 / norms)
 

@@ -1,6 +1,6 @@
 """Off-diagonal energy of a cross-correlation matrix, in two exact forms, and the choice of the cheaper one.
 
-The energy is sum_i sum_{j != i} C_ij^2, of C = A^T B / N for standardised embeddings A and B, both `[N, D]`.
+The energy is sum_i sum_{j != i} C_ij^2, of C = A^T B / N for standardized embeddings A and B, both `[N, D]`.
 
     direct   builds C, [D, D], and masks its diagonal
     gram     |C|^2 = sum((A A^T) * (B B^T)) / N^2, two [N, N] matrices; then less sum_i C_ii^2
@@ -65,8 +65,8 @@ def off_diagonal_energy(
     """Return sum_i sum_{j != i} C_ij^2, a float32 scalar.
 
     Args:
-      a: `[N, D]` standardised embeddings of one view, float32.
-      b: `[N, D]` standardised embeddings of the other view, float32.
+      a: `[N, D]` standardized embeddings of one view, float32.
+      b: `[N, D]` standardized embeddings of the other view, float32.
       diagonal: `[D]` diagonal of C.
       form: "direct" or "gram".
       operand_dtype: Operand dtype of the matrix products, which accumulate in float32.

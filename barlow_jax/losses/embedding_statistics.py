@@ -3,7 +3,7 @@
     std_i  = sqrt(mean_b (z_bi - mean_b z_bi)^2)      of each feature, in each view
     spread = mean_i std_i / sqrt(mean_bi z_bi^2)
 
-The spread is 1 for embeddings centred on the origin (if all features have about the same std) and 0 if all
+The spread is 1 for embeddings centered on the origin (if all features have about the same std) and 0 if all
 embeddings are the same vector. It is figure 2 of SimSiam (Chen and He 2021) without the factor sqrt(D), and
 with one length for all rows instead of each row's own. A loss that depends only on directions leaves lengths
 free, even those of embeddings that all point the same way. For such losses each row is first scaled to length
@@ -66,7 +66,7 @@ def embedding_statistics(
 def standardized_embedding_statistics(z_a: jax.Array, z_b: jax.Array) -> dict[str, jax.Array]:
     """Like `embedding_statistics`, from the standard deviations that `standardize` computes anyway.
 
-    The compiler merges both computations, so a standardising loss pays no extra pass over the embeddings.
+    The compiler merges both computations, so a standardizing loss pays no extra pass over the embeddings.
     Where squares overflow (|z| from about 3e26) the standard deviations are infinite.
     """
     z_a, z_b = jax.lax.stop_gradient((z_a, z_b))

@@ -18,7 +18,7 @@ def push(queue: jax.Array, rows: jax.Array) -> jax.Array:
     [0. 1. 2.]
     """
     rows = jax.lax.stop_gradient(rows).astype(queue.dtype)
-    # With a roll, rows that are split over devices move to the neighbouring devices. The compiler turns a
+    # With a roll, rows that are split over devices move to the neighboring devices. The compiler turns a
     # concatenation into an all-to-all of the whole queue.
     return jax.lax.dynamic_update_slice(jnp.roll(queue, len(rows), axis=0), rows, (0, 0))
 

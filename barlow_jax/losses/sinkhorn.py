@@ -2,8 +2,8 @@
 
     Q* = Diag(u) exp(scores / epsilon) Diag(v)      each prototype sums to 1/K, each image to 1/B
 
-Each iteration first normalises each prototype to 1/K over all images, then each image to 1/B over all
-prototypes. The codes are B Q*: the last step normalises images, so each code sums to 1. With rows split over
+Each iteration first normalizes each prototype to 1/K over all images, then each image to 1/B over all
+prototypes. The codes are B Q*: the last step normalizes images, so each code sums to 1. With rows split over
 devices, an iteration sums K numbers over the devices and communicates nothing else.
 """
 

@@ -1,4 +1,4 @@
-"""Centring and standardisation of embeddings over the batch, exact for constant features.
+"""Centring and standardization of embeddings over the batch, exact for constant features.
 
 z_hat = (z - mean) / sqrt(var + eps)       per feature, biased variance, as in BatchNorm
 """
@@ -36,7 +36,7 @@ def feature_std(z: jax.Array) -> jax.Array:
 
 
 def _scaled_moments(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the centred embeddings and their variance, of embeddings multiplied by SCALE."""
+    """Return the centered embeddings and their variance, of embeddings multiplied by SCALE."""
     # Like `center`, with the first row sliced before it is scaled.
     first = jax.lax.stop_gradient(z[:1].astype(jnp.float32) * SCALE)
     centered = _subtract_mean(z.astype(jnp.float32) * SCALE - first)

@@ -37,7 +37,7 @@ def whiten(v: jax.Array, shrinkage: float = 0.0) -> tuple[jax.Array, jax.Array]:
 
     Returns:
       The `[..., M, D]` float32 whitened embeddings, with covariance I if s is 0; and the smallest pivot,
-      `[...]`. A pivot of 0 means that S is singular to float32: the embeddings are then only centred and
+      `[...]`. A pivot of 0 means that S is singular to float32: the embeddings are then only centered and
       should not be trained on.
 
     >>> import jax.numpy as jnp

@@ -16,7 +16,7 @@ def make_encoder(config: config_lib.Network, norm: Any, rngs: nnx.Rngs) -> nnx.M
     Args:
       config: The network's config.
       norm: Function that builds a BatchNorm from a width.
-      rngs: Random streams of the initialisation.
+      rngs: Random streams of the initialization.
     """
     dtype = jnp.dtype(config.dtype)
     if config.encoder == config_lib.TEXT_ENCODER:

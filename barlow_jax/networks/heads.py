@@ -57,7 +57,7 @@ class Projector(nnx.Module):
           norm: Function that builds a BatchNorm from a width.
           parallel: Splits each layer's output features over devices. BatchNorm then sees the whole batch
             without communication, and activations are communicated instead of gradients.
-          rngs: Random streams of the initialisation.
+          rngs: Random streams of the initialization.
         """
         self.dtype, self.parallel = dtype, parallel
         sizes = [inputs, *widths]
@@ -97,7 +97,7 @@ class Prototypes(nnx.Module):
     """K prototypes that embeddings are compared with, both on the unit sphere (SwAV, section 3.2)."""
 
     def __init__(self, inputs: int, count: int, *, rngs: nnx.Rngs):
-        """Initialise `count` prototypes of `inputs` features each."""
+        """Initialize `count` prototypes of `inputs` features each."""
         self.vectors = nnx.Param(torch_linear(rngs.params(), (inputs, count), jnp.float32))
 
     def __call__(self, embedding: jax.Array) -> jax.Array:
@@ -109,7 +109,7 @@ class Classifier(nnx.Module):
     """Linear classifier: weights from N(0, 0.01^2), bias 0, as in the linear probe (section 3.1)."""
 
     def __init__(self, inputs: int, num_classes: int, *, rngs: nnx.Rngs):
-        """Initialise a Linear from `inputs` features to `num_classes` logits."""
+        """Initialize a Linear from `inputs` features to `num_classes` logits."""
         init = nnx.initializers.normal(0.01)
         self.layer = nnx.Linear(inputs, num_classes, kernel_init=init, rngs=rngs)
 

@@ -26,7 +26,7 @@ class StandInEncoder(nnx.Module):
     """
 
     def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs):
-        """Initialise the factors; the signature is that of `make_encoder`."""
+        """Initialize the factors; the signature is that of `make_encoder`."""
         del norm, rngs
         self.factors = nnx.Param(jnp.ones(encoders.representation_width(config)))
 
@@ -143,7 +143,7 @@ class Network:
     ) -> tuple[dict[str, Outputs], Any]:
         """Return the Outputs by view in training mode, and the new running statistics.
 
-        BatchNorm normalises over the whole (global) batch of each group of views.
+        BatchNorm normalizes over the whole (global) batch of each group of views.
 
         Args:
           params: Parameters.

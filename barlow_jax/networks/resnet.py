@@ -1,6 +1,6 @@
 """ResNets (He et al. 2015) as in torchvision: v1.5, explicit padding, residual branches start at 0.
 
-Inputs are normalised images `[B, height, width, 3]`; the output is the pooled representation `[B, H]`.
+Inputs are normalized images `[B, height, width, 3]`; the output is the pooled representation `[B, H]`.
 """
 
 from functools import partial
@@ -132,7 +132,7 @@ class ResNet(nnx.Module):
           dtype: Dtype of the convolutions; parameters and statistics are float32.
           norm: Function that builds a BatchNorm from a number of channels.
           remat: Keeps only the input of each block for the backward pass and recomputes the rest.
-          rngs: Random streams of the initialisation.
+          rngs: Random streams of the initialization.
         """
         block, blocks = ENCODERS[name]
         parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
@@ -151,7 +151,7 @@ class ResNet(nnx.Module):
         self.stages = nnx.List(stages)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Map `[B, height, width, 3]` normalised images to `[B, H]` float32 representations."""
+        """Map `[B, height, width, 3]` normalized images to `[B, H]` float32 representations."""
         x = nnx.relu(self.norm(self.conv(x), use_running_average=not train))
         if self.pool:
             x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

@@ -7,7 +7,7 @@ It is the text encoder of VSE++ (Faghri et al. 2018, section 4.1), which VICReg'
     n = tanh(W_n x_t + b_n + r * (U_n h + c_n))
     h <- (1 - z) * n + z * h                from h = 0, for each word of the caption
 
-`flax.nnx.GRUCell` has no c_n; otherwise it is the same. As in VSE++, E is initialised from U(-0.1, 0.1) and
+`flax.nnx.GRUCell` has no c_n; otherwise it is the same. As in VSE++, E is initialized from U(-0.1, 0.1) and
 all other parameters from U(-H^-1/2, H^-1/2). Unlike VSE++, captions have no start and end words, and the
 state is not scaled to length 1, since a projector follows.
 """
@@ -40,7 +40,7 @@ class Gru(nnx.Module):
         Args:
           config: Vocabulary size and widths.
           dtype: Dtype of the matrix products and gates; parameters and the state are float32.
-          rngs: Random streams of the initialisation.
+          rngs: Random streams of the initialization.
         """
         self.dtype, self.hidden = dtype, config.hidden_size
         init = _uniform_initializer(config.hidden_size**-0.5)

@@ -1,4 +1,4 @@
-"""L2 normalisation of rows, and cosines between rows.
+"""L2 normalization of rows, and cosines between rows.
 
     u_b = z_b / max(|z_b|, eps),    cos(x_b, y_b) = u(x)_b . u(y)_b
 

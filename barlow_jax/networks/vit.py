@@ -1,6 +1,6 @@
 """Vision transformers (Dosovitskiy et al. 2021; sizes of DeiT, Touvron et al. 2021) with fixed positions.
 
-Inputs are normalised images `[B, height, width, 3]` of any size that is a multiple of the patch size. The
+Inputs are normalized images `[B, height, width, 3]` of any size that is a multiple of the patch size. The
 output is the class token `[B, H]` after the last LayerNorm. Position embeddings are sines and cosines of row
 and column (MoCo v3, section 5), so no parameter depends on the image size. LayerNorm's eps is 1e-6.
 """
@@ -51,7 +51,7 @@ class Vit(nnx.Module):
           patch: Side of a patch in pixels.
           dtype: Dtype of the computation; parameters are float32.
           remat: Recomputes each block's activations in the backward pass.
-          rngs: Random streams of the initialisation.
+          rngs: Random streams of the initialization.
         """
         width, blocks, heads = SIZES[name]
         self.dtype, self.remat = dtype, remat

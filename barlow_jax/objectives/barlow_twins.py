@@ -1,6 +1,6 @@
 """Barlow Twins (Zbontar et al. 2021): the cross-correlation of two views' embeddings is the identity.
 
-Equation 1 with the normalisation of the official code (BatchNorm without scale and shift, eps 1e-5):
+Equation 1 with the normalization of the official code (BatchNorm without scale and shift, eps 1e-5):
 
     A = (z_a - mean) / sqrt(var + eps)      B likewise, each view over its own batch
     C = A^T B / N

@@ -26,7 +26,7 @@ class Score:
     num_images: int  # images of the split that could be decoded
     label_fraction: float = 1.0  # of the training labels, in 0..1
     repeats: int = 1  # label subsets that the value is the mean over
-    k: int | None = None  # neighbours of k-NN, or K of R@K
+    k: int | None = None  # neighbors of k-NN, or K of R@K
     distance: str | None = None  # of k-NN: cosine (weighted votes) or euclidean (uniform votes)
     direction: str | None = None  # image_to_text or text_to_image
 

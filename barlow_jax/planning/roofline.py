@@ -32,7 +32,7 @@ class Cost:
     collectives: tuple[Collective, ...]
 
     @classmethod
-    def of(cls, compiled: jax.stages.Compiled) -> "Cost":
+    def from_compiled(cls, compiled: jax.stages.Compiled) -> "Cost":
         """Return the cost of a compiled program."""
         memory, analysis = compiled.memory_analysis(), compiled.cost_analysis()
         module = hlo.HloModule.parse(compiled.as_text())
@@ -89,7 +89,7 @@ class Roofline:
     interconnect: float
 
     @classmethod
-    def of(cls, cost: Cost, topology: Topology) -> "Roofline":
+    def from_cost(cls, cost: Cost, topology: Topology) -> "Roofline":
         """Return the times of a program's cost on the chips of a topology."""
         chip = topology.chip
         return cls(
@@ -169,7 +169,7 @@ def compile_cost(lowered: jax.stages.Lowered) -> tuple[Cost, jax.stages.Compiled
         if sizes is None:
             raise
         raise DoesNotFit(*(size for size in sizes.groups() if size)) from None
-    return Cost.of(compiled), compiled
+    return Cost.from_compiled(compiled), compiled
 
 
 @contextlib.contextmanager

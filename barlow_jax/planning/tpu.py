@@ -29,7 +29,7 @@ class Chip:
 
 
 CHIPS = {
-    # The data centre bandwidth of v4 is not published; that of v5p is assumed.
+    # The data center bandwidth of v4 is not published; that of v5p is assumed.
     "v4": Chip(275e12, 32 * 2**30, 1200e9, 50e9, 6.25e9, 4),
     "v5e": Chip(197e12, 16 * 2**30, 819e9, 50e9, 3.125e9, 16),
     "v5p": Chip(459e12, 95 * 2**30, 2765e9, 100e9, 6.25e9, 4),

@@ -1,4 +1,4 @@
-"""Vega-Lite charts in the page's colours. The page's script draws them from the specs returned here."""
+"""Vega-Lite charts in the page's colors. The page's script draws them from the specs returned here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import math
@@ -50,18 +50,18 @@ _CONFIG = {
 
 
 def color(index: int) -> str:
-    """Return the CSS colour of the run or series with this index."""
+    """Return the CSS color of the run or series with this index."""
     return f"var(--color-{index % NUM_COLORS})"
 
 
 def ramp(number: int) -> list[str]:
-    """Return this many CSS colours, from early to late."""
+    """Return this many CSS colors, from early to late."""
     percents = [100 * index / max(1, number - 1) for index in range(number)]
     return [f"color-mix(in oklab, var(--late) {percent:.0f}%, var(--early))" for percent in percents]
 
 
 def color_scale(names: Sequence[str], colors: Sequence[str] | None = None) -> alt.Scale:
-    """Return a scale from names to colours, by default the colours of their indices."""
+    """Return a scale from names to colors, by default the colors of their indices."""
     return alt.Scale(domain=list(names), range=list(colors or map(color, range(len(names)))))
 
 

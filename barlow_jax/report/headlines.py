@@ -36,4 +36,4 @@ def unusable_labels(run: Run) -> str | None:
     if not data or (data["num_classes"] or 0) > 1:
         return None
     classes = "images of one class" if data["num_classes"] else "no labels"
-    return f"No accuracy: {data['name']} has {classes}. Neighbours, spectra and ranks need no labels."
+    return f"No accuracy: {data['name']} has {classes}. Neighbors, spectra and ranks need no labels."

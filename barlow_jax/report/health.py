@@ -160,7 +160,7 @@ def ranks(inspection: ModelInspection | None) -> Iterator[Check]:
 
 def _collapse_signs(run: Run, row: Mapping[str, float | None]) -> dict[str, tuple[str, float]]:
     config, group = run.config, "objective.barlow_twins"
-    criteria = diagnostics.CollapseCriteria.of(
+    criteria = diagnostics.CollapseCriteria.for_objective(
         config.get("objective.name", ""),
         config.get(f"{group}.normalization", "batch"),
         config.get(f"{group}.temperature"),

@@ -10,7 +10,7 @@ from PIL import Image
 
 _MAX_PIXELS = 160  # per side; no tile is shown larger
 _TINY_PIXELS = 48  # up to this side, pixels are shown as squares
-# Colours of -1 and 1, of medium lightness: visible on white and on black. 0 is transparent.
+# Colors of -1 and 1, of medium lightness: visible on white and on black. 0 is transparent.
 _NEGATIVE, _POSITIVE, _NOT_FINITE = (20, 110, 235), (228, 78, 12), (0, 160, 0)
 
 

@@ -1,4 +1,4 @@
-"""Inspection of a run's network: snapshots, augmented views, nearest neighbours and projections."""
+"""Inspection of a run's network: snapshots, augmented views, nearest neighbors and projections."""
 
 from collections.abc import Iterator
 import contextlib
@@ -18,13 +18,13 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.report import contact_sheet
-from barlow_jax.report.schema import ModelInspection, Neighbours, Projection
+from barlow_jax.report.schema import ModelInspection, Neighbors, Projection
 from barlow_jax.report.snapshots import take_snapshots
 from barlow_jax.types import Batch, FeatureTable
 
-MAX_TRAIN, MAX_TEST = 10_000, 1_000  # images to search for neighbours, and images in the projections
-_VIEW_ROWS, _NUM_QUERIES, _NUM_NEIGHBOURS = 6, 8, 5
-_VIEW_PIXELS, _NEIGHBOUR_PIXELS, _PROJECTION_PIXELS = 96, 64, 32  # maximum per side
+MAX_TRAIN, MAX_TEST = 10_000, 1_000  # images to search for neighbors, and images in the projections
+_VIEW_ROWS, _NUM_QUERIES, _NUM_NEIGHBORS = 6, 8, 5
+_VIEW_PIXELS, _NEIGHBOR_PIXELS, _PROJECTION_PIXELS = 96, 64, 32  # maximum per side
 
 
 def inspect_model(
@@ -54,18 +54,18 @@ def inspect_model(
     test = splits.open_split(config.data, config.data.eval_split)
     num_views = min(_VIEW_ROWS, train.num_examples)
     columns = contact_sheet.view_columns(config, train, num_views, (config.data.augment_on,))
-    neighbours, projections = _neighbours_and_projections(experiment, workdir, train, test)
+    neighbors, projections = _neighbors_and_projections(experiment, workdir, train, test)
     return ModelInspection(
         snapshots=take_snapshots(experiment, workdir, train, images),
         views={title: thumbnails(column, _VIEW_PIXELS) for title, column in columns.items()},
-        neighbours=neighbours,
+        neighbors=neighbors,
         projections=projections,
     )
 
 
-def _neighbours_and_projections(
+def _neighbors_and_projections(
     experiment: Experiment, workdir: pathlib.Path, train: splits.Split, test: splits.Split
-) -> tuple[Neighbours, list[Projection]]:
+) -> tuple[Neighbors, list[Projection]]:
     """Encode up to 10 000 training and 1 000 test images with the newest intact checkpoint."""
     config = experiment.config
     encode, _ = experiment.encoder(workdir, PRETRAINED)
@@ -83,16 +83,16 @@ def _neighbours_and_projections(
     own = EvaluationData(config.data, train, test).own_rows(train_table.index, test_table.index)
     exclude = None if own is None else own[chosen]
     queries = test_table.features[chosen]
-    rows, cosines = nearest(queries, train_table.features, _NUM_NEIGHBOURS, exclude=exclude)
+    rows, cosines = nearest(queries, train_table.features, _NUM_NEIGHBORS, exclude=exclude)
     images = _read_thumbnails(config, train, train_table.index[rows.ravel()])
-    neighbours = Neighbours(
+    neighbors = Neighbors(
         queries=_read_thumbnails(config, test, test_table.index[chosen]),
         query_labels=_labels(test_table)[chosen],
         images=images.reshape(*rows.shape, *images.shape[1:]),
         labels=_labels(train_table)[rows],
         cosines=cosines,
     )
-    return neighbours, project(test_table.features, _labels(test_table), np.concatenate(test_thumbnails))
+    return neighbors, project(test_table.features, _labels(test_table), np.concatenate(test_thumbnails))
 
 
 def project(representations: np.ndarray, labels: np.ndarray, images: np.ndarray) -> list[Projection]:
@@ -151,9 +151,9 @@ def _collect_thumbnails(batches: Iterator[Batch], collected: list[np.ndarray]) -
 def _read_thumbnails(config: Config, split: splits.Split, index: np.ndarray) -> np.ndarray:
     batches = split.eval_batches(config.data, batch_size=len(index), shard=ProcessShard(), examples=index)
     (batch,) = batches
-    return thumbnails(batch.views["eval"], _NEIGHBOUR_PIXELS)
+    return thumbnails(batch.views["eval"], _NEIGHBOR_PIXELS)
 
 
 def _labels(table: FeatureTable) -> np.ndarray:
-    """Return `[N]` labels; -1 for unlabelled and multi-label images."""
+    """Return `[N]` labels; -1 for unlabeled and multi-label images."""
     return table.labels if table.labels.ndim == 1 else np.full(len(table.labels), -1)

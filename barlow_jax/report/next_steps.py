@@ -119,7 +119,7 @@ def _use(run: Run, seeds: int) -> Iterator[Step]:
             seed = (run.config.get("seed") or 0) + 1
             yield Step(finding, action, _again(run, f"seed{seed}", "seed", seed))
         finding = f"{score - untrained:.1f} points above the untrained encoder ({headline.name})."
-        action = "Use the encoder: write the features of your own images, with their nearest neighbours:"
+        action = "Use the encoder: write the features of your own images, with their nearest neighbors:"
         flags = "--images", "FOLDER", "--out", "features.npz", "--nearest", "5"
         yield Step(finding, action, formatting.command("embed", run.workdir, *flags))
 

@@ -48,7 +48,7 @@ def write(
     """Write the report of one or more runs, atomically.
 
     Args:
-      runs: at least one run; chart colours follow their order.
+      runs: at least one run; chart colors follow their order.
       inspection: inspection of the first run's model, or None.
       out: file to write.
       device_hour_price: price per device-hour, in any currency; None omits prices.
@@ -94,7 +94,7 @@ def _sections(
         Section("correlation", "Cross-correlation matrix", snapshot_section.render_correlation(*model)),
         Section("spectrum", "Effective rank and spectrum", snapshot_section.render_spectrum(*model)),
         Section("views", "Augmented views", image_section.render_views(*model)),
-        Section("neighbours", "Nearest neighbours", image_section.render_neighbours(*model)),
+        Section("neighbors", "Nearest neighbors", image_section.render_neighbors(*model)),
         Section("projection", "Projection of the test images", projection_section.render(*model)),
         Section("setup", "Setup", setup_section.render(runs, device_hour_price)),
         Section("plan", "Plan and measurement", plan_section.render(runs)),

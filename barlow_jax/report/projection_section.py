@@ -11,8 +11,8 @@ import numpy as np
 from barlow_jax.report import charts, inline_images, rendering
 from barlow_jax.report.schema import ModelInspection, Projection
 
-_MAX_CLASSES = 10  # with a colour of their own, --class-0 to --class-9 of the style sheet
-_OTHERS, _UNLABELLED = "others", "unlabelled"
+_MAX_CLASSES = 10  # with a color of their own, --class-0 to --class-9 of the style sheet
+_OTHERS, _UNLABELED = "others", "unlabeled"
 
 
 def render(inspection: ModelInspection | None, missing_reason: str) -> Markup:
@@ -33,15 +33,15 @@ def render(inspection: ModelInspection | None, missing_reason: str) -> Markup:
 def _chart(projection: Projection, thumbnails_id: str) -> Markup:
     """Draw one projection. Rows refer to thumbnails by their index in the element with this id."""
     groups = _legend_groups(projection.labels)
-    labelled_points = zip(projection.points, projection.labels.tolist(), strict=True)
+    labeled_points = zip(projection.points, projection.labels.tolist(), strict=True)
     rows = [
         {"x": x, "y": y, "label": _label_text(label), "group": groups[label], "image": index}
-        for index, ((x, y), label) in enumerate(labelled_points)
+        for index, ((x, y), label) in enumerate(labeled_points)
     ]
     ordered = sorted(groups, key=lambda label: (groups[label] == _OTHERS, label))
     legend_names = list(dict.fromkeys(groups[label] for label in ordered))
     colors = [
-        "var(--muted)" if name in (_OTHERS, _UNLABELLED) else f"var(--class-{index})"
+        "var(--muted)" if name in (_OTHERS, _UNLABELED) else f"var(--class-{index})"
         for index, name in enumerate(legend_names)
     ]
     chart = alt.Chart(charts.data(rows), usermeta={"images": thumbnails_id})
@@ -50,7 +50,7 @@ def _chart(projection: Projection, thumbnails_id: str) -> Markup:
     else:
         chart = chart.mark_circle(size=40)
     scale = charts.color_scale(legend_names, colors)
-    legend = alt.Legend(symbolType="circle") if legend_names != [_UNLABELLED] else None
+    legend = alt.Legend(symbolType="circle") if legend_names != [_UNLABELED] else None
     chart = chart.encode(
         x=alt.X("x:Q", title="first dimension, no unit", **_axis_options()),
         y=alt.Y("y:Q", title="second dimension, no unit", **_axis_options()),
@@ -74,4 +74,4 @@ def _legend_groups(labels: np.ndarray) -> Mapping[int, str]:
 
 
 def _label_text(label: int) -> str:
-    return str(label) if label >= 0 else _UNLABELLED
+    return str(label) if label >= 0 else _UNLABELED

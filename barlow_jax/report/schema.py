@@ -48,7 +48,7 @@ class Snapshot(NamedTuple):
     representation_rank: float
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """Test images and their K nearest training images by cosine similarity of representations."""
 
     queries: np.ndarray  # [n, height, width, 3] uint8
@@ -73,5 +73,5 @@ class ModelInspection:
 
     snapshots: Sequence[Snapshot]  # by step; the first is the network before training
     views: Mapping[str, np.ndarray]  # by column title, originals first: [n, height, width, 3] uint8
-    neighbours: Neighbours
+    neighbors: Neighbors
     projections: Sequence[Projection]

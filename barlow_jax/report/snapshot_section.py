@@ -112,7 +112,7 @@ def _spectrum(title: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.nd
 
 
 def _color_by_step(chart: alt.Chart, snapshots: Sequence[Snapshot]) -> alt.Chart:
-    """Colour from early to late; a click in the legend picks a snapshot."""
+    """Color from early to late; a click in the legend picks a snapshot."""
     names = [_step_text(snapshot) for snapshot in snapshots]
     scale = charts.color_scale(names, charts.ramp(len(names)))
     chart = chart.encode(color=alt.Color("step:N", title=None, scale=scale))

@@ -16,7 +16,7 @@ class CollapseWarner:
     def __init__(self, config: Config, steps_per_epoch: int):
         """Set the criteria; no warning appears before the end of the warm-up, and within the first epoch."""
         settings = config.objective.barlow_twins
-        self._criteria = diagnostics.CollapseCriteria.of(
+        self._criteria = diagnostics.CollapseCriteria.for_objective(
             config.objective.name, settings.normalization, settings.temperature
         )
         self._objective = config.objective.name

@@ -29,7 +29,9 @@ class CollapseCriteria(NamedTuple):
     lengths: bool  # the loss depends on the length of the embeddings
 
     @classmethod
-    def of(cls, objective: str, normalization: str, temperature: float | None) -> "CollapseCriteria":
+    def for_objective(
+        cls, objective: str, normalization: str, temperature: float | None
+    ) -> "CollapseCriteria":
         """Return the criteria of a method.
 
         Args:

@@ -14,7 +14,7 @@ from barlow_jax.workdir.metrics import MetricsWriter
 
 _DATA_WAIT = (
     "the devices wait for data {fraction:.0%} of the time. Use more or faster cores on this host "
-    "(config.data.threads=0 uses all of them); config.data.augment_on=device, which moves colour and blur to "
+    "(config.data.threads=0 uses all of them); config.data.augment_on=device, which moves color and blur to "
     "the accelerator; config.data.cache, if memory allows; a larger config.data.prefetch, if the waits come "
     "in bursts; the data set as array_record on a local disk (launch/prepare_data.sh); or a smaller "
     "config.data.image_size."

@@ -194,4 +194,4 @@ def test_results_on_other_data_stay_apart_from_the_runs_own(workdir, arrays, run
     (other,) = (workdir / "results").glob("knn@arrays-*.json")
     assert json.loads(other.read_text()) == results
     assert results["data"]["shared_images"] == 80 and "80 of 80" in log
-    assert by_fraction(results, k=1)[1.0] < 100, "no image is its own neighbour"
+    assert by_fraction(results, k=1)[1.0] < 100, "no image is its own neighbor"

@@ -65,7 +65,7 @@ def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, m
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, name="imagenet2012"), finetune=settings
     )
-    encoder = Experiment.of(config).encoder_state(workdir, "pretrained")
+    encoder = Experiment.from_config(config).encoder_state(workdir, "pretrained")
     scores, _ = finetune_scores(config, encoder)
     assert [score.label_fraction for score in scores] == [0.01] * 3 + [0.1] * 3 + [0.5] * 3
     assert opened == [

@@ -73,7 +73,7 @@ def _equal(one, other):
 
 def _encoder(workdir):
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
-    return Experiment.of(config).encoder_state(workdir, "pretrained")
+    return Experiment.from_config(config).encoder_state(workdir, "pretrained")
 
 
 def test_an_encoder_goes_in_bit_for_bit_and_its_network_is_the_files(
@@ -142,7 +142,7 @@ def test_pretraining_starts_from_the_files_bits(run_command, trees, started, mon
 @pytest.mark.slow
 def test_a_run_from_its_own_first_weights_is_that_run(run_command, config_file, workdir, tmp_path):
     """Bit for bit: a fresh state goes out as the official checkpoint, comes in, and learns the same."""
-    experiment = Experiment.of(_config(config_file))
+    experiment = Experiment.from_config(_config(config_file))
     fresh = jax.device_get(experiment.init(experiment.sampler(1437))(jax.random.key(0)))
     save_file(_official(fresh.params, fresh.batch_stats), tmp_path / "fresh.safetensors")
     argv = ("--config", config_file, "--workdir", tmp_path / "run")
@@ -159,7 +159,7 @@ def test_a_run_from_its_own_first_weights_is_that_run(run_command, config_file, 
 def test_without_a_projector_a_start_has_a_fresh_one(config_file, trees, alone):
     config = _config(config_file)
     state = import_.initial_state(config, weights.read(alone))
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     fresh = experiment.init(experiment.sampler(1437))(jax.random.key(config.seed))
     _equal(state.params, fresh.params | {"encoder": trees[0]["encoder"]})
     _equal(state.batch_stats, fresh.batch_stats | {"encoder": trees[1]["encoder"]})

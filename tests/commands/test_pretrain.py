@@ -16,7 +16,7 @@ from barlow_jax.workdir import lock
 def _state(workdir, step):
     """Return the checkpoint of a step as host arrays."""
     tree = json.loads((workdir / "config.json").read_text())
-    experiment = Experiment.of(overrides.from_tree(tree)[0])
+    experiment = Experiment.from_config(overrides.from_tree(tree)[0])
     init = experiment.init(experiment.sampler(1437))
     with open_checkpoints(workdir) as checkpoints:
         return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))

@@ -60,7 +60,7 @@ def trained(config_path, tmp_path_factory):
 
 def _state(workdir, step):
     config = overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0]
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     with open_checkpoints(workdir) as checkpoints:
         abstract = abstract_state(experiment.init(experiment.sampler(1437)))
         return jax.device_get(checkpoints.restore(abstract, experiment.layout, step))
@@ -99,7 +99,7 @@ def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained,
     """Computed from the checkpoint's arrays, row by row, with an independent ranking."""
     state = _state(trained, 6)
     config = overrides.from_tree(json.loads((trained / "config.json").read_text()))[0]
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     source = splits.open_split(config.data, "test")
     captions, batch = source.read_captions(config.data), source.decode_all(config.data)
     frozen = jax.jit(
@@ -117,7 +117,7 @@ def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained,
     results, _ = run_command("retrieve", "--workdir", trained, *flags)
     assert results["similarity"] == "dot" and set(_recalls(results)["chance"]["image_to_text"]) == {1, 7}
     for k in (1, 7):
-        # Rounding may swap neighbours of a network that has hardly learned.
+        # Rounding may swap neighbors of a network that has hardly learned.
         recall = _recalls(results)["pretrained"]["text_to_image"][k]
         assert recall == pytest.approx(100 * np.mean(ranks < k), abs=0.12)
 
@@ -160,7 +160,7 @@ def test_a_missing_checkpoint_is_an_error(config_path, tmp_path, run_command):
 @pytest.mark.parametrize("part", ["step", "head"])
 def test_lowered_parts_take_captions(config_path, typed, part):
     config = typed(overrides.load_config_file(str(config_path))[0])
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     lowered, state = lowering.lower(experiment, experiment.sampler(1437), part)
     (_, batch), _ = lowered.in_avals
     shapes = {name: view.shape for name, view in batch.views.items()}

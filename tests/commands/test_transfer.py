@@ -41,7 +41,7 @@ def test_the_svms_are_scikit_learns_on_the_tables_of_trainval_and_test(workdir, 
     data = dataclasses.replace(
         config.transfer["voc07"].data, name="multi_digits", image_size=24, eval_resize=24
     )
-    experiment = Experiment.of(dataclasses.replace(config, data=data))
+    experiment = Experiment.from_config(dataclasses.replace(config, data=data))
     encode, _ = experiment.encoder(workdir, "pixels")
     train, test, _ = experiment.feature_tables(encode)
     assert len(train.labels) == multi_label.SPLITS["train"] + multi_label.SPLITS["validation"]

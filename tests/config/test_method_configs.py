@@ -51,7 +51,7 @@ def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
 def test_the_step_of_a_method_is_built_from_its_config(method):
     config, _ = from_tree(load_config_file(f"{FOLDER / method}.py:digits")[0].to_dict())
     lowered, state = lowering.lower(
-        Experiment.of(config), EpochSampler(0, 1437, config.train.batch_size), "step"
+        Experiment.from_config(config), EpochSampler(0, 1437, config.train.batch_size), "step"
     )
     assert lowered.out_info[1]["loss"].shape == ()
     for rows in state.memory.values():

@@ -135,7 +135,7 @@ def test_a_config_file_must_return_a_configdict(tmp_path):
     assert problems == [f"{path}: TypeError: get_config() must return a ConfigDict, not NoneType"]
 
 
-def test_a_missing_config_file_names_its_nearest_neighbour(tmp_path):
+def test_a_missing_config_file_names_its_nearest_neighbor(tmp_path):
     (tmp_path / "digits.py").write_text("")
     _, problems = overrides.load_config_file(str(tmp_path / "digit.py"))
     assert problems == [f"--config: {tmp_path}/digit.py does not exist. Did you mean {tmp_path}/digits.py?"]

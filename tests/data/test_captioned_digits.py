@@ -28,7 +28,7 @@ def source():
 
 
 def _stroke(slope, width):
-    """A line through the centre of 41 x 41 pixels, `slope` columns to the right for each row upwards."""
+    """A line through the center of 41 x 41 pixels, `slope` columns to the right for each row upwards."""
     rows, columns = np.mgrid[:41, :41]
     return np.where(np.abs(columns - 20 - slope * (20 - rows)) <= width / 2, 255, 0).astype(np.uint8)
 
@@ -62,7 +62,7 @@ def test_an_empty_image_has_words_too():
 
 
 def test_the_lean_of_real_digits_is_that_of_their_moments():
-    """The reference is scipy's centre of mass, and the second moments about it."""
+    """The reference is scipy's center of mass, and the second moments about it."""
     ends = np.array([-np.inf, *LEANS[1], np.inf])
     for pixels in sklearn_digits.read()["test"].pixels[:60]:
         row, column = ndimage.center_of_mass(pixels)

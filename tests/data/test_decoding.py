@@ -51,7 +51,7 @@ FORMATS = {
     "JPEG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "JPEG"),
     "PNG of one pixel": _encoded(RGB.crop((0, 0, 1, 1)), "PNG"),
     "palette PNG": _encoded(RGB.quantize(64), "PNG"),
-    "palette PNG with a transparent colour": _encoded(RGB.quantize(64), "PNG", transparency=3),
+    "palette PNG with a transparent color": _encoded(RGB.quantize(64), "PNG", transparency=3),
     "black-and-white PNG": _encoded(RGB.convert("1"), "PNG"),
     "grey PNG with alpha, which is dropped": _encoded(RGB.convert("LA"), "PNG"),
     "RGBA PNG, alpha dropped": _encoded(_rgba(), "PNG"),

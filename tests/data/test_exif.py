@@ -117,7 +117,7 @@ def test_without_a_valid_orientation_the_image_stays_as_it_is(encoded):
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_usual_files_without_exif_are_recognised_without_python(file_format):
+def test_usual_files_without_exif_are_recognized_without_python(file_format):
     """A call of Python costs up to a tenth of decoding."""
     assert exif._is_plain(tf.constant(_saved(file_format)))
 

@@ -23,7 +23,7 @@ def _encoded():
     return buffer.getvalue()
 
 
-def test_a_view_is_normalised_and_repeats_with_its_generator():
+def test_a_view_is_normalized_and_repeats_with_its_generator():
     views = recipe.Recipe().views
     one, two = (pillow_views.make_views(_encoded(), views, 32, np.random.default_rng(0)) for _ in range(2))
     assert set(one) == {"a", "b"} and one["a"].shape == (3, 32, 32) and one["a"].dtype == np.float32

@@ -26,7 +26,7 @@ def test_all_devices_are_the_default_mesh():
     assert mesh.devices.tolist() == [jax.devices()] and mesh.axis_names == ("slice", "data")
 
 
-def test_slices_are_groups_of_neighbours():
+def test_slices_are_groups_of_neighbors():
     first, second = make_mesh(slices=2).devices.tolist()
     assert first == jax.devices()[:4] and second == jax.devices()[4:]
 

@@ -48,7 +48,7 @@ def test_accuracy_is_that_of_the_weighted_vote(temperature):
     assert actual == {k: pytest.approx(_reference(train, test, k, temperature)) for k in (1, 20, 100)}
 
 
-def test_the_training_rows_themselves_are_their_nearest_neighbours():
+def test_the_training_rows_themselves_are_their_nearest_neighbors():
     train, _ = _tables()
     assert knn_accuracy(train, train, ks=(1,)) == {1: 1.0}
 
@@ -90,7 +90,7 @@ def test_a_common_offset_costs_no_digits(offset):
     assert euclidean_accuracy(moved[0], _scikit_learn(*moved, 5), ks=(5,)) == {5: 1.0}
 
 
-def test_tight_clusters_far_from_each_other_keep_their_neighbours_apart():
+def test_tight_clusters_far_from_each_other_keep_their_neighbors_apart():
     """No mean removes these offsets: |f|^2 is 1e6, distances within a cluster are 1e-2."""
     rng = np.random.default_rng(0)
     clusters = rng.integers(0, 8, 600)
@@ -135,7 +135,7 @@ def test_balanced_accuracy_is_that_of_scikit_learn(measure):
 
 @pytest.mark.parametrize("measure", [knn.knn_accuracy, knn.euclidean_accuracy])
 @pytest.mark.parametrize("k", [1, 5, 24])
-def test_an_image_is_not_its_own_neighbour(measure, k):
+def test_an_image_is_not_its_own_neighbor(measure, k):
     """Against one call per query without its row; 24 is the whole bank. Every third query has no row."""
     bank, _ = _tables(train=24)
     own = np.where(np.arange(24) % 3 == 0, -1, np.arange(24))

@@ -56,7 +56,7 @@ def test_the_gradient_of_the_objective_vanishes(devices, weight_decay):
     assert 1 < fit.iterations < 1000
 
 
-def test_the_minimiser_is_scipys():
+def test_the_minimizer_is_scipys():
     table = _table(301, 1)
     reference = scipy.optimize.minimize(
         _value_and_gradient,
@@ -72,7 +72,7 @@ def test_the_minimiser_is_scipys():
     assert 0 <= value - reference.fun < 1e-6
 
 
-def test_the_minimiser_is_scikit_learns_with_the_bias_as_a_weight():
+def test_the_minimizer_is_scikit_learns_with_the_bias_as_a_weight():
     """C = 1 / (N weight_decay), and a column of ones replaces the intercept, which has no penalty."""
     table = _table(301, 1)
     inputs = np.append(table.features.astype(np.float64), np.ones((301, 1)), axis=1)

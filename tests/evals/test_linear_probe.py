@@ -6,8 +6,8 @@ from barlow_jax.evals.linear_probe import probe
 from barlow_jax.types import FeatureTable
 
 
-def test_features_are_standardised_by_the_training_split():
-    """The test rows are those of one class: centred on their own mean, half of them would be wrong."""
+def test_features_are_standardized_by_the_training_split():
+    """The test rows are those of one class: centered on their own mean, half of them would be wrong."""
     labels = np.arange(64, dtype=np.int32) % 2
     noise = np.random.default_rng(0).uniform(-1, 1, (64, 3)).astype(np.float32)
     train = FeatureTable(100 + 3 * noise + 8 * labels[:, np.newaxis], labels, np.arange(64))

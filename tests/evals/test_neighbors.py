@@ -4,7 +4,7 @@ from sklearn.neighbors import NearestNeighbors
 from barlow_jax.evals.neighbors import nearest
 
 
-def test_neighbours_and_cosines_are_scikit_learns():
+def test_neighbors_and_cosines_are_scikit_learns():
     rng = np.random.default_rng(0)
     features = rng.normal(1, 1, (500, 24)).astype(np.float32)
     queries = np.array([0, 3, 499, 250])
@@ -26,7 +26,7 @@ def _nearest_others(features, rows, k):
     return nearest(features[rows], features, k, exclude=rows)
 
 
-def test_a_copy_of_a_row_is_its_neighbour_and_the_row_itself_is_not():
+def test_a_copy_of_a_row_is_its_neighbor_and_the_row_itself_is_not():
     features = np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)
     features[6] = 2 * features[2]
     rows, cosines = _nearest_others(features, [2, 6], 1)

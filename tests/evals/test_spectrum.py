@@ -6,7 +6,7 @@ from barlow_jax.evals.spectrum import effective_rank, spectrum
 
 
 def test_the_rank_of_orthogonal_directions_is_their_number():
-    rows = np.kron(np.eye(4), np.array([[1.0], [-1.0]]))  # centred already
+    rows = np.kron(np.eye(4), np.array([[1.0], [-1.0]]))  # centered already
     assert effective_rank(rows) == pytest.approx(4)
     assert effective_rank(rows * [1, 1, 0, 0] + 7) == pytest.approx(2)
 

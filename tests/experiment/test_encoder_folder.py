@@ -21,7 +21,7 @@ from barlow_jax.workdir import provenance
 def written(workdir, tmp_path_factory):
     """Folder with the encoder of the run's newest checkpoint."""
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
-    state = Experiment.of(config).encoder_state(workdir, "pretrained")
+    state = Experiment.from_config(config).encoder_state(workdir, "pretrained")
     trees = jax.device_get((state.params, state.batch_stats))
     folder = tmp_path_factory.mktemp("encoder")
     export_orbax.write(TrainedEncoder(config, *trees, state.step, provenance.read(workdir)), folder)
@@ -101,7 +101,7 @@ def test_loading_gives_the_features_of_the_run(workdir, folder):
     """Against the run's own encoder on eight devices; one device and eight agree to 1e-5."""
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     encode, step = experiment.encoder(workdir, "pretrained")
     expected = np.asarray(encode(np.repeat(images, 8, 0)))[::8]
     for where in (workdir, folder, workdir / "checkpoints" / "22"):

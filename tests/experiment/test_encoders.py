@@ -56,7 +56,7 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
 ):
     """The config has another width; that of the file is used."""
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
-    state = Experiment.of(config).encoder_state(workdir, "pretrained")
+    state = Experiment.from_config(config).encoder_state(workdir, "pretrained")
     params, stats = jax.device_get((state.params["encoder"], state.batch_stats["encoder"]))
     path = tmp_path / "encoder.safetensors"
     safetensors.numpy.save_file(torchvision_layout.to_torchvision(params, stats), path)

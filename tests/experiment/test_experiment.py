@@ -27,7 +27,7 @@ def config(small_config, typed):
 
 
 def test_the_parts_of_a_step_are_those_of_the_config(config):
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     sampler = experiment.sampler(1437)
     assert sampler == EpochSampler(seed=5, num_examples=1437, batch_size=128)
     assert experiment.num_steps(sampler) == 7
@@ -40,9 +40,9 @@ def test_the_parts_of_a_step_are_those_of_the_config(config):
     assert (info.steps_per_epoch, info.num_steps) == (11, 22)
 
 
-def test_the_frozen_encoder_normalises_images_like_view_a(config, monkeypatch):
+def test_the_frozen_encoder_normalizes_images_like_view_a(config, monkeypatch):
     monkeypatch.setattr(features, "make_encoder", lambda network, layout, normalization: normalization)
-    assert Experiment.of(config).jitted_encoder() == Normalize(std=(0.5, 0.5, 0.5))
+    assert Experiment.from_config(config).jitted_encoder() == Normalize(std=(0.5, 0.5, 0.5))
 
 
 def test_a_run_keeps_the_checkpoints_that_the_config_names(config, monkeypatch, tmp_path):
@@ -58,7 +58,7 @@ def test_a_run_keeps_the_checkpoints_that_the_config_names(config, monkeypatch, 
         (Checkpoint(keep_newest=5, keep_every_epochs=1.6), {"keep_newest": 5, "keep_every_steps": 18}),
         (Checkpoint(keep_every_epochs=None), {"keep_newest": 2, "keep_every_steps": None}),
     ):
-        experiment = Experiment.of(dataclasses.replace(config, checkpoint=keep))
+        experiment = Experiment.from_config(dataclasses.replace(config, checkpoint=keep))
         open_run = partial(run.open_run, experiment, data, experiment.sampler(1437), tmp_path)
         with pytest.raises(InterruptedError), open_run():
             pass

@@ -22,7 +22,7 @@ def measure(finished):
     """Function of labels and a factor of the weights to the row that the monitor writes."""
     config, _ = from_tree(json.loads((finished / "config.json").read_text()))
     data = Data("arrays", eval_split="train", image_size=8, eval_resize=8)
-    experiment = Experiment.of(dataclasses.replace(config, data=data, eval_batch_size=64))
+    experiment = Experiment.from_config(dataclasses.replace(config, data=data, eval_batch_size=64))
     params, stats = experiment.jit_once(experiment.encoder_network.init)(jax.random.key(0))
     jitted = experiment.jitted_encoder()
     pixels = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
@@ -47,7 +47,7 @@ def measure(finished):
     return run
 
 
-def test_both_accuracies_are_written_and_an_image_is_not_its_own_neighbour(measure):
+def test_both_accuracies_are_written_and_an_image_is_not_its_own_neighbor(measure):
     labels = np.arange(64) % 2
     row = measure(labels)
     assert set(row) == {"knn_top1", "knn_balanced_accuracy"} and 0.1 < row["knn_top1"] < 0.9

@@ -41,7 +41,7 @@ def expected(trees, images):
     return np.asarray(NETWORK.encode(*trees, pixels.astype(np.float32)))
 
 
-def test_features_are_those_of_the_normalised_images(file, images, expected, devices):
+def test_features_are_those_of_the_normalized_images(file, images, expected, devices):
     encoder = load(file, devices=devices)
     features = encoder(images)
     assert features.shape == (5, encoder.width) and features.dtype == jnp.float32

@@ -54,7 +54,7 @@ def make_run(tmp_path_factory, config_file):
             tree["network"] |= {"encoder": encoder, "patch": 4, "projector_batch_norm": batch_norm}
             config, problems = overrides.from_tree(tree)
             assert not problems
-            experiment = Experiment.of(config, jax.devices()[:1])
+            experiment = Experiment.from_config(config, jax.devices()[:1])
             rng, abstract = (
                 np.random.default_rng(0),
                 abstract_state(experiment.init(experiment.sampler(1437))),

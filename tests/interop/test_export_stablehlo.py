@@ -1,4 +1,4 @@
-"""The serialised program, called without this package, against the encoder."""
+"""The serialized program, called without this package, against the encoder."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def test_bfloat16_weights_take_half_of_the_bytes(small, tmp_path):
     assert 0.49 < sizes[1] / sizes[0] < 0.53
 
 
-def test_weights_that_a_serialised_program_cannot_hold_are_refused_before_computing(
+def test_weights_that_a_serialized_program_cannot_hold_are_refused_before_computing(
     small, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(export_stablehlo, "_MOST_BYTES", 1000)

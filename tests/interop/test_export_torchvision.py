@@ -48,7 +48,7 @@ def test_a_transformer_is_refused_with_the_formats_that_take_it(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_normalisation_is_passed_to_detectron2():
+def test_another_normalization_is_passed_to_detectron2():
     half = View(normalize=Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
     given = TrainedEncoder(Config(recipe=Recipe({"a": half, "b": View()})), {}, {}, 1)
     assert export_torchvision.fits_detectron(given)

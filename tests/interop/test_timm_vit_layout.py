@@ -56,8 +56,8 @@ def test_a_block_by_its_definition_in_torchs_layout_is_our_block(params, relativ
     x = np.random.default_rng(1).normal(size=(2, 5, 192))
 
     def norm(x, name):
-        centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        centered = x - x.mean(-1, keepdims=True)
+        scaled = centered / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
         return scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
 
     def dense(x, name):

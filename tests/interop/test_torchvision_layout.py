@@ -44,7 +44,7 @@ def test_a_round_trip_changes_no_bit(name, stem):
 
 
 @pytest.mark.parametrize("name", ["resnet101", pytest.param("resnet200", marks=pytest.mark.slow)])
-def test_deep_ones_are_recognised(name):
+def test_deep_ones_are_recognized(name):
     encoder = from_torchvision(to_torchvision(*_encoder(name, 1)))
     assert (encoder.name, encoder.width, encoder.stem) == (name, 1, "imagenet")
 

@@ -68,7 +68,7 @@ ABLATIONS = {
     "only invariance": ({"off_diagonal_weight": 0.0}, lambda a, b: _squares(_batch(a), _batch(b), (1, 0))),
     "only redundancy": ({"invariance_weight": 0.0}, lambda a, b: _squares(_batch(a), _batch(b), (0, 0.01))),
     "along features": ({"normalization": "sample"}, lambda a, b: _squares(_sample(a), _sample(b))),
-    "no normalisation": ({"normalization": "none"}, lambda a, b: _squares(_none(a), _none(b))),
+    "no normalization": ({"normalization": "none"}, lambda a, b: _squares(_none(a), _none(b))),
     "auto-correlation": ({"off_diagonal": "auto"}, lambda a, b: _squares(_batch(a), _batch(b), auto=True)),
     "cross-entropy": ({"temperature": 0.5}, lambda a, b: _cross_entropy(_batch(a), _batch(b))),
 }
@@ -106,7 +106,7 @@ def test_gradients_are_those_of_the_definition(name):
         assert abs(actual - slope) < 2e-5 * scale
 
 
-def test_constant_embeddings_without_normalisation_have_finite_gradients():
+def test_constant_embeddings_without_normalization_have_finite_gradients():
     objective = make_objective(_changed(normalization="none"))
     constant = jnp.ones((ROWS, WIDTH))
     gradients = jax.grad(lambda z: objective.loss(_outputs(z, z), {}, CONTEXT)[0])(constant)

@@ -25,7 +25,7 @@ def test_the_queue_holds_the_last_batches_newest_first(size, devices):
         np.testing.assert_array_equal(actual, np.concatenate(expected))
 
 
-def test_a_shift_of_a_split_queue_moves_one_batch_between_neighbours():
+def test_a_shift_of_a_split_queue_moves_one_batch_between_neighbors():
     layout = Layout(make_mesh())
     parts = [jax.ShapeDtypeStruct(shape, np.float32, sharding=layout.batch) for shape in ((512, 4), (32, 4))]
     text = jax.jit(push, out_shardings=layout.batch).lower(*parts).compile().as_text()

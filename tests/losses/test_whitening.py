@@ -20,9 +20,9 @@ def _embeddings(rows=24, width=8, seed=0, batch=()):
 
 def _reference(v, shrinkage=0.0):
     v = np.asarray(v, np.float64)
-    centred = v - v.mean(0)
-    s = (1 - shrinkage) * centred.T @ centred / (len(v) - 1) + shrinkage * np.eye(v.shape[1])
-    return np.linalg.solve(np.linalg.cholesky(s), centred.T).T, s
+    centered = v - v.mean(0)
+    s = (1 - shrinkage) * centered.T @ centered / (len(v) - 1) + shrinkage * np.eye(v.shape[1])
+    return np.linalg.solve(np.linalg.cholesky(s), centered.T).T, s
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.1, 1.0])
@@ -68,9 +68,9 @@ def test_gradients_are_those_through_the_cholesky_factor_itself():
     actual = jax.grad(lambda v: jnp.sum(weights * whiten(v)[0]))(v)
 
     def plain(v):
-        centred = v - v.mean(1, keepdims=True)
-        factor = jnp.linalg.cholesky(centred.mT @ centred / 23)
-        return jnp.sum(weights * jax.scipy.linalg.solve_triangular(factor, centred.mT, lower=True).mT)
+        centered = v - v.mean(1, keepdims=True)
+        factor = jnp.linalg.cholesky(centered.mT @ centered / 23)
+        return jnp.sum(weights * jax.scipy.linalg.solve_triangular(factor, centered.mT, lower=True).mT)
 
     with jax.enable_x64(True):
         expected = np.asarray(jax.grad(plain)(jnp.asarray(v, jnp.float64)))

@@ -157,7 +157,7 @@ def test_the_second_branch_is_a_separate_network_for_view_b():
     assert only == "b"
 
 
-def test_features_of_large_mean_and_small_std_are_normalised_without_cancellation():
+def test_features_of_large_mean_and_small_std_are_normalized_without_cancellation():
     """In float32, E[x^2] - E[x]^2 of a mean of 1e4 and a std of 1 is off by 6."""
     features = np.random.default_rng(0).normal(1e4, 1.0, (256, 16)).astype(np.float32)
     params, _, stats, _ = _apply_head(features)
@@ -188,7 +188,7 @@ def test_settings_of_batch_norm_are_those_of_the_config(batch_norm):
     np.testing.assert_allclose(embedding, np.maximum(hidden, 0) @ second, rtol=1e-3, atol=1e-4)
 
 
-def test_the_embedding_may_be_normalised_without_scale_and_shift():
+def test_the_embedding_may_be_normalized_without_scale_and_shift():
     network = _network(dtype="float32", projector_output_norm=True)
     params, stats = _init(network)
     assert "output_norm" not in params["projector"] and "output_norm" in stats["projector"]

@@ -95,10 +95,10 @@ def test_forward_pass_is_that_of_the_equations(name):
     rng = np.random.default_rng(0)
     model = ResNet(name, width=4, rngs=nnx.Rngs(0))
 
-    def randomise(leaf):  # running variances must be positive
+    def randomize(leaf):  # running variances must be positive
         return jnp.asarray(rng.uniform(0.5, 1.0, leaf.shape) if leaf.ndim == 1 else leaf)
 
-    nnx.update(model, jax.tree.map(randomise, nnx.state(model)))
+    nnx.update(model, jax.tree.map(randomize, nnx.state(model)))
     image = rng.normal(size=(32, 32, 3)).astype(np.float32)
 
     x = _numpy_conv(image, np.asarray(model.conv.kernel[...], np.float64), 2)

@@ -85,7 +85,7 @@ def test_padding_at_the_end_changes_no_bit(encoder):
     np.testing.assert_array_equal(read(WORDS), read(np.pad(WORDS, ((0, 0), (0, 3)))))
 
 
-def test_the_initialisation_is_that_of_vse(encoder):
+def test_the_initialization_is_that_of_vse(encoder):
     _, _, params = encoder
     bound = SIZES.hidden_size**-0.5
     assert 0.09 < np.max(np.abs(params["words"])) <= 0.1

@@ -32,7 +32,7 @@ def test_the_gradient_is_the_projection_on_the_tangent(scale):
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-42, 1e-30, 1e-13])
-def test_a_vanishing_row_is_not_normalised_and_has_a_finite_gradient(value):
+def test_a_vanishing_row_is_not_normalized_and_has_a_finite_gradient(value):
     z = np.full((3, 4), value, np.float32)
     u, gradient = unit_rows(z), jax.grad(lambda z: jnp.sum(unit_rows(z)))(z)
     # The processor flushes subnormal numbers to 0.

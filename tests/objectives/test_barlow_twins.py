@@ -90,8 +90,8 @@ def _per_device_loss(z_a, z_b):
     mean = partial(jax.lax.pmean, axis_name="data")
 
     def standardize(z):
-        centred = z - mean(z.mean(0, keepdims=True))
-        return centred / jnp.sqrt(mean(jnp.square(centred).mean(0, keepdims=True)) + 1e-5)
+        centered = z - mean(z.mean(0, keepdims=True))
+        return centered / jnp.sqrt(mean(jnp.square(centered).mean(0, keepdims=True)) + 1e-5)
 
     c = mean(jnp.matmul(standardize(z_a).T, standardize(z_b), precision="highest") / z_a.shape[0])
     on_diagonal = jnp.square(jnp.diagonal(c) - 1).sum()
@@ -155,7 +155,7 @@ def test_a_constant_feature_gives_finite_loss_and_gradient():
     assert np.isfinite(loss) and np.all(np.isfinite(gradient))
 
 
-def test_bfloat16_embeddings_are_standardised_in_float32():
+def test_bfloat16_embeddings_are_standardized_in_float32():
     z_a, z_b = (jnp.asarray(z, jnp.bfloat16) for z in _embeddings(64, 16))
     loss = barlow_twins_loss(z_a, z_b, off_diagonal_weight=WEIGHT)
     assert loss.dtype == jnp.float32
@@ -189,7 +189,7 @@ def test_wrong_shapes_are_named(shape_a, shape_b, pattern):
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_the_spread_is_simsiams_figure_on_the_sphere_and_vanishes_on_one_vector(scale):
-    """For rows of one length it is sqrt(D) times the std of normalised embeddings, at any scale."""
+    """For rows of one length it is sqrt(D) times the std of normalized embeddings, at any scale."""
     z = np.random.default_rng(0).normal(size=(4096, 32)).astype(np.float32)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     spread = standardized_embedding_statistics(scale * z, scale * z)["embedding_spread"]

@@ -33,15 +33,15 @@ def _reference(z_a, z_b, weights=(25, 25, 1), factor=0.5, gamma=1.0, epsilon=1e-
     difference = pair[0] - pair[1]
     loss, gradients = lambda_ * np.mean(difference**2), []
     for z, sign in zip(pair, (1, -1), strict=True):
-        centred = z - z.mean(0)
-        c = centred.T @ centred / (rows - 1)
+        centered = z - z.mean(0)
+        c = centered.T @ centered / (rows - 1)
         std = np.sqrt(np.diag(c) + epsilon)
         loss += mu * factor * np.mean(np.maximum(0, gamma - std))
         loss += nu * (np.sum(c**2) - np.sum(np.diag(c) ** 2)) / width
         # Gradient with respect to C: of the hinge on the diagonal, of the energy off it.
         d_c = np.diag(np.where(std < gamma, -mu * factor / (2 * std * width), 0.0))
         d_c += nu * 2 * (c - np.diag(np.diag(c))) / width
-        gradients.append(sign * 2 * lambda_ * difference / difference.size + 2 * centred @ d_c / (rows - 1))
+        gradients.append(sign * 2 * lambda_ * difference / difference.size + 2 * centered @ d_c / (rows - 1))
     return loss, gradients
 
 

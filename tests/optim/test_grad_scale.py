@@ -1,6 +1,6 @@
 """Compares our gradient and its grad_scale with the official gradient on W processes, under shard_map.
 
-In the official code BatchNorm is synchronised (also in the backward pass), the all-reduce of C is not
+In the official code BatchNorm is synchronized (also in the backward pass), the all-reduce of C is not
 differentiated, and the gradients of all processes are averaged.
 """
 
@@ -33,8 +33,8 @@ def _views():
 
 
 def _norm(x, mean):
-    centred = x - mean(x)
-    return centred * jax.lax.rsqrt(mean(jnp.square(centred)) + 1e-5)
+    centered = x - mean(x)
+    return centered * jax.lax.rsqrt(mean(jnp.square(centered)) + 1e-5)
 
 
 def _embed(params, x, mean):

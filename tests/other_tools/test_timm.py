@@ -88,7 +88,7 @@ give(np.array([model.num_features, model.num_classes, *grid, *said["pool_size"]]
 @pytest.mark.parametrize(("size", "resize"), [(224, 256), (32, 36), (97, 97), (60, 91)])
 @pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
 def test_preprocessing_equals_the_evaluations(trained, other_tool, tmp_path, size, resize, name):
-    """Compare timm's transform with the evaluation crop and normalisation of this package."""
+    """Compare timm's transform with the evaluation crop and normalization of this package."""
     given = trained(Data(image_size=size, eval_resize=resize), encoder="resnet10")
     picture = load_sample_image(name)[: 427 - size % 7, : 640 - size % 5]
     code = (
@@ -120,7 +120,7 @@ def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, digits, 
     other_tool("timm", "give(np.zeros(1))")  # before the minute of training
     run, out = tmp_path / "run", tmp_path / "out"
     # Trained long enough for cosines to spread. After a few steps they are all near 1, and the seventh digit
-    # of a feature, which is all that differs, decides which of two tied images is the twentieth neighbour.
+    # of a feature, which is all that differs, decides which of two tied images is the twentieth neighbor.
     flags = [
         f"--config.{key}"
         for key in (

@@ -74,7 +74,7 @@ def projector() -> dict[str, np.ndarray]:
 def resnet50() -> dict[str, np.ndarray]:
     """Return features and summaries of the gradients of their inner product with signs, in both modes.
 
-    In training mode running statistics are summarised too. `float32/` is the relative distance of float32.
+    In training mode running statistics are summarized too. `float32/` is the relative distance of float32.
     """
     images = torch.tensor(inputs.images("images", inputs.RESNET50_IMAGES))
     passes, averages = {}, {}

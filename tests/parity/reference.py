@@ -74,7 +74,7 @@ def projector(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def barlow_twins_loss(z_a: torch.Tensor, z_b: torch.Tensor, weight: float) -> torch.Tensor:
-    """Compute equation 1 with `[N, D]` embeddings standardised by a BatchNorm without affine."""
+    """Compute equation 1 with `[N, D]` embeddings standardized by a BatchNorm without affine."""
     norm = nn.BatchNorm1d(z_a.shape[1], affine=False, dtype=z_a.dtype)
     correlation = norm(z_a).T @ norm(z_b) / len(z_a)
     on_diagonal = torch.diagonal(correlation)

@@ -21,7 +21,7 @@ def torch():
 
 
 def _codes(torch, scores, settings):
-    """Normalise rows and columns of exp(scores / epsilon) in alternation; `[N, K]`."""
+    """Normalize rows and columns of exp(scores / epsilon) in alternation; `[N, K]`."""
     q = torch.exp(scores / settings.epsilon)
     for _ in range(settings.sinkhorn_iterations):
         q = torch.nn.functional.normalize(q, p=1, dim=0)

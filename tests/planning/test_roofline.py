@@ -18,11 +18,11 @@ def _cost(**kwargs):
 
 def _wire(topology, kind, size, group=None):
     one = Collective(kind, 1, size, group or topology.num_chips)
-    return Roofline.of(_cost(collectives=(one,)), topology).interconnect
+    return Roofline.from_cost(_cost(collectives=(one,)), topology).interconnect
 
 
 def test_a_second_of_work_at_peak_takes_a_second():
-    roofline = Roofline.of(_cost(matrix_flops=197e12, hbm_bytes=2 * 819e9), V5E)
+    roofline = Roofline.from_cost(_cost(matrix_flops=197e12, hbm_bytes=2 * 819e9), V5E)
     assert roofline.compute == pytest.approx(1) and roofline.memory == pytest.approx(2)
     assert (roofline.step, roofline.bound) == (
         roofline.memory,
@@ -52,7 +52,7 @@ def test_an_exchange_is_bound_by_the_middle_of_the_longest_axis():
     assert _wire(V5E, "all-to-all", 1e6) == pytest.approx(crossing / (16 * 2 * 50e9))
 
 
-def test_transfers_between_slices_use_the_data_centre_network():
+def test_transfers_between_slices_use_the_data_center_network():
     two = Topology.parse("v5e:16x16*2")
     assert _wire(two, BETWEEN_SLICES, 1e6, group=2) == pytest.approx(1e6 / 3.125e9)
     assert _wire(two, "all-gather", 1e6, group=256) == _wire(V5E, "all-gather", 1e6)

@@ -43,7 +43,7 @@ _REFERENCE = pathlib.Path(__file__).with_name("screenshots.json")
 
 
 def _compare_with_reference(tab, folder, variant):
-    """Compare height, brightness and colour of each section of a screenshot with the stored ones.
+    """Compare height, brightness and color of each section of a screenshot with the stored ones.
 
     The tolerances allow for another font. A change that is intended is stored by deleting screenshots.json
     and running this file twice; look at the screenshots first.
@@ -124,7 +124,7 @@ def opened(tab, report):
 
 
 def test_text_has_enough_contrast_in_both_themes(opened):
-    """WCAG 2.1 requires a contrast of 4.5 for text; measured for each text colour on page and card."""
+    """WCAG 2.1 requires a contrast of 4.5 for text; measured for each text color on page and card."""
     for dark in (False, True):
         opened.resize(width=1200, dark=dark)
         style = "getComputedStyle(document.documentElement).getPropertyValue('--{}').trim()"
@@ -162,7 +162,7 @@ def test_no_row_is_half_empty_and_results_are_visible_at_any_width(opened):
         assert opened.run(_HALF_EMPTY) == [] and opened.run(_HIDDEN_RESULTS) == [], width
 
 
-def test_charts_are_downloaded_in_plain_colours_on_white_from_a_dark_page_too(opened, tmp_path):
+def test_charts_are_downloaded_in_plain_colors_on_white_from_a_dark_page_too(opened, tmp_path):
     """Vega-Lite draws the dashes of a legend transparent. The second run covers the first, which is equal."""
     opened.resize(width=1200, dark=True)
     charts = "[...document.querySelectorAll('#curves .chart')]"

@@ -14,8 +14,8 @@ from barlow_jax.report import contact_sheet
 COLORS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[200, 200, 0], [0, 200, 200], [200, 0, 200]]])
 
 
-def _centres(path):
-    """Return the (row, column) of the middle of each colour, in pixels."""
+def _centers(path):
+    """Return the (row, column) of the middle of each color, in pixels."""
     picture = np.round(plt.imread(path)[..., :3] * 255).astype(int)
     positions = [np.argwhere((picture == color).all(-1)) for color in COLORS.reshape(-1, 3)]
     assert all(len(pixels) > 1000 for pixels in positions)
@@ -27,9 +27,9 @@ def test_each_image_is_in_its_row_and_column(tmp_path, with_text):
     images = np.broadcast_to(COLORS[:, :, None, None], (2, 3, 9, 9, 3)).astype(np.uint8)
     text = {"titles": ["one", "two", "three"], "captions": [["a", "b", "c"], ["d", "e", "f"]]}
     contact_sheet.draw(images, tmp_path / "new" / "sheet.png", **(text if with_text else {}))
-    centres = _centres(tmp_path / "new" / "sheet.png")
-    assert (np.diff(centres[..., 0], axis=0) > 50).all() and (np.diff(centres[..., 1], axis=1) > 50).all()
-    assert np.ptp(centres[..., 0], axis=1).max() < 1 and np.ptp(centres[..., 1], axis=0).max() < 1
+    centers = _centers(tmp_path / "new" / "sheet.png")
+    assert (np.diff(centers[..., 0], axis=0) > 50).all() and (np.diff(centers[..., 1], axis=1) > 50).all()
+    assert np.ptp(centers[..., 0], axis=1).max() < 1 and np.ptp(centers[..., 1], axis=0).max() < 1
 
 
 def test_titles_and_captions_are_in_a_vector_file(tmp_path):

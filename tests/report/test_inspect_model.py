@@ -27,7 +27,7 @@ def _config(workdir):
 
 @pytest.fixture(scope="module")
 def experiment(workdir):
-    return Experiment.of(_config(workdir))
+    return Experiment.from_config(_config(workdir))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def tables(experiment, workdir):
     return experiment.feature_tables(experiment.encoder(workdir, "pretrained")[0])[:2]
 
 
-def test_neighbours_are_those_of_scikit_learn(experiment, tables, inspection):
+def test_neighbors_are_those_of_scikit_learn(experiment, tables, inspection):
     train, test = tables
     images = {
         split: next(
@@ -117,17 +117,17 @@ def test_neighbours_are_those_of_scikit_learn(experiment, tables, inspection):
         for split in ("train", "test")
     }
     chosen = np.sort(np.random.default_rng(0).permutation(360)[:8])
-    neighbours = inspection.neighbours
-    np.testing.assert_array_equal(neighbours.queries, images["test"][chosen])
-    np.testing.assert_array_equal(neighbours.query_labels, test.labels[chosen])
+    neighbors = inspection.neighbors
+    np.testing.assert_array_equal(neighbors.queries, images["test"][chosen])
+    np.testing.assert_array_equal(neighbors.query_labels, test.labels[chosen])
     index = NearestNeighbors(n_neighbors=5, metric="cosine").fit(train.features)
     distances, rows = index.kneighbors(test.features[chosen])
-    np.testing.assert_allclose(neighbours.cosines, 1 - distances, atol=1e-5)
+    np.testing.assert_allclose(neighbors.cosines, 1 - distances, atol=1e-5)
     clear = np.diff(distances, axis=1, append=2).min(axis=1) > 1e-6  # no ties
     assert clear.any()
-    np.testing.assert_array_equal(neighbours.labels[clear], train.labels[rows][clear])
-    np.testing.assert_array_equal(neighbours.images[clear], images["train"][rows][clear])
-    assert neighbours.images.shape == (8, 5, 8, 8, 3) and neighbours.images.dtype == np.uint8
+    np.testing.assert_array_equal(neighbors.labels[clear], train.labels[rows][clear])
+    np.testing.assert_array_equal(neighbors.images[clear], images["train"][rows][clear])
+    assert neighbors.images.shape == (8, 5, 8, 8, 3) and neighbors.images.dtype == np.uint8
 
 
 def test_the_projection_is_scikit_learns_pca_with_its_explained_variance(tables, inspection):
@@ -210,7 +210,7 @@ def test_text_multi_crop_and_one_view_runs_have_snapshots(small_config, typed, c
     )
     with small_config.unlocked():
         change(small_config)
-    experiment = Experiment.of(typed(small_config))
+    experiment = Experiment.from_config(typed(small_config))
     views = snapshots.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
     assert {name: rows.shape[:2] for name, rows in views.items()} == {
         "a": (27, 8),
@@ -239,7 +239,7 @@ def test_a_network_without_a_projector_has_only_representations(small_config, ty
         "device",
         8,
     )
-    experiment = Experiment.of(typed(small_config))
+    experiment = Experiment.from_config(typed(small_config))
     views = snapshots.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
     params, stats = experiment.jit_once(experiment.network.init)(jax.random.key(0))
     snapshot = snapshots.SnapshotRecorder(experiment)(0, params, stats, views)

@@ -18,7 +18,7 @@ SECTIONS = [
     "correlation",
     "spectrum",
     "views",
-    "neighbours",
+    "neighbors",
     "projection",
     "setup",
     "plan",
@@ -104,7 +104,7 @@ def test_a_complete_run_has_every_section_and_loads_nothing(written, tmp_path):
     assert "0123456789ab" in text and "(with uncommitted changes)" in text
 
 
-def test_every_chart_is_a_vega_lite_spec_with_labelled_axes(written):
+def test_every_chart_is_a_vega_lite_spec_with_labeled_axes(written):
     data = written([reported.run()], reported.inspection()).data
     assert len(data) > 15
     for spec in data:
@@ -162,7 +162,7 @@ def test_markup_in_names_and_values_is_escaped(written, tmp_path):
     assert any(row.get("run") == HOSTILE for spec in parsed.data for row in _rows(spec))
 
 
-def test_several_runs_have_one_colour_each_and_an_overview(written):
+def test_several_runs_have_one_color_each_and_an_overview(written):
     runs = [
         reported.run("one"),
         reported.run("two", changes={"objective.name": "byol"}),

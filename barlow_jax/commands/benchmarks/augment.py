@@ -42,7 +42,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         raise UserError(
             f"config.train.batch_size is {size}, but must be divisible by the {len(devices)} devices."
         )
-    experiment = Experiment.of(config, devices)
+    experiment = Experiment.from_config(config, devices)
     pairs = config.train.batch_size // len(devices)
     log.info(f"augmentation of {pairs} images per device on {name}")
     step_cycles = _step_cycles(experiment, "host") if topology else 0

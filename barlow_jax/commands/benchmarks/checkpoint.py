@@ -46,7 +46,7 @@ def _folder(workdir: pathlib.Path | None) -> pathlib.Path | None:
 
 
 def _initial_state(config: Config) -> TrainState:
-    experiment = Experiment.of(config)
+    experiment = Experiment.from_config(config)
     return experiment.init(experiment.sampler(config.train.batch_size))(jax.random.key(config.seed))
 
 

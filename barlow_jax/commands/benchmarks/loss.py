@@ -65,7 +65,7 @@ def _compare(
             continue
         row: dict[str, Any] = {"rows": num_rows, "width": width, "form": form}
         rows.append(row)
-        experiment = Experiment.of(_configure(config, num_rows, width, **settings), devices)
+        experiment = Experiment.from_config(_configure(config, num_rows, width, **settings), devices)
         jitted = lowering.jit_loss(experiment.config, experiment.layout)
         abstract = lowering.abstract_embeddings(experiment.config)
         try:

@@ -31,7 +31,7 @@ function redraw(width) {
   dispatchEvent(new Event('resize'));
 }
 
-// vega-embed's own downloads would lose the colours, which are CSS variables.
+// vega-embed's own downloads would lose the colors, which are CSS variables.
 function addDownloads(element) {
   const name = element.ariaLabel.split(/[.:;]/)[0].trim().replace(/\W+/g, '_');
   const line = document.createElement('p');
@@ -52,7 +52,7 @@ function addDownloads(element) {
   element.parentElement.append(line);
 }
 
-// The chart as it is now, in plain colours on white; as a data URL.
+// The chart as it is now, in plain colors on white; as a data URL.
 async function svgOf(element) {
   const svg = element.querySelector('svg').cloneNode(true), probe = document.createElement('span');
   const pixel = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
