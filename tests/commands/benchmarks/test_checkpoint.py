@@ -18,7 +18,3 @@ def test_of_the_state_of_a_config_and_without_a_step_time(run_command, config_fi
     result, _ = run_command("bench", "checkpoint", "--config", config_file, "--state-mb", 0)
     assert 0 < result["state_bytes"] < 1e6 and result["steps_between_saves"] == round(0.5 * 11)
     assert "blocked_fraction" not in result and result["step_seconds_for_5_percent"] > 0
-
-
-def test_mistakes_are_named(run_command):
-    assert "--state-mb is -1" in run_command("bench", "checkpoint", "--state-mb", -1, code=2)[1]
