@@ -1,5 +1,6 @@
 """Every command of the documentation runs, at small size, and so does the Python of docs/python_api.md."""
 
+import logging
 import pathlib
 import re
 import shutil
@@ -125,8 +126,12 @@ def test_the_python_of_the_page_runs(finished, monkeypatch, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "digits").symlink_to(finished)
     monkeypatch.chdir(tmp_path)
-    names = {"print": lambda *_: None}
-    for block in _code_blocks(ROOT / "docs" / "python_api.md", "python"):
-        exec(block, names)
+    names, logger = {"print": lambda *_: None}, logging.getLogger("barlow_jax")
+    level = logger.level
+    try:
+        for block in _code_blocks(ROOT / "docs" / "python_api.md", "python"):
+            exec(block, names)
+    finally:
+        logger.setLevel(level)  # the page changes it
     assert names["features"].shape == (4, names["encoder"].width)
     assert pathlib.Path(tmp_path / "runs" / "digits" / "status.json").is_file()

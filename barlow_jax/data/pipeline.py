@@ -152,7 +152,7 @@ def _options(data: config_lib.Data) -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = True
-    options.threading.max_intra_op_parallelizm = 1  # rows are made in parallel; ops that split cost more
+    options.threading.max_intra_op_parallelism = 1  # rows are made in parallel; ops that split cost more
     if data.threads:
         options.threading.private_threadpool_size = data.threads
     return options

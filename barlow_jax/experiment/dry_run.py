@@ -18,14 +18,15 @@ from barlow_jax.workdir import segments
 
 
 def dry_run(
-    config: Config, num_images: int | None, workdir: pathlib.Path | None, *, verbose: bool
+    config: Config, num_images: int | None, workdir: pathlib.Path | None, *, compiles: bool, verbose: bool
 ) -> dict[str, Any]:
-    """Log the plan of a run and the memory of its compiled step; return the resolved config and the plan.
+    """Log the plan of a run; return the resolved config and the plan.
 
     Args:
       config: resolved config.
       num_images: size of the training split; None if the data set is not prepared yet.
       workdir: its workdir, which may hold a run.
+      compiles: also compile the train step, and log its memory.
       verbose: also log the resolved config and the table of parameters.
     """
     plan, state = describe(config, num_images, workdir)
@@ -33,9 +34,10 @@ def dry_run(
     if config.data.name == "folder":
         folders.open_split(config.data, config.data.train_split)  # logs what is read and what is left out
     log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
-    log.info("compiling the train step to measure its memory")
-    plan["step_memory_bytes"] = memory = _step_memory(config, num_images)
-    log.info(_line("step_memory_bytes", memory) + " per device")
+    if compiles:
+        log.info("compiling the train step to measure its memory")
+        plan["step_memory_bytes"] = memory = _step_memory(config, num_images)
+        log.info(_line("step_memory_bytes", memory) + " per device")
     resolved = overrides.to_config_dict(config).to_dict()
     if verbose:
         from clu import parameter_overview

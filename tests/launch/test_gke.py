@@ -22,7 +22,7 @@ def test_the_manifest_has_one_pod_per_host_with_the_bucket(cloud, pretrain):
     jobset, job, pod, container = _render(cloud, *pretrain)
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert jobset["metadata"]["name"] == "run-1" and jobset["metadata"]["namespace"] == "default"
-    assert job["completions"] == job["parallelizm"] == 16
+    assert job["completions"] == job["parallelism"] == 16
     assert container["resources"]["limits"] == {"google.com/tpu": 4}
     assert pod["nodeSelector"] == {
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
