@@ -112,6 +112,7 @@ def test_a_run_that_augments_on_the_device_resumes_to_the_same_bits(tmp_path, co
     assert "holds a run with config.data.augment_on = device, but the new value is host" in stderr
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_another_mesh_and_is_probed(tmp_path, config_file, run_command):
     argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.microbatches=2")
     sharded = ("--config.mesh.projector=sharded", "--config.mesh.slices=2")
