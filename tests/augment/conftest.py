@@ -1,3 +1,3 @@
 """Fixtures: photographs to compare with Pillow on."""
 
-from photographs import imagenet_files, images  # noqa: F401
+from photographs import images  # noqa: F401

@@ -2,7 +2,7 @@
 
 import distributions
 import numpy as np
-from photographs import imagenet_files, images  # noqa: F401
+from photographs import images  # noqa: F401
 import pytest
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import io
 
 import numpy as np
+from photographs import JPEG_FILES
 from PIL import Image, ImageFilter, ImageOps
 import pillow_ops
 import pytest
@@ -30,10 +31,10 @@ def test_decoding_is_pillows_bit_for_bit(file_format, kwargs):
     )
 
 
-def test_decoding_imagenet_is_pillows_bit_for_bit(imagenet_files):
-    for encoded in imagenet_files:
-        image = Image.open(io.BytesIO(encoded)).convert("RGB")
-        np.testing.assert_array_equal(decoding.decode(tf.constant(encoded)), np.asarray(image))
+@pytest.mark.parametrize("path", JPEG_FILES, ids=lambda path: path.name)
+def test_decoding_jpeg_is_pillows_bit_for_bit(path):
+    image = Image.open(path).convert("RGB")
+    np.testing.assert_array_equal(decoding.decode(tf.constant(path.read_bytes())), np.asarray(image))
 
 
 def test_a_grey_image_becomes_three_channels():
