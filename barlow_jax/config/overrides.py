@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import difflib
 import functools
-import importlib.util
 import os
 import pathlib
 import runpy
@@ -68,10 +67,11 @@ def load_config_file(path: str) -> tuple[ml_collections.ConfigDict, list[str]]:
         hint = f" Did you mean {file.parent / near[0]}?" if near else ""
         return default_config(), [f"--config: {file} does not exist.{hint}"]
     try:
-        spec = importlib.util.spec_from_file_location("barlow_jax_config_file", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        config = module.get_config(*([argument] if colon else []))
+        # Not the import system, which writes and reads `__pycache__` next to the file.
+        names = runpy.run_path(str(file), run_name="barlow_jax_config_file")
+        if "get_config" not in names:
+            raise AttributeError("the file has no function get_config")
+        config = names["get_config"](*([argument] if colon else []))
         if not isinstance(config, ml_collections.ConfigDict):
             raise TypeError(f"get_config() must return a ConfigDict, not {type(config).__name__}")
         return config, []
