@@ -86,6 +86,7 @@ def split_size(name: str, split: str, sizes: Mapping[str, Any]) -> int | None:
             )
         return getattr(sizes[part], "num_examples", sizes[part])
 
+    # What TFDS cannot read, and every slice of other data, is read by `slices`, whose errors name the remedy.
     with contextlib.suppress(KeyError, ValueError, NotImplementedError):
         return size(split) if split in sizes else sizes[split].num_examples
     if sizes:
