@@ -66,8 +66,7 @@ def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> i
         if args.dry_run:
             from barlow_jax.experiment.dry_run import dry_run
 
-            compiles = module.COMMAND.makes_objective
-            name = ""
+            name, compiles = "", module.COMMAND.trains
             results = dry_run(config, args.num_images, workdir, compiles=compiles, verbose=args.verbose)
         else:
             name = _results_name(module.COMMAND, args)

@@ -28,7 +28,7 @@ class Command:
     encoder: bool = False  # takes --encoder
     baselines: tuple[Literal["untrained", "pixels"], ...] = ()  # a flag for each
     splits: tuple[str, ...] = ("train_split", "eval_split")  # keys of config.data whose splits must exist
-    makes_objective: bool = False  # the objective checks its own settings
+    trains: bool = False  # the objective checks its own settings; --dry-run compiles the train step
     # Arguments whose values are part of the name of the results file.
     variants: tuple[str, ...] = ("feature_source",)
     failure: tuple[str, int] | None = None  # a field of the results, and the exit code if it is False

@@ -59,7 +59,9 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="print the plan of the run, with the memory of its compiled step, then exit",
+            help="print the plan of the run"
+            + ", with the memory of its compiled step" * command.trains
+            + ", then exit",
         )
         parser.add_argument(
             "--verbose",

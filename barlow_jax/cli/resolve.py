@@ -63,7 +63,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         num_devices = None if alone else _count_devices(joined=joined or args.dry_run)
         facts = Facts(num_devices, num_images)
     problems += validate(config, facts)
-    if command.makes_objective and not problems:
+    if command.trains and not problems:
         problems += _objective_problems(config)
     if joined:
         problems = exchange.all_problems(problems)

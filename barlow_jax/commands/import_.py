@@ -25,7 +25,7 @@ COMMAND = Command(
     examples=("import --weights resnet50.pth --config configs/imagenet.py --workdir runs/imported",),
     checks="config",
     single_process=True,
-    makes_objective=True,
+    trains=True,
 )
 
 

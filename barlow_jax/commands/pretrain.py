@@ -15,7 +15,7 @@ COMMAND = Command(
         "pretrain --workdir runs/digits    # resumes",
         "pretrain --workdir runs/digits --extend --config.train.num_epochs=200",
     ),
-    makes_objective=True,
+    trains=True,
     config_groups=("train", "optim", "checkpoint", "monitor"),
 )
 
@@ -53,5 +53,5 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.experiment import dry_run
     from barlow_jax.experiment.pretraining import pretrain
 
-    log.info(dry_run.headline(dry_run.describe(config, args.num_images, workdir)[0]))
+    log.info(dry_run.headline(dry_run.describe(config, args.num_images, workdir)))
     return pretrain(config, workdir, extend=args.extend)

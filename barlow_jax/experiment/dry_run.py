@@ -9,6 +9,7 @@ from barlow_jax.checkpoints.restore import abstract_state
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog, folders
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
@@ -29,14 +30,16 @@ def dry_run(
       compiles: also compile the train step, and log its memory.
       verbose: also log the resolved config and the table of parameters.
     """
-    plan, state = describe(config, num_images, workdir)
+    experiment = Experiment.from_config(config)
+    sampler = _sampler(experiment, num_images, workdir)
+    plan, state = _describe(experiment, sampler, num_images)
     log.info(headline(plan))
     if config.data.name == "folder":
         folders.open_split(config.data, config.data.train_split)  # logs what is read and what is left out
     log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
     if compiles:
         log.info("compiling the train step to measure its memory")
-        plan["step_memory_bytes"] = memory = _step_memory(config, num_images)
+        plan["step_memory_bytes"] = memory = _step_memory(experiment, sampler)
         log.info(_line("step_memory_bytes", memory) + " per device")
     resolved = overrides.to_config_dict(config).to_dict()
     if verbose:
@@ -47,14 +50,24 @@ def dry_run(
     return {"config": resolved, "plan": plan}
 
 
-def describe(
-    config: Config, num_images: int | None, workdir: pathlib.Path | None = None
-) -> tuple[dict[str, Any], TrainState]:
-    """Return the plan of a run and the shapes of its state; nothing is computed on the devices."""
+def describe(config: Config, num_images: int | None, workdir: pathlib.Path | None = None) -> dict[str, Any]:
+    """Return the plan of a run; nothing is computed on the devices."""
     experiment = Experiment.from_config(config)
-    num_rows = num_images or config.train.batch_size
-    sampler = experiment.sampler(num_rows, workdir and segments.current(workdir, config, num_rows))
-    state = abstract_state(experiment.init(sampler))
+    return _describe(experiment, _sampler(experiment, num_images, workdir), num_images)[0]
+
+
+def _sampler(experiment: Experiment, num_images: int | None, workdir: pathlib.Path | None) -> EpochSampler:
+    """Return the sampler of the segment that starts or resumes, for one batch if the size is not known."""
+    num_rows = num_images or experiment.config.train.batch_size
+    segment = workdir and segments.current(workdir, experiment.config, num_rows)
+    return experiment.sampler(num_rows, segment)
+
+
+def _describe(
+    experiment: Experiment, sampler: EpochSampler, num_images: int | None
+) -> tuple[dict[str, Any], TrainState]:
+    """Return the plan of a run, and the shapes of its state."""
+    config, state = experiment.config, abstract_state(experiment.init(sampler))
     rates = optimizers.learning_rates(config, sampler.steps_per_epoch)
     warmup_steps = round(config.optim.warmup_epochs * sampler.steps_per_epoch)
     save_steps = max(1, round(config.checkpoint.every_epochs * sampler.steps_per_epoch))
@@ -93,10 +106,8 @@ def headline(plan: dict[str, Any]) -> str:
     )
 
 
-def _step_memory(config: Config, num_images: int | None) -> int:
+def _step_memory(experiment: Experiment, sampler: EpochSampler) -> int:
     """Return the largest number of bytes that the compiled step needs at once on a device."""
-    experiment = Experiment.from_config(config)
-    sampler = experiment.sampler(num_images or config.train.batch_size)
     lowered, _ = lowering.lower(experiment, sampler, "step")
     memory = lowered.compile(experiment.fast_compilation).memory_analysis()
     live = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
