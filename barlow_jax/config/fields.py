@@ -21,6 +21,7 @@ class Spec:
     below: float | None = None  # exclusive
     non_empty: bool = False  # for lists
     is_path: bool = False  # made absolute, `~` expanded
+    words: tuple[str, ...] = ()  # values of a path's field that are no path
 
     def accepts(self, value: Any) -> bool:
         """Return whether a value of the right type lies within the bounds. NaN and infinities never do."""
@@ -57,7 +58,7 @@ def field(default: Any, doc: str, **spec: Any) -> Any:
     Args:
       default: value of the key in the ImageNet recipe.
       doc: sentences on what the key does, shown by `python -m barlow_jax config` and in docs/config.md.
-      **spec: the other fields of `Spec`: unit, min, above, max, below, non_empty, is_path.
+      **spec: the other fields of `Spec`: unit, min, above, max, below, non_empty, is_path, words.
     """
     return dataclasses.field(default=default, metadata={"spec": Spec(doc, **spec)})
 

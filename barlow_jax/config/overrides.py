@@ -169,7 +169,10 @@ def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:
         if name in tree:
             try:
                 value = _build(hint, tree[name], f"{path}.{name}", problems)
-                given[name] = _absolute(value) if value and _spec(kind, name).is_path else value
+                spec = _spec(kind, name)
+                given[name] = (
+                    _absolute(value) if value and spec.is_path and value not in spec.words else value
+                )
             except ValueError:
                 problems.append(_wrong_type(kind, name, f"{path}.{name}", tree[name]))
     return kind(**given)

@@ -34,14 +34,37 @@ class Data:
     """Data set, decoding, and where images are augmented."""
 
     name: str = field(
-        "imagenet2012", "digits, captioned_digits, folder, arrays, or the name of any image data set in TFDS."
+        "imagenet2012",
+        "images (your own, of any kind), digits, captioned_digits, folder, arrays, or the name of any image "
+        "data set in TFDS.",
     )
     data_dir: str | None = field(
         None,
-        "Folder of the data: TFDS's data_dir; for folder, the root of <split>/<class>/<image> or, without "
+        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md); for folder, "
+        "the root of <split>/<class>/<image> or, without "
         "classes, <split>/<image>; for arrays, the folder of <split>.npz (data/npz.py). A relative path is "
         "recorded as an absolute one.",
         is_path=True,
+    )
+    labels: str | None = field(
+        None,
+        "Classes of images, used only to measure. folders: the first folder below the root. Otherwise the "
+        "path of a .csv or .parquet table with the columns path and label_column. none: a column of the "
+        "source itself, if it has one.",
+        is_path=True,
+        words=("folders",),
+    )
+    label_column: str | None = field(
+        None,
+        "Column with the classes of images; for tar shards, cls or a key of the .json. none: label or "
+        "labels, where they exist.",
+    )
+    held_out: float = field(
+        0.1,
+        "Fraction of images that forms the split held_out, selected by a hash of their names; the rest is "
+        "train. A source with splits of its own has those instead.",
+        above=0,
+        below=1,
     )
     train_split: str = field(
         "train", "Split for training, or a part of it: train[:90%], train[100:200], train+extra."

@@ -10,11 +10,11 @@ import functools
 from typing import Any
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.data import folders, npz, sklearn_digits, slices
+from barlow_jax.data import collection, folders, npz, sklearn_digits, slices
 from barlow_jax.errors import UserError
 
 # Data sets that this package reads itself. They need no preparation, or one of a second.
-_BUILT_IN = ("digits", "captioned_digits", "folder", "arrays")
+_BUILT_IN = ("digits", "captioned_digits", "folder", "arrays", "images")
 # Sizes of data sets that are not prepared yet. TFDS publishes them online; a machine may be offline.
 _NUM_IMAGES = {
     "digits": sklearn_digits.NUM_IMAGES,
@@ -59,6 +59,8 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
 def _count(data: config_lib.Data, split: str, builder: Callable[[config_lib.Data], Any]) -> int | None:
     if data.name == "folder":
         return len(folders.list_split(data, split).names)
+    if data.name == "images":
+        return collection.count_images(data, split)
     if data.name == "arrays":
         return npz.count_images(data, split)
     if data.name in ("digits", "captioned_digits"):  # without TensorFlow

@@ -35,11 +35,11 @@ class Listing:
     def describe(self, subject: str) -> str:
         """Return what is read and what is left out, in one line; `subject` is the folder or the split."""
         of_classes = "" if self.class_names is None else f" of {len(self.class_names)} classes"
-        left_out = _counts(self.left_out, "; left out: ", "{count} {reason} ({example})")
+        left_out = counts(self.left_out, "; left out: ", "{count} {reason} ({example})")
         by_reason: dict[str, list[str]] = {}
         for name, reason in self.unreadable.items():
             by_reason.setdefault(reason, []).append(name)
-        unreadable = _counts(by_reason, "; cannot be read: ", "{count} ({example} {reason})")
+        unreadable = counts(by_reason, "; cannot be read: ", "{count} ({example} {reason})")
         return f"{printable(subject)} has {len(self.names)} images{of_classes}{unreadable}{left_out}"
 
 
@@ -116,7 +116,7 @@ def _list_part(listing: Listing, part: slices.Part) -> list[tuple[str, str | Non
     return [(os.path.join(part.name, name), class_name) for name, class_name in pairs]
 
 
-def list_images(root: str, *, by_class: bool = False) -> Listing:
+def list_images(root: str, *, by_class: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Listing:
     """List all images below a folder by their suffix, in the order of their paths.
 
     Linked folders are followed, each once, or with `by_class` once in each folder directly below the root.
@@ -139,7 +139,7 @@ def list_images(root: str, *, by_class: bool = False) -> Listing:
         for name in (name for name in files if not _is_hidden(name)):
             suffix = os.path.splitext(name)[1].lower()
             reason = f"{suffix} files" if suffix else "files without a suffix"
-            (names if suffix in IMAGE_SUFFIXES else left_out[reason]).append(os.path.join(below, name))
+            (names if suffix in suffixes else left_out[reason]).append(os.path.join(below, name))
     return Listing(root, sorted(names), {reason: left for reason, left in left_out.items() if left})
 
 
@@ -188,7 +188,7 @@ def _suffixes() -> str:
     return f"the names of images end in {', '.join(IMAGE_SUFFIXES)}; convert other formats to one of them"
 
 
-def _counts(groups: dict[str, Collection[str]], prefix: str, text: str) -> str:
+def counts(groups: dict[str, Collection[str]], prefix: str, text: str) -> str:
     """Format each reason with its number of names and an example, the most frequent first."""
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     texts = [
