@@ -89,6 +89,13 @@ class Checkpoint:
     every_epochs: float = field(
         1.0, "Interval of checkpoints; one is always written at the end.", unit="epochs", above=0
     )
+    every_minutes: float | None = field(
+        None,
+        "Interval of checkpoints by the clock, instead of every_epochs; none = by epochs. The clock is read "
+        "every train.log_every_steps. Checkpoints of keep_every_epochs are written as well.",
+        unit="minutes",
+        above=0,
+    )
     keep_newest: int = field(
         2, "Newest checkpoints kept. 1 leaves no fallback if the newest is damaged.", min=1
     )

@@ -106,10 +106,25 @@ def evaluations(run: Run, data: EvaluationData | None) -> list[Hook]:
 
 
 def save_checkpoint(run: Run) -> Hook:
-    """Start to save a checkpoint whenever one is due."""
+    """Start to save a checkpoint whenever one is due: by epochs, or by the clock of process 0."""
     saving = _outside_steps(run.status, "saving", lambda done, state, metrics: run.checkpoints.save(state))
-    epochs = run.experiment.config.checkpoint.every_epochs
-    return every(run.steps(epochs), saving, last=run.num_steps)
+    config = run.experiment.config.checkpoint
+    if config.every_minutes is None:
+        return every(run.steps(config.every_epochs), saving, last=run.num_steps)
+    keep_steps = config.keep_every_epochs and run.steps(config.keep_every_epochs)
+    newest = time.monotonic()
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        nonlocal newest
+        due = done == run.num_steps or bool(keep_steps and done % keep_steps == 0)
+        if not due and done % run.experiment.config.train.log_every_steps == 0:
+            elapsed = time.monotonic() - newest
+            due = bool(exchange.call_on_first(lambda: int(elapsed >= 60 * config.every_minutes)))
+        if due:
+            saving(done, state, metrics)
+            newest = time.monotonic()
+
+    return hook
 
 
 def run_missed_evaluation(run: Run, evaluations: list[Hook], state: TrainState) -> None:

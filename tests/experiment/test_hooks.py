@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import re
 import types
@@ -6,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from barlow_jax.config.schema import Config, Monitor
+from barlow_jax.config.schema import Checkpoint, Config, Monitor, Train
 from barlow_jax.evals import features
 from barlow_jax.experiment import hooks
 from barlow_jax.types import FeatureTable, TrainState
@@ -73,3 +74,29 @@ def test_the_first_loss_and_speed_are_logged_at_once(first_step, num_steps, log_
     assert marks == ["status", "saved"]
     lines = [re.match(r"step (\d+)/(\d+)  loss ([\d.]+)", message).groups() for message in caplog.messages]
     assert lines == [(str(step), str(num_steps), str(step)) for step in logged]
+
+
+@pytest.mark.parametrize(
+    ("keep_every_epochs", "saved"),
+    # 20 s a step; the clock is read after steps 4, 8, ...
+    [(None, [12, 24, 30]), (1.7, [12, 17, 30])],
+)
+def test_checkpoints_by_the_clock_and_those_kept_forever(monkeypatch, keep_every_epochs, saved):
+    clock, steps = [0.0], []
+    monkeypatch.setattr(hooks.time, "monotonic", lambda: clock[0])
+    config = Config(
+        checkpoint=Checkpoint(every_minutes=4.0, keep_every_epochs=keep_every_epochs, every_epochs=0.1),
+        train=Train(log_every_steps=4),
+    )
+    run = types.SimpleNamespace(
+        experiment=types.SimpleNamespace(config=config),
+        num_steps=30,
+        steps=lambda epochs: round(10 * epochs),
+        status=types.SimpleNamespace(during=lambda *_: contextlib.nullcontext()),
+        checkpoints=types.SimpleNamespace(save=steps.append),
+    )
+    hook = hooks.save_checkpoint(run)
+    for done in range(1, 31):
+        clock[0] += 20.0
+        hook(done, done, {})
+    assert steps == saved

@@ -88,7 +88,9 @@ def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _blocked_fraction(config: Config, step_seconds: float | None, blocked: float) -> dict[str, Any]:
-    """Return the fraction of time blocked at `config.checkpoint.every_epochs`, and the step time for 5 %."""
+    """Return the fraction of time blocked at the config's interval, and the step time for 5 %."""
+    if minutes := config.checkpoint.every_minutes:
+        return {"blocked_fraction": blocked / (blocked + 60 * minutes)}
     split = config.data.train_split
     images = catalog.count_images(config.data, (split,))[0].get(split)
     if not images:
