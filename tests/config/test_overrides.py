@@ -100,7 +100,11 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
             "config.train.batch_size?",
         ),
         ("recipe.views.c.cut", "1", "does not exist. The keys of recipe.views are a, b."),
-        ("checkpoint", "1", "is a group of keys: every_epochs, every_minutes, keep_every_epochs, keep_newest."),
+        (
+            "checkpoint",
+            "1",
+            "is a group of keys: every_epochs, every_minutes, keep_every_epochs, keep_newest.",
+        ),
     ],
 )
 def test_a_wrong_override_is_one_problem_with_the_remedy(key, text, message):
