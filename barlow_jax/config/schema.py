@@ -97,7 +97,27 @@ class Data:
         "Turn images as the EXIF orientation in their files requires. Off: as stored, like torchvision's "
         "ImageFolder and TFDS, for comparison with encoders that were trained so.",
     )
-    threads: int = field(0, "Threads of tf.data on this host; 0 = one per core.", min=0)
+    channels: int = field(3, "Channels of images; other data sets have 3.", min=1, max=64)
+    pixel_dtype: Literal["uint8", "float32"] = field(
+        "uint8",
+        "Pixel values of images. uint8: three channels of 0..255, of 16 bits the upper 8, the input of the "
+        "papers' pipelines. float32: any number of channels, mapped to 0..1 by value_range.",
+    )
+    value_range: str = field(
+        "dtype",
+        "Pixel values that become 0 and 1 with pixel_dtype=float32; values beyond them are clipped. dtype: "
+        "the whole range of a file's integers; floats must lie in 0..1. auto: 0.1 and 99.9 percentiles of "
+        "each channel over a sample of train_split, recorded in config.json as numbers. low,high: two "
+        "numbers for all channels, or two for each.",
+    )
+    tile: int = field(
+        0,
+        "Side of the tiles that larger images are split into; each tile is an example. 0 = whole images.",
+        unit="pixels",
+        min=0,
+    )
+    tile_overlap: int = field(0, "Overlap of neighbouring tiles.", unit="pixels", min=0)
+    threads: int = field(0, "Threads that decode on this host; 0 = one per core.", min=0)
     prefetch: int = field(2, "Batches prepared in advance.", min=1)
     max_decode_failures: int | None = field(
         1000,

@@ -244,3 +244,32 @@ def test_a_recipe_for_view_b_and_a_caption_exclude_each_other():
     (problem,) = _problems(Facts(8), **overrides)
     assert problem.startswith("config.recipe.views is a, b, but view b is a caption")
     assert problem.endswith("Define a only.")
+
+
+@pytest.mark.parametrize(
+    "settings, keys",
+    [
+        ({"channels": 13}, ["channels", "pixel_dtype"]),
+        ({"value_range": "0,4095"}, ["value_range", "pixel_dtype"]),
+        ({"value_range": "0,1,2", "pixel_dtype": "float32"}, ["value_range"]),
+        ({"value_range": "1,0", "pixel_dtype": "float32"}, ["value_range"]),
+        ({"value_range": "0,inf", "pixel_dtype": "float32"}, ["value_range"]),
+        ({"value_range": "full", "pixel_dtype": "float32"}, ["value_range"]),
+        ({"tile": 64, "tile_overlap": 64}, ["tile_overlap"]),
+        ({"tile_overlap": 1}, ["tile_overlap"]),
+        ({"name": "folder", "tile": 64}, ["tile"]),
+        ({"name": "folder", "channels": 1}, ["channels"]),
+    ],
+)
+def test_pixel_settings_that_contradict_each_other_are_named(settings, keys):
+    settings = {"name": "images", "augment_on": "device", **settings}
+    overrides = {f"data__{key}": value for key, value in settings.items()}
+    (problem,) = [p for p in _problems(Facts(8), **overrides) if "config.data" in p]
+    assert all(f"config.data.{key}" in problem for key in keys)
+
+
+def test_an_automatic_value_range_is_measured_for_the_training_data_alone():
+    transfer = {"name": "images", "augment_on": "device", "pixel_dtype": "float32", "value_range": "auto"}
+    overrides = {f"transfer__voc07__data__{key}": value for key, value in transfer.items()}
+    (problem,) = _problems(Facts(8), **overrides)
+    assert "config.transfer.voc07.data.value_range" in problem

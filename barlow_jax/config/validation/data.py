@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from barlow_jax.config.schema import Config, Data
+from barlow_jax.config.value_range import AUTO, DTYPE, parse_limits
 
 # Data sets that are arrays in memory, and need no TensorFlow.
 IN_MEMORY = ("arrays", "captioned_digits")
@@ -15,6 +16,11 @@ def data_problems(config: Config) -> Iterator[str]:
     yield from _caption_problems(config)
     for name, transfer in config.transfer.items():
         yield from problems_of(f"transfer.{name}.data", transfer.data)
+        if transfer.data.value_range == AUTO:
+            yield (
+                f"config.transfer.{name}.data.value_range is auto, which is measured for config.data alone. "
+                "Set the numbers that the encoder was trained with: low,high."
+            )
 
 
 def host_arrays(prefix: str) -> str:
@@ -35,6 +41,33 @@ def problems_of(prefix: str, data: Data) -> Iterator[str]:
         yield (
             f"config.{prefix}.cache is decoded, but decoded images are kept and augmented on the devices. "
             f"Set config.{prefix}.augment_on=device, or config.{prefix}.cache=encoded."
+        )
+    yield from _pixel_problems(f"config.{prefix}", data)
+
+
+def _pixel_problems(prefix: str, data: Data) -> Iterator[str]:
+    default = Data()
+    if data.name != "images":
+        for key in ("channels", "pixel_dtype", "value_range", "tile", "tile_overlap"):
+            if getattr(data, key) != getattr(default, key):
+                yield (
+                    f"{prefix}.{key} is {getattr(data, key)}, but {data.name} is read as whole images of three "
+                    f"uint8 channels. Set {prefix}.name=images, or {prefix}.{key}={getattr(default, key)}."
+                )
+        return
+    if data.pixel_dtype == "uint8" and (data.channels != 3 or data.value_range != DTYPE):
+        yield (
+            f"{prefix}.pixel_dtype is uint8, which needs {prefix}.channels=3 and {prefix}.value_range=dtype; "
+            f"they are {data.channels} and {data.value_range}. Set {prefix}.pixel_dtype=float32."
+        )
+    try:
+        parse_limits(data.value_range, data.channels)
+    except ValueError as error:
+        yield f"{prefix}.value_range is {data.value_range!r}, but {error}."
+    if data.tile_overlap >= max(data.tile, 1):
+        yield (
+            f"{prefix}.tile_overlap is {data.tile_overlap}, but must be smaller than {prefix}.tile = "
+            f"{data.tile}."
         )
 
 
