@@ -1,4 +1,4 @@
-"""Variance and covariance terms of one view (Bardes, Ponce, LeCun 2022, equations 1 to 4).
+"""Variance and covariance terms of one view (VICReg: Bardes, Ponce, LeCun 2022, equations 1 to 4).
 
     v(Z) = 1/D sum_i max(0, gamma - sqrt(Var(z_i) + eps))
     C(Z) = (Z - mean)^T (Z - mean) / (N - 1)
@@ -14,12 +14,15 @@ of |C|^2. A few features with a far larger variance bring it near 1. The error o
 (float32) of the squares of their variances, which are large relative to the energy.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.losses.correlation import Form, off_diagonal_energy, product, resolve_form
 from barlow_jax.losses.standardization import center
-from barlow_jax.types import Reshard
+from barlow_jax.types import Metrics, Reshard
 
 
 def variance_hinge(z: jax.Array, *, target_std: float = 1.0, epsilon: float = 1e-4) -> jax.Array:
@@ -77,6 +80,43 @@ def covariance_energy(
     else:
         energy = off_diagonal_energy(a, b, diagonal, form=form, operand_dtype=operand_dtype)
     return (2 * energy - jax.lax.stop_gradient(energy)) / width
+
+
+def vicreg_regularization(
+    embeddings: Sequence[jax.Array],
+    *,
+    variance_weight: float,
+    covariance_weight: float,
+    form: Form = "auto",
+    reshard: Reshard | None = None,
+    operand_dtype: jnp.dtype = jnp.float32,
+) -> tuple[jax.Array | float, Metrics]:
+    """Return both terms for methods that have neither (table 4), and the mean over views of each.
+
+        mu (v(Z_a) + v(Z_b)) + nu (c(Z_a) + c(Z_b))
+
+    A term of weight 0 is not computed.
+
+    Args:
+      embeddings: `[N, D]` of each view.
+      variance_weight: mu.
+      covariance_weight: nu.
+      form: How the covariance term is computed; this and the arguments below as in `covariance_energy`.
+      reshard: How the mesh lays embeddings out by features.
+      operand_dtype: Operand dtype of the large matrix products.
+    """
+    value, metrics = 0.0, {}
+    if variance_weight:
+        by_features = [reshard.by_features(z) if reshard else z for z in embeddings]
+        variances = jnp.stack([variance_hinge(z) for z in by_features])
+        value += variance_weight * jnp.sum(variances)
+        metrics["variance"] = jnp.mean(variances)
+    if covariance_weight:
+        energy = partial(covariance_energy, form=form, reshard=reshard, operand_dtype=operand_dtype)
+        covariances = jnp.stack([energy(z) for z in embeddings])
+        value += covariance_weight * jnp.sum(covariances)
+        metrics["covariance"] = jnp.mean(covariances)
+    return value, metrics
 
 
 def _centered(z: jax.Array) -> jax.Array:

@@ -11,6 +11,13 @@ import jax.numpy as jnp
 SCALE = 2.0**-24
 
 
+def check_pair(z_a: jax.Array, z_b: jax.Array) -> None:
+    """Raise ValueError unless both views' embeddings are `[N, D]` arrays of one shape."""
+    if z_a.ndim != 2 or z_a.shape != z_b.shape:
+        shapes = f"{z_a.shape} and {z_b.shape}"
+        raise ValueError(f"embeddings must be two [N, D] arrays of one shape, got {shapes}")
+
+
 def center(z: jax.Array) -> jax.Array:
     """Return `[..., N, D]` float32 embeddings minus their mean over N; a constant feature becomes exactly 0.
 

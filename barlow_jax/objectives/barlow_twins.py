@@ -11,9 +11,6 @@ bfloat16 operands are requested for the large products. `losses/correlation.py` 
 ways; `losses/barlow_twins_ablations.py` has the ablations of the paper's table 5.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -21,8 +18,8 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.barlow_twins_ablations import ablated_terms
 from barlow_jax.losses.correlation import CorrelationTerms, Form, off_diagonal_energy, resolve_form
 from barlow_jax.losses.embedding_statistics import standardized_embedding_statistics
-from barlow_jax.losses.standardization import standardize
-from barlow_jax.types import LossContext, Metrics, Objective, Outputs, Reshard, RunInfo
+from barlow_jax.losses.standardization import check_pair, standardize
+from barlow_jax.types import Objective, Reshard, RunInfo
 
 
 def barlow_twins_loss(
@@ -91,10 +88,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     ablations = {name: getattr(settings, name) for name in ("normalization", "off_diagonal", "temperature")}
     is_ablated = ablations != {"normalization": "batch", "off_diagonal": "cross", "temperature": None}
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
-        del context
+    def loss(outputs, memory, context):
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction
         z_b = jax.lax.stop_gradient(z_b) if settings.stop_gradient else z_b
@@ -130,10 +124,7 @@ def _prepare(
     z_a: jax.Array, z_b: jax.Array, form: Form, reshard: Reshard | None
 ) -> tuple[jax.Array, jax.Array, Form]:
     """Check the shapes, resolve the form and lay the embeddings out by features."""
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(
-            f"embeddings must be two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}"
-        )
+    check_pair(z_a, z_b)
     if z_a.shape[0] < 2:
         raise ValueError(f"batch statistics need 2 rows or more, got {z_a.shape}; use a larger batch")
     form = resolve_form(form, *z_a.shape, reshard)

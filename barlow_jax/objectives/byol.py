@@ -13,17 +13,16 @@ at step k of K. tau_0 = 0 disables the moving average: the target is the online 
 stop-gradient. Without a predictor the prediction is the embedding. With neither, BYOL collapses.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.losses.covariance import vicreg_regularization
 from barlow_jax.losses.embedding_statistics import embedding_statistics
-from barlow_jax.losses.regularization import vicreg_regularization
 from barlow_jax.networks.unit_sphere import unit_rows
-from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo, Target
+from barlow_jax.types import Objective, RunInfo, Target
 
 
 def byol_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -73,9 +72,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     if settings.target_momentum > 0:
         target = Target(cosine_momentum(settings.target_momentum, run_info.num_steps), ("a", "b"))
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs, memory, context):
         embeddings = [outputs[name].embedding for name in "ab"]
         predictions = [outputs[name].prediction for name in "ab"]
         predictions = embeddings if predictions[0] is None else predictions

@@ -3,24 +3,17 @@
 L = -1/N sum_b log softmax(logits_b)[label_b]
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import optax
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Objective, RunInfo
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """Build the objective over view a and its labels, which must lie in 0..C-1."""
-    del run_info
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs, memory, context):
         logits = outputs["a"].logits
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, context.labels)
         value = config.scale * jnp.mean(losses)

@@ -14,9 +14,6 @@ nothing. A query does share statistics with its own key alone, since all other k
 the information that leaks this way decreases with the batch size.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -25,7 +22,7 @@ from barlow_jax.losses.contrastive import LossAndAccuracy, info_nce, similaritie
 from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.queue import check_queue_size, push
 from barlow_jax.networks.unit_sphere import unit_rows
-from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo, Target
+from barlow_jax.types import Objective, RunInfo, Target
 
 
 def moco_loss(
@@ -74,9 +71,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     settings = config.moco
     check_queue_size("config.objective.moco.queue_size", settings.queue_size, run_info.batch_size)
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs, memory, context):
         queries, keys = outputs["a"].embedding, unit_rows(context.targets["b"].embedding)
         operand_dtype = jnp.dtype(config.operand_dtype)
         result = moco_loss(

@@ -13,17 +13,15 @@ gradient. At N = 4096 the logits take 268 MB / P, up to half more with the gradi
 forward, three times that with the gradient.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.contrastive import LossAndAccuracy, info_nce, similarities
 from barlow_jax.losses.embedding_statistics import embedding_statistics
+from barlow_jax.losses.standardization import check_pair
 from barlow_jax.networks.unit_sphere import unit_rows
-from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Grouping, Objective, RunInfo
 
 
 def nt_xent(
@@ -46,10 +44,7 @@ def nt_xent(
     >>> print(f"{nt_xent(z, z, temperature=1.0).loss:.4f}")  # log(1 + 2 / e)
     0.5514
     """
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(
-            f"embeddings must be two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}"
-        )
+    check_pair(z_a, z_b)
     if len(z_a) < 2:
         raise ValueError(f"NT-Xent needs 2 images or more, got {z_a.shape}; use a larger batch")
     a, b = unit_rows(z_a), unit_rows(z_b)
@@ -66,12 +61,8 @@ def nt_xent(
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """Build the objective over views a and b."""
-    del run_info
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
-        del context
+    def loss(outputs, memory, context):
         pair = outputs["a"].embedding, outputs["b"].embedding
         operand_dtype = jnp.dtype(config.operand_dtype)
         result = nt_xent(*pair, temperature=config.simclr.temperature, operand_dtype=operand_dtype)

@@ -8,17 +8,14 @@ L is between -1, where all views agree, and 1. There is no target network: predi
 collapse.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.losses.covariance import vicreg_regularization
 from barlow_jax.losses.embedding_statistics import embedding_statistics
-from barlow_jax.losses.regularization import vicreg_regularization
 from barlow_jax.networks.unit_sphere import cosines
-from barlow_jax.types import LossContext, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Objective, RunInfo
 
 
 def simsiam_loss(p_a: jax.Array, p_b: jax.Array, z_a: jax.Array, z_b: jax.Array) -> jax.Array:
@@ -54,10 +51,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """Build the objective over views a and b."""
     settings = config.simsiam
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
-        del context
+    def loss(outputs, memory, context):
         embeddings = [outputs[name].embedding for name in "ab"]
         distance = simsiam_loss(*(outputs[name].prediction for name in "ab"), *embeddings)
         penalty, metrics = vicreg_regularization(

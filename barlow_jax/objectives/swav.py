@@ -28,7 +28,7 @@ from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.queue import check_queue_size, push
 from barlow_jax.losses.sinkhorn import sinkhorn_codes
 from barlow_jax.networks.unit_sphere import unit_rows
-from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Grouping, LossContext, Objective, Outputs, RunInfo
 
 FULL_VIEWS = ("a", "b")
 
@@ -90,9 +90,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
             use_queue=True if queue is None else jnp.any(queue[-1] != 0),
         )
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs, memory, context):
         scores = {name: compute_scores(outputs[name], context) for name in run_info.views}
         codes = {name: compute_code(scores[name], memory.get(name), context) for name in FULL_VIEWS}
         value = config.scale * swav_loss(scores, codes, temperature=settings.temperature)
@@ -108,7 +106,6 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
         return value, new_memory, metrics | embedding_statistics(full, unit_length=True)
 
     def init_memory(key: jax.Array) -> dict[str, jax.Array]:
-        del key
         shape = settings.queue_size, run_info.width
         return {name: jnp.zeros(shape) for name in FULL_VIEWS if settings.queue_size}
 

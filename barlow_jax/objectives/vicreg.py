@@ -10,8 +10,8 @@ Equation 6 with the coefficients of the official code:
 divides by N only. Here s is always the code's.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,8 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.correlation import Form
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.losses.embedding_statistics import embedding_statistics
-from barlow_jax.types import LossContext, Metrics, Objective, Outputs, Reshard, RunInfo
+from barlow_jax.losses.standardization import check_pair
+from barlow_jax.types import Objective, Reshard, RunInfo
 
 _VARIANCE_FACTORS = {"code": 0.5, "paper": 1.0}
 
@@ -101,21 +102,15 @@ def vicreg_terms(
     operand_dtype: jnp.dtype = jnp.float32,
 ) -> VicregTerms:
     """Return the three unweighted terms of equation 6; arguments as in `vicreg_loss`."""
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        raise ValueError(
-            f"embeddings must be two [N, D] arrays of one shape, got {z_a.shape} and {z_b.shape}"
-        )
+    check_pair(z_a, z_b)
     if reshard:
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
-    views = (z_a, z_b)
-    variances = [variance_hinge(z, target_std=target_std, epsilon=epsilon) for z in views]
-    covariances = [
-        covariance_energy(z, form=form, reshard=reshard, operand_dtype=operand_dtype) for z in views
-    ]
+    variances = [variance_hinge(z, target_std=target_std, epsilon=epsilon) for z in (z_a, z_b)]
+    energy = partial(covariance_energy, form=form, reshard=reshard, operand_dtype=operand_dtype)
     return VicregTerms(
         invariance=jnp.mean(jnp.square(z_a.astype(jnp.float32) - z_b.astype(jnp.float32))),
         variance=_VARIANCE_FACTORS[variance_factor] * sum(variances),
-        covariance=sum(covariances),
+        covariance=energy(z_a) + energy(z_b),
     )
 
 
@@ -127,10 +122,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """
     settings = config.vicreg
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
-        del context
+    def loss(outputs, memory, context):
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
         terms = vicreg_terms(
             z_a,
@@ -149,12 +141,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
         )
         pairs = 2 * max(1, z_a.shape[1] - 1)  # per feature, in two views
         rms = jnp.sqrt(jnp.maximum(terms.covariance, 0.0) / pairs)
-        metrics = {
-            "loss": value,
-            **terms._asdict(),
-            "covariance_rms": rms,
-            **embedding_statistics([z_a, z_b]),
-        }
-        return value, memory, metrics
+        metrics = {"loss": value, **terms._asdict(), "covariance_rms": rms}
+        return value, memory, metrics | embedding_statistics([z_a, z_b])
 
     return Objective(loss)

@@ -13,9 +13,10 @@ finite gradient. Such a step is skipped, like every step with a non-finite loss,
 `skipped_steps`; the metric `smallest_pivot` is 0. The remedy is a larger sub-batch or shrinkage.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+import dataclasses
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.whitening import whiten
-from barlow_jax.types import Grouping, LossContext, Metrics, Objective, Outputs, RunInfo
+from barlow_jax.types import Grouping, Objective, RunInfo
 
 
 def w_mse_loss(
@@ -71,12 +72,7 @@ class WMseTerms(NamedTuple):
 
 
 def w_mse_terms(
-    embeddings: Sequence[jax.Array],
-    key: jax.Array,
-    *,
-    sub_batch: int,
-    iterations: int = 1,
-    shrinkage: float = 0.0,
+    embeddings: Sequence[jax.Array], key: jax.Array, *, sub_batch: int, iterations: int, shrinkage: float
 ) -> WMseTerms:
     """Return the mean cosine after whitening and the smallest pivot; arguments as in `w_mse_loss`."""
     shapes = [z.shape for z in embeddings]
@@ -104,17 +100,9 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     settings = config.w_mse
     _check_sub_batch(settings.sub_batch, settings.shrinkage, run_info)
 
-    def loss(
-        outputs: Mapping[str, Outputs], memory: Any, context: LossContext
-    ) -> tuple[jax.Array, Any, Metrics]:
+    def loss(outputs, memory, context):
         embeddings = [outputs[view].embedding for view in run_info.views]
-        terms = w_mse_terms(
-            embeddings,
-            context.key,
-            sub_batch=settings.sub_batch,
-            iterations=settings.iterations,
-            shrinkage=settings.shrinkage,
-        )
+        terms = w_mse_terms(embeddings, context.key, **dataclasses.asdict(settings))
         value = config.scale * _loss(terms)
         return value, memory, {"loss": value, **terms._asdict(), **embedding_statistics(embeddings)}
 

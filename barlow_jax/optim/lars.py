@@ -11,8 +11,6 @@ The rate is applied after the momentum. `optax.lars` applies it before, which gi
 whenever the rate changes.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -52,16 +50,11 @@ def lars(
     )
 
 
-class _ClipState(NamedTuple):
-    count: jax.Array  # [] int32, updates done
-
-
 def _scale_by_clipped_trust_ratio(
     trust_coefficient: float, rate: optax.Schedule
 ) -> optax.GradientTransformation:
-    def init(params: optax.Params) -> _ClipState:
-        del params
-        return _ClipState(jnp.zeros([], jnp.int32))
+    def init(params):
+        return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32))
 
     def update(updates, state, params):
         learning_rate = rate(state.count)
@@ -73,6 +66,6 @@ def _scale_by_clipped_trust_ratio(
             clipped = jnp.minimum(ratio / jnp.maximum(learning_rate, jnp.finfo(p.dtype).tiny), 1.0)
             return d * jnp.where((p_norm == 0) | (d_norm == 0), 1.0, clipped)
 
-        return jax.tree.map(scale, updates, params), _ClipState(state.count + 1)
+        return jax.tree.map(scale, updates, params), state._replace(count=state.count + 1)
 
     return optax.GradientTransformation(init, update)

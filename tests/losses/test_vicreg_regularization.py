@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses.regularization import vicreg_regularization
+from barlow_jax.losses.covariance import vicreg_regularization
 
 VIEWS = np.random.default_rng(0).normal(size=(2, 16, 24)).astype(np.float32) * [[[0.5]], [[0.8]]]
 
