@@ -40,7 +40,7 @@ def crops(number: int, seed: int, sizes: tuple[int, int] = (40, 120)) -> Iterato
     for index in range(number):
         photograph = photographs()[index % 2]
         height, width = rng.integers(*sizes, size=2, endpoint=True)
-        top, left = (rng.integers(0, full - side) for full, side in zip(photograph.shape, (height, width)))
+        top, left = rng.integers(0, (photograph.shape[0] - height, photograph.shape[1] - width))
         yield photograph[top : top + height, left : left + width]
 
 
@@ -104,7 +104,9 @@ def five_channels(root: pathlib.Path) -> Made:
     rng = np.random.default_rng(5)
     for index, pixels in enumerate(crops(70, 5)):
         bands = [*np.moveaxis(pixels, -1, 0), pixels.mean(-1), rng.integers(0, 256, pixels.shape[:2])]
-        tifffile.imwrite(root / f"{index}.tiff", np.stack(bands).astype(np.uint16) * 40, photometric="minisblack")
+        tifffile.imwrite(
+            root / f"{index}.tiff", np.stack(bands).astype(np.uint16) * 40, photometric="minisblack"
+        )
     return Made(root, 70, channels=5, dtype="float32")
 
 
@@ -131,7 +133,9 @@ def csv_labels(root: pathlib.Path) -> Made:
     rows = []
     for index, pixels in enumerate(crops(100, 7)):
         save(root / "pictures" / f"{index}.jpg", pixels)
-        rows.append((f"pictures/{index}.jpg", ("temple", "flower")[index % 2], "test" if index >= 80 else "train"))
+        rows.append(
+            (f"pictures/{index}.jpg", ("temple", "flower")[index % 2], "test" if index >= 80 else "train")
+        )
     with open(root / "table.csv", "w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "split"), *rows])
     return Made(root / "table.csv", 100, labels=root / "table.csv")

@@ -61,7 +61,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
             cluster.join(config.distributed, address)
         alone = command.single_process
         num_devices = None if alone else _count_devices(joined=joined or args.dry_run)
-        facts = Facts(num_devices, num_images)
+        facts = Facts(num_devices, num_images, trains=not command.encoder)
     problems += validate(config, facts)
     if command.trains and not problems:
         problems += _objective_problems(config)

@@ -1,5 +1,7 @@
 """Validation: each problem is one sentence that names the key."""
 
+import dataclasses
+
 import pytest
 
 from barlow_jax.config.overrides import apply_overrides, default_config, from_tree
@@ -36,6 +38,12 @@ def test_an_op_that_is_never_applied_may_be_anywhere():
     assert "flip before crop" in problem
     flip_late = "crop,jitter,grayscale,rotate,blur,solarize,flip,normalize"
     assert not _problems(Facts(8), recipe__views__b__order=flip_late, data__augment_on="device")
+
+
+def test_the_batch_size_of_training_matters_only_to_training():
+    facts = Facts(8, {"train": 1000, "validation": 500})
+    assert len(_problems(facts, train__batch_size=2044)) == 2
+    assert not _problems(dataclasses.replace(facts, trains=False), train__batch_size=2044)
 
 
 # Overrides, then what the one problem contains: the key with its value, or the remedy.

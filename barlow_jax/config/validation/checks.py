@@ -18,6 +18,7 @@ class Facts:
 
     num_devices: int | None = None
     num_images: Mapping[str, int] = dataclasses.field(default_factory=dict)  # by split
+    trains: bool = True  # False: batches of config.train.batch_size are never made
 
 
 def validate(config: Config, facts: Facts) -> list[str]:
@@ -56,14 +57,15 @@ def _batch_problems(config: Config, facts: Facts) -> Iterator[str]:
             f"config.train.microbatches is {microbatches}, but batch statistics need 2 images or more per "
             f"microbatch. Use {batch_size // 2} or less."
         )
-    for key, size in (("train.batch_size", batch_size), ("eval_batch_size", config.eval_batch_size)):
+    sizes = {"train.batch_size": batch_size} if facts.trains else {}
+    for key, size in {**sizes, "eval_batch_size": config.eval_batch_size}.items():
         if devices and size % devices:
             yield (
                 f"config.{key} is {size}, but must be divisible by the {devices} devices. "
                 f"Use {_next_multiple(size, devices)}."
             )
     num_images = facts.num_images.get(data.train_split)
-    if num_images is not None and 2 <= num_images < batch_size:
+    if facts.trains and num_images is not None and 2 <= num_images < batch_size:
         yield (
             f"config.train.batch_size is {batch_size}, but split {data.train_split!r} of {data.name} has "
             f"only {num_images} images. Use a smaller batch size."
