@@ -34,6 +34,7 @@ setuptools.setup(
         f"flax>=0.12.8,<0.12.9; {OLDER}",
         f"flax>=0.12.10,!=0.12.11,<0.13; {NEWER}",
         *jax(),
+        "imagecodecs>=2024.9",  # TIFF with LZW, Zstandard or JPEG inside, and PNG with three channels of 16 bits
         "jinja2>=3.1",  # the HTML of `report`
         "markupsafe>=2.1",
         "matplotlib>=3.8",  # the plot of `bench`
@@ -49,6 +50,7 @@ setuptools.setup(
         f"tensorflow-cpu>=2.21,<2.22; {LINUX_X86}",
         "tensorflow>=2.21,<2.22; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.10,<4.10",
+        "tifffile>=2024.9",
         "tqdm>=4.66",
         "vl-convert-python>=1.9,<2",  # the script that draws them, which the page takes with it
         # Not named by those that import them: clu's writers, and TFDS when it prepares a data set.
@@ -58,6 +60,7 @@ setuptools.setup(
     extras_require={
         "tpu": jax("[tpu]"),
         "cuda": jax("[cuda13]"),
+        "dicom": ["pydicom>=3"],
         "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
         "parity": ["torch>=2.6"],  # the reference of tests/parity
         "interop": [

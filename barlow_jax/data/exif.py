@@ -1,37 +1,13 @@
-"""EXIF orientation: how the camera was held, a tag in JPEG, PNG and WebP files.
-
-Most files have no EXIF block. TensorFlow ops recognize these by their first bytes, in 20 us per image, a
-hundredth of decoding a photograph. Python reads the others, in 0.1 ms: their first bytes, and the whole only
-if needed.
-"""
+"""EXIF orientation: how the camera was held, a tag in JPEG, PNG and WebP files."""
 
 from collections.abc import Iterator
 import struct
 
 import numpy as np
-import tensorflow as tf
 
-# First bytes in hex ("." is any digit) of files without an EXIF block: JPEG without application segments, or
-# with JFIF's alone, PNG whose pixels follow the header, GIF, BMP, and WebP without extensions.
-_JFIF = "ffd8ffe00010" + 28 * "." + "ff"
-_PNG = "89504e470d0a1a0a" + 58 * "." + "49444154"
-_WEBP = "52494646........574542505650"
-_PLAIN = (
-    "ffd8ffc.",
-    "ffd8ffd.",
-    f"{_JFIF}c.",
-    f"{_JFIF}d.",
-    _PNG,
-    "47494638",
-    "424d",
-    f"{_WEBP}3820",
-    f"{_WEBP}384c",
-)
-_NUM_BYTES = len(_PNG) // 2
-_HEAD = 4096  # bytes; more of them take 1 us per KB on their way to Python
 _ORIENTATION, _VALUE_FORMATS = 0x0112, {3: "H", 4: "I"}  # tag, and its value's types SHORT and LONG
 # By orientation: whether rows and columns are swapped, and the axes reversed afterwards. 0: not known.
-_TURNS = {
+TURNS = {
     0: (False, []),
     1: (False, []),
     2: (False, [1]),
@@ -44,25 +20,10 @@ _TURNS = {
 }
 
 
-def upright(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
-    """Turn and mirror a decoded image `[height, width, 3]` as the EXIF orientation in its file requires."""
-
-    def read(part: tf.Tensor) -> tf.Tensor:
-        # NumPy passes bytes in a graph, and an array of one object in eager mode.
-        return tf.numpy_function(
-            lambda value: orientation(value if isinstance(value, bytes) else value.item()),
-            [part],
-            tf.int64,
-            stateful=False,
-        )
-
-    def turned() -> tf.Tensor:
-        value = read(tf.strings.substr(encoded, 0, _HEAD))
-        value = tf.cond(value == 0, lambda: read(encoded), lambda: value)
-        turns = [lambda turn=turn: _turn(image, *turn) for turn in _TURNS.values()]
-        return tf.switch_case(tf.cast(value, tf.int32), turns)
-
-    return tf.cond(_is_plain(encoded), lambda: image, turned)
+def turn(image: np.ndarray, value: int) -> np.ndarray:
+    """Turn and mirror `[height, width, C]` pixels as an EXIF orientation requires."""
+    swap, axes = TURNS[value]
+    return np.flip(image.swapaxes(0, 1) if swap else image, axes)
 
 
 def orientation(encoded: bytes) -> int:
@@ -116,24 +77,3 @@ def _blocks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
             name, length = struct.unpack_from("<4sI", encoded, at)
             yield name, encoded[at + 8 : at + 8 + length]
             at += 8 + length + length % 2
-
-
-def _is_plain(encoded: tf.Tensor) -> tf.Tensor:
-    """Return whether the first bytes are those of a file without an EXIF block."""
-    head = tf.io.decode_raw(encoded, tf.uint8, fixed_length=_NUM_BYTES)
-    return tf.reduce_any(tf.reduce_all(tf.bitwise.bitwise_and(head, _MASKS) == _WANTED, axis=-1))
-
-
-def _digits(replace: dict[str, str]) -> np.ndarray:
-    """Return `_PLAIN` as `[patterns, bytes]` uint8, padded with wildcards, after replacing hex digits."""
-    rows = (pattern.ljust(2 * _NUM_BYTES, ".").translate(str.maketrans(replace)) for pattern in _PLAIN)
-    return np.array([list(bytes.fromhex(row)) for row in rows], np.uint8)
-
-
-_WANTED = _digits({".": "0"})
-_MASKS = _digits(dict.fromkeys("0123456789abcdef", "f") | {".": "0"})
-
-
-def _turn(image: tf.Tensor, swap: bool, axes: list[int]) -> tf.Tensor:
-    image = tf.transpose(image, (1, 0, 2)) if swap else image
-    return tf.reverse(image, axes) if axes else image

@@ -17,6 +17,7 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.data import slices
+from barlow_jax.data.pixel_arrays import read_array_header
 from barlow_jax.errors import UserError
 
 _HOW_TO_WRITE = "numpy.savez writes such files, and launch/prepare_data.sh --arrays converts a TFDS data set"
@@ -136,15 +137,7 @@ def _path(data: config_lib.Data, split: str) -> epath.Path:
 
 def _read_header(archive: zipfile.ZipFile, name: str) -> Header:
     with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read is None:
-            raise ValueError(f"{name} has version {version} of NumPy's format")
-        shape, _, dtype = read(file)
-        return Header(shape, dtype)
+        return Header(*read_array_header(file))
 
 
 def _problems(headers: dict[str, Header], canvas: int) -> Iterator[str]:

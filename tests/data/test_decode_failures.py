@@ -13,7 +13,7 @@ from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.decode_failures.counter import MAX_NAMED, DecodeFailures
-from barlow_jax.data.decoding import failure_reason
+from barlow_jax.data.image_formats import failure_reason
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -242,4 +242,4 @@ def test_the_log_stops_naming_after_a_few(capsys):
     ],
 )
 def test_the_reason_follows_from_the_first_bytes(encoded, words):
-    assert failure_reason(encoded) == words
+    assert failure_reason(encoded, pillow_only=True) == words

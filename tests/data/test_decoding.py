@@ -11,8 +11,10 @@ from sklearn.datasets import load_sample_image
 import tensorflow as tf
 
 from barlow_jax.config.recipe import Recipe
-from barlow_jax.data import decoding, host_ops, host_views
-from barlow_jax.data.decoding import failure_reason
+from barlow_jax.config.schema import Data
+from barlow_jax.data import decoding, host_ops, host_views, image_formats
+from barlow_jax.data.image_formats import failure_reason
+from barlow_jax.data.pixel_arrays import DecodeError, to_batch
 
 RGB = Image.fromarray(load_sample_image("flower.jpg")[:60, :80])
 RNG = np.random.default_rng(0)
@@ -70,6 +72,14 @@ FORMATS = {
 def test_every_format_is_decoded_like_pillow_bit_for_bit(file_format):
     expected = np.asarray(Image.open(io.BytesIO(FORMATS[file_format])).convert("RGB"))
     np.testing.assert_array_equal(decoding.decode(tf.constant(FORMATS[file_format])), expected)
+    pixels = image_formats.decode(FORMATS[file_format], 3)  # without TensorFlow
+    np.testing.assert_array_equal(to_batch(pixels, Data()), expected)
+    header = image_formats.read_header(FORMATS[file_format])
+    assert header == (
+        *pixels.shape[:2],
+        image_formats.decode(FORMATS[file_format]).shape[2],
+        pixels.dtype.name,
+    )
 
 
 def test_sixteen_bits_of_grey_become_the_upper_eight():
@@ -77,6 +87,8 @@ def test_sixteen_bits_of_grey_become_the_upper_eight():
     pixels = RNG.integers(0, 2**16, (20, 30), dtype=np.uint16)
     ours = decoding.decode(tf.constant(_encoded(Image.fromarray(pixels), "PNG")))
     np.testing.assert_array_equal(ours, np.repeat(pixels[..., None] >> 8, 3, axis=-1))
+    without_tensorflow = image_formats.decode(_encoded(Image.fromarray(pixels), "PNG"), 3)
+    np.testing.assert_array_equal(to_batch(without_tensorflow, Data()), ours)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30), (9, 7)])
@@ -126,10 +138,12 @@ def test_what_pillow_refuses_is_refused_and_named(encoded, words):
     """Except TIFF, which Pillow reads. Partial recovery of a truncated JPEG is off."""
     with pytest.raises(tf.errors.InvalidArgumentError):
         decoding.decode(tf.constant(encoded))
-    assert words in failure_reason(encoded)
+    assert words in failure_reason(encoded, pillow_only=True)
     if not words.startswith("is a TIFF"):
         with pytest.raises(OSError):
             Image.open(io.BytesIO(encoded)).convert("RGB")
+        with pytest.raises(DecodeError):
+            image_formats.decode(encoded, 3)
 
 
 def test_a_jpeg_with_a_wrong_byte_that_decodes_is_what_pillow_makes_of_it():

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import View, without
 from barlow_jax.config.schema import Data
-from barlow_jax.data import decoding, exif, splits
+from barlow_jax.data import decoding, exif, image_formats, splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 
 GEOMETRY = without(View(), ("jitter", "grayscale", "blur"))
@@ -92,9 +92,11 @@ def test_every_orientation_is_followed_like_pillow_bit_for_bit(kind):
         expected = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
         assert expected.shape == ((30, 40, 3) if value < 5 else (40, 30, 3))
         np.testing.assert_array_equal(decoding.decode(tf.constant(encoded)), expected)
-        np.testing.assert_array_equal(
-            decoding.decode(tf.constant(encoded), follow_exif=False), np.asarray(stored.convert("RGB"))
-        )
+        np.testing.assert_array_equal(image_formats.decode(encoded, 3), expected)
+        assert image_formats.read_header(encoded)[:2] == expected.shape[:2]
+        as_stored = np.asarray(stored.convert("RGB"))
+        np.testing.assert_array_equal(decoding.decode(tf.constant(encoded), follow_exif=False), as_stored)
+        np.testing.assert_array_equal(image_formats.decode(encoded, 3, follow_exif=False), as_stored)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_without_a_valid_orientation_the_image_stays_as_it_is(encoded):
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
 def test_usual_files_without_exif_are_recognized_without_python(file_format):
     """A call of Python costs up to a tenth of decoding."""
-    assert exif._is_plain(tf.constant(_saved(file_format)))
+    assert decoding._is_plain(tf.constant(_saved(file_format)))
 
 
 def test_arbitrary_bytes_have_no_orientation_and_end_the_search():

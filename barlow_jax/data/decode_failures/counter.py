@@ -58,7 +58,7 @@ class DecodeFailures:
 
         Args:
           index: into the split.
-          reason: a predicate (`decoding.failure_reason`).
+          reason: a predicate (`image_formats.failure_reason`).
           step: of training; None in an evaluation.
           limit: `config.data.max_decode_failures`.
 

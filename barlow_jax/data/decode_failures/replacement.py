@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax.data.decoding import decode, failure_reason
+from barlow_jax.data.decoding import decode
+from barlow_jax.data.image_formats import failure_reason
 from barlow_jax.data.sampler import EvaluationRange, SampleRange
 from barlow_jax.data.sources import Source
 from barlow_jax.errors import UserError
@@ -139,7 +140,7 @@ def _read(source: Source, index: int) -> tuple[tf.Tensor | None, str | None]:
     try:
         decode(encoded)
     except tf.errors.InvalidArgumentError:
-        return record, failure_reason(encoded.numpy())
+        return record, failure_reason(encoded.numpy(), pillow_only=True)
     return record, None
 
 
