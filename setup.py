@@ -53,15 +53,16 @@ setuptools.setup(
         "tifffile>=2024.9",
         "tqdm>=4.66",
         "vl-convert-python>=1.9,<2",  # the script that draws them, which the page takes with it
-        # Not named by those that import them: clu's writers, and TFDS when it prepares a data set.
-        "tensorboard>=2.20",
-        "importlib_resources>=6",
+        "tensorboard>=2.20",  # its writer of events, which needs no TensorFlow
+        "importlib_resources>=6",  # TFDS imports it without naming it
     ],
     extras_require={
         "tpu": jax("[tpu]"),
         "cuda": jax("[cuda13]"),
         "dicom": ["pydicom>=3"],
         "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
+        "wandb": ["wandb>=0.31"],  # sinks of metrics
+        "mlflow": ["mlflow-skinny>=3"],
         "parity": ["torch>=2.6"],  # the reference of tests/parity
         "interop": [
             "torch>=2.6",

@@ -261,7 +261,6 @@ def _import_all(folder: pathlib.Path) -> None:
     os.environ["XLA_FLAGS"] = xla_flags(2)
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from clu import metric_writers  # noqa: F401
     import jax
     import tensorflow_datasets  # noqa: F401
 

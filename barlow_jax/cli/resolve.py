@@ -64,7 +64,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         facts = Facts(num_devices, num_images, trains=not command.encoder)
     problems += validate(config, facts)
     if command.trains and not problems:
-        problems += _objective_problems(config)
+        problems += _training_problems(config)
     if joined:
         problems = exchange.all_problems(problems)
     return config, facts, problems
@@ -113,15 +113,17 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
     return overrides.default_config().to_dict(), [problem]
 
 
-def _objective_problems(config: Config) -> list[str]:
+def _training_problems(config: Config) -> list[str]:
     from barlow_jax.experiment.experiment import run_info
     from barlow_jax.objectives.registry import make_objective
+    from barlow_jax.workdir import sinks
 
+    problems = sinks.missing_packages(config.monitor.sinks)
     try:
         make_objective(config.objective, run_info(config))
-        return []
+        return problems
     except UserError as error:
-        return [str(error)]
+        return [*problems, str(error)]
 
 
 def _missing_runs(args: argparse.Namespace) -> list[str]:

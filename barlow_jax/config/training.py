@@ -109,11 +109,16 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-    """k-NN accuracy measured during training."""
+    """k-NN accuracy measured during training, and where metrics go."""
 
     every_epochs: float = field(10.0, "Interval of measurements; 0 = never.", unit="epochs", min=0)
     k: int = field(20, "Number of neighbors.", min=1)
     max_images: int = field(10_000, "Maximum number of images of each split.", min=1)
+    sinks: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = field(
+        ("tensorboard",),
+        "Tools that receive a copy of metrics.jsonl; wandb and mlflow are extras of this package, and read "
+        "their own environment variables.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,8 @@ def describe(kind: Any, spec: Spec = _UNBOUNDED) -> str:
         return f"one of {', '.join(args)}"
     interval = f" {spec.interval()}".rstrip()
     if origin is tuple:
+        if typing.get_origin(args[0]) is typing.Literal:
+            return f"a list of words, each {describe(args[0])}"
         each = f", each{interval}" if interval else ""
         return f"a {'non-empty ' if spec.non_empty else ''}list of {_MANY[args[0]]}{each}"
     return f"{_ONE[kind]}{interval}"

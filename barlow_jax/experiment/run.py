@@ -82,7 +82,9 @@ def open_run(
         source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
         prefetcher = stack.enter_context(contextlib.closing(_prefetcher(experiment, source, sample_range)))
-        writer = stack.enter_context(contextlib.closing(MetricsWriter(workdir, first_step=first_step)))
+        flat_config = overrides.flatten(overrides.to_config_dict(config).to_dict())
+        writer = MetricsWriter(workdir, first_step=first_step, sinks=config.monitor.sinks, config=flat_config)
+        stack.enter_context(contextlib.closing(writer))
         fixed = (workdir, experiment, source, sampler, num_steps, first_step)
         yield Run(*fixed, checkpoints, status, prefetcher, writer, save_compiled), state
 

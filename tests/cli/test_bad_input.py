@@ -46,6 +46,7 @@ PRETRAIN_ARGUMENTS = {
     "a word for a boolean": (("--config.network.remat=maybe",), "config.network.remat"),
     "an unknown choice": (("--config.optim.name=adam",), "config.optim.name"),
     "an unknown encoder": (("--config.network.encoder=resnet49",), "config.network.encoder"),
+    "an unknown sink": (("--config.monitor.sinks=tensorboard,wandbs",), "each one of tensorboard, wandb"),
     "a negative rate": (
         ("--config.optim.learning_rate=-1",),
         "config.optim.learning_rate is -1.0",

@@ -60,6 +60,7 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
         "metrics.jsonl",
         "provenance.json",
         "results",
+        "sinks",
         "status.json",
         "tensorboard",
     }
@@ -68,7 +69,8 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
 def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_file, run_command):
     run_command("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
     keep = "--config.checkpoint.keep_every_epochs=0.82"  # of 11 steps: 9
-    results, stderr = run_command("pretrain", "--config", config_file, "--workdir", tmp_path, keep)
+    sinks = "--config.monitor.sinks="  # the resumed start has none
+    results, stderr = run_command("pretrain", "--config", config_file, "--workdir", tmp_path, keep, sinks)
     assert results["first_step"] == 9 and results["step"] == 22
     with open_checkpoints(tmp_path, keep_every_steps=9) as checkpoints:
         assert checkpoints.steps == [9, 18, 22], "the two newest, and every ninth"

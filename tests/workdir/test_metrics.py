@@ -1,7 +1,7 @@
-"""Metrics on disk: rows of `metrics.jsonl` and TensorBoard events."""
+"""Metrics on disk: rows of `metrics.jsonl`."""
 
 import json
-import sys
+import math
 
 from barlow_jax.workdir.metrics import MetricsWriter
 
@@ -10,22 +10,12 @@ def _rows(path):
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_rows_are_json_lines_and_tensorboard_events(tmp_path):
+def test_rows_are_json_lines_with_null_for_what_is_not_finite(tmp_path):
     writer = MetricsWriter(tmp_path, first_step=0)
-    writer.write(5, {"loss": 1.5})
+    writer.write(5, {"loss": 1.5, "rate": math.inf})
     writer.close()
-    assert _rows(tmp_path) == [{"step": 5, "loss": 1.5}]
-    assert list((tmp_path / "tensorboard").glob("events.*"))
-
-
-def test_rows_are_written_without_tensorflow_too(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "clu.metric_writers", None)
-    monkeypatch.delattr("clu.metric_writers", raising=False)
-    writer = MetricsWriter(tmp_path, first_step=0)
-    writer.write(5, {"loss": 1.5})
-    writer.close()
-    assert _rows(tmp_path) == [{"step": 5, "loss": 1.5}] and not (tmp_path / "tensorboard").exists()
-    assert capsys.readouterr().err.count("metrics.jsonl contains all metrics") == 1
+    assert _rows(tmp_path) == [{"step": 5, "loss": 1.5, "rate": None}]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_rows_after_the_checkpoint_and_incomplete_rows_are_dropped_when_a_run_resumes(tmp_path):
