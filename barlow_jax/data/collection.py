@@ -30,6 +30,7 @@ class Collection:
     class_names: Sequence[str] | None
     description: str  # one line: what is read, what is left out
     sizes: Sequence[int]  # [N] bytes, or another number that changes with the content
+    path: Callable[[int], str | None] = lambda index: None  # of an image that is a local file
 
     def identity(self) -> Iterator[bytes]:
         """Implement `Split.identity`: name and size of each image."""
@@ -96,4 +97,5 @@ def _select(source: Source, rows: Sequence[int]) -> Collection:
         None,
         f"{len(rows)} images{folders.counts(source.left_out, '; left out: ', '{count} {reason} ({example})')}",
         [source.sizes[row] for row in rows],
+        lambda index: source.path(rows[index]),
     )

@@ -23,4 +23,10 @@ def open_files(root: str, names: list[str], **fields: dict) -> Source:
     def size(path: str) -> int:
         return os.path.getsize(path) if os.access(path, os.R_OK) and os.path.isfile(path) else -1
 
-    return Source(names, lambda index: pathlib.Path(paths[index]).read_bytes(), [*map(size, paths)], **fields)
+    return Source(
+        names,
+        lambda index: pathlib.Path(paths[index]).read_bytes(),
+        [*map(size, paths)],
+        paths.__getitem__,
+        **fields,
+    )

@@ -17,5 +17,6 @@ class Source:
     names: Sequence[str]  # [N]
     read: Callable[[int], bytes | np.ndarray]  # see `collection.Collection`
     sizes: Sequence[int]  # [N] bytes, or another number that changes with the content
+    path: Callable[[int], str | None] = lambda index: None  # of an image that is a local file
     columns: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)  # [N] each
     left_out: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # names by reason

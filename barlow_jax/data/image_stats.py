@@ -1,0 +1,127 @@
+"""Statistics of a collection over a fixed sample: sizes and types from headers, and pixel values."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+import dataclasses
+import functools
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.value_range import AUTO, format_limits
+from barlow_jax.data.collection import Collection, open_collection
+from barlow_jax.data.folders import printable
+from barlow_jax.data.image_formats import ImageHeader, decode, read_header
+from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
+from barlow_jax.errors import UserError
+
+_NUM_IMAGES = 256
+_PERCENTILES = 0.1, 99.9
+_PIXELS_PER_IMAGE = 4096
+_MAX_PIXELS = 2**28  # that are decoded: a few seconds
+
+
+class ImageStats(NamedTuple):
+    """Headers of a sample of a collection's images, evenly spaced."""
+
+    num_images: int  # in the collection
+    headers: Sequence[ImageHeader]  # [n] of the images in the sample that could be read
+    failures: Sequence[str]  # the others: their names, and why
+
+
+class ValueStats(NamedTuple):
+    """Pixel values of a sample of a collection's images, `config.data.channels` each."""
+
+    value_range: str  # of `config.data`, as numbers if it was auto
+    mean: tuple[float, ...]  # of each channel in 0..1, for `recipe.Normalize`
+    std: tuple[float, ...]
+
+
+def measure(collection: Collection, num: int = _NUM_IMAGES) -> ImageStats:
+    """Return the headers of up to `num` images; no pixel is decoded."""
+    headers, failures = [], []
+    for name, result in _map(lambda index: header(collection, index), collection, num):
+        if isinstance(result, ImageHeader):
+            headers.append(result)
+        else:
+            failures.append(f"{name} {result}")
+    return ImageStats(len(collection.names), headers, failures)
+
+
+def header(collection: Collection, index: int, *, follow_exif: bool = True) -> ImageHeader:
+    """Return the header of an image, of whose file only a part is read if it is a local one.
+
+    Raises:
+      DecodeError: as in `image_formats.read_header`.
+      OSError: the file cannot be read.
+    """
+    path = collection.path(index)
+    return read_header(collection.read(index) if path is None else path, follow_exif=follow_exif)
+
+
+def measure_values(collection: Collection, data: config_lib.Data, num: int = _NUM_IMAGES) -> ValueStats:
+    """Measure the value range, if it is auto, and the mean and standard deviation that follow.
+
+    Images count equally: up to 4096 random pixels of each. Values that are not finite are left out.
+
+    Raises:
+      UserError: no image of the sample can be decoded.
+    """
+    headers = measure(collection, num).headers
+    if headers:
+        size = np.median([header.height * header.width for header in headers])
+        num = int(np.clip(_MAX_PIXELS // size, 16, num))
+    samples, failures = [], []
+    for name, result in _map(functools.partial(_sample_pixels, collection, data), collection, num):
+        samples.append(result) if isinstance(result, np.ndarray) else failures.append(f"{name} {result}")
+    if not samples:
+        raise UserError(f"config.data: none of {len(failures)} images can be decoded; {failures[0]}")
+    if data.value_range == AUTO:
+        pooled = np.concatenate([pixels[0].astype(np.float32) for pixels in samples])
+        limits = np.array([_limits(values) for values in pooled.T])
+        data = dataclasses.replace(data, value_range=format_limits(limits))
+    mapped = np.concatenate([to_batch(pixels, data)[0] for pixels in samples]).astype(np.float64)
+    mapped /= 255 if data.pixel_dtype == "uint8" else 1
+    return ValueStats(data.value_range, tuple(mapped.mean(0).tolist()), tuple(mapped.std(0).tolist()))
+
+
+def resolve_value_range(data: config_lib.Data) -> config_lib.Data:
+    """Return the settings with an automatic value range measured on the training split."""
+    if data.value_range != AUTO:
+        return data
+    values = measure_values(open_collection(data, data.train_split), data)
+    return dataclasses.replace(data, value_range=values.value_range)
+
+
+def _sample_pixels(collection: Collection, data: config_lib.Data, index: int) -> np.ndarray:
+    """Return `[1, n, C]` pixels of an image."""
+    pixels = decode(collection.read(index), data.channels, follow_exif=data.follow_exif)
+    check_values(pixels, data)
+    pixels = pixels.reshape(1, -1, data.channels)
+    if pixels.shape[1] <= _PIXELS_PER_IMAGE:
+        return pixels
+    return pixels[:, np.random.default_rng(index).integers(pixels.shape[1], size=_PIXELS_PER_IMAGE)]
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, _PERCENTILES) if len(values) else (0, 0)
+    return low, high if high > low else low + max(1, abs(low) / 1000)  # a constant channel becomes 0
+
+
+def _map(function: Callable[[int], Any], collection: Collection, num: int) -> Iterator[tuple[str, Any]]:
+    """Yield name and result of a sample of images; the result is the exception if an image cannot be read."""
+
+    def call(index: int) -> Any:
+        try:
+            return function(index)
+        except (DecodeError, OSError) as error:
+            return error
+
+    total = len(collection.names)
+    indices = np.linspace(0, total - 1, min(num, total)).astype(int).tolist()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for index, result in zip(indices, pool.map(call, indices), strict=True):
+            yield printable(collection.names[index]), result
