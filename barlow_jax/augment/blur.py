@@ -13,8 +13,8 @@ from barlow_jax.config import recipe
 _ONE = 2**24  # Pillow's fixed-point weights are multiples of 1 / _ONE
 
 
-def blur(image: jax.Array, u: jax.Array, op: recipe.Blur) -> jax.Array:
-    """Blur `[height, width, 3]` float32 pixel values, with rounding after each pass.
+def blur(image: jax.Array, u: jax.Array, op: recipe.Blur, top: float = 255.0) -> jax.Array:
+    """Blur `[height, width, C]` float32 values; whole pixel values (top 255) are rounded after each pass.
 
     A pass sums the pixels inside the box, and the two at its ends with a smaller weight. Both sums are
     products with banded matrices of small whole numbers: 0, 1 and, where the border is repeated, a few more.
@@ -26,7 +26,7 @@ def blur(image: jax.Array, u: jax.Array, op: recipe.Blur) -> jax.Array:
     for equation, length in (("hwc,vw->hvc", image.shape[1]), ("hwc,vh->vwc", image.shape[0])):
         bands = band_matrices(radius, max_radius, length)
         for _ in range(3):
-            image = _box_blur(image, equation, bands, weights)
+            image = (_box_blur if top == 255 else _float_box_blur)(image, equation, bands, weights)
     return image
 
 
@@ -64,6 +64,13 @@ def band_matrices(radius: jax.Array, max_radius: int, length: int) -> tuple[jax.
         inside += jnp.where(abs(offset) <= radius, shifted, 0.0)
         ends += jnp.where(abs(offset) == radius + 1, shifted, 0.0)
     return inside.astype(jnp.bfloat16), ends.astype(jnp.bfloat16)
+
+
+def _float_box_blur(
+    image: jax.Array, equation: str, bands: tuple[jax.Array, jax.Array], weights: list[jax.Array]
+) -> jax.Array:
+    kernel = sum(band * (weight / _ONE) for band, weight in zip(bands, weights, strict=True))
+    return jnp.einsum(equation, image, kernel, precision="highest")
 
 
 def _box_blur(

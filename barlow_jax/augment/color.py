@@ -1,8 +1,9 @@
 """Color ops of a View in JAX, with PIL's definitions; the accelerator's version of `data/host_ops.py`.
 
-Images are `[height, width, 3]` float32 and hold whole pixel values 0..255 before and after every op. An op is
-a function of one image, of a few uniforms in [0, 1) and of its record; `vmap` applies it to a batch. The
-uniforms have the same meaning as on the host. Hue, saturation and luma are computed in whole numbers below
+Images are `[height, width, 3]` float32 and hold whole pixel values 0..255 before and after every op (largest
+value `top` = 255), or values in 0..1, which are not rounded (`top` = 1). An op is a function of one image, of
+a few uniforms in [0, 1), of its record and of `top`; `vmap` applies it to a batch. The uniforms have the same
+meaning as on the host. Hue, saturation and luma of whole pixel values are computed in whole numbers below
 2^24, which are exact in float32, so results do not depend on how a device divides or fuses operations.
 """
 
@@ -18,7 +19,7 @@ Planes = list[jax.Array]
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
-def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter) -> jax.Array:
+def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter, top: float = 255.0) -> jax.Array:
     """Change brightness, contrast, saturation and hue in random order.
 
     Hue is the most expensive part and is computed once: first the parts that precede it, then hue, then the
@@ -31,11 +32,11 @@ def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter) -> jax.Array:
     if op.hue:
         early = precedes[:3, _HUE]
         planes = _blends(
-            planes, [jnp.where(e, f, 1.0) for e, f in zip(early, factors, strict=True)], precedes
+            planes, [jnp.where(e, f, 1.0) for e, f in zip(early, factors, strict=True)], precedes, top
         )
-        planes = _shift_hue(planes, turns)
+        planes = (_shift_hue if top == 255 else _shift_exact_hue)(planes, turns)
         factors = [jnp.where(e, 1.0, f) for e, f in zip(early, factors, strict=True)]
-    return jnp.stack(_blends(planes, factors, precedes), axis=-1)
+    return jnp.stack(_blends(planes, factors, precedes, top), axis=-1)
 
 
 def jitter_strengths(u: jax.Array, op: recipe.Jitter) -> tuple[jax.Array, ...]:
@@ -64,7 +65,7 @@ def jitter_precedence(u: jax.Array, active: list[bool]) -> jax.Array:
     return (sort_keys[:, None] < sort_keys[None]) | ties
 
 
-def _blends(planes: Planes, factors: list[jax.Array], precedes: jax.Array) -> Planes:
+def _blends(planes: Planes, factors: list[jax.Array], precedes: jax.Array, top: float) -> Planes:
     """Change brightness, contrast and saturation in the given order; a factor of 1 changes nothing."""
     brightness, contrast, saturation = factors
     early = precedes[:3, _CONTRAST]
@@ -74,23 +75,25 @@ def _blends(planes: Planes, factors: list[jax.Array], precedes: jax.Array) -> Pl
         jnp.where(early[_BRIGHTNESS], brightness, 1.0),
         jnp.where(early[_SATURATION], saturation, 1.0),
         brightness_first,
+        top,
     )
-    planes = _blend(_mean(_luma(planes)), planes, contrast)
+    planes = _blend(_mean(_luma(planes, top), top), planes, contrast, top)
     return _pointwise(
         planes,
         jnp.where(early[_BRIGHTNESS], 1.0, brightness),
         jnp.where(early[_SATURATION], 1.0, saturation),
         brightness_first,
+        top,
     )
 
 
 def _pointwise(
-    planes: Planes, brightness: jax.Array, saturation: jax.Array, brightness_first: jax.Array
+    planes: Planes, brightness: jax.Array, saturation: jax.Array, brightness_first: jax.Array, top: float
 ) -> Planes:
     """Change brightness and saturation, which depend on a single pixel."""
-    planes = _blend(0.0, planes, jnp.where(brightness_first, brightness, 1.0))
-    planes = _blend(_luma(planes), planes, saturation)
-    return _blend(0.0, planes, jnp.where(brightness_first, 1.0, brightness))
+    planes = _blend(0.0, planes, jnp.where(brightness_first, brightness, 1.0), top)
+    planes = _blend(_luma(planes, top), planes, saturation, top)
+    return _blend(0.0, planes, jnp.where(brightness_first, 1.0, brightness), top)
 
 
 def adjust_brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
@@ -115,9 +118,9 @@ def shift_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
     return jnp.stack(_shift_hue(_planes(image), turns), axis=-1)
 
 
-def luma(image: jax.Array) -> jax.Array:
+def luma(image: jax.Array, top: float = 255.0) -> jax.Array:
     """Return PIL's L, `[height, width]`: ITU-R 601 in 16-bit fixed point, rounded."""
-    return _luma(_planes(image))
+    return _luma(_planes(image), top)
 
 
 def _planes(image: jax.Array) -> Planes:
@@ -125,26 +128,32 @@ def _planes(image: jax.Array) -> Planes:
     return [image[..., channel] for channel in range(3)]
 
 
-def _blend(start: jax.Array | float, planes: Planes, factor: jax.Array) -> Planes:
+def _blend(start: jax.Array | float, planes: Planes, factor: jax.Array, top: float = 255.0) -> Planes:
     """Blend like PIL: start + factor (image - start), truncated and clipped.
 
     PIL rounds the product to float32 before it adds. A device with fused multiply-add does not, which loses a
     value where the product is whole. The products with the factor's upper and lower bits are both exact, so
     their sum does not depend on fusion.
     """
+    if top != 255:
+        return [jnp.clip(start + factor * (plane - start), 0.0, top) for plane in planes]
     upper = jnp.floor(factor * 2.0**11) / 2.0**11
     lower = factor - upper
     distances = [plane - start for plane in planes]
     return [jnp.clip(jnp.floor(start + (upper * d + lower * d)), 0.0, 255.0) for d in distances]
 
 
-def _luma(planes: Planes) -> jax.Array:
+def _luma(planes: Planes, top: float = 255.0) -> jax.Array:
     red, green, blue = planes
+    if top != 255:
+        return (19595.0 * red + 38470.0 * green + 7471.0 * blue) / 65536.0
     return jnp.floor((19595.0 * red + 38470.0 * green + 7471.0 * blue + 32768.0) / 65536.0)
 
 
-def _mean(plane: jax.Array) -> jax.Array:
-    """Return the mean pixel value, rounded to a whole number."""
+def _mean(plane: jax.Array, top: float = 255.0) -> jax.Array:
+    """Return the mean pixel value; that of whole pixel values is rounded to a whole number."""
+    if top != 255:
+        return jnp.mean(plane)
     total = jnp.sum(plane.astype(jnp.int32))
     return ((2 * total + plane.size) // (2 * plane.size)).astype(jnp.float32)
 
@@ -166,6 +175,20 @@ def _shift_hue(planes: Planes, turns: jax.Array) -> Planes:
         weight = jnp.clip(jnp.minimum(angle, 1020.0 - angle), 0.0, 255.0)
         shifted.append(_divide(value * (65025.0 - saturation * weight) + 32512.0, 65025.0))
     return shifted
+
+
+def _shift_exact_hue(planes: Planes, turns: jax.Array) -> Planes:
+    """Shift the hue of values in 0..1 by a rotation of the HSV circle, without rounding."""
+    red, green, blue = planes
+    value = jnp.maximum(jnp.maximum(red, green), blue)
+    spread = value - jnp.minimum(jnp.minimum(red, green), blue)
+    sixths = jnp.where(
+        red == value,
+        green - blue,
+        jnp.where(green == value, 2.0 * spread + blue - red, 4.0 * spread + red - green),
+    ) / jnp.where(spread == 0, 1.0, spread)
+    angles = [jnp.mod(sixths + 6.0 * turns + start, 6.0) for start in (5, 3, 1)]
+    return [value - spread * jnp.clip(jnp.minimum(angle, 4.0 - angle), 0.0, 1.0) for angle in angles]
 
 
 def _hue(planes: Planes, value: jax.Array, spread: jax.Array) -> jax.Array:
@@ -230,16 +253,16 @@ def _divide(dividend: jax.Array, divisor: float) -> jax.Array:
     return quotient + jnp.where(remainder >= divisor, 1.0, 0.0) - jnp.where(remainder < 0, 1.0, 0.0)
 
 
-def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale) -> jax.Array:
+def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale, top: float = 255.0) -> jax.Array:
     """Set all three channels to L."""
     del u, op
-    return jnp.broadcast_to(luma(image)[..., None], image.shape)
+    return jnp.broadcast_to(luma(image, top)[..., None], image.shape)
 
 
-def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize) -> jax.Array:
+def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize, top: float = 255.0) -> jax.Array:
     """Invert pixel values from the threshold up."""
     del u
-    return jnp.where(image < op.threshold, image, 255.0 - image)
+    return jnp.where(image < op.threshold * (top / 255.0), image, top - image)
 
 
 def scale_uniform(u: jax.Array, low: float, high: float) -> jax.Array:

@@ -1,8 +1,9 @@
-"""Geometric ops in JAX: crop box, flip and rotation.
+"""Geometric ops in JAX: crop box, flips, quarter turns and rotation.
 
 Boxes and angles have the same distributions as on the host (`data.host_ops`), from different random streams.
 """
 
+from functools import partial
 import math
 
 import jax
@@ -33,14 +34,27 @@ def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
     return Box(*(value.astype(jnp.int32) for value in (top, left, height, width)))
 
 
-def flip(image: jax.Array, u: jax.Array, op: recipe.Flip) -> jax.Array:
+def flip(image: jax.Array, u: jax.Array, op: recipe.Flip, top: float = 255.0) -> jax.Array:
     """Mirror left to right."""
-    del u, op
+    del u, op, top
     return image[:, ::-1]
 
 
-def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate) -> jax.Array:
-    """Rotate `[height, width, 3]` float32 pixel values about the center; bilinear, black outside."""
+def vertical_flip(image: jax.Array, key: jax.Array, op: recipe.VerticalFlip) -> jax.Array:
+    """Mirror top to bottom."""
+    del key, op
+    return image[::-1]
+
+
+def quarter_turn(image: jax.Array, key: jax.Array, op: recipe.QuarterTurn) -> jax.Array:
+    """Turn a square image by 0 to 3 quarters, counterclockwise."""
+    del op
+    turns = [partial(jnp.rot90, k=quarters) for quarters in range(4)]
+    return jax.lax.switch(jax.random.randint(key, (), 0, 4), turns, image)
+
+
+def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate, top: float = 255.0) -> jax.Array:
+    """Rotate `[height, width, C]` float32 values about the center; bilinear."""
     angle = rotation(u, op) * (math.pi / 180)
     height, width = image.shape[:2]
     down, right = jnp.meshgrid(
@@ -49,12 +63,13 @@ def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate) -> jax.Array:
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = sin * right + cos * down + (height - 1) / 2
     columns = cos * right - sin * down + (width - 1) / 2
+    mode = {"black": "constant", "reflect": "reflect"}[op.outside]
     rotated = jax.vmap(
-        lambda channel: jax.scipy.ndimage.map_coordinates(channel, [rows, columns], order=1),
+        lambda channel: jax.scipy.ndimage.map_coordinates(channel, [rows, columns], order=1, mode=mode),
         in_axes=-1,
         out_axes=-1,
     )(image)
-    return jnp.round(rotated)
+    return jnp.round(rotated) if top == 255 else rotated
 
 
 def rotation(u: jax.Array, op: recipe.Rotate) -> jax.Array:

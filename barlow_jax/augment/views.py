@@ -1,19 +1,22 @@
 """Views on the accelerator: augments decoded images within the step and normalizes them for the network.
 
-Images are uint8 pixel values 0..255, `[height, width, 3]`; normalized images are float32.
+Images are `[height, width, C]`, uint8 pixel values 0..255 or float32 values in 0..1; normalized images are
+float32.
 """
 
 from collections.abc import Mapping
+import zlib
 
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.augment import blur, color, geometry
+from barlow_jax.augment import blur, color, custom, geometry, intensity
 from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, pack_crops
 from barlow_jax.data.resize import Box, resize
 
-# Ops after the crop by name: functions of an image of float32 pixel values, its uniforms and the op's record.
+# Ops after the crop by name: functions of an image of float32 values, its uniforms, the op's record and the
+# largest value: 255 (whole pixel values, which stay whole) or 1.
 OP_FUNCTIONS = {
     "rotate": geometry.rotate,
     "flip": geometry.flip,
@@ -21,6 +24,18 @@ OP_FUNCTIONS = {
     "grayscale": color.grayscale,
     "blur": blur.blur,
     "solarize": color.solarize,
+}
+# Ops that have a key of their own, sampled only if the order names them: functions of an image of float32
+# values in 0..1, a key and the op's record.
+KEYED_OP_FUNCTIONS = {
+    "vertical_flip": geometry.vertical_flip,
+    "quarter_turn": geometry.quarter_turn,
+    "brightness": intensity.brightness,
+    "contrast": intensity.contrast,
+    "gamma": intensity.gamma,
+    "noise": intensity.noise,
+    "channel_drop": intensity.channel_drop,
+    "custom": custom.apply,
 }
 
 # Uniforms per op, the one of its probability included. The crop uses most: ten attempts of two, and two more.
@@ -31,14 +46,15 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
     """Return the augmented views of decoded images.
 
     Args:
-      images: `canvas`, `[B, side, side, 3]` uint8, `shape`, `[B, 2]` int32, and `position`, `[B]` uint32
-        (`barlow_jax.data.padded_images`). Other entries, such as captions, are passed through.
+      images: `canvas`, `[B, side, side, C]`, uint8 or float32 in 0..1, `shape`, `[B, 2]` int32, and
+        `position`, `[B]` uint32 (`barlow_jax.data.padded_images`). Other entries, such as captions, are
+        passed through.
       recipe: Recipe of the views.
       size: Side in pixels of each view whose crop does not define its own.
       seed: The run's seed. An image's augmentation depends only on it, the view and the position.
 
     Returns:
-      `[B, size, size, 3]` uint8 pixel values of each view.
+      `[B, size, size, C]` of each view, of the canvas's dtype.
     """
     views = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
     names = sorted(recipe.views)
@@ -51,15 +67,16 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
         ):
             return apply_ops(crop(canvas, shape, u["crop"], view, size, corner), view, u)
 
-        uniforms = sample_uniforms(seed, index, images[POSITION])
-        views[name] = jax.vmap(augment_image)(images[CANVAS], images[SHAPE], uniforms)
+        randoms = sample_uniforms(seed, index, images[POSITION])
+        randoms |= sample_keys(seed, index, images[POSITION], recipe.views[name])
+        views[name] = jax.vmap(augment_image)(images[CANVAS], images[SHAPE], randoms)
     return views
 
 
 def crop(
     canvas: jax.Array, shape: jax.Array, u: jax.Array, view: View, size: int, corner: tuple[int, int] | None
 ) -> jax.Array:
-    """Return the view's crop, `[size, size, 3]` uint8.
+    """Return the view's crop, `[size, size, C]`, of the canvas's dtype.
 
     If the host has already cropped the image (shape (0, 0)), the crop is read from the canvas at `corner`.
     """
@@ -70,22 +87,36 @@ def crop(
     return resize(canvas, box, (size, size), view.crop.method)
 
 
-def apply_ops(image: jax.Array, view: View, uniforms: Mapping[str, jax.Array]) -> jax.Array:
-    """Apply the ops after the crop to a `[height, width, 3]` uint8 image, each with its probability."""
+def apply_ops(image: jax.Array, view: View, randoms: Mapping[str, jax.Array]) -> jax.Array:
+    """Apply the ops after the crop to a `[height, width, C]` image, each with its probability.
+
+    Args:
+      image: uint8 pixel values, or float32 values in 0..1.
+      view: the ops.
+      randoms: uniforms or key of each op (`sample_uniforms`, `sample_keys`).
+    """
+    top = 255.0 if image.dtype == jnp.uint8 else 1.0
     pixels = image.astype(jnp.float32)
     for name in view.order:
         if name in ("crop", "normalize"):  # applied before and after this function
             continue
-        if name not in OP_FUNCTIONS:
+        if name not in OP_FUNCTIONS and name not in KEYED_OP_FUNCTIONS:
             raise ValueError(
                 f"op {name!r} is not implemented on the accelerator; set data.augment_on to host"
             )
         op = getattr(view, name)
         if op.probability == 0:
             continue
-        u = uniforms[name]
-        pixels = jnp.where(is_applied(u, op), OP_FUNCTIONS[name](pixels, u[1:], op), pixels)
-    return pixels.astype(jnp.uint8)
+        if name in OP_FUNCTIONS:
+            u = randoms[name]
+            applied, changed = is_applied(u, op), OP_FUNCTIONS[name](pixels, u[1:], op, top)
+        else:
+            applied_key, key = jax.random.split(randoms[name])
+            applied = jax.random.bernoulli(applied_key, op.probability)
+            changed = KEYED_OP_FUNCTIONS[name](pixels / top, key, op)
+            changed = changed if top == 1 else jnp.round(changed * top)
+        pixels = jnp.where(applied, changed, pixels)
+    return pixels.astype(image.dtype)
 
 
 def sample_uniforms(seed: int, view_index: int, positions: jax.Array) -> dict[str, jax.Array]:
@@ -101,16 +132,32 @@ def sample_uniforms(seed: int, view_index: int, positions: jax.Array) -> dict[st
     return {name: u[:, row] for row, name in enumerate(names)}
 
 
+def sample_keys(seed: int, view_index: int, positions: jax.Array, view: View) -> dict[str, jax.Array]:
+    """Return `[B]` keys of each op of KEYED_OP_FUNCTIONS that the view's order names, at `[B]` positions."""
+    key = jax.random.fold_in(jax.random.key(seed), view_index)
+    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
+    # By the op's name, so that other ops do not change its random numbers.
+    return {
+        name: jax.vmap(lambda key, name=name: jax.random.fold_in(key, zlib.crc32(name.encode())))(keys)
+        for name in view.order
+        if name in KEYED_OP_FUNCTIONS
+    }
+
+
 def is_applied(u: jax.Array, op) -> jax.Array:
     """Return a boolean that is true with the op's probability."""
     return u[0] < op.probability
 
 
 def normalize(images: jax.Array, op: Normalize) -> jax.Array:
-    """Return `[..., 3]` uint8 images as float32, normalized by the recipe's mean and std."""
-    shape = (1,) * (images.ndim - 1) + (3,)
+    """Return `[..., C]` images as float32, normalized by the recipe's mean and std.
+
+    uint8 pixel values are divided by 255 first; float32 values are taken as they are.
+    """
+    shape = (1,) * (images.ndim - 1) + (-1,)
     mean, std = jnp.asarray(op.mean).reshape(shape), jnp.asarray(op.std).reshape(shape)
-    return (images.astype(jnp.float32) / 255.0 - mean) / std
+    values = images.astype(jnp.float32) / 255.0 if images.dtype == jnp.uint8 else images
+    return (values - mean) / std
 
 
 def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:

@@ -114,11 +114,12 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
 
 
 def _training_problems(config: Config) -> list[str]:
+    from barlow_jax.augment import custom
     from barlow_jax.experiment.experiment import run_info
     from barlow_jax.objectives.registry import make_objective
     from barlow_jax.workdir import sinks
 
-    problems = sinks.missing_packages(config.monitor.sinks)
+    problems = [*sinks.missing_packages(config.monitor.sinks), *custom.problems(config)]
     try:
         make_objective(config.objective, run_info(config))
         return problems

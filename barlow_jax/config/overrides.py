@@ -169,18 +169,16 @@ def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:
         if name in tree:
             try:
                 value = _build(hint, tree[name], f"{path}.{name}", problems)
-                spec = _spec(kind, name)
-                given[name] = (
-                    _absolute(value) if value and spec.is_path and value not in spec.words else value
-                )
+                given[name] = _absolute(value, _spec(kind, name)) if value else value
             except ValueError:
                 problems.append(_wrong_type(kind, name, f"{path}.{name}", tree[name]))
     return kind(**given)
 
 
-def _absolute(path: str) -> str:
-    """Return a path so that it holds in another working directory too; a URL stays as it is."""
-    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+def _absolute(value: Any, spec: Spec) -> Any:
+    """Return a path so that it holds in another working directory too; URLs and other values stay."""
+    is_path = (spec.is_path and value not in spec.words) or (spec.is_code and ".py:" in value)
+    return os.path.abspath(os.path.expanduser(value)) if is_path and "://" not in value else value
 
 
 def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:

@@ -1,9 +1,10 @@
 """The augmentation tables of the papers as data: a View is one row of ops, a Recipe names the views.
 
-Units: images are uint8 pixel values 0..255 in `[height, width, 3]`. Every op is sampled independently for
-each example and each view, and returns uint8 pixel values, except `normalize`, which is always last. Ops run
-on the host or on the accelerator (`config.data.augment_on`), `normalize` always on the accelerator.
-Definitions are torchvision's on PIL images (Barlow Twins, appendix A, and its official code).
+Units: images are `[height, width, C]`, uint8 pixel values 0..255 or float32 values in 0..1
+(`config.data.pixel_dtype`). Every op is sampled independently for each example and each view, and keeps the
+dtype, except `normalize`, which is always last. Ops run on the host or on the accelerator
+(`config.data.augment_on`), `normalize` and those of DEVICE_ONLY always on the accelerator. Definitions of the
+default ops are torchvision's on PIL images (Barlow Twins, appendix A, and its official code).
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,10 +39,13 @@ class Crop:
 
 @dataclasses.dataclass(frozen=True)
 class Rotate:
-    """Rotation about the center by U(-max_degrees, max_degrees); bilinear, black outside."""
+    """Rotation about the center by U(-max_degrees, max_degrees); bilinear."""
 
     probability: float = _probability(0.0)
     max_degrees: float = field(10.0, "Largest angle.", unit="degrees")
+    outside: Literal["black", "reflect"] = field(
+        "black", "Corners that the rotated image does not cover: black, or the image mirrored at its border."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +53,20 @@ class Flip:
     """Horizontal flip."""
 
     probability: float = _probability(0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class VerticalFlip:
+    """Mirror top to bottom, for images without an upright position."""
+
+    probability: float = _probability(0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuarterTurn:
+    """Rotation by 0, 90, 180 or 270 degrees, each equally likely; no pixel value changes."""
+
+    probability: float = _probability(1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,20 +105,76 @@ class Solarize:
 
 
 @dataclasses.dataclass(frozen=True)
+class Intensity:
+    """Change of pixel values x in 0..1 by a random factor f, the result clipped to 0..1, in any channels.
+
+    brightness: f x. contrast: m + f (x - m), where m is the mean of the image. gamma: x^f. With the strength
+    s, f is U(max(0, 1 - s), 1 + s) for brightness and contrast, and log-uniform in [1 / (1 + s), 1 + s] for
+    gamma.
+    """
+
+    probability: float = _probability(0.8)
+    strength: float = field(0.4, "Strength s of the factor.", min=0)
+    per_channel: bool = field(
+        False, "A factor, and for contrast a mean m, of each channel's own; off = the same for all channels."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Add Gaussian noise, independent in each pixel and channel, with a std of U(0, max_std)."""
+
+    probability: float = _probability(0.5)
+    max_std: float = field(0.05, "Largest standard deviation.", unit="of the value range 0..1", min=0, max=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelDrop:
+    """Set whole channels to 0; every choice of channels is equally likely."""
+
+    probability: float = _probability(0.2)
+    count: int = field(1, "Number of channels, less than config.data.channels.", unit="channels", min=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Custom:
+    """An operation of your own: a JAX function `(image, key) -> image`, applied as part of the step.
+
+    The image is `[size, size, C]` float32 in 0..1, before and after. The key is derived from the seed, the
+    view and the image's position in the run, so a resumed run repeats the operation bit for bit.
+    """
+
+    probability: float = _probability(1.0)
+    function: str | None = field(
+        None,
+        "FILE.py:FUNCTION, recorded with an absolute path, or MODULE:FUNCTION. The file is Python code that "
+        "is run: name only files that you trust.",
+        is_code=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Normalize:
-    """(pixel value / 255 - mean) / std for each channel."""
+    """(x - mean) / std for each channel, where x is a uint8 pixel value / 255 or a float32 value."""
 
     mean: tuple[float, ...] = field(
-        IMAGENET_MEAN, "Mean of each channel, of pixel values in 0..1; the same in all views.", min=0
+        IMAGENET_MEAN,
+        "Mean of each channel, or of all, of pixel values in 0..1; the same in all views.",
+        min=0,
     )
     std: tuple[float, ...] = field(
-        IMAGENET_STD, "Standard deviation of each channel, on the same scale, in all views.", above=0
+        IMAGENET_STD,
+        "Standard deviation of each channel, or of all, on the same scale, in all views.",
+        above=0,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One augmented view: its ops, and the order in which they are applied. Defaults: Barlow Twins' A."""
+    """One augmented view: its ops, and the order in which they are applied. Defaults: Barlow Twins' A.
+
+    Ops that `order` does not name are not applied.
+    """
 
     crop: Crop = Crop()
     rotate: Rotate = Rotate()
@@ -110,10 +184,23 @@ class View:
     blur: Blur = Blur()
     solarize: Solarize = Solarize()
     normalize: Normalize = Normalize()
+    vertical_flip: VerticalFlip = VerticalFlip()
+    quarter_turn: QuarterTurn = QuarterTurn()
+    brightness: Intensity = Intensity()
+    contrast: Intensity = Intensity()
+    gamma: Intensity = Intensity()
+    noise: Noise = Noise()
+    channel_drop: ChannelDrop = ChannelDrop()
+    custom: Custom = Custom()
     order: tuple[str, ...] = field(
         ("crop", "rotate", "flip", "jitter", "grayscale", "blur", "solarize", "normalize"),
-        "Order of the ops, each named once, normalize last.",
+        "Order of the ops: those of the default, and any of vertical_flip, quarter_turn, brightness, "
+        "contrast, gamma, noise, channel_drop, custom, each named once, normalize last.",
     )
+
+    def applies(self, op: str) -> bool:
+        """Return whether the op is in the order and has a probability above 0, or always applies."""
+        return op in self.order and getattr(getattr(self, op, None), "probability", 1.0) > 0
 
     def output_size(self, image_size: int) -> int:
         """Return the side of the view in pixels; views without a size of their own have `image_size`."""
@@ -136,14 +223,15 @@ class Recipe:
 
 
 def without(view: View, ops: Iterable[str]) -> View:
-    """Return the view with the probability of these ops set to 0."""
-    off = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in ops}
+    """Return the view with the probability of these ops set to 0, where the order names them."""
+    named = [name for name in ops if name in view.order]
+    off = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in named}
     return dataclasses.replace(view, **off)
 
 
 def geometric(view: View) -> View:
     """Return the view with its geometric ops only."""
-    return without(view, COLOR)
+    return without(view, (*COLOR, *DEVICE_ONLY))
 
 
 def classifier_view(view: View) -> View:
@@ -154,5 +242,7 @@ def classifier_view(view: View) -> View:
 
 
 OPS = tuple(field.name for field in dataclasses.fields(View) if field.name != "order")
-GEOMETRIC = ("crop", "rotate", "flip")
+DEFAULT_OPS = View().order
+GEOMETRIC = ("crop", "rotate", "flip", "vertical_flip", "quarter_turn")
 COLOR = ("jitter", "grayscale", "blur", "solarize")
+DEVICE_ONLY = ("brightness", "contrast", "gamma", "noise", "channel_drop", "custom")

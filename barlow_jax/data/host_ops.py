@@ -57,7 +57,7 @@ def _resize_rows(image: tf.Tensor, length: tf.Tensor | int, method: str) -> tf.T
 
 
 def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
-    """Rotate about the center; bilinear, black outside."""
+    """Rotate about the center; bilinear."""
     angle = rotation(u, op) * (math.pi / 180)
     size = tf.shape(image)[:2]
     center = tf.cast(size - 1, tf.float32) / 2
@@ -82,7 +82,7 @@ def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
         output_shape=size,
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="CONSTANT",
+        fill_mode={"black": "CONSTANT", "reflect": "REFLECT"}[op.outside],
     )
     return tf.round(rotated[0])
 
@@ -96,6 +96,18 @@ def flip(image: tf.Tensor, u: tf.Tensor, op: recipe.Flip) -> tf.Tensor:
     """Mirror left to right."""
     del u, op
     return tf.reverse(image, axis=[1])
+
+
+def vertical_flip(image: tf.Tensor, u: tf.Tensor, op: recipe.VerticalFlip) -> tf.Tensor:
+    """Mirror top to bottom."""
+    del u, op
+    return tf.reverse(image, axis=[0])
+
+
+def quarter_turn(image: tf.Tensor, u: tf.Tensor, op: recipe.QuarterTurn) -> tf.Tensor:
+    """Turn by 0 to 3 quarters, counterclockwise."""
+    del op
+    return tf.image.rot90(image, tf.cast(u[0] * 4, tf.int32))
 
 
 def jitter(image: tf.Tensor, u: tf.Tensor, op: recipe.Jitter) -> tf.Tensor:

@@ -2,11 +2,11 @@
 
 A pass is a product with a matrix `[size, side]` that is 0 outside of the part, so that no array shape depends
 on the part's shape. As in Pillow, pixel values are rounded after the pass along the width and again after the
-pass along the height. (Pillow from 12 on resizes the height first where that is less work; the versions
-behind the papers' numbers do not.) Weights are whole multiples of 2^-15 (Pillow: 2^-22). Such a weight times
-a pixel value fits into a float32, so sums are exact in any order, and views do not depend on the number of
-devices that share a batch. Where a sum is close to a half, this changes the value by 1 (6 in 10 000 pixel
-values of a photograph).
+pass along the height; float32 values are clipped to 0..1 and never rounded. (Pillow from 12 on resizes the
+height first where that is less work; the versions behind the papers' numbers do not.) Weights are whole
+multiples of 2^-15 (Pillow: 2^-22). Such a weight times a pixel value fits into a float32, so sums are exact
+in any order, and views do not depend on the number of devices that share a batch. Where a sum is close to a
+half, this changes the value by 1 (6 in 10 000 pixel values of a photograph).
 """
 
 from typing import NamedTuple
@@ -37,7 +37,7 @@ def resize(
     """Resize a part of an image, and return the result or a window of it.
 
     Args:
-      image: `[rows, columns, 3]` uint8.
+      image: `[rows, columns, C]`, uint8 or float32 in 0..1.
       box: the part; it lies within the image.
       shape: height and width after resizing.
       method: "bicubic" (a = -1/2) or "bilinear".
@@ -45,7 +45,7 @@ def resize(
         requires a shape of Python ints.
 
     Returns:
-      The window, `[height, width, 3]` uint8.
+      The window, `[height, width, C]`, of the image's dtype.
     """
     rows, columns = image.shape[:2]
     down, across = window or ((0, shape[0]), (0, shape[1]))
@@ -58,13 +58,13 @@ def evaluation_crop(image: jax.Array, shape: jax.Array, *, resize_to: int, size:
     """Resize the shorter side to `resize_to` (bilinear, antialiased), and return the central crop.
 
     Args:
-      image: `[side, side, 3]` uint8, padded (`barlow_jax.data.padded_images`).
+      image: `[side, side, C]`, uint8 or float32 in 0..1, padded (`barlow_jax.data.padded_images`).
       shape: `[2]` int32 height and width of the image in its top left corner.
       resize_to: pixels of the shorter side after resizing.
       size: pixels a side of the crop.
 
     Returns:
-      `[size, size, 3]` uint8.
+      `[size, size, C]`, of the image's dtype.
     """
     resized = shape * resize_to // jnp.min(shape)
     # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
@@ -125,4 +125,6 @@ _FILTERS = {"bilinear": _bilinear, "bicubic": _bicubic}
 def _pass(equation: str, pixels: jax.Array, weights: jax.Array) -> jax.Array:
     # A weight has more bits than a bfloat16: a TPU needs several products.
     sums = jnp.einsum(equation, pixels.astype(jnp.float32), weights, precision="highest")
+    if pixels.dtype != jnp.uint8:
+        return jnp.clip(sums, 0.0, 1.0)
     return jnp.clip(jnp.floor(sums + 0.5), 0.0, 255.0).astype(jnp.uint8)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from PIL import Image
 import pytest
+from scipy import stats
 
 from barlow_jax.augment import geometry
 from barlow_jax.config import recipe
@@ -43,6 +44,42 @@ def test_rotation_is_pillows_bilinear_one(images, u):
         rotated = geometry.rotate(image.astype(np.float32), np.array([u]), op)
         assert np.abs(np.asarray(rotated) - pillow)[inside].max() <= 1
         assert inside.mean() > 0.6
+
+
+def test_reflected_corners_are_the_same_on_host_and_accelerator():
+    """A wrong border shows in the corners, which a rotation by 30 degrees leaves empty."""
+    import tensorflow as tf
+
+    from barlow_jax.data import host_ops
+
+    op, u = recipe.Rotate(1.0, 30.0, outside="reflect"), np.array([1.0], np.float32)
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3))
+    ours = np.asarray(geometry.rotate(image.astype(np.float32), u, op))
+    theirs = host_ops.rotate(tf.constant(image, tf.float32), tf.constant(u), op).numpy()
+    assert np.abs(ours - theirs).max() <= 1
+    bright = np.asarray(geometry.rotate(np.full((20, 20, 4), 0.5, np.float32), u, op, top=1.0))
+    np.testing.assert_allclose(bright, 0.5, rtol=1e-6)
+
+
+def test_quarter_turns_and_vertical_flips_on_host_and_accelerator():
+    import tensorflow as tf
+
+    from barlow_jax.data import host_ops
+
+    wide = np.random.default_rng(0).random((8, 12, 3), dtype=np.float32)
+    square = wide[:, :8]
+    op, keys = recipe.QuarterTurn(), jax.random.split(jax.random.key(0), 2000)
+    turned = np.asarray(jax.jit(jax.vmap(lambda key: geometry.quarter_turn(square, key, op)))(keys))
+    turns = [np.all(turned == np.rot90(square, k), axis=(1, 2, 3)) for k in range(4)]
+    assert np.sum(turns) == 2000 and stats.chisquare(np.sum(turns, axis=1)).pvalue > 1e-3
+    for quarters in range(4):
+        u = tf.constant([quarters / 4 + 0.2])
+        np.testing.assert_array_equal(host_ops.quarter_turn(wide, u, op), np.rot90(wide, quarters))
+    for flipped in (
+        geometry.vertical_flip(wide, keys[0], recipe.VerticalFlip()),
+        host_ops.vertical_flip(wide, tf.constant([0.5]), recipe.VerticalFlip()),
+    ):
+        np.testing.assert_array_equal(flipped, wide[::-1])
 
 
 def test_a_flip_is_left_to_right(images):

@@ -79,12 +79,15 @@ def test_a_whole_view_is_pillows_ops_in_a_row_bit_for_bit(crops, name):
 
 @pytest.mark.parametrize("name", recipe.OPS)
 def test_every_op_is_implemented_on_host_and_accelerator(name):
-    """`normalize` runs only on the accelerator, and the crop there is a function of its own."""
+    """DEVICE_ONLY and `normalize` run on the accelerator alone; the crop there is a function of its own."""
     from barlow_jax.data import host_ops
 
-    assert (name in recipe.GEOMETRIC) + (name in recipe.COLOR) + (name == "normalize") == 1
-    assert hasattr(host_ops, name) == (name != "normalize")
-    assert (name in views.OP_FUNCTIONS) == (name not in ("crop", "normalize"))
+    device_only = name in recipe.DEVICE_ONLY
+    assert (name in recipe.GEOMETRIC) + (name in recipe.COLOR) + device_only + (name == "normalize") == 1
+    assert hasattr(host_ops, name) == (name != "normalize" and not device_only)
+    functions = views.OP_FUNCTIONS | views.KEYED_OP_FUNCTIONS
+    assert (name in functions) == (name not in ("crop", "normalize"))
+    assert (name in recipe.DEFAULT_OPS) == (name not in views.KEYED_OP_FUNCTIONS)
 
 
 def test_an_op_that_is_not_implemented_is_an_error():

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.config.recipe import COLOR, GEOMETRIC, Recipe, View, without
+from barlow_jax.config.recipe import Recipe, View, without
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, SHAPE
 from barlow_jax.errors import UserError
@@ -110,10 +110,10 @@ def _format(name: str, value: str | float) -> str:
 def _stages(config: Config) -> Iterator[tuple[str, dict[str, View]]]:
     """Yield each operation that the views apply, and the views up to it."""
     views = config.recipe.views
-    off: set[str] = {op for op in (*GEOMETRIC, *COLOR) if op != "crop"}
-    for op in next(iter(views.values())).order:
-        applied = [getattr(getattr(view, op), "probability", 1.0) > 0 for view in views.values()]
-        if op == "normalize" or not any(applied):
+    order = next(iter(views.values())).order
+    off = {*order} - {"crop", "normalize"}
+    for op in order:
+        if op == "normalize" or not any(view.applies(op) for view in views.values()):
             continue
         off.discard(op)
         yield op, {name: without(view, off) for name, view in views.items()}
