@@ -33,11 +33,7 @@ class MetricsWriter:
     ):
         """Open file and sinks, and drop the rows after `first_step`, which an interrupted run has left.
 
-        Args:
-          workdir: workdir of the run.
-          first_step: step that the run resumes from.
-          sinks: names in `sinks.SINKS`.
-          config: resolved config with flat keys, for the sinks.
+        `sinks` are names in `sinks.SINKS`, which also receive the resolved `config` with flat keys.
         """
         self.latest: dict[str, float | None] = {}
         self.first_step_names: set[str] = set()
@@ -50,14 +46,11 @@ class MetricsWriter:
             newest.update(dict.fromkeys(row, row["step"]))
             return row["step"] <= first_step
 
-        rows = jsonl.reopen(path, keep)
-        for row in rows:
+        for row in jsonl.reopen(path, keep):
             self.first_step_names |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
         self._jsonl = AppendOnlyFile(path)
-        self._sinks = [
-            BackgroundSink(name, workdir, config or {}, rows, newest) for name in dict.fromkeys(sinks)
-        ]
+        self._sinks = [BackgroundSink(name, workdir, config or {}, newest) for name in dict.fromkeys(sinks)]
 
     def write(self, step: int, row: dict[str, float]) -> None:
         """Write the row of a step."""

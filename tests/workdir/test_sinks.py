@@ -163,13 +163,13 @@ def test_a_sink_without_an_answer_is_dropped_while_the_run_is_running(tmp_path, 
     assert capsys.readouterr().err.count("warning: mlflow ") == 1
 
 
-def test_a_sink_that_is_added_later_receives_all_rows(tmp_path, monkeypatch):
+def test_a_sink_that_is_added_later_receives_the_rows_from_then_on(tmp_path, monkeypatch):
     received = []
     monkeypatch.setattr(_Fails, "write_scalars", lambda self, *row: received.append(row))
     monkeypatch.setitem(SINKS, "mlflow", lambda *_: _Fails(None))
-    _write(tmp_path, (5, {"loss": 2.0}), names=())
-    _write(tmp_path, (10, {"loss": 1.0}), first_step=5, names=("mlflow",))
-    assert received == [(5, {"loss": 2.0}), (10, {"loss": 1.0})]
+    _write(tmp_path, (5, {"loss": 2.0}), (10, {"loss": 1.5}), names=())
+    _write(tmp_path, (10, {"loss": 1.5}), first_step=5, names=("mlflow",))
+    assert received == [(10, {"loss": 1.5})]
 
 
 def test_wandb_without_a_key_asks_for_none(tmp_path, capsys, monkeypatch):
