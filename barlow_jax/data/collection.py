@@ -1,30 +1,35 @@
 """Collections: the images of one split of any source, before anything is decoded. TensorFlow is not needed.
 
-The images of a split are ordered by a hash of their names, a fixed random order, and `held_out` is the
-beginning of that order: images that are added move no other one.
+The images of a split are ordered by a hash of their names, a fixed random order. The split `held_out` is the
+beginning of the order of all images, so that images that are added do not move others.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import bisect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import functools
 import hashlib
+import itertools
 import os
+import re
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.data import folders, slices
-from barlow_jax.data.image_sources import files
-from barlow_jax.data.image_sources.source import Source
+from barlow_jax.data import folders, image_sources, slices, tables
+from barlow_jax.data.image_sources import FOLDERS, SPLIT, Source
 from barlow_jax.errors import UserError
 
 TRAIN, HELD_OUT = "train", "held_out"
+_NO_LABEL = ("", "-1", "nan")
 
 
 @dataclasses.dataclass(frozen=True)
 class Collection:
     """N images in order, with their labels."""
 
-    names: Sequence[str]  # [N] unique, relative to the source; undecodable bytes are surrogates
+    names: Sequence[str]  # [N] unique, relative to the source; bytes that are not UTF-8 are surrogates
     read: Callable[[int], bytes | np.ndarray]  # content of a file, or pixels [h, w] or [h, w, C]; OSError
     labels: np.ndarray | None  # [N] int32; -1 = none
     class_names: Sequence[str] | None
@@ -38,64 +43,141 @@ class Collection:
             yield b"%s %d" % (os.fsencode(name), size)
 
 
+class _Opened(NamedTuple):
+    source: Source
+    order: list[int]  # rows in the order of `_position`
+    splits: list[str] | None  # [N]; None if the source has no splits of its own
+    note: str  # on the table of labels
+    labels: np.ndarray | None  # [N] int32
+    class_names: list[str] | None
+
+
 def open_collection(data: config_lib.Data, split: str) -> Collection:
-    """Open a split, or a part of one, of the source at `data.data_dir`.
+    """Open a split, or a part of one, of the source at `data.data_dir`; log what is read.
 
     Raises:
       UserError: the source, the split or the labels cannot be read; the message names the remedy.
     """
-    source, rows = _open(data.data_dir), []
-    by_split = _split_rows(data, source)
-    for part in slices.parse(split, by_split.__contains__):
-        if part.name not in by_split:
-            raise UserError(
-                f"config.data: {data.data_dir} has no split {part.name!r}; it has "
-                f"{', '.join(by_split)}; {slices.HINT}"
-            )
-        rows += by_split[part.name][part.rows(len(by_split[part.name]))]
-    return _select(source, rows)
+    opened = _open("config.data", data.data_dir, data)
+    return _select(opened, _rows(opened, data, split), f"split {split} of {data.data_dir}")
 
 
 def open_all(path: str, data: config_lib.Data) -> Collection:
-    """Open all images of a source in its order, whatever their splits."""
-    source = _open(path)
-    return _select(source, range(len(source.names)))
-
-
-def split_names(data: config_lib.Data) -> dict[str, int]:
-    """Return the number of images of each split that exists."""
-    return {name: len(rows) for name, rows in _split_rows(data, _open(data.data_dir)).items()}
+    """Open all images of a source in its order, with the labels that it holds itself; log what is read."""
+    opened = _open("--images", path, dataclasses.replace(data, labels=None, label_column=None))
+    return _select(opened, range(len(opened.source.names)), path)
 
 
 def count_images(data: config_lib.Data, split: str) -> int:
     """Return the number of images of a split expression."""
-    return len(open_collection(data, split).names)
+    return len(_rows(_open("config.data", data.data_dir, data), data, split))
 
 
-def _open(path: str | None) -> Source:
+def split_names(data: config_lib.Data) -> dict[str, int]:
+    """Return the number of images of each split."""
+    by_split = _rows_by_split(_open("config.data", data.data_dir, data), data.held_out)
+    return {name: len(rows) for name, rows in by_split.items()}
+
+
+def _select(opened: _Opened, rows: Sequence[int], subject: str) -> Collection:
+    source = opened.source
+    names, sizes = [source.names[row] for row in rows], [source.sizes[row] for row in rows]
+    closed = {
+        name: "is missing or cannot be opened" for name, size in zip(names, sizes, strict=True) if size < 0
+    }
+    listing = folders.Listing("", names, dict(source.left_out), None, opened.class_names, closed)
+    description = listing.log(subject, opened.note)
+    labels = None if opened.labels is None else opened.labels[np.array(rows, int)]
+    read, path = (lambda i: source.read(rows[i])), (lambda i: source.path(rows[i]))
+    return Collection(names, read, labels, opened.class_names, description, sizes, path)
+
+
+def _rows(opened: _Opened, data: config_lib.Data, split: str) -> list[int]:
+    rows, by_split = [], _rows_by_split(opened, data.held_out)
+    for part in slices.parse(split, by_split.__contains__):
+        if part.name not in by_split:
+            found = f"{data.data_dir} has no split {part.name!r}; it has {', '.join(by_split)}"
+            raise UserError(f"config.data: {found}; {slices.HINT}")
+        rows += by_split[part.name][part.rows(len(by_split[part.name]))]
+    return rows
+
+
+def _rows_by_split(opened: _Opened, held_out: float) -> dict[str, list[int]]:
+    order, names = opened.order, opened.source.names
+    if opened.splits:
+        by_split: dict[str, list[int]] = {}
+        for row in order:
+            by_split.setdefault(opened.splits[row], []).append(row)
+        return by_split
+    below = bisect.bisect_left(order, held_out * 2**64, key=lambda row: _position(names[row]))
+    least = min(2, len(order) // 2)  # in each split, for few images
+    below = min(max(below, least), len(order) - least)
+    return {TRAIN: order[below:], HELD_OUT: order[:below]}
+
+
+def _position(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest())
+
+
+def _open(key: str, path: str | None, data: config_lib.Data) -> _Opened:
     if not path:
-        raise UserError("config.data.data_dir: images need the path of a folder or file")
-    return files.open_folder(path)
+        raise UserError(f"{key}.data_dir is none; set it to the folder or file of the images")
+    changed = tuple(os.path.getmtime(p) for p in (path, data.labels) if p and os.path.exists(p))
+    try:
+        return _open_once(path, data.labels, data.label_column, changed)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
-def _split_rows(data: config_lib.Data, source: Source) -> dict[str, list[int]]:
-    def position(row: int) -> bytes:
-        return hashlib.blake2b(os.fsencode(source.names[row]), digest_size=8).digest()
+@functools.lru_cache(maxsize=4)  # a command opens several splits
+def _open_once(path: str, labels: str | None, label_column: str | None, changed: tuple) -> _Opened:
+    del changed  # tells versions of the files apart
+    source = image_sources.open_source(path, label_column)
+    names, columns, note = source.names, source.columns, ""
+    order = sorted(range(len(names)), key=lambda row: _position(names[row]))
+    if not names:
+        description = folders.Listing(path, [], dict(source.left_out)).describe(path)
+        raise UserError(f"{description}; the names of images end in {', '.join(folders.OWN_SUFFIXES)}")
+    if max(source.sizes) < 0:
+        raise UserError(f"no image of {path} can be opened, such as {folders.printable(names[0])}")
+    if twice := [names[a] for a, b in itertools.pairwise(order) if names[a] == names[b]]:
+        raise UserError(f"{path} has {folders.printable(twice[0])} twice; remove one of the two")
+    if labels and labels != FOLDERS:
+        columns, note = tables.align(labels, path, names)
+    splits = [str(value or TRAIN) for value in columns.get(SPLIT, source.columns.get(SPLIT, ()))]
+    own_splits = splits if len({*splits}) > 1 else None
+    return _Opened(source, order, own_splits, note, *_classes(columns, labels, label_column))
 
-    order = sorted(range(len(source.names)), key=position)
-    limit = int(data.held_out * 2**64).to_bytes(8)
-    below, least = sum(position(row) < limit for row in order), min(2, len(order) // 2)
-    held_out = min(max(below, least), len(order) - least)
-    return {TRAIN: order[held_out:], HELD_OUT: order[:held_out]}
+
+def _classes(
+    columns: Mapping[str, Sequence[Any]], labels: str | None, label_column: str | None
+) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return the class of each image and the sorted names of the classes; None without labels."""
+    existing = [name for name in columns if name not in (SPLIT, FOLDERS)]
+    usual = [name for name in existing if name in ("label", "labels")]
+    usual = usual or (existing if labels and len(existing) == 1 else [])
+    column = FOLDERS if labels == FOLDERS else label_column or (usual[0] if usual else None)
+    if column is None and not labels:
+        return None, None
+    if column not in columns:
+        found = f"label_column is {label_column}, but the columns are {', '.join(existing) or 'none'}"
+        raise UserError(f"labels is {labels} and {found}; set label_column to one of them")
+    texts = [_label(value) for value in columns[column]]
+    names = {*texts} - {*_NO_LABEL}
+    if not names:
+        raise UserError(f"no image has a label in {column}")
+    if len(names) == sum(text in names for text in texts) > 2:
+        raise UserError(
+            f"each image has its own label in {column}, such as {min(names)}; use a column of classes"
+        )
+    are_numbers = all(re.fullmatch(r"-?\d+", name) for name in names)
+    ordered = sorted(names, key=lambda name: (int(name) if are_numbers else 0, name))
+    class_of = {name: number for number, name in enumerate(ordered)}
+    return np.array([class_of.get(text, -1) for text in texts], np.int32), [*map(folders.printable, ordered)]
 
 
-def _select(source: Source, rows: Sequence[int]) -> Collection:
-    return Collection(
-        [source.names[row] for row in rows],
-        lambda index: source.read(rows[index]),
-        None,
-        None,
-        f"{len(rows)} images{folders.counts(source.left_out, '; left out: ', '{count} {reason} ({example})')}",
-        [source.sizes[row] for row in rows],
-        lambda index: source.path(rows[index]),
-    )
+def _label(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        raise UserError(f"an image has the labels {value}; use a column with one class per image")
+    value = int(value) if isinstance(value, float) and value.is_integer() else value  # a column with gaps
+    return "" if value is None else str(value).strip()

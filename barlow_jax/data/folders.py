@@ -17,6 +17,7 @@ from barlow_jax.io import log
 
 # Of all formats that `decoding.decode` reads. The format itself is recognized by the first bytes of a file.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp")
+OWN_SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".tiff", ".dcm", ".npy")  # with data.name=images
 _HIDDEN = "hidden"
 _MAX_REASONS = 6  # in a message
 
@@ -35,12 +36,18 @@ class Listing:
     def describe(self, subject: str) -> str:
         """Return what is read and what is left out, in one line; `subject` is the folder or the split."""
         of_classes = "" if self.class_names is None else f" of {len(self.class_names)} classes"
-        left_out = counts(self.left_out, "; left out: ", "{count} {reason} ({example})")
+        left_out = _counts(self.left_out, "; left out: ", "{count} {reason} ({example})")
         by_reason: dict[str, list[str]] = {}
         for name, reason in self.unreadable.items():
             by_reason.setdefault(reason, []).append(name)
-        unreadable = counts(by_reason, "; cannot be read: ", "{count} ({example} {reason})")
+        unreadable = _counts(by_reason, "; cannot be read: ", "{count} ({example} {reason})")
         return f"{printable(subject)} has {len(self.names)} images{of_classes}{unreadable}{left_out}"
+
+    def log(self, subject: str, note: str = "") -> str:
+        """Log `describe` and a note, once; return the text."""
+        text = self.describe(subject) + note
+        _log_once(text, bool(self.unreadable or self.left_out.keys() - {_HIDDEN}))
+        return text
 
 
 def printable(path: str | bytes) -> str:
@@ -188,7 +195,7 @@ def _suffixes() -> str:
     return f"the names of images end in {', '.join(IMAGE_SUFFIXES)}; convert other formats to one of them"
 
 
-def counts(groups: dict[str, Collection[str]], prefix: str, text: str) -> str:
+def _counts(groups: dict[str, Collection[str]], prefix: str, text: str) -> str:
     """Format each reason with its number of names and an example, the most frequent first."""
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     texts = [
@@ -209,7 +216,7 @@ def _check_readable(listing: Listing, subject: str) -> Listing:
         is_broken_link = os.path.islink(path) and not os.path.exists(path)
         reason = "is a link to a missing file" if is_broken_link else "cannot be opened: permission denied"
         listing.unreadable[name] = reason
-    _log_once(listing.describe(subject), bool(listing.unreadable or listing.left_out.keys() - {_HIDDEN}))
+    listing.log(subject)
     return listing
 
 

@@ -1,0 +1,212 @@
+"""Sources of images: a folder, a list or table of files, tar shards, Hugging Face data, NumPy arrays."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import tarfile
+from typing import Any
+import zipfile
+import zlib
+
+import numpy as np
+
+from barlow_jax.data import folders, tables
+from barlow_jax.data.folders import OWN_SUFFIXES
+from barlow_jax.errors import UserError
+
+FOLDERS, SPLIT = "folders", "split"  # columns
+_SPLIT_FOLDERS = {"train", "val", "valid", "validation", "test"}  # splits, if all images lie in several
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """All N images of a source, in its order."""
+
+    names: Sequence[str]
+    read: Callable[[int], bytes | np.ndarray]  # see `collection.Collection`
+    sizes: Sequence[int]  # bytes, or another number that changes with the content; -1 = cannot be opened
+    columns: Mapping[str, Sequence[Any]]  # [N] each: labels, SPLIT, and FOLDERS, the first one in each path
+    left_out: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)  # names by reason
+    path: Callable[[int], str | None] = lambda index: None  # see `collection.Collection`
+
+
+def open_source(path: str, label_column: str | None) -> Source:
+    """Open the source at a path; its kind is recognized by the suffix, that of a folder by its content.
+
+    Raises:
+      UserError: the path is missing, damaged or of another kind, or what reads it is not installed.
+    """
+    if not os.path.exists(path):
+        raise UserError(f"{path} does not exist" + ("; mount the bucket (gcsfuse)" if "://" in path else ""))
+    if os.path.isdir(path):
+        if any(os.path.exists(f"{path}/{name}") for name in ("dataset_dict.json", "dataset_info.json")):
+            return _open_hugging_face(path, [])
+        listing = folders.list_images(path, suffixes=OWN_SUFFIXES)
+        if not listing.names and (shards := listing.left_out.get(".tar files")):
+            return _open_shards(path, shards, label_column)
+        if not listing.names and (parquet := listing.left_out.get(".parquet files")):
+            return _open_hugging_face(path, parquet)
+        return _open_files(path, listing.names, _folder_columns(listing.names), listing.left_out)
+    match os.path.splitext(path)[1].lower():
+        case ".txt" | ".csv" | ".parquet":
+            columns, root = tables.read(path), os.path.dirname(os.path.abspath(path))
+            names = [os.path.relpath(os.path.join(root, name), root) for name in columns.pop("path")]
+            return _open_files(root, names, _folder_columns(names) | columns, {})
+        case ".tar":
+            return _open_shards(path, [""], label_column)
+        case ".npy" | ".npz":
+            return _open_arrays(path)
+    raise UserError(f"{path} is no source; pass a folder or a .txt, .csv, .parquet, .tar, .npz or .npy file")
+
+
+def _folder_columns(names: Sequence[str]) -> dict[str, list[str]]:
+    parts = [folders.printable(name).split(os.sep) for name in names]
+    splits = [part[0] for part in parts]
+    if len({*splits}) < 2 or not {*splits} <= _SPLIT_FOLDERS:
+        return {FOLDERS: [part[0] if part[1:] else "" for part in parts]}
+    return {SPLIT: splits, FOLDERS: [part[1] if part[2:] else "" for part in parts]}
+
+
+def _open_files(
+    root: str, names: list[str], columns: Mapping[str, Any], left_out: Mapping[str, Any]
+) -> Source:
+    paths = [os.path.join(root, name) for name in names]
+    is_open = (os.path.isfile(path) and os.access(path, os.R_OK) for path in paths)
+    sizes = [os.path.getsize(path) if ok else -1 for path, ok in zip(paths, is_open, strict=True)]
+
+    def read(index: int) -> bytes:
+        return pathlib.Path(paths[index]).read_bytes()
+
+    return Source(names, read, sizes, columns, left_out, paths.__getitem__)
+
+
+def _open_shards(root: str, shards: Sequence[str], label_column: str | None) -> Source:
+    """Open .tar shards, such as WebDataset's: members are read by their offsets, without extraction.
+
+    The class of a sample is its member with the suffix `label_column`, or that key of its .json.
+    """
+    names, members, samples, labels, left_out = [], [], [], {}, defaultdict(list)
+    for shard in sorted(shards):
+        path = os.path.join(root, shard) if shard else root
+        for member in _members(path):
+            name = os.path.join(shard, os.path.normpath(member.name))
+            folder, base = os.path.split(name)
+            position, (key, _, extension) = (path, member.offset_data, member.size), base.partition(".")
+            if base.startswith("."):
+                left_out["hidden"].append(name)
+            elif label_column and extension in (label_column, "json"):
+                label = _sample_label(_read_member(*position), extension, label_column)
+                labels |= {} if label is None else {(folder, key): label}
+            elif os.path.splitext(base)[1].lower() in OWN_SUFFIXES:
+                names.append(name)
+                members.append(position)
+                samples.append((folder, key))
+            else:
+                left_out[f".{extension} files"].append(name)
+    columns = {label_column: [labels.get(sample) for sample in samples]} if labels else {}
+    sizes = [size for _, _, size in members]
+    return Source(names, lambda index: _read_member(*members[index]), sizes, columns, left_out)
+
+
+def _members(path: str) -> Iterator[tarfile.TarInfo]:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            yield from (member for member in archive if member.isreg())
+            archive.fileobj.seek(archive.offset)  # the module ignores what follows a damaged header
+            if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError(f"no valid header at byte {archive.offset}")
+    except (tarfile.TarError, OSError) as error:
+        raise UserError(
+            f"{path} is damaged or compressed ({error}); write it again as a plain .tar"
+        ) from None
+
+
+def _read_member(path: str, offset: int, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def _sample_label(content: bytes, extension: str, column: str) -> Any:
+    try:
+        text = content.decode()
+        return text if extension == column else json.loads(text).get(column)
+    except (ValueError, AttributeError):  # neither text nor a JSON object
+        return None
+
+
+def _open_arrays(path: str) -> Source:
+    """Open an .npy, which is mapped into memory, or `images` of an .npz; its other `[N]` are columns."""
+    columns, version = {}, os.path.getsize(path)
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(images, np.ndarray):
+            with images as file:
+                arrays, version = dict(file), file.zip.getinfo("images.npy").CRC
+            images = arrays.pop("images")
+            columns = {k: array.tolist() for k, array in arrays.items() if array.shape == images.shape[:1]}
+    except KeyError:
+        raise UserError(f"{path} has no array images, [N, height, width, channels]") from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged, or holds Python objects ({error})") from None
+    if images.ndim not in (3, 4) or 0 in images.shape or images.dtype.kind not in "uif":
+        found = f"{images.dtype} of shape {images.shape}"
+        raise UserError(
+            f"{path}: images must be numbers [N, height, width] or [N, height, width, channels], got {found}"
+        )
+    return Source([*map(str, range(len(images)))], images.__getitem__, [version] * len(images), columns)
+
+
+def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:
+    """Open a folder that `save_to_disk` wrote, or Parquet files such as `test-00000-of-00003.parquet`."""
+    try:
+        import datasets
+        import pyarrow.compute as pc
+    except ImportError as error:
+        raise UserError(f"{path} is read by the package datasets ({error}); install barlow_jax[hf]") from None
+    datasets.disable_progress_bars()
+    files = defaultdict(list)
+    for name in sorted(parquet):
+        shard = re.match(r"(.+?)-\d+-of-\d+", os.path.basename(name))
+        files[shard[1] if shard else "train"].append(os.path.join(path, name))
+    try:
+        loaded = (
+            datasets.load_dataset("parquet", data_files=files) if parquet else datasets.load_from_disk(path)
+        )
+        splits = loaded if isinstance(loaded, dict) else {"train": loaded}
+        rows = datasets.concatenate_datasets([*splits.values()])
+    except Exception as error:  # datasets passes on those of pyarrow and fsspec
+        raise UserError(f"{path} cannot be read by the package datasets ({error})") from None
+    features = rows.features
+    # Parquet files of other tools hold bytes, or records of bytes and a path.
+    is_image = {
+        name: 2 * isinstance(kind, datasets.Image)
+        + (getattr(kind, "dtype", None) == "binary" or "bytes" in (kind if isinstance(kind, dict) else ()))
+        for name, kind in features.items()
+    }
+    key = max(is_image, key=is_image.get)
+    if not is_image[key]:
+        raise UserError(f"{path} has no column of images; it has {', '.join(features)}")
+    images = rows.select_columns([key]).cast_column(key, datasets.Image(decode=False))
+
+    def read(index: int) -> bytes:
+        image = images[index][key]
+        return image["bytes"] or pathlib.Path(path, image["path"] or "").read_bytes()
+
+    batches = (table[key] for table in images.with_format("arrow").iter(1024))
+    sizes = [
+        size or 0
+        for batch in batches
+        for size in pc.binary_length(pc.struct_field(batch, "bytes")).to_pylist()
+    ]
+    columns = {name: rows[name] for name in features if name != key}
+    for name in columns:
+        if class_names := getattr(features[name], "names", None):
+            columns[name] = [class_names[c] if c is not None and c >= 0 else None for c in columns[name]]
+    columns[SPLIT] = [split for split, part in splits.items() for _ in range(len(part))]
+    names = [f"{split}/{index}" for split, part in splits.items() for index in range(len(part))]
+    return Source(names, read, sizes, columns)

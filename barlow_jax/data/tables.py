@@ -1,0 +1,105 @@
+"""Tables with a row per image: .csv, .parquet, or .txt with a path per line. They may hold the classes."""
+
+from collections.abc import Callable, Iterable, Sequence
+import csv
+import os
+from typing import Any
+import unicodedata
+
+from barlow_jax.data import folders
+from barlow_jax.errors import UserError
+
+
+def read(path: str) -> dict[str, list[Any]]:
+    """Return the columns of a table; `path` is among them.
+
+    Raises:
+      UserError: the file cannot be read, or its paths are missing.
+    """
+    try:
+        if path.endswith(".parquet"):
+            from pyarrow import parquet
+
+            columns = parquet.read_table(path).to_pydict()
+        else:
+            columns = _read_text(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a table ({error})") from None
+    paths = columns.get("path")
+    if not paths:
+        found = f"has no column path, but {', '.join(columns)}" if paths is None else "is empty"
+        raise UserError(f"{path} {found}; a table needs a row per image, with its path")
+    if wrong := [number for number, name in enumerate(paths, 1) if not isinstance(name, str) or not name]:
+        raise UserError(f"{path}: the path of image {wrong[0]} is {paths[wrong[0] - 1]!r}; it must be text")
+    return columns
+
+
+def _read_text(path: str) -> dict[str, list[str]]:
+    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # as names of files
+        lines = file.read().splitlines(keepends=True)
+    if path.endswith(".txt"):
+        return {"path": [line.rstrip("\r\n") for line in lines if line.strip()]}
+    delimiter = max(",;\t", key=(lines or [""])[0].count)
+    header, *rows = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} values, but the header {len(header)}")
+    return {name.strip(): [row[column] for row in rows] for column, name in enumerate(header)}
+
+
+def align(path: str, source: str, names: Sequence[str]) -> tuple[dict[str, list[Any]], str]:
+    """Return the columns of a table in the order of images, None where it has no row, and a note on the rest.
+
+    A row belongs to an image by its path, relative to the images or to the table, or else by its file name,
+    or by that without its suffix: in the way that matches most.
+
+    Args:
+      path: of the table.
+      source: folder of the images, or file that names them.
+      names: of the images.
+
+    Raises:
+      UserError: the table cannot be read, or no row belongs to an image.
+    """
+    columns = read(path)
+    paths = columns.pop("path")
+    root = source if os.path.isdir(source) else os.path.dirname(source)
+    from_table = [os.path.relpath(os.path.join(os.path.dirname(path), name), root) for name in paths]
+    ways = [
+        (os.path.normpath, paths),
+        (os.path.normpath, from_table),
+        (os.path.basename, paths),
+        (_stem, paths),
+    ]
+    row_of = max((_match(key, names, texts) for key, texts in ways), key=len)
+    unused = {*range(len(paths))} - {*row_of.values()}
+    example = folders.printable(paths[min(unused, default=0)])
+    if not row_of:
+        name = folders.printable(names[0])
+        raise UserError(f"{path}: no path is that of an image; paths are such as {example}, images {name}")
+    note = f"; {path} has rows for {len(row_of)} of all {len(names)} images"
+    note += f"; {len(unused)} rows match no image, or several ({example})" if unused else ""
+    rows = [row_of.get(image) for image in range(len(names))]
+    return {
+        key: [None if row is None else column[row] for row in rows] for key, column in columns.items()
+    }, note
+
+
+def _match(key: Callable[[str], str], names: Iterable[str], paths: Iterable[str]) -> dict[int, int]:
+    """Return the row of each image where one image and one row have the same key."""
+
+    def unique(texts: Iterable[str]) -> dict[str, int | None]:
+        positions: dict[str, int | None] = {}
+        for position, text in enumerate(texts):
+            text = unicodedata.normalize("NFC", key(text))
+            positions[text] = None if text in positions else position
+        return positions
+
+    image_of, row_of = unique(names), unique(paths)
+    pairs = ((image, row_of.get(text)) for text, image in image_of.items())
+    return {image: row for image, row in pairs if image is not None and row is not None}
+
+
+def _stem(path: str) -> str:
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    return stem if suffix.lower() in folders.OWN_SUFFIXES else stem + suffix  # "plate.01" has none
