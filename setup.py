@@ -60,6 +60,7 @@ setuptools.setup(
         "tpu": jax("[tpu]"),
         "cuda": jax("[cuda13]"),
         "dicom": ["pydicom>=3"],
+        "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images
         "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
         "wandb": ["wandb>=0.31"],  # sinks of metrics
         "mlflow": ["mlflow-skinny>=3"],

@@ -32,6 +32,8 @@ _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifa
 _RECIPE = ("seed", "data.", "recipe.", "network.", "objective.", "optim.", "train.")
 _NO_RECIPE = (
     "data.data_dir",
+    "data.labels",
+    "data.label_column",
     "data.threads",
     "data.prefetch",
     "data.cache",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 # Feature sources: the image itself, the encoder before training, and the encoder of a checkpoint or file.
 FEATURE_SOURCES = PIXELS, UNTRAINED, PRETRAINED = "pixels", "untrained", "pretrained"
 CHANCE = "chance"  # retrieval only: a random ranking
-UNNAMED = ("folder", "arrays")  # data sets without a public name
+UNNAMED = ("folder", "arrays", "images")  # data sets without a public name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def parse_evaluations(result: Mapping[str, Any]) -> list[Evaluation]:
 
 
 def data_identity(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what identifies the images of an evaluation: name, absolute folder, and splits.
+    """Return what identifies the images of an evaluation: name, absolute folder, splits, and their labels.
 
     Args:
       data: the fields of `config.data`, or the entry "data" of a result.
@@ -85,7 +85,8 @@ def data_identity(data: Mapping[str, Any]) -> dict[str, Any]:
     if folder and "://" not in folder:
         folder = os.path.abspath(os.path.expanduser(folder))
     splits = {name: data[name] for name in ("train_split", "eval_split")}
-    return {"name": data["name"], "data_dir": folder or None, **splits}
+    labels = {name: data[name] for name in ("labels", "label_column") if data.get(name)}
+    return {"name": data["name"], "data_dir": folder or None, **splits, **labels}
 
 
 def measured_on(result: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -63,9 +63,12 @@ def test_a_relative_data_folder_is_recorded_as_an_absolute_one(monkeypatch, tmp_
     tree = overrides.default_config().to_dict()
     places = next(iter(tree["transfer"].values()))["data"]
     tree["data"]["data_dir"], places["data_dir"] = "images/../photos", "gs://bucket/x"
+    tree["data"]["labels"], places["labels"] = "folders", "classes.csv"
     config, problems = overrides.from_tree(tree)
     assert not problems and config.data.data_dir == str(tmp_path / "photos")
     assert next(iter(config.transfer.values())).data.data_dir == "gs://bucket/x"
+    assert config.data.labels == "folders"
+    assert next(iter(config.transfer.values())).data.labels == str(tmp_path / "classes.csv")
 
 
 @pytest.mark.parametrize("name", NAMES)

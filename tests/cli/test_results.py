@@ -27,7 +27,7 @@ def test_only_the_runs_own_data_and_encoder_have_the_plain_name(tmp_path):
     assert _name(tmp_path, data_dir="/b").startswith("knn@folder-")  # whichever comes first
     assert _name(tmp_path) == "knn"
     others = [{"data_dir": "/b"}, {"data_dir": "/c"}, {"eval_split": "train"}, {"train_split": "val"}]
-    others += [{"encoder": "/other"}, {"name": "voc/2007"}]
+    others += [{"encoder": "/other"}, {"name": "voc/2007"}, {"labels": "/a.csv"}, {"label_column": "kind"}]
     names = [_name(tmp_path, **other) for other in others]
     assert len(set(names)) == len(names) and all(name.startswith("knn@") for name in names)
     assert names == [_name(tmp_path, **other) for other in others], "a repeat replaces its own file"

@@ -62,6 +62,22 @@ PROBLEMS = [
         "config.transfer.voc07.data.max_decode_failures is -1",
     ),
     ({"data__name": "arrays"}, "config.data.augment_on is host"),
+    ({"data__name": "images"}, "Set config.data.augment_on=device"),
+    (
+        {"data__name": "images", "data__augment_on": "device", "data__held_out": 1.0},
+        "config.data.held_out is 1.0",
+    ),
+    ({"data__held_out": 0.2}, "config.data.held_out is 0.2"),
+    ({"data__labels": "folders"}, "Set config.data.name=images"),
+    (
+        {
+            "data__name": "images",
+            "data__augment_on": "device",
+            "data__labels": "folders",
+            "data__label_column": "x",
+        },
+        "config.data.label_column is x",
+    ),
     ({"transfer__voc07__data__name": "arrays"}, "Set config.transfer.voc07.data.augment_on=device"),
     (
         {"data__name": "arrays", "data__augment_on": "device", "data__cache": "encoded"},
@@ -228,6 +244,7 @@ def test_view_b_may_be_a_caption(name):
             {"network.branches": "shared"},
             "config.network.second_encoder is gru, but needs config.network.branches=own",
         ),
+        ({"data.name": "images", "data.augment_on": "device"}, "config.data.name is images, which has no"),
         ({"data.name": "folder"}, "config.data.name is folder, which has no captions"),
         ({"data.cache": "decoded", "data.augment_on": "device"}, "config.data.cache is decoded"),
         ({"data.name": "captioned_digits"}, "Set config.data.augment_on=device"),

@@ -9,9 +9,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from barlow_jax.config.schema import Config, Data
-from barlow_jax.config.validation.data import problems_of
-from barlow_jax.data import catalog, collection, splits
+from barlow_jax.config.schema import Data
+from barlow_jax.data import catalog, collection
 from barlow_jax.errors import UserError
 
 
@@ -296,7 +295,7 @@ def test_other_mistakes_are_named(tmp_path):
         _open(tmp_path / "x.npz")
     with pytest.raises(UserError, match="train, held_out"):
         _open(tmp_path, "val")
-    with pytest.raises(UserError, match="config.data.data_dir"):
+    with pytest.raises(UserError, match=r"config\.data\.data_dir"):
         collection.open_collection(Data(name="images"), "train")
     with pytest.raises(UserError, match="--images"):
         collection.open_all(str(tmp_path / "nowhere"), Data())

@@ -13,7 +13,14 @@ from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import TrainedEncoder
 
 CONFIG = Config(
-    data=Data(name="cifar10", eval_split="test", image_size=24, eval_resize=28, data_dir="/home/me/secret"),
+    data=Data(
+        name="cifar10",
+        eval_split="test",
+        image_size=24,
+        eval_resize=28,
+        data_dir="/home/me/secret",
+        labels="/home/me/secret.csv",
+    ),
     network=Network(encoder="resnet18", dtype="float32"),
     objective=Objective(barlow_twins=BarlowTwins(off_diagonal_weight=0.01)),
     train=Train(num_epochs=80.0, compilation_cache="/home/me/cache"),

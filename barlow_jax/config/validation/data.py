@@ -7,7 +7,17 @@ from barlow_jax.config.value_range import AUTO, DTYPE, parse_limits
 
 # Data sets that are arrays in memory, and need no TensorFlow.
 IN_MEMORY = ("arrays", "captioned_digits")
-_WITHOUT_CAPTIONS = ("digits", "folder", "arrays")
+_WITHOUT_CAPTIONS = ("digits", "folder", "arrays", "images")
+_IMAGES_ONLY = (
+    "labels",
+    "label_column",
+    "held_out",
+    "channels",
+    "pixel_dtype",
+    "value_range",
+    "tile",
+    "tile_overlap",
+)
 
 
 def data_problems(config: Config) -> Iterator[str]:
@@ -24,16 +34,16 @@ def data_problems(config: Config) -> Iterator[str]:
 
 
 def host_arrays(prefix: str) -> str:
-    """Return the error message for augmentation of the arrays at `config.<prefix>` on the host."""
+    """Return the error message for augmentation of the data at `config.<prefix>` on the host."""
     return (
-        f"config.{prefix}.augment_on is host, but arrays are read without TensorFlow, which augments on the "
-        f"host. Set config.{prefix}.augment_on=device."
+        f"config.{prefix}.augment_on is host, but arrays and images are read without TensorFlow, which "
+        f"augments on the host. Set config.{prefix}.augment_on=device."
     )
 
 
 def problems_of(prefix: str, data: Data) -> Iterator[str]:
     """Yield contradictions within the settings of the data set whose keys begin with `config.<prefix>`."""
-    if data.name in IN_MEMORY and data.augment_on == "host":
+    if data.name in (*IN_MEMORY, "images") and data.augment_on == "host":
         yield host_arrays(prefix)
     if data.name in IN_MEMORY and data.cache == "encoded":
         yield f"config.{prefix}.cache is encoded, but arrays are in memory. Set it to none or decoded."
@@ -48,13 +58,16 @@ def problems_of(prefix: str, data: Data) -> Iterator[str]:
 def _pixel_problems(prefix: str, data: Data) -> Iterator[str]:
     default = Data()
     if data.name != "images":
-        for key in ("channels", "pixel_dtype", "value_range", "tile", "tile_overlap"):
+        for key in _IMAGES_ONLY:
             if getattr(data, key) != getattr(default, key):
                 yield (
-                    f"{prefix}.{key} is {getattr(data, key)}, but {data.name} is read as whole images of three "
-                    f"uint8 channels. Set {prefix}.name=images, or {prefix}.{key}={getattr(default, key)}."
+                    f"{prefix}.{key} is {getattr(data, key)}, but {data.name} has splits and labels of its "
+                    "own, and is read as whole images of three uint8 channels. "
+                    f"Set {prefix}.name=images, or {prefix}.{key}={getattr(default, key)}."
                 )
         return
+    if data.labels == "folders" and data.label_column:
+        yield f"{prefix}.label_column is {data.label_column}, but {prefix}.labels=folders. Set one of them."
     if data.pixel_dtype == "uint8" and (data.channels != 3 or data.value_range != DTYPE):
         yield (
             f"{prefix}.pixel_dtype is uint8, which needs {prefix}.channels=3 and {prefix}.value_range=dtype; "
