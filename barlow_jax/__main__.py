@@ -68,6 +68,7 @@ def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> i
 
             name, compiles = "", module.COMMAND.trains
             results = dry_run(config, args.num_images, workdir, compiles=compiles, verbose=args.verbose)
+            results |= {"choices": args.choices} if args.choices else {}
         else:
             name = _results_name(module.COMMAND, args)
             results = module.run(config, workdir, args)

@@ -26,6 +26,7 @@ class Command:
     workdir: Literal["required", "optional", "several"] = "required"
     single_process: bool = False  # cannot run as several processes, and has no --dry-run
     encoder: bool = False  # takes --encoder
+    images: bool = False  # takes --images and --labels, for which the config is chosen
     baselines: tuple[Literal["untrained", "pixels"], ...] = ()  # a flag for each
     splits: tuple[str, ...] = ("train_split", "eval_split")  # keys of config.data whose splits must exist
     trains: bool = False  # the objective checks its own settings; --dry-run compiles the train step

@@ -32,6 +32,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
     The arguments of every command have `config`, `workdir`, `encoder`, `weights`, `features` and `dry_run`.
     """
     parser.set_defaults(config=None, feature_source="pretrained", encoder=None, weights=None, dry_run=False)
+    parser.set_defaults(own_images=None, labels=None, hours=None, choices=[])
     if command.checks != "runs":
         parser.add_argument(
             "--config",
@@ -44,6 +45,20 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
         help_text += "; give several to compare runs"
     several = {"nargs": "+", "dest": "workdirs"} if command.workdir == "several" else {}
     parser.add_argument("--workdir", type=path, metavar="DIR", help=help_text, **several)
+    if command.images:
+        parser.add_argument(
+            "--images",
+            type=path,
+            dest="own_images",
+            metavar="PATH",
+            help="your images: a folder, list, table, tar shards or arrays (docs/own_images.md). Settings of "
+            "configs/images.py that you do not set are chosen for them and for the devices",
+        )
+        parser.add_argument(
+            "--labels",
+            metavar="PATH",
+            help="with --images: .csv or .parquet table with labels, or folders; used only to measure",
+        )
     if command.encoder:
         parser.add_argument(
             "--encoder",

@@ -16,6 +16,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
+_IMAGES_CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "images.py"
+
 
 def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts, list[str]]:
     """Load the config, apply the overrides, and check all that the command asks for.
@@ -39,6 +41,8 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     required = command.workdir == "required" and not args.dry_run
     problems += [*more, *_workdir_problems(args.workdir, required=required)]
     problems += check(args, None if unread else config)
+    given = [name for name in ("labels", "hours") if getattr(args, name) and not args.own_images]
+    problems += [f"--{name} needs --images. Use both, or neither." for name in given]
     if args.encoder and args.feature_source == "pixels":
         problems.append("--encoder has no effect with --pixels. Pass one of them.")
     address, more = (None, []) if command.single_process else process_flags.parse(args)
@@ -49,16 +53,23 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     facts, joined = Facts(), False
     if command.checks == "data":
         valid = not (command.single_process or problems or validate(config, facts))
+        chooses = args.own_images and not (args.workdir and saved_run.saved_config(args.workdir))
         if command.splits and valid:
             # The first line on the screen: jax, TensorFlow and large folders take seconds.
-            log.info(f"{args.command}: {catalog.describe(config.data)}; {config.network.encoder}")
+            known = (
+                args.own_images if chooses else f"{catalog.describe(config.data)}; {config.network.encoder}"
+            )
+            log.info(f"{args.command}: {known}")
         # Problems with this host's data do not keep it from joining: the other processes must learn of them.
         joined = valid and not args.dry_run
-        splits = tuple(dict.fromkeys(getattr(config.data, key) for key in command.splits))
-        num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
-        problems += more
         if joined:
             cluster.join(config.distributed, address)
+        if chooses and not problems:
+            config, problems = _choose(args, config, command)
+        known_splits = () if chooses and problems else command.splits
+        splits = tuple(dict.fromkeys(getattr(config.data, key) for key in known_splits))
+        num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
+        problems += more
         alone = command.single_process
         num_devices = None if alone else _count_devices(joined=joined or args.dry_run)
         facts = Facts(num_devices, num_images, trains=not command.encoder)
@@ -96,6 +107,8 @@ def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], l
 
 
 def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:
+    if args.own_images:
+        return _load_images(args)
     if args.config:
         config_dict, problems = overrides.load_config_file(args.config)
         return config_dict.to_dict(), problems
@@ -111,6 +124,43 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
     else:
         problem = "--config is missing. Pass a config file, such as configs/digits.py."
     return overrides.default_config().to_dict(), [problem]
+
+
+def _load_images(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Load the config of a run on the images at --images: its saved one, --config or configs/images.py."""
+    path, saved = os.path.abspath(args.own_images), args.workdir and saved_run.saved_config(args.workdir)
+    if saved and not args.config:
+        tree, problems = saved_run.with_defaults(saved)
+    else:
+        config_dict, problems = overrides.load_config_file(args.config or str(_IMAGES_CONFIG))
+        tree = config_dict.to_dict()
+    name, data_dir = tree["data"]["name"], tree["data"]["data_dir"]
+    if not problems and name != "images":
+        source = args.config or args.workdir
+        problems.append(f"--images: {source} reads {name}. Use configs/images.py, or leave out --images.")
+    elif saved and not args.config and data_dir != path:
+        problems.append(
+            f"--images is {path}, but {args.workdir} holds a run on {data_dir}. Use another workdir."
+        )
+    tree["data"]["data_dir"] = path
+    tree["data"]["labels"] = args.labels or tree["data"]["labels"]
+    return tree, problems
+
+
+def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple[Config, list[str]]:
+    """Choose the settings of a new run on the user's own images."""
+    from barlow_jax.experiment import own_images
+
+    fixed = {key for key, _ in args.overrides}
+    if args.config:  # what this file sets
+        trees = (overrides.load_config_file(path)[0].to_dict() for path in (args.config, str(_IMAGES_CONFIG)))
+        own, base = map(overrides.flatten, trees)
+        fixed |= {key for key in own if own[key] != base.get(key)}
+    try:
+        tree, args.choices = own_images.choose(config, fixed, hours=args.hours, trains=command.trains)
+    except UserError as error:
+        return config, [str(error)]
+    return overrides.from_tree(tree)
 
 
 def _training_problems(config: Config) -> list[str]:

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 from typing import Any
 
+from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.io import log
@@ -12,16 +13,25 @@ from barlow_jax.workdir import saved_run
 COMMAND = Command(
     examples=(
         "pretrain --config configs/digits.py --workdir runs/digits",
+        "pretrain --images photos --workdir runs/mine --hours 2",
         "pretrain --workdir runs/digits    # resumes",
         "pretrain --workdir runs/digits --extend --config.train.num_epochs=200",
     ),
+    images=True,
     trains=True,
     config_groups=("train", "optim", "checkpoint", "monitor"),
 )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --resume and --extend."""
+    """Add --hours, --resume and --extend."""
+    parser.add_argument(
+        "--hours",
+        type=flags.number(float, above=0),
+        metavar="H",
+        help="with --images: length of the run; default: 4000 steps on CPUs, 30 000 elsewhere, and at most "
+        "300 epochs",
+    )
     parser.add_argument(
         "--resume",
         choices=("auto", "never", "must"),

@@ -11,14 +11,18 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import log
 
 COMMAND = Command(
-    examples=("show-views --config configs/digits.py --out views.png",),
+    examples=(
+        "show-views --config configs/digits.py --out views.png",
+        "show-views --images photos --out views.png",
+    ),
+    images=True,
     workdir="optional",
     single_process=True,
 )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the file to write and the number of images."""
+    """Add the file to write and the number of rows."""
     parser.add_argument(
         "--out",
         type=flags.path,
@@ -26,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=".png, .pdf or .svg file to write; default: views.png in the workdir",
     )
     parser.add_argument(
-        "--images",
+        "--rows",
         type=flags.number(int, min=1),
         default=8,
         metavar="N",
@@ -43,7 +47,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     if out is None or out.suffix.lower() not in contact_sheet.SUFFIXES:
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
     source = splits.open_split(config.data, config.data.train_split)
-    number = min(args.images, source.num_examples)
+    number = min(args.rows, source.num_examples)
     columns = contact_sheet.view_columns(config, source, number)
     contact_sheet.draw(list(zip(*columns.values(), strict=True)), out, titles=list(columns))
     log.info(f"{number} images, {len(columns) - 1} columns of views: {out}")

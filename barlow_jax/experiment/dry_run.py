@@ -109,12 +109,9 @@ def headline(plan: dict[str, Any]) -> str:
 
 
 def _step_memory(experiment: Experiment, sampler: EpochSampler) -> int:
-    """Return the largest number of bytes that the compiled step needs at once on a device."""
+    """Return `lowering.memory` of the train step, compiled without optimizations on a CPU."""
     lowered, _ = lowering.lower(experiment, sampler, "step")
-    memory = lowered.compile(experiment.fast_compilation).memory_analysis()
-    live = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
-    # On CPUs XLA's peak leaves out the temporaries.
-    return max(memory.peak_memory_in_bytes, live - memory.alias_size_in_bytes)
+    return lowering.memory(lowered.compile(experiment.fast_compilation))
 
 
 def _line(key: str, value: Any) -> str:

@@ -104,6 +104,14 @@ def jit_loss(config: Config, layout: Layout) -> Callable:
     )
 
 
+def memory(compiled: jax.stages.Compiled) -> int:
+    """Return the largest number of bytes that a compiled program needs at once on a device."""
+    analysis = compiled.memory_analysis()
+    live = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+    # On CPUs XLA's peak leaves out the temporaries.
+    return max(analysis.peak_memory_in_bytes, live - analysis.alias_size_in_bytes)
+
+
 def bytes_per_device(tree: object) -> int:
     """Return the bytes per device of a tree of arrays, or of shapes with shardings."""
     return sum(

@@ -186,7 +186,7 @@ NUMBERS = {
     ("bench", "checkpoint", "--state-mb"): ("-1", "nan"),
     ("bench", "checkpoint", "--step-seconds"): ("0", "inf"),
     ("plan", "--images-per-chip"): ("0", "-3"),
-    ("show-views", "--images"): ("0",),
+    ("show-views", "--rows"): ("0",),
     ("embed", "--out", "f.npz", "--nearest"): ("0",),
     ("embed", "--out", "f.npz", "--queries"): ("-1", "many"),
 }

@@ -118,7 +118,7 @@ def test_classifiers_are_trained_on_arrays(trained, run_command):
 def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, run_command):
     _, *flags = argv
     results, _ = run_command(
-        "show-views", *flags, "--config.data.cache=decoded", "--out", tmp_path / "views.png", "--images", 3
+        "show-views", *flags, "--config.data.cache=decoded", "--out", tmp_path / "views.png", "--rows", 3
     )
     assert results["columns"] == ["original", "view a, device", "view b, device"]
 

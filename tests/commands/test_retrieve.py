@@ -134,7 +134,7 @@ def test_the_image_branch_is_an_encoder_like_any_other(trained, run_command):
 
 def test_views_are_shown_without_the_captions(config_path, tmp_path, run_command):
     results, _ = run_command(
-        "show-views", "--config", config_path, "--out", tmp_path / "views.png", "--images", 3
+        "show-views", "--config", config_path, "--out", tmp_path / "views.png", "--rows", 3
     )
     assert results["columns"] == ["original", "view a, device"]
 

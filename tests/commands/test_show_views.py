@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 
 def test_the_sheet_is_an_image_with_a_column_for_each_view(run_command, config_file, tmp_path):
     results, _ = run_command(
-        "show-views", "--config", config_file, "--out", tmp_path / "views.png", "--images", 4
+        "show-views", "--config", config_file, "--out", tmp_path / "views.png", "--rows", 4
     )
     assert results["columns"] == [
         "original",

@@ -1,0 +1,139 @@
+"""Choices for a run on a user's own images: measured on a sample of them and on the devices."""
+
+from collections import Counter
+from collections.abc import Mapping
+import os
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config, Data
+from barlow_jax.data import collection, image_stats, splits
+from barlow_jax.errors import UserError
+from barlow_jax.experiment import choices as rules, step_trial
+from barlow_jax.io import log
+
+_MEMORY = 0.9  # fraction of a device's memory that a step may need
+_STEPS_FRACTION = 0.95  # of a budget; evaluations and checkpoints take the rest
+
+
+def choose(
+    config: Config, fixed: set[str], *, hours: float | None, trains: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Choose the settings that the user has not fixed, and log each with its reason.
+
+    Args:
+      config: config with the path of the images.
+      fixed: dotted keys that stay as they are.
+      hours: length of the run; None for a number of steps.
+      trains: whether a step may be compiled to measure its memory and its time.
+
+    Returns:
+      The config as a nested dict, and the choices: each has "settings" by dotted key and a "reason".
+
+    Raises:
+      UserError: no image can be decoded, or the run would be too short.
+    """
+    tree = overrides.to_config_dict(config).to_dict()
+    choices, started = rules.Choices(tree, fixed), time.monotonic()
+    _choose_splits(choices, collection.split_names(config.data))
+    opened = collection.open_collection(_data(tree), _data(tree).train_split)
+    images, devices = _describe_images(opened, _data(tree)), _describe_devices()
+    rules.choose_pixels(choices, images)
+    rules.choose_sizes(choices, images, devices)
+    rules.choose_values(choices, image_stats.measure_values(opened, _data(tree)))
+    source = splits.open_split(_data(tree), _data(tree).train_split)
+    number = source.num_examples
+    rules.choose_network(choices, number, devices, hours)
+    rules.choose_optimizer(choices, devices)
+    rules.choose_length(choices, number, devices, None)
+    rules.choose_monitor(choices, images)
+    if trains and (hours or devices.memory):
+        trial = _fit_memory(choices, tree, source, devices, steps=bool(hours))
+        if hours:
+            seconds = _STEPS_FRACTION * 3600 * hours - (time.monotonic() - started) - trial.compile_seconds
+            steps = max(0, int(seconds / trial.step_seconds))
+            if steps < rules.MIN_STEPS:
+                needed = (rules.MIN_STEPS * trial.step_seconds - seconds) / 3600 + hours
+                raise UserError(
+                    f"--hours is {hours:g}, which allows {steps} steps of {trial.step_seconds:.3g} s after "
+                    f"compiling, but training needs {rules.MIN_STEPS} or more: {needed:.2g} hours, or a "
+                    "smaller config.data.image_size or config.network."
+                )
+            rules.choose_length(choices, number, devices, (seconds, trial.step_seconds))
+            rules.choose_monitor(choices, images)
+    log.info("\n".join(["chosen settings:", *map(_line, choices.made)]))
+    return tree, choices.made
+
+
+def _data(tree: Mapping[str, Any]) -> Data:
+    return overrides.from_tree(tree)[0].data
+
+
+def _choose_splits(choices: rules.Choices, sizes: Mapping[str, int]) -> None:
+    """Choose among the splits that the source has."""
+    listed = ", ".join(f"{name} ({size} images)" for name, size in sizes.items())
+    train = "train" if "train" in sizes else max(sizes, key=lambda name: sizes[name])
+    others = [name for name in ("held_out", "validation", "val", "test", *sizes) if name in sizes]
+    test = next((name for name in others if name != train), None)
+    choices.set(
+        f"splits: {listed}",
+        {
+            "data.train_split": train if test else f"{train}[:90%]",
+            "data.eval_split": test or f"{train}[90%:]",
+        },
+    )
+
+
+def _describe_images(opened: collection.Collection, data: Data) -> rules.Images:
+    """Return facts about the training images, from the headers of a sample."""
+    stats = image_stats.measure(opened)
+    headers, number = stats.headers, stats.num_images
+    if number < 2 or not headers:
+        found = f"{number} images" if number < 2 else f"none that can be decoded, such as {stats.failures[0]}"
+        raise UserError(
+            f"config.data: split {data.train_split!r} of {data.data_dir} has {found}; 2 or more are needed"
+        )
+    return rules.Images(
+        number=number,
+        side=int(np.median([min(header.height, header.width) for header in headers])),
+        longest=max(max(header.height, header.width) for header in headers),
+        complete=len(headers) + len(stats.failures) == number,
+        channels=Counter(header.channels for header in headers).most_common(1)[0][0],
+        dtypes=Counter(header.dtype for header in headers),
+        has_labels=opened.labels is not None,
+    )
+
+
+def _describe_devices() -> rules.Devices:
+    device = jax.local_devices()[0]
+    memory = (device.memory_stats() or {}).get("bytes_limit")  # None on a CPU
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return rules.Devices(jax.device_count(), device.platform == "cpu", cores, memory)
+
+
+def _fit_memory(
+    choices: rules.Choices, tree: dict[str, Any], source: splits.Split, devices: rules.Devices, *, steps: bool
+) -> step_trial.Trial:
+    """Choose as many microbatches as the devices' memory requires; return the costs of the step."""
+    rows = choices.get("train.batch_size") // devices.number
+    while True:
+        log.info("compiling the train step to measure it")
+        trial = step_trial.run(overrides.from_tree(tree)[0], source, steps=steps)
+        parts = 2 * choices.get("train.microbatches")
+        if not devices.memory or trial.memory <= _MEMORY * devices.memory or rows % parts or rows < 2 * parts:
+            return trial
+        reason = f"the step needs {trial.memory / 1e9:.1f} GB of {devices.memory / 1e9:.1f} GB"
+        choices.set(reason, {"train.microbatches": parts})
+
+
+def _line(choice: Mapping[str, Any]) -> str:
+    settings = "  ".join(f"{key}={_format(value)}" for key, value in choice["settings"].items())
+    return f"  {settings}  ({choice['reason']})"
+
+
+def _format(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
