@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import json
 import os
-import pathlib
 import re
 import tarfile
 from typing import Any
@@ -52,9 +51,12 @@ def open_source(path: str, label_column: str | None) -> Source:
             return _open_hugging_face(path, parquet)
         return _open_files(path, listing.names, _folder_columns(listing.names), listing.left_out)
     match os.path.splitext(path)[1].lower():
-        case ".txt" | ".csv" | ".parquet":
+        case ".txt" | ".csv" | ".tsv" | ".parquet":
             columns, root = tables.read(path), os.path.dirname(os.path.abspath(path))
-            names = [os.path.relpath(os.path.join(root, name), root) for name in columns.pop("path")]
+            names = [
+                os.path.relpath(name, root) if os.path.isabs(name) else os.path.normpath(name)
+                for name in columns.pop("path")
+            ]
             return _open_files(root, names, _folder_columns(names) | columns, {})
         case ".tar":
             return _open_shards(path, [""], label_column)
@@ -64,7 +66,7 @@ def open_source(path: str, label_column: str | None) -> Source:
 
 
 def _folder_columns(names: Sequence[str]) -> dict[str, list[str]]:
-    parts = [folders.printable(name).split(os.sep) for name in names]
+    parts = [name.split(os.sep) for name in names]
     splits = [part[0] for part in parts]
     if len({*splits}) < 2 or not {*splits} <= _SPLIT_FOLDERS:
         return {FOLDERS: [part[0] if part[1:] else "" for part in parts]}
@@ -77,11 +79,7 @@ def _open_files(
     paths = [os.path.join(root, name) for name in names]
     is_open = (os.path.isfile(path) and os.access(path, os.R_OK) for path in paths)
     sizes = [os.path.getsize(path) if ok else -1 for path, ok in zip(paths, is_open, strict=True)]
-
-    def read(index: int) -> bytes:
-        return pathlib.Path(paths[index]).read_bytes()
-
-    return Source(names, read, sizes, columns, left_out, paths.__getitem__)
+    return Source(names, lambda i: _read(paths[i]), sizes, columns, left_out, paths.__getitem__)
 
 
 def _open_shards(root: str, shards: Sequence[str], label_column: str | None) -> Source:
@@ -99,7 +97,7 @@ def _open_shards(root: str, shards: Sequence[str], label_column: str | None) -> 
             if base.startswith("."):
                 left_out["hidden"].append(name)
             elif label_column and extension in (label_column, "json"):
-                label = _sample_label(_read_member(*position), extension, label_column)
+                label = _sample_label(_read(*position), extension, label_column)
                 labels |= {} if label is None else {(folder, key): label}
             elif os.path.splitext(base)[1].lower() in OWN_SUFFIXES:
                 names.append(name)
@@ -109,7 +107,7 @@ def _open_shards(root: str, shards: Sequence[str], label_column: str | None) -> 
                 left_out[f".{extension} files"].append(name)
     columns = {label_column: [labels.get(sample) for sample in samples]} if labels else {}
     sizes = [size for _, _, size in members]
-    return Source(names, lambda index: _read_member(*members[index]), sizes, columns, left_out)
+    return Source(names, lambda index: _read(*members[index]), sizes, columns, left_out)
 
 
 def _members(path: str) -> Iterator[tarfile.TarInfo]:
@@ -125,7 +123,7 @@ def _members(path: str) -> Iterator[tarfile.TarInfo]:
         ) from None
 
 
-def _read_member(path: str, offset: int, size: int) -> bytes:
+def _read(path: str, offset: int = 0, size: int = -1) -> bytes:
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)
@@ -173,40 +171,32 @@ def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:
     for name in sorted(parquet):
         shard = re.match(r"(.+?)-\d+-of-\d+", os.path.basename(name))
         files[shard[1] if shard else "train"].append(os.path.join(path, name))
+    load, source = datasets.load_from_disk, {"dataset_path": path}
+    if parquet:
+        load, source = datasets.load_dataset, {"path": "parquet", "data_files": files}
     try:
-        loaded = (
-            datasets.load_dataset("parquet", data_files=files) if parquet else datasets.load_from_disk(path)
-        )
+        loaded = load(**source)
         splits = loaded if isinstance(loaded, dict) else {"train": loaded}
         rows = datasets.concatenate_datasets([*splits.values()])
     except Exception as error:  # datasets passes on those of pyarrow and fsspec
         raise UserError(f"{path} cannot be read by the package datasets ({error})") from None
-    features = rows.features
-    # Parquet files of other tools hold bytes, or records of bytes and a path.
-    is_image = {
-        name: 2 * isinstance(kind, datasets.Image)
-        + (getattr(kind, "dtype", None) == "binary" or "bytes" in (kind if isinstance(kind, dict) else ()))
-        for name, kind in features.items()
-    }
-    key = max(is_image, key=is_image.get)
-    if not is_image[key]:
+    features, encoded = rows.features, re.compile("(struct<bytes: )?(large_)?binary")
+    key = next((field.name for field in features.arrow_schema if encoded.match(str(field.type))), None)
+    if key is None:
         raise UserError(f"{path} has no column of images; it has {', '.join(features)}")
     images = rows.select_columns([key]).cast_column(key, datasets.Image(decode=False))
 
     def read(index: int) -> bytes:
         image = images[index][key]
-        return image["bytes"] or pathlib.Path(path, image["path"] or "").read_bytes()
+        return image["bytes"] or _read(os.path.join(path, image["path"] or ""))
 
-    batches = (table[key] for table in images.with_format("arrow").iter(1024))
-    sizes = [
-        size or 0
-        for batch in batches
-        for size in pc.binary_length(pc.struct_field(batch, "bytes")).to_pylist()
-    ]
+    columns = (pc.struct_field(table[key], "bytes") for table in images.with_format("arrow").iter(1024))
+    sizes = [size or 0 for column in columns for size in pc.binary_length(column).to_pylist()]
     columns = {name: rows[name] for name in features if name != key}
     for name in columns:
         if class_names := getattr(features[name], "names", None):
             columns[name] = [class_names[c] if c is not None and c >= 0 else None for c in columns[name]]
-    columns[SPLIT] = [split for split, part in splits.items() for _ in range(len(part))]
+    if len(splits) > 1:
+        columns[SPLIT] = [split for split, part in splits.items() for _ in range(len(part))]
     names = [f"{split}/{index}" for split, part in splits.items() for index in range(len(part))]
     return Source(names, read, sizes, columns)

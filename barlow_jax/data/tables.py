@@ -1,6 +1,6 @@
 """Tables with a row per image: .csv, .parquet, or .txt with a path per line. They may hold the classes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 import csv
 import os
 from typing import Any
@@ -17,7 +17,7 @@ def read(path: str) -> dict[str, list[Any]]:
       UserError: the file cannot be read, or its paths are missing.
     """
     try:
-        if path.endswith(".parquet"):
+        if path.lower().endswith(".parquet"):
             from pyarrow import parquet
 
             columns = parquet.read_table(path).to_pydict()
@@ -37,7 +37,7 @@ def read(path: str) -> dict[str, list[Any]]:
 def _read_text(path: str) -> dict[str, list[str]]:
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # as names of files
         lines = file.read().splitlines(keepends=True)
-    if path.endswith(".txt"):
+    if path.lower().endswith(".txt"):
         return {"path": [line.rstrip("\r\n") for line in lines if line.strip()]}
     delimiter = max(",;\t", key=(lines or [""])[0].count)
     header, *rows = filter(None, csv.reader(lines, delimiter=delimiter, strict=True))
@@ -61,17 +61,18 @@ def align(path: str, source: str, names: Sequence[str]) -> tuple[dict[str, list[
     Raises:
       UserError: the table cannot be read, or no row belongs to an image.
     """
-    columns = read(path)
-    paths = columns.pop("path")
+    columns, row_of = read(path), {}
+    paths, folder = columns.pop("path"), os.path.dirname(path)
     root = source if os.path.isdir(source) else os.path.dirname(source)
-    from_table = [os.path.relpath(os.path.join(os.path.dirname(path), name), root) for name in paths]
-    ways = [
-        (os.path.normpath, paths),
-        (os.path.normpath, from_table),
-        (os.path.basename, paths),
-        (_stem, paths),
-    ]
-    row_of = max((_match(key, names, texts) for key, texts in ways), key=len)
+
+    def from_table(name: str) -> str:
+        return os.path.relpath(os.path.join(folder, name), root)
+
+    whole = os.path.normpath
+    for key, row_key in ((whole, whole), (whole, from_table), (os.path.basename,) * 2, (_stem,) * 2):
+        row_of = max(row_of, _match(map(key, names), map(row_key, paths)), key=len)
+        if len(row_of) == min(len(names), len(paths)):
+            break
     unused = {*range(len(paths))} - {*row_of.values()}
     example = folders.printable(paths[min(unused, default=0)])
     if not row_of:
@@ -80,24 +81,22 @@ def align(path: str, source: str, names: Sequence[str]) -> tuple[dict[str, list[
     note = f"; {path} has rows for {len(row_of)} of all {len(names)} images"
     note += f"; {len(unused)} rows match no image, or several ({example})" if unused else ""
     rows = [row_of.get(image) for image in range(len(names))]
-    return {
-        key: [None if row is None else column[row] for row in rows] for key, column in columns.items()
-    }, note
+    return {k: [None if row is None else column[row] for row in rows] for k, column in columns.items()}, note
 
 
-def _match(key: Callable[[str], str], names: Iterable[str], paths: Iterable[str]) -> dict[int, int]:
-    """Return the row of each image where one image and one row have the same key."""
-
-    def unique(texts: Iterable[str]) -> dict[str, int | None]:
-        positions: dict[str, int | None] = {}
-        for position, text in enumerate(texts):
-            text = unicodedata.normalize("NFC", key(text))
-            positions[text] = None if text in positions else position
-        return positions
-
-    image_of, row_of = unique(names), unique(paths)
-    pairs = ((image, row_of.get(text)) for text, image in image_of.items())
+def _match(names: Iterable[str], paths: Iterable[str]) -> dict[int, int]:
+    """Return the row of each image where a name and a path are the same, and both occur once."""
+    image_of, row_of = _positions(names), _positions(paths)
+    pairs = ((image, row_of.get(name)) for name, image in image_of.items())
     return {image: row for image, row in pairs if image is not None and row is not None}
+
+
+def _positions(texts: Iterable[str]) -> dict[str, int | None]:
+    """Return the position of each text, None if it has several."""
+    positions: dict[str, int | None] = {}
+    for position, text in enumerate(unicodedata.normalize("NFC", text) for text in texts):
+        positions[text] = None if text in positions else position
+    return positions
 
 
 def _stem(path: str) -> str:
