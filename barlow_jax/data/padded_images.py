@@ -4,10 +4,12 @@ The `views` of such a batch are `canvas`, `[B, side, side, 3]` uint8, with an im
 each, `shape`, `[B, 2]` int32 heights and widths, and `position`, `[B]` uint32 global positions of the images
 in the run (`EpochSampler.batch`), which seed their augmentation. The host crops and resizes an image that is
 larger than the canvas: its shape is (0, 0), and its canvas holds the finished crops of all views, packed by
-`pack_crops`.
+`pack_crops`. With `config.data.name` images the canvas has `config.data.channels` and `pixel_dtype`.
 """
 
 from collections.abc import Sequence
+
+from barlow_jax.errors import UserError
 
 CANVAS, SHAPE, POSITION = "canvas", "shape", "position"
 
@@ -23,3 +25,17 @@ def pack_crops(sizes: Sequence[int], side: int) -> list[tuple[int, int]] | None:
         corners.append((top, left))
         left, height = left + size, max(height, size)
     return corners
+
+
+def check_fits(height: int, width: int, canvas: int, name: str) -> None:
+    """Check that a whole image fits on the canvas.
+
+    Raises:
+      UserError: it does not.
+    """
+    if max(height, width) > canvas:
+        raise UserError(
+            f"config.data.canvas: {name} has {height} x {width} pixels, which do not fit into "
+            f"{canvas} x {canvas}, and config.data.cache=decoded keeps whole images; set "
+            f"config.data.canvas to {max(height, width)} or more"
+        )

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from barlow_jax.config.recipe import Crop, Jitter, View
 
-_METHODS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+METHODS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 CROP_ATTEMPTS = 10
 
 
@@ -38,20 +38,23 @@ def _make_view(image: Image.Image, view: View, size: int, rng: np.random.Generat
 
 
 def _crop(image: Image.Image, op: Crop, size: int, rng: np.random.Generator) -> Image.Image:
-    columns, rows = image.size
+    left, top, width, height = crop_box(image.height, image.width, op, rng)
+    part = image.crop((left, top, left + width, top + height))
+    return part.resize((size, size), METHODS[op.method])
+
+
+def crop_box(rows: int, columns: int, op: Crop, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height): the first of 10 boxes that fits, else the largest central one."""
     for _ in range(CROP_ATTEMPTS):
         area = columns * rows * rng.uniform(op.min_area, op.max_area)
         aspect = math.exp(rng.uniform(math.log(op.min_aspect), math.log(op.max_aspect)))
         width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < width <= columns and 0 < height <= rows:
             left, top = int(rng.integers(columns - width + 1)), int(rng.integers(rows - height + 1))
-            break
-    else:
-        width = min(columns, round(rows * op.max_aspect))
-        height = min(rows, round(columns / op.min_aspect))
-        left, top = (columns - width) // 2, (rows - height) // 2
-    part = image.crop((left, top, left + width, top + height))
-    return part.resize((size, size), _METHODS[op.method])
+            return left, top, width, height
+    width = min(columns, round(rows * op.max_aspect))
+    height = min(rows, round(columns / op.min_aspect))
+    return (columns - width) // 2, (rows - height) // 2, width, height
 
 
 def _jitter(image: Image.Image, op: Jitter, rng: np.random.Generator) -> Image.Image:

@@ -11,9 +11,8 @@ from barlow_jax.config.recipe import View
 from barlow_jax.data import host_views, pipeline, sources
 from barlow_jax.data.captions import Captions, Vocabulary, no_captions_error
 from barlow_jax.data.decoding import decode
-from barlow_jax.data.padded_images import CANVAS, SHAPE
+from barlow_jax.data.padded_images import CANVAS, SHAPE, check_fits
 from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
-from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
 _DECODE_ROWS = 64  # at a time
@@ -84,18 +83,9 @@ class RecordSplit:
             lambda rows: np.zeros((self.num_examples, *rows.shape[1:]), rows.dtype), first
         )
         for number, batch in enumerate(itertools.chain([first], batches)):
-            self._check_sizes(batch, data.canvas)
+            for shape, index in zip(batch.views[SHAPE].tolist(), batch.index.tolist(), strict=True):
+                check_fits(*shape, data.canvas, self.decode_failures.name(index))
             start = number * _DECODE_ROWS
             for array, rows in zip(*map(tf.nest.flatten, (whole, batch)), strict=True):
                 array[start : start + _DECODE_ROWS] = rows[: len(array) - start]
         return whole
-
-    def _check_sizes(self, batch: Batch, canvas: int) -> None:
-        for (height, width), index in zip(batch.views[SHAPE].tolist(), batch.index.tolist(), strict=True):
-            if max(height, width) > canvas:
-                name = self.decode_failures.name(index)
-                raise UserError(
-                    f"config.data.canvas: {name} has {height} x {width} pixels, which do not fit into "
-                    f"{canvas} x {canvas}, and config.data.cache=decoded keeps whole images; set "
-                    f"config.data.canvas to {max(height, width)} or more"
-                )

@@ -15,6 +15,7 @@ from barlow_jax.data.array_split import ArraySplit
 from barlow_jax.data.captioned_digits import CaptionedDigits
 from barlow_jax.data.captions import Captions
 from barlow_jax.data.decode_failures.counter import DecodeFailures
+from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.sampler import ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
@@ -117,6 +118,8 @@ def open_split(data: config_lib.Data, split: str) -> Split:
         return ArraySplit.open(data, split)
     if data.name == "captioned_digits":
         return CaptionedDigits.open(data, split)
+    if data.name == "images":
+        return ImageSplit.open(data, split)
     _check_tensorflow(f"config.data.name: {data.name} is")
     from barlow_jax.data import bit_depth, record_split, sources
 

@@ -8,12 +8,14 @@ decoding ImageNet.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+import functools
 import re
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from barlow_jax.data.decode_failures.rule import find_readable
 from barlow_jax.data.decoding import decode
 from barlow_jax.data.image_formats import failure_reason
 from barlow_jax.data.sampler import EvaluationRange, SampleRange
@@ -35,13 +37,7 @@ class PartialBatch(NamedTuple):
 
 
 class RowReplacer:
-    """Completes the partial batches of a pipeline, and counts the images that cannot be decoded.
-
-    In training another image replaces the undecodable one, with its own label and index: the first readable
-    one of `SampleRange.replacements`. A grey image would be wrong with its label, and without variance an
-    outlier in the batch's statistics; the next image of the batch may belong to another process, and would
-    occur twice in the batch. In an evaluation the row is blank: zeros, and index -1.
-    """
+    """Completes the partial batches of a pipeline (`rule`), and counts the images that cannot be decoded."""
 
     def __init__(
         self,
@@ -86,40 +82,23 @@ class RowReplacer:
             partial = None
 
     def _make_row(self, step: int, row: int) -> Batch:
-        index, extra = (int(values[row]) for values in self._step_range.batch(step))
-        readable = self._find_readable(step, index, extra)
+        source = self._source
+        readable = find_readable(
+            self._step_range, step, row, functools.partial(_read, source), source.decode_failures, self._limit
+        )
         if readable is None:
             return self._blank
         record, index = readable
+        extra = int(self._step_range.batch(step)[1][row])
         try:
+            # An image that can be decoded failed for another cause, which this raises.
             example = self._make_example(record, tf.constant(index, tf.int64), tf.constant(extra, tf.int64))
         except tf.errors.InvalidArgumentError as error:
             failed_assertion = re.search(r"assertion failed: \[(.*?)\]", error.message)
             if failed_assertion is None:
                 raise
-            raise UserError(f"{self._source.decode_failures.name(index)} {failed_assertion[1]}") from None
+            raise UserError(f"{source.decode_failures.name(index)} {failed_assertion[1]}") from None
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), example)
-
-    def _find_readable(self, step: int, index: int, extra: int) -> tuple[tf.Tensor, int] | None:
-        """Return the record and the index to make a row from; None for a blank row."""
-        record, reason = _read(self._source, index)
-        if reason is None:  # the row failed for another cause, which its second making raises
-            return record, index
-        failures = self._source.decode_failures
-        if isinstance(self._step_range, EvaluationRange):
-            if extra:  # a real row
-                failures.add(index, reason, step=None, limit=self._limit)
-            return None
-        failures.add(index, reason, step=step, limit=self._limit)
-        replacements = self._step_range.replacements(extra).tolist()
-        for replacement in replacements:
-            record, reason = _read(self._source, replacement)
-            if reason is None:
-                return record, replacement
-        raise UserError(
-            f"none of {len(replacements)} images sampled from the split can be decoded; "
-            f"{failures.name(replacement)} {reason}"
-        )
 
 
 def _read(source: Source, index: int) -> tuple[tf.Tensor | None, str | None]:

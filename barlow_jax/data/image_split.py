@@ -1,0 +1,226 @@
+"""A split of a collection of images, decoded by threads; TensorFlow is not needed."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+import os
+
+import numpy as np
+
+from barlow_jax.config import schema as config_lib
+from barlow_jax.config.recipe import View
+from barlow_jax.data.captions import Captions, no_captions_error
+from barlow_jax.data.collection import Collection, open_collection
+from barlow_jax.data.decode_failures.counter import DecodeFailures
+from barlow_jax.data.decode_failures.rule import find_readable
+from barlow_jax.data.folders import printable
+from barlow_jax.data.image_crops import evaluation_crop, pad_or_crop
+from barlow_jax.data.image_formats import decode
+from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, check_fits
+from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
+from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
+from barlow_jax.data.tiles import DecodedImages, list_tiles
+from barlow_jax.errors import UserError
+from barlow_jax.types import Batch
+
+# Writes a row of a batch: its views, number of the row, decoded pixels, index in the split, and what
+# `step_range.batch` returns besides the index.
+Fill = Callable[[Mapping[str, np.ndarray], int, np.ndarray, int, int], None]
+
+
+class ImageSplit:
+    """A `splits.Split` of a `collection.Collection`; an example is an image or a tile of one."""
+
+    multi_label = False
+
+    def __init__(self, collection: Collection, data: config_lib.Data):
+        """Create a split.
+
+        Args:
+          collection: the images.
+          data: channels, pixel types, tiles, and whether files are cached.
+        """
+        self._collection, self._data = collection, data
+        self._read_file = _cached(collection.read) if data.cache == "encoded" else collection.read
+        self._decode_image = DecodedImages(self._decode) if data.tile else self._decode
+        images = np.arange(len(collection.names))
+        # [N, 3] image, row and column of the corner
+        self._examples = (
+            list_tiles(collection, data)
+            if data.tile
+            else np.stack([images, np.zeros_like(images), np.zeros_like(images)], 1)
+        )
+        image = self._examples[:, 0]
+        self._is_tile = np.bincount(image, minlength=len(images))[image] > 1
+        self._labels = (
+            np.full(len(image), -1, np.int32) if collection.labels is None else collection.labels[image]
+        )
+        self.num_examples, self.class_names = len(image), collection.class_names
+        self.num_classes = None if collection.class_names is None else len(collection.class_names)
+        self.decode_failures = DecodeFailures(lambda index: printable(self.name(index)))
+
+    @classmethod
+    def open(cls, data: config_lib.Data, split: str) -> "ImageSplit":
+        """Open a split of the source at `data.data_dir`."""
+        return cls(open_collection(data, split), data)
+
+    def name(self, index: int) -> str:
+        """Return the name of an example: of the image, with `#row,column` if it is one of several tiles."""
+        image, row, column = self._examples[index].tolist()
+        return self._collection.names[image] + (f"#{row},{column}" if self._is_tile[index] else "")
+
+    def identity(self) -> Iterator[bytes]:
+        """Implement `Split.identity`: name and size of each file, and the corner of a tile."""
+        images = list(self._collection.identity())
+        for (image, row, column), is_tile in zip(self._examples.tolist(), self._is_tile, strict=True):
+            yield images[image] + (b"#%d,%d" % (row, column) if is_tile else b"")
+
+    def train_batches(
+        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
+    ) -> Iterator[Batch]:
+        """Implement `Split.train_batches`."""
+        views = dict(sorted(views.items()))
+
+        def fill(rows: Mapping[str, np.ndarray], row: int, pixels: np.ndarray, index: int, position: int):
+            seed = (sample_range.sampler.seed, position)
+            try:
+                rows[SHAPE][row] = pad_or_crop(pixels, rows[CANVAS][row], data, views, seed)
+            except UserError as error:
+                raise UserError(f"{self.decode_failures.name(index)} {error}") from None
+            rows[POSITION][row] = position
+
+        return self._batches(data, sample_range, {**_padded(data), POSITION: ((), np.uint32)}, fill)
+
+    def eval_batches(
+        self,
+        data: config_lib.Data,
+        *,
+        batch_size: int,
+        shard: ProcessShard,
+        examples: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
+        """Implement `Split.eval_batches`."""
+
+        def fill(rows: Mapping[str, np.ndarray], row: int, pixels: np.ndarray, index: int, is_real: int):
+            rows["eval"][row] = evaluation_crop(pixels, data)
+
+        examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
+        spec = {"eval": ((data.image_size, data.image_size, data.channels), data.pixel_dtype)}
+        return self._batches(data, EvaluationRange(examples, batch_size, shard), spec, fill)
+
+    def read_labels(self) -> np.ndarray:
+        """Implement `Split.read_labels`."""
+        return self._labels
+
+    def read_captions(self, data: config_lib.Data) -> Captions:
+        """Implement `Split.read_captions`: always an error."""
+        raise no_captions_error(data.name)
+
+    def decode_all(self, data: config_lib.Data) -> Batch:
+        """Implement `Split.decode_all`. Every process decodes all images, and counts all decode failures."""
+
+        def fill(rows: Mapping[str, np.ndarray], row: int, pixels: np.ndarray, index: int, is_real: int):
+            height, width = rows[SHAPE][row] = pixels.shape[:2]
+            check_fits(height, width, data.canvas, self.decode_failures.name(index))
+            rows[CANVAS][row, :height, :width] = to_batch(pixels, data)
+
+        whole = EvaluationRange(np.arange(self.num_examples), self.num_examples)
+        return next(self._batches(data, whole, _padded(data), fill))
+
+    def _batches(
+        self,
+        data: config_lib.Data,
+        step_range: SampleRange | EvaluationRange,
+        spec: Mapping[str, tuple[tuple[int, ...], str]],
+        fill: Fill,
+    ) -> Iterator[Batch]:
+        """Yield the batch of each step; threads work on the next `data.prefetch` ones meanwhile.
+
+        Args:
+          data: threads, prefetching and the limit of decode failures.
+          step_range: the steps, and the indices of their rows.
+          spec: shape and type of a row of each view.
+          fill: makes a row of black ones.
+        """
+        pool = ThreadPoolExecutor(data.threads or os.cpu_count())
+        is_training = isinstance(step_range, SampleRange)
+
+        def start(step: int) -> tuple[int, Batch, list[Future]]:
+            index, extra = step_range.batch(step)
+            rows = {name: np.zeros((len(index), *shape), dtype) for name, (shape, dtype) in spec.items()}
+            batch = Batch(rows, self._labels[index], index.astype(np.int32))
+
+            def make(row: int) -> bool:
+                if not (is_training or extra[row]):  # padding
+                    batch.index[row] = -1
+                    return True
+                pixels, reason = self._read(int(index[row]))
+                if reason is None:
+                    fill(rows, row, pixels, int(index[row]), int(extra[row]))
+                return reason is None
+
+            return step, batch, [pool.submit(make, row) for row in range(len(index))]
+
+        def finish(step: int, batch: Batch, done: list[Future]) -> Batch:
+            for row in [row for row, future in enumerate(done) if not future.result()]:
+                limit = data.max_decode_failures
+                readable = find_readable(step_range, step, row, self._read, self.decode_failures, limit)
+                if readable is None:
+                    batch.index[row] = -1
+                    continue
+                pixels, index = readable
+                fill(batch.views, row, pixels, index, int(step_range.batch(step)[1][row]))
+                batch.index[row], batch.labels[row] = index, self._labels[index]
+            return batch
+
+        try:
+            started = deque()
+            for step in step_range.steps:
+                started.append(start(step))
+                if len(started) > data.prefetch:
+                    yield finish(*started.popleft())
+            while started:
+                yield finish(*started.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, index: int) -> tuple[np.ndarray | None, str | None]:
+        """Return the decoded pixels of an example, or the reason why there are none.
+
+        Raises:
+          OSError: reading fails although the file could be opened at the start. The cause is the disk or the
+            network, not the image, and a run that continued without it would not be reproducible.
+        """
+        image, row, column = self._examples[index].tolist()
+        try:
+            pixels = self._decode_image(image)
+        except DecodeError as error:
+            return None, str(error)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if self._collection.sizes[image] == -1:
+                return None, f"cannot be opened: {reason}"
+            raise OSError(f"{self.decode_failures.name(index)} cannot be read: {reason}") from None
+        tile = self._data.tile
+        return (pixels[row : row + tile, column : column + tile] if tile else pixels), None
+
+    def _decode(self, image: int) -> np.ndarray:
+        pixels = decode(self._read_file(image), self._data.channels, follow_exif=self._data.follow_exif)
+        check_values(pixels, self._data)
+        return pixels
+
+
+def _padded(data: config_lib.Data) -> dict[str, tuple[tuple[int, ...], str]]:
+    return {CANVAS: ((data.canvas, data.canvas, data.channels), data.pixel_dtype), SHAPE: ((2,), "int32")}
+
+
+def _cached(read: Callable[[int], bytes | np.ndarray]) -> Callable[[int], bytes | np.ndarray]:
+    """Wrap `read` so that every image is read once; at worst two threads read the same one."""
+    contents: dict[int, bytes | np.ndarray] = {}
+
+    def read_once(index: int) -> bytes | np.ndarray:
+        if index not in contents:
+            contents[index] = read(index)
+        return contents[index]
+
+    return read_once
