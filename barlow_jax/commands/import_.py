@@ -60,9 +60,10 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Write the encoder folder or the run; return what was taken from the file.
 
-    Keys of the result: `as`, `weights`, `sha256`, `encoder` (keys of `config.network`), `projector` (widths;
-    None if the file's projector is not used), `initialized` (parts of the network that are not from the
-    file), `ignored` (unused keys of the file, with the reason), `step`, `parameters` (count).
+    Keys of the result: `as`, `weights`, `sha256`, `encoder` (keys of `config.network`), `channels` (of the
+    first convolution in the file and in the encoder), `projector` (widths; None if the file's projector is
+    not used), `initialized` (parts of the network that are not from the file), `ignored` (unused keys of the
+    file, with the reason), `step`, `parameters` (count).
     """
     import jax
 
@@ -73,7 +74,9 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     _check_workdir(workdir)
     path = pathlib.Path(args.weights)
     imported = weights.read(path)
-    encoders.check(path, config.network, encoders.network_keys(imported.encoder))
+    encoders.check(path, config, {"network": encoders.network_keys(imported.encoder)})
+    file_channels, channels = imported.encoder.channels, config.data.channels
+    imported = imported._replace(encoder=imported.encoder.with_channels(channels))
     form = args.form or ("start" if imported.projector else "encoder")
     ignored = dict(imported.ignored)
     if imported.projector and (form == "encoder" or args.without_projector):
@@ -93,6 +96,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         "weights": str(path),
         "sha256": checksums.sha256(path),
         "encoder": encoders.network_keys(imported.encoder),
+        "channels": {"file": file_channels, "encoder": channels},
         "projector": imported.projector and list(imported.projector.shape.projector),
         "initialized": initialized,
         "ignored": ignored,
@@ -138,6 +142,11 @@ def summary(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
         f"{encoder['encoder']}, width {encoder['width']}, {encoder['stem']} stem"
         + (f"; projector {', '.join(map(str, projector))}" if projector else "")
     ]
+    before, after = results["channels"].values()
+    if before != after:
+        lines.append(
+            f"first convolution: the mean of its {before} channels in each of {after}, x {before}/{after}"
+        )
     if results["initialized"]:
         lines.append(f"initialized, not from the file: {', '.join(results['initialized'])}")
     reasons: dict[str, list[str]] = {}

@@ -71,7 +71,8 @@ def _abstract(config: Config) -> dict[str, Any]:
 
     optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
     objective = make_objective(config.objective, run_info(config))
-    parts = StepParts(Network(config.network), objective, optimizer, normalize=dict)
+    network = Network(config.network, channels=config.data.channels)
+    parts = StepParts(network, objective, optimizer, normalize=dict)
     return abstract_state(partial(init_state, parts=parts)).nonempty_fields()
 
 

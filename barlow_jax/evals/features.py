@@ -12,7 +12,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.networks.network import Network
 from barlow_jax.types import Batch, FeatureTable
 
-# [B, height, width, 3] uint8 images, laid out on the mesh, to [B, H] features, replicated on every device.
+# [B, height, width, C] images, laid out on the mesh, to [B, H] features, replicated on every device.
 Encode = Callable[[jax.Array], jax.Array]
 
 
@@ -30,9 +30,9 @@ def make_encoder(network: Network, layout: Layout, normalization: Normalize) -> 
 
 
 def make_pixels(layout: Layout) -> Encode:
-    """Return the baseline without an encoder: pixel values in 0..1 as `[B, height * width * 3]`."""
+    """Return the baseline without an encoder: pixel values in 0..1 as `[B, height * width * C]`."""
     return jax.jit(
-        lambda images: images.reshape(images.shape[0], -1) / 255.0,
+        lambda images: images.reshape(images.shape[0], -1) / (255.0 if images.dtype == "uint8" else 1.0),
         in_shardings=layout.batch,
         out_shardings=layout.replicated,
     )

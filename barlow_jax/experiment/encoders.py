@@ -57,33 +57,40 @@ def describe_weights(path: str) -> dict[str, Any]:
     return _file_config(pathlib.Path(path))
 
 
-def check(path: pathlib.Path, network: config_lib.Network, saved: Mapping[str, Any]) -> None:
+def check(path: pathlib.Path, config: config_lib.Config, saved: Mapping[str, Any]) -> None:
     """Check that a saved encoder has the architecture of the config.
 
     Args:
       path: path of the encoder, for the message.
-      network: config of the network.
-      saved: keys of `config.network` that the encoder was saved with.
+      config: config of the network and its images.
+      saved: config, or the part of it that is known, that the encoder was saved with.
 
     Raises:
       UserError: a key differs.
     """
-    for key in ("encoder", "width", "stem"):
-        expected = getattr(network, key)
-        if saved.get(key, expected) != expected:
+    for group, key in (
+        ("network", "encoder"),
+        ("network", "width"),
+        ("network", "stem"),
+        ("data", "channels"),
+    ):
+        expected = getattr(getattr(config, group), key)
+        value = saved.get(group, {}).get(key, expected)
+        if value != expected:
+            adapt = " The command import adapts a file of weights to other channels." * (group == "data")
             raise UserError(
-                f"config.network.{key} is {expected}, but the encoder in {path} has {saved[key]}."
+                f"config.{group}.{key} is {expected}, but the encoder in {path} has {value}.{adapt}"
             )
 
 
 def restore(
-    path: pathlib.Path, network: config_lib.Network, abstract: tuple[Any, Any], layout: Layout
+    path: pathlib.Path, config: config_lib.Config, abstract: tuple[Any, Any], layout: Layout
 ) -> EncoderState:
     """Read an encoder onto the mesh.
 
     Args:
       path: workdir, checkpoint, encoder folder, or file of weights.
-      network: config of the network, which the encoder must have.
+      config: config of the network, which the encoder must have, and of its images.
       abstract: shapes of `(params, batch_stats)`.
       layout: mesh and shardings.
 
@@ -92,11 +99,11 @@ def restore(
     """
     if _is_file(path):
         encoder = weights.read(path).encoder
-        check(path, network, network_keys(encoder))
+        check(path, config, {"network": network_keys(encoder), "data": {"channels": encoder.channels}})
         trees = {"encoder": encoder.params}, {"encoder": encoder.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state_shardings(tree)) for tree in trees), -1)
     run, step = split_step(path)
-    check(path, network, (saved_run.saved_config(run) or {}).get("network", {}))
+    check(path, config, saved_run.saved_config(run) or {})
     if newest_step(run) is None:
         raise UserError(
             f"{run} holds no checkpoint. Run `pretrain --workdir {run}` first, or pass --untrained."

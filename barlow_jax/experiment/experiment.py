@@ -54,7 +54,8 @@ class Experiment:
             )
         layout = Layout(mesh, projector, config.mesh.embeddings)
         shard = ProcessShard(jax.process_index(), jax.process_count())
-        return cls(config, layout, Network(config.network, layout.parallel_linear), shard)
+        network = Network(config.network, layout.parallel_linear, channels=config.data.channels)
+        return cls(config, layout, network, shard)
 
     def sampler(self, num_images: int, segment: Segment | None = None) -> EpochSampler:
         """Return the sampler of training batches, in the segment of the run that has this config.
@@ -125,12 +126,13 @@ class Experiment:
         if feature_source == UNTRAINED:
             return encoders.EncoderState(*init(jax.random.key(self.config.seed)), 0)
         abstract = jax.eval_shape(init, jax.random.key(0))
-        return encoders.restore(path, self.config.network, abstract, self.layout)
+        return encoders.restore(path, self.config, abstract, self.layout)
 
     @property
     def encoder_network(self) -> Network:
         """Network without heads, with `{"encoder": ...}` trees."""
-        return Network(dataclasses.replace(self.config.network, branches="shared", **HEADS))
+        network = dataclasses.replace(self.config.network, branches="shared", **HEADS)
+        return Network(network, channels=self.config.data.channels)
 
     def jitted_encoder(self) -> Callable[..., jax.Array]:
         """Return `(params, batch_stats, images) -> [B, H]`, which normalizes images like view a."""

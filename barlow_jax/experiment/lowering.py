@@ -43,7 +43,7 @@ def lower(
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
     rows, parts, layout = sampler.batch_size, experiment.step_parts(sampler), experiment.layout
     sizes = {name: view.output_size(config.data.image_size) for name, view in config.recipe.views.items()}
-    views = {name: jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8) for name, size in sizes.items()}
+    views = {name: _abstract_pixels(config, size) for name, size in sizes.items()}
     captions = jax.ShapeDtypeStruct((rows, config.data.caption_words), jnp.int32)
     views |= {name: captions for name in config.views if name not in views}
     if part == "head":
@@ -67,12 +67,17 @@ def _width(config: Config, view: str) -> int:
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
     """Return the shapes of a batch of decoded images (`barlow_jax.data.padded_images`)."""
-    rows, size = config.train.batch_size, config.data.canvas
+    rows = config.train.batch_size
     return {
-        CANVAS: jax.ShapeDtypeStruct((rows, size, size, 3), jnp.uint8),
+        CANVAS: _abstract_pixels(config, config.data.canvas),
         SHAPE: jax.ShapeDtypeStruct((rows, 2), jnp.int32),
         POSITION: jax.ShapeDtypeStruct((rows,), jnp.uint32),
     }
+
+
+def _abstract_pixels(config: Config, size: int) -> jax.ShapeDtypeStruct:
+    shape = (config.train.batch_size, size, size, config.data.channels)
+    return jax.ShapeDtypeStruct(shape, jnp.dtype(config.data.pixel_dtype))
 
 
 def abstract_embeddings(config: Config) -> dict[str, jax.ShapeDtypeStruct]:

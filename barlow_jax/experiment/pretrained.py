@@ -2,7 +2,7 @@
 
     from barlow_jax.experiment.pretrained import load
     encoder = load("DIR")
-    features = encoder(images)  # [B, height, width, 3] uint8 -> [B, H] float32
+    features = encoder(images)  # [B, height, width, C] -> [B, H] float32
 
 DIR is a run's workdir, one of its checkpoints (`DIR/checkpoints/STEP`), an encoder folder (from `export
 --format orbax` or `import`), or a file of released weights in torchvision's layout (`.safetensors`; `.pth` if
@@ -94,9 +94,9 @@ class Encoder:
         """Return the representations of any number of images.
 
         Args:
-          images: `[B, height, width, 3]` uint8 pixel values, normalized here as in pretraining. Inside a
-            function that jax transforms, the encoder's arrays become constants; `apply` takes them as an
-            argument instead.
+          images: `[B, height, width, C]` uint8 pixel values, or float32 values in 0..1 if
+            `config.data.pixel_dtype` is float32, normalized here as in pretraining. Inside a function that
+            jax transforms, the encoder's arrays become constants; `apply` takes them as an argument instead.
 
         Returns:
           `[B, H]` float32, whole on each of the encoder's devices.
@@ -104,7 +104,7 @@ class Encoder:
         Raises:
           ValueError: the images have another shape or dtype.
         """
-        _check(images)
+        self._check(images)
         if isinstance(images, jax.core.Tracer):
             return self.apply(jax.device_get(self.params), images)
         batch = self._experiment.layout.batch
@@ -120,12 +120,12 @@ class Encoder:
 
         Args:
           params: tree like `self.params`, for example after fine-tuning.
-          images: `[B, height, width, 3]` uint8 pixel values.
+          images: as above.
 
         Returns:
           `[B, H]` float32. The running statistics stay frozen.
         """
-        _check(images)
+        self._check(images)
         stats = {"encoder": jax.device_get(self.batch_stats)} if self.batch_stats else {}
         pixels = normalize(images, self.config.recipe.views["a"].normalize)
         return self._experiment.encoder_network.encode({"encoder": params}, stats, pixels).astype("float32")
@@ -134,10 +134,15 @@ class Encoder:
     def _jitted(self) -> Callable[..., jax.Array]:
         return jax.jit(self.apply, out_shardings=self._experiment.layout.replicated)
 
-
-def _check(images: Any) -> None:
-    shape, dtype = np.shape(images), getattr(images, "dtype", type(images).__name__)
-    if len(shape) != 4 or shape[-1] != 3 or 0 in shape or dtype != np.uint8:
-        raise ValueError(
-            f"images: needs [B, height, width, 3] uint8 pixel values 0..255, got {list(shape)} {dtype}"
+    def _check(self, images: Any) -> None:
+        shape, dtype, data = (
+            np.shape(images),
+            getattr(images, "dtype", type(images).__name__),
+            self.config.data,
         )
+        if len(shape) != 4 or shape[-1] != data.channels or 0 in shape or dtype != np.dtype(data.pixel_dtype):
+            values = "pixel values 0..255" if data.pixel_dtype == "uint8" else "values in 0..1"
+            raise ValueError(
+                f"images: needs [B, height, width, {data.channels}] {data.pixel_dtype} {values}, got "
+                f"{list(shape)} {dtype}"
+            )

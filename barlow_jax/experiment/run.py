@@ -117,7 +117,8 @@ def _prefetcher(experiment: Experiment, source: splits.Split, sample_range: Samp
     if data.cache != "decoded":
         batches = source.train_batches(data, experiment.config.recipe.views, sample_range)
         return DevicePrefetcher(batches, layout.shard)
-    device_cache.check_size(source.num_examples, data.canvas)
+    bytes_per_pixel = data.channels * jax.numpy.dtype(data.pixel_dtype).itemsize
+    device_cache.check_size(source.num_examples, data.canvas, bytes_per_pixel)
     dataset = device_cache.DeviceDataset(source.decode_all(data), layout)
 
     def log_failure(index: int, step: int) -> None:

@@ -14,9 +14,9 @@ from barlow_jax.networks.resnet import ENCODERS
 class TrainedEncoder:
     """An encoder with the configuration, provenance and results of its run.
 
-    Input: uint8 images, the shorter side resized to `eval_resize` pixels (bilinear, antialiased), then the
-    central `image_size` x `image_size` pixels, normalized as (value / 255 - mean) / std with the values of
-    `normalize`.
+    Input: uint8 images, or float32 images of values in 0..1, the shorter side resized to `eval_resize` pixels
+    (bilinear, antialiased), then the central `image_size` x `image_size` pixels, normalized as (x - mean) /
+    std with the values of `normalize`, where x is a uint8 value / 255 or a float32 value.
     """
 
     config: Config  # configuration of the run; for a file of weights, the one that it is exported with
@@ -45,13 +45,25 @@ class TrainedEncoder:
 
     @property
     def normalize(self) -> Normalize:
-        """Normalization of view a, which the evaluations use too."""
-        return self.config.recipe.views["a"].normalize
+        """Normalization of view a, which the evaluations use too, with a number for each channel."""
+        op, channels = self.config.recipe.views["a"].normalize, self.config.data.channels
+        return Normalize(*(values * (channels // len(values)) for values in (op.mean, op.std)))
 
     @property
     def image_size(self) -> int:
         """Side length of the input in pixels."""
         return self.config.data.image_size
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of an image, `[image_size, image_size, C]`."""
+        return self.image_size, self.image_size, self.config.data.channels
+
+    @property
+    def pixels(self) -> str:
+        """Pixel values that the encoder takes, in words."""
+        name = self.config.data.pixel_dtype
+        return "uint8 pixel values" if name == "uint8" else "float32 values in 0..1 (config.data.value_range)"
 
     @property
     def eval_resize(self) -> int:

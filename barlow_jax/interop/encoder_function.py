@@ -19,7 +19,7 @@ from barlow_jax.networks.network import Network
 PLATFORMS = ("cpu", "tpu", "cuda")
 
 _NOTES = """\
-`images`: `[B, {size}, {size}, 3]` uint8 pixel values, any B; `features`: `[B, {width}]` float32. The
+`images`: `[B, {shape}]` {pixels}, any B; `features`: `[B, {width}]` float32. The
 normalization is part of the function. Platforms: {platforms}. Computation in {dtype}. {promise}"""
 
 Weights = Mapping[str, np.ndarray]
@@ -32,7 +32,7 @@ def weights_of(trained: TrainedEncoder) -> Weights:
 
 
 def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]:
-    """Return `(weights, images) -> features`: `[B, image_size, image_size, 3]` uint8 to `[B, H]` float32.
+    """Return `(weights, images) -> features`: `[B, image_size, image_size, C]` to `[B, H]` float32.
 
     The features are those of the evaluations: images normalized like view a, computed in
     `config.network.dtype` with the running statistics.
@@ -43,7 +43,7 @@ def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]
 
     def function(weights: Weights, images: jax.Array) -> jax.Array:
         trees = treedef.unflatten([weights[name] for name in names])
-        return Network(network).encode(
+        return Network(network, channels=trained.config.data.channels).encode(
             trees["params"], trees["batch_stats"], normalize(images, normalization)
         )
 
@@ -60,7 +60,8 @@ def describe(trained: TrainedEncoder, out: pathlib.Path, load: Sequence[str], pr
       promise: sentences about which versions can read the export.
     """
     notes = _NOTES.format(
-        size=trained.image_size,
+        shape=", ".join(map(str, trained.input_shape)),
+        pixels=trained.pixels,
         width=trained.num_features,
         platforms=", ".join(PLATFORMS),
         dtype=trained.config.network.dtype,

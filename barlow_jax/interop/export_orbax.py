@@ -27,7 +27,7 @@ from barlow_jax.workdir import provenance
 LOAD = [
     "from barlow_jax.experiment.pretrained import load",
     'encoder = load("{out}")',
-    "features = encoder(images)  # [B, height, width, 3] uint8 -> [B, H] float32",
+    "features = encoder(images)  # [B, height, width, C] -> [B, H] float32",
 ]
 
 

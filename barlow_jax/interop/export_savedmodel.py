@@ -26,7 +26,7 @@ _PROMISE = (
 def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """Write the SavedModel, `config.json` and `README.md`.
 
-    The signature `serving_default` maps `images`, `[B, image_size, image_size, 3]` uint8 with any B, to
+    The signature `serving_default` maps `images`, `[B, image_size, image_size, C]` with any B, to
     `features`, `[B, H]` float32. The normalization is part of the function.
 
     Raises:
@@ -43,19 +43,17 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     from jax.experimental import jax2tf
 
     tf.config.set_visible_devices([], "GPU")  # reserved for JAX
-    size, encode = trained.image_size, encoder_function.encode(trained)
+    shape, dtype = trained.input_shape, trained.config.data.pixel_dtype
     converted = jax2tf.convert(
-        encode,
-        polymorphic_shapes=[None, f"(b, {size}, {size}, 3)"],
+        encoder_function.encode(trained),
+        polymorphic_shapes=[None, str(("b", *shape)).replace("'", "")],
         with_gradient=False,
         native_serialization_platforms=encoder_function.PLATFORMS,
     )
     module, weights = tf.Module(), encoder_function.weights_of(trained)
     module.weights = {name: tf.Variable(value, trainable=False, name=name) for name, value in weights.items()}
 
-    @tf.function(
-        autograph=False, input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")]
-    )
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, *shape], dtype, name="images")])
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"features": converted(dict(module.weights), images)}
 

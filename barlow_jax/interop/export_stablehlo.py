@@ -51,9 +51,9 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
 
 
 def export_encoder(trained: TrainedEncoder, weights: encoder_function.Weights) -> export.Exported:
-    """Return the exported function: `[B, image_size, image_size, 3]` uint8 to `[B, H]` float32, B >= 1."""
-    encode, size = encoder_function.encode(trained), trained.image_size
+    """Return the exported function: `[B, image_size, image_size, C]` to `[B, H]` float32, B >= 1."""
+    encode = encoder_function.encode(trained)
     (batch,) = export.symbolic_shape("b")
-    images = jax.ShapeDtypeStruct((batch, size, size, 3), np.uint8)
+    images = jax.ShapeDtypeStruct((batch, *trained.input_shape), np.dtype(trained.config.data.pixel_dtype))
     of_images = jax.jit(lambda images: encode(weights, images))
     return export.export(of_images, platforms=encoder_function.PLATFORMS)(images)

@@ -109,9 +109,9 @@ def _problem(trained: TrainedEncoder) -> str | None:
 
 def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
     """Return the content of config.json, including the preprocessing that timm applies to images."""
-    size = trained.image_size
+    size, channels = trained.image_size, trained.config.data.channels
     pretrained = {
-        "input_size": [3, size, size],
+        "input_size": [channels, size, size],
         "fixed_input_size": not trained.is_resnet,
         "crop_pct": crop_fraction(size, trained.eval_resize),
         "crop_mode": "center",
@@ -122,7 +122,8 @@ def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
         "pool_size": [math.ceil(size / 32)] * 2
         if trained.is_resnet
         else None,  # size of the last feature map
-        "first_conv": model.first_conv,
+        # timm converts the first convolution of a model of other channels from RGB, or leaves it untrained.
+        "first_conv": model.first_conv if channels == 3 else None,
         "classifier": model.classifier,
         "license": trained.license,
     }
@@ -131,7 +132,7 @@ def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
         "num_classes": 0,
         "num_features": trained.num_features,
         "global_pool": "avg" if trained.is_resnet else "token",
-        "model_args": model.arguments,
+        "model_args": model.arguments | ({} if channels == 3 else {"in_chans": channels}),
         "pretrained_cfg": pretrained,
     }
 

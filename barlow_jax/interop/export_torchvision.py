@@ -82,12 +82,14 @@ def construction_code(trained: TrainedEncoder) -> list[str]:
         four = [*blocks, 1][:4]
         arguments = ", ".join(filter(None, (f"torchvision.models.resnet.{kind}", str(four), more)))
         lines.append(f"model = torchvision.models.ResNet({arguments})")
-    width = network.width
+    width, channels = network.width, trained.config.data.channels
     if network.stem == "cifar":
-        lines.append(f"model.conv1 = torch.nn.Conv2d(3, {width}, 3, padding=1, bias=False)")
+        lines.append(f"model.conv1 = torch.nn.Conv2d({channels}, {width}, 3, padding=1, bias=False)")
         lines.append("model.maxpool = torch.nn.Identity()")
-    elif width != 64:
-        lines.append(f"model.conv1 = torch.nn.Conv2d(3, {width}, 7, stride=2, padding=3, bias=False)")
+    elif (width, channels) != (64, 3):
+        lines.append(
+            f"model.conv1 = torch.nn.Conv2d({channels}, {width}, 7, stride=2, padding=3, bias=False)"
+        )
     if width != 64:
         lines += [f"model.bn1, model.inplanes = {norm}({width}), {width}"]
         for stage, count in enumerate(blocks):
@@ -103,13 +105,9 @@ def construction_code(trained: TrainedEncoder) -> list[str]:
 
 def fits_detectron(trained: TrainedEncoder) -> bool:
     """Return whether the encoder is the ResNet-50 of `configs/detectron2`."""
-    network = trained.config.network
-    return (trained.name, network.width, network.stem, network.batch_norm_epsilon) == (
-        "resnet50",
-        64,
-        "imagenet",
-        _USUAL_EPSILON,
-    )
+    network, data = trained.config.network, trained.config.data
+    kind = trained.name, network.width, network.stem, network.batch_norm_epsilon, data.pixel_dtype
+    return kind == ("resnet50", 64, "imagenet", _USUAL_EPSILON, "uint8")
 
 
 def _pixels(trained: TrainedEncoder) -> str:

@@ -121,12 +121,14 @@ def _introduction(trained: TrainedEncoder) -> str:
 
 def _images(trained: TrainedEncoder) -> str:
     normalize = trained.normalize
+    values = "RGB values 0..255 are normalized as (value / 255 - mean) / std"
+    if (data := trained.config.data).pixel_dtype != "uint8":
+        values = f"{data.channels} channels of {trained.pixels} are normalized as (x - mean) / std"
     return (
         f"The shorter side is resized to {trained.eval_resize} pixels (bilinear, antialiased), and the "
-        f"central {trained.image_size} x {trained.image_size} pixels are cropped. RGB values 0..255 are "
-        f"normalized as (value / 255 - mean) / std with mean {_numbers(normalize.mean)} and std "
-        f"{_numbers(normalize.std)}. The weights are float32; the run computed the network in "
-        f"{trained.config.network.dtype}."
+        f"central {trained.image_size} x {trained.image_size} pixels are cropped. {values} with mean "
+        f"{_numbers(normalize.mean)} and std {_numbers(normalize.std)}. The weights are float32; the run "
+        f"computed the network in {trained.config.network.dtype}."
     )
 
 

@@ -45,9 +45,26 @@ class Encoder(NamedTuple):
     batch_stats: dict[str, Any]  # nested in the same way
     ignored: list[str]  # keys that were left out: other parts, the classifier, torch's counters of batches
 
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return self.params["conv"]["kernel"].shape[2]
+
+    def with_channels(self, channels: int) -> "Encoder":
+        """Return the encoder for images of another number of channels.
+
+        Each channel gets the mean of the weights of all, times old / new channels: an image whose channels
+        are equal has the same activations.
+        """
+        if channels == self.channels:
+            return self
+        mean = self.params["conv"]["kernel"].mean(axis=2, keepdims=True)
+        kernel = np.repeat(mean * np.float32(self.channels / channels), channels, axis=2)
+        return self._replace(params=self.params | {"conv": {"kernel": kernel}})
+
 
 def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
-    """Read the encoder from a state dict with torchvision's keys; architecture, width and stem are inferred.
+    """Read the encoder from a state dict with torchvision's keys; the architecture is inferred.
 
     A prefix that all keys of the encoder share is removed, such as "module.backbone.",
     "module.encoder_q." (MoCo) or "module.base_encoder." (MoCo v3). `fc.*`, `num_batches_tracked`, and the
@@ -65,8 +82,8 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
         short = _PREFIX.sub("", key.removeprefix(prefix))
         duplicates += [f"{key}: present twice, with and without a prefix"] if short in keys else []
         keys[short] = key
-    name, width, stem = _identify(keys, tensors)
-    layout = _layout(name, width, stem)
+    name, width, stem, channels = _identify(keys, tensors)
+    layout = _layout(name, width, stem, channels)
     ignored = [key for key in keys if key.startswith("fc.") or (key in layout and not layout[key].path)]
     problems = duplicates + [f"{keys[key]}: unknown" for key in keys if key not in {*layout, *ignored}]
     problems += state_dict.mismatches(layout, keys, tensors)
@@ -84,10 +101,10 @@ def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
       batch_stats: nested dict, "encoder" in the running statistics.
     """
     stages = params["stages"]
-    kernel, _, _, width = np.shape(params["conv"]["kernel"])
+    kernel, _, channels, width = np.shape(params["conv"]["kernel"])
     name = _name([len(stages[i]) for i in range(len(stages))], "conv3" in stages[0][0])
     stem = next(stem for stem, pixels in _STEM_KERNELS.items() if pixels == kernel)
-    return state_dict.write(_layout(name, width, stem), params, batch_stats)
+    return state_dict.write(_layout(name, width, stem, channels), params, batch_stats)
 
 
 def _encoder_prefix(keys: Iterable[str]) -> str:
@@ -101,10 +118,10 @@ def _encoder_prefix(keys: Iterable[str]) -> str:
     return prefixes[0] if prefixes else ""
 
 
-def _layout(name: str, width: int, stem: str) -> dict[str, Entry]:
+def _layout(name: str, width: int, stem: str, channels: int) -> dict[str, Entry]:
     """Return the position of each of torchvision's tensors, in torchvision's order."""
     block, blocks = ENCODERS[name]
-    stem_shape = (width, 3, _STEM_KERNELS[stem])
+    stem_shape = (width, channels, _STEM_KERNELS[stem])
     layout = _conv_norm("conv1", ("conv",), "bn1", ("norm",), stem_shape)
     channels = width
     for stage, count in enumerate(blocks):
@@ -142,8 +159,8 @@ def _conv_norm(
     return {f"{conv}.weight": weight} | state_dict.norm(norm, norm_path, outputs)
 
 
-def _identify(keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str]:
-    """Infer architecture, width and stem from the keys; mismatches are reported by the caller."""
+def _identify(keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str, int]:
+    """Infer architecture, width, stem and channels from the keys; mismatches are reported by the caller."""
     blocks: dict[int, set[int]] = {}
     for key in keys:
         if match := _BLOCK.match(key):
@@ -161,7 +178,7 @@ def _identify(keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tup
             "(CIFAR)"
         )
     name = _name([len(blocks[stage]) for stage in sorted(blocks)], any(".conv3." in key for key in keys))
-    return name, width, stems[kernel]
+    return name, width, stems[kernel], shape[1] if len(shape) == 4 else 3
 
 
 def _name(blocks: list[int], bottleneck: bool) -> str:

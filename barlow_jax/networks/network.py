@@ -25,9 +25,9 @@ class StandInEncoder(nnx.Module):
     position.
     """
 
-    def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs):
+    def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, channels: int):
         """Initialize the factors; the signature is that of `make_encoder`."""
-        del norm, rngs
+        del norm, rngs, channels
         self.factors = nnx.Param(jnp.ones(encoders.representation_width(config)))
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -120,14 +120,16 @@ class Network:
 
     config: config_lib.Network
     parallel: ParallelLinear | None = None  # the projector's layers, if the mesh shards them
-    make_encoder: Callable[[config_lib.Network, Any, nnx.Rngs], nnx.Module] = encoders.make_encoder
+    make_encoder: Callable[..., nnx.Module] = encoders.make_encoder
+    channels: int = 3  # C, of the images
 
     @functools.cached_property
     def _graph(self) -> Any:
         return nnx.graphdef(nnx.eval_shape(lambda: self._module(nnx.Rngs(0))))
 
     def _module(self, rngs: nnx.Rngs) -> Siamese:
-        return Siamese(self.config, self.make_encoder, self.parallel, rngs)
+        make_encoder = partial(self.make_encoder, channels=self.channels)
+        return Siamese(self.config, make_encoder, self.parallel, rngs)
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Return new parameters and running statistics as nested dicts of float32 arrays."""
@@ -148,7 +150,7 @@ class Network:
         Args:
           params: Parameters.
           batch_stats: Running statistics.
-          views: `[B, height, width, 3]` images, or `[B, T]` word ids of captions, by view.
+          views: `[B, height, width, C]` images, or `[B, T]` word ids of captions, by view.
           grouping: Groups of views that share batch statistics; by default each view is its own group.
         """
         module = nnx.merge(self._graph, params, batch_stats)
@@ -182,5 +184,5 @@ class Network:
         return params["prototypes"]["vectors"] if self.config.prototypes else None
 
     def encode(self, params: Any, batch_stats: Any, images: jax.Array) -> jax.Array:
-        """Apply the frozen encoder to `[B, height, width, 3]` images; returns `[B, H]` float32."""
+        """Apply the frozen encoder to `[B, height, width, C]` images; returns `[B, H]` float32."""
         return nnx.merge(self._graph, params, batch_stats).encoder(images, train=False)

@@ -1,6 +1,6 @@
 """ResNets (He et al. 2015) as in torchvision: v1.5, explicit padding, residual branches start at 0.
 
-Inputs are normalized images `[B, height, width, 3]`; the output is the pooled representation `[B, H]`.
+Inputs are normalized images `[B, height, width, C]`; the output is the pooled representation `[B, H]`.
 """
 
 from functools import partial
@@ -116,6 +116,7 @@ class ResNet(nnx.Module):
         self,
         name: str,
         *,
+        channels: int = 3,
         width: int = 64,
         stem: str = "imagenet",
         dtype: jnp.dtype = jnp.float32,
@@ -127,6 +128,7 @@ class ResNet(nnx.Module):
 
         Args:
           name: A key of ENCODERS.
+          channels: Channels C of the images.
           width: Channels of the first stage; 64, 128, 256 are the papers' x1, x2, x4.
           stem: "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1).
           dtype: Dtype of the convolutions; parameters and statistics are float32.
@@ -138,7 +140,7 @@ class ResNet(nnx.Module):
         parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
         self.pool, self.remat = stem == "imagenet", remat
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-        self.conv = parts["conv"](3, width, kernel, stride, rngs=rngs)
+        self.conv = parts["conv"](channels, width, kernel, stride, rngs=rngs)
         self.norm = norm(width, rngs=rngs)
         channels, stages = width, []
         for stage, count in enumerate(blocks):
@@ -151,7 +153,7 @@ class ResNet(nnx.Module):
         self.stages = nnx.List(stages)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Map `[B, height, width, 3]` normalized images to `[B, H]` float32 representations."""
+        """Map `[B, height, width, C]` normalized images to `[B, H]` float32 representations."""
         x = nnx.relu(self.norm(self.conv(x), use_running_average=not train))
         if self.pool:
             x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

@@ -1,6 +1,6 @@
 """Vision transformers (Dosovitskiy et al. 2021; sizes of DeiT, Touvron et al. 2021) with fixed positions.
 
-Inputs are normalized images `[B, height, width, 3]` of any size that is a multiple of the patch size. The
+Inputs are normalized images `[B, height, width, C]` of any size that is a multiple of the patch size. The
 output is the class token `[B, H]` after the last LayerNorm. Position embeddings are sines and cosines of row
 and column (MoCo v3, section 5), so no parameter depends on the image size. LayerNorm's eps is 1e-6.
 """
@@ -39,6 +39,7 @@ class Vit(nnx.Module):
         self,
         name: str,
         *,
+        channels: int = 3,
         patch: int = 16,
         dtype: jnp.dtype = jnp.float32,
         remat: bool = False,
@@ -48,6 +49,7 @@ class Vit(nnx.Module):
 
         Args:
           name: A key of SIZES.
+          channels: Channels C of the images.
           patch: Side of a patch in pixels.
           dtype: Dtype of the computation; parameters are float32.
           remat: Recomputes each block's activations in the backward pass.
@@ -56,7 +58,7 @@ class Vit(nnx.Module):
         width, blocks, heads = SIZES[name]
         self.dtype, self.remat = dtype, remat
         self.patches = nnx.Conv(
-            3,
+            channels,
             width,
             (patch, patch),
             (patch, patch),
@@ -70,7 +72,7 @@ class Vit(nnx.Module):
         self.norm = nnx.LayerNorm(width, epsilon=1e-6, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Map `[B, height, width, 3]` images to `[B, H]` float32; `train` has no effect."""
+        """Map `[B, height, width, C]` images to `[B, H]` float32; `train` has no effect."""
         del train
         x = self.patches(x.astype(self.dtype))
         x += positions(*x.shape[1:])[None].astype(self.dtype)

@@ -71,13 +71,13 @@ class DeviceDataset:
         return self._gather(self._examples, self._layout.shard(rows))
 
 
-def check_size(num_images: int, canvas: int) -> None:
+def check_size(num_images: int, canvas: int, bytes_per_pixel: int = 3) -> None:
     """Check before decoding that a split fits into memory.
 
     Raises:
-      UserError: `[num_images, canvas, canvas, 3]` pixel values exceed the memory of a device or of this host.
+      UserError: `[num_images, canvas, canvas, C]` pixel values exceed the memory of a device or of this host.
     """
-    needed = num_images * canvas * canvas * 3
+    needed = num_images * canvas * canvas * bytes_per_pixel
     stats = jax.local_devices()[0].memory_stats() or {}  # None on a CPU
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for name, limit in (("a device", stats.get("bytes_limit", host)), ("this host", host)):

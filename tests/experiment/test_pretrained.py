@@ -1,5 +1,7 @@
 """Encoder as a function, on its own mesh and in other programs."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -106,6 +108,14 @@ def test_other_arrays_than_images_are_refused(file, wrong):
     with pytest.raises(ValueError, match=r"needs \[B, height, width, 3\] uint8 pixel values") as error:
         encoder(wrong)
     assert str(list(wrong.shape)) in str(error.value) and str(wrong.dtype) in str(error.value)
+
+
+def test_a_file_of_other_channels_is_refused_with_the_key(tmp_path):
+    network = dataclasses.replace(NETWORK, channels=5)
+    trees = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), network.shapes())
+    save_file(to_torchvision(*(tree["encoder"] for tree in trees)), tmp_path / "five.safetensors")
+    with pytest.raises(UserError, match=r"config.data.channels is 3, but the encoder in .* has 5"):
+        load(tmp_path / "five.safetensors")
 
 
 def test_a_missing_or_outdated_encoder_is_refused(tmp_path):

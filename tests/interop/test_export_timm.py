@@ -7,6 +7,7 @@ import math
 import pytest
 from safetensors import safe_open
 
+from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
 from barlow_jax.interop import export_timm
@@ -56,6 +57,21 @@ def test_a_small_resnet_is_described_by_the_constructor_arguments(trained):
     model = export_timm.timm_model(trained(encoder="resnet10"))
     assert (model.architecture, model.arguments) == ("resnet18", {"layers": [1, 1, 1, 1]})
     assert "layer4.0.conv1.weight" in model.tensors
+
+
+def test_a_model_of_five_channels_is_not_converted_from_rgb(trained):
+    """With a first_conv, timm would convert its weights to five channels, or leave it untrained."""
+    data = Data(channels=5, pixel_dtype="float32")
+    subject = trained(data, encoder="resnet18")
+    one_for_all = Recipe({"a": View(normalize=Normalize((0.5,), (0.2,)))})
+    subject = dataclasses.replace(subject, config=dataclasses.replace(subject.config, recipe=one_for_all))
+    model = export_timm.timm_model(subject)
+    config = export_timm.config_of(subject, model)
+    assert model.tensors["conv1.weight"].shape == (64, 5, 7, 7)
+    assert config["model_args"] == {"in_chans": 5}
+    pretrained = config["pretrained_cfg"]
+    assert pretrained["input_size"] == [5, 224, 224] and pretrained["first_conv"] is None
+    assert pretrained["mean"] == [0.5] * 5 and pretrained["std"] == [0.2] * 5
 
 
 def test_a_wider_bottleneck_is_timms_second_version_without_preactivation(trained):

@@ -63,6 +63,7 @@ def test_another_normalization_is_passed_to_detectron2():
     ("network", "words"),
     [
         ({"encoder": "resnet50"}, "model = torchvision.models.resnet50()"),
+        ({"encoder": "resnet50"}, "model.conv1 = torch.nn.Conv2d(5, 64, 7, stride=2, padding=3, bias=False)"),
         (
             {"encoder": "resnet200", "width": 64},
             "ResNet(torchvision.models.resnet.Bottleneck, [3, 24, 36, 3])",
@@ -77,8 +78,9 @@ def test_another_normalization_is_passed_to_detectron2():
     ],
 )
 def test_construction_code(trained, network, words):
+    channels = 5 if "Conv2d(5" in words else 3
     lines = export_torchvision.construction_code(
-        TrainedEncoder(Config(network=Network(**network)), {}, {}, 1)
+        TrainedEncoder(Config(network=Network(**network), data=Data(channels=channels)), {}, {}, 1)
     )
     assert words in "\n".join(lines) and compile("\n".join(lines), "lines", "exec")
 

@@ -49,6 +49,28 @@ def test_deep_ones_are_recognized(name):
     assert (encoder.name, encoder.width, encoder.stem) == (name, 1, "imagenet")
 
 
+def test_images_of_equal_channels_have_the_same_activations_with_any_number_of_channels():
+    rgb = from_torchvision(to_torchvision(*_encoder("resnet8", stem="cifar")))
+    grays = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    for channels in (1, 5):
+        other = rgb.with_channels(channels)
+        assert other.params["conv"]["kernel"].shape == (3, 3, channels, 4)
+        again = from_torchvision(to_torchvision(other.params, other.batch_stats))
+        np.testing.assert_array_equal(again.params["conv"]["kernel"], other.params["conv"]["kernel"])
+        stems = [
+            jax.lax.conv_general_dilated(
+                np.repeat(grays, encoder.channels, axis=3),
+                encoder.params["conv"]["kernel"],
+                (1, 1),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+            for encoder in (rgb, other)
+        ]
+        np.testing.assert_allclose(*stems, rtol=1e-4, atol=1e-5)
+    assert rgb.with_channels(3) is rgb
+
+
 def test_the_trees_are_those_that_the_network_makes():
     network = Network(NetworkConfig(encoder="resnet18", width=4, projector=(8,)))
     made = [tree["encoder"] for tree in jax.eval_shape(network.init, jax.random.key(0))]

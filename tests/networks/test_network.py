@@ -1,5 +1,6 @@
 """Tests of the network: heads, grouping of views, branches and running statistics."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -37,6 +38,11 @@ def test_parameters_statistics_and_representation_are_float32(dtype):
     outputs, new_stats = jax.jit(network.apply)(params, stats, {"a": _images()})
     assert {leaf.dtype for leaf in jax.tree.leaves((params, stats, new_stats))} == {jnp.dtype("float32")}
     assert outputs["a"].representation.dtype == jnp.float32 and outputs["a"].embedding.dtype == dtype
+
+
+def test_the_first_layer_takes_the_channels_of_the_images():
+    params, _ = dataclasses.replace(_network(), channels=13).shapes()
+    assert params["encoder"]["conv"]["kernel"].shape == (3, 3, 13, 4)
 
 
 def test_training_moves_the_running_statistics_by_one_minus_the_momentum():

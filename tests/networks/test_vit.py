@@ -24,10 +24,10 @@ def test_parameter_count_is_deits_without_its_classifier_and_learned_positions(n
     assert count == published - 1000 * (width + 1) - 197 * width
 
 
-def test_the_output_is_float32_for_any_multiple_of_the_patch_size():
-    graph, state = _vit(patch=4, dtype=jnp.bfloat16)
+def test_the_output_is_float32_for_any_channels_and_any_multiple_of_the_patch_size():
+    graph, state = _vit(patch=4, channels=5, dtype=jnp.bfloat16)
     for side in (8, 12):
-        y = nnx.merge(graph, state)(jnp.ones((2, side, side, 3)), train=True)
+        y = nnx.merge(graph, state)(jnp.ones((2, side, side, 5)), train=True)
         assert y.shape == (2, 192) and y.dtype == jnp.float32
 
 

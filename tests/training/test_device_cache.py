@@ -94,3 +94,5 @@ def test_a_split_that_exceeds_the_memory_is_refused_with_the_remedy(monkeypatch)
     monkeypatch.setattr(jax, "local_devices", lambda: [Small()])
     with pytest.raises(UserError, match=r"need 0\.2 GB, and a device has 0\.1 GB"):
         device_cache.check_size(50_000, 32)
+    with pytest.raises(UserError, match=r"need 2\.7 GB"):
+        device_cache.check_size(50_000, 32, bytes_per_pixel=13 * 4)
