@@ -23,7 +23,7 @@ class Command:
     # What is validated before `run`. "runs": that --workdir holds a run; no config is read. "types": the keys
     # and types of the config. "config": also that the config can run. "data": also data set and devices.
     checks: Literal["runs", "types", "config", "data"] = "data"
-    workdir: Literal["required", "optional", "several"] = "required"
+    workdir: Literal["required", "optional", "several", "none"] = "required"
     single_process: bool = False  # cannot run as several processes, and has no --dry-run
     encoder: bool = False  # takes --encoder
     images: bool = False  # takes --images and --labels, for which the config is chosen

@@ -44,7 +44,8 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
     if command.workdir == "several":
         help_text += "; give several to compare runs"
     several = {"nargs": "+", "dest": "workdirs"} if command.workdir == "several" else {}
-    parser.add_argument("--workdir", type=path, metavar="DIR", help=help_text, **several)
+    if command.workdir != "none":
+        parser.add_argument("--workdir", type=path, metavar="DIR", help=help_text, **several)
     if command.images:
         parser.add_argument(
             "--images",

@@ -34,7 +34,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     command: Command = module.COMMAND
     check = getattr(module, "check", lambda args, config: [])
     if command.checks == "runs":
-        return Config(), Facts(), [*_missing_runs(args), *check(args, None)]
+        return Config(), Facts(), [*_missing_runs(args, command), *check(args, None)]
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]
     config, more = overrides.from_tree(tree)
@@ -177,9 +177,9 @@ def _training_problems(config: Config) -> list[str]:
         return [*problems, str(error)]
 
 
-def _missing_runs(args: argparse.Namespace) -> list[str]:
+def _missing_runs(args: argparse.Namespace, command: Command) -> list[str]:
     problems = []
-    for workdir in args.workdirs or [None]:
+    for workdir in [] if command.workdir == "none" else args.workdirs or [None]:
         wrong = _workdir_problems(workdir, required=True)
         if not wrong and not saved_run.is_run(workdir):
             wrong = [f"--workdir {workdir} holds no run (it has neither {' nor '.join(saved_run.FILES)})."]

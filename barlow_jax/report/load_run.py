@@ -2,10 +2,12 @@
 
 import collections
 from collections.abc import Mapping
+import dataclasses
 import pathlib
 from typing import Any
 
 from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import by_data
@@ -54,7 +56,7 @@ def changed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 
     A group that is missing as a whole, such as a view, has one entry under its name: `("12 keys", ABSENT)`.
     """
-    defaults = overrides.flatten(overrides.default_config().to_dict())
+    defaults = overrides.flatten(dataclasses.asdict(Config()))
     pairs = {key: (defaults.get(key, ABSENT), value) for key, value in config.items()}
     different = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     missing: collections.Counter[str] = collections.Counter()

@@ -1,5 +1,6 @@
 """Reading a workdir: its saved config and status, its checkpoints, and whether a run may resume."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -105,7 +106,7 @@ def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
 def with_defaults(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return a saved config, completed with the defaults of keys added since, and the problems with it."""
     config, problems = overrides.from_tree(saved)
-    return overrides.to_config_dict(config).to_dict(), problems
+    return dataclasses.asdict(config), problems
 
 
 def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[Any]]:
