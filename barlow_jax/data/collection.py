@@ -160,12 +160,16 @@ def _classes(
     if column is None and not labels:
         return None, None
     if column not in columns:
-        found = f"label_column is {label_column}, but the columns are {', '.join(existing) or 'none'}"
-        raise UserError(f"labels is {labels} and {found}; set label_column to one of them")
+        key, where = (
+            ("labels", "the source") if column == FOLDERS else ("label_column", labels or "the source")
+        )
+        has = f"has {', '.join(existing)}; set label_column to one of them"
+        has = has if existing else "has no columns; set labels to a table with the columns path and label"
+        raise UserError(f"{key} is {column or 'none'}, but {where} {has}")
     texts = [_label(value) for value in columns[column]]
     names = {*texts} - {*_NO_LABEL}
     if not names:
-        raise UserError(f"no image has a label in {column}")
+        raise UserError(f"no image has a label: {column} is empty for all {len(texts)} of them")
     if len(names) == sum(text in names for text in texts) > 2:
         raise UserError(
             f"each image has its own label in {column}, such as {min(names)}; use a column of classes"

@@ -187,8 +187,8 @@ def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:
     images = rows.select_columns([key]).cast_column(key, datasets.Image(decode=False))
 
     def read(index: int) -> bytes:
-        image = images[index][key]
-        return image["bytes"] or _read(os.path.join(path, image["path"] or ""))
+        image = images[index][key] or {"bytes": b""}  # null is an empty file
+        return _read(os.path.join(path, image["path"] or "")) if image["bytes"] is None else image["bytes"]
 
     columns = (pc.struct_field(table[key], "bytes") for table in images.with_format("arrow").iter(1024))
     sizes = [size or 0 for column in columns for size in pc.binary_length(column).to_pylist()]

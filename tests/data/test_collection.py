@@ -175,6 +175,9 @@ def test_tar_shards(tmp_path):
     images = _open(tmp_path / "data/0.tar", label_column="name")
     assert _labels(images) == {"0.jpg": "seven", "sub/1.png": None}
     assert _open(tmp_path / "data/0.tar").labels is None
+    for settings in ({"labels": "folders"}, {"label_column": "missing"}):
+        with pytest.raises(UserError, match="folders|missing"):
+            _open(tmp_path / "data", **settings)
     content = bytearray((tmp_path / "data/0.tar").read_bytes())
     for damaged in (content[:1300], content[:1024] + b"x" * 512 + content[1536:], b"", b"\x1f\x8b" + content):
         (tmp_path / "damaged.tar").write_bytes(damaged)
@@ -207,6 +210,7 @@ def test_hugging_face_data(tmp_path, kind, monkeypatch):
     def rows(*labels):
         encoded = [b"%d" % label for label in labels]
         images = encoded if kind == "bytes" else [{"bytes": content, "path": None} for content in encoded]
+        images = [image if label >= 0 else None for image, label in zip(images, labels, strict=True)]
         return datasets.Dataset.from_dict({"label": labels, "picture": images}, features)
 
     parts = datasets.DatasetDict(train=rows(0, 1, 1), test=rows(1, -1))
@@ -220,10 +224,10 @@ def test_hugging_face_data(tmp_path, kind, monkeypatch):
         for name, part in parts.items():
             part.to_parquet(source / f"data/{name}-00000-of-00001-abc.parquet")
     images = _open(source, expression)
-    assert sorted(_contents(images).values()) == [b"-1", b"0", b"1", b"1", b"1"]
+    assert sorted(_contents(images).values()) == [b"", b"0", b"1", b"1", b"1"]
     found = zip(_contents(images).values(), _labels(images).values(), strict=True)
-    assert {*found} == {(b"-1", None), (b"0", "dog"), (b"1", "cat")}
-    assert sorted(images.sizes) == [1, 1, 1, 1, 2] and images.class_names == ["cat", "dog"]
+    assert {*found} == {(b"", None), (b"0", "dog"), (b"1", "cat")}
+    assert sorted(images.sizes) == [0, 1, 1, 1, 1] and images.class_names == ["cat", "dog"]
 
 
 def test_without_datasets_the_extra_is_named(tmp_path, monkeypatch):
@@ -257,9 +261,10 @@ _TABLES = {"t.csv": "path,label,id\n1.png,a,1\n2.png,a,2\n3.png,b,3\n"}
         (_TABLES, "", {"labels": "t.csv", "label_column": "id"}, "id"),
         ({"t.csv": "path,a,b\n1.png,1,2"}, "", {"labels": "t.csv"}, "a, b"),
         ({"t.csv": "path,a\n9.png,1"}, "", {"labels": "t.csv"}, r"9\.png"),
-        ({"t.csv": "path,a\n1.png,"}, "", {"labels": "t.csv"}, "label in a"),
+        ({"t.csv": "path,a\n1.png,"}, "", {"labels": "t.csv"}, "a is empty for all 3"),
         ({}, "", {"labels": "missing.csv"}, r"missing\.csv"),
         ({}, "", {"labels": "folders"}, "folders"),
+        ({}, "", {"label_column": "kind"}, "label_column is kind"),
         ({"a.npz": "PK"}, "a.npz", {}, r"a\.npz"),
         ({"a.npy": ""}, "a.npy", {}, r"a\.npy"),
     ],
