@@ -14,9 +14,10 @@ from barlow_jax.networks.resnet import ENCODERS
 class TrainedEncoder:
     """An encoder with the configuration, provenance and results of its run.
 
-    Input: uint8 images, or float32 images of values in 0..1, the shorter side resized to `eval_resize` pixels
-    (bilinear, antialiased), then the central `image_size` x `image_size` pixels, normalized as (x - mean) /
-    std with the values of `normalize`, where x is a uint8 value / 255 or a float32 value.
+    Input: uint8 images, or float32 images of values in 0..1, the shorter side resized to
+    `config.data.eval_resize` pixels (bilinear, antialiased), then the central `image_size` x `image_size`
+    pixels, normalized as (x - mean) / std with the values of `normalize`, where x is a uint8 value / 255 or a
+    float32 value.
     """
 
     config: Config  # configuration of the run; for a file of weights, the one that it is exported with
@@ -64,8 +65,3 @@ class TrainedEncoder:
         """Pixel values that the encoder takes, in words."""
         name = self.config.data.pixel_dtype
         return "uint8 pixel values" if name == "uint8" else "float32 values in 0..1 (config.data.value_range)"
-
-    @property
-    def eval_resize(self) -> int:
-        """Length of the shorter side in pixels before the central crop."""
-        return self.config.data.eval_resize

@@ -18,10 +18,6 @@ from barlow_jax.networks.network import Network
 # Every export is lowered for all of these.
 PLATFORMS = ("cpu", "tpu", "cuda")
 
-_NOTES = """\
-`images`: `[B, {shape}]` {pixels}, any B; `features`: `[B, {width}]` float32. The
-normalization is part of the function. Platforms: {platforms}. Computation in {dtype}. {promise}"""
-
 Weights = Mapping[str, np.ndarray]
 
 
@@ -59,13 +55,11 @@ def describe(trained: TrainedEncoder, out: pathlib.Path, load: Sequence[str], pr
       load: lines of Python that load and call the function; `{out}` stands for the folder.
       promise: sentences about which versions can read the export.
     """
-    notes = _NOTES.format(
-        shape=", ".join(map(str, trained.input_shape)),
-        pixels=trained.pixels,
-        width=trained.num_features,
-        platforms=", ".join(PLATFORMS),
-        dtype=trained.config.network.dtype,
-        promise=promise,
+    shape, width = ", ".join(map(str, trained.input_shape)), trained.num_features
+    notes = (
+        f"`images`: `[B, {shape}]` {trained.pixels}, any B; `features`: `[B, {width}]` float32. The\n"
+        f"normalization is part of the function. Platforms: {', '.join(PLATFORMS)}. Computation in "
+        f"{trained.config.network.dtype}. {promise}"
     )
     inside = [line.replace("{out}/", "").replace("{out}", ".") for line in load]
     files.write_json(out / "config.json", overrides.to_config_dict(trained.config).to_dict())

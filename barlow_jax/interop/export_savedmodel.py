@@ -17,11 +17,6 @@ from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
 from barlow_jax.interop.encoder import TrainedEncoder
 
-_PROMISE = (
-    "Written by TensorFlow {{version}}. The signature `serving_default` maps `images` to `features`, in "
-    "TensorFlow Serving too."
-)
-
 
 def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """Write the SavedModel, `config.json` and `README.md`.
@@ -65,7 +60,11 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
         'encoder = tf.saved_model.load("{out}").signatures["serving_default"]',
         'features = encoder(images=tf.constant(images))["features"]',
     ]
-    encoder_function.describe(trained, out, load, _PROMISE.format(version=tf.__version__))
+    promise = (
+        f"Written by TensorFlow {tf.__version__}. The signature `serving_default` maps `images` to "
+        "`features`, in TensorFlow Serving too."
+    )
+    encoder_function.describe(trained, out, load, promise)
     return {"load": load}
 
 

@@ -20,10 +20,6 @@ from barlow_jax.interop.encoder import TrainedEncoder
 
 FILE = "encoder.jaxexport"
 _MOST_BYTES = 2**31 - 2**24  # limit of a flatbuffer, less the program itself
-_PROMISE = (
-    "Written by jax {{version}}. Newer versions of jax can read it for at least six months; older ones "
-    "may not be able to."
-)
 
 
 def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
@@ -46,7 +42,11 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
         f'encoder = jit(export.deserialize(open("{{out}}/{FILE}", "rb").read()).call)',
         "features = encoder(images)",
     ]
-    encoder_function.describe(trained, out, load, _PROMISE.format(version=jax.__version__))
+    promise = (
+        f"Written by jax {jax.__version__}. Newer versions of jax can read it for at least six months; older "
+        "ones may not be able to."
+    )
+    encoder_function.describe(trained, out, load, promise)
     return {"platforms": list(exported.platforms), "load": load}
 
 

@@ -4,7 +4,6 @@ Files: `model.safetensors` (timm's keys and shapes), `config.json` (architecture
 model card `README.md`.
 """
 
-import json
 import math
 import pathlib
 import re
@@ -21,9 +20,6 @@ from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
 from barlow_jax.networks import vit
 from barlow_jax.networks.resnet import ENCODERS
-
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-_OTHER_FORMATS = "Use --format=torchvision, --format=orbax or --format=jax"
 
 
 class Model(NamedTuple):
@@ -44,8 +40,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """
     model = timm_model(trained)
     # save_file() would create a file that only its owner can read.
-    (out / WEIGHTS).write_bytes(save(model.tensors, metadata={"format": "pt"}))
-    (out / CONFIG).write_text(json.dumps(config_of(trained, model), indent=1) + "\n")
+    (out / "model.safetensors").write_bytes(save(model.tensors, metadata={"format": "pt"}))
+    files.write_json(out / "config.json", config_of(trained, model))
     load = [
         "import timm",
         'model = timm.create_model("local-dir:{out}", pretrained=True).eval()',
@@ -53,13 +49,9 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     ]
     on_the_hub = [line.replace("local-dir:{out}", "hf-hub:OWNER/NAME") for line in load]
     card = model_card.text(trained, on_the_hub, library="timm", notes=_notes(trained))
-    files.write_text(out / CARD, card)
-    return {
-        "architecture": model.architecture,
-        "model_args": model.arguments,
-        "keys": len(model.tensors),
-        "load": load,
-    }
+    files.write_text(out / "README.md", card)
+    entries = {"architecture": model.architecture, "model_args": model.arguments}
+    return entries | {"keys": len(model.tensors), "load": load}
 
 
 def timm_model(trained: TrainedEncoder) -> Model:
@@ -77,9 +69,8 @@ def timm_model(trained: TrainedEncoder) -> Model:
         arguments = {"img_size": size, "patch_size": patch}
         tensors = to_timm(trained.params["encoder"], size // patch)
         return Model(f"{trained.name}_patch16_224", arguments, "patch_embed.proj", "head", tensors)
-    problem = _problem(trained)
-    if problem:
-        raise UserError(f"--format=timm: {problem}. {_OTHER_FORMATS}")
+    if problem := _problem(trained):
+        raise UserError(f"--format=timm: {problem}. Use --format=torchvision, --format=orbax or --format=jax")
     block, blocks = ENCODERS[trained.name]
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
     if network.width == 64:
@@ -109,21 +100,20 @@ def _problem(trained: TrainedEncoder) -> str | None:
 
 def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
     """Return the content of config.json, including the preprocessing that timm applies to images."""
-    size, channels = trained.image_size, trained.config.data.channels
+    size, data = trained.image_size, trained.config.data
+    last_map = [math.ceil(size / 32)] * 2 if trained.is_resnet else None  # its size
     pretrained = {
-        "input_size": [channels, size, size],
+        "input_size": [data.channels, size, size],
         "fixed_input_size": not trained.is_resnet,
-        "crop_pct": crop_fraction(size, trained.eval_resize),
+        "crop_pct": crop_fraction(size, data.eval_resize),
         "crop_mode": "center",
         "interpolation": "bilinear",
         "mean": list(trained.normalize.mean),
         "std": list(trained.normalize.std),
         "num_classes": 0,
-        "pool_size": [math.ceil(size / 32)] * 2
-        if trained.is_resnet
-        else None,  # size of the last feature map
+        "pool_size": last_map,
         # timm converts the first convolution of a model of other channels from RGB, or leaves it untrained.
-        "first_conv": model.first_conv if channels == 3 else None,
+        "first_conv": model.first_conv if data.channels == 3 else None,
         "classifier": model.classifier,
         "license": trained.license,
     }

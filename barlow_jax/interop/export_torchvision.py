@@ -19,7 +19,7 @@ from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
 from barlow_jax.networks.resnet import ENCODERS
 
-WEIGHTS, PICKLED, CARD = "encoder.safetensors", "encoder.pth", "README.md"
+WEIGHTS, PICKLED = "encoder.safetensors", "encoder.pth"
 _CONSTRUCTORS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _USUAL_EPSILON = 1e-5
 # Runs in a process of its own, because importing torch and TensorFlow in one process crashes it.
@@ -55,9 +55,9 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     load = [*construction_code(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
     notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
     card = model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes)
-    files.write_text(out / CARD, card)
+    files.write_text(out / "README.md", card)
     if notes:
-        load.append(f"# Detectron2: the commands are in {{out}}/{CARD}")
+        load.append("# Detectron2: the commands are in {out}/README.md")
     return {"keys": len(tensors), **_write_pth(out), "load": load}
 
 
@@ -68,19 +68,16 @@ def construction_code(trained: TrainedEncoder) -> list[str]:
     """
     network = trained.config.network
     block, blocks = ENCODERS[trained.name]
-    kind = "BasicBlock" if block.expansion == 1 else "Bottleneck"
+    kind = f"torchvision.models.resnet.{'BasicBlock' if block.expansion == 1 else 'Bottleneck'}"
     lines = ["import torch, torchvision", "from safetensors.torch import load_file"]
-    epsilon = network.batch_norm_epsilon
-    norm = "torch.nn.BatchNorm2d"
-    if epsilon != _USUAL_EPSILON:
-        lines.append(f"norm = lambda channels: torch.nn.BatchNorm2d(channels, eps={epsilon!r})")
-        norm = "norm"
-    more = f"norm_layer={norm}" if norm == "norm" else ""
+    norm, more = "torch.nn.BatchNorm2d", ""
+    if network.batch_norm_epsilon != _USUAL_EPSILON:
+        lines.append(f"norm = lambda channels: {norm}(channels, eps={network.batch_norm_epsilon!r})")
+        norm, more = "norm", "norm_layer=norm"
     if trained.name in _CONSTRUCTORS:
         lines.append(f"model = torchvision.models.{trained.name}({more})")
     else:
-        four = [*blocks, 1][:4]
-        arguments = ", ".join(filter(None, (f"torchvision.models.resnet.{kind}", str(four), more)))
+        arguments = ", ".join(filter(None, (kind, str([*blocks, 1][:4]), more)))
         lines.append(f"model = torchvision.models.ResNet({arguments})")
     width, channels = network.width, trained.config.data.channels
     if network.stem == "cifar":
@@ -93,11 +90,8 @@ def construction_code(trained: TrainedEncoder) -> list[str]:
     if width != 64:
         lines += [f"model.bn1, model.inplanes = {norm}({width}), {width}"]
         for stage, count in enumerate(blocks):
-            stride = 2 if stage else 1
-            lines.append(
-                f"model.layer{stage + 1} = model._make_layer(torchvision.models.resnet.{kind}, "
-                f"{width * 2**stage}, {count}, stride={stride})"
-            )
+            arguments = f"{kind}, {width * 2**stage}, {count}, stride={2 if stage else 1}"
+            lines.append(f"model.layer{stage + 1} = model._make_layer({arguments})")
     if len(blocks) == 3:
         lines.append("model.layer4 = torch.nn.Identity()")
     return [*lines, "model.fc = torch.nn.Identity()"]

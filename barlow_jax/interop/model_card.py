@@ -12,17 +12,8 @@ from barlow_jax.config.overrides import flatten, to_config_dict
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import TrainedEncoder
-from barlow_jax.papers import tables
-from barlow_jax.papers.scores import (
-    FEATURE_SOURCES,
-    PIXELS,
-    PRETRAINED,
-    UNNAMED,
-    Evaluation,
-    by_data,
-    describe_data,
-    read_evaluations,
-)
+from barlow_jax.papers import scores, tables
+from barlow_jax.papers.scores import PRETRAINED, UNNAMED, Evaluation, describe_data, read_evaluations
 from barlow_jax.version import __version__
 from barlow_jax.workdir import provenance
 
@@ -110,13 +101,10 @@ def _introduction(trained: TrainedEncoder) -> str:
     training = "The weights came from a file; how they were trained is not recorded."
     if _has_history(trained):
         labels = "with" if trained.config.network.num_classes else "without"
-        training = (
-            f"Pretrained {labels} labels by {_method(trained)} on {trained.config.data.name} (barlow_jax)."
-        )
-    return (
-        f"Image encoder `{trained.name}` ({details}) with {trained.num_features} output features and no "
-        "classifier. " + training
-    )
+        data = trained.config.data.name
+        training = f"Pretrained {labels} labels by {_method(trained)} on {data} (barlow_jax)."
+    features = f"{trained.num_features} output features and no classifier"
+    return f"Image encoder `{trained.name}` ({details}) with {features}. {training}"
 
 
 def _images(trained: TrainedEncoder) -> str:
@@ -125,7 +113,7 @@ def _images(trained: TrainedEncoder) -> str:
     if (data := trained.config.data).pixel_dtype != "uint8":
         values = f"{data.channels} channels of {trained.pixels} are normalized as (x - mean) / std"
     return (
-        f"The shorter side is resized to {trained.eval_resize} pixels (bilinear, antialiased), and the "
+        f"The shorter side is resized to {data.eval_resize} pixels (bilinear, antialiased), and the "
         f"central {trained.image_size} x {trained.image_size} pixels are cropped. {values} with mean "
         f"{_numbers(normalize.mean)} and std {_numbers(normalize.std)}. The weights are float32; the run "
         f"computed the network in {trained.config.network.dtype}."
@@ -171,7 +159,7 @@ def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
 
 def _results(trained: TrainedEncoder) -> str:
     """Return the results at the encoder's step: for each data set a table, a row per classifier."""
-    own, *others = by_data(trained.results)
+    own, *others = scores.by_data(trained.results)
     evaluations = read_evaluations(own, step=trained.step)
     tables_of_others = [
         _result_tables(other, describe_data(group))
@@ -189,13 +177,11 @@ def _results(trained: TrainedEncoder) -> str:
 
 def _result_tables(evaluations: Mapping[str, Evaluation], where: str) -> str:
     """Return a table of top-1, and one of balanced accuracy if it was measured."""
-    sources = [source for source in FEATURE_SOURCES if source in evaluations or source != PIXELS]
+    sources = [s for s in scores.FEATURE_SOURCES if s in evaluations or s != scores.PIXELS]
     columns = {source: evaluations.get(source, Evaluation(source, -1, ())) for source in sources}
     parts = []
-    for metric, title in (
-        ("top1", "Top-1 accuracy"),
-        ("balanced_accuracy", "Balanced accuracy (mean recall)"),
-    ):
+    titles = {"top1": "Top-1 accuracy", "balanced_accuracy": "Balanced accuracy (mean recall)"}
+    for metric, title in titles.items():
         rows = [
             f"| {name} | {' | '.join(map(_score, values))} |"
             for name, _, values in tables.rows_by_source(columns, metric)
@@ -217,13 +203,11 @@ def _code(trained: TrainedEncoder) -> str:
     devices = entry.get("devices", {})
     on = f", on {devices['count']} x {devices['kind']}" if {"count", "kind"} <= devices.keys() else ""
     packages = ", ".join(f"{name} {version}" for name, version in entry["packages"].items())
-    starts = (
-        f" Number of starts: {sum(e['starts'] for e in trained.provenance)}." if _has_history(trained) else ""
-    )
+    count = sum(e["starts"] for e in trained.provenance)
+    starts = f" Number of starts: {count}." if _has_history(trained) else ""
     return (
         f"barlow_jax {entry.get('version', 'of an unknown version')}{commit}, Python "
-        f"{entry.get('python', 'unknown')}{on}; {packages}; last start {entry['last']}.{starts} "
-        f"{exported}"
+        f"{entry.get('python', 'unknown')}{on}; {packages}; last start {entry['last']}.{starts} {exported}"
     )
 
 

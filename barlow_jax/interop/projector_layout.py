@@ -63,21 +63,6 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> Projector:
     return Projector(inputs, shape, *trees, [own for key, own in keys.items() if not layout[key].path])
 
 
-def to_torch(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
-    """Return the state dict of a projector in torch's order; its keys start with "projector.".
-
-    Args:
-      params: nested dict, "projector" in the parameters of `Network.init`.
-      batch_stats: nested dict, "projector" in the running statistics.
-    """
-    layers = [params["layers"][i] for i in range(len(params["layers"]))]
-    with_bias = ["bias" in layer for layer in layers]
-    biases = "all" if with_bias[-1] else "hidden" if any(with_bias) else "none"
-    widths = tuple(np.shape(layer["kernel"])[1] for layer in layers)
-    shape = Shape(widths, bool(params.get("norms")), biases, "output_norm" in batch_stats)
-    return state_dict.write(_layout(np.shape(layers[0]["kernel"])[0], shape), params, batch_stats)
-
-
 def _layout(inputs: int, shape: Shape) -> dict[str, Entry]:
     layout, position, last = {}, 0, len(shape.projector) - 1
     for index, width in enumerate(shape.projector):

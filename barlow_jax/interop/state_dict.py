@@ -7,6 +7,8 @@ one; both estimate the same quantity.
 """
 
 from collections.abc import Iterable, Mapping
+import functools
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +81,8 @@ def write(layout: Layout, params: Any, batch_stats: Any) -> dict[str, np.ndarray
     tensors = {}
     for key, entry in layout.items():
         if entry.path:
-            array = np.asarray(_get(entry.tree(params, batch_stats), entry.path))
+            tree = entry.tree(params, batch_stats)
+            array = np.asarray(functools.reduce(operator.getitem, entry.path, tree))
             tensors[key] = np.array(array.transpose(_TO_TORCH.get(array.ndim)), order="C")
         else:
             tensors[key] = np.zeros([], np.int64)
@@ -89,12 +92,6 @@ def write(layout: Layout, params: Any, batch_stats: Any) -> dict[str, np.ndarray
 def bullet_list(title: str, lines: Iterable[str]) -> str:
     """Return a title and indented lines."""
     return "\n  ".join([title + ":", *(lines or ["none"])])
-
-
-def _get(tree: Any, path: tuple[str | int, ...]) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
 
 
 def _set(tree: dict, path: tuple[str | int, ...], leaf: np.ndarray) -> None:

@@ -122,7 +122,7 @@ def _layout(name: str, width: int, stem: str, channels: int) -> dict[str, Entry]
     """Return the position of each of torchvision's tensors, in torchvision's order."""
     block, blocks = ENCODERS[name]
     stem_shape = (width, channels, _STEM_KERNELS[stem])
-    layout = _conv_norm("conv1", ("conv",), "bn1", ("norm",), stem_shape)
+    layout = _conv_norm("conv1", "bn1", (), ("conv", "norm"), stem_shape)
     channels = width
     for stage, count in enumerate(blocks):
         inner = width * 2**stage
@@ -134,29 +134,23 @@ def _layout(name: str, width: int, stem: str, channels: int) -> dict[str, Entry]
             else:
                 convs = [(inner, channels, 1), (inner, inner, 3), (outputs, inner, 1)]
             for n, shape in enumerate(convs, 1):
-                layout |= _conv_norm(
-                    f"{key}.conv{n}", (*path, f"conv{n}"), f"{key}.bn{n}", (*path, f"norm{n}"), shape
-                )
+                names = f"conv{n}", f"norm{n}"
+                layout |= _conv_norm(f"{key}.conv{n}", f"{key}.bn{n}", path, names, shape)
             if index == 0 and (stage > 0 or channels != outputs):
-                shortcut = (*path, "shortcut")
-                layout |= _conv_norm(
-                    f"{key}.downsample.0",
-                    (*shortcut, "conv"),
-                    f"{key}.downsample.1",
-                    (*shortcut, "norm"),
-                    (outputs, channels, 1),
-                )
+                keys = f"{key}.downsample.0", f"{key}.downsample.1"
+                shape = outputs, channels, 1
+                layout |= _conv_norm(*keys, (*path, "shortcut"), ("conv", "norm"), shape)
             channels = outputs
     return layout
 
 
 def _conv_norm(
-    conv: str, conv_path: tuple, norm: str, norm_path: tuple, shape: tuple[int, int, int]
+    conv: str, norm: str, path: tuple, names: tuple[str, str], shape: tuple[int, int, int]
 ) -> dict[str, Entry]:
-    """Return the layout of a convolution of `(out, in, kernel)` and its BatchNorm."""
+    """Return the layout of a convolution of `(out, in, kernel)` and its BatchNorm; `names` are those here."""
     outputs, inputs, kernel = shape
-    weight = Entry((*conv_path, "kernel"), (outputs, inputs, kernel, kernel))
-    return {f"{conv}.weight": weight} | state_dict.norm(norm, norm_path, outputs)
+    weight = Entry((*path, names[0], "kernel"), (outputs, inputs, kernel, kernel))
+    return {f"{conv}.weight": weight} | state_dict.norm(norm, (*path, names[1]), outputs)
 
 
 def _identify(keys: Mapping[str, str], tensors: Mapping[str, np.ndarray]) -> tuple[str, int, str, int]:

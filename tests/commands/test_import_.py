@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+from projector_state_dict import to_torch
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -11,7 +12,6 @@ from barlow_jax.commands import import_
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import weights
-from barlow_jax.interop.projector_layout import to_torch
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network

@@ -48,6 +48,7 @@ def test_the_weights_are_only_in_the_variables_and_the_config_is_in_the_folder(s
     config, problems = overrides.from_tree(json.loads((folder / "config.json").read_text()))
     assert config == subject.config and not problems
     readme = (folder / "README.md").read_text()
+    assert tf.__version__ in readme
     assert all(line.replace("{out}", ".") in readme for line in entries["load"])
 
 

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 from jax import export
+import jax
 import numpy as np
 import pytest
 
@@ -59,6 +60,7 @@ def test_the_folder_has_the_config_and_describes_the_images(small, tmp_path):
     readme = (tmp_path / "README.md").read_text()
     assert "`images`: `[B, 16, 16, 3]` uint8" in readme and "`features`: `[B, 16]` float32" in readme
     assert "resized to 20 pixels" in readme and "cpu, tpu, cuda" in readme
+    assert jax.__version__ in readme
     assert 'open("{out}/encoder.jaxexport"' in entries["load"][1] and 'open("encoder.jaxexport"' in readme
 
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import jax
 import numpy as np
+from projector_state_dict import to_torch
 import pytest
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.interop.projector_layout import Shape, from_torch, to_torch
+from barlow_jax.interop.projector_layout import Shape, from_torch
 from barlow_jax.networks.network import Network
 
 SMALL = NetworkConfig(encoder="resnet8", width=2, stem="cifar", projector=(6, 5, 4))  # H = 8

@@ -2,13 +2,13 @@
 
 import jax
 import numpy as np
+from projector_state_dict import to_torch
 import pytest
 from safetensors.numpy import save_file
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.interop import weights
-from barlow_jax.interop.projector_layout import to_torch
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks.network import Network
 
