@@ -5,8 +5,8 @@ import subprocess
 import sys
 import textwrap
 
-from jax import export
 import jax
+from jax import export
 import numpy as np
 import pytest
 
