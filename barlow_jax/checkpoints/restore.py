@@ -37,14 +37,9 @@ class Checkpoints(Saver):
         # Orbax accepts no empty tree where the checkpoint has arrays: an encoder without BatchNorm, saved
         # with a projector that has it.
         item = layout.abstract({name: tree for name, tree in parts.items() if jax.tree.leaves(tree)})
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.PyTreeRestore(
-                item,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-                partial_restore=True,
-            ),
-        )
+        restore_args = ocp.checkpoint_utils.construct_restore_args(item)
+        args = ocp.args.PyTreeRestore(item, restore_args=restore_args, partial_restore=True)
+        restored = self._manager.restore(step, args=args)
         return tuple(restored.get(name, tree) for name, tree in parts.items())
 
     def restore_newest(self, abstract: TrainState, layout: Layout, oldest: int = 0) -> tuple[TrainState, int]:
@@ -55,21 +50,18 @@ class Checkpoints(Saver):
         Raises:
           UserError: no checkpoint is usable; nothing is moved.
         """
+        fields = abstract.nonempty_fields()
         state, step, damaged = self._restore_newest_usable(
-            lambda step: self.restore(abstract, layout, step),
-            abstract.nonempty_fields(),
-            part=False,
-            oldest=oldest,
+            lambda step: self.restore(abstract, layout, step), fields, part=False, oldest=oldest
         )
         self._set_aside(damaged)
         return state, step
 
     def restore_newest_part(self, params: Any, batch_stats: Any, layout: Layout) -> tuple[Any, Any, int]:
         """Like `restore_part`, for the newest intact checkpoint; also return its step. Nothing is moved."""
+        parts = {"params": params, "batch_stats": batch_stats}
         (params, batch_stats), step, _ = self._restore_newest_usable(
-            lambda step: self.restore_part(params, batch_stats, layout, step),
-            {"params": params, "batch_stats": batch_stats},
-            part=True,
+            lambda step: self.restore_part(*parts.values(), layout, step), parts, part=True
         )
         return params, batch_stats, step
 

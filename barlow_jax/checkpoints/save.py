@@ -112,7 +112,8 @@ class Saver:
         exchange.call_on_first(lambda: files.check_free_space(self._workdir / FOLDER, size) or 0)
         self._manager = self._manager or self._open()
         if step not in self.steps:  # a discarded manager may have saved it
-            self._saving, self._abstract = step, jax.tree.map(_shape, dict(parts))
+            shape = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), dict(parts))
+            self._saving, self._abstract = step, shape
             self._barrier.begin()
             self._manager.save(step, args=ocp.args.StandardSave(dict(parts)))
 
@@ -189,7 +190,3 @@ class Saver:
                 f"the checkpoint of step {step} is not saved: {reason}. Newest checkpoint: {newest}. Free "
                 f"disk space, or make {self._workdir} writable, and run the same command again."
             )
-
-
-def _shape(array: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)

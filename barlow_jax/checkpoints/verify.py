@@ -58,9 +58,8 @@ def is_encoder_only(folder: pathlib.Path) -> bool:
     """Return whether a checkpoint holds an encoder without heads and without the rest of a run's state."""
     try:
         saved = _saved(folder)
-        return saved.keys() <= {"params", "batch_stats"} and all(
-            part.keys() == {"encoder"} for part in saved.values()
-        )
+        parts = all(part.keys() == {"encoder"} for part in saved.values())
+        return saved.keys() <= {"params", "batch_stats"} and parts
     except Exception:  # unreadable metadata, which `_mismatches` reports
         return False
 
@@ -88,14 +87,8 @@ def _mismatches(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
         for name, array in expected.items()
         if saved.get(name) != array
     ]
-    extra = (
-        []
-        if part
-        else [
-            f"{name} is in the checkpoint, but not in this network" for name in saved.keys() - expected.keys()
-        ]
-    )
-    return mismatches + sorted(extra)
+    extra = [] if part else sorted(saved.keys() - expected.keys())
+    return mismatches + [f"{name} is in the checkpoint, but not in this network" for name in extra]
 
 
 def reason(error: BaseException) -> str:

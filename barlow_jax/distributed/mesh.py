@@ -6,7 +6,7 @@ the P chips of a slice and is replicated on each slice, so that only 1/P of its 
 slices.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 from functools import partial
 from typing import Any, Literal
@@ -97,7 +97,7 @@ class Layout:
         """Resharding of the embeddings `[N, D]` from rows to features for the loss; None keeps rows."""
         if self.embeddings == "rows":
             return None
-        by_features = self._constraint(None, _ROWS)
+        by_features = partial(jax.lax.with_sharding_constraint, shardings=self._sharding(None, _ROWS))
         return Reshard(by_features, self.mesh.size)
 
     @property
@@ -114,24 +114,19 @@ class Layout:
         def sharding(path: Any, leaf: Any) -> NamedSharding:
             if path and _name(path[0]) == "memory" and leaf.ndim > 1 and leaf.shape[0] % self.mesh.size == 0:
                 return self.batch
-            owned = self.projector == "sharded" and any(_name(key) == _PROJECTOR for key in path)
-            return (
-                self._sharding(*(None,) * (leaf.ndim - 1), "data") if owned and leaf.ndim else self.replicated
-            )
+            if self.projector == "sharded" and leaf.ndim and any(_name(key) == _PROJECTOR for key in path):
+                return self._sharding(*(None,) * (leaf.ndim - 1), "data")
+            return self.replicated
 
         return jax.tree.map_with_path(sharding, tree)
 
     def shard(self, batch: Batch) -> Batch:
         """Return the global batch, given this process's rows of it: host arrays `[B / processes, ...]`."""
-        return jax.tree.map(
-            lambda rows: jax.make_array_from_process_local_data(self.batch, np.asarray(rows)), batch
-        )
+        return _from_process_data(batch, self.batch)
 
     def copy(self, tree: Any) -> Any:
         """Copy host arrays, which must be equal on all processes, in full to every device."""
-        return jax.tree.map(
-            lambda array: jax.make_array_from_process_local_data(self.replicated, np.asarray(array)), tree
-        )
+        return _from_process_data(tree, self.replicated)
 
     def replicate(self, tree: Any) -> Any:
         """Gather global arrays in full on every device, so that every host can read them."""
@@ -148,14 +143,16 @@ class Layout:
     def _sharding(self, *axes: Any) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
-    def _constraint(self, *axes: Any) -> Callable[[jax.Array], jax.Array]:
-        return partial(jax.lax.with_sharding_constraint, shardings=self._sharding(*axes))
-
 
 def describe_devices() -> dict[str, Any]:
     """Return `kind`, `count` and `processes` of the devices of all processes."""
     kind = jax.devices()[0].device_kind
     return {"kind": kind, "count": jax.device_count(), "processes": jax.process_count()}
+
+
+def _from_process_data(tree: Any, sharding: NamedSharding) -> Any:
+    make = partial(jax.make_array_from_process_local_data, sharding)
+    return jax.tree.map(lambda rows: make(np.asarray(rows)), tree)
 
 
 def _name(key: Any) -> Any:

@@ -40,13 +40,21 @@ class Ablation:
         return config
 
 
+def _twins(**settings: Any) -> dict[str, Any]:
+    """Return changes of the settings of Barlow Twins."""
+    return {f"objective.barlow_twins.{name}": value for name, value in settings.items()}
+
+
+def _rate(factor: float) -> dict[str, Change]:
+    """Return the change that multiplies the learning rate, {} for a factor of 1."""
+    if factor == 1:
+        return {}
+    return {"optim.learning_rate": lambda base: round(base.optim.learning_rate * factor, 12)}
+
+
 def _views(**changes: float) -> dict[str, float]:
     """Return changes that set op probabilities in both views."""
     return {f"recipe.views.{view}.{op}.probability": p for view in "ab" for op, p in changes.items()}
-
-
-def _scale_learning_rate(factor: float) -> Callable[[Config], float]:
-    return lambda base: round(base.optim.learning_rate * factor, 12)
 
 
 def _width(width: int) -> Callable[[Config], tuple[int, ...]]:
@@ -58,59 +66,35 @@ def _depth(depth: int) -> Callable[[Config], tuple[int, ...]]:
     return lambda base: (base.network.projector[-1],) * depth
 
 
-def _predictor(base: Config) -> tuple[int, ...]:
-    """Return two fully connected layers as wide as the embedding, on one branch."""
-    return (base.network.projector[-1],) * 2
-
-
 _NO_COLOR = _views(jitter=0.0, grayscale=0.0)
 _CROP_AND_BLUR = {**_NO_COLOR, **_views(flip=0.0), "recipe.views.b.solarize.probability": 0.0}
 
 ABLATIONS = (
     # Table 5.
-    Ablation(
-        "loss", "only_invariance", {"objective.barlow_twins.off_diagonal_weight": 0.0}, Accuracy(57.3, 80.5)
-    ),
-    Ablation(
-        "loss", "only_redundancy", {"objective.barlow_twins.invariance_weight": 0.0}, Accuracy(0.1, 0.5)
-    ),
-    Ablation(
-        "loss", "along_features", {"objective.barlow_twins.normalization": "sample"}, Accuracy(69.8, 88.8)
-    ),
+    Ablation("loss", "only_invariance", _twins(off_diagonal_weight=0.0), Accuracy(57.3, 80.5)),
+    Ablation("loss", "only_redundancy", _twins(invariance_weight=0.0), Accuracy(0.1, 0.5)),
+    Ablation("loss", "along_features", _twins(normalization="sample"), Accuracy(69.8, 88.8)),
     Ablation("loss", "no_projector_bn", {"network.projector_batch_norm": False}, Accuracy(71.2, 89.7)),
     Ablation(
         "loss",
         "no_normalization",
-        {"network.projector_batch_norm": False, "objective.barlow_twins.normalization": "none"},
+        {"network.projector_batch_norm": False, **_twins(normalization="none")},
         Accuracy(53.4, 76.7),
     ),
     # The paper states neither temperature nor weight; these are our choice.
-    Ablation(
-        "loss",
-        "cross_entropy",
-        {"objective.barlow_twins.temperature": 0.1, "objective.barlow_twins.off_diagonal_weight": 1.0},
-        Accuracy(63.3, 85.7),
-    ),
-    # Table 6.
-    Ablation(
-        "asymmetry", "stop_gradient", {"objective.barlow_twins.stop_gradient": True}, Accuracy(70.5, 89.0)
-    ),
-    Ablation("asymmetry", "predictor", {"network.predictor": _predictor}, Accuracy(70.2, 89.0)),
+    Ablation("loss", "cross_entropy", _twins(temperature=0.1, off_diagonal_weight=1.0), Accuracy(63.3, 85.7)),
+    # Table 6. The predictor is two fully connected layers as wide as the embedding, on one branch.
+    Ablation("asymmetry", "stop_gradient", _twins(stop_gradient=True), Accuracy(70.5, 89.0)),
+    Ablation("asymmetry", "predictor", {"network.predictor": _depth(2)}, Accuracy(70.2, 89.0)),
     Ablation(
         "asymmetry",
         "both",
-        {"objective.barlow_twins.stop_gradient": True, "network.predictor": _predictor},
+        {**_twins(stop_gradient=True), "network.predictor": _depth(2)},
         Accuracy(61.3, 83.5),
     ),
     # The authors' table of batch sizes with their rates per 256 images, 0.2 at 2048 (their issue 7).
     *(
-        Ablation(
-            "batch_size",
-            str(size),
-            {"train.batch_size": size}
-            | ({"optim.learning_rate": _scale_learning_rate(rate / 0.2)} if rate != 0.2 else {}),
-            Accuracy(top1),
-        )
+        Ablation("batch_size", str(size), {"train.batch_size": size, **_rate(rate / 0.2)}, Accuracy(top1))
         for size, rate, top1 in (
             (128, 0.7, 69.7),
             (256, 0.4, 70.7),
@@ -132,10 +116,10 @@ ABLATIONS = (
     *(Ablation("depth", str(depth), {"network.projector": _depth(depth)}) for depth in (1, 2, 4)),
     # Figure 5: between 70.8 and 71.6 everywhere.
     *(
-        Ablation("lambda", f"{weight:g}", {"objective.barlow_twins.off_diagonal_weight": weight})
+        Ablation("lambda", f"{weight:g}", _twins(off_diagonal_weight=weight))
         for weight in (0.002, 0.005, 0.007, 0.01, 0.015, 0.02)
     ),
     # Footnote: "similar".
-    Ablation("correlation", "auto", {"objective.barlow_twins.off_diagonal": "auto"}),
+    Ablation("correlation", "auto", _twins(off_diagonal="auto")),
 )
 GROUPS = tuple(dict.fromkeys(ablation.group for ablation in ABLATIONS))

@@ -15,25 +15,8 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "coll
 # Transfer between chips of different slices: a host transfer, which the compiler inserts between a
 # reduce-scatter and an all-gather within the slices.
 BETWEEN_SLICES = "between-slices"
-_BYTES = {
-    "pred": 1,
-    "s8": 1,
-    "u8": 1,
-    "f8e4m3fn": 1,
-    "f8e5m2": 1,
-    "s16": 2,
-    "u16": 2,
-    "f16": 2,
-    "bf16": 2,
-    "s32": 4,
-    "u32": 4,
-    "f32": 4,
-    "s64": 8,
-    "u64": 8,
-    "f64": 8,
-    "c64": 8,
-    "c128": 16,
-}
+_BYTES = {"pred": 1, "f8e4m3fn": 1, "f8e5m2": 1, "bf16": 2, "c64": 8, "c128": 16}
+_BYTES |= {f"{kind}{8 * size}": size for kind in "suf" for size in (1, 2, 4, 8)}
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]((?:\{[^}]*\})?)")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$")
 _PASSES = {"highest": 6, "high": 3}  # bfloat16 passes of the matrix unit per float32 product, by precision
@@ -212,7 +195,8 @@ def _product_flops(product: Instruction, lhs: list[int], rhs: list[int]) -> floa
         dict(zip(names, sizes, strict=False))
         for names, sizes in zip(labels.groups(), (lhs, rhs, result), strict=True)
     )
-    window = {key: value.split("x") for key, value in re.findall(r"(\w+)=([-\d_x]+)", _window(product.line))}
+    (text,) = re.findall(r"window=\{([^}]*)\}", product.line)[:1] or [""]
+    window = {key: value.split("x") for key, value in re.findall(r"(\w+)=([-\d_x]+)", text)}
     terms = 2.0 * result_sizes.get("b", 1) * result_sizes.get("f", 1) * rhs_sizes.get("i", 1)
     for axis, size in enumerate(window.get("size", ())):
         axis_window = {key: values[axis] for key, values in window.items()}
@@ -226,19 +210,12 @@ def _overlaps(size: int, inputs: int, outputs: int, window: dict[str, str]) -> i
     The TPU compiler writes batched products as convolutions along the batch, whose windows cover mostly
     padding or the gaps of a dilated input.
     """
-    stride, lhs_dilate, rhs_dilate = (
-        int(window.get(key, 1)) for key in ("stride", "lhs_dilate", "rhs_dilate")
-    )
+    keys = "stride", "lhs_dilate", "rhs_dilate"
+    stride, lhs_dilate, rhs_dilate = (int(window.get(key, 1)) for key in keys)
     pad = int(window.get("pad", "0_0").split("_")[0])
     positions = np.arange(outputs)[:, None] * stride + np.arange(size) * rhs_dilate - pad
-    return int(
-        np.sum((positions >= 0) & (positions <= (inputs - 1) * lhs_dilate) & (positions % lhs_dilate == 0))
-    )
-
-
-def _window(line: str) -> str:
-    match = re.search(r"window=\{([^}]*)\}", line)
-    return match[1] if match else ""
+    inside = (positions >= 0) & (positions <= (inputs - 1) * lhs_dilate)
+    return int(np.sum(inside & (positions % lhs_dilate == 0)))
 
 
 def _shape(text: str) -> list[int]:

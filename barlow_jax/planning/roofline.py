@@ -49,16 +49,12 @@ class Cost:
 
     def summary(self) -> dict[str, Any]:
         """Return the cost as a dict, as the commands report it."""
-        names = (
-            "argument_bytes",
-            "temporary_bytes",
-            "peak_bytes",
-            "flops",
-            "hbm_bytes",
-            "collective_bytes",
-            "wire_bytes",
-        )
-        return {name: getattr(self, name) for name in names} | {"collectives": self.by_kind()}
+        names = ("argument_bytes", "temporary_bytes", "peak_bytes", "flops", "hbm_bytes")
+        return {name: getattr(self, name) for name in names} | {
+            "collective_bytes": sum(collective.bytes for collective in self.collectives),
+            "wire_bytes": sum(collective.wire_bytes for collective in self.collectives),
+            "collectives": self.by_kind(),
+        }
 
     def by_kind(self) -> dict[str, dict[str, int]]:
         """Return count and bytes of the collectives by kind."""
@@ -68,16 +64,6 @@ class Cost:
             row["count"] += collective.count
             row["bytes"] += collective.bytes
         return table
-
-    @property
-    def collective_bytes(self) -> int:
-        """Bytes of all collectives."""
-        return sum(collective.bytes for collective in self.collectives)
-
-    @property
-    def wire_bytes(self) -> int:
-        """Bytes on the wire, with an all-reduce counted twice."""
-        return sum(collective.wire_bytes for collective in self.collectives)
 
 
 @dataclasses.dataclass(frozen=True)

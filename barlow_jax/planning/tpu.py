@@ -117,10 +117,8 @@ def _has_tpu() -> bool:
     if any([*pathlib.Path("/dev").glob("accel*"), *pathlib.Path("/dev/vfio").glob("[0-9]*")]):
         return True
     for vendor in pathlib.Path("/sys/bus/pci/devices").glob("*/vendor"):
-        if (
-            vendor.read_text().strip() == "0x1ae0"
-            and vendor.with_name("device").read_text().strip() != "0x0042"
-        ):
+        device = vendor.with_name("device").read_text().strip()
+        if vendor.read_text().strip() == "0x1ae0" and device != "0x0042":
             return True
     return "TPU_WORKER_ID" in os.environ
 
@@ -131,10 +129,9 @@ def hide_libtpu() -> None:
         return
     import jax
 
-    cuda = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
-    jax.config.update(
-        "jax_platforms", "cuda,cpu" if cuda and pathlib.Path("/dev/nvidiactl").exists() else "cpu"
-    )
+    plugin = any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+    cuda = plugin and pathlib.Path("/dev/nvidiactl").exists()
+    jax.config.update("jax_platforms", "cuda,cpu" if cuda else "cpu")
 
 
 def missing_devices() -> str:

@@ -9,20 +9,8 @@ import re
 
 from barlow_jax.planning.hlo import COLLECTIVES, HloModule, Instruction, array_bytes
 
-_FREE = {
-    "parameter",
-    "constant",
-    "tuple",
-    "get-tuple-element",
-    "bitcast",
-    "while",
-    "call",
-    "conditional",
-    "after-all",
-    "opt-barrier",
-    "partition-id",
-    "iota",
-}
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "partition-id"}
+_FREE |= {"while", "call", "conditional", "after-all", "opt-barrier"}
 _SLICES = ("dynamic-slice", "slice", "gather")
 
 
@@ -58,9 +46,8 @@ def _bytes_written(fusion: Instruction, body: list[Instruction]) -> int:
     by_name = {instruction.name: instruction for instruction in body}
     root = next(instruction for instruction in body if instruction.line.lstrip().startswith("ROOT"))
     results = root.operands if root.op == "tuple" else (root.name,)
-    aliased = {
-        int(n) for n in re.findall(r"\{(\d+)\}: \(", fusion.line.split("output_to_operand_aliasing")[-1])
-    }
+    aliases = fusion.line.split("output_to_operand_aliasing")[-1]
+    aliased = {int(n) for n in re.findall(r"\{(\d+)\}: \(", aliases)}
     sizes = array_bytes(fusion.result, any_memory=False)
     total = 0
     for index, (name, size) in enumerate(zip(results, sizes, strict=False)):

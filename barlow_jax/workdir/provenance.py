@@ -16,21 +16,8 @@ from barlow_jax.io import files
 from barlow_jax.version import __version__
 
 FILE = "provenance.json"
-_PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow",
-    "tensorflow-cpu",
-    "tensorflow-datasets",
-    "ml-collections",
-    "clu",
-    "numpy",
-    "pillow",
-    "libtpu",
-)
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow", "tensorflow-cpu")
+_PACKAGES += ("tensorflow-datasets", "ml-collections", "clu", "numpy", "pillow", "libtpu")
 
 
 def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
@@ -86,9 +73,7 @@ def data_changes(workdir: pathlib.Path, data: Mapping[str, Mapping[str, Any]]) -
     """Return `[recorded, new]` of the splits whose examples are not those of the last start."""
     recorded = recorded_data(workdir)
     return {
-        f"split {name}": [
-            f"{one['images']} images (digest {one['digest'][:8]})" for one in (recorded[name], new)
-        ]
+        f"split {name}": [f"{i['images']} images (digest {i['digest'][:8]})" for i in (recorded[name], new)]
         for name, new in data.items()
         if name in recorded and dict(new) != recorded[name]
     }
@@ -96,9 +81,8 @@ def data_changes(workdir: pathlib.Path, data: Mapping[str, Mapping[str, Any]]) -
 
 def extensions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a phrase for each extension of a run: its step, and the old and the new value of each key."""
-    by_step = {
-        entry["segment"]["step"]: entry["segment"]["changed"] for entry in entries if "segment" in entry
-    }
+    segments = [entry["segment"] for entry in entries if "segment" in entry]
+    by_step = {segment["step"]: segment["changed"] for segment in segments}
     return [
         f"from step {step}: " + ", ".join(f"{key} {old} to {new}" for key, (old, new) in changed.items())
         for step, changed in by_step.items()
@@ -107,9 +91,7 @@ def extensions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry without its number of starts and their times."""
-    return {
-        "version": __version__,
-        "commit": _commit(pathlib.Path(__file__).parents[1]),
+    return _code() | {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -120,11 +102,11 @@ def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, An
 
 def stamp() -> dict[str, str | None]:
     """Return date (UTC), version and commit of a result."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "version": __version__,
-        "commit": _commit(pathlib.Path(__file__).parents[1]),
-    }
+    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")} | _code()
+
+
+def _code() -> dict[str, str | None]:
+    return {"version": __version__, "commit": _commit(pathlib.Path(__file__).parents[1])}
 
 
 def _version(package: str) -> str | None:

@@ -91,15 +91,11 @@ def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
     """Return the reasons why `--resume` does not allow a run to start on this workdir."""
     steps = checkpoint_steps(workdir)
     if resume == "never" and steps:
-        return [
-            f"--resume=never: {workdir} has checkpoints up to step {steps[-1]}; use another workdir, or "
-            "--resume=auto to resume"
-        ]
+        fix = "use another workdir, or --resume=auto to resume"
+        return [f"--resume=never: {workdir} has checkpoints up to step {steps[-1]}; {fix}"]
     if resume == "must" and not steps:
-        return [
-            f"--resume=must: {workdir} has no checkpoint; check its path and that it is mounted, or use "
-            "--resume=auto"
-        ]
+        fix = "check its path and that it is mounted, or use --resume=auto"
+        return [f"--resume=must: {workdir} has no checkpoint; {fix}"]
     return []
 
 

@@ -89,8 +89,7 @@ def record(
     """
     entries = read(workdir)
     if saved_run.changes(workdir, config) or data_changes:
-        entries = [entry for entry in entries if entry["step"] < segment.step]
-        entries = entries or [_first(workdir)]
+        entries = [entry for entry in entries if entry["step"] < segment.step] or [_first(workdir)]
         new = overrides.to_config_dict(config).to_dict()
         entry = dataclasses.asdict(segment) | {
             "config": new,
