@@ -74,12 +74,8 @@ class EvaluationData(NamedTuple):
     def own_rows(self, train_index: np.ndarray, test_index: np.ndarray) -> np.ndarray | None:
         """Return `[N]` rows of the training table that hold the images of the rows to classify; -1 = none.
 
-        Args:
-          train_index: `[M]` indices in the training split of the rows of the training table.
-          test_index: `[N]` indices in the evaluation split.
-
-        Returns:
-          None if the splits share no image.
+        The arguments are the indices of both tables' rows in their splits. If the splits share no image, None
+        is returned.
         """
         shared = splits.shared_examples(self.data, self.train, self.test)
         if shared is None:
@@ -94,12 +90,8 @@ class EvaluationData(NamedTuple):
     ) -> dict[str, Any]:
         """Return the entry "data" of a result, after a check of the labels that were read.
 
-        Logs a warning if the splits share images, or if training lacks classes of the evaluation split.
-
-        Args:
-          train_labels: labels of the training images, those that could be decoded.
-          test_labels: labels of the evaluation images, likewise.
-          own: of `own_rows`.
+        The labels are those of the images that could be decoded; `own` is what `own_rows` returns. Logs a
+        warning if the splits share images, or if training lacks classes of the evaluation split.
 
         Raises:
           NotMeasurableError: as `check_classes`.
@@ -126,11 +118,7 @@ class EvaluationData(NamedTuple):
                 raise NotMeasurableError(f"{where} are all of one class, but {_TWO_CLASSES}")
 
     def count_shared(self, own: np.ndarray | None) -> int:
-        """Return the number of evaluation images that are training images too, with a warning if not 0.
-
-        Args:
-          own: of `own_rows`.
-        """
+        """Return the number of evaluation images that `own_rows` finds in training, with a warning if any."""
         shared = 0 if own is None else int(np.sum(own >= 0))
         if shared:
             data = self.data

@@ -53,13 +53,7 @@ MakeTrainer = Callable[[Config, EpochSampler], Trainer]
 def finetune(
     config: Config, params: Any, batch_stats: Any, make_trainer: MakeTrainer
 ) -> tuple[list[Score], dict[str, Any]]:
-    """Fine-tune with each fraction of the labels in `config.finetune`.
-
-    Args:
-      config: the run's config.
-      params: parameters of the encoder, `{"encoder": ...}`; they are copied.
-      batch_stats: its running statistics, likewise.
-      make_trainer: compiles the training of a classifier.
+    """Fine-tune a copy of the encoder with each fraction of the labels in `config.finetune`.
 
     Returns:
       The scores of `accuracy.make_accuracy` after the last epoch, the entry "data" of a result, and

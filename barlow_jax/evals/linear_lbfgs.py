@@ -39,23 +39,10 @@ def train_and_test(
 ) -> dict[str, float]:
     """Fit the classifier; return top1 and top5 in 0..1, and iterations and gradient as in `Fit`.
 
-    Logs a warning if the gradient stays above `config.tolerance`.
-
-    Args:
-      train: training rows, all of them on every process; each device computes a part.
-      test: rows to classify.
-      config: only weight_decay, max_iterations and tolerance are used.
-      num_classes: outputs of the classifier.
-      layout: the devices.
+    Every process has all rows, and each device computes a part. Logs a warning if the gradient stays above
+    `config.tolerance`.
     """
-    fit = minimize(
-        train,
-        num_classes=num_classes,
-        weight_decay=config.weight_decay,
-        max_iterations=config.max_iterations,
-        tolerance=config.tolerance,
-        layout=layout,
-    )
+    fit = minimize(train, config=config, num_classes=num_classes, layout=layout)
     if not fit.gradient <= config.tolerance:  # also if it is not a number
         log.warning(
             f"L-BFGS stopped after {fit.iterations} iterations with a gradient of {fit.gradient:.1e}, above "
@@ -66,24 +53,19 @@ def train_and_test(
     return scores | {"iterations": fit.iterations, "gradient": fit.gradient}
 
 
-def minimize(
-    train: FeatureTable,
-    *,
-    num_classes: int,
-    weight_decay: float,
-    max_iterations: int,
-    tolerance: float,
-    layout: Layout,
-) -> Fit:
-    """Minimize f over `[N, H]` features and `[N]` labels, starting from W = 0 and b = 0."""
+def minimize(train: FeatureTable, *, config: config_lib.Probe, num_classes: int, layout: Layout) -> Fit:
+    """Minimize f over `[N, H]` features and `[N]` labels, starting from W = 0 and b = 0.
+
+    Of the config only weight_decay, max_iterations and tolerance are used.
+    """
     accuracy.check_single_label(train.labels)
     missing = -len(train.labels) % layout.mesh.size
-    features = _shard_rows(
-        np.pad(train.features.astype(np.float32, copy=False), ((0, missing), (0, 0))), layout
+    rows = np.pad(train.features.astype(np.float32, copy=False), ((0, missing), (0, 0)))
+    labels = np.pad(train.labels, (0, missing), constant_values=-1)
+    run = _compile(num_classes, config.weight_decay, layout)
+    head, iterations, gradient = run(
+        _shard_rows(rows, layout), _shard_rows(labels, layout), config.max_iterations, config.tolerance
     )
-    labels = _shard_rows(np.pad(train.labels, (0, missing), constant_values=-1), layout)
-    run = _compile(num_classes, weight_decay, layout)
-    head, iterations, gradient = run(features, labels, max_iterations, tolerance)
     return Fit(head, int(iterations), float(gradient))
 
 

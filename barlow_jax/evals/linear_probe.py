@@ -24,12 +24,7 @@ def probe(
 ) -> list[Score]:
     """Train and test the linear classifier of `config.probe` for each fraction of the labels.
 
-    Args:
-      config: the run's config.
-      layout: the devices.
-      encode: the frozen encoder; it is called only for `probe.augment`.
-      train: features of `data.train_split`.
-      test: features of `data.eval_split`.
+    The tables hold the features of both splits of `config.data`; `encode` is called only for `probe.augment`.
     """
     settings = config.probe
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
@@ -41,17 +36,14 @@ def probe(
         def subset() -> FeatureTable:
             return FeatureTable(scale(train.features[rows]), train.labels[rows])
 
+        options = {"config": settings, "num_classes": num_classes}
         if settings.solver == "lbfgs":
-            return linear_lbfgs.train_and_test(
-                subset(), test, config=settings, num_classes=num_classes, layout=layout
-            )
+            return linear_lbfgs.train_and_test(subset(), test, layout=layout, **options)
         if settings.augment:
             batches = _augmented_batches(config, layout, encode, train.index[rows], scale)
         else:
             batches = linear_sgd.table_batches(subset(), settings.batch_size, config.seed)
-        return linear_sgd.train_and_test(
-            batches, test, config=settings, num_train=len(rows), num_classes=num_classes, seed=seed
-        )
+        return linear_sgd.train_and_test(batches, test, num_train=len(rows), seed=seed, **options)
 
     results = accuracy_by_fraction(train.labels, settings.label_fractions, settings.subset_repeats, measure)
     measured_on = (config.data.name, config.data.eval_split, len(test.labels))

@@ -53,14 +53,8 @@ def train_and_test(
 ) -> dict[str, float]:
     """Train the classifier and return its accuracies in 0..1.
 
-    Args:
-      epoch_batches: `epoch -> batches`, epochs from 0; the batches `[<= batch_size, H]` hold every training
-        row.
-      test: rows to classify after every epoch, `[N]` labels.
-      config: the protocol.
-      num_train: training rows in an epoch.
-      num_classes: outputs of the classifier.
-      seed: seed of the initial weights.
+    The batches `[<= batch_size, H]` of an epoch, counted from 0, hold all `num_train` training rows. The test
+    rows, with `[N]` labels, are classified after every epoch. The seed sets the initial weights.
 
     Returns:
       The values of `accuracy.make_accuracy` after the last epoch; with the prefix "best_" those after the

@@ -16,18 +16,13 @@ class FractionResult(NamedTuple):
 
     label_fraction: float
     repeats: int  # subsets that the values are means over
-    values: dict[
-        Hashable, float
-    ]  # accuracies in percent by key; "iterations" and "gradient" of a solver as they are
+    values: dict[Hashable, float]  # accuracies in percent by key; those of _SOLVER as they are
 
 
 def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Return the sorted indices of a subset with the same fraction of every class, at least one image each.
 
-    Args:
-      labels: `[N]` class of each training example.
-      fraction: in 0..1; 1 returns all indices.
-      seed: the same seed gives the same subset.
+    The same seed gives the same subset of `[N]` labels; a fraction of 1 or more gives all indices.
 
     Raises:
       UserError: the labels are multi-label.
@@ -51,12 +46,8 @@ def accuracy_by_fraction(
 ) -> list[FractionResult]:
     """Measure a classifier on each fraction of the labels; below 1, take the mean over fixed subsets.
 
-    Args:
-      labels: `[N]` class of each training example.
-      fractions: of the labels, each in 0..1.
-      subset_repeats: subsets per fraction below 1.
-      measure: `(indices, seed) -> values` trains on these training examples. Values are accuracies in
-        0..1, and optionally "iterations" and "gradient" of a solver.
+    `measure(indices, seed)` trains on these of the `[N]` training examples. It returns accuracies in 0..1,
+    and optionally "iterations" and "gradient" of a solver.
     """
     results = []
     for fraction in fractions:

@@ -39,11 +39,7 @@ def mean_average_precision(
     are used. A class with no positive test row, or with fewer positive or negative training rows than folds,
     is left out of the mean with a warning.
 
-    Args:
-      train: `[N, C]` labels in 1, 0, -1.
-      test: `[M, C]` labels.
-      config: the protocol.
-      seed: seed of LIBLINEAR's order of the rows, which has little effect.
+    Labels are `[N, C]`, in 1, 0, -1. The seed sets LIBLINEAR's order of the rows, which has little effect.
 
     Returns:
       "map", the mean average precision in 0..1; "per_class", the average precision of each class, and
@@ -52,19 +48,15 @@ def mean_average_precision(
     Raises:
       UserError: the images are single-label, or no class can be measured.
     """
-    for table in (train, test):
-        if table.labels.ndim != 2:
-            raise UserError(
-                "the SVMs need multi-label images, but each image has one label: use the linear probe"
-            )
-    targets = [_targets(column, config) for column in train.labels.T]
-    reasons = {
-        index: reason
-        for index, (target, column) in enumerate(zip(targets, test.labels.T, strict=True))
-        if (reason := _exclusion_reason(target, column, config.folds))
-    }
-    for index, reason in reasons.items():
-        log.warning(f"class {index} is left out of the mean: {reason}")
+    if train.labels.ndim != 2 or test.labels.ndim != 2:
+        raise UserError(
+            "the SVMs need multi-label images, but each image has one label: use the linear probe"
+        )
+    targets, reasons = [_targets(column, config) for column in train.labels.T], {}
+    for index, (target, column) in enumerate(zip(targets, test.labels.T, strict=True)):
+        if reason := _exclusion_reason(target, column, config.folds):
+            reasons[index] = reason
+            log.warning(f"class {index} is left out of the mean: {reason}")
     included = [index for index in range(len(targets)) if index not in reasons]
     if not included:
         raise UserError(f"no class can be measured; class 0: {reasons[0]}")
@@ -89,17 +81,9 @@ def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: config
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    model = LinearSVC(
-        C=cost,
-        penalty="l2",
-        loss="squared_hinge",
-        dual=True,
-        class_weight={1: config.positive_weight, -1: 1},
-        intercept_scaling=1.0,
-        tol=config.tolerance,
-        max_iter=config.max_iterations,
-        random_state=seed,
-    )
+    solver = {"tol": config.tolerance, "max_iter": config.max_iterations, "random_state": seed}
+    weights = {1: config.positive_weight, -1: 1}
+    model = LinearSVC(C=cost, loss="squared_hinge", dual=True, class_weight=weights, **solver)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # checked by `n_iter_`
         return model.fit(features, target)
@@ -116,16 +100,11 @@ def choose_cost(features: np.ndarray, target: np.ndarray, *, config: config_lib.
 
     folds = list(StratifiedKFold(config.folds).split(features, target))
 
-    def validate(cost: float) -> float:
-        models = [fit(features[kept], target[kept], cost, config=config, seed=seed) for kept, _ in folds]
-        return np.mean(
-            [
-                average_precision_score(target[held] == 1, model.decision_function(features[held]))
-                for model, (_, held) in zip(models, folds, strict=True)
-            ]
-        )
+    def precision(cost: float, kept: np.ndarray, held: np.ndarray) -> float:
+        model = fit(features[kept], target[kept], cost, config=config, seed=seed)
+        return average_precision_score(target[held] == 1, model.decision_function(features[held]))
 
-    return max(config.costs, key=validate)
+    return max(config.costs, key=lambda cost: np.mean([precision(cost, *fold) for fold in folds]))
 
 
 def _targets(column: np.ndarray, config: config_lib.Svm) -> np.ndarray:

@@ -6,7 +6,8 @@ from typing import Any
 from barlow_jax.config.schema import Config, Transfer
 from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout
-from barlow_jax.evals import features, svm
+from barlow_jax.evals import svm
+from barlow_jax.evals.features import Encode
 from barlow_jax.evals.linear_probe import probe
 from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
@@ -18,22 +19,9 @@ def transfer_config(config: Config, settings: Transfer) -> Config:
 
 
 def transfer(
-    name: str,
-    config: Config,
-    layout: Layout,
-    encode: features.Encode,
-    train: FeatureTable,
-    test: FeatureTable,
+    name: str, config: Config, layout: Layout, encode: Encode, train: FeatureTable, test: FeatureTable
 ) -> tuple[list[Score], dict[str, Any]]:
-    """Train and test the classifier of `config.transfer[name]`.
-
-    Args:
-      name: a key of `config.transfer`; it names the data set in the scores.
-      config: the run's config.
-      layout: the devices.
-      encode: the frozen encoder.
-      train: features of the transfer's training split.
-      test: features of its evaluation split.
+    """Train and test the classifier of `config.transfer[name]` on the features of that data set's splits.
 
     Returns:
       The scores: top1, top5, best_top1 and best_top5 of the linear probe, or map of the SVMs. And the details

@@ -34,14 +34,9 @@ def _value_and_gradient(theta, table, weight_decay):
 
 
 def _minimize(table, weight_decay, devices=None, tolerance=1e-5, max_iterations=1000):
-    fit = linear_lbfgs.minimize(
-        table,
-        num_classes=CLASSES,
-        weight_decay=weight_decay,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
-        layout=Layout(make_mesh(devices)),
-    )
+    config = Probe(weight_decay=weight_decay, max_iterations=max_iterations, tolerance=tolerance)
+    layout = Layout(make_mesh(devices))
+    fit = linear_lbfgs.minimize(table, config=config, num_classes=CLASSES, layout=layout)
     return fit, np.append(np.asarray(fit.head["weight"]), np.asarray(fit.head["bias"])[np.newaxis], axis=0)
 
 
