@@ -14,24 +14,17 @@ INVISIBLE = {"fillOpacity": 0, "strokeOpacity": 0}  # a point that only carries 
 # Zoom only by Ctrl and the wheel (or a pinch on a trackpad) and no pan by touch: pages scroll over charts.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 _PAN = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "background": "transparent",
     "aria": False,  # the figure has a label of its own
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
-        "labelColor": "currentColor",
-        "titleColor": "currentColor",
-        "domainColor": "currentColor",
-        "tickColor": "currentColor",
-        "gridColor": "currentColor",
-        "gridOpacity": 0.13,
-        "domainOpacity": 0.5,
-        "tickOpacity": 0.5,
-        "titleFontWeight": "normal",
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "labelOverlap": True,
+        **dict.fromkeys(
+            (f"{part}Color" for part in ("label", "title", "domain", "tick", "grid")), "currentColor"
+        ),
+        **{"gridOpacity": 0.13, "domainOpacity": 0.5, "tickOpacity": 0.5},
+        **{"titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 12, "labelOverlap": True},
     },
     "axisY": {"minExtent": 44},
     "legend": {
@@ -96,8 +89,7 @@ def figure(
     configured = chart.properties(width="container", height=height).configure(**_CONFIG)
     spec = configured.to_dict(validate=False)  # altair validated each part when it was created
     del spec["$schema"]  # a web address
-    values = {"spec": spec, "alternative": alternative, "caption": caption, "height": height}
-    return rendering.component("chart", **values)
+    return rendering.component("chart", spec=spec, alternative=alternative, caption=caption, height=height)
 
 
 def _rounded(value: Any) -> Any:

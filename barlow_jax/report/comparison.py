@@ -58,13 +58,11 @@ def _cell(values: Sequence[float | None]) -> str:
 
 def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
     """Write a plot of linear accuracies: a panel per label fraction, a point per run, mean ± std."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     first = parse_scores(next(iter(rows.values()))[0]["scores"])
     panels = [score for score in first if (score.command, score.metric) == ("probe", "top1")]
     figure = Figure(figsize=(4 * len(panels), 0.4 * len(rows) + 1.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, score in zip(axes, panels, strict=True):
         for line, runs in enumerate(rows.values()):

@@ -37,13 +37,11 @@ def draw(
       titles: column titles.
       captions: one line below each image, by row and column.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows, columns = len(images), len(images[0])
     caption_inches = _CAPTION_INCHES if captions else 0.0
     figure = Figure(figsize=(_CELL_INCHES * columns, (_CELL_INCHES + caption_inches) * rows))
-    FigureCanvasAgg(figure)
     gaps = {"wspace": 0.05, "hspace": 0.05 + caption_inches / _CELL_INCHES}
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=gaps)
     for row, column in np.ndindex(rows, columns):

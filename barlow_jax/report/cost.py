@@ -24,11 +24,9 @@ def run_cost(run: Run, device_hour_price: float | None) -> Cost:
     """Return the cost of a run, given the price per device-hour in any currency."""
     status = run.status or {}
     wall = status.get("wall_seconds", run.results.get("pretrain", {}).get("seconds"))
-    starts = [entry.get("devices") or {} for entry in run.provenance]
     # JAX can present one CPU as any number of devices.
-    counts = [
-        start.get("processes", 1) if start.get("kind") == "cpu" else start.get("count") for start in starts
-    ]
+    starts = [entry.get("devices") or {} for entry in run.provenance]
+    counts = [s.get("processes", 1) if s.get("kind") == "cpu" else s.get("count") for s in starts]
     devices = counts[-1] if counts else None
     hours = wall / 3600 * devices if wall is not None and devices else None
     price = hours * device_hour_price if hours is not None and device_hour_price is not None else None
@@ -39,7 +37,7 @@ def run_cost(run: Run, device_hour_price: float | None) -> Cost:
         status.get("lost_seconds"),
         devices,
         len(set(counts)) > 1,
-        "chip" if starts and str(starts[-1].get("kind")).startswith("TPU") else "device",
+        "chip" if run.on_tpu else "device",
         hours,
         price,
     )
@@ -54,29 +52,28 @@ def goodput(cost: Cost) -> float | None:
 
 def sentences(cost: Cost, device_hour_price: float | None) -> list[str]:
     """Return one sentence per fact, with its numbers."""
-    lines = []
+    lines, unit = [], cost.unit
     if cost.wall_seconds is None:
         lines.append("Wall time: not recorded; neither status.json nor results/pretrain.json exists.")
     else:
         lines.append(f"Wall time: {formatting.duration(cost.wall_seconds)} since the first start.")
     if (fraction := goodput(cost)) is not None:
-        lines.append(
-            f"Goodput: {fraction:.1%} ({formatting.duration(cost.useful_seconds)} in steps that count)."
-        )
+        useful = formatting.duration(cost.useful_seconds)
+        lines.append(f"Goodput: {fraction:.1%} ({useful} in steps that count).")
     if cost.restarts is not None:
-        lost = cost.restarts and cost.lost_seconds
-        lost_text = f" ({formatting.duration(cost.lost_seconds)} lost)" if lost else ""
-        lines.append(f"Restarts: {cost.restarts}{lost_text}.")
-    if cost.device_hours is None:
-        lines.append(
-            "Device-hours: unknown; provenance.json, which records the number of devices, is missing."
+        lost = (
+            f" ({formatting.duration(cost.lost_seconds)} lost)" if cost.restarts and cost.lost_seconds else ""
         )
+        lines.append(f"Restarts: {cost.restarts}{lost}.")
+    if cost.device_hours is None:
+        missing = "provenance.json, which records the number of devices, is missing"
+        lines.append(f"Device-hours: unknown; {missing}.")
     else:
-        changed = f"; earlier starts used a different number of {cost.unit}s" if cost.devices_changed else ""
-        hours, devices = formatting.number(cost.device_hours), formatting.count(cost.devices, cost.unit)
-        lines.append(f"{cost.unit.capitalize()}-hours: {hours} on {devices}{changed}.")
+        changed = f"; earlier starts used a different number of {unit}s" if cost.devices_changed else ""
+        hours, devices = formatting.number(cost.device_hours), formatting.count(cost.devices, unit)
+        lines.append(f"{unit.capitalize()}-hours: {hours} on {devices}{changed}.")
     if cost.price is not None:
-        lines.append(f"Price: {cost.price:,.2f} at {device_hour_price:,.2f} per {cost.unit}-hour.")
+        lines.append(f"Price: {cost.price:,.2f} at {device_hour_price:,.2f} per {unit}-hour.")
     elif cost.device_hours is not None:
         lines.append("Price: pass --device-hour-price to show it.")
     return lines

@@ -85,11 +85,9 @@ def _rows(spec: ChartSpec, runs: Sequence[Run]) -> Iterator[dict[str, float | st
 
 
 def _color(runs: Sequence[Run]) -> alt.Color:
-    legend = (
-        alt.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3, symbolSize=300)
-        if len(runs) > 1
-        else None
-    )
+    legend = None
+    if len(runs) > 1:
+        legend = alt.Legend(title=None, symbolType="stroke", symbolStrokeWidth=3, symbolSize=300)
     return alt.Color("run:N", scale=charts.color_scale([run.name for run in runs]), legend=legend)
 
 

@@ -7,16 +7,8 @@ import altair as alt
 from markupsafe import Markup
 import numpy as np
 
-from barlow_jax.papers import tables
-from barlow_jax.papers.scores import (
-    FEATURE_SOURCES,
-    PRETRAINED,
-    Evaluation,
-    describe_data,
-    describe_record,
-    parse_evaluations,
-    read_evaluations,
-)
+from barlow_jax.papers import scores as scores_lib, tables
+from barlow_jax.papers.scores import FEATURE_SOURCES, PRETRAINED, Evaluation, read_evaluations
 from barlow_jax.report import charts, formatting, rendering
 from barlow_jax.report.headlines import unusable_labels
 from barlow_jax.report.schema import Run
@@ -39,11 +31,9 @@ def render(runs: Sequence[Run]) -> Markup:
     for run in runs:
         by_data.setdefault(run.config.get("data.name", "unknown data"), []).append(run)
     comparisons = [_comparison(group, data) for data, group in by_data.items()]
-    not_evaluated = [
-        run
-        for run in runs
-        if not (read_evaluations(run.results) or "retrieve" in run.results or unusable_labels(run))
-    ]
+    unusable = {run.name: text for run in runs if (text := unusable_labels(run))}
+    evaluated = {run.name for run in runs if read_evaluations(run.results) or "retrieve" in run.results}
+    not_evaluated = [run for run in runs if run.name not in {*evaluated, *unusable}]
     return rendering.render(
         "evaluations.html",
         steps={name: column[0].step for name, column in columns.items() if column[0].step > 0},
@@ -52,7 +42,7 @@ def render(runs: Sequence[Run]) -> Markup:
         more_scores=[scores for run in runs for scores in _more_scores(run)],
         comparisons=[comparison for comparison in comparisons if comparison],
         retrieval=[_retrieval(run) for run in runs if "retrieve" in run.results],
-        unusable={run.name: text for run in runs if (text := unusable_labels(run))},
+        unusable=unusable,
         not_evaluated={run.name: formatting.command("evaluate", run.workdir) for run in not_evaluated},
     )
 
@@ -136,23 +126,15 @@ def _more_scores(run: Run) -> Iterator[tuple[str, Sequence[Markup]]]:
     """
     for results in (run.results, *run.other_results):
         columns = dict(reversed(read_evaluations(results).items()))  # the pretrained encoder first
-        where = describe_data(results)
-        if columns and where:
-            metrics = {"top1": "top-1, %", "balanced_accuracy": "balanced, %"}
-            shown = [name for name in metrics if results is not run.results or name != "top1"]
-            found = {name: list(tables.rows_by_source(columns, name)) for name in shown}
-            yield (
-                f"{run.name}: {where}",
-                [
-                    rendering.table(
-                        [metrics[name], *columns],
-                        [[row.name, *_percents(row.values)] for row in rows],
-                        f"{metrics[name]} on {where}",
-                    )
-                    for name, rows in found.items()
-                    if rows
-                ],
-            )
+        where = scores_lib.describe_data(results)
+        if not (columns and where):
+            continue
+        shown = []
+        for metric, title in (("top1", "top-1, %"), ("balanced_accuracy", "balanced, %")):
+            rows = [[row.name, *_percents(row.values)] for row in tables.rows_by_source(columns, metric)]
+            if rows and (metric != "top1" or results is not run.results):
+                shown.append(rendering.table([title, *columns], rows, f"{title} on {where}"))
+        yield f"{run.name}: {where}", shown
 
 
 def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
@@ -187,7 +169,8 @@ def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
 
 def _retrieval(run: Run) -> dict[str, Any]:
     results = run.results["retrieve"]
-    by_source = tables.retrieval_rows(parse_evaluations(results), run.config.get("data.name", ""))
+    evaluations = scores_lib.parse_evaluations(results)
+    by_source = tables.retrieval_rows(evaluations, run.config.get("data.name", ""))
     ks = list(next(iter(by_source.values()))["image_to_text"])
     rows = [
         [name, *_percents(row[direction].get(k) for direction in _DIRECTIONS for k in ks)]
@@ -196,9 +179,7 @@ def _retrieval(run: Run) -> dict[str, Any]:
     heads = ["R@K, %", *(f"{title}, R@{k}" for title in _DIRECTIONS.values() for k in ks)]
     return {
         "name": run.name,
-        "images": describe_record(results["data"])
-        if "data" in results
-        else formatting.count(results["images"], "image"),
+        "images": scores_lib.describe_record(results["data"]),
         "captions": formatting.count(results["captions"], "caption"),
         "similarity": results["similarity"],
         "table": rendering.table(heads, rows, "Retrieval, R@K in percent"),

@@ -1,6 +1,5 @@
 """Inspection of a run's network: snapshots, augmented views, nearest neighbors and projections."""
 
-from collections.abc import Iterator
 import contextlib
 import pathlib
 
@@ -20,7 +19,7 @@ from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.report import contact_sheet
 from barlow_jax.report.schema import ModelInspection, Neighbors, Projection
 from barlow_jax.report.snapshots import take_snapshots
-from barlow_jax.types import Batch, FeatureTable
+from barlow_jax.types import FeatureTable
 
 MAX_TRAIN, MAX_TEST = 10_000, 1_000  # images to search for neighbors, and images in the projections
 _VIEW_ROWS, _NUM_QUERIES, _NUM_NEIGHBORS = 6, 8, 5
@@ -69,30 +68,27 @@ def _neighbors_and_projections(
     """Encode up to 10 000 training and 1 000 test images with the newest intact checkpoint."""
     config = experiment.config
     encode, _ = experiment.encoder(workdir, PRETRAINED)
-    test_thumbnails: list[np.ndarray] = []
 
-    def extract(split: splits.Split, limit: int, collected: list[np.ndarray] | None = None) -> FeatureTable:
+    def extract(split: splits.Split, limit: int) -> FeatureTable:
         index = np.sort(np.random.default_rng(0).permutation(split.num_examples)[:limit])
-        batches = experiment.eval_batches(split, index)
-        if collected is not None:
-            batches = _collect_thumbnails(batches, collected)
-        return features.extract(encode, batches, experiment.layout)
+        return features.extract(encode, experiment.eval_batches(split, index), experiment.layout)
 
-    train_table, test_table = extract(train, MAX_TRAIN), extract(test, MAX_TEST, test_thumbnails)
+    train_table, test_table = extract(train, MAX_TRAIN), extract(test, MAX_TEST)
     chosen = np.sort(np.random.default_rng(0).permutation(len(test_table.index))[:_NUM_QUERIES])
     own = EvaluationData(config.data, train, test).own_rows(train_table.index, test_table.index)
     exclude = None if own is None else own[chosen]
     queries = test_table.features[chosen]
     rows, cosines = nearest(queries, train_table.features, _NUM_NEIGHBORS, exclude=exclude)
-    images = _read_thumbnails(config, train, train_table.index[rows.ravel()])
+    images = _read_thumbnails(config, train, train_table.index[rows.ravel()], _NEIGHBOR_PIXELS)
     neighbors = Neighbors(
-        queries=_read_thumbnails(config, test, test_table.index[chosen]),
+        queries=_read_thumbnails(config, test, test_table.index[chosen], _NEIGHBOR_PIXELS),
         query_labels=_labels(test_table)[chosen],
         images=images.reshape(*rows.shape, *images.shape[1:]),
         labels=_labels(train_table)[rows],
         cosines=cosines,
     )
-    return neighbors, project(test_table.features, _labels(test_table), np.concatenate(test_thumbnails))
+    test_thumbnails = _read_thumbnails(config, test, test_table.index, _PROJECTION_PIXELS)
+    return neighbors, project(test_table.features, _labels(test_table), test_thumbnails)
 
 
 def project(representations: np.ndarray, labels: np.ndarray, images: np.ndarray) -> list[Projection]:
@@ -141,17 +137,9 @@ def thumbnails(images: np.ndarray, max_pixels: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize(size)) for image in images])
 
 
-def _collect_thumbnails(batches: Iterator[Batch], collected: list[np.ndarray]) -> Iterator[Batch]:
-    """Yield the batches, and append the thumbnails of the images that the extractor keeps to `collected`."""
-    for batch in batches:
-        collected.append(thumbnails(batch.views["eval"][batch.index >= 0], _PROJECTION_PIXELS))
-        yield batch
-
-
-def _read_thumbnails(config: Config, split: splits.Split, index: np.ndarray) -> np.ndarray:
-    batches = split.eval_batches(config.data, batch_size=len(index), shard=ProcessShard(), examples=index)
-    (batch,) = batches
-    return thumbnails(batch.views["eval"], _NEIGHBOR_PIXELS)
+def _read_thumbnails(config: Config, split: splits.Split, index: np.ndarray, max_pixels: int) -> np.ndarray:
+    (batch,) = split.eval_batches(config.data, batch_size=len(index), shard=ProcessShard(), examples=index)
+    return thumbnails(batch.views["eval"], max_pixels)
 
 
 def _labels(table: FeatureTable) -> np.ndarray:

@@ -11,11 +11,12 @@ from barlow_jax.report.schema import Run
 
 def render(runs: Sequence[Run]) -> Markup:
     """Return the section."""
-    plans = {}
+    plans, unplanned = {}, []
     for run in runs:
         if result := run.results.get("plan"):
             plans[run.name] = [_plan(plan, run) for plan in result.get("rows", [result])]
-    unplanned = [run for run in runs if not run.results.get("plan")]
+        else:
+            unplanned.append(run)
     rows = [[run.name, *map(formatting.number, _measured(run))] for run in unplanned]
     heads = ["measured", "images per second", "ms per step"]
     return rendering.render(
@@ -23,9 +24,7 @@ def render(runs: Sequence[Run]) -> Markup:
         plans=plans,
         num_runs=len(runs),
         unplanned=[run.name for run in unplanned],
-        command=formatting.command("plan", unplanned[0].workdir, "--topology", "v5e:4x4")
-        if unplanned
-        else None,
+        command=formatting.command("plan", (unplanned or runs)[0].workdir, "--topology", "v5e:4x4"),
         measured=rendering.table(heads, rows, "Medians over the rows of metrics.jsonl"),
     )
 
@@ -38,23 +37,15 @@ def _plan(plan: Mapping[str, Any], run: Run) -> dict[str, Any]:
     if not plan.get("fits"):
         reason = plan.get("reason", "no reason recorded")
         return {"name": name, "fits": False, "reason": reason, "remedies": plan.get("remedies", ())}
-    devices = (run.provenance[-1].get("devices") or {}) if run.provenance else {}
-    count = devices.get("count")
-    return {
-        "name": name,
-        "fits": True,
-        "bound": plan["bound"],
-        "devices": f"{count} {formatting.TIMES} {devices.get('kind')}" if count else "unknown devices",
-        "table": _comparison(plan, run, count, name),
-    }
+    count = run.devices.get("count")
+    devices = f"{count} {formatting.TIMES} {run.devices.get('kind')}" if count else "unknown devices"
+    table = _comparison(plan, run, f"Plan for {name} and measured run")
+    return {"name": name, "fits": True, "bound": plan["bound"], "devices": devices, "table": table}
 
 
-def _comparison(plan: Mapping[str, Any], run: Run, device_count: int | None, name: str) -> Markup:
-    rate, step_ms = _measured(run)
-    on_tpu = bool(run.provenance) and str((run.provenance[-1].get("devices") or {}).get("kind")).startswith(
-        "TPU"
-    )
-    rate_per_chip = rate / device_count if rate and device_count else None
+def _comparison(plan: Mapping[str, Any], run: Run, caption: str) -> Markup:
+    (rate, step_ms), count = _measured(run), run.devices.get("count")
+    rate_per_chip = rate / count if rate and count else None
     rows = [
         ["step, ms", 1e3 * plan["step_s"], step_ms],
         ["images per second", plan["images_per_second"], rate],
@@ -62,18 +53,11 @@ def _comparison(plan: Mapping[str, Any], run: Run, device_count: int | None, nam
         ["peak memory per chip, MB", plan["peak_bytes"] / 1e6, None],
         ["whole run, hours", plan.get("hours"), _hours(run)],
     ]
-    cells = [
-        [
-            title,
-            formatting.number(measured),
-            formatting.number(planned),
-            _ratio(planned, measured) if on_tpu else "-",
-        ]
-        for title, planned, measured in rows
-    ]
-    return rendering.table(
-        ["quantity", "measured", "plan", "measured / plan"], cells, f"Plan for {name} and measured run"
-    )
+    cells = []
+    for title, planned, measured in rows:
+        ratio = _ratio(planned, measured) if run.on_tpu else "-"
+        cells.append([title, formatting.number(measured), formatting.number(planned), ratio])
+    return rendering.table(["quantity", "measured", "plan", "measured / plan"], cells, caption)
 
 
 def _measured(run: Run) -> tuple[float | None, float | None]:

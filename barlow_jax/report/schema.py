@@ -17,15 +17,23 @@ class Run:
     name: str  # folder name
     workdir: pathlib.Path
     config: Mapping[str, Any]  # by flat key, "data.image_size"
-    changed: Mapping[
-        str, tuple[Any, Any]
-    ]  # flat key -> (the default, which is the paper's; this run's value)
+    changed: Mapping[str, tuple[Any, Any]]  # by flat key: the default, which is the paper's; this run's value
     provenance: Sequence[Mapping[str, Any]]  # entries of `provenance.read`
     status: Mapping[str, Any] | None  # status.json
     metrics: Sequence[Mapping[str, float | None]]  # rows of metrics.jsonl, {"step": ..., name: value}
     results: Mapping[str, Mapping[str, Any]]  # results/<command>.json, by command, on the run's own data
     # Results on other data: for each data set, results by command (`scores.by_data`).
     other_results: Sequence[Mapping[str, Mapping[str, Any]]] = ()
+
+    @property
+    def devices(self) -> Mapping[str, Any]:
+        """Devices of the last start: `kind`, `count`, `processes`; {} if unknown."""
+        return (self.provenance[-1].get("devices") or {}) if self.provenance else {}
+
+    @property
+    def on_tpu(self) -> bool:
+        """Whether the last start was on TPU chips."""
+        return str(self.devices.get("kind")).startswith("TPU")
 
 
 class Snapshot(NamedTuple):

@@ -69,7 +69,7 @@ def _code(run: Run) -> Mapping[str, Any]:
     if commit:
         changed = " (with uncommitted changes)" if commit.endswith("+") else ""
         code = Markup('<code title="{}">{}</code>{}').format(commit, commit.rstrip("+")[:12], changed)
-    processes = (entry.get("devices") or {}).get("processes", 1)
+    processes = run.devices.get("processes", 1)
     return {
         "barlow_jax": entry.get("version"),
         "Commit": code,
@@ -84,6 +84,9 @@ def _code(run: Run) -> Mapping[str, Any]:
 def _time(run: Run, device_hour_price: float | None) -> Mapping[str, Any]:
     status, spent = run.status or {}, cost.run_cost(run, device_hour_price)
     checkpoint, goodput = status.get("checkpoint") or {}, cost.goodput(spent)
+    price = None
+    if spent.price is not None:
+        price = f"{spent.price:,.2f} at {device_hour_price:,.2f} per {spent.unit}-hour"
     return {
         "State": status.get("state", "unknown: status.json is missing"),
         "Steps": f"{status['step']:,} of {status['num_steps']:,}" if "num_steps" in status else None,
@@ -95,9 +98,7 @@ def _time(run: Run, device_hour_price: float | None) -> Mapping[str, Any]:
         "Restarts": spent.restarts,
         "Lost to restarts": formatting.duration(spent.lost_seconds) if spent.restarts else None,
         f"{spent.unit.capitalize()}-hours": formatting.number(spent.device_hours),
-        "Price": None
-        if spent.price is None
-        else f"{spent.price:,.2f} at {device_hour_price:,.2f} per {spent.unit}-hour",
+        "Price": price,
     }
 
 
@@ -115,25 +116,15 @@ def _starts(run: Run) -> dict[str, Any] | None:
     if not run.provenance:
         return None
     heads = ["first", "last", "starts", "version", "commit", "devices", "Python", "command"]
-    rows = [
-        [
-            entry["first"],
-            entry["last"],
-            entry["starts"],
-            entry.get("version"),
-            (entry.get("commit") or "-")[:12],
-            _devices(entry),
-            entry.get("python"),
-            _CODE.format(_command(entry)),
-        ]
-        for entry in run.provenance
-    ]
+    rows = []
+    for entry in run.provenance:
+        facts = [entry.get(name) for name in ("first", "last", "starts", "version")]
+        code = [(entry.get("commit") or "-")[:12], _devices(entry), entry.get("python")]
+        rows.append([*facts, *code, _CODE.format(_command(entry))])
     starts = formatting.count(sum(entry["starts"] for entry in run.provenance), "start")
     summary = f"{starts} with {formatting.count(len(rows), 'combination')} of code, packages and devices"
-    return {
-        "summary": summary,
-        "table": rendering.table(heads, rows, f"Starts of {run.name}", first_number=None),
-    }
+    table = rendering.table(heads, rows, f"Starts of {run.name}", first_number=None)
+    return {"summary": summary, "table": table}
 
 
 def _devices(entry: Mapping[str, Any]) -> str:

@@ -63,11 +63,7 @@ def _histograms(
     chart = chart.encode(
         x=alt.X("value:Q", title="correlation"),
         y=alt.Y("count:Q", title="entries of C", scale=scale, axis=alt.Axis(tickCount=6)),
-        tooltip=[
-            alt.Tooltip("step:N"),
-            alt.Tooltip("value:Q", title="from", format=".3f"),
-            alt.Tooltip("count:Q"),
-        ],
+        tooltip=["step:N", alt.Tooltip("value:Q", title="from", format=".3f"), "count:Q"],
     )
     name, power = ("Root mean square", 2) if logarithmic else ("Mean", 1)
     moments = [_mean(histogram, power) ** (1 / power) for histogram in histograms]
@@ -125,13 +121,8 @@ def _ranks(snapshots: Sequence[Snapshot]) -> Markup:
         for output in ("representation", "embedding"):
             rank, spectrum = getattr(snapshot, f"{output}_rank"), getattr(snapshot, f"{output}_spectrum")
             if rank is not None and spectrum is not None:
-                row = {
-                    "output": f"{output}s",
-                    "step": snapshot.step,
-                    "rank": rank,
-                    "directions": len(spectrum),
-                }
-                rows.append(row)
+                row = {"step": snapshot.step, "rank": rank, "directions": len(spectrum)}
+                rows.append({"output": f"{output}s", **row})
     scale = charts.color_scale(list(dict.fromkeys(row["output"] for row in rows)))
     chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 60, "filled": True})
     chart = chart.encode(

@@ -131,11 +131,9 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Draw one bar per stage."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 0.5 * len(rows) + 1), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     names, values = [_TITLES[row["stage"]] for row in rows], [row["pairs_per_cpu_second"] for row in rows]
     axes.bar_label(axes.barh(names, values), fmt="%.0f", padding=3)

@@ -132,12 +132,10 @@ def _line(row: dict[str, Any]) -> str:
 
 def _plot(rows: Sequence[dict[str, Any]], device_name: str, path: pathlib.Path) -> None:
     """Draw one panel per measure over D, with one line per form and N."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = {name: label for name, label in _MEASURES.items() if any(row.get(name) for row in rows)}
     figure = Figure(figsize=(4 * len(shown), 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(f"Barlow Twins loss and gradient, one device of {device_name}")
     for axes, (name, (label, scale)) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True
