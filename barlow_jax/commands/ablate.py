@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from functools import partial
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -68,21 +67,16 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
 
     case = ablation.apply(base)
     changes = _changes(base, case)
-    fields = {
-        "group": ablation.group,
-        "name": ablation.name,
-        "changes": changes,
-        "published": ablation.published._asdict(),
-    }
+    fields = {"group": ablation.group, "name": ablation.name, "changes": changes}
+    fields["published"] = ablation.published._asdict()
     if ablation is not _BASELINE and not changes:
         return fields | {"skipped": "same as the baseline"}
     if problems := validate(case, facts):
         return fields | {"skipped": problems[0]}
     name = _BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}"
     log.info(f"{name}: {', '.join(f'{key} = {value}' for key, value in changes.items()) or 'base config'}")
-    return fields | run_cache.train_and_evaluate(
-        case, workdir / name, "ablate", partial(_probe, feature_source=PRETRAINED)
-    )
+    probe = partial(_probe, feature_source=PRETRAINED)
+    return fields | run_cache.train_and_evaluate(case, workdir / name, "ablate", probe)
 
 
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
@@ -98,23 +92,20 @@ def _changes(base: Config, case: Config) -> dict[str, Any]:
 
 def format_table(rows: list[dict[str, Any]]) -> str:
     """Format linear top-1 in percent by label fraction; the paper's (ImageNet, 300 epochs) is last."""
-    return "\n".join(_lines(rows))
-
-
-def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     fractions = list(_top1(rows[0]))
     heads = "".join(f"{fraction:>8.0%}" for fraction in fractions)
-    yield f"{'linear top-1, %; label fraction':<32}{heads}   paper"
+    lines = [f"{'linear top-1, %; label fraction':<32}{heads}   paper"]
     for row in rows:
         name = f"{row['group']}/{row['name']}" if row["group"] not in ("", "baseline") else row["name"]
         top1 = row.get("published", {}).get("top1")
         paper = f"{top1:>8.1f}" if top1 is not None else f"{'-':>8}"
         if "skipped" in row:
-            yield f"{name:<32}{row['skipped']}"
+            lines.append(f"{name:<32}{row['skipped']}")
         else:
             top1_by_fraction = _top1(row)
             scores = "".join(f"{top1_by_fraction[fraction]:>8.1f}" for fraction in fractions)
-            yield f"{name:<32}{scores}{paper}"
+            lines.append(f"{name:<32}{scores}{paper}")
+    return "\n".join(lines)
 
 
 def _top1(row: dict[str, Any]) -> dict[float, float]:

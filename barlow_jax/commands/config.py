@@ -12,11 +12,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.io import files, log
 
 COMMAND = Command(
-    examples=(
-        "config",
-        "config optim.learning_rate data.cache",
-        "config optim --config configs/digits.py",
-    ),
+    examples=("config", "config optim.learning_rate data.cache", "config optim --config configs/digits.py"),
     checks="types",
     workdir="optional",
     single_process=True,
@@ -50,7 +46,6 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Print the keys; return their values by name, or the path of the written reference."""
-    del workdir
     if args.markdown:
         path = pathlib.Path(args.markdown)
         files.write_text(path, reference.format_markdown())

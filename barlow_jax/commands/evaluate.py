@@ -94,9 +94,8 @@ class _Parts:
         def frozen(command: str) -> Measured:
             train, test, record = tables()
             scores = measure.frozen_scores(self._experiment, [command], self._encode, train, test)
-            return scores, decode_failure_counts(train.decode_failures, test.decode_failures) | {
-                "data": record
-            }
+            counts = decode_failure_counts(train.decode_failures, test.decode_failures)
+            return scores, counts | {"data": record}
 
         def finetuned(fraction: float) -> Measured:
             settings = dataclasses.replace(config.finetune, label_fractions=(fraction,))

@@ -66,12 +66,9 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         state = "is not empty" if out.is_dir() else "is not a folder"
         problems.append(f"--out {out} {state}. Pass a new or an empty folder.")
-    if args.checkpoint not in (NEWEST, BEST) and not args.checkpoint.isdecimal():
+    if args.checkpoint not in ("newest", "best") and not args.checkpoint.isdecimal():
         problems.append(f"--checkpoint is {args.checkpoint!r}, but must be newest, best or a step.")
     return problems
-
-
-NEWEST, BEST = "newest", "best"
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -105,7 +102,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     }
 
 
-def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) -> TrainedEncoder:
+def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest") -> TrainedEncoder:
     """Read the encoder of a run, of one of its checkpoints or of a file into the host's memory.
 
     Args:
@@ -128,16 +125,15 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = NEWEST) 
     state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
     workdir, _ = encoders.split_step(where)
-    return TrainedEncoder(
-        config, params, batch_stats, int(state.step), provenance.read(workdir), _results(workdir / "results")
-    )
+    history = provenance.read(workdir), _results(workdir / "results")
+    return TrainedEncoder(config, params, batch_stats, int(state.step), *history)
 
 
 def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
     """Return the folder of the checkpoint; `where` itself for the newest one and for a file."""
     from barlow_jax.experiment import encoders
 
-    if checkpoint == NEWEST:
+    if checkpoint == "newest":
         return where
     workdir, step = encoders.split_step(where)
     if step is not None or not where.is_dir():
@@ -145,7 +141,7 @@ def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
             f"--checkpoint={checkpoint}: {where} is a single encoder. Pass the workdir of a run, or omit "
             "--checkpoint"
         )
-    step = _best(workdir) if checkpoint == BEST else int(checkpoint)
+    step = _best(workdir) if checkpoint == "best" else int(checkpoint)
     return workdir / saved_run.CHECKPOINTS / str(step)
 
 

@@ -68,7 +68,6 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return one cost estimate, or one per case of --sweep; `fits` is False if none fits into memory."""
-    del workdir
     cases = list(_cases(config, args))
     if not args.sweep:
         ((_, case, topology),) = cases
@@ -108,11 +107,8 @@ def plan(config: Config, topology: Topology, part: str) -> dict[str, Any]:
     try:
         cost, _ = compile_cost(lowered)
     except DoesNotFit as error:
-        return result | {
-            "fits": False,
-            "reason": str(error),
-            "remedies": _remedies(config, result, error.ratio),
-        }
+        remedies = _remedies(config, result, error.ratio)
+        return result | {"fits": False, "reason": str(error), "remedies": remedies}
     steps = experiment.num_steps(sampler) if num_images and part == "step" else None
     return result | {"fits": True} | cost.summary() | _time_estimate(cost, topology, result, steps)
 
@@ -142,10 +138,7 @@ def _time_estimate(
     images_per_second = result["batch_size"] / roofline.step
     hours = steps * roofline.step / 3600 if steps else None
     return {
-        "compute_s": roofline.compute,
-        "memory_s": roofline.memory,
-        "interconnect_s": roofline.interconnect,
-        "step_s": roofline.step,
+        **{f"{name}_s": getattr(roofline, name) for name in ("compute", "memory", "interconnect", "step")},
         "serial_step_s": roofline.serial,
         "bound": roofline.bound,
         "utilization": roofline.compute / roofline.step,
@@ -206,11 +199,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
             f"optimizer state     {_size(result['optimizer_bytes'])}",
         ]
     if not result["fits"]:
-        return [
-            *lines,
-            f"does not fit: {result['reason']}; try:",
-            *(f"  {r}" for r in result["remedies"]),
-        ]
+        return [*lines, f"does not fit: {result['reason']}; try:", *(f"  {r}" for r in result["remedies"])]
     lines += [
         f"temporaries         {_size(result['temporary_bytes'])}",
         f"peak                {_size(result['peak_bytes'])} of {_size(result['hbm_capacity'])}",

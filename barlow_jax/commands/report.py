@@ -47,14 +47,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Report all of `args.workdirs`; only the model of the first is inspected.
+    """Report all of `args.workdirs`, by their own configs; only the model of the first is inspected.
 
     Returns:
       `out`, `bytes`, `runs` (names), `sections`, `snapshots` (inspected steps), `seconds`.
     """
     from barlow_jax.report import load_run, page
 
-    del config  # each run has its own
     started = time.monotonic()
     out = pathlib.Path(args.out) if args.out else workdir / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):

@@ -30,7 +30,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.experiment import evaluations
     from barlow_jax.experiment.experiment import Experiment
 
-    del args
     if not config.network.reads_text:
         raise UserError(
             f"config.network.second_encoder is {config.network.second_encoder}, but retrieve needs a run "
@@ -41,19 +40,15 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     experiment = Experiment.from_config(config)
     layout = experiment.layout
     source = same_data.open_split(config.data, config.data.eval_split)
-    captions = caption_retrieval.first_captions(
-        source.read_captions(config.data), config.retrieval.captions_per_image
-    )
-    embed_image, embed_caption = (
-        caption_retrieval.make_embedder(experiment.network, layout, config.recipe, view)
-        for view in ("a", SECOND_VIEW)
-    )
+    captions = source.read_captions(config.data)
+    captions = caption_retrieval.first_captions(captions, config.retrieval.captions_per_image)
+    embedder = partial(caption_retrieval.make_embedder, experiment.network, layout, config.recipe)
+    embed_image, embed_caption = embedder("a"), embedder(SECOND_VIEW)
     measured = []
     for feature_source in (UNTRAINED, PRETRAINED):
         params, stats, step = _restore(experiment, workdir, feature_source)
-        images = features.extract(
-            partial(embed_image, params, stats), experiment.eval_batches(source), layout
-        )
+        encode = partial(embed_image, params, stats)
+        images = features.extract(encode, experiment.eval_batches(source), layout)
         decode_failures = source.num_examples - len(images.index)
         texts = caption_retrieval.embed_captions(
             captions, partial(embed_caption, params, stats), layout, config.eval_batch_size

@@ -26,7 +26,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
       The fields, `age_seconds` and `alive`, which is None if the run was on another machine and its lock is
       free. Without a readable `status.json`: `state` (None), `alive` and the steps of the `checkpoints`.
     """
-    del config, args
     status = saved_run.saved_status(workdir)
     holder = lock.holder(workdir)
     if status is None:

@@ -27,7 +27,6 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.checkpoints import verify
     from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
 
-    del args
     jax.config.update("jax_platforms", "cpu")  # the run needs the accelerators
     if newest_step(workdir) is None:
         raise UserError(f"--workdir {workdir} holds no checkpoint to verify.")
@@ -43,15 +42,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             text = verdict if verdict == "intact" else f"{verdict}: {result.summary}"
             log.info(f"{step:>10}  {size / 1e6:>9.1f}  {text}{', encoder only' if encoder_only else ''}")
-            rows.append(
-                {
-                    "step": step,
-                    "bytes": size,
-                    "holds": "encoder" if encoder_only else "run",
-                    "verdict": verdict,
-                    "problems": list(result.problems),
-                }
-            )
+            row = {"step": step, "bytes": size, "holds": "encoder" if encoder_only else "run"}
+            rows.append(row | {"verdict": verdict, "problems": list(result.problems)})
     usable = [row["step"] for row in rows if row["verdict"] != "damaged"]
     return {
         "intact": all(row["verdict"] == "intact" for row in rows),

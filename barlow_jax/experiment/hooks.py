@@ -33,8 +33,8 @@ def skip_watch(run: Run, state: TrainState) -> SkipWatch:
     return SkipWatch(
         run.workdir / "results" / "skipped.json",
         max_in_a_row=run.experiment.config.train.max_skipped_steps,
-        first_step=run.first_step,
-        skipped_before=run.first_step - int(optimizers.num_updates(state.opt_state)),
+        last_finite=run.first_step,
+        num_skipped=run.first_step - int(optimizers.num_updates(state.opt_state)),
         num_steps=run.num_steps,
         gather=run.experiment.layout.replicate,
         save=run.checkpoints.save,

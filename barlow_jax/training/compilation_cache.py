@@ -12,7 +12,7 @@ folder's name adds a CPU's instruction sets.
 
 from collections.abc import Callable, Iterator
 import contextlib
-import os
+import hashlib
 import pathlib
 import platform
 import tempfile
@@ -22,7 +22,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from barlow_jax.distributed import exchange
-from barlow_jax.io import checksums, log
+from barlow_jax.io import checksums, files, log
 
 _SUFFIX = "-cache"  # of jax's entries
 _MAX_BYTES = 2_000_000_000  # size of the persistent folder; the oldest entries are removed
@@ -105,13 +105,9 @@ def _save(live: pathlib.Path, store: pathlib.Path) -> None:
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in new:
-            draft = store / f".{path.name}.{os.getpid()}"
-            try:
-                draft.write_bytes(path.read_bytes())
-                target = store / f"{path.name}.{checksums.sha256(draft)}"
-                os.replace(draft, target)
-            finally:
-                draft.unlink(missing_ok=True)
+            content = path.read_bytes()
+            target = store / f"{path.name}.{hashlib.sha256(content).hexdigest()}"
+            files.write_bytes(target, content)
             path.unlink()
             path.symlink_to(target.absolute())
         entries = [(entry.stat(), entry) for entry in store.glob(f"*{_SUFFIX}.*")]
@@ -125,8 +121,8 @@ def _save(live: pathlib.Path, store: pathlib.Path) -> None:
 
 
 def _warn(store: pathlib.Path, operation: str, error: OSError) -> None:
-    log.warning(
+    message = (
         f"the cache of compiled programs in {store} cannot be {operation} ({error.strerror or error}), so a "
-        "restart compiles again. Use another folder: --config.train.compilation_cache=DIR.",
-        every_process=True,
+        "restart compiles again. Use another folder: --config.train.compilation_cache=DIR."
     )
+    log.warning(message, every_process=True)

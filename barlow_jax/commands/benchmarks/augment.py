@@ -32,18 +32,15 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     With a topology the rows have cycles in the compiler's estimate, and the last row is for all operations
     within the train step.
     """
-    del workdir
     topology = Topology.parse(args.topology) if args.topology else None
     devices = topology.devices() if topology else jax.devices()
     name = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, augment_on="device"))
-    if config.train.batch_size % len(devices):
-        size = config.train.batch_size
-        raise UserError(
-            f"config.train.batch_size is {size}, but must be divisible by the {len(devices)} devices."
-        )
+    pairs, rest = divmod(config.train.batch_size, len(devices))
+    if rest:
+        key = f"config.train.batch_size is {config.train.batch_size}"
+        raise UserError(f"{key}, but must be divisible by the {len(devices)} devices.")
     experiment = Experiment.from_config(config, devices)
-    pairs = config.train.batch_size // len(devices)
     log.info(f"augmentation of {pairs} images per device on {name}")
     step_cycles = _step_cycles(experiment, "host") if topology else 0
     measure = partial(_estimate, step_cycles=step_cycles) if topology else _seconds
@@ -54,11 +51,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         log.info("  ".join(_format(*item) for item in row.items()))
 
     for op, views in _stages(config):
-        augment = jax.jit(
-            experiment.augment(Recipe(views)),
-            in_shardings=experiment.layout.batch,
-            out_shardings=experiment.layout.batch,
-        )
+        by_rows = {"in_shardings": experiment.layout.batch, "out_shardings": experiment.layout.batch}
+        augment = jax.jit(experiment.augment(Recipe(views)), **by_rows)
         add({"operation": op, **measure(augment, config, experiment)})
     if topology:
         more = _step_cycles(experiment, "device") - step_cycles
@@ -69,7 +63,6 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 def _estimate(
     augment: Callable, config: Config, experiment: Experiment, step_cycles: int
 ) -> dict[str, float]:
-    del experiment
     _, compiled = compile_cost(augment.lower(lowering.abstract_images(config)))
     cycles = hlo.HloModule.parse(compiled.as_text()).cycles()
     return {"cycles": cycles, "fraction_of_step": cycles / step_cycles}

@@ -14,7 +14,6 @@ from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.types import TrainState
@@ -26,23 +25,16 @@ _MAX_BLOCKED = 0.05  # fraction of the time that saves may block training
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Measure a state of `--state-mb` megabytes, or the config's own if that is 0. The files are removed."""
-    for name in ("state-mb", "step-seconds"):
-        if (value := getattr(args, name.replace("-", "_"))) is not None and value < 0:
-            raise UserError(f"--{name} is {value:g}, but must be at least 0.")
     state = _random_state(args.state_mb) if args.state_mb else _initial_state(config)
-    with tempfile.TemporaryDirectory(dir=_folder(workdir), prefix="bench-checkpoint-") as folder:
+    if workdir:
+        workdir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workdir, prefix="bench-checkpoint-") as folder:
         row = {"state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state))}
         row |= _measure(state, pathlib.Path(folder))
     row |= _blocked_fraction(config, args.step_seconds, row["blocked_seconds"])
     for name, value in row.items():
         log.info(f"{name.replace('_', ' '):<28}{_format(name, value)}")
     return row
-
-
-def _folder(workdir: pathlib.Path | None) -> pathlib.Path | None:
-    if workdir is not None:
-        workdir.mkdir(parents=True, exist_ok=True)
-    return workdir
 
 
 def _initial_state(config: Config) -> TrainState:

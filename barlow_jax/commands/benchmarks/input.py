@@ -49,28 +49,17 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     for _ in range(_REPEATS):  # in turns, so that other load on the machine affects all equally
         for name, consume in runs.items():
             costs[name].append(_per_step(consume, num_steps))
-    rows = []
+    rows, size = [], sampler.batch_size
     for name in _TITLES:
         cpu, wall = (statistics.median(column) for column in zip(*costs[name], strict=True))
-        rows.append(
-            {
-                "stage": name,
-                "pairs_per_cpu_second": sampler.batch_size / cpu,
-                "pairs_per_second": sampler.batch_size / wall,
-            }
-        )
-    results = {
-        "images": args.images,
-        "cores": os.cpu_count(),
-        "image_size": config.data.image_size,
-        "rows": rows,
-    }
+        rows.append({"stage": name, "pairs_per_cpu_second": size / cpu, "pairs_per_second": size / wall})
+    results = {"images": args.images, "cores": os.cpu_count(), "image_size": config.data.image_size}
     log.info(format_table(rows))
     if workdir:
         path = workdir / "results" / "bench-input.png"
         plot(rows, path)
         log.info(f"chart: {path}")
-    return results
+    return results | {"rows": rows}
 
 
 def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict[str, Callable[[int], None]]:
@@ -93,10 +82,8 @@ def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict
         for encoded in pipeline_stages.read_encoded(source, num_steps * sampler.batch_size):
             pillow_views.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
 
-    return {name: partial(drain, stage) for name, stage in by_name.items()} | {
-        "transfer": transfer,
-        "official": pillow,
-    }
+    stages = {name: partial(drain, stage) for name, stage in by_name.items()}
+    return stages | {"transfer": transfer, "official": pillow}
 
 
 def _per_step(consume: Callable[[int], None], num_steps: int) -> tuple[float, float]:
@@ -117,15 +104,12 @@ def _cpu_seconds() -> float:
 def format_table(rows: list[dict[str, Any]]) -> str:
     """Format one line per stage; the last two columns compare speeds per CPU-second."""
     speed = {row["stage"]: row["pairs_per_cpu_second"] for row in rows}
-    lines = [
-        f"{'pairs of views':<42}{'per CPU-second':>16}{'per second':>12}{'of decoding':>13}{'x official':>12}"
-    ]
+    heads = f"{'per CPU-second':>16}{'per second':>12}{'of decoding':>13}{'x official':>12}"
+    lines = [f"{'pairs of views':<42}{heads}"]
     for row in rows:
         own = row["pairs_per_cpu_second"]
-        lines.append(
-            f"{_TITLES[row['stage']]:<42}{own:>16.0f}{row['pairs_per_second']:>12.0f}"
-            f"{own / speed['decode']:>13.0%}{own / speed['official']:>12.1f}"
-        )
+        ratios = f"{own / speed['decode']:>13.0%}{own / speed['official']:>12.1f}"
+        lines.append(f"{_TITLES[row['stage']]:<42}{own:>16.0f}{row['pairs_per_second']:>12.0f}{ratios}")
     return "\n".join(lines)
 
 

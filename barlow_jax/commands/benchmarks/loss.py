@@ -137,9 +137,8 @@ def _plot(rows: Sequence[dict[str, Any]], device_name: str, path: pathlib.Path) 
     shown = {name: label for name, label in _MEASURES.items() if any(row.get(name) for row in rows)}
     figure = Figure(figsize=(4 * len(shown), 3.5), layout="constrained")
     figure.suptitle(f"Barlow Twins loss and gradient, one device of {device_name}")
-    for axes, (name, (label, scale)) in zip(
-        figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True
-    ):
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (name, (label, scale)) in zip(panels, shown.items(), strict=True):
         for form in FORMS:
             for num_rows in sorted({row["rows"] for row in rows}):
                 line = [r for r in rows if (r["form"], r["rows"]) == (form, num_rows) and r.get(name)]
