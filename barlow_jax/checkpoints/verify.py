@@ -42,12 +42,10 @@ class Verdict(NamedTuple):
 
 
 def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdict:
-    """Verify a checkpoint by reading all its files.
+    """Verify the checkpoint of one step by reading all its files.
 
-    Args:
-      folder: folder of one step.
-      abstract: nested dict of the arrays to restore, with shapes and dtypes.
-      part: whether the checkpoint may hold more arrays than `abstract`.
+    `abstract` is the nested dict of the arrays to restore, with shapes and dtypes; if it is a `part`, the
+    checkpoint may hold more arrays.
     """
     verified = checksums.exist(folder)
     problems = checksums.verify(folder) if verified else []

@@ -33,11 +33,7 @@ exit codes:
 def parse(
     package: ModuleType, argv: Sequence[str] | None = None
 ) -> tuple[ModuleType, argparse.Namespace, list[str]]:
-    """Parse a command line.
-
-    Args:
-      package: the package of the commands, one file each.
-      argv: the arguments; None: those of this process.
+    """Parse a command line, by default that of this process, for the package of the commands.
 
     Returns:
       The module of the command, its arguments, and what is wrong with them, one sentence per problem.
@@ -84,12 +80,7 @@ def split_overrides(
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Split `--config.KEY=VALUE` and `--config.KEY VALUE` into pairs.
 
-    Args:
-      tokens: the arguments that are no flags of the command.
-      flags: the flags that exist, to suggest one.
-
-    Returns:
-      The pairs, and a sentence for each argument that is none.
+    Also return a sentence for each other token, which suggests one of the command's `flags`.
     """
     pairs, problems, rest = [], [], list(tokens)
     while rest:

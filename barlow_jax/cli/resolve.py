@@ -24,10 +24,6 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
 
     Processes of a run find each other here, once everything else is right: that is slow.
 
-    Args:
-      module: the command's, see `cli.command`.
-      args: the parsed command line, with the pairs of `--config.KEY=VALUE` in `args.overrides`.
-
     Returns:
       The config, facts about the machine and the data set, and the problems, one sentence each.
     """

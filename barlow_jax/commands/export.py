@@ -103,12 +103,9 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 
 
 def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest") -> TrainedEncoder:
-    """Read the encoder of a run, of one of its checkpoints or of a file into the host's memory.
+    """Read the encoder at a path, as accepted by --encoder, into the host's memory.
 
-    Args:
-      config: configuration of the run.
-      where: path as accepted by --encoder.
-      checkpoint: "newest" (intact), "best" (highest k-NN accuracy in metrics.jsonl), or a step in digits.
+    The checkpoint is "newest" (intact), "best" (highest k-NN accuracy in metrics.jsonl), or a step in digits.
 
     Raises:
       UserError: the encoder or checkpoint is missing or damaged.

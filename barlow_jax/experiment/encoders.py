@@ -58,12 +58,7 @@ def describe_weights(path: str) -> dict[str, Any]:
 
 
 def check(path: pathlib.Path, config: config_lib.Config, saved: Mapping[str, Any]) -> None:
-    """Check that a saved encoder has the architecture of the config.
-
-    Args:
-      path: path of the encoder, for the message.
-      config: config of the network and its images.
-      saved: config, or the part of it that is known, that the encoder was saved with.
+    """Check that an encoder saved with this config, or the known part of one, has the config's architecture.
 
     Raises:
       UserError: a key differs.
@@ -86,13 +81,7 @@ def check(path: pathlib.Path, config: config_lib.Config, saved: Mapping[str, Any
 def restore(
     path: pathlib.Path, config: config_lib.Config, abstract: tuple[Any, Any], layout: Layout
 ) -> EncoderState:
-    """Read an encoder onto the mesh.
-
-    Args:
-      path: workdir, checkpoint, encoder folder, or file of weights.
-      config: config of the network, which the encoder must have, and of its images.
-      abstract: shapes of `(params, batch_stats)`.
-      layout: mesh and shardings.
+    """Read an encoder onto the mesh, given the shapes of `(params, batch_stats)`.
 
     Raises:
       UserError: the encoder is missing, damaged, or of another architecture.

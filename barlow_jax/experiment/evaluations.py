@@ -74,12 +74,7 @@ def frozen_results(
 ) -> tuple[dict[str, Any], FeatureTable]:
     """Return the results of the commands "probe" and "knn", and the features of the evaluation split.
 
-    Args:
-      experiment: experiment of the config, which holds data and protocols.
-      workdir: workdir that the results belong to.
-      path: path of the encoder.
-      feature_source: one of `scores.FEATURE_SOURCES`.
-      commands: what to measure.
+    The results belong to `workdir`; `path` is that of the encoder.
 
     Raises:
       UserError: the data allow no accuracy, or the encoder cannot be read.

@@ -30,11 +30,8 @@ class PartialResults:
     def __init__(self, workdir: pathlib.Path, config: Config, data_sets: Sequence[EvaluationData]):
         """Read what a stopped evaluation has left.
 
-        Args:
-          workdir: workdir of the results.
-          config: its settings, the images of the data sets, this version of the code and the number of
-            devices are part of the key.
-          data_sets: the data sets that are read.
+        The config, the images of the data sets, this version of the code and the number of devices are part
+        of the key.
         """
         images = [_digest("", split.identity()) for data in data_sets for split in (data.train, data.test)]
         code = {name: value for name, value in provenance.stamp().items() if name != "date"}
@@ -47,11 +44,7 @@ class PartialResults:
     def measure(self, source: str, name: str, encoder: Any, measure: Callable[[], Measured]) -> Measured:
         """Return a part's scores and details, measured now or read, and log its accuracies.
 
-        Args:
-          source: feature source.
-          name: name of the part, unique for the source.
-          encoder: arrays of the encoder; None for pixels.
-          measure: measures the part.
+        The name is unique for the feature source; `encoder` are the arrays of the encoder, None for pixels.
         """
         arrays = jax.tree.leaves(encoder) if self._resumes else []
         key = json.dumps([source, name, self._key], sort_keys=True)

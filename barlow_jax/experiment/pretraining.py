@@ -33,12 +33,9 @@ _RESULT_METRICS = ("loss", "skipped_steps", "knn_top1", "knn_balanced_accuracy")
 
 
 def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> dict[str, Any]:
-    """Train until the schedule's last step, and return the results.
+    """Train until the schedule's last step, and return the results; a run in the workdir resumes.
 
-    Args:
-      config: config of the run.
-      workdir: its workdir; a run in it resumes.
-      extend: whether that run may have other images, another length, batch size or learning rate.
+    With `extend`, that run may have other images, another length, batch size or learning rate.
 
     Raises:
       UserError: the workdir or the labels do not fit the config.

@@ -26,11 +26,7 @@ def train_and_evaluate(
 ) -> dict[str, Any]:
     """Return the results of a run; train and evaluate it first as far as that has not been done.
 
-    Args:
-      config: config of the run.
-      workdir: its workdir.
-      name: name of the command; `WORKDIR/results/NAME.json` caches the results.
-      evaluate: evaluates the trained run.
+    `WORKDIR/results/NAME.json` caches the results, NAME being that of the command.
 
     Raises:
       UserError: the workdir holds a run with another config.
@@ -55,11 +51,7 @@ def cached(
 ) -> dict[str, Any]:
     """Read `WORKDIR/results/NAME.json`; compute and write it if it is missing, or has other data or settings.
 
-    Args:
-      workdir: workdir of the run.
-      name: name of the command.
-      compute: returns the results, with the entries "data" and "settings".
-      config: config of the run; if its data or evaluation settings are others, the cache does not count.
+    `compute` returns the results, with the entries "data" and "settings".
     """
     path = workdir / "results" / f"{name}.json"
     if path.is_file():

@@ -49,11 +49,8 @@ def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]
 def describe(trained: TrainedEncoder, out: pathlib.Path, load: Sequence[str], promise: str) -> None:
     """Write `config.json` and the model card `README.md` next to an exported function.
 
-    Args:
-      trained: the encoder.
-      out: the export folder.
-      load: lines of Python that load and call the function; `{out}` stands for the folder.
-      promise: sentences about which versions can read the export.
+    `load` are lines of Python that load and call the function, with `{out}` for the folder; `promise` says
+    which versions can read the export.
     """
     shape, width = ", ".join(map(str, trained.input_shape)), trained.num_features
     notes = (

@@ -122,7 +122,7 @@ def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
         "num_classes": 0,
         "num_features": trained.num_features,
         "global_pool": "avg" if trained.is_resnet else "token",
-        "model_args": model.arguments | ({} if channels == 3 else {"in_chans": channels}),
+        "model_args": model.arguments | ({} if data.channels == 3 else {"in_chans": data.channels}),
         "pretrained_cfg": pretrained,
     }
 

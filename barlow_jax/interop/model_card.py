@@ -39,13 +39,9 @@ _NO_RECIPE = (
 def text(
     trained: TrainedEncoder, load: Sequence[str], *, library: str | None = None, notes: Sequence[str] = ()
 ) -> str:
-    """Return the README.md of a folder of weights.
+    """Return the README.md of a folder of weights, which these lines of Python load.
 
-    Args:
-      trained: the encoder.
-      load: lines of Python that load it.
-      library: library by which the Hub loads it ("timm"), if any.
-      notes: paragraphs to insert after the section on loading.
+    `library` is the one by which the Hub loads it ("timm"), if any; notes follow the section on loading.
     """
     parts = [
         _front_matter(trained, library),

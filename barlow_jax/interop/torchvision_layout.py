@@ -96,9 +96,7 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> Encoder:
 def to_torchvision(params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
     """Return the state dict of an encoder in torchvision's order, without `fc`, for a strict load.
 
-    Args:
-      params: nested dict, "encoder" in the parameters of `Network.init`.
-      batch_stats: nested dict, "encoder" in the running statistics.
+    The arguments are nested dicts, "encoder" in the trees of `Network.init`.
     """
     stages = params["stages"]
     kernel, _, channels, width = np.shape(params["conv"]["kernel"])

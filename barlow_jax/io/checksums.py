@@ -14,12 +14,7 @@ FILE = "digests.json"
 
 
 def write(folder: pathlib.Path, *, exclude: tuple[str, ...] = ()) -> None:
-    """Write FILE into a folder: size in bytes and SHA-256 of each file below it.
-
-    Args:
-      folder: also searched in its subfolders.
-      exclude: file names without a checksum.
-    """
+    """Write FILE into a folder: size in bytes and SHA-256 of each file below it, excluded names aside."""
     entries = {
         path.relative_to(folder).as_posix(): [path.stat().st_size, sha256(path)]
         for path in sorted(folder.rglob("*"))

@@ -23,9 +23,7 @@ def read_json(path: pathlib.Path) -> Any:
 def write(path: pathlib.Path, fill: Callable[[BinaryIO], Any]) -> None:
     """Write a temporary file and rename it, so that neither a reader nor a crash leaves half a file.
 
-    Args:
-      path: final path of the file; missing parent folders are created.
-      fill: writes the whole content into the open file.
+    `fill` writes the whole content into the open file. Missing parent folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -73,11 +71,9 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def remove_drafts(folder: pathlib.Path, name: str = "*") -> None:
-    """Remove temporary files that a killed process left. No process may be writing such files meanwhile.
+    """Remove temporary files that a killed process left in a folder, by their final name or a glob pattern.
 
-    Args:
-      folder: searched without its subfolders.
-      name: final name of the files, or a glob pattern.
+    No process may be writing such files meanwhile.
     """
     for draft in folder.glob(f".{name}.*"):
         if draft.name.rpartition(".")[2].isdecimal():

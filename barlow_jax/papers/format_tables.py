@@ -24,11 +24,8 @@ def table_by_source(evaluations: Mapping[str, Evaluation]) -> str:
 def published_table(evaluation: Evaluation | None, data_set: str) -> str:
     """Return a table of published numbers, a column per method, with this run's in the last column.
 
-    Lines below the table name the rows that this run did not measure, and why.
-
-    Args:
-      evaluation: scores of the pretrained encoder; None if there are none.
-      data_set: name of the data set; CIFAR and STL-10 have tables of their own.
+    Lines below the table name the rows that this run did not measure, and why. CIFAR and STL-10 have tables
+    of their own.
     """
     setting, methods, rows = tables.published_table(evaluation, data_set)
     widths = {method: len(method) + 2 for method in methods}

@@ -107,13 +107,8 @@ def by_data(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Mapping[
     """Group the result files of a run's own encoder by the images that they were measured on.
 
     The first group, which may be empty, holds those of the run's own data, and files without data, such as
-    those of `transfer`, whose scores name their data sets.
-
-    Args:
-      results: contents of results/*.json by file name; "@" in a name marks other data (`cli.results`).
-
-    Returns:
-      The contents by name without "@" and what follows.
+    those of `transfer`, whose scores name their data sets. "@" in a file's name marks other data
+    (`cli.results`); the names in a group have neither that nor what follows it.
     """
     groups: dict[str, dict[str, Mapping[str, Any]]] = {"": {}}
     own = None

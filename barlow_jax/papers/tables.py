@@ -42,12 +42,7 @@ class PublishedTable(NamedTuple):
 
 
 def rows_by_source(evaluations: Mapping[str, Evaluation], metric: str = "top1") -> Iterator[SourceRow]:
-    """Yield the accuracy of each classifier and label fraction, lowest fraction first.
-
-    Args:
-      evaluations: the columns, by name.
-      metric: "top1" or "balanced_accuracy".
-    """
+    """Yield the metric (top1 or balanced_accuracy) of each classifier and label fraction, lowest first."""
     for command, title in _TITLES.items():
         columns = [
             {s.setting: s for s in evaluation.scores if s.command == command and s.metric == metric}
@@ -70,9 +65,7 @@ def has_published(data_set: str) -> bool:
 def published_table(evaluation: Evaluation | None, data_set: str) -> PublishedTable:
     """Return the papers' numbers, this run's, and why a number of this run is missing.
 
-    Args:
-      evaluation: scores of the pretrained encoder; None if there are none.
-      data_set: name of the data set; CIFAR and STL-10 have tables of their own.
+    The evaluation is that of the pretrained encoder. CIFAR and STL-10 have tables of their own.
     """
     evaluation = evaluation or _NO_EVALUATION
     if data_set in published.SMALL_LINEAR:

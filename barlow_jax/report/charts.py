@@ -78,13 +78,9 @@ def legend_filter(chart: alt.Chart, field: str, opacity: float, dimmed: float) -
 def figure(
     chart: alt.TopLevelMixin, alternative: str, caption: str | None = None, height: int = 230
 ) -> Markup:
-    """Return a chart that fills the width of its container.
+    """Return a chart that fills the width of its container and is this many pixels high.
 
-    Args:
-      chart: one view, or layers.
-      alternative: description for readers who cannot see the chart.
-      caption: text below the chart.
-      height: height in pixels.
+    The alternative describes the chart to readers who cannot see it; the caption stands below it.
     """
     configured = chart.properties(width="container", height=height).configure(**_CONFIG)
     spec = configured.to_dict(validate=False)  # altair validated each part when it was created

@@ -64,14 +64,9 @@ def view_columns(
 ) -> dict[str, np.ndarray]:
     """Return the run's first training images and their augmented views.
 
-    The images are the first of epoch 0, in the run's order and with its random numbers.
-
-    Args:
-      config: config of the run.
-      source: training split.
-      number: number of images.
-      augment_on: "host", "device" or both: which implementation of the augmentation makes the views. One that
-        does not support the recipe or the data source is left out.
+    The images are the first of epoch 0, in the run's order and with its random numbers. The implementations
+    of the augmentation in `augment_on` make the views; one that does not support the recipe or the data
+    source is left out.
 
     Returns:
       `[number, height, width, 3]` uint8 pixel values by column title: "original", "view a, host" and so on.

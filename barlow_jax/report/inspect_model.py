@@ -31,13 +31,9 @@ def inspect_model(
 ) -> ModelInspection | None:
     """Inspect the network of a run. The checkpoints are only read, so the run may still be training.
 
-    All randomness comes from the run's seed or a fixed one: the same files give the same inspection.
-
-    Args:
-      experiment: experiment of the run's config, in one process.
-      workdir: workdir of the run.
-      images: maximum number of training images whose two views give C and the spectra of a snapshot. With n
-        images the error of an entry of C is about 1 / sqrt(n), and no rank exceeds n - 1.
+    All randomness comes from the run's seed or a fixed one: the same files give the same inspection. At most
+    `images` training images, in two views, give C and the spectra of a snapshot: with n images the error of
+    an entry of C is about 1 / sqrt(n), and no rank exceeds n - 1.
 
     Returns:
       The inspection; None if there is no checkpoint, which is logged, as is everything that is left out.

@@ -45,10 +45,10 @@ def write(
     device_hour_price: float | None = None,
     missing_reason: str | None = None,
 ) -> dict[str, Any]:
-    """Write the report of one or more runs, atomically.
+    """Write the report of one or more runs, atomically; chart colors follow their order.
 
     Args:
-      runs: at least one run; chart colors follow their order.
+      runs: at least one run.
       inspection: inspection of the first run's model, or None.
       out: file to write.
       device_hour_price: price per device-hour, in any currency; None omits prices.

@@ -32,11 +32,8 @@ def table(
 ) -> Markup:
     """Return a table that scrolls if it is too wide.
 
-    Args:
-      heads: column titles.
-      rows: cells; the first cell is the title of its row. None is shown as "-".
-      caption: caption.
-      first_number: index of the first right-aligned column; None if no column holds numbers.
+    The first cell of a row is its title; None is shown as "-". `first_number` is the index of the first
+    right-aligned column, None if no column holds numbers.
     """
     first_number = len(heads) if first_number is None else first_number
     return component("table", heads=heads, rows=list(rows), caption=caption, first_number=first_number)

@@ -43,14 +43,9 @@ def record(
     segment: Mapping[str, Any] | None = None,
     data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Record a start of the run.
+    """Record a start of the run, with the fields that `read` describes.
 
-    Args:
-      workdir: workdir of the run.
-      command: the words after `python -m barlow_jax`.
-      devices: `kind`, `count` over all processes, and `processes`.
-      segment: what `segments.record` returns.
-      data: `splits.Identity` as a dict, by the name of the split.
+    The segment is what `segments.record` returns; `data` is `splits.Identity` as a dict, by split.
     """
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entries, current = read(workdir), describe(command, devices)

@@ -50,11 +50,7 @@ def current(
 ) -> Segment:
     """Return the segment that a start with this config resumes, or begins at the newest checkpoint.
 
-    Args:
-      workdir: workdir of the run.
-      config: config of the start; if it differs from the saved one, a segment begins.
-      num_images: number of training images.
-      data_changes: `provenance.data_changes`; if there are any, a segment begins.
+    A segment begins if the config differs from the saved one, or if there are `provenance.data_changes`.
     """
     entries, step = read(workdir), max(saved_run.checkpoint_steps(workdir), default=None)
     if step is None or not (saved_run.changes(workdir, config) or data_changes):
@@ -76,13 +72,8 @@ def record(
 ) -> dict[str, Any] | None:
     """Record the segment if it begins, which it does if config or data are not those of the workdir.
 
-    Args:
-      workdir: workdir of the run, whose config.json still has the config before.
-      segment: the segment that begins.
-      config: its config.
-      command: the words after `python -m barlow_jax`.
-      num_images: its number of training images.
-      data_changes: `provenance.data_changes`.
+    The workdir's config.json still has the config before. `command` are the words after
+    `python -m barlow_jax`, `data_changes` those of `provenance`.
 
     Returns:
       `step`, `epoch` and `changed` of the segment; None if the run was never extended.
