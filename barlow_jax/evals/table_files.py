@@ -26,20 +26,12 @@ def check(path: pathlib.Path) -> None:
     """Check that such a file can be written here.
 
     Raises:
-      UserError: the suffix is unknown, the path is a folder, or pyarrow is missing.
+      UserError: the suffix is unknown, or the path is a folder.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"--out is {path}, but must end in {' or '.join(SUFFIXES)}")
     if path.is_dir():
         raise UserError(f"--out: {path} is a folder; pass a file")
-    if path.suffix == ".parquet":
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            raise UserError(
-                f"--out: writing .parquet needs pyarrow, whose import failed ({error}); install pyarrow, or "
-                "write an .npz"
-            ) from None
 
 
 def write(path: pathlib.Path, table: FeatureTable, names: Sequence[str], about: Mapping[str, Any]) -> None:

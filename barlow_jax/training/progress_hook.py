@@ -1,6 +1,7 @@
 """Hook that writes the metrics of a run and shows its progress."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
 import sys
 import time
 
@@ -21,6 +22,7 @@ _DATA_WAIT = (
 )
 
 
+@dataclasses.dataclass
 class Progress:
     """Hook that fetches the metrics, writes them as a row, and shows the progress.
 
@@ -29,73 +31,51 @@ class Progress:
     starts.
     """
 
-    def __init__(
-        self,
-        writer: MetricsWriter,
-        *,
-        first_step: int,
-        num_steps: int,
-        batch_size: int,
-        epoch: Callable[[int], float],
-        data_wait_s: Callable[[], float],
-        learning_rates: Callable[[int], dict[str, float]],
-        decode_failures: Callable[[int], int],
-        warnings: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: (),
-    ):
-        """Start the progress display.
+    writer: MetricsWriter  # receives each row
+    _: dataclasses.KW_ONLY
+    first_step: int  # updates done before this start
+    num_steps: int  # updates when the run is complete
+    batch_size: int
+    epoch: Callable[[int], float]  # of a step
+    data_wait_s: Callable[[], float]  # seconds that the devices have waited for data so far
+    learning_rates: Callable[[int], dict[str, float]]  # of a step, by name
+    decode_failures: Callable[[int], int]  # this process's number of them before a step
+    # Returns the warnings for a step and its row.
+    warnings: Callable[[int, Mapping[str, float]], Sequence[str]] = lambda step, row: ()
 
-        Args:
-          writer: receives each row.
-          first_step: updates done before this start.
-          num_steps: updates when the run is complete.
-          batch_size: images per step.
-          epoch: returns the epoch of a step.
-          data_wait_s: returns the seconds that the devices have waited for data so far.
-          learning_rates: returns the learning rates of a step, by name.
-          decode_failures: returns this process's number of decode failures before a step.
-          warnings: returns the warnings for a step and its row.
-        """
-        self._writer, self._data_wait_s, self._learning_rates = writer, data_wait_s, learning_rates
-        self._decode_failures, self._warnings = decode_failures, warnings
-        self._num_steps, self._batch_size = num_steps, batch_size
-        self._epoch = epoch
-        self._last = (first_step, time.monotonic(), 0.0)
-        self._first_step, self._warned = first_step, False
+    def __post_init__(self) -> None:
+        self._last, self._warned = (self.first_step, time.monotonic(), 0.0), False
         self._terminal = sys.stderr.isatty()
         hidden = jax.process_index() != 0 or not self._terminal
-        self._bar = tqdm.tqdm(
-            total=num_steps, initial=first_step, unit="step", file=sys.stderr, disable=hidden
-        )
+        bar = {"total": self.num_steps, "initial": self.first_step, "unit": "step"}
+        self._bar = tqdm.tqdm(**bar, file=sys.stderr, disable=hidden)
 
     def __call__(self, done: int, state: TrainState, metrics: Metrics) -> None:
         """Write the row of step `done` and show it."""
-        del state
         row = {name: float(value) for name, value in jax.device_get(metrics).items()}
         now, (step, since, waited) = time.monotonic(), self._last
-        self._last = (done, now, self._data_wait_s())
+        self._last = (done, now, self.data_wait_s())
         seconds = max(now - since, 1e-9)
         # A skipped step does not move the schedule.
-        row |= self._learning_rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
-        row["epoch"] = self._epoch(done)
-        row["images_per_second"] = (done - step) * self._batch_size / seconds
+        row |= self.learning_rates(max(0, done - 1 - int(row.get("skipped_steps", 0))))
+        row["epoch"] = self.epoch(done)
+        row["images_per_second"] = (done - step) * self.batch_size / seconds
         row["data_wait_fraction"] = (self._last[2] - waited) / seconds
-        row["decode_failures"] = self._decode_failures(done)
-        self._writer.write(done, row)
+        row["decode_failures"] = self.decode_failures(done)
+        self.writer.write(done, row)
         rate = f"loss {row['loss']:.4g}  {row['images_per_second']:.0f} images/s"
         line = f"{rate}  waiting for data {row['data_wait_fraction']:.0%}"
         self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(done - self._bar.n)
         if not self._terminal:
-            left = tqdm.tqdm.format_interval((self._num_steps - done) * seconds / max(done - step, 1))
-            log.info(f"step {done}/{self._num_steps}  {line}  {left} left")
-        for message in (
-            *self._data_wait_warning(step, row["data_wait_fraction"]),
-            *self._warnings(done, row),
-        ):
+            left = tqdm.tqdm.format_interval((self.num_steps - done) * seconds / max(done - step, 1))
+            log.info(f"step {done}/{self.num_steps}  {line}  {left} left")
+        data_wait = self._data_wait_warning(step, row["data_wait_fraction"])
+        for message in (*data_wait, *self.warnings(done, row)):
             log.warning(message)
 
     def _data_wait_warning(self, since: int, fraction: float) -> Iterator[str]:
-        if since != self._first_step and fraction > DATA_WAIT_FRACTION and not self._warned:
+        if since != self.first_step and fraction > DATA_WAIT_FRACTION and not self._warned:
             self._warned = True
             yield _DATA_WAIT.format(fraction=fraction)
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 import dataclasses
 
-from barlow_jax.config.schema import Config
-from barlow_jax.config.validation.bounds import bound_problems
+from barlow_jax.config import fields, values
+from barlow_jax.config.schema import Config, Probe
 from barlow_jax.config.validation.data import data_problems
-from barlow_jax.config.validation.evaluations import evaluation_problems
 from barlow_jax.config.validation.objective import objective_problems
 from barlow_jax.config.validation.recipe import recipe_problems
 from barlow_jax.config.validation.sizes import image_size_problems, mesh_problems
@@ -24,10 +23,10 @@ class Facts:
 def validate(config: Config, facts: Facts) -> list[str]:
     """Return every problem of a config, one sentence each; empty if the run can start."""
     checks = (
-        bound_problems(config),
+        _bound_problems(config),
         _schedule_problems(config),
         data_problems(config),
-        evaluation_problems(config),
+        _evaluation_problems(config),
         recipe_problems(config),
         objective_problems(config),
         image_size_problems(config),
@@ -37,10 +36,39 @@ def validate(config: Config, facts: Facts) -> list[str]:
     return [problem for check in checks for problem in check]
 
 
+def _bound_problems(config: Config) -> Iterator[str]:
+    for key, field, value in fields.walk(config):
+        spec = field.metadata["spec"]
+        if not spec.accepts(value):
+            yield f"config.{key} is {value}, but must be {values.describe(field.type, spec)}."
+
+
 def _schedule_problems(config: Config) -> Iterator[str]:
     warmup, length = config.optim.warmup_epochs, config.train.num_epochs
     if warmup > length:
         yield f"config.optim.warmup_epochs is {warmup}, but config.train.num_epochs is only {length}."
+
+
+def _evaluation_problems(config: Config) -> Iterator[str]:
+    probes = {"probe": config.probe} | {
+        f"transfer.{name}.probe": t.probe for name, t in config.transfer.items()
+    }
+    for key, probe in probes.items():
+        yield from _probe_problems(f"config.{key}", probe)
+    yield from _milestone_problems("config.finetune", config.finetune.milestones)
+
+
+def _probe_problems(key: str, probe: Probe) -> Iterator[str]:
+    yield from _milestone_problems(key, probe.milestones)
+    if probe.nesterov and probe.momentum == 0:
+        yield f"{key}.nesterov is true, but {key}.momentum is 0. Set a momentum above 0, or nesterov=false."
+    if probe.solver == "lbfgs" and probe.augment:
+        yield f"{key}.solver is lbfgs, which needs features that are computed once. Set {key}.augment=false."
+
+
+def _milestone_problems(key: str, milestones: tuple[float, ...]) -> Iterator[str]:
+    if list(milestones) != sorted(set(milestones)):
+        yield f"{key}.milestones is {milestones}, but must be rising fractions of the epochs."
 
 
 def _batch_problems(config: Config, facts: Facts) -> Iterator[str]:
