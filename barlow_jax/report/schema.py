@@ -32,7 +32,7 @@ class Run:
 
     @property
     def on_tpu(self) -> bool:
-        """Whether the last start was on TPU chips."""
+        """True if the last start was on TPU chips."""
         return str(self.devices.get("kind")).startswith("TPU")
 
 
