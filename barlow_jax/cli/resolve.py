@@ -1,6 +1,7 @@
 """Resolution of a command line: a config that can run, or every reason why it cannot."""
 
 import argparse
+import dataclasses
 import os
 import pathlib
 from types import ModuleType
@@ -10,6 +11,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
+from barlow_jax.config.value_range import AUTO, DTYPE
 from barlow_jax.data import catalog
 from barlow_jax.distributed import cluster, exchange, process_flags
 from barlow_jax.errors import UserError
@@ -62,6 +64,8 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
             cluster.join(config.distributed, address)
         if chooses and not problems:
             config, problems = _choose(args, config, command)
+        if command.splits and not problems:
+            config, problems = _measure_value_range(config, args.workdir)
         known_splits = () if chooses and problems else command.splits
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in known_splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
@@ -75,6 +79,25 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     if joined:
         problems = exchange.all_problems(problems)
     return config, facts, problems
+
+
+def _measure_value_range(config: Config, workdir: str | None) -> tuple[Config, list[str]]:
+    """Replace an automatic value range by numbers: those of the run in the workdir, or measured ones."""
+    data = config.data
+    if data.value_range != AUTO:
+        return config, []
+    saved = (saved_run.saved_config(workdir) or {}) if workdir else {}
+    text = saved.get("data", {}).get("value_range", DTYPE)
+    if text == DTYPE:
+        from barlow_jax.data import collection, image_stats
+
+        try:
+            opened = collection.open_collection(data, data.train_split)
+            text = image_stats.measure_values(opened, data).value_range
+        except UserError as error:
+            return config, [str(error)]
+        log.info(f"config.data.value_range: {text} (0.1 and 99.9 percentiles of each channel)")
+    return dataclasses.replace(config, data=dataclasses.replace(data, value_range=text)), []
 
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:

@@ -60,6 +60,10 @@ def _count(data: config_lib.Data, split: str, builder: Callable[[config_lib.Data
     if data.name == "folder":
         return len(folders.list_split(data, split).names)
     if data.name == "images":
+        if data.tile:
+            from barlow_jax.data import tiles  # imports the decoders
+
+            return len(tiles.list_tiles(collection.open_collection(data, split), data))
         return collection.count_images(data, split)
     if data.name == "arrays":
         return npz.count_images(data, split)

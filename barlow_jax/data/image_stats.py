@@ -11,7 +11,7 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.value_range import AUTO, format_limits
-from barlow_jax.data.collection import Collection, open_collection
+from barlow_jax.data.collection import Collection
 from barlow_jax.data.folders import printable
 from barlow_jax.data.image_formats import ImageHeader, decode, read_header
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
@@ -58,7 +58,15 @@ def header(collection: Collection, index: int, *, follow_exif: bool = True) -> I
       OSError: the file cannot be read.
     """
     path = collection.path(index)
-    return read_header(collection.read(index) if path is None else path, follow_exif=follow_exif)
+    if path is None:
+        return read_header(collection.read(index), follow_exif=follow_exif)
+    return _file_header(path, collection.sizes[index], follow_exif)
+
+
+@functools.lru_cache(maxsize=2**17)  # a command opens several splits, and opening tiles reads all headers
+def _file_header(path: str, size: int, follow_exif: bool) -> ImageHeader:
+    del size  # tells versions of the file apart
+    return read_header(path, follow_exif=follow_exif)
 
 
 def measure_values(collection: Collection, data: config_lib.Data, num: int = _NUM_IMAGES) -> ValueStats:
@@ -85,14 +93,6 @@ def measure_values(collection: Collection, data: config_lib.Data, num: int = _NU
     mapped = np.concatenate([to_batch(pixels, data)[0] for pixels in samples]).astype(np.float64)
     mapped /= 255 if data.pixel_dtype == "uint8" else 1
     return ValueStats(data.value_range, tuple(mapped.mean(0).tolist()), tuple(mapped.std(0).tolist()))
-
-
-def resolve_value_range(data: config_lib.Data) -> config_lib.Data:
-    """Return the settings with an automatic value range measured on the training split."""
-    if data.value_range != AUTO:
-        return data
-    values = measure_values(open_collection(data, data.train_split), data)
-    return dataclasses.replace(data, value_range=values.value_range)
 
 
 def _sample_pixels(collection: Collection, data: config_lib.Data, index: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import BinaryIO
 import numpy as np
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.config.value_range import parse_limits
+from barlow_jax.config.value_range import AUTO, parse_limits
 
 _EXACT = 2**24  # integers up to here are float32 values
 
@@ -83,6 +83,8 @@ def to_batch(pixels: np.ndarray, data: config_lib.Data) -> np.ndarray:
     """
     if data.pixel_dtype == "uint8":
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    if data.value_range == AUTO:
+        raise ValueError("an automatic value range is measured first: image_stats.measure_values")
     limits = parse_limits(data.value_range, data.channels)
     if limits is None and pixels.dtype != np.float32:
         return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max

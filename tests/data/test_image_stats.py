@@ -1,7 +1,5 @@
 """Statistics of a collection of images over a fixed sample."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tifffile
@@ -9,7 +7,7 @@ import tifffile
 from barlow_jax.config.schema import Data
 from barlow_jax.config.value_range import parse_limits
 from barlow_jax.data.collection import Collection, open_all
-from barlow_jax.data.image_stats import measure, measure_values, resolve_value_range
+from barlow_jax.data.image_stats import measure, measure_values
 from barlow_jax.errors import UserError
 
 DATA = Data(name="images", channels=2, pixel_dtype="float32", value_range="auto", augment_on="device")
@@ -77,13 +75,3 @@ def test_large_images_are_sampled(images):
 def test_a_collection_without_a_readable_image_is_an_error():
     with pytest.raises(UserError, match="rubbish"):
         measure_values(_collection([b"rubbish"]), DATA)
-
-
-def test_only_an_automatic_range_is_measured(tmp_path):
-    given = dataclasses.replace(DATA, value_range="0,9", data_dir=str(tmp_path))
-    assert resolve_value_range(given) is given
-    for number in range(5):
-        np.save(tmp_path / f"{number}.npy", np.full((4, 4, 2), number, np.uint16))
-    auto = dataclasses.replace(given, value_range="auto", held_out=0.5)
-    limits = parse_limits(resolve_value_range(auto).value_range, 2)
-    assert np.all((limits >= 0) & (limits <= 4)) and np.all(limits[:, 0] < limits[:, 1])
