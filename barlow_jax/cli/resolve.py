@@ -62,10 +62,8 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         joined = valid and not args.dry_run
         if joined:
             cluster.join(config.distributed, address)
-        if chooses and not problems:
-            config, problems = _choose(args, config, command)
-        if command.splits and not problems:
-            config, problems = _measure_value_range(config, args.workdir)
+        if not problems:
+            config, problems = (_choose if chooses else _measure_value_range)(args, config, command)
         known_splits = () if chooses and problems else command.splits
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in known_splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
@@ -81,12 +79,14 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     return config, facts, problems
 
 
-def _measure_value_range(config: Config, workdir: str | None) -> tuple[Config, list[str]]:
+def _measure_value_range(
+    args: argparse.Namespace, config: Config, command: Command
+) -> tuple[Config, list[str]]:
     """Replace an automatic value range by numbers: those of the run in the workdir, or measured ones."""
     data = config.data
-    if data.value_range != AUTO:
+    if data.value_range != AUTO or not command.splits:
         return config, []
-    saved = (saved_run.saved_config(workdir) or {}) if workdir else {}
+    saved = (saved_run.saved_config(args.workdir) or {}) if args.workdir else {}
     text = saved.get("data", {}).get("value_range", DTYPE)
     if text == DTYPE:
         from barlow_jax.data import collection, image_stats
