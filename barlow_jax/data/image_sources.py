@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -187,11 +188,14 @@ def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:
     images = rows.select_columns([key]).cast_column(key, datasets.Image(decode=False))
 
     def read(index: int) -> bytes:
-        image = images[index][key] or {"bytes": b""}  # null is an empty file
-        return _read(os.path.join(path, image["path"] or "")) if image["bytes"] is None else image["bytes"]
+        image = images[index][key]
+        if image is None or image["bytes"] is None:
+            raise FileNotFoundError(errno.ENOENT, "the data set holds no image for it")
+        return image["bytes"]
 
-    columns = (pc.struct_field(table[key], "bytes") for table in images.with_format("arrow").iter(1024))
-    sizes = [size or 0 for column in columns for size in pc.binary_length(column).to_pylist()]
+    batches = images.with_format("arrow").iter(1024)
+    lengths = (pc.fill_null(pc.binary_length(pc.struct_field(t[key], "bytes")), -1) for t in batches)
+    sizes = [size for length in lengths for size in length.to_pylist()]
     columns = {name: rows[name] for name in features if name != key}
     for name in columns:
         if class_names := getattr(features[name], "names", None):

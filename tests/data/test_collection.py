@@ -224,10 +224,12 @@ def test_hugging_face_data(tmp_path, kind, monkeypatch):
         for name, part in parts.items():
             part.to_parquet(source / f"data/{name}-00000-of-00001-abc.parquet")
     images = _open(source, expression)
-    assert sorted(_contents(images).values()) == [b"", b"0", b"1", b"1", b"1"]
-    found = zip(_contents(images).values(), _labels(images).values(), strict=True)
-    assert {*found} == {(b"", None), (b"0", "dog"), (b"1", "cat")}
-    assert sorted(images.sizes) == [0, 1, 1, 1, 1] and images.class_names == ["cat", "dog"]
+    (empty,) = (index for index, size in enumerate(images.sizes) if size == -1)
+    with pytest.raises(OSError, match="holds no image"):
+        images.read(empty)
+    found = [(images.read(i), images.labels[i]) for i in range(5) if i != empty]
+    assert sorted(found) == [(b"0", 1), (b"1", 0), (b"1", 0), (b"1", 0)] and images.labels[empty] == -1
+    assert sorted(images.sizes) == [-1, 1, 1, 1, 1] and images.class_names == ["cat", "dog"]
 
 
 def test_without_datasets_the_extra_is_named(tmp_path, monkeypatch):
