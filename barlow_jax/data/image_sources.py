@@ -181,8 +181,9 @@ def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:
         rows = datasets.concatenate_datasets([*splits.values()])
     except Exception as error:  # datasets passes on those of pyarrow and fsspec
         raise UserError(f"{path} cannot be read by the package datasets ({error})") from None
-    features, encoded = rows.features, re.compile("(struct<bytes: )?(large_)?binary")
-    key = next((field.name for field in features.arrow_schema if encoded.match(str(field.type))), None)
+    features, kinds = rows.features, ("struct<bytes: ", "binary", "large_binary")
+    types = [(field.name, str(field.type)) for field in features.arrow_schema]
+    key = next((name for kind in kinds for name, of in types if of.startswith(kind)), None)
     if key is None:
         raise UserError(f"{path} has no column of images; it has {', '.join(features)}")
     images = rows.select_columns([key]).cast_column(key, datasets.Image(decode=False))
