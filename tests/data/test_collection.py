@@ -176,7 +176,7 @@ def test_tar_shards(tmp_path):
     assert _labels(images) == {"0.jpg": "seven", "sub/1.png": None}
     assert _open(tmp_path / "data/0.tar").labels is None
     for settings in ({"labels": "folders"}, {"label_column": "missing"}):
-        with pytest.raises(UserError, match="folders|missing"):
+        with pytest.raises(UserError, match=r"folders|missing"):
             _open(tmp_path / "data", **settings)
     content = bytearray((tmp_path / "data/0.tar").read_bytes())
     for damaged in (content[:1300], content[:1024] + b"x" * 512 + content[1536:], b"", b"\x1f\x8b" + content):
