@@ -11,7 +11,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.config.value_range import AUTO, DTYPE
+from barlow_jax.config.value_range import AUTO
 from barlow_jax.data import catalog
 from barlow_jax.distributed import cluster, exchange, process_flags
 from barlow_jax.errors import UserError
@@ -35,7 +35,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         return Config(), Facts(), [*_missing_runs(args, command), *check(args, None)]
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]
-    config, more = overrides.from_tree(tree)
+    config, more = _build(tree, args.workdir)
     required = command.workdir == "required" and not args.dry_run
     problems += [*more, *_workdir_problems(args.workdir, required=required)]
     problems += check(args, None if unread else config)
@@ -79,25 +79,34 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     return config, facts, problems
 
 
+def _build(tree: dict[str, Any], workdir: str | None) -> tuple[Config, list[str]]:
+    """Return the config and its problems; an automatic value range is that of the run in the workdir, if any."""
+    config, problems = overrides.from_tree(tree)
+    saved = saved_run.saved_config(workdir) if workdir and config.data.value_range == AUTO else None
+    return (
+        _with_value_range(config, overrides.from_tree(saved)[0].data.value_range) if saved else config
+    ), problems
+
+
+def _with_value_range(config: Config, value_range: str) -> Config:
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, value_range=value_range))
+
+
 def _measure_value_range(
     args: argparse.Namespace, config: Config, command: Command
 ) -> tuple[Config, list[str]]:
-    """Replace an automatic value range by numbers: those of the run in the workdir, or measured ones."""
+    """Replace an automatic value range by measured numbers."""
     data = config.data
     if data.value_range != AUTO or not command.splits:
         return config, []
-    saved = (saved_run.saved_config(args.workdir) or {}) if args.workdir else {}
-    text = saved.get("data", {}).get("value_range", DTYPE)
-    if text == DTYPE:
-        from barlow_jax.data import collection, image_stats
+    from barlow_jax.data import collection, image_stats
 
-        try:
-            opened = collection.open_collection(data, data.train_split)
-            text = image_stats.measure_values(opened, data).value_range
-        except UserError as error:
-            return config, [str(error)]
-        log.info(f"config.data.value_range: {text} (0.1 and 99.9 percentiles of each channel)")
-    return dataclasses.replace(config, data=dataclasses.replace(data, value_range=text)), []
+    try:
+        values = image_stats.measure_values(collection.open_collection(data, data.train_split), data)
+    except UserError as error:
+        return config, [str(error)]
+    log.info(f"config.data.value_range={values.value_range}: 0.1 and 99.9 percentiles of each channel")
+    return _with_value_range(config, values.value_range), []
 
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:

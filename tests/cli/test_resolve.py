@@ -5,12 +5,13 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from barlow_jax import commands
 from barlow_jax.__main__ import main
 from barlow_jax.cli import parsing, resolve
-from barlow_jax.config.overrides import default_config
+from barlow_jax.config.overrides import default_config, to_config_dict
 
 DIGITS = str(pathlib.Path(__file__).parents[2] / "configs" / "digits.py")
 
@@ -136,3 +137,34 @@ def test_a_key_newer_than_the_run_has_its_default_and_can_be_overridden(tmp_path
     config, _, problems = resolve.resolve(module, args)
     assert config.finetune.num_epochs == 3 and set(config.transfer) == {"places205", "voc07", "inat18"}
     assert not [problem for problem in problems if "finetune" in problem or "transfer" in problem]
+
+
+def test_an_automatic_value_range_is_measured_once(tmp_path):
+    """A run that resumes has the numbers of its config.json, whatever its images are by then."""
+    images, workdir, config_file = tmp_path / "images", tmp_path / "run", tmp_path / "config.py"
+    for path in (images, workdir):
+        path.mkdir()
+    for number in range(16):
+        np.save(images / f"{number}.npy", np.full((8, 8), 100 + number % 2, np.uint16))
+    config_file.write_text(
+        "from barlow_jax.config.overrides import default_config\n\n\ndef get_config():\n"
+        "    config = default_config()\n"
+        "    config.data.name, config.data.augment_on, config.data.pixel_dtype = 'images', 'device', 'float32'\n"
+        "    config.data.value_range, config.data.eval_split = 'auto', 'held_out'\n"
+        "    config.train.batch_size = 8\n    return config\n"
+    )
+    argv = ["show-views", "--config", str(config_file), f"--config.data.data_dir={images}"]
+
+    def resolved(*more):
+        module, args, _ = parsing.parse(commands, [*argv, *more])
+        config, _, problems = resolve.resolve(module, args)
+        assert not problems
+        return config
+
+    config = resolved()
+    assert config.data.value_range == "100,101,100,101,100,101"
+    (workdir / "config.json").write_text(json.dumps(to_config_dict(config).to_dict()))
+    for number in range(16):
+        np.save(images / f"{number}.npy", np.full((8, 8), 7, np.uint16))
+    assert resolved("--workdir", str(workdir)) == config
+    assert resolved().data.value_range == "7,8,7,8,7,8"
