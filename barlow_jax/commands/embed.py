@@ -1,4 +1,4 @@
-"""Write the features of a split, or of the images in a folder, to .npz or .parquet."""
+"""Write the features of a split, or of other images, to .npz or .parquet."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--images",
         type=flags.path,
-        metavar="DIR",
-        help="embed all images in this folder and its subfolders instead; no labels needed",
+        metavar="PATH",
+        help="embed all images of this folder, list, table, tar shards or arrays instead "
+        "(docs/own_images.md); no labels needed",
     )
     parser.add_argument(
         "--out",
@@ -119,7 +120,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     written = {"out": str(out)}
     if jax.process_index() == 0:
         names = [_image_name(config, args, source, index) for index in table.index.tolist()]
-        table_files.write(out, table, names, about)
+        corners = getattr(source, "corners", None)
+        table_files.write(out, table, names, about, None if corners is None else corners[table.index])
         log.info(f"{len(names)} rows of {width} features: {out}")
         if args.nearest:
             sheet = out.with_suffix(".nearest.png")
@@ -139,7 +141,7 @@ def _open_source(config: Config, args: argparse.Namespace) -> splits.Split:
     from barlow_jax.distributed import same_data
 
     if args.images:
-        return same_data.open_images(args.images)
+        return same_data.open_images(args.images, config.data)
     split = _data_and_split(config, args)["split"]
     source = same_data.open_split(config.data, split)
     if not source.num_examples:
@@ -187,9 +189,10 @@ def _extract(experiment: Experiment, encode: features.Encode, source: splits.Spl
 
 def _image_name(config: Config, args: argparse.Namespace, source: splits.Split, index: int) -> str:
     """Return the name of an image: if the source is a folder, its path relative to that."""
-    root = args.images or (config.data.data_dir if config.data.name == "folder" else None)
     name = source.decode_failures.name(index)
-    return os.path.relpath(name, printable(os.path.expanduser(root))) if root else name
+    if args.images or config.data.name != "folder":
+        return name
+    return os.path.relpath(name, printable(os.path.expanduser(config.data.data_dir)))
 
 
 def _draw_nearest(

@@ -55,19 +55,6 @@ def printable(path: str | bytes) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def open_images(folder: str) -> Listing:
-    """List all images below a folder (`list_images`), and log what is read.
-
-    Raises:
-      UserError: the folder does not exist, or holds no image.
-    """
-    _check_folder(folder, "--images")
-    listing = list_images(folder)
-    if not listing.names:
-        raise UserError(f"--images: {listing.describe(folder)}; {_suffixes()}")
-    return _check_readable(listing, folder)
-
-
 def open_split(data: config_lib.Data, split: str) -> Listing:
     """List the images of a split (`list_split`), and log what is read."""
     return _check_readable(list_split(data, split), f"split {split} of {data.data_dir}")
@@ -85,7 +72,7 @@ def list_split(data: config_lib.Data, split: str) -> Listing:
     if not data.data_dir:
         raise UserError("config.data.data_dir: a folder data set needs the path of <split>/<class>/<image>")
     root = data.data_dir
-    _check_folder(root, "config.data.data_dir")
+    _check_folder(root)
     parts = _parts(root, split)
     in_use = _class_names(root, [*_parts(root, data.train_split), *_parts(root, data.eval_split)])
     class_names = [*sorted(in_use), *sorted(_class_names(root, parts) - in_use)]
@@ -170,10 +157,10 @@ def _parts(root: str, split: str) -> list[slices.Part]:
     return slices.parse(split, lambda name: os.path.isdir(os.path.join(root, name)))
 
 
-def _check_folder(folder: str, key: str) -> None:
+def _check_folder(folder: str) -> None:
     if not os.path.isdir(folder):
         hint = "; a bucket must be mounted (gcsfuse)" if "://" in folder else ""
-        raise UserError(f"{key}: there is no folder {printable(folder)}{hint}")
+        raise UserError(f"config.data.data_dir: there is no folder {printable(folder)}{hint}")
 
 
 def _no_split(root: str, split: str) -> str:

@@ -69,6 +69,11 @@ class ImageSplit:
         image, row, column = self._examples[index].tolist()
         return self._collection.names[image] + (f"#{row},{column}" if self._is_tile[index] else "")
 
+    @property
+    def corners(self) -> np.ndarray | None:
+        """`[N, 2]` row and column of each tile's corner in its image, in pixels; None without tiles."""
+        return self._examples[:, 1:] if self._data.tile else None
+
     def identity(self) -> Iterator[bytes]:
         """Implement `Split.identity`: name and size of each file, and the corner of a tile."""
         images = list(self._collection.identity())

@@ -89,13 +89,13 @@ def open_split(data: config_lib.Data, split: str) -> Source:
     return dataclasses.replace(source, count_words=count_words)
 
 
-def open_images(folder: str) -> Source:
-    """Open all images below a folder (`folders.list_images`), without labels.
-
-    Raises:
-      UserError: the folder does not exist, or holds no image.
-    """
-    return _open_files(folders.open_images(folder), None)
+def read_encoded(source: Source, index: int) -> bytes:
+    """Return an encoded image; b"" if it cannot be read."""
+    try:
+        (record,) = source.fetch(tf.constant([index], tf.int64))
+        return source.parse(record)[0].numpy()
+    except tf.errors.OpError:  # reported when the image is used
+        return b""
 
 
 def read_captions(source: Source) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ TensorFlow is imported only for the data sets that it reads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
 import hashlib
 from typing import NamedTuple, Protocol
 
@@ -11,10 +12,13 @@ import numpy as np
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
+from barlow_jax.data import bit_depth
 from barlow_jax.data.array_split import ArraySplit
 from barlow_jax.data.captioned_digits import CaptionedDigits
 from barlow_jax.data.captions import Captions
+from barlow_jax.data.collection import Collection, open_all, open_collection
 from barlow_jax.data.decode_failures.counter import DecodeFailures
+from barlow_jax.data.folders import printable
 from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.sampler import ProcessShard, SampleRange
 from barlow_jax.errors import UserError
@@ -119,12 +123,14 @@ def open_split(data: config_lib.Data, split: str) -> Split:
     if data.name == "captioned_digits":
         return CaptionedDigits.open(data, split)
     if data.name == "images":
-        return ImageSplit.open(data, split)
+        return _open_collection(open_collection(data, split), data)
     _check_tensorflow(f"config.data.name: {data.name} is")
-    from barlow_jax.data import bit_depth, record_split, sources
+    from barlow_jax.data import record_split, sources
 
     source = sources.open_split(data, split)
-    bit_depth.warn_of_narrow_range(source)
+    bit_depth.warn_of_narrow_range(
+        source.num_examples, lambda index: sources.read_encoded(source, index), source.decode_failures.name
+    )
     return record_split.RecordSplit(source)
 
 
@@ -147,18 +153,21 @@ def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndar
     return shared if np.any(shared >= 0) else None
 
 
-def open_images(folder: str) -> Split:
-    """Open all images below a folder (`folders.list_images`), in the order of their paths, without labels.
+def open_images(path: str, data: config_lib.Data) -> ImageSplit:
+    """Open all images of a source (`collection.open_all`), decoded as those of `data`, of whatever kind.
 
     Raises:
-      UserError: the folder holds no image, or TensorFlow is not installed.
+      UserError: the source holds no image.
     """
-    _check_tensorflow("--images: files are")
-    from barlow_jax.data import bit_depth, record_split, sources
+    data = dataclasses.replace(data, name="images", data_dir=path, cache="none")
+    return _open_collection(open_all(path, data), data)
 
-    source = sources.open_images(folder)
-    bit_depth.warn_of_narrow_range(source)
-    return record_split.RecordSplit(source)
+
+def _open_collection(collection: Collection, data: config_lib.Data) -> ImageSplit:
+    if data.pixel_dtype == "uint8":
+        names = collection.names
+        bit_depth.warn_of_narrow_range(len(names), collection.read, lambda index: printable(names[index]))
+    return ImageSplit(collection, data)
 
 
 def _check_tensorflow(subject: str) -> None:

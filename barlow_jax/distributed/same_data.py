@@ -22,9 +22,9 @@ def open_split(data: config_lib.Data, split: str) -> splits.Split:
     return _open(f"split {split!r} of {data.name}", lambda: splits.open_split(data, split))
 
 
-def open_images(folder: str) -> splits.Split:
-    """Open all images below a folder on all processes; raises like `open_split`."""
-    return _open(folder, lambda: splits.open_images(folder))
+def open_images(path: str, data: config_lib.Data) -> splits.ImageSplit:
+    """Open all images of a source on all processes (`splits.open_images`); raises like `open_split`."""
+    return _open(path, lambda: splits.open_images(path, data))
 
 
 def _open(name: str, open_one: Callable[[], splits.Split]) -> splits.Split:

@@ -4,6 +4,7 @@ features  [N, H] float32; in Parquet a list of fixed size
 labels    [N] int32, or multi-label [N, C] (types.FeatureTable); absent if the data set has none
 names     [N] path of the image, or its index in its split
 index     [N] int32 index in the data set; missing indices could not be decoded
+row       [N] int32 row of the tile's corner in its image, in pixels, and its column; absent without tiles
 about     the source of the features as JSON; in Parquet it is in the schema's metadata
 """
 
@@ -34,7 +35,13 @@ def check(path: pathlib.Path) -> None:
         raise UserError(f"--out: {path} is a folder; pass a file")
 
 
-def write(path: pathlib.Path, table: FeatureTable, names: Sequence[str], about: Mapping[str, Any]) -> None:
+def write(
+    path: pathlib.Path,
+    table: FeatureTable,
+    names: Sequence[str],
+    about: Mapping[str, Any],
+    corners: np.ndarray | None = None,
+) -> None:
     """Write the file atomically.
 
     Args:
@@ -42,11 +49,14 @@ def write(path: pathlib.Path, table: FeatureTable, names: Sequence[str], about: 
       table: the features with their labels and indices; labels that are all -1 are left out.
       names: one per row.
       about: the source of the features, as JSON values.
+      corners: `[N, 2]` rows and columns of tiles; None without tiles.
     """
     columns = {"features": table.features}
     if table.labels.ndim > 1 or np.any(table.labels != -1):
         columns["labels"] = table.labels
     columns |= {"names": np.array(names, np.str_), "index": table.index}
+    if corners is not None:
+        columns |= {"row": corners[:, 0].astype(np.int32), "column": corners[:, 1].astype(np.int32)}
     fill = _fill_npz if path.suffix == ".npz" else _fill_parquet
     files.write(path, lambda file: fill(file, columns, json.dumps(about)))
 

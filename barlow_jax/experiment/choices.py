@@ -62,6 +62,8 @@ class Choices:
             functools.reduce(lambda node, group: node[group], groups, self._tree)[name] = value
         if settings:
             self.made = [choice for choice in self.made if choice["settings"].keys() != settings.keys()]
+            if self.made and self.made[-1]["reason"] == reason:
+                settings = self.made.pop()["settings"] | settings
             self.made.append({"settings": settings, "reason": reason})
 
 

@@ -90,7 +90,7 @@ def _describe(
         "peak_learning_rates": {name: float(rate(warmup_steps)) for name, rate in rates.items()},
         "checkpoint_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state.nonempty_fields())),
         "checkpoint_every_steps": None if config.checkpoint.every_minutes else unknown or save_steps,
-        "checkpoint_every_minutes": config.checkpoint.every_minutes,
+        "checkpoint_minutes": config.checkpoint.every_minutes,
         "checkpoints_kept": config.checkpoint.keep_newest,
     }
     return plan, state

@@ -131,8 +131,9 @@ def _fit_memory(
 
 
 def _line(choice: Mapping[str, Any]) -> str:
-    settings = "  ".join(f"{key}={_format(value)}" for key, value in choice["settings"].items())
-    return f"  {settings}  ({choice['reason']})"
+    settings = {key.replace(".views.b.", ".views.*."): value for key, value in choice["settings"].items()}
+    text = "  ".join(f"{key}={_format(x)}" for key, x in settings.items() if ".views.a." not in key)
+    return f"  {text}  ({choice['reason']})"
 
 
 def _format(value: Any) -> str:

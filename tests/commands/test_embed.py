@@ -117,18 +117,41 @@ def test_parquet_holds_the_same(of_test, run_command, workdir, tmp_path):
 
 def test_any_folder_gives_the_features_of_the_data_set_of_the_same_files(embed, photographs):
     """Bit for bit; a file that is no image is not taken, one that is broken is named and left out."""
-    flags = ("--config.data.name=folder", f"--config.data.data_dir={photographs}", "--split", "val")
+    flags = ("--config.data.name=images", "--config.data.labels=folders", "--split", "train+held_out")
+    flags += (f"--config.data.data_dir={photographs / 'val'}", "--config.data.augment_on=device")
     expected, results, _ = embed(*flags)
     found, others, said = embed("--images", photographs / "val", out="others.npz")
     assert results["decode_failures"] == others["decode_failures"] == 1
-    assert f"{photographs / 'val/bee/4.jpg'} is not an image: it begins with b'404 not found'" in said
+    assert "bee/4.jpg is not an image: it begins with b'404 not found'" in said
     assert found["names"].tolist() == ["ant/1.png", "ant/2.JPG", "bee/3.jpeg", "bee/5.png"]
     assert found["index"].tolist() == [0, 1, 2, 4] and "labels" not in found
     assert others["images_of"] == str(photographs / "val") and "split" not in others
     order = np.argsort(expected["names"])
-    assert expected["names"][order].tolist() == [f"val/{name}" for name in found["names"]]
+    assert expected["names"][order].tolist() == found["names"].tolist()
     assert expected["labels"][order].tolist() == [0, 0, 1, 1]
     np.testing.assert_array_equal(expected["features"][order], found["features"])
+
+
+def test_any_folder_gives_nearly_the_pixels_that_tensorflow_reads(embed, photographs):
+    flags = ("--config.data.name=folder", f"--config.data.data_dir={photographs}", "--pixels")
+    expected, _, _ = embed(*flags, "--split", "val")
+    found, _, _ = embed(*flags, "--images", photographs / "val", out="others.npz")
+    order = np.argsort(expected["names"])
+    assert expected["names"][order].tolist() == [f"val/{name}" for name in found["names"]]
+    assert 255 * np.abs(expected["features"][order] - found["features"]).max() < 1.01  # pixel values
+
+
+def test_tiles_have_their_corners_as_columns(embed, run_command, workdir, photographs, tmp_path):
+    flags = ("--config.data.name=images", "--config.data.augment_on=device", "--config.data.tile=16")
+    (scan := tmp_path / "scans").mkdir()
+    Image.fromarray(np.arange(20 * 40, dtype=np.uint8).reshape(20, 40)).save(scan / "scan.png")
+    found, _, _ = embed(*flags, "--images", scan, "--nearest", 2)
+    assert found["names"].tolist() == [f"scan.png#{r},{c}" for r in (0, 4) for c in (0, 16, 24)]
+    assert list(zip(found["row"], found["column"], strict=True)) == [(r, c) for r in (0, 4) for c in (0, 16, 24)]
+    table = ("--images", scan, "--out", tmp_path / "tiles.parquet")
+    run_command("embed", "--workdir", workdir, *flags, *table)
+    columns = parquet.read_table(tmp_path / "tiles.parquet")
+    assert columns["column"].to_pylist() == found["column"].tolist()
 
 
 def test_one_image_is_enough_and_the_runs_data_need_not_be_there(run_command, workdir, photographs, tmp_path):
@@ -201,7 +224,7 @@ def test_mistakes_are_named_before_anything_is_computed(run_command, workdir, tm
     for more, words in (
         (("--out", tmp_path / "features.csv"), "must end in .npz or .parquet"),
         (("--out", tmp_path / "f.npz", "--split", "dev"), "digits has no split 'dev'; it has"),
-        (("--out", tmp_path / "f.npz", "--images", tmp_path / "none"), "--images: there is no folder"),
+        (("--out", tmp_path / "f.npz", "--images", tmp_path / "none"), "none does not exist"),
         (("--out", tmp_path / "f.npz", "--images", tmp_path / "empty"), "empty has 0 images; "),
     ):
         _, said = run_command(*argv, *more, code=2)

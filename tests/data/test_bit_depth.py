@@ -39,10 +39,10 @@ def test_the_measured_range_is_logged_at_the_start(tmp_path, capfd, opening, ima
     if opening == "split":
         splits.open_split(Data(name="folder", data_dir=str(tmp_path)), "train")
     else:
-        splits.open_images(str(tmp_path))
+        splits.open_images(str(tmp_path), Data())
     warnings = [line for line in capfd.readouterr().err.splitlines() if "16 bits" in line]
     assert len(warnings) == (expected is not None)
     if expected:
         few, low, high, values = expected
-        assert f"{few} of {len(images) + 1} images" in warnings[0] and str(folder) in warnings[0]
+        assert f"{few} of {len(images) + 1} images" in warnings[0] and "train/a/" in warnings[0]
         assert f"{low}..{high} of 0..65535" in warnings[0] and f" {values} of 256" in warnings[0]

@@ -156,24 +156,29 @@ def test_the_multi_labels_of_voc_are_read():
     assert np.flatnonzero(label == 1).tolist() == [14] and np.flatnonzero(label == -1).tolist() == [2]
 
 
-def test_any_folder_is_read_by_index_without_labels_whatever_its_files_are_called(tmp_path):
+def test_a_folder_is_read_by_index_whatever_its_files_are_called(tmp_path):
     """A file name in Latin-1 is not valid UTF-8."""
     names = [b"1.png", b"caf\xe9.png", "zürich/3.png".encode()]
     for value, name in enumerate(names):
-        path = os.path.join(os.fsencode(tmp_path), name)
+        path = os.path.join(os.fsencode(tmp_path), b"train/a", name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             Image.new("RGB", (5, 4), (value,) * 3).save(file, "PNG")
-    source = sources.open_images(str(tmp_path))
-    assert source.num_examples == 3 and source.num_classes is None
-    parsed = [(int(image[0, 0, 0]), label) for image, label in _examples(source, [2, 0, 1])]
-    assert parsed == [(2, -1), (0, -1), (1, -1)]
-    assert source.decode_failures.name(1) == f"{tmp_path}/caf\\xe9.png"
-    assert source.decode_failures.name(2) == f"{tmp_path}/zürich/3.png"
+    data = Data(name="folder", data_dir=str(tmp_path))
+    source = sources.open_split(data, "train")
+    assert source.num_examples == 3 and source.num_classes == 1
+    found = {
+        source.decode_failures.name(index): (int(image[0, 0, 0]), label)
+        for index, (image, label) in enumerate(_examples(source, [0, 1, 2]))
+    }
+    names = [f"{tmp_path}/train/a/{name}" for name in ("1.png", "caf\\xe9.png", "zürich/3.png")]
+    assert found == dict(zip(names, [(0, 0), (1, 0), (2, 0)], strict=True))
 
 
 def test_the_input_benchmark_skips_files_that_cannot_be_opened(tmp_path):
-    Image.new("RGB", (5, 4)).save(tmp_path / "1.png")
-    (tmp_path / "0.png").symlink_to("missing.png")
-    source = sources.open_images(str(tmp_path))
-    assert list(pipeline_stages.read_encoded(source, 3)) == [(tmp_path / "1.png").read_bytes()] * 3
+    folder = tmp_path / "train"
+    folder.mkdir()
+    Image.new("RGB", (5, 4)).save(folder / "1.png")
+    (folder / "0.png").symlink_to("missing.png")
+    source = sources.open_split(Data(name="folder", data_dir=str(tmp_path)), "train")
+    assert list(pipeline_stages.read_encoded(source, 3)) == [(folder / "1.png").read_bytes()] * 3

@@ -1,6 +1,7 @@
 import sys
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from barlow_jax.config.schema import Data
@@ -21,10 +22,15 @@ def test_a_data_set_of_tfds_is_unavailable_reason_without_tfds(monkeypatch):
     assert "install tensorflow and tensorflow-datasets" in catalog.unavailable_reason(Data(name="voc/2007"))
 
 
-def test_any_folder_needs_tensorflow_and_says_so_where_it_is_missing(monkeypatch, tmp_path):
+def test_other_images_need_no_tensorflow_and_a_source_without_any_is_refused(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match=r"--images: files are read by TensorFlow .* install tensorflow"):
-        splits.open_images(str(tmp_path))
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(UserError, match=r"--images: .*1 \.txt files \(a\.txt\).* end in \.jpg, .*\.npy"):
+        splits.open_images(str(tmp_path), Data())
+    with pytest.raises(UserError, match="gs://bucket/x .*mount"):
+        splits.open_images("gs://bucket/x", Data())
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    assert splits.open_images(str(tmp_path), Data()).num_examples == 1
 
 
 @pytest.fixture
