@@ -147,7 +147,9 @@ def test_tiles_have_their_corners_as_columns(embed, run_command, workdir, photog
     Image.fromarray(np.arange(20 * 40, dtype=np.uint8).reshape(20, 40)).save(scan / "scan.png")
     found, _, _ = embed(*flags, "--images", scan, "--nearest", 2)
     assert found["names"].tolist() == [f"scan.png#{r},{c}" for r in (0, 4) for c in (0, 16, 24)]
-    assert list(zip(found["row"], found["column"], strict=True)) == [(r, c) for r in (0, 4) for c in (0, 16, 24)]
+    assert list(zip(found["row"], found["column"], strict=True)) == [
+        (r, c) for r in (0, 4) for c in (0, 16, 24)
+    ]
     table = ("--images", scan, "--out", tmp_path / "tiles.parquet")
     run_command("embed", "--workdir", workdir, *flags, *table)
     columns = parquet.read_table(tmp_path / "tiles.parquet")
