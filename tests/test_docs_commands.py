@@ -15,6 +15,7 @@ NOT_RUN = {
     "launch/README.md": "needs a cloud: tests/launch, against a simulated one",
     "--topology": "compiles for a TPU, in minutes: tests/commands/test_plan.py, tests/commands/benchmarks",
     "--sweep": "likewise",
+    "--grid": "trains 72 runs: tests/commands/test_compare.py",
     "--coordinator": "needs several hosts: tests/commands/test_two_processes.py",
     "--weights": "needs released weights: tests/commands/test_import_.py",
     "transfer": "needs VOC07, which is downloaded: tests/commands/test_transfer.py",
@@ -54,6 +55,7 @@ REPLACED = {  # several runs by one, and placeholders
     "--only loss,asymmetry": "--only asymmetry",
     "bench input": "bench input --images 50",
     "config KEY": "config seed",
+    "runs runs": "runs runs/digits",
 }
 
 

@@ -1,13 +1,18 @@
 """Train all methods on equal terms, with several seeds, and compare them in one table.
 
 Each method has its own config file next to the base config, which takes the base's name as argument:
-`configs/vicreg.py:digits` is the row of VICReg in a comparison on `configs/digits.py`.
+`configs/vicreg.py:digits` is the row of VICReg in a comparison on `configs/digits.py`. `--grid` trains any
+number of runs, and compares their metrics without labels with their accuracy.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 import dataclasses
+import hashlib
+import itertools
+import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +24,7 @@ from barlow_jax.config import overrides
 from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.errors import UserError
+from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED
 
@@ -28,12 +33,16 @@ if TYPE_CHECKING:
     from barlow_jax.types import FeatureTable
 
 COMMAND = Command(
-    examples=("compare --config configs/digits.py --workdir runs/methods --objectives barlow_twins,vicreg",),
+    examples=(
+        "compare --config configs/digits.py --workdir runs/methods --objectives barlow_twins,vicreg",
+        "compare --config configs/digits.py --workdir runs/rates --seeds 1 --grid "
+        """'{"objective.name": ["vicreg", "simclr"], "optim.learning_rate": [0.004, 0.008]}'""",
+    ),
 )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the methods and the number of seeds."""
+    """Add the methods, the number of seeds and the grid."""
     parser.add_argument(
         "--objectives",
         metavar="NAMES",
@@ -47,10 +56,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="runs per method, with seeds from config.seed on; default: %(default)s",
     )
+    parser.add_argument(
+        "--grid",
+        metavar="GRID",
+        help="instead of --objectives: JSON, or a file with it. An object has config keys with a value or a "
+        "list of values each, all combinations of which are trained; a list of objects is possible too. "
+        "objective.name selects the method's config file. WORKDIR/study.md states how well metrics without "
+        "labels predict the accuracy",
+    )
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate every method with every seed; finished runs are read, an unfinished run resumes."""
+    if args.grid:
+        return _study(config, workdir, args)
     import jax
 
     from barlow_jax.experiment import run_cache
@@ -76,22 +95,95 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     return {"rows": rows}
 
 
+def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate the runs of --grid, and write study.md; a run that fails is recorded as such."""
+    import jax
+
+    from barlow_jax.experiment import run_cache
+    from barlow_jax.report import study
+
+    if args.objectives:
+        raise UserError('--objectives has no effect with --grid. Use "objective.name" in the grid.')
+
+    cases: dict[str, tuple[str, dict[str, str], Config]] = {}
+    for changes in read_grid(args.grid):
+        method = changes.pop("objective.name", config.objective.name)
+        case = method_config(method, config, args, list(changes.items()))
+        digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
+        for seed in range(case.seed, case.seed + args.seeds):
+            cases[f"{method}-{digest}-{seed}"] = method, changes, dataclasses.replace(case, seed=seed)
+    for name, (_, _, case) in cases.items():
+        run_cache.check_config(case, workdir / name)
+    runs: list[dict[str, Any]] = []
+    for name, (method, changes, case) in cases.items():
+        log.info(f"run {len(runs) + 1} of {len(cases)}, {name}: {changes}")
+        row = {"run": name, "method": method, "changes": changes, "scores": [], "checkpoints": []}
+        try:
+            row |= run_cache.train_and_evaluate(case, workdir / name, "compare", _evaluate_frozen)
+            row["checkpoints"] = study.checkpoints(workdir / name)
+        except RunError as error:
+            log.warning(f"{name} failed: {error}")
+            row["failed"] = str(error)
+        runs.append(row)
+        jax.clear_caches()  # hundreds of compiled programs would fill the memory
+    tables = study.statistics(runs)
+    if jax.process_index() == 0:
+        files.write_text(workdir / "study.md", study.markdown(runs, tables))
+    log.info(f"{len(runs)} runs, {sum('failed' in row for row in runs)} failed: {workdir / 'study.md'}")
+    return {"runs": runs, "statistics": tables}
+
+
+def read_grid(source: str) -> list[dict[str, str]]:
+    """Return the config overrides of each combination in a grid, given as JSON or as the path of a file.
+
+    Raises:
+      UserError: the file is missing, or holds something else.
+    """
+    try:
+        content = json.loads(
+            source if source.lstrip()[:1] in ("{", "[") else pathlib.Path(source).read_text()
+        )
+        cells = [
+            dict(zip(group, cell, strict=True))
+            for group in (content if isinstance(content, list) else [content])
+            for cell in itertools.product(*(v if isinstance(v, list) else [v] for v in group.values()))
+        ]
+        if not cells:
+            raise ValueError("it has no runs")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"--grid {source}: {error}; needs JSON objects of config keys and values") from None
+    texts = [{k: v if isinstance(v, str) else json.dumps(v) for k, v in cell.items()} for cell in cells]
+    return [{key: "none" if text == "null" else text for key, text in cell.items()} for cell in texts]
+
+
 def parse_names(objectives: str | None) -> tuple[str, ...]:
     """Return the methods of --objectives, or all methods."""
     names = tuple(objectives.split(",")) if objectives else tuple(REQUIREMENTS)
     return tuple(dict.fromkeys(names))
 
 
-def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
-    """Return a method's config for the base's data set, with the overrides of the command line.
+def method_config(
+    name: str, base: Config, args: argparse.Namespace, changes: Sequence[tuple[str, str]] = ()
+) -> Config:
+    """Return a method's config for the base's data set, with the overrides of the command line and `changes`.
 
     Raises:
       UserError: the config file is missing, or its config cannot run.
     """
     import jax
 
-    if name == base.objective.name:
-        return base
+    tree, problems = overrides.to_config_dict(base).to_dict(), []
+    if name != base.objective.name:
+        tree, problems = _method_file(name, base, args)
+    problems += overrides.apply_overrides(tree, [*args.overrides, *changes])
+    config, more = overrides.from_tree(tree)
+    if problems := [*problems, *more, *validate(config, Facts(jax.device_count(), {}))]:
+        raise UserError(f"--{'grid' if args.grid else 'objectives'} {name}: {problems[0]}")
+    return config
+
+
+def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Return the config of a method's file next to the base's, and the problems with it."""
     if not args.config:
         raise UserError("--config is missing. Pass the base config, next to the config files of the methods.")
     base_file = pathlib.Path(args.config)
@@ -103,12 +195,7 @@ def method_config(name: str, base: Config, args: argparse.Namespace) -> Config:
             f"{', '.join(dict.fromkeys(known))}."
         )
     config_dict, problems = overrides.load_config_file(f"{file}:{base_file.stem}")
-    tree = config_dict.to_dict()
-    problems += overrides.apply_overrides(tree, args.overrides)
-    config, more = overrides.from_tree(tree)
-    if problems := [*problems, *more, *validate(config, Facts(jax.device_count(), {}))]:
-        raise UserError(f"--objectives {name}: {problems[0]}")
-    return config
+    return config_dict.to_dict(), problems
 
 
 def _measure_trained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
@@ -141,6 +228,10 @@ def _evaluate_features(
 
     results, test = evaluations.frozen_results(experiment, run_dir, run_dir, feature_source, ["probe", "knn"])
     return results | {"representation_rank": effective_rank(test.features)}, test
+
+
+def _evaluate_frozen(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
+    return _evaluate_features(experiment, run_dir, PRETRAINED)[0]
 
 
 def _evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """compare through the entry point: a method beside the base, a few steps each."""
 
+import json
 import shutil
 
 import pytest
-from score_records import by_fraction
+from score_records import by_fraction, knn, result, score
+
+from barlow_jax.commands.compare import read_grid
+from barlow_jax.errors import RunError, UserError
 
 SIBLING = """
 from barlow_jax.config.overrides import adapt_to_data
@@ -91,3 +95,78 @@ def test_a_method_that_is_not_beside_the_base_is_named_with_the_remedy(
     _, said = run_command(*_compare(base, objectives, tmp_path / "runs"), *SHORT, code=2)
     assert words.format(folder=base.parent) in said
     assert not list(tmp_path.glob("runs/*-0")), "before anything is trained"
+
+
+def test_a_grid_is_the_product_of_lists_and_a_list_of_grids(tmp_path):
+    grid = [
+        {"seed": [1, 2], "optim.momentum": 0.5},
+        {"network.projector": ["16,16", [8, 8]], "data.data_dir": None},
+    ]
+    file = tmp_path / "grid.json"
+    file.write_text(json.dumps(grid))
+    cells = [{"seed": "1", "optim.momentum": "0.5"}, {"seed": "2", "optim.momentum": "0.5"}]
+    cells += [{"network.projector": text, "data.data_dir": "none"} for text in ("16,16", "[8, 8]")]
+    assert read_grid(str(file)) == read_grid(json.dumps(grid)) == cells
+    for wrong in ("[]", "[1]", "{", str(tmp_path / "missing.json")):
+        with pytest.raises(UserError, match="--grid"):
+            read_grid(wrong)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Configs of the runs that a study has trained, by name; the learning rate decides the scores."""
+    configs = {}
+
+    def train_and_evaluate(config, run_dir, name, evaluate):
+        if config.optim.learning_rate == 9.0:
+            raise RunError("the loss is not finite")
+        configs[run_dir.name] = config
+        (run_dir / "checkpoints" / "4").mkdir(parents=True, exist_ok=True)
+        row = {"step": 4, "rankme": config.optim.learning_rate, "knn_top1": 0.5}
+        (run_dir / "metrics.jsonl").write_text(json.dumps(row))
+        return result("pretrained", 4, score("probe", 100 * config.optim.learning_rate), knn(50.0))
+
+    monkeypatch.setattr("barlow_jax.experiment.run_cache.train_and_evaluate", train_and_evaluate)
+    return configs
+
+
+def test_a_grid_of_runs_becomes_a_study(run_command, base, tmp_path, trained):
+    grid = (
+        '[{"objective.name": "vicreg", "optim.learning_rate": [0.1, 0.2, 0.3, 9]}, {"train.num_epochs": 1}]'
+    )
+    argv = ("compare", "--config", base, "--workdir", tmp_path / "study", "--seeds", "2", "--grid", grid)
+    results, _ = run_command(*argv, "--config.network.width=8")
+    assert [run["method"] for run in results["runs"]] == ["vicreg"] * 8 + ["barlow_twins"] * 2
+    assert [("failed" in run) for run in results["runs"]] == [False] * 6 + [True] * 2 + [False] * 2
+    assert {config.network.width for config in trained.values()} == {8}, "overrides hold for every run"
+    twins, other = (trained[run["run"]] for run in results["runs"][-2:])
+    assert (twins.seed, other.seed, twins.train.num_epochs, twins.objective.name) == (
+        0,
+        1,
+        1.0,
+        "barlow_twins",
+    )
+    table = next(iter(results["statistics"].values()))
+    assert table["rankme"]["vicreg"] == pytest.approx(1.0) and table["rankme"]["barlow_twins"] is None
+    text = (tmp_path / "study" / "study.md").read_text()
+    assert all(f"| {run['run']}: " in text for run in results["runs"])
+    assert (
+        json.loads((tmp_path / "study" / "results" / "compare.json").read_text())["runs"] == results["runs"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--grid", '{"optim.lr": [1, 2]}'), "optim.learning_rate"),
+        (("--grid", '{"objective.name": "foo"}'), "foo.py is missing"),
+        (("--grid", '{"train.batch_size": [128, 100]}'), "config.train.batch_size is 100"),
+        (("--grid", "missing.json"), "missing.json"),
+        (("--grid", "{}", "--objectives", "vicreg"), "--objectives"),
+    ],
+)
+def test_a_grid_that_cannot_run_is_refused_before_the_first_run(
+    run_command, base, tmp_path, trained, flags, words
+):
+    argv = ("compare", "--config", base, "--workdir", tmp_path / "study", *flags)
+    assert words in run_command(*argv, code=2)[1] and not trained

@@ -1,12 +1,14 @@
 """Every config file: a lab note, and a config that can run."""
 
+import copy
 import pathlib
 import re
 
 import pytest
 import yaml
 
-from barlow_jax.config.overrides import flatten, from_tree, load_config_file
+from barlow_jax.commands.compare import read_grid
+from barlow_jax.config.overrides import apply_overrides, flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -19,6 +21,21 @@ def test_config_is_valid(path):
     config, problems = from_tree(config_dict.to_dict())
     assert not problems
     assert not validate(config, Facts(num_devices=8))
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10_cpu"])
+def test_the_runs_of_the_study_are_valid(data):
+    folder, trees, cells = CONFIGS[0].parent, {}, read_grid(str(CONFIGS[0].parent / "study.json"))
+    assert len(cells) >= 60
+    for cell in cells:
+        method = cell.pop("objective.name")
+        file = f"{folder / data}.py" if method == "barlow_twins" else f"{folder / method}.py:{data}"
+        trees[method] = trees.get(method) or load_config_file(file)[0].to_dict()
+        tree = copy.deepcopy(trees[method])
+        assert not apply_overrides(tree, cell.items())
+        config, problems = from_tree(tree)
+        assert not problems and not validate(config, Facts(num_devices=2))
+    assert len(trees) == 8
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
