@@ -12,11 +12,17 @@ The argument names the augmentation: `configs/images.py:microscopy` (photographs
 satellite; documents). Batch size 256 with the authors' learning rate for it (0.4 per 256 images).
 """
 
+import dataclasses
+
+import ml_collections
+
+from barlow_jax.config import presets
 from barlow_jax.config.overrides import load_sibling
 
 
-def get_config():
+def get_config(preset="photographs"):
     config = load_sibling(__file__, "imagenet")
+    config.recipe = ml_collections.ConfigDict(dataclasses.asdict(presets.make(preset)))
     config.data.name = "images"
     config.data.eval_split = "held_out"
     config.train.num_epochs = 300.0

@@ -179,13 +179,19 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
     """Choose the settings of a new run on the user's own images."""
     from barlow_jax.experiment import own_images
 
-    fixed = {key for key, _ in args.overrides}
-    if args.config:  # what this file sets
-        trees = (overrides.load_config_file(path)[0].to_dict() for path in (args.config, str(_IMAGES_CONFIG)))
-        own, base = map(overrides.flatten, trees)
-        fixed |= {key for key in own if own[key] != base.get(key)}
+    fixed, preset = {key for key, _ in args.overrides}, None
+    if args.config:
+        stem, colon, preset = args.config.removesuffix(".py").partition(".py:")
+        is_shipped = os.path.samefile(f"{stem}.py", _IMAGES_CONFIG)
+        preset = preset if is_shipped and colon else None
+        if not is_shipped:  # what this file sets
+            trees = (overrides.load_config_file(path)[0] for path in (args.config, str(_IMAGES_CONFIG)))
+            own, base = (overrides.flatten(tree.to_dict()) for tree in trees)
+            fixed |= {key for key in own if own[key] != base.get(key)}
     try:
-        tree, args.choices = own_images.choose(config, fixed, hours=args.hours, trains=command.trains)
+        tree, args.choices = own_images.choose(
+            config, fixed, preset=preset, hours=args.hours, trains=command.trains
+        )
     except UserError as error:
         return config, [str(error)]
     return overrides.from_tree(tree)

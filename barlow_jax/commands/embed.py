@@ -102,7 +102,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     source = _open_source(config, args)
     config = _limit_batch_size(config, source.num_examples)
     width = (
-        config.data.image_size**2 * 3
+        config.data.image_size**2 * config.data.channels
         if args.feature_source == PIXELS
         else representation_width(config.network)
     )

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from typing import Any
 
+from barlow_jax.config import overrides, presets
 from barlow_jax.config.value_range import AUTO, DTYPE
 from barlow_jax.data.image_stats import ValueStats
 
@@ -61,7 +62,9 @@ class Choices:
             *groups, name = key.split(".")
             functools.reduce(lambda node, group: node[group], groups, self._tree)[name] = value
         if settings:
-            self.made = [choice for choice in self.made if choice["settings"].keys() != settings.keys()]
+            for choice in self.made:
+                choice["settings"] = {k: v for k, v in choice["settings"].items() if k not in settings}
+            self.made = [choice for choice in self.made if choice["settings"]]
             if self.made and self.made[-1]["reason"] == reason:
                 settings = self.made.pop()["settings"] | settings
             self.made.append({"settings": settings, "reason": reason})
@@ -91,13 +94,14 @@ def choose_sizes(choices: Choices, images: Images, devices: Devices) -> None:
     if side >= 64:
         size = size // 16 * 16
         if devices.is_cpu:
-            size, why = min(size, 96), f"{why}; CPUs process 96 pixels with the imagenet stem"
+            size, why = min(size, 96), f"{why}; at most 96 on a CPU"
     elif devices.is_cpu and side > 16:
-        size, why = max(16, round(3 * side / 32) * 8), f"3/4 of {side} pixels: on CPUs more steps count more"
+        # 24 pixels of CIFAR-10's 32 take half the time; with this stem 64 would take seven times as long.
+        size, why = min(32, max(16, round(3 * side / 32) * 8)), f"{why}; on a CPU 3/4 of that, at most 32"
     choices.set(why, {"data.image_size": max(size, 8)})
     size = choices.get("data.image_size")
     resize = size * 8 // 7 if size >= 128 else size
-    choices.set("the central crop of an evaluation is 7/8 from 128 pixels on", {"data.eval_resize": resize})
+    choices.set(why, {"data.eval_resize": resize})
     stem = "imagenet" if size >= 64 else "cifar"
     choices.set(f"views of {size} pixels; the imagenet stem needs 64 or more", {"network.stem": stem})
     value_bytes = 1 if choices.get("data.pixel_dtype") == "uint8" else 4
@@ -114,6 +118,17 @@ def choose_sizes(choices: Choices, images: Images, devices: Devices) -> None:
     same_size = (images.complete or images.side == images.longest) and longest <= choices.get("data.canvas")
     if same_size and 8 * decoded <= (devices.memory or 0):
         choices.set(f"{decoded / 1e6:.0f} MB fit into the devices' memory", {"data.cache": "decoded"})
+
+
+def choose_recipe(choices: Choices, preset: str | None) -> None:
+    """Choose the augmentation of images that have no colors; `preset` is the one that the user has named."""
+    channels = choices.get("data.channels")
+    if channels == 3:  # the config file's
+        return
+    name = preset or ("satellite" if channels > 4 else "photographs")
+    ops = overrides.flatten(dataclasses.asdict(presets.make(name, channels)), "recipe.")
+    changed = {k: v for k, v in ops.items() if choices.get(k) != v and ".normalize." not in k}
+    choices.set(f"{name} for {channels} channels", changed)
 
 
 def choose_values(choices: Choices, values: ValueStats) -> None:
@@ -133,9 +148,10 @@ def choose_network(choices: Choices, number: int, devices: Devices, hours: float
     """Choose batch size, network and projector from the number of training images and the budget."""
     limit = 128 if devices.is_cpu else 256 * min(devices.number, 4)
     batch = devices.number * max(1, 2 ** ((min(limit, number) // devices.number).bit_length() - 1))
-    choices.set(f"{number} training images, {devices.number} devices", {"train.batch_size": batch})
+    reason = f"a power of two on each device, at most {limit} and {number} training images together"
+    choices.set(reason, {"train.batch_size": batch})
     evaluated = devices.number * max(1, 256 // devices.number)
-    choices.set("memory of an evaluation", {"eval_batch_size": evaluated})
+    choices.set("little memory", {"eval_batch_size": evaluated})
     if devices.is_cpu:
         core_hours = (hours or 0.4) * devices.cores
         choices.set(

@@ -21,13 +21,14 @@ _STEPS_FRACTION = 0.95  # of a budget; evaluations and checkpoints take the rest
 
 
 def choose(
-    config: Config, fixed: set[str], *, hours: float | None, trains: bool
+    config: Config, fixed: set[str], *, preset: str | None, hours: float | None, trains: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Choose the settings that the user has not fixed, and log each with its reason.
 
     Args:
       config: config with the path of the images.
       fixed: dotted keys that stay as they are.
+      preset: name of the augmentation (`config.presets`); None to choose it too.
       hours: length of the run; None for a number of steps.
       trains: whether a step may be compiled to measure its memory and its time.
 
@@ -44,6 +45,7 @@ def choose(
     images, devices = _describe_images(opened, _data(tree)), _describe_devices()
     rules.choose_pixels(choices, images)
     rules.choose_sizes(choices, images, devices)
+    rules.choose_recipe(choices, preset)
     rules.choose_values(choices, image_stats.measure_values(opened, _data(tree)))
     source = splits.open_split(_data(tree), _data(tree).train_split)
     number = source.num_examples

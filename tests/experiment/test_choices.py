@@ -26,6 +26,7 @@ def _choose(images, devices, budget=None, hours=None, **user):
     choices_lib.choose_pixels(choices, images)
     choices_lib.choose_sizes(choices, images, devices)
     channels = choices.get("data.channels")
+    choices_lib.choose_recipe(choices, None)
     values = ValueStats("0,4095", (0.5,) * channels, (0.0,) + (0.25,) * (channels - 1))
     choices_lib.choose_values(choices, values)
     choices_lib.choose_network(choices, images.number, devices, hours)
@@ -132,8 +133,7 @@ def test_choices_for_a_situation(name):
     assert {key: chosen.get(key) for key in expected} == expected
     config, problems = from_tree(tree)
     problems += validate(config, Facts(devices.number, {"train": images.number}))
-    # The recipe of more channels is a preset's, and `auto` is resolved when it is measured.
-    assert [p for p in problems if "recipe" not in p] == []
+    assert problems == []
 
 
 def test_choices_follow_what_the_user_has_set():
