@@ -30,12 +30,31 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help=".png, .pdf or .svg file to write; default: views.png in the workdir",
     )
     parser.add_argument(
+        "--channels",
+        metavar="R,G,B",
+        help="channels shown as red, green and blue, or one that is shown in gray, counted from 0; "
+        "default: the first three, or the first one of fewer",
+    )
+    parser.add_argument(
         "--rows",
         type=flags.number(int, min=1),
         default=8,
         metavar="N",
         help="rows of the sheet, one per image; default: %(default)s",
     )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return what is wrong with --channels."""
+    if config is None or args.channels is None:
+        return []
+    numbers = args.channels.split(",")
+    if len(numbers) in (1, 3) and all(n.isdecimal() and int(n) < config.data.channels for n in numbers):
+        return []
+    return [
+        f"--channels is {args.channels}, but must be one or three numbers in "
+        f"0..{config.data.channels - 1} (config.data.channels)."
+    ]
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -49,6 +68,15 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     source = splits.open_split(config.data, config.data.train_split)
     number = min(args.rows, source.num_examples)
     columns = contact_sheet.view_columns(config, source, number)
-    contact_sheet.draw(list(zip(*columns.values(), strict=True)), out, titles=list(columns))
+    titles = [f"{title}\n{views.min():.3g} to {views.max():.3g}" for title, views in columns.items()]
+    rows = list(zip(*columns.values(), strict=True))
+    channels = [int(number) for number in (args.channels or "").split(",") if number]
+    contact_sheet.draw(rows, out, titles=titles, channels=channels)
+    seen = contact_sheet.network_input(config, columns)
     log.info(f"{number} images, {len(columns) - 1} columns of views: {out}")
-    return {"out": str(out), "images": number, "columns": list(columns)}
+    means, stds = (f"{min(seen[key]):.2f} to {max(seen[key]):.2f}" for key in ("mean", "std"))
+    log.info(
+        f"the network sees {seen['size']} x {seen['size']} pixels of {seen['channels']} channels, normalized "
+        f"float32: over the channels, mean {means}, std {stds}"
+    )
+    return {"out": str(out), "images": number, "columns": list(columns), "network_input": seen}

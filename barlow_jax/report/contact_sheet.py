@@ -1,15 +1,16 @@
 """Contact sheets: drawing of a grid of images, and columns of example views to fill one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 from functools import partial
 import math
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 
-from barlow_jax.augment.views import augment
+from barlow_jax.augment.views import augment, normalize
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation.data import problems_of
 from barlow_jax.config.validation.recipe import recipe_problems
@@ -28,14 +29,16 @@ def draw(
     *,
     titles: Sequence[str] = (),
     captions: Sequence[Sequence[str]] | None = None,
+    channels: Sequence[int] = (),
 ) -> None:
     """Write a contact sheet.
 
     Args:
-      images: by row and column, each `[height, width, 3]` uint8 pixel values.
+      images: by row and column, each `[height, width, C]`; `composite` turns them into colors.
       out: file to write; its suffix is one of SUFFIXES.
       titles: column titles.
       captions: one line below each image, by row and column.
+      channels: shown channels, as for `composite`.
     """
     from matplotlib.figure import Figure
 
@@ -45,7 +48,7 @@ def draw(
     gaps = {"wspace": 0.05, "hspace": 0.05 + caption_inches / _CELL_INCHES}
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=gaps)
     for row, column in np.ndindex(rows, columns):
-        axes[row, column].imshow(images[row][column], interpolation="nearest")
+        axes[row, column].imshow(composite(images[row][column], channels), interpolation="nearest")
         axes[row, column].set_axis_off()
         if captions:
             below = {"transform": axes[row, column].transAxes, "ha": "center", "va": "top", "fontsize": 7}
@@ -59,6 +62,26 @@ def draw(
     )
 
 
+def composite(images: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
+    """Return `[..., 3]` uint8 pixel values to look at, of `[..., C]` uint8 values or float32 values in 0..1.
+
+    Three of the channels are shown as red, green and blue, or one of them in gray. Default: the first three,
+    or the first one of fewer.
+    """
+    shown = images[..., list(channels or (range(3) if images.shape[-1] >= 3 else [0]))]
+    shown = shown if shown.dtype == np.uint8 else np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+    return np.broadcast_to(shown, (*shown.shape[:-1], 3))
+
+
+def network_input(config: Config, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return size and channels of columns of views, and each channel's mean and std after normalization."""
+    views = [columns[title] for title in columns if title != "original"]
+    pixels = [images.reshape(-1, images.shape[-1]) for images in views]
+    values = np.asarray(normalize(np.concatenate(pixels), config.recipe.views["a"].normalize))
+    mean, std = (statistic(axis=0).tolist() for statistic in (values.mean, values.std))
+    return {"size": config.data.image_size, "channels": values.shape[1], "mean": mean, "std": std}
+
+
 def view_columns(
     config: Config, source: splits.Split, number: int, augment_on: Sequence[str] = ("host", "device")
 ) -> dict[str, np.ndarray]:
@@ -69,7 +92,7 @@ def view_columns(
     source is left out.
 
     Returns:
-      `[number, height, width, 3]` uint8 pixel values by column title: "original", "view a, host" and so on.
+      `[number, height, width, C]` images by column title: "original", "view a, host" and so on.
     """
     sampler = EpochSampler(config.seed, source.num_examples, number)
     index, _ = sampler.batch(0)

@@ -124,11 +124,12 @@ def project(representations: np.ndarray, labels: np.ndarray, images: np.ndarray)
 
 
 def thumbnails(images: np.ndarray, max_pixels: int) -> np.ndarray:
-    """Downscale `[n, height, width, 3]` uint8 images whose longer side exceeds `max_pixels`."""
+    """Return `[n, height, width, 3]` uint8 composites, downscaled if the longer side exceeds `max_pixels`."""
+    images = contact_sheet.composite(images)
     height, width = images.shape[1:3]
     longer = max(height, width)
     if longer <= max_pixels:
-        return np.asarray(images)
+        return images
     size = (max(1, width * max_pixels // longer), max(1, height * max_pixels // longer))
     return np.stack([np.asarray(Image.fromarray(image).resize(size)) for image in images])
 

@@ -32,6 +32,16 @@ def test_each_image_is_in_its_row_and_column(tmp_path, with_text):
     assert np.ptp(centers[..., 0], axis=1).max() < 1 and np.ptp(centers[..., 1], axis=0).max() < 1
 
 
+def test_any_channels_are_shown_in_three_colors():
+    images = np.random.default_rng(0).random((2, 4, 4, 7)).astype(np.float32)
+    pixels = np.rint(255 * images).astype(np.uint8)
+    np.testing.assert_array_equal(contact_sheet.composite(images), pixels[..., :3])
+    np.testing.assert_array_equal(contact_sheet.composite(images, [6, 0, 2]), pixels[..., [6, 0, 2]])
+    for gray in (contact_sheet.composite(images, [5]), contact_sheet.composite(images[..., 5:])):
+        np.testing.assert_array_equal(gray, np.repeat(pixels[..., 5:6], 3, axis=-1))
+    assert contact_sheet.composite(pixels).dtype == np.uint8
+
+
 def test_titles_and_captions_are_in_a_vector_file(tmp_path):
     images = np.zeros((1, 2, 4, 4, 3), np.uint8)
     contact_sheet.draw(
