@@ -12,6 +12,8 @@ tifffile, DICOM with pydicom, and .npy with NumPy. The result is `[height, width
 - The EXIF or TIFF orientation is followed with `config.data.follow_exif`.
 """
 
+from collections.abc import Iterator
+import contextlib
 import io
 from typing import Any, BinaryIO, NamedTuple
 import warnings
@@ -70,12 +72,8 @@ def decode(
         pixels = content
     else:
         name = _format(content)
-        try:
+        with _decode_errors(name):
             pixels = _decode(content, name, channels, follow_exif)
-        except (DecodeError, UserError):
-            raise
-        except Exception as error:  # decoders raise errors of many types for damaged files
-            raise _damaged(name, error) from error
     pixels = in_dtype(pixels[..., None] if pixels.ndim == 2 else pixels)
     if channels == 3 and pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
@@ -105,12 +103,8 @@ def read_header(content: str | bytes | np.ndarray, *, follow_exif: bool = True) 
         head = file.read(_HEAD)
         name = _format(head)
         file.seek(0)
-        try:
+        with _decode_errors(name):
             return _read_header(file, head, name, follow_exif)
-        except (DecodeError, UserError):
-            raise
-        except Exception as error:
-            raise _damaged(name, error) from error
 
 
 def failure_reason(head: bytes, *, pillow_only: bool) -> str:
@@ -139,9 +133,15 @@ def _format(head: bytes) -> str:
     raise DecodeError(failure_reason(head, pillow_only=False))
 
 
-def _damaged(name: str, error: Exception) -> DecodeError:
-    cause = " ".join(str(error).split())[:160] or type(error).__name__
-    return DecodeError(f"is a truncated or damaged {name} ({cause})")
+@contextlib.contextmanager
+def _decode_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (DecodeError, UserError):
+        raise
+    except Exception as error:  # decoders raise errors of many types for damaged files
+        cause = " ".join(str(error).split())[:160] or type(error).__name__
+        raise DecodeError(f"is a truncated or damaged {name} ({cause})") from error
 
 
 def _decode(content: bytes, name: str, channels: int | None, follow_exif: bool) -> np.ndarray:
@@ -152,9 +152,9 @@ def _decode(content: bytes, name: str, channels: int | None, follow_exif: bool) 
         return dicom.decode(content)
     if name == "NPY":
         return channels_last(np.load(io.BytesIO(content), allow_pickle=False), channels)
-    if _has_16_bits(content):
+    if channels := _channels_of_png16(content):
         pixels = imagecodecs.png_decode(content)
-        pixels = pixels.reshape(*pixels.shape[:2], -1)[..., : _png_channels(content)]
+        pixels = pixels.reshape(*pixels.shape[:2], -1)[..., :channels]
     else:
         image = _open_pillow(io.BytesIO(content))
         mode = "RGB" if _pillow_channels(image) == 3 else "L"
@@ -177,8 +177,8 @@ def _read_header(file: BinaryIO, head: bytes, name: str, follow_exif: bool) -> I
         file.seek(0)
         value = exif.orientation(file.read())
     width, height = image.size if value <= 4 else image.size[::-1]
-    if _has_16_bits(head):
-        return ImageHeader(height, width, _png_channels(head), "uint16")
+    if channels := _channels_of_png16(head):
+        return ImageHeader(height, width, channels, "uint16")
     return ImageHeader(height, width, _pillow_channels(image), "uint8")
 
 
@@ -197,10 +197,7 @@ def _pillow_channels(image: Image.Image) -> int:
     return 1 if image.mode in ("1", "L", "LA", "La") else 3
 
 
-def _has_16_bits(head: bytes) -> bool:
-    # In a PNG, bit depth and color type follow width and height.
-    return head.startswith(b"\x89PNG") and head[24:25] == b"\x10"
-
-
-def _png_channels(head: bytes) -> int:
-    return 3 if head[25] & 2 else 1
+def _channels_of_png16(head: bytes) -> int:
+    """Return the number of channels of a PNG of 16 bits, without alpha; 0 for other files."""
+    # Bit depth and color type follow width and height.
+    return (3 if head[25] & 2 else 1) if head.startswith(b"\x89PNG") and head[24:25] == b"\x10" else 0

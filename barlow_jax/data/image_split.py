@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+import functools
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
 from barlow_jax.data.captions import Captions, no_captions_error
-from barlow_jax.data.collection import Collection, open_collection
+from barlow_jax.data.collection import Collection
 from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.decode_failures.rule import find_readable
 from barlow_jax.data.folders import printable
@@ -41,28 +42,16 @@ class ImageSplit:
           data: channels, pixel types, tiles, and whether files are cached.
         """
         self._collection, self._data = collection, data
-        self._read_file = _cached(collection.read) if data.cache == "encoded" else collection.read
+        self._read_file = functools.cache(collection.read) if data.cache == "encoded" else collection.read
         self._decode_image = DecodedImages(self._decode) if data.tile else self._decode
-        images = np.arange(len(collection.names))
-        # [N, 3] image, row and column of the corner
-        self._examples = (
-            list_tiles(collection, data)
-            if data.tile
-            else np.stack([images, np.zeros_like(images), np.zeros_like(images)], 1)
-        )
+        self._examples = list_tiles(collection, data)
         image = self._examples[:, 0]
-        self._is_tile = np.bincount(image, minlength=len(images))[image] > 1
-        self._labels = (
-            np.full(len(image), -1, np.int32) if collection.labels is None else collection.labels[image]
-        )
+        self._is_tile = np.bincount(image, minlength=len(collection.names))[image] > 1
+        labels = collection.labels
+        self._labels = np.full(len(image), -1, np.int32) if labels is None else labels[image]
         self.num_examples, self.class_names = len(image), collection.class_names
         self.num_classes = None if collection.class_names is None else len(collection.class_names)
         self.decode_failures = DecodeFailures(lambda index: printable(self.name(index)))
-
-    @classmethod
-    def open(cls, data: config_lib.Data, split: str) -> "ImageSplit":
-        """Open a split of the source at `data.data_dir`."""
-        return cls(open_collection(data, split), data)
 
     def name(self, index: int) -> str:
         """Return the name of an example: of the image, with `#row,column` if it is one of several tiles."""
@@ -86,7 +75,7 @@ class ImageSplit:
         """Implement `Split.train_batches`."""
         views = dict(sorted(views.items()))
 
-        def fill(rows: Mapping[str, np.ndarray], row: int, pixels: np.ndarray, index: int, position: int):
+        def fill(rows, row, pixels, index, position):
             seed = (sample_range.sampler.seed, position)
             try:
                 rows[SHAPE][row] = pad_or_crop(pixels, rows[CANVAS][row], data, views, seed)
@@ -106,7 +95,7 @@ class ImageSplit:
     ) -> Iterator[Batch]:
         """Implement `Split.eval_batches`."""
 
-        def fill(rows: Mapping[str, np.ndarray], row: int, pixels: np.ndarray, index: int, is_real: int):
+        def fill(rows, row, pixels, index, is_real):
             rows["eval"][row] = evaluation_crop(pixels, data)
 
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
@@ -124,7 +113,7 @@ class ImageSplit:
     def decode_all(self, data: config_lib.Data) -> Batch:
         """Implement `Split.decode_all`. Every process decodes all images, and counts all decode failures."""
 
-        def fill(rows: Mapping[str, np.ndarray], row: int, pixels: np.ndarray, index: int, is_real: int):
+        def fill(rows, row, pixels, index, is_real):
             height, width = rows[SHAPE][row] = pixels.shape[:2]
             check_fits(height, width, data.canvas, self.decode_failures.name(index))
             rows[CANVAS][row, :height, :width] = to_batch(pixels, data)
@@ -206,8 +195,9 @@ class ImageSplit:
             if self._collection.sizes[image] == -1:
                 return None, f"cannot be opened: {reason}"
             raise OSError(f"{self.decode_failures.name(index)} cannot be read: {reason}") from None
-        tile = self._data.tile
-        return (pixels[row : row + tile, column : column + tile] if tile else pixels), None
+        if self._data.tile:
+            pixels = pixels[row : row + self._data.tile, column : column + self._data.tile]
+        return (None, "is smaller than its header states") if 0 in pixels.shape else (pixels, None)
 
     def _decode(self, image: int) -> np.ndarray:
         pixels = decode(self._read_file(image), self._data.channels, follow_exif=self._data.follow_exif)
@@ -217,15 +207,3 @@ class ImageSplit:
 
 def _padded(data: config_lib.Data) -> dict[str, tuple[tuple[int, ...], str]]:
     return {CANVAS: ((data.canvas, data.canvas, data.channels), data.pixel_dtype), SHAPE: ((2,), "int32")}
-
-
-def _cached(read: Callable[[int], bytes | np.ndarray]) -> Callable[[int], bytes | np.ndarray]:
-    """Wrap `read` so that every image is read once; at worst two threads read the same one."""
-    contents: dict[int, bytes | np.ndarray] = {}
-
-    def read_once(index: int) -> bytes | np.ndarray:
-        if index not in contents:
-            contents[index] = read(index)
-        return contents[index]
-
-    return read_once

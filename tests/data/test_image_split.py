@@ -18,6 +18,7 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data import host_views, splits
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.image_crops import evaluation_crop, pad_or_crop
+from barlow_jax.data.image_formats import decode
 from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.pillow_views import crop_box
@@ -271,6 +272,17 @@ def test_a_large_image_is_split_into_tiles_with_their_corners(tiled):
     whole = split.decode_all(TILED)
     assert whole.views[SHAPE].tolist() == [[16, 16]] * 10 + [[0, 0], [10, 16], [10, 16]]
     np.testing.assert_array_equal(whole.views[CANVAS][12, :10, :16], large[:10, 4:20])
+
+
+def test_a_tile_that_its_image_does_not_have_is_a_decode_failure(tiled):
+    """A file may be replaced by a smaller one after the start."""
+    _, collection = tiled
+    split = ImageSplit(collection, TILED)
+    smaller = _png(_pixels(0)[:14, :14])
+    split._decode_image = DecodedImages(lambda index: decode(smaller, 3))
+    (batch,) = split.eval_batches(TILED, batch_size=9, shard=WHOLE, examples=np.arange(9))
+    assert batch.index.tolist() == [0, 1, -1, 3, 4, -1, -1, -1, -1]
+    assert "#0,24" in split.decode_failures.name(2)
 
 
 def test_neighbouring_tiles_decode_their_image_once():

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from barlow_jax.config.schema import Config
+from barlow_jax.config.validation.data import IN_MEMORY
 from barlow_jax.data import pillow_views, pipeline_stages, sources
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout, make_mesh
@@ -41,6 +42,11 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     """Return pairs per CPU-second and per second of each stage; with a workdir, also draw a bar chart."""
     if args.images < 2 * _BATCH:
         raise UserError(f"--images is {args.images}, but must be at least {2 * _BATCH}.")
+    if config.data.name in (*IN_MEMORY, "images"):
+        raise UserError(
+            f"config.data.name is {config.data.name}, which is read without TensorFlow, and bench input measures "
+            "TensorFlow's stages. The log of pretrain has the time that steps wait for data."
+        )
     source = sources.open_split(config.data, config.data.train_split)
     sampler = EpochSampler(config.seed, source.num_examples, min(_BATCH, source.num_examples))
     num_steps = max(2, args.images // sampler.batch_size)

@@ -40,5 +40,14 @@ def test_stages_hold_what_the_pipeline_makes(small_config, typed):
 def test_mistakes_are_named(run_command, config_file):
     _, said = run_command("bench", "input", "--config", config_file, "--images", 10, code=2)
     assert "--images is 10, but must be at least 50" in said
+    run_command(
+        "bench",
+        "input",
+        "--config",
+        config_file,
+        "--config.data.name=captioned_digits",
+        "--config.data.augment_on=device",
+        code=2,
+    )
     _, said = run_command("bench", "input", code=2)
     assert "--config is missing" in said
