@@ -13,7 +13,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
-from barlow_jax.papers import format_tables
+from barlow_jax.papers import tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evaluation, Score, describe_record
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
             results.append(evaluations[source].to_json() | parts.details)
     if not problem:
         log.info(f"measured on {describe_record(about['data'])}")
-        log.info(format_tables.table_by_source(evaluations))
-    log.info(f"\n{format_tables.published_table(evaluations[PRETRAINED], config.data.name)}")
+        log.info(tables.format_by_source(evaluations))
+    log.info(f"\n{tables.format_published(evaluations[PRETRAINED], config.data.name)}")
     partial_results.remove()
     return {"evaluations": results, **about}
 

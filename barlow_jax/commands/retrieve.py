@@ -13,7 +13,7 @@ from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
-from barlow_jax.papers import format_tables
+from barlow_jax.papers import tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation, data_identity
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     measured.insert(0, Evaluation(CHANCE, -1, tuple(chance)))
     similarity = config.retrieval.similarity
     log.info(f"{len(images.index)} images, {len(texts.labels)} captions, {similarity} similarity")
-    log.info(format_tables.retrieval_table(measured, config.data.name))
+    log.info(tables.format_retrieval(measured, config.data.name))
     return {
         "images": len(images.index),
         "captions": len(texts.labels),

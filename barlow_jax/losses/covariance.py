@@ -15,11 +15,12 @@ of |C|^2. A few features with a far larger variance bring it near 1. The error o
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from barlow_jax.config.methods import Byol, Simsiam
+from barlow_jax.config.schema import Objective
 from barlow_jax.losses.correlation import Form, off_diagonal_energy, product, resolve_form
 from barlow_jax.losses.standardization import center
 from barlow_jax.types import Metrics, Reshard
@@ -84,37 +85,27 @@ def covariance_energy(
 
 def vicreg_regularization(
     embeddings: Sequence[jax.Array],
-    *,
-    variance_weight: float,
-    covariance_weight: float,
-    form: Form = "auto",
+    weights: Byol | Simsiam,
+    config: Objective,
     reshard: Reshard | None = None,
-    operand_dtype: jnp.dtype = jnp.float32,
 ) -> tuple[jax.Array | float, Metrics]:
     """Return both terms for methods that have neither (table 4), and the mean over views of each.
 
         mu (v(Z_a) + v(Z_b)) + nu (c(Z_a) + c(Z_b))
 
-    A term of weight 0 is not computed.
-
-    Args:
-      embeddings: `[N, D]` of each view.
-      variance_weight: mu.
-      covariance_weight: nu.
-      form: How the covariance term is computed; this and the arguments below as in `covariance_energy`.
-      reshard: How the mesh lays embeddings out by features.
-      operand_dtype: Operand dtype of the large matrix products.
+    of the `[N, D]` embeddings of each view. A term whose weight is 0 is not computed.
     """
     value, metrics = 0.0, {}
-    if variance_weight:
+    if weights.variance_weight:
         by_features = [reshard.by_features(z) if reshard else z for z in embeddings]
         variances = jnp.stack([variance_hinge(z) for z in by_features])
-        value += variance_weight * jnp.sum(variances)
+        value += weights.variance_weight * jnp.sum(variances)
         metrics["variance"] = jnp.mean(variances)
-    if covariance_weight:
-        energy = partial(covariance_energy, form=form, reshard=reshard, operand_dtype=operand_dtype)
-        covariances = jnp.stack([energy(z) for z in embeddings])
-        value += covariance_weight * jnp.sum(covariances)
+    if weights.covariance_weight:
+        products = {"form": config.form, "operand_dtype": jnp.dtype(config.operand_dtype)}
+        energies = [covariance_energy(z, reshard=reshard, **products) for z in embeddings]
+        covariances = jnp.stack(energies)
+        value += weights.covariance_weight * jnp.sum(covariances)
         metrics["covariance"] = jnp.mean(covariances)
     return value, metrics
 

@@ -78,14 +78,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
         predictions = embeddings if predictions[0] is None else predictions
         targets = [(context.targets if target else outputs)[name].embedding for name in "ab"]
         distance = byol_loss(predictions[0], targets[1]) + byol_loss(predictions[1], targets[0])
-        penalty, metrics = vicreg_regularization(
-            embeddings,
-            variance_weight=settings.variance_weight,
-            covariance_weight=settings.covariance_weight,
-            form=config.form,
-            reshard=run_info.reshard,
-            operand_dtype=jnp.dtype(config.operand_dtype),
-        )
+        penalty, metrics = vicreg_regularization(embeddings, settings, config, run_info.reshard)
         value = config.scale * (distance + penalty)
         # The distance is 2 - 2 cos in each of the two directions.
         metrics = {"loss": value, "prediction_cosine": 1 - distance / 4, **metrics}

@@ -54,14 +54,7 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     def loss(outputs, memory, context):
         embeddings = [outputs[name].embedding for name in "ab"]
         distance = simsiam_loss(*(outputs[name].prediction for name in "ab"), *embeddings)
-        penalty, metrics = vicreg_regularization(
-            embeddings,
-            variance_weight=settings.variance_weight,
-            covariance_weight=settings.covariance_weight,
-            form=config.form,
-            reshard=run_info.reshard,
-            operand_dtype=jnp.dtype(config.operand_dtype),
-        )
+        penalty, metrics = vicreg_regularization(embeddings, settings, config, run_info.reshard)
         value = config.scale * (distance + penalty)
         metrics = {"loss": value, "prediction_cosine": -distance, **metrics}
         return value, memory, metrics | embedding_statistics(embeddings, unit_length=True)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.config.methods import Vicreg
 from barlow_jax.losses.correlation import Form
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.losses.embedding_statistics import embedding_statistics
@@ -72,14 +73,10 @@ def vicreg_loss(
     References:
       Bardes, Ponce, LeCun 2022, https://arxiv.org/abs/2105.04906
     """
-    variance = {"variance_factor": variance_factor, "target_std": target_std, "epsilon": epsilon}
-    covariance = {"form": form, "reshard": reshard, "operand_dtype": operand_dtype}
-    terms = vicreg_terms(z_a, z_b, **variance, **covariance)
-    return (
-        invariance_weight * terms.invariance
-        + variance_weight * terms.variance
-        + covariance_weight * terms.covariance
-    )
+    weights = invariance_weight, variance_weight, covariance_weight
+    settings = Vicreg(*weights, variance_factor, target_std, epsilon)
+    terms = vicreg_terms(z_a, z_b, settings, form=form, reshard=reshard, operand_dtype=operand_dtype)
+    return _weighted(terms, settings)
 
 
 class VicregTerms(NamedTuple):
@@ -93,10 +90,8 @@ class VicregTerms(NamedTuple):
 def vicreg_terms(
     z_a: jax.Array,
     z_b: jax.Array,
+    settings: Vicreg,
     *,
-    variance_factor: Literal["code", "paper"] = "code",
-    target_std: float = 1.0,
-    epsilon: float = 1e-4,
     form: Form = "auto",
     reshard: Reshard | None = None,
     operand_dtype: jnp.dtype = jnp.float32,
@@ -105,12 +100,20 @@ def vicreg_terms(
     check_pair(z_a, z_b)
     if reshard:
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
-    variances = [variance_hinge(z, target_std=target_std, epsilon=epsilon) for z in (z_a, z_b)]
+    hinge = partial(variance_hinge, target_std=settings.target_std, epsilon=settings.epsilon)
     energy = partial(covariance_energy, form=form, reshard=reshard, operand_dtype=operand_dtype)
     return VicregTerms(
         invariance=jnp.mean(jnp.square(z_a.astype(jnp.float32) - z_b.astype(jnp.float32))),
-        variance=_VARIANCE_FACTORS[variance_factor] * sum(variances),
+        variance=_VARIANCE_FACTORS[settings.variance_factor] * (hinge(z_a) + hinge(z_b)),
         covariance=energy(z_a) + energy(z_b),
+    )
+
+
+def _weighted(terms: VicregTerms, settings: Vicreg) -> jax.Array:
+    return (
+        settings.invariance_weight * terms.invariance
+        + settings.variance_weight * terms.variance
+        + settings.covariance_weight * terms.covariance
     )
 
 
@@ -124,21 +127,9 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
     def loss(outputs, memory, context):
         z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
-        terms = vicreg_terms(
-            z_a,
-            z_b,
-            variance_factor=settings.variance_factor,
-            target_std=settings.target_std,
-            epsilon=settings.epsilon,
-            form=config.form,
-            reshard=run_info.reshard,
-            operand_dtype=jnp.dtype(config.operand_dtype),
-        )
-        value = config.scale * (
-            settings.invariance_weight * terms.invariance
-            + settings.variance_weight * terms.variance
-            + settings.covariance_weight * terms.covariance
-        )
+        products = {"form": config.form, "operand_dtype": jnp.dtype(config.operand_dtype)}
+        terms = vicreg_terms(z_a, z_b, settings, reshard=run_info.reshard, **products)
+        value = config.scale * _weighted(terms, settings)
         pairs = 2 * max(1, z_a.shape[1] - 1)  # per feature, in two views
         rms = jnp.sqrt(jnp.maximum(terms.covariance, 0.0) / pairs)
         metrics = {"loss": value, **terms._asdict(), "covariance_rms": rms}

@@ -13,8 +13,6 @@ from barlow_jax.report import charts, formatting, rendering
 from barlow_jax.report.headlines import unusable_labels
 from barlow_jax.report.schema import Run
 
-_DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
-
 
 class _Comparison(NamedTuple):
     setting: str | None  # what the papers measured on; None if they have no numbers for this data set
@@ -173,10 +171,10 @@ def _retrieval(run: Run) -> dict[str, Any]:
     by_source = tables.retrieval_rows(evaluations, run.config.get("data.name", ""))
     ks = list(next(iter(by_source.values()))["image_to_text"])
     rows = [
-        [name, *_percents(row[direction].get(k) for direction in _DIRECTIONS for k in ks)]
+        [name, *_percents(row[direction].get(k) for direction in tables.DIRECTIONS for k in ks)]
         for name, row in by_source.items()
     ]
-    heads = ["R@K, %", *(f"{title}, R@{k}" for title in _DIRECTIONS.values() for k in ks)]
+    heads = ["R@K, %", *(f"{title}, R@{k}" for title in tables.DIRECTIONS.values() for k in ks)]
     return {
         "name": run.name,
         "images": scores_lib.describe_record(results["data"]),

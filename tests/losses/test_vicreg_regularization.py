@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from barlow_jax.config.methods import Byol
+from barlow_jax.config.schema import Objective
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.losses.covariance import vicreg_regularization
 
@@ -21,9 +23,8 @@ def test_each_weight_is_a_factor_of_the_sum_over_views(weights, devices):
     layout = Layout(make_mesh(devices))
 
     def both(*views):
-        return vicreg_regularization(
-            views, variance_weight=weights[0], covariance_weight=weights[1], reshard=layout.reshard
-        )
+        settings = Byol(variance_weight=weights[0], covariance_weight=weights[1])
+        return vicreg_regularization(views, settings, Objective(), layout.reshard)
 
     value, metrics = jax.jit(both)(*(jax.device_put(np.float32(z), layout.batch) for z in VIEWS))
     terms = np.array([_definition(z) for z in VIEWS])

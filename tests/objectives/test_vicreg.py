@@ -94,7 +94,9 @@ def test_each_setting_has_its_meaning_in_the_equation(arguments, reference):
 
 
 def test_the_paper_s_variance_terms_count_twice_the_code_s():
-    code, paper = (vicreg_terms(*_embeddings(24, 16), variance_factor=factor) for factor in ("code", "paper"))
+    code, paper = (
+        vicreg_terms(*_embeddings(24, 16), Vicreg(variance_factor=factor)) for factor in ("code", "paper")
+    )
     assert paper.variance == 2 * code.variance > 0
     assert (paper.invariance, paper.covariance) == (code.invariance, code.covariance)
 
@@ -134,7 +136,9 @@ def test_half_precision_embeddings_are_read_in_float32():
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_operands_affect_only_the_covariances(form):
     pair = _embeddings(64, 96)
-    exact, rounded = (vicreg_terms(*pair, form=form, operand_dtype=d) for d in (jnp.float32, jnp.bfloat16))
+    exact, rounded = (
+        vicreg_terms(*pair, Vicreg(), form=form, operand_dtype=d) for d in (jnp.float32, jnp.bfloat16)
+    )
     assert (exact.invariance, exact.variance) == (rounded.invariance, rounded.variance)
     np.testing.assert_allclose(rounded.covariance, exact.covariance, rtol=1e-3)
     assert rounded.covariance != exact.covariance

@@ -1,6 +1,6 @@
 from score_records import knn, score
 
-from barlow_jax.papers import format_tables, published
+from barlow_jax.papers import published, tables
 from barlow_jax.papers.scores import Evaluation
 
 SCORES = (
@@ -18,7 +18,7 @@ def _rows(lines):
 
 def test_small_data_sets_have_the_small_papers_columns():
     evaluation = Evaluation("pretrained", 1, SCORES)
-    lines = format_tables.published_table(evaluation, "cifar10").splitlines()
+    lines = tables.format_published(evaluation, "cifar10").splitlines()
     assert lines[0] == "published on cifar10, ResNet-18; this run on cifar10"
     rows = _rows(lines[1:])
     assert rows["linear, top-1"] == ["90.7", "92.6", "91.5", "92.1", "92.1", "91.0"]
@@ -30,7 +30,7 @@ def test_a_transfer_to_a_data_set_of_the_users_own_is_a_row_too():
     flowers = score("transfer", 70.0, data_set="flowers")
     voc = score("transfer", 80.0, "map", data_set="voc07", classifier="svm")
     evaluation = Evaluation("pretrained", 1, (*SCORES, flowers, voc))
-    rows = _rows(format_tables.published_table(evaluation, "mine").splitlines())
+    rows = _rows(tables.format_published(evaluation, "mine").splitlines())
     assert rows["transfer, flowers"] == ["-"] * 5 + ["70.0"]
     assert rows["transfer, VOC07, mAP"] == ["87.5", "85.5", "86.6", "88.9", "86.2", "80.0"]
     assert list(rows).index("transfer, VOC07, mAP") < list(rows).index("transfer, flowers")
@@ -44,10 +44,10 @@ def test_published_numbers_are_on_coco_alone_next_to_retrieval():
     ]
     sources = ("chance", "untrained", "pretrained")
     evaluations = [Evaluation(source, 1, tuple(recall)) for source in sources]
-    lines = format_tables.retrieval_table(evaluations, "coco_captions/2014").splitlines()
+    lines = tables.format_retrieval(evaluations, "coco_captions/2014").splitlines()
     (barlow,) = (line for line in lines if line.startswith("Barlow Twins"))
     assert barlow.split()[-6:] == ["42.9", "74.0", "83.5", "31.4", "60.4", "75.1"]
-    assert "Barlow" not in format_tables.retrieval_table(evaluations, "captioned_digits")
+    assert "Barlow" not in tables.format_retrieval(evaluations, "captioned_digits")
 
 
 def test_the_papers_own_numbers():
