@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 import pathlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.interop.projector_layout import Projector
-from barlow_jax.io import checksums, files, log
-from barlow_jax.workdir import provenance, saved_run
+from barlow_jax.io import checksums, log
+from barlow_jax.workdir import saved_run
 
 if TYPE_CHECKING:
     from barlow_jax.interop.weights import Weights
@@ -84,7 +82,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         imported = imported._replace(projector=None)
     if form == "start":
         state = initial_state(config, imported)
-        _save(config, state, workdir)
+        export_orbax.save(workdir, config, 0, state.nonempty_fields())
         params = state.params
         initialized = [name for name in params if name not in _parts(imported)]
     else:
@@ -190,14 +188,3 @@ def _check_projector(config: Config, projector: Projector, state: TrainState) ->
         f"the projector of the file differs from the one in the config. Pass {options} to use it, or "
         "--without-projector to initialize the config's"
     )
-
-
-def _save(config: Config, state: TrainState, workdir: pathlib.Path) -> None:
-    """Save the checkpoint of step 0; `config.json`, which marks the folder as a run, is written last."""
-    from barlow_jax.checkpoints.restore import open_checkpoints
-    from barlow_jax.distributed.mesh import describe_devices
-
-    provenance.record(workdir, sys.argv[1:], describe_devices())
-    with open_checkpoints(workdir) as checkpoints:
-        checkpoints.save(state)
-    files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())

@@ -11,6 +11,7 @@ package:
     tree["batch_stats"]["encoder"]  # running means and variances in the same layout; absent without BatchNorm
 """
 
+from collections.abc import Mapping
 import pathlib
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ import jax
 
 from barlow_jax.checkpoints.restore import FOLDER, open_checkpoints
 from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
@@ -50,9 +52,18 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     parts = {name: jax.device_get(part) for name, part in parts.items() if jax.tree.leaves(part)}
     if trained.provenance:
         files.write_json(out / provenance.FILE, list(trained.provenance))
-    provenance.record(out, sys.argv[1:], describe_devices())
-    with open_checkpoints(out) as checkpoints:
-        checkpoints.save_parts(step, parts)
-    files.write_json(out / "config.json", overrides.to_config_dict(trained.config).to_dict())
+    save(out, trained.config, step, parts)
     number = sum(leaf.size for leaf in jax.tree.leaves(trained.params))
     return {"checkpoint": f"{FOLDER}/{step}", "parameters": number, "load": LOAD}
+
+
+def save(workdir: pathlib.Path, config: Config, step: int, parts: Mapping[str, Any]) -> None:
+    """Save named trees of arrays as the only checkpoint of a new workdir, and its config.
+
+    Raises:
+      RunError: the checkpoint cannot be written.
+    """
+    provenance.record(workdir, sys.argv[1:], describe_devices())
+    with open_checkpoints(workdir) as checkpoints:
+        checkpoints.save_parts(step, parts)
+    files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())

@@ -15,11 +15,10 @@ from barlow_jax.types import ParallelLinear
 torch_linear = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def _torch_bias(inputs: int) -> Any:
-    """Return an initializer with torch's default for the bias of a Linear, U(-b, b)."""
+def uniform_initializer(bound: float) -> Any:
+    """Return an initializer that samples U(-bound, bound)."""
 
     def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
-        bound = inputs**-0.5
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
@@ -68,7 +67,7 @@ class Projector(nnx.Module):
                 o,
                 use_bias=bias,
                 kernel_init=torch_linear,
-                bias_init=_torch_bias(i),
+                bias_init=uniform_initializer(i**-0.5),  # torch's default, too
                 dtype=dtype,
                 rngs=rngs,
             )

@@ -12,23 +12,13 @@ all other parameters from U(-H^-1/2, H^-1/2). Unlike VSE++, captions have no sta
 state is not scaled to length 1, since a projector follows.
 """
 
-from typing import Any
-
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.networks.heads import uniform_initializer
 from barlow_jax.types import PADDING, UNKNOWN
-
-
-def _uniform_initializer(bound: float) -> Any:
-    """Return an initializer that samples U(-bound, bound)."""
-
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
 
 
 class Gru(nnx.Module):
@@ -43,9 +33,9 @@ class Gru(nnx.Module):
           rngs: Random streams of the initialization.
         """
         self.dtype, self.hidden = dtype, config.hidden_size
-        init = _uniform_initializer(config.hidden_size**-0.5)
+        init = uniform_initializer(config.hidden_size**-0.5)
         shape = config.vocabulary_size, config.embedding_size
-        self.words = nnx.Param(_uniform_initializer(0.1)(rngs.params(), shape))
+        self.words = nnx.Param(uniform_initializer(0.1)(rngs.params(), shape))
         self.cell = nnx.GRUCell(
             config.embedding_size,
             config.hidden_size,
