@@ -164,20 +164,18 @@ def read_evaluations(
     evaluations.sort(key=lambda evaluation: evaluation.step)
     merged = {}
     for source in FEATURE_SOURCES:
+        own = [e for e in evaluations if e.feature_source == source]
+        if source == PRETRAINED and step is not None:
+            own = [e for e in own if e.step == step]
         merged_scores: dict[tuple[str, str], tuple[Score, ...]] = {}
-        newest, not_measured = None, {}
-        for evaluation in evaluations:
-            if evaluation.feature_source != source:
-                continue
-            if source == PRETRAINED and step is not None and evaluation.step != step:
-                continue
+        not_measured: dict[str, str] = {}
+        for evaluation in own:
             for key in dict.fromkeys(map(_merge_key, evaluation.scores)):
                 merged_scores[key] = tuple(s for s in evaluation.scores if _merge_key(s) == key)
             not_measured |= evaluation.not_measured
-            newest = evaluation.step
-        if newest is not None:
-            reasons = {n: why for n, why in not_measured.items() if ("transfer", n) not in merged_scores}
-            merged[source] = Evaluation(source, newest, sum(merged_scores.values(), ()), reasons)
+        reasons = {n: why for n, why in not_measured.items() if ("transfer", n) not in merged_scores}
+        if own:
+            merged[source] = Evaluation(source, own[-1].step, sum(merged_scores.values(), ()), reasons)
     return merged
 
 
