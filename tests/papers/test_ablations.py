@@ -78,7 +78,7 @@ def test_augmentations_are_removed_one_after_the_other():
             (name, field.name)
             for name, view in config.recipe.views.items()
             for field in dataclasses.fields(view)
-            if getattr(getattr(view, field.name), "probability", 0) > 0
+            if field.name in view.order and getattr(getattr(view, field.name), "probability", 0) > 0
         }
 
     before = on(BASE)
