@@ -56,8 +56,8 @@ def is_encoder_only(folder: pathlib.Path) -> bool:
     """Return whether a checkpoint holds an encoder without heads and without the rest of a run's state."""
     try:
         saved = _saved(folder)
-        parts = all(part.keys() == {"encoder"} for part in saved.values())
-        return saved.keys() <= {"params", "batch_stats"} and parts
+        names = saved.keys() <= {"params", "batch_stats"}
+        return names and all(part.keys() == {"encoder"} for part in saved.values())
     except Exception:  # unreadable metadata, which `_mismatches` reports
         return False
 

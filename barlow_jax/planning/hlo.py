@@ -195,8 +195,9 @@ def _product_flops(product: Instruction, lhs: list[int], rhs: list[int]) -> floa
         dict(zip(names, sizes, strict=False))
         for names, sizes in zip(labels.groups(), (lhs, rhs, result), strict=True)
     )
-    (text,) = re.findall(r"window=\{([^}]*)\}", product.line)[:1] or [""]
-    window = {key: value.split("x") for key, value in re.findall(r"(\w+)=([-\d_x]+)", text)}
+    match = re.search(r"window=\{([^}]*)\}", product.line)
+    pairs = re.findall(r"(\w+)=([-\d_x]+)", match[1] if match else "")
+    window = {key: value.split("x") for key, value in pairs}
     terms = 2.0 * result_sizes.get("b", 1) * result_sizes.get("f", 1) * rhs_sizes.get("i", 1)
     for axis, size in enumerate(window.get("size", ())):
         axis_window = {key: values[axis] for key, values in window.items()}
