@@ -84,10 +84,7 @@ def covariance_energy(
 
 
 def vicreg_regularization(
-    embeddings: Sequence[jax.Array],
-    weights: Byol | Simsiam,
-    config: Objective,
-    reshard: Reshard | None = None,
+    embeddings: Sequence[jax.Array], weights: Byol | Simsiam, config: Objective, reshard: Reshard | None
 ) -> tuple[jax.Array | float, Metrics]:
     """Return both terms for methods that have neither (table 4), and the mean over views of each.
 
@@ -103,8 +100,7 @@ def vicreg_regularization(
         metrics["variance"] = jnp.mean(variances)
     if weights.covariance_weight:
         products = {"form": config.form, "operand_dtype": jnp.dtype(config.operand_dtype)}
-        energies = [covariance_energy(z, reshard=reshard, **products) for z in embeddings]
-        covariances = jnp.stack(energies)
+        covariances = jnp.stack([covariance_energy(z, reshard=reshard, **products) for z in embeddings])
         value += weights.covariance_weight * jnp.sum(covariances)
         metrics["covariance"] = jnp.mean(covariances)
     return value, metrics
