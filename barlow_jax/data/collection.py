@@ -137,7 +137,8 @@ def _open_once(path: str, labels: str | None, label_column: str | None, changed:
     order = sorted(range(len(names)), key=lambda row: _position(names[row]))
     if not names:
         description = folders.Listing(path, [], dict(source.left_out)).describe(path)
-        raise UserError(f"{description}; the names of images end in {', '.join(folders.OWN_SUFFIXES)}")
+        suffixes = ", ".join(folders.OWN_SUFFIXES)
+        raise UserError(f"{description}; images end in {suffixes}; pass a table or an .npz by its own path")
     if max(source.sizes) < 0:
         raise UserError(f"no image of {path} can be opened, such as {folders.printable(names[0])}")
     if twice := [names[a] for a, b in itertools.pairwise(order) if names[a] == names[b]]:
@@ -146,7 +147,13 @@ def _open_once(path: str, labels: str | None, label_column: str | None, changed:
         columns, note = tables.align(labels, path, names)
     splits = [str(value or TRAIN) for value in columns.get(SPLIT, source.columns.get(SPLIT, ()))]
     own_splits = splits if len({*splits}) > 1 else None
-    return _Opened(source, order, own_splits, note, *_classes(columns, labels, label_column))
+    try:
+        classes = _classes(columns, labels, label_column)
+    except UserError as error:
+        if labels or label_column:
+            raise
+        classes, note = (None, None), f"; without labels: {error}"  # nobody asked for them
+    return _Opened(source, order, own_splits, note, *classes)
 
 
 def _classes(
@@ -154,18 +161,17 @@ def _classes(
 ) -> tuple[np.ndarray | None, list[str] | None]:
     """Return the class of each image and the sorted names of the classes; None without labels."""
     existing = [name for name in columns if name not in (SPLIT, FOLDERS)]
-    usual = [name for name in existing if name in ("label", "labels")]
-    usual = usual or (existing if labels and len(existing) == 1 else [])
-    column = FOLDERS if labels == FOLDERS else label_column or (usual[0] if usual else None)
+    usual = [name for name in existing if name in ("label", "labels") or (labels and len(existing) == 1)]
+    column = FOLDERS if labels == FOLDERS else label_column or next(iter(usual), None)
     if column is None and not labels:
         return None, None
     if column not in columns:
-        key, where = (
-            ("labels", "the source") if column == FOLDERS else ("label_column", labels or "the source")
+        key, source = ("labels", None) if column == FOLDERS else ("label_column", labels)
+        remedy = f"{', '.join(existing)}; set label_column to one of them"
+        remedy = remedy if existing else "none; set labels to a table with the columns path and label"
+        raise UserError(
+            f"{key} is {column or 'none'}, but the columns of {source or 'the source'} are {remedy}"
         )
-        has = f"has {', '.join(existing)}; set label_column to one of them"
-        has = has if existing else "has no columns; set labels to a table with the columns path and label"
-        raise UserError(f"{key} is {column or 'none'}, but {where} {has}")
     texts = [_label(value) for value in columns[column]]
     names = {*texts} - {*_NO_LABEL}
     if not names:

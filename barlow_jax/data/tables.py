@@ -36,7 +36,7 @@ def read(path: str) -> dict[str, list[Any]]:
 
 def _read_text(path: str) -> dict[str, list[str]]:
     with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # as names of files
-        lines = file.read().splitlines(keepends=True)
+        lines = list(file)
     if path.lower().endswith(".txt"):
         return {"path": [line.rstrip("\r\n") for line in lines if line.strip()]}
     delimiter = max(",;\t", key=(lines or [""])[0].count)
@@ -50,13 +50,8 @@ def _read_text(path: str) -> dict[str, list[str]]:
 def align(path: str, source: str, names: Sequence[str]) -> tuple[dict[str, list[Any]], str]:
     """Return the columns of a table in the order of images, None where it has no row, and a note on the rest.
 
-    A row belongs to an image by its path, relative to the images or to the table, or else by its file name,
-    or by that without its suffix: in the way that matches most.
-
-    Args:
-      path: of the table.
-      source: folder of the images, or file that names them.
-      names: of the images.
+    A row belongs to an image by its path, relative to `source` or to the table, or else by its file name, or
+    by that without its suffix: in the way that matches most.
 
     Raises:
       UserError: the table cannot be read, or no row belongs to an image.
