@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import itertools
 import json
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -106,7 +105,7 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
         raise UserError('--objectives has no effect with --grid. Use "objective.name" in the grid.')
 
     cases: dict[str, tuple[str, dict[str, str], Config]] = {}
-    for changes in read_grid(args.grid):
+    for changes in study.read_grid(args.grid):
         method = changes.pop("objective.name", config.objective.name)
         case = method_config(method, config, args, list(changes.items()))
         digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
@@ -114,12 +113,16 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
             cases[f"{method}-{digest}-{seed}"] = method, changes, dataclasses.replace(case, seed=seed)
     for name, (_, _, case) in cases.items():
         run_cache.check_config(case, workdir / name)
+
+    def evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
+        return _evaluate_features(experiment, run_dir, PRETRAINED)[0]
+
     runs: list[dict[str, Any]] = []
     for name, (method, changes, case) in cases.items():
         log.info(f"run {len(runs) + 1} of {len(cases)}, {name}: {changes}")
         row = {"run": name, "method": method, "changes": changes, "scores": [], "checkpoints": []}
         try:
-            row |= run_cache.train_and_evaluate(case, workdir / name, "compare", _evaluate_frozen)
+            row |= run_cache.train_and_evaluate(case, workdir / name, "compare", evaluate)
             row["checkpoints"] = study.checkpoints(workdir / name)
         except RunError as error:
             log.warning(f"{name} failed: {error}")
@@ -131,29 +134,6 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
         files.write_text(workdir / "study.md", study.markdown(runs, tables))
     log.info(f"{len(runs)} runs, {sum('failed' in row for row in runs)} failed: {workdir / 'study.md'}")
     return {"runs": runs, "statistics": tables}
-
-
-def read_grid(source: str) -> list[dict[str, str]]:
-    """Return the config overrides of each combination in a grid, given as JSON or as the path of a file.
-
-    Raises:
-      UserError: the file is missing, or holds something else.
-    """
-    try:
-        content = json.loads(
-            source if source.lstrip()[:1] in ("{", "[") else pathlib.Path(source).read_text()
-        )
-        cells = [
-            dict(zip(group, cell, strict=True))
-            for group in (content if isinstance(content, list) else [content])
-            for cell in itertools.product(*(v if isinstance(v, list) else [v] for v in group.values()))
-        ]
-        if not cells:
-            raise ValueError("it has no runs")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"--grid {source}: {error}; needs JSON objects of config keys and values") from None
-    texts = [{k: v if isinstance(v, str) else json.dumps(v) for k, v in cell.items()} for cell in cells]
-    return [{key: "none" if text == "null" else text for key, text in cell.items()} for cell in texts]
 
 
 def parse_names(objectives: str | None) -> tuple[str, ...]:
@@ -228,10 +208,6 @@ def _evaluate_features(
 
     results, test = evaluations.frozen_results(experiment, run_dir, run_dir, feature_source, ["probe", "knn"])
     return results | {"representation_rank": effective_rank(test.features)}, test
-
-
-def _evaluate_frozen(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
-    return _evaluate_features(experiment, run_dir, PRETRAINED)[0]
 
 
 def _evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Statistics of a study: how well metrics without labels predict the accuracy of runs and of checkpoints."""
 
 from collections.abc import Mapping, Sequence
+import itertools
+import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
 from barlow_jax.papers.scores import parse_scores
 from barlow_jax.report import formatting
@@ -27,6 +30,29 @@ _RUN_REGRET = "Regret of the run that a metric selects: points of {} accuracy be
 _CHECKPOINT_REGRET = (
     "Regret of the checkpoint that a metric selects: points of k-NN accuracy below the best one"
 )
+
+
+def read_grid(source: str) -> list[dict[str, str]]:
+    """Return the config overrides of each combination in a grid, given as JSON or as the path of a file.
+
+    Raises:
+      UserError: the file is missing, or holds something else.
+    """
+    try:
+        content = json.loads(
+            source if source.lstrip()[:1] in ("{", "[") else pathlib.Path(source).read_text()
+        )
+        cells = [
+            dict(zip(group, cell, strict=True))
+            for group in (content if isinstance(content, list) else [content])
+            for cell in itertools.product(*(v if isinstance(v, list) else [v] for v in group.values()))
+        ]
+        if not cells:
+            raise ValueError("it has no runs")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"--grid {source}: {error}; needs JSON objects of config keys and values") from None
+    texts = [{k: v if isinstance(v, str) else json.dumps(v) for k, v in cell.items()} for cell in cells]
+    return [{key: "none" if text == "null" else text for key, text in cell.items()} for cell in texts]
 
 
 def checkpoints(run_dir: pathlib.Path) -> list[dict[str, Any]]:
@@ -82,10 +108,10 @@ def statistics(runs: Sequence[Row]) -> dict[str, Table]:
     Args:
       runs: with `method`, `scores` and `checkpoints`; those without checkpoints are left out.
     """
-    groups: dict[str, list[Row]] = {}
-    for run in (run for run in runs if run["checkpoints"]):
-        groups.setdefault(run["method"], []).append(run)
-        groups.setdefault("all runs", []).append(run)
+    runs = [run for run in runs if run["checkpoints"]]
+    methods = dict.fromkeys(run["method"] for run in runs)
+    groups = {method: [run for run in runs if run["method"] == method] for method in methods}
+    groups["all runs"] = runs
 
     def newest(metric: str, group: Sequence[Row], target: str) -> list[tuple[float | None, float]]:
         return [(_quality(metric, run["checkpoints"][-1]), accuracies(run)[target]) for run in group]
@@ -109,7 +135,10 @@ def statistics(runs: Sequence[Row]) -> dict[str, Table]:
     }
     for row in (row for table in tables.values() for row in table.values()):
         row["mean of methods"] = _mean([value for name, value in row.items() if name != "all runs"])
-    return tables
+    return {
+        title: {metric: row for metric, row in table.items() if {*row.values()} - {None}}
+        for title, table in tables.items()
+    }
 
 
 def _quality(metric: str, row: Row) -> float | None:
@@ -126,9 +155,11 @@ def markdown(runs: Sequence[Row], tables: Mapping[str, Table]) -> str:
     rows: Table = {}
     for run in runs:
         changes = ", ".join(f"{key}={value}" for key, value in run["changes"].items())
-        rows[f"{run['run']}: {changes}"] = accuracies(run) | (run["checkpoints"] or [{}])[-1]
+        newest = (run["checkpoints"] or [{}])[-1]
+        measured = {k: v for k, v in newest.items() if v is not None and k not in ("random", "newest")}
+        rows[f"{run['run']}: {changes}"] = accuracies(run) | measured
     lines = []
-    for title, table in {**tables, "Runs": rows}.items():
+    for title, table in (pair for pair in {**tables, "Runs": rows}.items() if pair[1]):
         columns = list(dict.fromkeys(name for row in table.values() for name in row))
         lines += [f"## {title}", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
         for name, row in table.items():

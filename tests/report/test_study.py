@@ -62,13 +62,14 @@ def test_tables_have_each_method_all_runs_and_the_mean():
     }
     # |alpha - 1| of the newest checkpoints: 0.2, 0.1, 1.0, and 0.1, 0.5 of BYOL
     assert correlation["alpha_req"]["vicreg"] == 1.0 and correlation["alpha_req"]["byol"] is None
+    assert not {"random", "lidar"} & correlation.keys(), "nothing to state"
     assert regret["rankme"] == {"vicreg": 0.0, "all runs": 0.0, "byol": 6.0, "mean of methods": 3.0}
     assert regret["random"]["vicreg"] == pytest.approx(10.0)
     # k-NN points below the best checkpoint: 10, 0, 0 of VICReg; 0 of BYOL, whose others have fewer than two
     assert checkpoint["rankme"]["vicreg"] == pytest.approx(10 / 3)
     assert checkpoint["newest"]["vicreg"] == pytest.approx(20 / 3)
     assert checkpoint["rankme"]["byol"] == 0.0 and checkpoint["random"]["byol"] == pytest.approx(20.0)
-    assert checkpoint["lidar"]["all runs"] is None and checkpoint["rankme"]["all runs"] == pytest.approx(2.5)
+    assert "lidar" not in checkpoint and checkpoint["rankme"]["all runs"] == pytest.approx(2.5)
 
 
 def test_runs_without_checkpoints_are_left_out_of_the_tables_but_listed():
@@ -78,7 +79,7 @@ def test_runs_without_checkpoints_are_left_out_of_the_tables_but_listed():
     text = study.markdown([*RUNS, failed], tables)
     assert len([line for line in text.splitlines() if line.startswith("| vicreg-")]) == 3
     assert "| moco-0: seed=1 | - |" in text and text.count("\n## ") + 1 == len(tables) + 1
-    assert study.statistics([failed])["Spearman correlation of each metric with linear accuracy, over runs"]
+    assert not any(study.statistics([failed]).values())
 
 
 def test_checkpoints_have_the_metrics_of_their_step(tmp_path):
