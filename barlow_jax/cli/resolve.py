@@ -168,7 +168,8 @@ def _load_images(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         problems.append(f"--images: {source} reads {name}. Use configs/images.py, or leave out --images.")
     elif saved and not args.config and data_dir != path:
         problems.append(
-            f"--images is {path}, but {args.workdir} holds a run on {data_dir}. Use another workdir."
+            f"--images is {path}, but {args.workdir} holds a run on {data_dir}. Use another workdir; if the "
+            f"images have moved, pass --config.data.data_dir={path} instead of --images."
         )
     tree["data"]["data_dir"] = path
     tree["data"]["labels"] = args.labels or tree["data"]["labels"]
