@@ -88,12 +88,9 @@ def crop(
 
 
 def apply_ops(image: jax.Array, view: View, randoms: Mapping[str, jax.Array]) -> jax.Array:
-    """Apply the ops after the crop to a `[height, width, C]` image, each with its probability.
+    """Apply the ops after the crop to a `[height, width, C]` image, uint8 or float32 in 0..1.
 
-    Args:
-      image: uint8 pixel values, or float32 values in 0..1.
-      view: the ops.
-      randoms: uniforms or key of each op (`sample_uniforms`, `sample_keys`).
+    Each is applied with its probability, by its uniforms or key (`sample_uniforms`, `sample_keys`).
     """
     top = 255.0 if image.dtype == jnp.uint8 else 1.0
     pixels = image.astype(jnp.float32)

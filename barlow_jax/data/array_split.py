@@ -25,12 +25,7 @@ class ArraySplit:
     multi_label, class_names = False, None
 
     def __init__(self, images: npz.Images, name: str):
-        """Create a split.
-
-        Args:
-          images: pixels and labels.
-          name: of the split, in messages.
-        """
+        """Create a split of these images; `name` is its name in messages."""
         self._images = images
         self.num_examples, self.num_classes = len(images.pixels), images.num_classes
         self.decode_failures = DecodeFailures(lambda index: f"image {index} of {name}")

@@ -18,12 +18,9 @@ _WIDE_ENOUGH = 2**15  # range of values
 def warn_of_narrow_range(
     number: int, read: Callable[[int], bytes | np.ndarray], name: Callable[[int], str]
 ) -> None:
-    """Log a warning if the 16-bit images among some of a split use less than half of the range.
+    """Log a warning if the 16-bit images among some of a split's use less than half of the range.
 
-    Args:
-      number: images in the split.
-      read: returns the content of an image, or its pixels.
-      name: returns the name of an image.
+    `read` returns the content of an image, or its pixels.
     """
     indices = np.linspace(0, number - 1, min(number, _NUM_IMAGES)).astype(int).tolist()
     limits = {index: found for index in indices if (found := _limits(read, index))}

@@ -76,10 +76,7 @@ def _count(data: config_lib.Data, split: str, builder: Callable[[config_lib.Data
 def split_size(name: str, split: str, sizes: Mapping[str, Any]) -> int | None:
     """Return the number of examples of a split expression of a data set; None if no sizes are known.
 
-    Args:
-      name: of the data set.
-      split: the expression.
-      sizes: of the splits by name, or TFDS's `SplitDict`.
+    The sizes are those of its splits by name, or TFDS's `SplitDict`.
 
     Raises:
       UserError: a split does not exist, or the expression is wrong.

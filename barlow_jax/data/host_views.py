@@ -17,14 +17,8 @@ _NUM_UNIFORMS = 32  # per op, including the one for its probability
 def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Tensor:
     """Apply the ops of a view, except `normalize`, which always runs on the accelerator.
 
-    Args:
-      image: `[height, width, 3]` uint8.
-      view: the ops and their order.
-      size: pixels a side of the result, unless the view's crop has its own size.
-      seed: `[2]` int64; the same seed gives the same view.
-
-    Returns:
-      `[size, size, 3]` uint8.
+    From `[height, width, 3]` to `[size, size, 3]` uint8, of the crop's own size if it has one. The same seed,
+    `[2]` int64, gives the same view.
     """
     size = view.output_size(size)
     for name, u in draw(view, seed).items():
@@ -47,9 +41,6 @@ def pad_or_crop(
       size: pixels a side of a crop, unless the view's crop has its own size.
       side: pixels a side of the canvas.
       seeds: `[2]` int64 for each view; used only if the image is cropped here.
-
-    Returns:
-      The views `canvas` and `shape`.
     """
     shape = tf.shape(image)[:2]
     sizes = [view.output_size(size) for view in views.values()]

@@ -26,12 +26,8 @@ def pad_or_crop(
 ) -> tuple[int, int]:
     """Put an image on a black canvas (`padded_images`): whole, or as crops of all views if it is larger.
 
-    Args:
-      pixels: the decoded image.
-      canvas: `[side, side, C]`, which is written to.
-      data: the type of pixels, and the size of the views.
-      views: by name, sorted.
-      seed: (the run's seed, position of the image in the run); each view has random numbers of its own.
+    `canvas` is `[side, side, C]`; the views are sorted by name. The seed is that of the run, with the
+    position of the image in the run; each view has random numbers of its own.
 
     Returns:
       The image's height and width; (0, 0) for crops.

@@ -88,9 +88,7 @@ def decode(
 def read_header(content: str | bytes | np.ndarray, *, follow_exif: bool = True) -> ImageHeader:
     """Return shape and type of what `decode` returns with `channels=None`. No pixel is decoded.
 
-    Args:
-      content: as in `decode`, or the path of a file, of which only a part is read.
-      follow_exif: as in `decode`.
+    The content may also be the path of a file, of which only a part is read.
 
     Raises:
       DecodeError: the content is no image that can be read.
@@ -108,12 +106,7 @@ def read_header(content: str | bytes | np.ndarray, *, follow_exif: bool = True) 
 
 
 def failure_reason(head: bytes, *, pillow_only: bool) -> str:
-    """Return why a file could not be decoded, judged by its first bytes: a predicate, such as "is empty".
-
-    Args:
-      head: the file or its first bytes.
-      pillow_only: no other formats are read.
-    """
+    """Return why a file could not be decoded, judged by its first bytes: a predicate, such as "is empty"."""
     if not head:
         return "is empty"
     for first_bytes, name in (PILLOW | _OTHER | _NOT_READ).items():

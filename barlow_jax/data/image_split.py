@@ -35,12 +35,7 @@ class ImageSplit:
     multi_label = False
 
     def __init__(self, collection: Collection, data: config_lib.Data):
-        """Create a split.
-
-        Args:
-          collection: the images.
-          data: channels, pixel types, tiles, and whether files are cached.
-        """
+        """Create a split of the images of a collection."""
         self._collection, self._data = collection, data
         self._read_file = functools.cache(collection.read) if data.cache == "encoded" else collection.read
         self._decode_image = DecodedImages(self._decode) if data.tile else self._decode
@@ -130,11 +125,7 @@ class ImageSplit:
     ) -> Iterator[Batch]:
         """Yield the batch of each step; threads work on the next `data.prefetch` ones meanwhile.
 
-        Args:
-          data: threads, prefetching and the limit of decode failures.
-          step_range: the steps, and the indices of their rows.
-          spec: shape and type of a row of each view.
-          fill: makes a row of black ones.
+        `spec` has shape and type of a row of each view; `fill` makes a row of black ones.
         """
         pool = ThreadPoolExecutor(data.threads or os.cpu_count())
         is_training = isinstance(step_range, SampleRange)

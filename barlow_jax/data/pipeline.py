@@ -83,14 +83,8 @@ def eval_batches(
     """Return this process's rows of the evaluation crops, in the given order, the last batch padded.
 
     A row that pads has index -1. So has the row of an image that cannot be decoded: its pixel values are
-    zeros, and it is counted in `source.decode_failures`.
-
-    Args:
-      source: the split.
-      data: sizes and threads.
-      batch_size: of the global batch.
-      shard: of this process.
-      examples: `[n]` indices into the split; the whole split by default. The first one pads.
+    zeros, and it is counted in `source.decode_failures`. The batch size is that of the global batch;
+    `examples` are `[n]` indices into the split, by default the whole split, of which the first one pads.
 
     Raises:
       UserError: more images than `data.max_decode_failures` cannot be decoded.
@@ -112,14 +106,7 @@ def make_batches(
     step_range: SampleRange | EvaluationRange,
     make_example: MakeExample,
 ) -> Iterator[Batch]:
-    """Return a batch per step, of the rows that `make_example` makes.
-
-    Args:
-      source: the split.
-      data: threads, prefetching and the limit of decode failures.
-      step_range: the steps, and the indices of their rows.
-      make_example: makes a row.
-    """
+    """Return a batch per step, of the rows that `make_example` makes."""
     num_rows = step_range.num_rows
 
     def row_indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:

@@ -74,12 +74,8 @@ def check_values(pixels: np.ndarray, data: config_lib.Data) -> None:
 def to_batch(pixels: np.ndarray, data: config_lib.Data) -> np.ndarray:
     """Map decoded pixels to those of a batch, as `config.data.pixel_dtype` and `value_range` state.
 
-    Args:
-      pixels: `[height, width, C]` uint8, uint16 or float32. NaN becomes 0, the lower end.
-      data: its `value_range` is dtype or numbers.
-
-    Returns:
-      `[height, width, C]`: uint8 0..255, of uint16 the upper 8 bits; or float32 in 0..1.
+    From `[height, width, C]` uint8, uint16 or float32 to uint8 0..255, of uint16 the upper 8 bits, or float32
+    in 0..1. NaN becomes 0, the lower end. `value_range` is dtype or numbers here.
     """
     if data.pixel_dtype == "uint8":
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)

@@ -61,10 +61,7 @@ def evaluation_crop(image: jax.Array, shape: jax.Array, *, resize_to: int, size:
       image: `[side, side, C]`, uint8 or float32 in 0..1, padded (`barlow_jax.data.padded_images`).
       shape: `[2]` int32 height and width of the image in its top left corner.
       resize_to: pixels of the shorter side after resizing.
-      size: pixels a side of the crop.
-
-    Returns:
-      `[size, size, C]`, of the image's dtype.
+      size: pixels a side of the crop, which has the image's dtype.
     """
     resized = shape * resize_to // jnp.min(shape)
     # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.

@@ -45,11 +45,9 @@ class Part(NamedTuple):
 
 
 def parse(expression: str, exists: Callable[[str], bool] = lambda name: False) -> list[Part]:
-    """Return the parts of a split expression, in order.
+    """Return the parts of a split expression, in order: names of splits with optional slices, joined by `+`.
 
-    Args:
-      expression: names of splits, each with an optional slice, joined by `+`.
-      exists: returns whether the whole expression is the name of a split, such as that of a folder "a+b".
+    `exists` returns whether the whole expression is the name of a split, such as that of a folder "a+b".
 
     Raises:
       UserError: the syntax is wrong.

@@ -17,10 +17,7 @@ class TFRecords:
     """The records of a split, by their index."""
 
     def __init__(self, instructions: Sequence[Any]):
-        """Scan the files for the offsets of their records.
-
-        Args:
-          instructions: TFDS's `file_instructions` of the split: filename, skip and take of each file.
+        """Scan the files of TFDS's `file_instructions` (filename, skip, take) for their records' offsets.
 
         Raises:
           UserError: a file is not on a local disk.

@@ -57,11 +57,7 @@ class DecodedImages:
     """
 
     def __init__(self, decode: Callable[[int], np.ndarray]):
-        """Create an empty cache.
-
-        Args:
-          decode: from the index of an image to its pixels.
-        """
+        """Create an empty cache; `decode` returns the pixels of the image with an index."""
         self._decode, self._lock = decode, threading.Lock()
         self._images: OrderedDict[int, Future] = OrderedDict()
 

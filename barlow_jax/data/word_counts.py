@@ -14,12 +14,9 @@ from barlow_jax.io import files, log
 
 
 def load_or_count(folder: Any, split: str, read: Callable[[], Iterable[list[str]]]) -> Mapping[str, int]:
-    """Return the word counts of a split, from the cache file if it is valid.
+    """Return the word counts of a TFDS split, such as "train[:10%]", from the cache file if it is valid.
 
-    Args:
-      folder: of the prepared data set, including its version.
-      split: a TFDS split, such as "train[:10%]".
-      read: returns the captions of each of its images.
+    The folder is that of the prepared data set, with its version; `read` returns the captions of each image.
     """
     path = pathlib.Path(folder) / f"word_counts-{re.sub(r'[^A-Za-z0-9]+', '_', split)}.json"
     key = {"split": split, "word": WORD}

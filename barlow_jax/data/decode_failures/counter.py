@@ -19,11 +19,7 @@ class DecodeFailures:
     """
 
     def __init__(self, name: Callable[[int], str]):
-        """Start with none.
-
-        Args:
-          name: from an index into the split to a name by which a person finds the image.
-        """
+        """Start with none; `name` returns a name by which a person finds the image of an index."""
         self.name = name
         self._descriptions: dict[int, str] = {}  # by index, in the order of reading
         self._first_step: dict[int, int] = {}  # of training, by index
@@ -54,13 +50,10 @@ class DecodeFailures:
             return sum(first < step for first in self._first_step.values())
 
     def add(self, index: int, reason: str, *, step: int | None, limit: int | None) -> None:
-        """Count an image, and name it in the log if it is one of the first.
+        """Count an image by its index in the split, and name it in the log if it is one of the first.
 
-        Args:
-          index: into the split.
-          reason: a predicate (`image_formats.failure_reason`).
-          step: of training; None in an evaluation.
-          limit: `config.data.max_decode_failures`.
+        The reason is a predicate (`image_formats.failure_reason`); the step is that of training, None in an
+        evaluation.
 
         Raises:
           UserError: more than `limit` images cannot be decoded.

@@ -47,25 +47,14 @@ class RowReplacer:
         spec: Batch,
         limit: int | None,
     ):
-        """Create a replacer for one pipeline.
-
-        Args:
-          source: the split.
-          step_range: the steps, and the indices of their rows.
-          make_example: the pipeline's own.
-          spec: of a partial batch, as `tf.TensorSpec`s.
-          limit: `config.data.max_decode_failures`.
-        """
+        """Create a replacer for one pipeline; `spec` is that of a partial batch, as `tf.TensorSpec`s."""
         self._source, self._step_range, self._limit = source, step_range, limit
         self._make_example = tf.function(make_example, autograph=False)
         blank = tf.nest.map_structure(lambda rows: np.zeros(rows.shape[1:], rows.dtype.as_numpy_dtype), spec)
         self._blank = blank._replace(index=np.int32(-1))
 
     def complete(self, partial_batches: Iterator[PartialBatch]) -> Iterator[Batch]:
-        """Yield the whole batch of every step.
-
-        Args:
-          partial_batches: in the order of the steps; there is none for a step without any row.
+        """Yield the whole batch of every step; the partial ones are in order, none for a step without a row.
 
         Raises:
           UserError: more images than the limit cannot be decoded, or none of the replacements can.

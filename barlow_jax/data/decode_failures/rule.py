@@ -24,15 +24,9 @@ def find_readable(
     failures: DecodeFailures,
     limit: int | None,
 ) -> tuple[T, int] | None:
-    """Return the example to make a row from, and its index; None for a blank row.
+    """Return the example to make a row of a step's batch from, and its index; None for a blank row.
 
-    Args:
-      step_range: the steps, and the indices of their rows.
-      step: number of the step.
-      row: number of the row in the batch.
-      read: from an index to the example, and the reason if it cannot be decoded, otherwise None.
-      failures: counts the images that cannot be decoded.
-      limit: `config.data.max_decode_failures`.
+    `read` returns the example of an index, and the reason if it cannot be decoded, otherwise None.
 
     Raises:
       UserError: more images than the limit cannot be decoded, or none of the replacements can.
