@@ -44,24 +44,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check(args: argparse.Namespace, config: Config | None) -> list[str]:
-    """Return what is wrong with --channels."""
-    if config is None or args.channels is None:
-        return []
-    numbers = args.channels.split(",")
-    if len(numbers) in (1, 3) and all(n.isdecimal() and int(n) < config.data.channels for n in numbers):
-        return []
-    return [
-        f"--channels is {args.channels}, but must be one or three numbers in "
-        f"0..{config.data.channels - 1} (config.data.channels)."
-    ]
-
-
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Draw the first training images of a run and their views, with the run's random numbers."""
     from barlow_jax.data import splits
     from barlow_jax.report import contact_sheet
 
+    channels = _parse_channels(args.channels, config.data.channels)
     out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
     if out is None or out.suffix.lower() not in contact_sheet.SUFFIXES:
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
@@ -70,7 +58,6 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     columns = contact_sheet.view_columns(config, source, number)
     titles = [f"{title}\n{views.min():.3g} to {views.max():.3g}" for title, views in columns.items()]
     rows = list(zip(*columns.values(), strict=True))
-    channels = [int(number) for number in (args.channels or "").split(",") if number]
     contact_sheet.draw(rows, out, titles=titles, channels=channels)
     seen = contact_sheet.network_input(config, columns)
     log.info(f"{number} images, {len(columns) - 1} columns of views: {out}")
@@ -80,3 +67,12 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         f"float32: over the channels, mean {means}, std {stds}"
     )
     return {"out": str(out), "images": number, "columns": list(columns), "network_input": seen}
+
+
+def _parse_channels(text: str | None, count: int) -> list[int]:
+    numbers = text.split(",") if text is not None else []
+    if len(numbers) in (0, 1, 3) and all(n.isdecimal() and int(n) < count for n in numbers):
+        return [int(number) for number in numbers]
+    raise UserError(
+        f"--channels is {text}, but must be one or three numbers in 0..{count - 1} (config.data.channels)"
+    )
