@@ -152,3 +152,8 @@ class FeatureTable(NamedTuple):
     decode_failures: int = 0  # images of the split without a row, because they could not be decoded
     # [N] rows of the training table that hold the same images, in a table to classify; -1 = none
     own: np.ndarray | None = None
+
+    def labeled(self) -> "FeatureTable":
+        """Return the table without the images that have no label, before `own` is set."""
+        rows = self.labels >= 0 if self.labels.ndim == 1 else slice(None)
+        return self._replace(features=self.features[rows], labels=self.labels[rows], index=self.index[rows])

@@ -62,9 +62,12 @@ class EvaluationData(NamedTuple):
     def tables(
         self, extract: Callable[[splits.Split], FeatureTable]
     ) -> tuple[FeatureTable, FeatureTable, dict[str, Any]]:
-        """Return the features of both splits without decode failures, and the entry "data" of a result."""
+        """Return the features of both splits without decode failures, and the entry "data" of a result.
+
+        Images without a label are left out.
+        """
         train, test = (
-            table._replace(decode_failures=split.num_examples - len(table.index))
+            table._replace(decode_failures=split.num_examples - len(table.index)).labeled()
             for split in (self.train, self.test)
             for table in [extract(split)]
         )

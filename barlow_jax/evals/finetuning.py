@@ -70,11 +70,11 @@ def finetune(
         data = dataclasses.replace(config.data, name=lists.get(fraction, config.data.name))
         train = same_data.open_split(data, data.train_split)
         evaluated = EvaluationData(config.data, train, test).check_labels()
-        data_record = data_record or evaluated.record(
-            train.read_labels(),
-            test.read_labels(),
-            evaluated.own_rows(np.arange(train.num_examples), np.arange(test.num_examples)),
-        )
+        if not data_record:
+            labels = train.read_labels(), test.read_labels()
+            labeled = [np.flatnonzero(of_split >= 0) for of_split in labels]
+            known = (of_split[rows] for of_split, rows in zip(labels, labeled, strict=True))
+            data_record = evaluated.record(*known, evaluated.own_rows(*labeled))
         fraction_of_split = 1.0 if fraction in lists else fraction
         for score in _finetune(config, fraction_of_split, train, test, (params, batch_stats), make_trainer):
             scores.append(dataclasses.replace(score, label_fraction=fraction))
@@ -168,7 +168,7 @@ def _test(
 ) -> tuple[dict[str, float], int]:
     """Return accuracies in 0..1, in evaluation mode, and the number of test images."""
     batches = test.eval_batches(config.data, batch_size=config.eval_batch_size, shard=_shard())
-    table = features.extract(partial(trainer.encode, *state.encoder()), batches, trainer.layout)
+    table = features.extract(partial(trainer.encode, *state.encoder()), batches, trainer.layout).labeled()
     head = jax.device_get(state.params["classifier"]["layer"])
     accuracy = make_accuracy(table)
     return accuracy({"weight": head["kernel"], "bias": head["bias"]}), len(table.labels)

@@ -23,17 +23,18 @@ def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Return the sorted indices of a subset with the same fraction of every class, at least one image each.
 
     The same seed gives the same subset of `[N]` labels; a fraction of 1 or more gives all indices.
+    Images without a label (-1) are in no subset.
 
     Raises:
       UserError: the labels are multi-label.
     """
     check_single_label(labels)
     if fraction >= 1:
-        return np.arange(len(labels))
+        return np.flatnonzero(labels >= 0)
     rng = np.random.default_rng(seed)
     chosen = [
         rng.permutation(np.flatnonzero(labels == label))[: max(1, round(fraction * np.sum(labels == label)))]
-        for label in np.unique(labels)
+        for label in np.unique(labels[labels >= 0])
     ]
     return np.sort(np.concatenate(chosen))
 

@@ -142,6 +142,10 @@ def _check_labels(config: Config, source: splits.Split, test: splits.Split | Non
     classes = config.network.num_classes
     if classes and (source.multi_label or num_classes != classes):
         raise UserError(f"config.network.num_classes is {classes}, but {name} has {labels}.")
+    if classes and name == "images" and (missing := int(np.sum(source.read_labels() < 0))):
+        raise UserError(
+            f"config.network.num_classes is {classes}, but {missing} images of {name} have no label."
+        )
     return evaluated
 
 

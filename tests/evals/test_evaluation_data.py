@@ -105,3 +105,18 @@ def test_slices_share_the_images_that_are_in_both(tmp_path):
     assert data.own_rows(np.arange(6), np.arange(4)).tolist() == [4, 5, -1, -1]
     apart = Data("arrays", str(tmp_path), train_split="train[:50%]", eval_split="train[50%:]")
     assert EvaluationData.open(apart).own_rows(np.arange(4), np.arange(4)) is None
+
+
+def test_images_without_a_label_are_not_measured():
+    train, test = [0, -1, 1, 0, -1, 2], [-1, 1, 0, 2, -1, 1]
+    data = _data(train, test, eval_split="train")
+
+    def extract(split):
+        rows = np.arange(5)  # the last one cannot be decoded
+        return FeatureTable(rows[:, np.newaxis].astype(np.float32), split.read_labels()[rows], rows)
+
+    train, test, record = data.tables(extract)
+    assert train.labels.tolist() == [0, 1, 0] and train.index.tolist() == [0, 2, 3]
+    assert test.labels.tolist() == [1, 0, 2] and test.features[:, 0].tolist() == [1, 2, 3]
+    assert test.own.tolist() == [-1, 1, 2] and (train.decode_failures, test.decode_failures) == (1, 1)
+    assert (record["train_images"], record["eval_images"]) == (3, 3)

@@ -32,6 +32,12 @@ def test_all_labels_are_all_labels():
     np.testing.assert_array_equal(label_subset(LABELS, 1.0, 0), np.arange(len(LABELS)))
 
 
+def test_images_without_a_label_are_in_no_subset():
+    labels = np.where(np.arange(len(LABELS)) % 3 == 0, -1, LABELS)
+    np.testing.assert_array_equal(label_subset(labels, 1.0, 0), np.flatnonzero(labels >= 0))
+    assert labels[label_subset(labels, 0.5, 0)].min() == 0
+
+
 def test_accuracies_become_percent_and_figures_of_a_solver_do_not():
     def measure(rows, seed):
         return {"top1": len(rows) / 1000 + seed / 100, "iterations": 10 * seed, "gradient": 3e-6}
