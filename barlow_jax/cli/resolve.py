@@ -80,12 +80,12 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
 
 
 def _build(tree: dict[str, Any], workdir: str | None) -> tuple[Config, list[str]]:
-    """Return the config and its problems; an automatic value range is that of the run in the workdir, if any."""
+    """Return the config and its problems; an automatic value range is that of the workdir's run, if any."""
     config, problems = overrides.from_tree(tree)
     saved = saved_run.saved_config(workdir) if workdir and config.data.value_range == AUTO else None
-    return (
-        _with_value_range(config, overrides.from_tree(saved)[0].data.value_range) if saved else config
-    ), problems
+    if saved:
+        config = _with_value_range(config, overrides.from_tree(saved)[0].data.value_range)
+    return config, problems
 
 
 def _with_value_range(config: Config, value_range: str) -> Config:

@@ -1,12 +1,13 @@
 """Decoding of images of any bit depth and number of channels; TensorFlow is not needed.
 
-JPEG, PNG, WebP, BMP and GIF (the first frame) are read with Pillow, PNG of 16 bits with imagecodecs, TIFF with
-tifffile, DICOM with pydicom, and .npy with NumPy. The result is `[height, width, C]` in the file's own values:
+JPEG, PNG, WebP, BMP and GIF (the first frame) are read with Pillow, PNG of 16 bits with imagecodecs, TIFF
+with tifffile, DICOM with pydicom, and .npy with NumPy. The result is `[height, width, C]` in the file's own
+values:
 
-- uint8 and uint16 stay, one bit becomes 0 and 255, and floats become float32. Other integers become float32 if
-  that holds them exactly; otherwise the image cannot be decoded.
-- Palettes and CMYK become RGB, grey that counts from white (MINISWHITE, MONOCHROME1) is inverted, and alpha is
-  dropped. DICOM's rescale slope and intercept are applied.
+- uint8 and uint16 stay, one bit becomes 0 and 255, and floats become float32. Other integers become float32
+  if that holds them exactly; otherwise the image cannot be decoded.
+- Palettes and CMYK become RGB, grey that counts from white (MINISWHITE, MONOCHROME1) is inverted, and alpha
+  is dropped. DICOM's rescale slope and intercept are applied.
 - The pages of a TIFF and the frames of a DICOM are its channels. Of three axes without names (.npy) the
   channels are the first or the last: the one that has `config.data.channels`, otherwise the shorter one.
 - The EXIF or TIFF orientation is followed with `config.data.follow_exif`.

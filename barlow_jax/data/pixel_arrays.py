@@ -1,4 +1,4 @@
-"""Decoded pixels of any type: the types that are kept, the axis of the channels, and the mapping to a batch."""
+"""Decoded pixels of any type: the types that are kept, the axis of the channels, the mapping to a batch."""
 
 from typing import BinaryIO
 

@@ -45,8 +45,8 @@ def _arrange(pixels: np.ndarray, axes: str, page: tifffile.TiffPage, channels: i
     more = [k for k, axis in enumerate(axes[k] for k in kept) if axis not in "YX"]
     if len(more) > 1:
         raise DecodeError(
-            f"is a TIFF of the shape {pixels.shape}, which has more than height, width and channels: write one "
-            "image per file"
+            f"is a TIFF of the shape {pixels.shape}, which has more than height, width and channels: write "
+            "one image per file"
         )
     if not more:
         return pixels

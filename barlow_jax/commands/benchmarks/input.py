@@ -44,8 +44,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         raise UserError(f"--images is {args.images}, but must be at least {2 * _BATCH}.")
     if config.data.name in (*IN_MEMORY, "images"):
         raise UserError(
-            f"config.data.name is {config.data.name}, which is read without TensorFlow, and bench input measures "
-            "TensorFlow's stages. The log of pretrain has the time that steps wait for data."
+            f"config.data.name is {config.data.name}, which is read without TensorFlow, and bench input "
+            "measures TensorFlow's stages. The log of pretrain has the time that steps wait for data."
         )
     source = sources.open_split(config.data, config.data.train_split)
     sampler = EpochSampler(config.seed, source.num_examples, min(_BATCH, source.num_examples))

@@ -1,9 +1,9 @@
 """Rule for a row whose image cannot be decoded, for every reader; TensorFlow is not needed.
 
-In training another image replaces the undecodable one, with its own label and index: the first readable one of
-`SampleRange.replacements`. A grey image would be wrong with its label, and without variance an outlier in the
-batch's statistics; the next image of the batch may belong to another process, and would occur twice in the
-batch. In an evaluation the row is blank: zeros, and index -1.
+In training another image replaces the undecodable one, with its own label and index: the first readable one
+of `SampleRange.replacements`. A grey image would be wrong with its label, and without variance an outlier in
+the batch's statistics; the next image of the batch may belong to another process, and would occur twice in
+the batch. In an evaluation the row is blank: zeros, and index -1.
 """
 
 from collections.abc import Callable
