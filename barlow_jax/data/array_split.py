@@ -6,8 +6,8 @@ from functools import partial
 import jax
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
+from barlow_jax.config.schema import Data
 from barlow_jax.config.validation.data import host_arrays
 from barlow_jax.data import npz
 from barlow_jax.data.captions import Captions, no_captions_error
@@ -31,7 +31,7 @@ class ArraySplit:
         self.decode_failures = DecodeFailures(lambda index: f"image {index} of {name}")
 
     @classmethod
-    def open(cls, data: config_lib.Data, split: str) -> "ArraySplit":
+    def open(cls, data: Data, split: str) -> "ArraySplit":
         """Load `<split>.npz`."""
         return cls(npz.load(data, split), f"{split}.npz")
 
@@ -41,7 +41,7 @@ class ArraySplit:
             yield pixels.tobytes() + label.tobytes()
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
+        self, data: Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         """Implement `Split.train_batches`."""
         if data.augment_on == "host":
@@ -53,12 +53,7 @@ class ArraySplit:
             yield batch._replace(views={**batch.views, POSITION: position.astype(np.uint32)})
 
     def eval_batches(
-        self,
-        data: config_lib.Data,
-        *,
-        batch_size: int,
-        shard: ProcessShard,
-        examples: np.ndarray | None = None,
+        self, data: Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         """Implement `Split.eval_batches`."""
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
@@ -74,11 +69,11 @@ class ArraySplit:
         """Implement `Split.read_labels`."""
         return self._images.labels
 
-    def read_captions(self, data: config_lib.Data) -> Captions:
+    def read_captions(self, data: Data) -> Captions:
         """Implement `Split.read_captions`: always an error."""
         raise no_captions_error(data.name)
 
-    def decode_all(self, data: config_lib.Data) -> Batch:
+    def decode_all(self, data: Data) -> Batch:
         """Implement `Split.decode_all`."""
         return self._padded_images(np.arange(self.num_examples), data.canvas)
 
@@ -93,7 +88,7 @@ class ArraySplit:
         shapes = np.full((len(index), 2), (height, width), np.int32)
         return Batch({CANVAS: images, SHAPE: shapes}, self._images.labels[index], index.astype(np.int32))
 
-    def _evaluation_crop(self, data: config_lib.Data) -> Callable[[np.ndarray], np.ndarray]:
+    def _evaluation_crop(self, data: Data) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function from `[B, height, width, 3]` to `[B, image_size, image_size, 3]`."""
         height, width = self._images.pixels.shape[1:3]
         if height == width == data.eval_resize == data.image_size:

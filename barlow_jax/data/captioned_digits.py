@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import SECOND_VIEW, View
+from barlow_jax.config.schema import Data
 from barlow_jax.data import npz, sklearn_digits, slices
 from barlow_jax.data.array_split import ArraySplit
 from barlow_jax.data.captions import Captions, Vocabulary, count_words, sample_caption
@@ -71,7 +71,7 @@ class CaptionedDigits(ArraySplit):
         self.captions, self.vocabulary = captions, vocabulary
 
     @classmethod
-    def open(cls, data: config_lib.Data, split: str) -> "CaptionedDigits":
+    def open(cls, data: Data, split: str) -> "CaptionedDigits":
         """Open a split, with the vocabulary of `data.train_split`."""
         chosen = {name: _select(sklearn_digits.read(), name) for name in {split, data.train_split}}
         captions = {
@@ -82,7 +82,7 @@ class CaptionedDigits(ArraySplit):
         return cls(chosen[split], captions[split], Vocabulary(counts, data.caption_min_count))
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
+        self, data: Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         """Implement `Split.train_batches`."""
         batches = super().train_batches(data, views, sample_range)
@@ -92,11 +92,11 @@ class CaptionedDigits(ArraySplit):
                 batch = batch._replace(views={**batch.views, SECOND_VIEW: captions})
             yield batch
 
-    def read_captions(self, data: config_lib.Data) -> Captions:
+    def read_captions(self, data: Data) -> Captions:
         """Implement `Split.read_captions`."""
         return self.vocabulary.encode_all(self.captions, data.caption_words)
 
-    def _sample_captions(self, data: config_lib.Data, sample_range: SampleRange, step: int) -> np.ndarray:
+    def _sample_captions(self, data: Data, sample_range: SampleRange, step: int) -> np.ndarray:
         """Return `[B, T]` word ids."""
         captions = (
             sample_caption(self.captions[index], sample_range.sampler.seed, position)

@@ -9,7 +9,7 @@ import difflib
 import functools
 from typing import Any
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import collection, folders, npz, sklearn_digits, slices
 from barlow_jax.errors import UserError
 
@@ -37,14 +37,14 @@ NUM_CLASSES = {
 }
 
 
-def describe(data: config_lib.Data) -> str:
+def describe(data: Data) -> str:
     """Return the name of a data set, with the size of its training split if that is known at once."""
     images = _NUM_IMAGES.get(data.name, {}).get(data.train_split)
     classes = f" of {NUM_CLASSES[data.name]} classes" if data.name in NUM_CLASSES else ""
     return data.name + (f", {images} images{classes}" if images else "")
 
 
-def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
+def count_images(data: Data, splits: tuple[str, ...]) -> tuple[dict[str, int], list[str]]:
     """Return the number of images by split, where known without preparing the data set, and problems."""
     counts, problems, builder = {}, [], functools.cache(tfds_builder)
     for split in splits:
@@ -56,7 +56,7 @@ def count_images(data: config_lib.Data, splits: tuple[str, ...]) -> tuple[dict[s
     return known, list(dict.fromkeys(problems))
 
 
-def _count(data: config_lib.Data, split: str, builder: Callable[[config_lib.Data], Any]) -> int | None:
+def _count(data: Data, split: str, builder: Callable[[Data], Any]) -> int | None:
     if data.name == "folder":
         return len(folders.list_split(data, split).names)
     if data.name == "images":
@@ -99,7 +99,7 @@ def split_size(name: str, split: str, sizes: Mapping[str, Any]) -> int | None:
     return None
 
 
-def unavailable_reason(data: config_lib.Data) -> str | None:
+def unavailable_reason(data: Data) -> str | None:
     """Return why a data set cannot be read now, with the remedy; None if it can. Nothing is prepared."""
     splits = tuple(dict.fromkeys((data.train_split, data.eval_split)))
     _, problems = count_images(data, splits)
@@ -112,7 +112,7 @@ def unavailable_reason(data: config_lib.Data) -> str | None:
     return f"TFDS's {data.name} is not prepared in {root}; prepare it with launch/prepare_data.sh"
 
 
-def tfds_builder(data: config_lib.Data) -> Any:
+def tfds_builder(data: Data) -> Any:
     """Return the TFDS builder of a data set.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import folders, image_sources, slices, tables
 from barlow_jax.data.image_sources import FOLDERS, SPLIT, Source
 from barlow_jax.errors import UserError
@@ -52,7 +52,7 @@ class _Opened(NamedTuple):
     class_names: list[str] | None
 
 
-def open_collection(data: config_lib.Data, split: str) -> Collection:
+def open_collection(data: Data, split: str) -> Collection:
     """Open a split, or a part of one, of the source at `data.data_dir`; log what is read.
 
     Raises:
@@ -62,18 +62,18 @@ def open_collection(data: config_lib.Data, split: str) -> Collection:
     return _select(opened, _rows(opened, data, split), f"split {split} of {data.data_dir}")
 
 
-def open_all(path: str, data: config_lib.Data) -> Collection:
+def open_all(path: str, data: Data) -> Collection:
     """Open all images of a source in its order, with the labels that it holds itself; log what is read."""
     opened = _open("--images", path, dataclasses.replace(data, labels=None, label_column=None))
     return _select(opened, range(len(opened.source.names)), path)
 
 
-def count_images(data: config_lib.Data, split: str) -> int:
+def count_images(data: Data, split: str) -> int:
     """Return the number of images of a split expression."""
     return len(_rows(_open("config.data", data.data_dir, data), data, split))
 
 
-def split_names(data: config_lib.Data) -> dict[str, int]:
+def split_names(data: Data) -> dict[str, int]:
     """Return the number of images of each split."""
     by_split = _rows_by_split(_open("config.data", data.data_dir, data), data.held_out)
     return {name: len(rows) for name, rows in by_split.items()}
@@ -92,7 +92,7 @@ def _select(opened: _Opened, rows: Sequence[int], subject: str) -> Collection:
     return Collection(names, read, labels, opened.class_names, description, sizes, path)
 
 
-def _rows(opened: _Opened, data: config_lib.Data, split: str) -> list[int]:
+def _rows(opened: _Opened, data: Data, split: str) -> list[int]:
     rows, by_split = [], _rows_by_split(opened, data.held_out)
     for part in slices.parse(split, by_split.__contains__):
         if part.name not in by_split:
@@ -119,7 +119,7 @@ def _position(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest())
 
 
-def _open(key: str, path: str | None, data: config_lib.Data) -> _Opened:
+def _open(key: str, path: str | None, data: Data) -> _Opened:
     if not path:
         raise UserError(f"{key}.data_dir is none; set it to the folder or file of the images")
     changed = tuple(os.path.getmtime(p) for p in (path, data.labels) if p and os.path.exists(p))

@@ -10,7 +10,7 @@ import functools
 import os
 import random
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import slices
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
@@ -55,12 +55,12 @@ def printable(path: str | bytes) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def open_split(data: config_lib.Data, split: str) -> Listing:
+def open_split(data: Data, split: str) -> Listing:
     """List the images of a split (`list_split`), and log what is read."""
     return _check_readable(list_split(data, split), f"split {split} of {data.data_dir}")
 
 
-def list_split(data: config_lib.Data, split: str) -> Listing:
+def list_split(data: Data, split: str) -> Listing:
     """List the images of a split of a folder data set, with their labels, in a fixed random order.
 
     The class of an image is the first folder below the split's. The classes are those of the splits

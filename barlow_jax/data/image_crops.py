@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
+from barlow_jax.config.schema import Data
 from barlow_jax.data.padded_images import pack_crops
 from barlow_jax.data.pillow_views import METHODS, crop_box
 from barlow_jax.data.pixel_arrays import to_batch
@@ -18,11 +18,7 @@ from barlow_jax.errors import UserError
 
 
 def pad_or_crop(
-    pixels: np.ndarray,
-    canvas: np.ndarray,
-    data: config_lib.Data,
-    views: Mapping[str, View],
-    seed: tuple[int, int],
+    pixels: np.ndarray, canvas: np.ndarray, data: Data, views: Mapping[str, View], seed: tuple[int, int]
 ) -> tuple[int, int]:
     """Put an image on a black canvas (`padded_images`): whole, or as crops of all views if it is larger.
 
@@ -56,7 +52,7 @@ def pad_or_crop(
     return 0, 0
 
 
-def evaluation_crop(pixels: np.ndarray, data: config_lib.Data) -> np.ndarray:
+def evaluation_crop(pixels: np.ndarray, data: Data) -> np.ndarray:
     """Resize the shorter side to `eval_resize` (bilinear, antialiased), and return the central crop.
 
     Returns:

@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
+from barlow_jax.config.schema import Data
 from barlow_jax.data.captions import Captions, no_captions_error
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.decode_failures.counter import DecodeFailures
@@ -34,7 +34,7 @@ class ImageSplit:
 
     multi_label = False
 
-    def __init__(self, collection: Collection, data: config_lib.Data):
+    def __init__(self, collection: Collection, data: Data):
         """Create a split of the images of a collection."""
         self._collection, self._data = collection, data
         self._read_file = functools.cache(collection.read) if data.cache == "encoded" else collection.read
@@ -65,7 +65,7 @@ class ImageSplit:
             yield images[image] + (b"#%d,%d" % (row, column) if is_tile else b"")
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
+        self, data: Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         """Implement `Split.train_batches`."""
         views = dict(sorted(views.items()))
@@ -81,12 +81,7 @@ class ImageSplit:
         return self._batches(data, sample_range, {**_padded(data), POSITION: ((), np.uint32)}, fill)
 
     def eval_batches(
-        self,
-        data: config_lib.Data,
-        *,
-        batch_size: int,
-        shard: ProcessShard,
-        examples: np.ndarray | None = None,
+        self, data: Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         """Implement `Split.eval_batches`."""
 
@@ -101,11 +96,11 @@ class ImageSplit:
         """Implement `Split.read_labels`."""
         return self._labels
 
-    def read_captions(self, data: config_lib.Data) -> Captions:
+    def read_captions(self, data: Data) -> Captions:
         """Implement `Split.read_captions`: always an error."""
         raise no_captions_error(data.name)
 
-    def decode_all(self, data: config_lib.Data) -> Batch:
+    def decode_all(self, data: Data) -> Batch:
         """Implement `Split.decode_all`. Every process decodes all images, and counts all decode failures."""
 
         def fill(rows, row, pixels, index, is_real):
@@ -118,7 +113,7 @@ class ImageSplit:
 
     def _batches(
         self,
-        data: config_lib.Data,
+        data: Data,
         step_range: SampleRange | EvaluationRange,
         spec: Mapping[str, tuple[tuple[int, ...], str]],
         fill: Fill,
@@ -196,5 +191,5 @@ class ImageSplit:
         return pixels
 
 
-def _padded(data: config_lib.Data) -> dict[str, tuple[tuple[int, ...], str]]:
+def _padded(data: Data) -> dict[str, tuple[tuple[int, ...], str]]:
     return {CANVAS: ((data.canvas, data.canvas, data.channels), data.pixel_dtype), SHAPE: ((2,), "int32")}

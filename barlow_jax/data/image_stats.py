@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.config.value_range import AUTO, format_limits
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.folders import printable
@@ -69,7 +69,7 @@ def _file_header(path: str, size: int, follow_exif: bool) -> ImageHeader:
     return read_header(path, follow_exif=follow_exif)
 
 
-def measure_values(collection: Collection, data: config_lib.Data, num: int = _NUM_IMAGES) -> ValueStats:
+def measure_values(collection: Collection, data: Data, num: int = _NUM_IMAGES) -> ValueStats:
     """Measure the value range, if it is auto, and the mean and standard deviation that follow.
 
     Images count equally: up to 4096 random pixels of each. Values that are not finite are left out.
@@ -95,7 +95,7 @@ def measure_values(collection: Collection, data: config_lib.Data, num: int = _NU
     return ValueStats(data.value_range, tuple(mapped.mean(0).tolist()), tuple(mapped.std(0).tolist()))
 
 
-def _sample_pixels(collection: Collection, data: config_lib.Data, index: int) -> np.ndarray:
+def _sample_pixels(collection: Collection, data: Data, index: int) -> np.ndarray:
     """Return `[1, n, C]` pixels of an image."""
     pixels = decode(collection.read(index), data.channels, follow_exif=data.follow_exif)
     check_values(pixels, data)

@@ -15,7 +15,7 @@ import zlib
 from etils import epath
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import slices
 from barlow_jax.data.pixel_arrays import read_array_header
 from barlow_jax.errors import UserError
@@ -44,7 +44,7 @@ class Images(NamedTuple):
     num_classes: int | None
 
 
-def count_images(data: config_lib.Data, split: str) -> int:
+def count_images(data: Data, split: str) -> int:
     """Return the number of images of a split, read from the headers of its files.
 
     Raises:
@@ -53,7 +53,7 @@ def count_images(data: config_lib.Data, split: str) -> int:
     return slices.count(split, lambda name: read_headers(data, name)["images"].shape[0], _exists(data))
 
 
-def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
+def read_headers(data: Data, split: str) -> dict[str, Header]:
     """Return the checked headers of a split's arrays by name, without loading an array.
 
     Raises:
@@ -71,7 +71,7 @@ def read_headers(data: config_lib.Data, split: str) -> dict[str, Header]:
     return headers
 
 
-def load(data: config_lib.Data, split: str) -> Images:
+def load(data: Data, split: str) -> Images:
     """Load a split.
 
     Raises:
@@ -94,7 +94,7 @@ def load(data: config_lib.Data, split: str) -> Images:
     return Images(pixels, labels, max(images.num_classes or 0 for images in whole) or None)
 
 
-def _load(data: config_lib.Data, split: str) -> Images:
+def _load(data: Data, split: str) -> Images:
     headers, path = read_headers(data, split), _path(data, split)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -116,11 +116,11 @@ def _load(data: config_lib.Data, split: str) -> Images:
     return Images(pixels, labels.astype(np.int32), num_classes)
 
 
-def _exists(data: config_lib.Data) -> Callable[[str], bool]:
+def _exists(data: Data) -> Callable[[str], bool]:
     return lambda name: (epath.Path(data.data_dir or "") / f"{name}.npz").exists()
 
 
-def _path(data: config_lib.Data, split: str) -> epath.Path:
+def _path(data: Data, split: str) -> epath.Path:
     if not data.data_dir:
         raise UserError("config.data.data_dir: arrays need the folder of <split>.npz")
     root = epath.Path(data.data_dir)

@@ -11,8 +11,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import SECOND_VIEW, View
+from barlow_jax.config.schema import Data
 from barlow_jax.data import host_views
 from barlow_jax.data.captions import Vocabulary, sample_caption
 from barlow_jax.data.decode_failures.replacement import MakeExample, PartialBatch, RowReplacer
@@ -25,7 +25,7 @@ from barlow_jax.types import Batch
 
 def train_batches(
     source: Source,
-    data: config_lib.Data,
+    data: Data,
     views: Mapping[str, View],
     sample_range: SampleRange,
     vocabulary: Vocabulary | None = None,
@@ -73,12 +73,7 @@ def train_batches(
 
 
 def eval_batches(
-    source: Source,
-    data: config_lib.Data,
-    *,
-    batch_size: int,
-    shard: ProcessShard,
-    examples: np.ndarray | None = None,
+    source: Source, data: Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
 ) -> Iterator[Batch]:
     """Return this process's rows of the evaluation crops, in the given order, the last batch padded.
 
@@ -101,10 +96,7 @@ def eval_batches(
 
 
 def make_batches(
-    source: Source,
-    data: config_lib.Data,
-    step_range: SampleRange | EvaluationRange,
-    make_example: MakeExample,
+    source: Source, data: Data, step_range: SampleRange | EvaluationRange, make_example: MakeExample
 ) -> Iterator[Batch]:
     """Return a batch per step, of the rows that `make_example` makes."""
     num_rows = step_range.num_rows
@@ -135,7 +127,7 @@ def make_batches(
     return replacer.complete(batches.as_numpy_iterator())
 
 
-def _options(data: config_lib.Data) -> tf.data.Options:
+def _options(data: Data) -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = True

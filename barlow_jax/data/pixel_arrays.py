@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.config.value_range import AUTO, parse_limits
 
 _EXACT = 2**24  # integers up to here are float32 values
@@ -52,7 +52,7 @@ def channels_last(pixels: np.ndarray, channels: int | None) -> np.ndarray:
     return np.moveaxis(pixels, 0, 2) if is_first else pixels
 
 
-def check_values(pixels: np.ndarray, data: config_lib.Data) -> None:
+def check_values(pixels: np.ndarray, data: Data) -> None:
     """Check that `to_batch` is defined for these pixels.
 
     Raises:
@@ -71,7 +71,7 @@ def check_values(pixels: np.ndarray, data: config_lib.Data) -> None:
             )
 
 
-def to_batch(pixels: np.ndarray, data: config_lib.Data) -> np.ndarray:
+def to_batch(pixels: np.ndarray, data: Data) -> np.ndarray:
     """Map decoded pixels to those of a batch, as `config.data.pixel_dtype` and `value_range` state.
 
     From `[height, width, C]` uint8, uint16 or float32 to uint8 0..255, of uint16 the upper 8 bits, or float32
@@ -97,10 +97,9 @@ def read_array_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
       ValueError: the file has another format.
     """
     version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
+        version
+    )
     if read is None:
         raise ValueError(f"version {version} of NumPy's format is not read")
     shape, _, dtype = read(file)

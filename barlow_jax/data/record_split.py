@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
+from barlow_jax.config.schema import Data
 from barlow_jax.data import host_views, pipeline, sources
 from barlow_jax.data.captions import Captions, Vocabulary, no_captions_error
 from barlow_jax.data.decoding import decode
@@ -33,19 +33,14 @@ class RecordSplit:
         return iter(self._source.identity())
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
+        self, data: Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         """Implement `Split.train_batches`."""
         vocabulary = self._vocabulary(data) if data.caption_words else None
         return pipeline.train_batches(self._source, data, views, sample_range, vocabulary)
 
     def eval_batches(
-        self,
-        data: config_lib.Data,
-        *,
-        batch_size: int,
-        shard: ProcessShard,
-        examples: np.ndarray | None = None,
+        self, data: Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         """Implement `Split.eval_batches`."""
         return pipeline.eval_batches(
@@ -56,17 +51,17 @@ class RecordSplit:
         """Implement `Split.read_labels`."""
         return sources.read_labels(self._source)
 
-    def read_captions(self, data: config_lib.Data) -> Captions:
+    def read_captions(self, data: Data) -> Captions:
         """Implement `Split.read_captions`."""
         vocabulary = self._vocabulary(data)
         return vocabulary.encode_all(list(sources.read_captions(self._source)), data.caption_words)
 
-    def _vocabulary(self, data: config_lib.Data) -> Vocabulary:
+    def _vocabulary(self, data: Data) -> Vocabulary:
         if self._source.count_words is None:
             raise no_captions_error(data.name)
         return Vocabulary(self._source.count_words(), data.caption_min_count)
 
-    def decode_all(self, data: config_lib.Data) -> Batch:
+    def decode_all(self, data: Data) -> Batch:
         """Implement `Split.decode_all`. Every process decodes all images, and counts all decode failures."""
 
         def make_example(record: tf.Tensor, index: tf.Tensor, is_real: tf.Tensor) -> Batch:

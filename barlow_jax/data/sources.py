@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import catalog, folders, word_counts
 from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.tfrecords import TFRecords
@@ -54,7 +54,7 @@ class Source:
         return None if self.class_names is None else len(self.class_names)
 
 
-def open_split(data: config_lib.Data, split: str) -> Source:
+def open_split(data: Data, split: str) -> Source:
     """Open a split, after preparing the data set if it is TFDS's and not prepared yet.
 
     Raises:

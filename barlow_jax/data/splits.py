@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.recipe import View
+from barlow_jax.config.schema import Data
 from barlow_jax.data import bit_depth
 from barlow_jax.data.array_split import ArraySplit
 from barlow_jax.data.captioned_digits import CaptionedDigits
@@ -42,7 +42,7 @@ class Split(Protocol):
         """
 
     def train_batches(
-        self, data: config_lib.Data, views: Mapping[str, View], sample_range: SampleRange
+        self, data: Data, views: Mapping[str, View], sample_range: SampleRange
     ) -> Iterator[Batch]:
         """Return this process's rows of the training batches of a range of steps.
 
@@ -60,12 +60,7 @@ class Split(Protocol):
         """
 
     def eval_batches(
-        self,
-        data: config_lib.Data,
-        *,
-        batch_size: int,
-        shard: ProcessShard,
-        examples: np.ndarray | None = None,
+        self, data: Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
         """Return this process's rows of the evaluation crops: the view `eval`, `[B, size, size, 3]`.
 
@@ -79,14 +74,14 @@ class Split(Protocol):
     def read_labels(self) -> np.ndarray:
         """Return `[N]` or `[N, C]` int32 labels (`types.Batch`), in the order of the split."""
 
-    def read_captions(self, data: config_lib.Data) -> Captions:
+    def read_captions(self, data: Data) -> Captions:
         """Return all captions of all examples; no image is decoded.
 
         Raises:
           UserError: the data set has no captions.
         """
 
-    def decode_all(self, data: config_lib.Data) -> Batch:
+    def decode_all(self, data: Data) -> Batch:
         """Return all examples as one batch of N host rows, with the views `canvas` and `shape`.
 
         See `barlow_jax.data.padded_images`. The index is -1 if the image cannot be decoded.
@@ -112,7 +107,7 @@ def identify(split: Split) -> Identity:
     return Identity(split.num_examples, digest.hexdigest())
 
 
-def open_split(data: config_lib.Data, split: str) -> Split:
+def open_split(data: Data, split: str) -> Split:
     """Open a split, after preparing the data set if it is TFDS's and not prepared yet.
 
     Raises:
@@ -134,7 +129,7 @@ def open_split(data: config_lib.Data, split: str) -> Split:
     return record_split.RecordSplit(source)
 
 
-def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndarray | None:
+def shared_examples(data: Data, train: Split, test: Split) -> np.ndarray | None:
     """Return `[N]` index in the training split of each example of the evaluation split; -1 if missing.
 
     None if the two share no example. Splits of different names, apart from slices (`train[:90%]`), are taken
@@ -153,7 +148,7 @@ def shared_examples(data: config_lib.Data, train: Split, test: Split) -> np.ndar
     return shared if np.any(shared >= 0) else None
 
 
-def open_images(path: str, data: config_lib.Data) -> ImageSplit:
+def open_images(path: str, data: Data) -> ImageSplit:
     """Open all images of a source (`collection.open_all`), decoded as those of `data`, of whatever kind.
 
     Raises:
@@ -163,7 +158,7 @@ def open_images(path: str, data: config_lib.Data) -> ImageSplit:
     return _open_collection(open_all(path, data), data)
 
 
-def _open_collection(collection: Collection, data: config_lib.Data) -> ImageSplit:
+def _open_collection(collection: Collection, data: Data) -> ImageSplit:
     if data.pixel_dtype == "uint8":
         names = collection.names
         bit_depth.warn_of_narrow_range(len(names), collection.read, lambda index: printable(names[index]))

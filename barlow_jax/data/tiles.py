@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.image_stats import header
 from barlow_jax.data.pixel_arrays import DecodeError
@@ -16,7 +16,7 @@ from barlow_jax.data.pixel_arrays import DecodeError
 _CACHE_BYTES = 2**30
 
 
-def list_tiles(collection: Collection, data: config_lib.Data) -> np.ndarray:
+def list_tiles(collection: Collection, data: Data) -> np.ndarray:
     """Return `[N, 3]` int64 image, row and column of the top left corner of each tile, in order.
 
     An image that is no larger than a tile is one tile, and so is one whose header cannot be read. Headers of

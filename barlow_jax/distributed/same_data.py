@@ -7,13 +7,13 @@ wrong, or that process would end first and the others would wait for it.
 from collections.abc import Callable
 import json
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange
 from barlow_jax.errors import UserError
 
 
-def open_split(data: config_lib.Data, split: str) -> splits.Split:
+def open_split(data: Data, split: str) -> splits.Split:
     """Open a split on all processes.
 
     Raises:
@@ -22,7 +22,7 @@ def open_split(data: config_lib.Data, split: str) -> splits.Split:
     return _open(f"split {split!r} of {data.name}", lambda: splits.open_split(data, split))
 
 
-def open_images(path: str, data: config_lib.Data) -> splits.ImageSplit:
+def open_images(path: str, data: Data) -> splits.ImageSplit:
     """Open all images of a source on all processes (`splits.open_images`); raises like `open_split`."""
     return _open(path, lambda: splits.open_images(path, data))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Data
 from barlow_jax.data import splits
 from barlow_jax.distributed import same_data
 from barlow_jax.errors import UserError
@@ -26,12 +26,12 @@ _MAX_NAMES = 10  # classes in one message
 class EvaluationData(NamedTuple):
     """Training and evaluation split of `config.data`."""
 
-    data: config_lib.Data
+    data: Data
     train: splits.Split
     test: splits.Split
 
     @classmethod
-    def open(cls, data: config_lib.Data) -> "EvaluationData":
+    def open(cls, data: Data) -> "EvaluationData":
         """Open both splits. Their labels are not checked."""
         return cls(data, *(same_data.open_split(data, name) for name in (data.train_split, data.eval_split)))
 
@@ -160,6 +160,6 @@ _WITHOUT_LABELS = (
 )
 
 
-def describe_source(data: config_lib.Data) -> str:
+def describe_source(data: Data) -> str:
     """Return the name of a data set for a message, with its folder if it has one."""
     return f"{data.name} in {data.data_dir}" if data.data_dir else data.name

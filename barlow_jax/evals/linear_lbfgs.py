@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Probe
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import accuracy
 from barlow_jax.io import log
@@ -35,7 +35,7 @@ class Fit(NamedTuple):
 
 
 def train_and_test(
-    train: FeatureTable, test: FeatureTable, *, config: config_lib.Probe, num_classes: int, layout: Layout
+    train: FeatureTable, test: FeatureTable, *, config: Probe, num_classes: int, layout: Layout
 ) -> dict[str, float]:
     """Fit the classifier; return top1 and top5 in 0..1, and iterations and gradient as in `Fit`.
 
@@ -53,7 +53,7 @@ def train_and_test(
     return scores | {"iterations": fit.iterations, "gradient": fit.gradient}
 
 
-def minimize(train: FeatureTable, *, config: config_lib.Probe, num_classes: int, layout: Layout) -> Fit:
+def minimize(train: FeatureTable, *, config: Probe, num_classes: int, layout: Layout) -> Fit:
     """Minimize f over `[N, H]` features and `[N]` labels, starting from W = 0 and b = 0.
 
     Of the config only weight_decay, max_iterations and tolerance are used.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Probe
 from barlow_jax.errors import UserError
 from barlow_jax.evals import accuracy
 from barlow_jax.optim.schedules import epoch_factors
@@ -46,7 +46,7 @@ def train_and_test(
     epoch_batches: Callable[[int], Iterable[FeatureTable]],
     test: FeatureTable,
     *,
-    config: config_lib.Probe,
+    config: Probe,
     num_train: int,
     num_classes: int,
     seed: int,
@@ -85,7 +85,7 @@ def train_and_test(
     return last | {f"best_{name}": value for name, value in best.items()}
 
 
-def learning_rates(config: config_lib.Probe, num_epochs: int) -> list[float]:
+def learning_rates(config: Probe, num_epochs: int) -> list[float]:
     """Return the learning rate of each epoch."""
     peak = config.learning_rate * (config.batch_size / 256 if config.scale_learning_rate else 1)
     factors = epoch_factors(config.schedule, num_epochs, milestones=config.milestones, decay=config.decay)

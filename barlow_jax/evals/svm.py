@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Svm
 from barlow_jax.errors import UserError
 from barlow_jax.evals.accuracy import average_precision
 from barlow_jax.io import log
@@ -31,7 +31,7 @@ class ClassResult(NamedTuple):
 
 
 def mean_average_precision(
-    train: FeatureTable, test: FeatureTable, *, config: config_lib.Svm, seed: int
+    train: FeatureTable, test: FeatureTable, *, config: Svm, seed: int
 ) -> dict[str, Any]:
     """Train the SVMs and return the mean average precision of their rankings of the test rows.
 
@@ -76,7 +76,7 @@ def mean_average_precision(
     }
 
 
-def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: config_lib.Svm, seed: int) -> Any:
+def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: Svm, seed: int) -> Any:
     """Return scikit-learn's LinearSVC fitted to `[N, H]` features and `[N]` targets in 1, -1."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
@@ -89,7 +89,7 @@ def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: config
         return model.fit(features, target)
 
 
-def choose_cost(features: np.ndarray, target: np.ndarray, *, config: config_lib.Svm, seed: int) -> float:
+def choose_cost(features: np.ndarray, target: np.ndarray, *, config: Svm, seed: int) -> float:
     """Return the cost with the best mean average precision (scikit-learn's) over the folds.
 
     The first of equal costs wins. The folds keep the fraction of positives and the order of the rows, like
@@ -107,7 +107,7 @@ def choose_cost(features: np.ndarray, target: np.ndarray, *, config: config_lib.
     return max(config.costs, key=lambda cost: np.mean([precision(cost, *fold) for fold in folds]))
 
 
-def _targets(column: np.ndarray, config: config_lib.Svm) -> np.ndarray:
+def _targets(column: np.ndarray, config: Svm) -> np.ndarray:
     """Return `[N]` targets of a class: 1 and -1 for training, 0 for a row that is left out."""
     target = np.where(column == 1, 1, -1)
     return np.where(column == -1, 0, target) if config.difficult == "left_out" else target
@@ -121,7 +121,7 @@ def _exclusion_reason(target: np.ndarray, column: np.ndarray, folds: int) -> str
 
 
 def _fit_classes(
-    train: FeatureTable, test: FeatureTable, targets: list[np.ndarray], config: config_lib.Svm, seed: int
+    train: FeatureTable, test: FeatureTable, targets: list[np.ndarray], config: Svm, seed: int
 ) -> list[ClassResult]:
     from sklearn.utils.parallel import Parallel, delayed
 
@@ -134,7 +134,7 @@ def _fit_classes(
 
 
 def _fit_class(
-    rows: np.ndarray, target: np.ndarray, queries: np.ndarray, config: config_lib.Svm, seed: int
+    rows: np.ndarray, target: np.ndarray, queries: np.ndarray, config: Svm, seed: int
 ) -> ClassResult:
     rows, target = rows[target != 0], target[target != 0]
     cost = choose_cost(rows, target, config=config, seed=seed)
@@ -142,12 +142,12 @@ def _fit_class(
     return ClassResult(cost, model.decision_function(queries), bool(model.n_iter_ < config.max_iterations))
 
 
-def _prepare(features: np.ndarray, config: config_lib.Svm) -> np.ndarray:
+def _prepare(features: np.ndarray, config: Svm) -> np.ndarray:
     features = features.astype(np.float64)
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     return features / (norms + 1e-5) if config.normalize else features
 
 
-def _precision(result: ClassResult, column: np.ndarray, config: config_lib.Svm) -> float:
+def _precision(result: ClassResult, column: np.ndarray, config: Svm) -> float:
     ranked = column != -1
     return average_precision(column[ranked] == 1, result.decision[ranked], config.average_precision)

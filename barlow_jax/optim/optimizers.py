@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Config, Finetune, Optim
 from barlow_jax.optim import param_groups
 from barlow_jax.optim.lars import lars
 from barlow_jax.optim.schedules import epoch_factors, warmup_cosine
 
 
-def learning_rates(
-    config: config_lib.Config, steps_per_epoch: int, offset: int = 0
-) -> dict[str, optax.Schedule]:
+def learning_rates(config: Config, steps_per_epoch: int, offset: int = 0) -> dict[str, optax.Schedule]:
     """Return each parameter group's learning rate as a function of the step.
 
     Peak rates are multiplied by batch_size / 256. `offset` is added to the step
@@ -36,9 +34,7 @@ def learning_rates(
     return {group: lambda step, rate=rate: rate(step + offset) for group, rate in rates.items()}
 
 
-def make_optimizer(
-    config: config_lib.Optim, rates: dict[str, optax.Schedule]
-) -> optax.GradientTransformation:
+def make_optimizer(config: Optim, rates: dict[str, optax.Schedule]) -> optax.GradientTransformation:
     """Build the optimizer of a config from one learning rate per parameter group."""
     if config.grad_scale != 1:
         unscaled = make_optimizer(dataclasses.replace(config, grad_scale=1.0), rates)
@@ -63,9 +59,7 @@ def num_updates(opt_state: optax.OptState) -> jax.Array:
     return optax.tree.get_all_with_path(opt_state, "count")[0][1]
 
 
-def make_finetune_optimizer(
-    config: config_lib.Finetune, steps_per_epoch: int
-) -> optax.GradientTransformation:
+def make_finetune_optimizer(config: Finetune, steps_per_epoch: int) -> optax.GradientTransformation:
     """Build SGD with separate learning rates for encoder and classifier, which change once per epoch."""
     factors = jnp.asarray(
         epoch_factors(config.schedule, config.num_epochs, milestones=config.milestones, decay=config.decay)
