@@ -75,7 +75,8 @@ def arguments(words, folder, images, finished):
     for old, new in REPLACED.items():
         line = line.replace(old, new)
     words = line.replace("<root>", str(images)).replace("<folder>", str(images / "train")).split()
-    command, has_config = words[0], "--config" in words
+    command = words[0]
+    has_config = "--config" in words or ("--images" in words and command != "embed")
     for index, word in enumerate(words):
         if word.startswith("runs/"):
             run = folder / word.split("/")[1]

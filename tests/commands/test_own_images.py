@@ -148,6 +148,7 @@ def test_a_step_that_exceeds_the_memory_has_microbatches(choose):
     assert choose(trial, devices=Devices(1, False, 8, 4_000_000_000))["train"]["microbatches"] == 1
 
 
+@pytest.mark.slow
 def test_the_trial_executes_real_steps(run, monkeypatch):
     monkeypatch.setattr(step_trial, "_SECONDS", 0.0)
     config = from_tree(_config(run[1]))[0]
