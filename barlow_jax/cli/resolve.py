@@ -18,6 +18,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
+_NUM_SAMPLED = 16  # images, of which one must be decoded
 _IMAGES_CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "images.py"
 
 
@@ -63,11 +64,11 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         if joined:
             cluster.join(config.distributed, address)
         if not problems:
-            config, problems = (_choose if chooses else _measure_value_range)(args, config, command)
+            config, problems = (_choose if chooses else _sample_images)(args, config, command)
         known_splits = () if chooses and problems else command.splits
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in known_splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
-        problems += more
+        problems = list(dict.fromkeys([*problems, *more]))
         alone = command.single_process
         num_devices = None if alone else _count_devices(joined=joined or args.dry_run)
         facts = Facts(num_devices, num_images, trains=not command.encoder)
@@ -92,20 +93,21 @@ def _with_value_range(config: Config, value_range: str) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, value_range=value_range))
 
 
-def _measure_value_range(
-    args: argparse.Namespace, config: Config, command: Command
-) -> tuple[Config, list[str]]:
-    """Replace an automatic value range by measured numbers."""
-    data = config.data
-    if data.value_range != AUTO or not command.splits:
+def _sample_images(args: argparse.Namespace, config: Config, command: Command) -> tuple[Config, list[str]]:
+    """Decode a sample of own images: measures an automatic value range, and reports if none can be decoded."""
+    data, is_auto = config.data, config.data.value_range == AUTO
+    if data.name != "images" or not (is_auto or command.splits) or validate(config, Facts()):
         return config, []
     from barlow_jax.data import collection, image_stats
 
+    split = data.train_split if is_auto else getattr(data, command.splits[0])
+    number = image_stats.NUM_IMAGES if is_auto else _NUM_SAMPLED
     try:
-        values = image_stats.measure_values(collection.open_collection(data, data.train_split), data)
+        values = image_stats.measure_values(collection.open_collection(data, split), data, number)
     except UserError as error:
         return config, [str(error)]
-    log.info(f"config.data.value_range={values.value_range}: 0.1 and 99.9 percentiles of each channel")
+    if is_auto:
+        log.info(f"config.data.value_range={values.value_range}: 0.1 and 99.9 percentiles of each channel")
     return _with_value_range(config, values.value_range), []
 
 

@@ -17,7 +17,7 @@ from barlow_jax.data.image_formats import ImageHeader, decode, read_header
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
 from barlow_jax.errors import UserError
 
-_NUM_IMAGES = 256
+NUM_IMAGES = 256
 _PERCENTILES = 0.1, 99.9
 _PIXELS_PER_IMAGE = 4096
 _MAX_PIXELS = 2**28  # that are decoded: a few seconds
@@ -39,7 +39,7 @@ class ValueStats(NamedTuple):
     std: tuple[float, ...]
 
 
-def measure(collection: Collection, num: int = _NUM_IMAGES) -> ImageStats:
+def measure(collection: Collection, num: int = NUM_IMAGES) -> ImageStats:
     """Return the headers of up to `num` images; no pixel is decoded."""
     headers, failures = [], []
     for name, result in _map(lambda index: header(collection, index), collection, num):
@@ -69,7 +69,7 @@ def _file_header(path: str, size: int, follow_exif: bool) -> ImageHeader:
     return read_header(path, follow_exif=follow_exif)
 
 
-def measure_values(collection: Collection, data: Data, num: int = _NUM_IMAGES) -> ValueStats:
+def measure_values(collection: Collection, data: Data, num: int = NUM_IMAGES) -> ValueStats:
     """Measure the value range, if it is auto, and the mean and standard deviation that follow.
 
     Images count equally: up to 4096 random pixels of each. Values that are not finite are left out.
@@ -85,7 +85,8 @@ def measure_values(collection: Collection, data: Data, num: int = _NUM_IMAGES) -
     for name, result in _map(functools.partial(_sample_pixels, collection, data), collection, num):
         samples.append(result) if isinstance(result, np.ndarray) else failures.append(f"{name} {result}")
     if not samples:
-        raise UserError(f"config.data: none of {len(failures)} images can be decoded; {failures[0]}")
+        found = "".join(f"; {failure}" for failure in failures[:1])
+        raise UserError(f"config.data: none of {len(failures)} images of a sample can be decoded{found}")
     if data.value_range == AUTO:
         pooled = np.concatenate([pixels[0].astype(np.float32) for pixels in samples])
         limits = np.array([_limits(values) for values in pooled.T])

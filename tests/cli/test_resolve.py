@@ -155,10 +155,10 @@ def test_an_automatic_value_range_is_measured_once(tmp_path):
     )
     argv = ["show-views", "--config", str(config_file), f"--config.data.data_dir={images}"]
 
-    def resolved(*more):
+    def resolved(*more, num_problems=0):
         module, args, _ = parsing.parse(commands, [*argv, *more])
         config, _, problems = resolve.resolve(module, args)
-        assert not problems
+        assert len(problems) == num_problems, problems
         return config
 
     config = resolved()
@@ -168,3 +168,11 @@ def test_an_automatic_value_range_is_measured_once(tmp_path):
         np.save(images / f"{number}.npy", np.full((8, 8), 7, np.uint16))
     assert resolved("--workdir", str(workdir)) == config
     assert resolved().data.value_range == "7,8,7,8,7,8"
+    # Images that the config does not fit are reported before anything starts.
+    resolved("--config.data.pixel_dtype=uint8", "--config.data.value_range=dtype")
+    for number in range(16):
+        (images / f"{number}.npy").unlink()
+        np.save(images / f"float{number}.npy", np.zeros((8, 8), np.float32))
+    resolved("--config.data.pixel_dtype=uint8", "--config.data.value_range=dtype", num_problems=1)
+    resolved("--config.data.value_range=0,1,2", num_problems=1)
+    resolved("--config.data.data_dir=/nowhere", num_problems=1)
