@@ -53,8 +53,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Check the flags."""
     problems = [f"--config.{key}: runs reads no config. Leave it out." for key, _ in args.overrides]
-    if args.out and not args.out.endswith((".json", ".parquet")):
-        problems.append(f"--out is {args.out}, but must end in .json or .parquet.")
+    if args.out and (not args.out.endswith((".json", ".parquet")) or os.path.isdir(args.out)):
+        problems.append(f"--out is {args.out}, but must be a file that ends in .json or .parquet.")
     return problems
 
 
@@ -75,7 +75,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
                 configs.append(run_config)
     if not rows:
         raise UserError(f"{root} holds no run. Pass the workdir of a run, or a folder above it.")
-    different = [key for key in configs[0] if any(other.get(key) != configs[0][key] for other in configs)]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    different = [key for key in keys if any(other.get(key) != configs[0].get(key) for other in configs)]
     order = select([c | row for c, row in zip(configs, rows, strict=True)], args.sort or "+run", args.filter)
     rows = [rows[i] | {key: configs[i].get(key) for key in different} for i in order]
     log.info(_table(rows, [*_SHOWN, (args.sort or "run").lstrip("+"), *different]))
