@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
-from barlow_jax.config import schema as config_lib
-from barlow_jax.config.schema import Config
+from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import UserError
-from barlow_jax.interop.formats import FORMATS
 from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import provenance, saved_run
@@ -21,6 +19,15 @@ from barlow_jax.workdir import provenance, saved_run
 if TYPE_CHECKING:
     from barlow_jax.interop.encoder import TrainedEncoder
 
+# Module of `interop` by the name of the format. Its `write(trained, out)` fills an empty folder and returns
+# entries for the results; `load` holds lines of code that load the export, with {out} for the folder's path.
+FORMATS = {
+    "orbax": "export_orbax",
+    "torchvision": "export_torchvision",
+    "timm": "export_timm",
+    "jax": "export_stablehlo",
+    "savedmodel": "export_savedmodel",
+}
 COMMAND = Command(
     examples=(
         "export --workdir runs/digits --format torchvision --out exported",
@@ -117,7 +124,7 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest"
     from barlow_jax.interop.encoder import TrainedEncoder
 
     # The encoder does not depend on the mesh of the run, so one device is enough.
-    one_device = dataclasses.replace(config, mesh=config_lib.Mesh(slices=1, projector="replicated"))
+    one_device = dataclasses.replace(config, mesh=Mesh(slices=1, projector="replicated"))
     experiment = Experiment.from_config(one_device, jax.devices()[:1])
     state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))

@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe, classifier_view
-from barlow_jax.config.schema import Config
+from barlow_jax.config.schema import Config, Finetune, Objective
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.distributed import same_data
@@ -92,7 +91,7 @@ def classifier_config(config: Config, num_classes: int, batch_size: int) -> Conf
         network=dataclasses.replace(
             config.network, branches="shared", second_encoder=None, **HEADS | {"num_classes": num_classes}
         ),
-        objective=config_lib.Objective(name="classification"),
+        objective=Objective(name="classification"),
         train=dataclasses.replace(config.train, batch_size=batch_size, microbatches=1),
         mesh=dataclasses.replace(config.mesh, projector="replicated"),
     )
@@ -130,7 +129,7 @@ def _finetune(
     ]
 
 
-def _batch_size(settings: config_lib.Finetune, num_images: int) -> int:
+def _batch_size(settings: Finetune, num_images: int) -> int:
     devices = jax.device_count()
     batch_size = min(settings.batch_size, num_images) // devices * devices
     if batch_size < 2:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.interop import torchvision_layout, weights
@@ -57,7 +57,7 @@ def describe_weights(path: str) -> dict[str, Any]:
     return _file_config(pathlib.Path(path))
 
 
-def check(path: pathlib.Path, config: config_lib.Config, saved: Mapping[str, Any]) -> None:
+def check(path: pathlib.Path, config: Config, saved: Mapping[str, Any]) -> None:
     """Check that an encoder saved with this config, or the known part of one, has the config's architecture.
 
     Raises:
@@ -78,9 +78,7 @@ def check(path: pathlib.Path, config: config_lib.Config, saved: Mapping[str, Any
             )
 
 
-def restore(
-    path: pathlib.Path, config: config_lib.Config, abstract: tuple[Any, Any], layout: Layout
-) -> EncoderState:
+def restore(path: pathlib.Path, config: Config, abstract: tuple[Any, Any], layout: Layout) -> EncoderState:
     """Read an encoder onto the mesh, given the shapes of `(params, batch_stats)`.
 
     Raises:

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.augment.views import normalize
-from barlow_jax.config import overrides, schema as config_lib
-from barlow_jax.config.schema import Config
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
@@ -56,7 +56,7 @@ def load(
         raise UserError("\n  ".join([f"The config of {path} is not of this version:", *problems, *more]))
     network = dataclasses.replace(config.network, dtype=dtype or config.network.dtype)
     # The run's layout applies to its own devices, not to these.
-    mesh = config_lib.Mesh(slices=1, projector="replicated")
+    mesh = Mesh(slices=1, projector="replicated")
     config = dataclasses.replace(config, network=network, mesh=mesh)
     experiment = Experiment.from_config(config, list(jax.local_devices() if devices is None else devices))
     state = experiment.encoder_state(pathlib.Path(path), PRETRAINED)
