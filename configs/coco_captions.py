@@ -52,5 +52,4 @@ def get_config(objective="barlow_twins"):
     config.train.batch_size = 128
     config.train.num_epochs = 150.0
     config.checkpoint.keep_every_epochs = 50.0
-    config.monitor.every_epochs = 0.0  # no labels
     return config

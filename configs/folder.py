@@ -1,7 +1,7 @@
 r"""Barlow Twins on your own images: a folder of <split>/<class>/<image>.
 
 Expected: depends on the images. If your classes are meaningful, watch `knn_top1` in the log. Without classes,
-put the images into <split>/ and pass --config.monitor.every_epochs=0.
+put the images into <split>/, and watch the verdict of `status` (docs/monitoring.md).
 Hardware: one GPU or TPU chip with 16 GB at this batch size.
 
     python -m barlow_jax pretrain --config configs/folder.py --workdir runs/mine \

@@ -46,7 +46,8 @@ class Saver:
             read_only: change nothing, so that the checkpoints of a running process can be read.
         """
         self._barrier = SaveBarrier()
-        policies = [checkpoint_managers.LatestN(keep_newest)]
+        self.best_step: int | None = None  # kept too
+        policies = [checkpoint_managers.LatestN(keep_newest), _KeepBest(self)]
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
         self._options = ocp.CheckpointManagerOptions(
@@ -190,3 +191,13 @@ class Saver:
                 f"the checkpoint of step {step} is not saved: {reason}. Newest checkpoint: {newest}. Free "
                 f"disk space, or make {self._workdir} writable, and run the same command again."
             )
+
+
+class _KeepBest(checkpoint_managers.PreservationPolicy):
+    """Orbax policy that preserves the checkpoint of `Saver.best_step`."""
+
+    def __init__(self, saver: Saver):
+        self._saver = saver
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        return [checkpoint.step == self._saver.best_step for checkpoint in checkpoints]

@@ -8,8 +8,9 @@ number of runs, and compares their metrics without labels with their accuracy.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -26,6 +27,7 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files, jsonl, log
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED
+from barlow_jax.workdir import selection
 
 if TYPE_CHECKING:
     from barlow_jax.experiment.experiment import Experiment
@@ -63,6 +65,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "objective.name selects the method's config file. WORKDIR/study.md states how well metrics without "
         "labels predict the accuracy",
     )
+    parser.add_argument(
+        "--checkpoint",
+        choices=("newest", "best"),
+        default="newest",
+        help="evaluated checkpoint of each run; best: by config.monitor.select_by; default: %(default)s",
+    )
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -86,8 +94,11 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
     for name, run_dir, case in cases:
         log.info(run_dir.name)
-        measure = _measure_untrained if name == UNTRAINED else _measure_trained
-        rows[name].append(measure(case, run_dir))
+        rows[name].append(
+            _measure_untrained(case, run_dir)
+            if name == UNTRAINED
+            else run_cache.train_and_evaluate(case, run_dir, *_evaluation(_evaluate, args))
+        )
     log.info(comparison.table(rows))
     if jax.process_index() == 0:
         comparison.draw(rows, workdir / "compare.png", config.data.name)
@@ -114,15 +125,15 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
     for name, (_, _, case) in cases.items():
         run_cache.check_config(case, workdir / name)
 
-    def evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
-        return _evaluate_features(experiment, run_dir, PRETRAINED)[0]
+    def evaluate(experiment: Experiment, run_dir: pathlib.Path, *, best: bool) -> dict[str, Any]:
+        return _evaluate_features(experiment, run_dir, PRETRAINED, best=best)[0]
 
     runs: list[dict[str, Any]] = []
     for name, (method, changes, case) in cases.items():
         log.info(f"run {len(runs) + 1} of {len(cases)}, {name}: {changes}")
         row = {"run": name, "method": method, "changes": changes, "scores": [], "checkpoints": []}
         try:
-            row |= run_cache.train_and_evaluate(case, workdir / name, "compare", evaluate)
+            row |= run_cache.train_and_evaluate(case, workdir / name, *_evaluation(evaluate, args))
             row["checkpoints"] = study.checkpoints(workdir / name)
         except RunError as error:
             log.warning(f"{name} failed: {error}")
@@ -178,12 +189,6 @@ def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dic
     return config_dict.to_dict(), problems
 
 
-def _measure_trained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
-    from barlow_jax.experiment import run_cache
-
-    return run_cache.train_and_evaluate(config, run_dir, "compare", _evaluate)
-
-
 def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
     import jax
 
@@ -200,28 +205,37 @@ def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
 
 
 def _evaluate_features(
-    experiment: Experiment, run_dir: pathlib.Path, feature_source: str
+    experiment: Experiment, run_dir: pathlib.Path, feature_source: str, *, best: bool = False
 ) -> tuple[dict[str, Any], FeatureTable]:
     """Return the scores and the rank of an encoder's features, and those of the evaluation split."""
     from barlow_jax.evals.spectrum import effective_rank
     from barlow_jax.experiment import evaluations
 
-    results, test = evaluations.frozen_results(experiment, run_dir, run_dir, feature_source, ["probe", "knn"])
+    path = selection.best_checkpoint(run_dir, experiment.config.monitor.select_by) if best else run_dir
+    results, test = evaluations.frozen_results(experiment, run_dir, path, feature_source, ["probe", "knn"])
     return results | {"representation_rank": effective_rank(test.features)}, test
 
 
-def _evaluate(experiment: Experiment, run_dir: pathlib.Path) -> dict[str, Any]:
-    results, test = _evaluate_features(experiment, run_dir, PRETRAINED)
+def _evaluation(evaluate: Callable[..., Any], args: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
+    """Return the name of the results and the function that measures them, for --checkpoint."""
+    best = args.checkpoint == "best"
+    return "compare-best" if best else "compare", functools.partial(evaluate, best=best)
+
+
+def _evaluate(experiment: Experiment, run_dir: pathlib.Path, *, best: bool) -> dict[str, Any]:
+    results, test = _evaluate_features(experiment, run_dir, PRETRAINED, best=best)
     return {
         **results,
-        **_embedding(experiment, run_dir, test),
+        **_embedding(experiment, run_dir, test, results["step"]),
         "step_seconds": _step_seconds(experiment.config, run_dir),
         "step_bytes": _step_bytes(experiment, results["data"]["train_images"]),
     }
 
 
-def _embedding(experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable) -> dict[str, float]:
-    """Return the rank of the test images' embeddings, and their mean standard deviation.
+def _embedding(
+    experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable, step: int
+) -> dict[str, float]:
+    """Return the rank of the test images' embeddings at a checkpoint, and their mean standard deviation.
 
     The standard deviation is that of the features of unit-length embeddings, times sqrt(D): 1 at best, 0 if
     all embeddings are equal (figure 2 of SimSiam).
@@ -236,7 +250,7 @@ def _embedding(experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable
     network = experiment.network.target_network
     abstract = network.shapes()
     with open_checkpoints(run_dir, read_only=True) as checkpoints:
-        params, stats, _ = checkpoints.restore_newest_part(*abstract, experiment.layout)
+        params, stats = checkpoints.restore_part(*abstract, experiment.layout, step)
     z = np.asarray(jax.jit(network.embed)(params, stats, test.features), np.float32)
     unit = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     return {

@@ -12,9 +12,9 @@ from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import UserError
-from barlow_jax.io import files, jsonl, log
+from barlow_jax.io import files, log
 from barlow_jax.papers.scores import PRETRAINED
-from barlow_jax.workdir import provenance, saved_run
+from barlow_jax.workdir import provenance, saved_run, selection
 
 if TYPE_CHECKING:
     from barlow_jax.interop.encoder import TrainedEncoder
@@ -52,7 +52,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="STEP",
         default="newest",
-        help="newest: the newest intact checkpoint; best: the one with the highest k-NN accuracy in "
+        help="newest: the newest intact checkpoint; best: the best one by config.monitor.select_by in "
         "metrics.jsonl; or a step; default: %(default)s",
     )
     parser.add_argument(
@@ -112,7 +112,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest") -> TrainedEncoder:
     """Read the encoder at a path, as accepted by --encoder, into the host's memory.
 
-    The checkpoint is "newest" (intact), "best" (highest k-NN accuracy in metrics.jsonl), or a step in digits.
+    The checkpoint is "newest" (intact), "best" (by config.monitor.select_by), or a step in digits.
 
     Raises:
       UserError: the encoder or checkpoint is missing or damaged.
@@ -126,14 +126,14 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest"
     # The encoder does not depend on the mesh of the run, so one device is enough.
     one_device = dataclasses.replace(config, mesh=Mesh(slices=1, projector="replicated"))
     experiment = Experiment.from_config(one_device, jax.devices()[:1])
-    state = experiment.encoder_state(_chosen(where, checkpoint), PRETRAINED)
+    state = experiment.encoder_state(_chosen(where, checkpoint, config.monitor.select_by), PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
     workdir, _ = encoders.split_step(where)
     history = provenance.read(workdir), _results(workdir / "results")
     return TrainedEncoder(config, params, batch_stats, int(state.step), *history)
 
 
-def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
+def _chosen(where: pathlib.Path, checkpoint: str, select_by: str) -> pathlib.Path:
     """Return the folder of the checkpoint; `where` itself for the newest one and for a file."""
     from barlow_jax.experiment import encoders
 
@@ -145,24 +145,9 @@ def _chosen(where: pathlib.Path, checkpoint: str) -> pathlib.Path:
             f"--checkpoint={checkpoint}: {where} is a single encoder. Pass the workdir of a run, or omit "
             "--checkpoint"
         )
-    step = _best(workdir) if checkpoint == "best" else int(checkpoint)
-    return workdir / saved_run.CHECKPOINTS / str(step)
-
-
-def _best(workdir: pathlib.Path) -> int:
-    """Return the step with the highest k-NN accuracy among the checkpoints; the newest of equal ones."""
-    steps = saved_run.checkpoint_steps(workdir)
-    metrics = workdir / "metrics.jsonl"
-    rows, _ = jsonl.read(metrics)
-    scores = {row["step"]: row["knn_top1"] for row in rows if row.get("knn_top1") is not None}
-    measured = [step for step in steps if step in scores]
-    if not measured:
-        existing = f"checkpoints of steps {', '.join(map(str, steps))}" if steps else "no checkpoint"
-        raise UserError(
-            f"--checkpoint=best: {metrics} has no k-NN accuracy for any existing checkpoint; {workdir} "
-            f"holds {existing}. Pass one of those steps, or newest"
-        )
-    return max(measured, key=lambda step: (scores[step], step))
+    if checkpoint == "best":
+        return selection.best_checkpoint(workdir, select_by)
+    return workdir / saved_run.CHECKPOINTS / checkpoint
 
 
 def _results(folder: pathlib.Path) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 from barlow_jax.cli.command import Command
+from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
-from barlow_jax.io import log
+from barlow_jax.io import jsonl, log
+from barlow_jax.training import verdict
 from barlow_jax.workdir import lock, saved_run
 
 COMMAND = Command(examples=("status --workdir runs/digits",), checks="runs", single_process=True)
@@ -20,7 +22,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `status.json` without its marks. Safe while the run is running.
+    """Return the fields of `status.json` without its marks, and the verdict. Safe while the run is running.
 
     Returns:
       The fields, `age_seconds` and `alive`, which is None if the run was on another machine and its lock is
@@ -34,6 +36,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         log.info(message + (f"; {holder} is running" if holder else ""))
         return {"state": None, "alive": holder is not None, "checkpoints": steps}
     del status["marks"]
+    found = _verdict(workdir)
+    status["verdict"] = found._asdict()
     local = status["host"] == socket.gethostname()
     status["alive"] = True if holder else False if local else None
     status["age_seconds"] = max(0.0, time.time() - status["updated_unix"])
@@ -59,8 +63,15 @@ def _table(workdir: pathlib.Path, status: dict[str, Any], holder: str | None) ->
         ("restarts", f"{status['restarts']}, which cost {_duration(status['lost_seconds'])}"),
         ("decode failures", str(status["decode_failures"])),
         ("skipped steps", str(status["skipped_steps"])),
+        ("verdict", status["verdict"]["text"]),
         ("goodput", f"{status['goodput']:.1%}: {useful} in useful steps, of {wall} since the first start"),
     ]
+
+
+def _verdict(workdir: pathlib.Path) -> verdict.Verdict:
+    rows, _ = jsonl.read(workdir / "metrics.jsonl")
+    tree, _ = saved_run.with_defaults(saved_run.saved_config(workdir) or {})
+    return verdict.judge([row for row in rows if isinstance(row.get("step"), int)], overrides.flatten(tree))
 
 
 def _process(status: dict[str, Any], holder: str | None) -> str:

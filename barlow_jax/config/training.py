@@ -52,6 +52,11 @@ class Train:
         "burst of bad hardware is over sooner; a run that diverged stays so.",
         min=1,
     )
+    stop_when_saturated: bool = field(
+        False,
+        "Stop when three measurements in a row have not improved the metric of monitor.select_by. Later "
+        "measurements can still improve it when the learning rate decays.",
+    )
     compilation_cache: str | None = field(
         "~/.cache/barlow_jax",
         "Folder of compiled programs, which a restart loads; none = no cache. The cache is executed as "
@@ -109,11 +114,22 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-    """k-NN accuracy measured during training, and where metrics go."""
+    """Quality measured during training: metrics without labels, k-NN accuracy with labels, and sinks."""
 
     every_epochs: float = field(10.0, "Interval of measurements; 0 = never.", unit="epochs", min=0)
-    k: int = field(20, "Number of neighbors.", min=1)
-    max_images: int = field(10_000, "Maximum number of images of each split.", min=1)
+    num_images: int = field(
+        2048, "Images of the evaluation split that the metrics without labels are measured on.", min=2
+    )
+    views: int = field(
+        4, "Augmented views of each of these images, kept in memory. LiDAR was published with 50.", min=2
+    )
+    k: int = field(20, "Number of neighbors of k-NN.", min=1)
+    max_images: int = field(10_000, "Maximum number of images of each split for k-NN.", min=1)
+    select_by: Literal["auto", "knn", "rankme", "lidar", "alpha_req", "view_retrieval"] = field(
+        "auto",
+        "Metric of the best checkpoint, which is kept, and which --checkpoint best selects; auto = knn with "
+        "labels, else view_retrieval.",
+    )
     sinks: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = field(
         ("tensorboard",),
         "Tools that receive a copy of metrics.jsonl; wandb and mlflow are extras of this package, and read "

@@ -1,20 +1,17 @@
 """Hooks of a pretraining run; `pretraining.pretrain` states their order."""
 
-from functools import partial
-import math
+from collections.abc import Mapping
 import time
 
 import jax
-import numpy as np
 import tqdm
 
 from barlow_jax.config.methods import ADVICE, Advice
-from barlow_jax.data import splits
 from barlow_jax.distributed import exchange
-from barlow_jax.evals import features
 from barlow_jax.evals.evaluation_data import EvaluationData
-from barlow_jax.evals.knn import knn_accuracy
+from barlow_jax.experiment import monitor
 from barlow_jax.experiment.run import Run
+from barlow_jax.experiment.run_data import RunData
 from barlow_jax.io import log
 from barlow_jax.optim import optimizers
 from barlow_jax.training import preemption
@@ -22,7 +19,7 @@ from barlow_jax.training.collapse_warning import CollapseWarner
 from barlow_jax.training.loop import Hook, every
 from barlow_jax.training.progress_hook import Progress
 from barlow_jax.training.skipping import SkipWatch
-from barlow_jax.types import FeatureTable, Metrics, TrainState
+from barlow_jax.types import Metrics, TrainState
 from barlow_jax.workdir.status import Status
 
 _FIRST_STEPS = 5  # steps after the first one whose speed is logged at once
@@ -82,6 +79,7 @@ def log_metrics(run: Run, progress: Progress) -> Hook:
 def progress(run: Run) -> Progress:
     """Return the writer of metrics rows and progress lines for `log_metrics`; the caller closes it."""
     rates = run.experiment.learning_rates(run.sampler)
+    warner = CollapseWarner(run.experiment.config, run.sampler.steps_per_epoch)
     return Progress(
         run.writer,
         first_step=run.first_step,
@@ -93,22 +91,64 @@ def progress(run: Run) -> Progress:
             f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()
         },
         decode_failures=run.source.decode_failures.count_before,
-        warnings=CollapseWarner(run.experiment.config, run.sampler.steps_per_epoch),
+        # With the rank of the embeddings, which the monitor has measured.
+        warnings=lambda step, row: warner(step, {**run.writer.latest, **row}),
     )
 
 
-def evaluations(run: Run, data: EvaluationData | None) -> list[Hook]:
-    """Return the k-NN evaluation of the encoder during training; none without data for it."""
-    if data is None:
-        return []
-    hook = _outside_steps(run.status, "evaluating", _knn(run, data))
-    return [every(run.steps(run.experiment.config.monitor.every_epochs), hook, last=run.num_steps)]
+def evaluations(run: Run, labeled: EvaluationData | None, data: RunData) -> dict[str, Hook]:
+    """Return the evaluations of the encoder during training, by the metric that each writes.
+
+    k-NN accuracy needs `labeled`; the others take the evaluation split, or the training split without one.
+    """
+    config = run.experiment.config.monitor
+    if not config.every_epochs:
+        return {}
+    run.checkpoints.best_step = monitor.best_step(run, run.first_step)
+    measures = {"rankme": monitor.label_free(run, data.test or data.train)}
+    if labeled is not None:
+        measures["knn_top1"] = monitor.knn(run, labeled)
+    interval = run.steps(config.every_epochs)
+    return {
+        name: every(interval, _outside_steps(run.status, "evaluating", measure), last=run.num_steps)
+        for name, measure in measures.items()
+    }
+
+
+def judgment(run: Run) -> list[Hook]:
+    """Return the hook that logs the verdict on the run after its evaluations; none without those."""
+    epochs = run.experiment.config.monitor.every_epochs
+    return [every(run.steps(epochs), monitor.judge(run), last=run.num_steps)] if epochs else []
+
+
+def early_stop(run: Run) -> list[Hook]:
+    """Return the hook that ends a saturated run; none unless the config asks for it."""
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        del metrics
+        if done < run.num_steps and monitor.is_saturated(run):
+            run.checkpoints.save(state)
+            raise preemption.Finished
+
+    config = run.experiment.config
+    return [every(run.steps(config.monitor.every_epochs), hook)] if config.train.stop_when_saturated else []
+
+
+def has_stopped(run: Run) -> bool:
+    """Return whether an earlier start of the run has ended it early."""
+    return bool(run.first_step and early_stop(run) and monitor.is_saturated(run))
 
 
 def save_checkpoint(run: Run) -> Hook:
     """Start to save a checkpoint whenever one is due: by epochs, or by the clock of process 0."""
-    saving = _outside_steps(run.status, "saving", lambda done, state, metrics: run.checkpoints.save(state))
-    config = run.experiment.config.checkpoint
+
+    def save(done: int, state: TrainState, metrics: Metrics) -> None:
+        if monitor_epochs:
+            run.checkpoints.best_step = monitor.best_step(run, done)
+        run.checkpoints.save(state)
+
+    config, monitor_epochs = run.experiment.config.checkpoint, run.experiment.config.monitor.every_epochs
+    saving = _outside_steps(run.status, "saving", save)
     if config.every_minutes is None:
         return every(run.steps(config.every_epochs), saving, last=run.num_steps)
     keep_steps = config.keep_every_epochs and run.steps(config.keep_every_epochs)
@@ -117,6 +157,8 @@ def save_checkpoint(run: Run) -> Hook:
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
         nonlocal newest
         due = done == run.num_steps or bool(keep_steps and done % keep_steps == 0)
+        if monitor_epochs and done % run.steps(monitor_epochs) == 0:
+            due |= monitor.best_step(run, done) == done
         if not due and done % run.experiment.config.train.log_every_steps == 0:
             elapsed = time.monotonic() - newest
             due = bool(exchange.call_on_first(lambda: int(elapsed >= 60 * config.every_minutes)))
@@ -127,13 +169,18 @@ def save_checkpoint(run: Run) -> Hook:
     return hook
 
 
-def run_missed_evaluation(run: Run, evaluations: list[Hook], state: TrainState) -> None:
-    """Run the evaluation that a preemption interrupted: the checkpoint exists, its metrics row does not."""
+def run_missed_evaluations(run: Run, evaluations: Mapping[str, Hook], state: TrainState) -> None:
+    """Run the evaluations that a preemption interrupted: the checkpoint exists, their metrics rows do not."""
     if not (evaluations and run.first_step):
         return
-    if exchange.call_on_first(lambda: "knn_top1" not in run.writer.first_step_names):
-        hook = preemption.with_stop_point(evaluations, run.checkpoints.save, last_step=run.num_steps)
-        hook(run.first_step, state, {})
+    names = run.writer.first_step_names
+    missed = [
+        hook
+        for name, hook in evaluations.items()
+        if exchange.call_on_first(lambda name=name: name not in names)
+    ]
+    hook = preemption.with_stop_point(missed, run.checkpoints.save, last_step=run.num_steps)
+    hook(run.first_step, state, {})
 
 
 def _outside_steps(status: Status, activity: str, hook: Hook) -> Hook:
@@ -145,34 +192,3 @@ def _outside_steps(status: Status, activity: str, hook: Hook) -> Hook:
             hook(done, state, metrics)
 
     return timed
-
-
-def _knn(run: Run, data: EvaluationData) -> Hook:
-    """Return a hook that measures k-NN accuracy on a fixed subset of both splits."""
-    experiment, config = run.experiment, run.experiment.config.monitor
-    encoder = experiment.jitted_encoder()
-
-    def table(source: splits.Split, state: TrainState) -> FeatureTable:
-        subset = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
-        batches = experiment.eval_batches(source, np.sort(subset))
-        encode = partial(encoder, *state.encoder())
-        return features.extract(encode, preemption.with_stop_points(batches), experiment.layout)
-
-    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
-        try:
-            train, test = table(data.train, state), table(data.test, state)
-            data.check_classes(train.labels, test.labels)
-        except features.NotMeasurableError as error:
-            log.warning(f"step {done}: no k-NN accuracy: {error}")
-            run.writer.write(done, {"knn_top1": math.nan})
-            return
-        test = test._replace(own=data.own_rows(train.index, test.index))
-        values = knn_accuracy(train, test, ks=(config.k,))[config.k]
-        run.writer.write(done, {f"knn_{name}": value for name, value in values.items()})
-        # Equal unless the classes are imbalanced.
-        top1, balanced = values["top1"], values["balanced_accuracy"]
-        more = f", balanced {balanced:.2%}" if abs(balanced - top1) > 0.005 else ""
-        log.info(f"step {done}  k-NN (k {config.k}) top-1 {top1:.2%}{more}")
-
-    return hook

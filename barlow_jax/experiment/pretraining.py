@@ -26,10 +26,10 @@ from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import fit
 from barlow_jax.training.step import compile_step
-from barlow_jax.workdir import provenance, saved_run, segments
+from barlow_jax.workdir import provenance, saved_run, segments, selection
 
 # Metrics whose newest values are part of the results.
-_RESULT_METRICS = ("loss", "skipped_steps", "knn_top1", "knn_balanced_accuracy")
+_RESULT_METRICS = ("loss", "skipped_steps", "knn_top1", "knn_balanced_accuracy", *selection.LABEL_FREE)
 
 
 def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
         open_run(experiment, data, sampler, workdir) as (run, state),
         contextlib.closing(hooks.progress(run)) as progress,
     ):
-        evaluations, skip_watch = hooks.evaluations(run, evaluated), hooks.skip_watch(run, state)
-        hooks.run_missed_evaluation(run, evaluations, state)
+        evaluations, skip_watch = hooks.evaluations(run, evaluated, data), hooks.skip_watch(run, state)
+        hooks.run_missed_evaluations(run, evaluations, state)
         # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the metrics rows of that step exist.
         after_step = [
             # May stop the run: then this step is neither logged nor saved.
@@ -70,24 +70,27 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
             # Before an evaluation: a preemption in it saves this step.
             hooks.log_metrics(run, progress),
             # Before the save: if the process is killed during an evaluation, the resumed run repeats it.
-            *evaluations,
+            *evaluations.values(),
+            *hooks.judgment(run),
             hooks.save_checkpoint(run),
+            *hooks.early_stop(run),
         ]
         # The stop point comes last: all processes stop after the same step, with everything above done.
         hook = preemption.with_stop_point(after_step, run.checkpoints.save, last_step=run.num_steps)
-        if run.first_step < run.num_steps:
+        num_steps = run.first_step if hooks.has_stopped(run) else run.num_steps
+        if run.first_step < num_steps:
             log.info("compiling the train step")
         step = skip_watch.note_examples(compile_step(experiment.layout, state, parts))
-        fit(step, state, run.prefetcher, num_steps=run.num_steps, hooks=[hook])
+        last_step = int(fit(step, state, run.prefetcher, num_steps=num_steps, hooks=[hook]).step)
     return {
-        "step": run.num_steps,
+        "step": last_step,
         "first_step": run.first_step,
-        "epochs": sampler.epoch(run.num_steps),
+        "epochs": sampler.epoch(last_step),
         "seconds": round(time.monotonic() - started, 1),
-        "decode_failures": source.decode_failures.count_before(run.num_steps),
+        "decode_failures": source.decode_failures.count_before(last_step),
         **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
         "data": data_record,
-        "settings": settings(config, ["monitor"] if evaluated else []),
+        "settings": settings(config, ["monitor"] if evaluations else []),
     } | provenance.stamp()
 
 
@@ -134,10 +137,11 @@ def _check_labels(config: Config, source: splits.Split, test: splits.Split | Non
       The data of the k-NN evaluation during training; None without that.
     """
     name, num_classes, evaluated = config.data.name, source.num_classes, None
-    if config.monitor.every_epochs:
+    if test is not None:
         evaluated = EvaluationData(config.data, source, test)
         if problem := evaluated.label_problem():
-            raise UserError(f"{problem} To train without k-NN accuracy, set --config.monitor.every_epochs=0.")
+            log.info(f"no k-NN accuracy during training: {problem.partition('. ')[0]}")
+            evaluated = None
     labels = "multi-label annotations" if source.multi_label else f"{num_classes or 'no'} classes"
     classes = config.network.num_classes
     if classes and (source.multi_label or num_classes != classes):

@@ -9,6 +9,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange, same_data
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 from barlow_jax.workdir import provenance
 
 
@@ -17,7 +18,7 @@ class RunData:
     """Splits of a run, open."""
 
     train: splits.Split
-    test: splits.Split | None  # evaluation split, if the run monitors an evaluation
+    test: splits.Split | None  # evaluation split, if the run is monitored and the split exists
     identities: dict[str, dict[str, Any]]  # by the name of the split: `splits.Identity`
     changes: dict[str, list[str]]  # [old, new] where the newest checkpoint was trained on other examples
 
@@ -26,12 +27,17 @@ def open_data(config: Config, workdir: pathlib.Path, *, extend: bool) -> RunData
     """Open the splits of a run on all processes.
 
     Raises:
-      UserError: a split cannot be opened; the processes read different examples; or, unless `extend`, the
-        run in the workdir was trained on others.
+      UserError: the training split cannot be opened; the processes read different examples; or, unless
+        `extend`, the run in the workdir was trained on others.
     """
     data, opened = config.data, {}
     for name in (data.train_split, *((data.eval_split,) if config.monitor.every_epochs else ())):
-        opened[name] = opened.get(name) or same_data.open_split(data, name)
+        try:
+            opened[name] = opened.get(name) or same_data.open_split(data, name)
+        except UserError as error:
+            if name == data.train_split:
+                raise
+            log.warning(f"training is monitored on training images, without k-NN accuracy: {error}")
     identities = {name: splits.identify(split)._asdict() for name, split in opened.items()}
     changes = {} if newest_step(workdir) is None else provenance.data_changes(workdir, identities)
     problems = [

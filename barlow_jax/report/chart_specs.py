@@ -83,6 +83,40 @@ ACCURACY = (
         factor=100,
     ),
 )
+LABEL_FREE = (
+    ChartSpec(
+        "RankMe",
+        "effective rank, directions",
+        {"rankme": "representation", "rankme_embedding": "embedding"},
+        "How many directions the features fill. Healthy: does not fall to a few.",
+    ),
+    ChartSpec(
+        "LiDAR",
+        "effective rank, directions",
+        {"lidar": "representation"},
+        "Directions that tell images apart, and not the views of one image. Healthy: rises, then levels off.",
+    ),
+    ChartSpec(
+        "alpha-ReQ",
+        "decay exponent",
+        {"alpha_req": "representation"},
+        "How fast the variance decays from direction to direction. Near 1 is best; far above, few are used.",
+    ),
+    ChartSpec(
+        "Alignment and uniformity",
+        "on the unit sphere",
+        {"alignment": "alignment", "uniformity": "uniformity"},
+        "Alignment is 0 if the views of an image agree; uniformity is 0 if all images are one vector, and "
+        "about -4 at best. Healthy: both fall.",
+    ),
+    ChartSpec(
+        "Retrieval of views",
+        "top-1, %",
+        {"view_retrieval_top1": "other view found"},
+        "How often an image's other view is the nearest of all. Healthy: rises and does not fall back.",
+        factor=100,
+    ),
+)
 OPTIMIZATION = (
     ChartSpec(
         "Learning rates",
@@ -131,7 +165,7 @@ ONLY_IF_POSITIVE = ("skipped_steps", "decode_failures")  # the summary already s
 
 def groups(names: Sequence[str]) -> dict[str, tuple[ChartSpec, ...]]:
     """Return the charts by heading. A metric without a chart above is drawn as a term of the loss."""
-    specs = (*TERMS, *EMBEDDINGS, *ACCURACY, *OPTIMIZATION, *SPEED)
+    specs = (*TERMS, *EMBEDDINGS, *ACCURACY, *LABEL_FREE, *OPTIMIZATION, *SPEED)
     known = {name for spec in specs for name in spec.lines}
     titles = {name: name.replace("_", " ") for name in names if name not in known}
     others = (ChartSpec(title.capitalize(), title, {name: name}) for name, title in titles.items())
@@ -139,6 +173,7 @@ def groups(names: Sequence[str]) -> dict[str, tuple[ChartSpec, ...]]:
         "Loss terms": (*TERMS, *others),
         "Embeddings": EMBEDDINGS,
         "Accuracy": ACCURACY,
+        "Quality without labels": LABEL_FREE,
         "Optimization": OPTIMIZATION,
         "Speed": SPEED,
     }

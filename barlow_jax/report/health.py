@@ -8,12 +8,11 @@ import numpy as np
 
 from barlow_jax.report import formatting, series
 from barlow_jax.report.schema import ModelInspection, Run
-from barlow_jax.training import diagnostics
+from barlow_jax.training import diagnostics, verdict
 
 OK, WARNING, FAILURE, INFO = "ok", "warning", "failure", "info"
 # Objectives against a moving target network or its queue: their loss may rise while the run learns.
 _LOSS_MAY_RISE = ("byol", "moco", "simsiam", "swav")
-_PERSISTENT_ROWS = 5  # a sign of collapse in this many rows in succession is a failure, in fewer a warning
 
 
 class Check(NamedTuple):
@@ -30,6 +29,7 @@ def checks(run: Run, inspection: ModelInspection | None = None) -> list[Check]:
         _state(run),
         _loss(run),
         *_embeddings(run),
+        *_verdict(run),
         *ranks(inspection),
         *_skipped_steps(run),
         *_decode_failures(run),
@@ -52,7 +52,7 @@ def _state(run: Run) -> Check:
         return Check(INFO, "Unknown state: status.json is missing.")
     progress = f"step {status['step']:,} of {status['num_steps']:,}"
     if status["state"] == "finished":
-        return Check(OK, f"Finished: {progress}.")
+        return Check(OK, f"Finished: {progress}. {status.get('reason') or ''}".rstrip())
     if status["state"] == "stopped":
         return Check(
             WARNING, f"Stopped at {progress}: {status.get('reason') or 'no reason recorded'}.", "unfinished"
@@ -93,13 +93,14 @@ def _embeddings(run: Run) -> Iterator[Check]:
             yield Check(INFO, "No embeddings were measured, so collapse is not checked.")
         return
     row = {name: value for name, value in rows[-1].items() if value is not None}
-    signs = _collapse_signs(run, row)
-    persistent = bool(signs) and all(_collapse_signs(run, recent) for recent in rows[-_PERSISTENT_ROWS:])
+    signs = verdict.collapse_signs(row, run.config)
+    recent = rows[-verdict.PERSISTENT_ROWS :]
+    persistent = bool(signs) and all(verdict.collapse_signs(row, run.config) for row in recent)
     severity = FAILURE if persistent else WARNING
-    if "spread" in signs:
-        name, value = signs["spread"]
+    if sign := next((sign for sign in ("full", "shrinking") if sign in signs), None):
+        name, value = signs[sign]
         numbers = f"{name} {formatting.number(value, 2)}, below {diagnostics.SPREAD}"
-        yield Check(severity, f"The embeddings are collapsing to one vector: {numbers}.", "spread")
+        yield Check(severity, f"{_finding(sign)} ({numbers}).", sign)
     else:
         spread = formatting.number(row["embedding_spread"], 2)
         numbers = f"spread {spread} (healthy near 1, collapse below {diagnostics.SPREAD})"
@@ -120,10 +121,9 @@ def _correlations(row: Mapping[str, float], signs: Mapping[str, Any], severity: 
         f"mean diagonal of C {formatting.number(diagonal, 2)} (ideal 1), "
         f"off-diagonal RMS {formatting.number(off_diagonal, 2)}"
     )
-    if "diagonal" in signs:
-        return Check(severity, f"The two views of an image do not agree: {numbers}.", "diagonal")
-    if "rank" in signs:
-        return Check(severity, f"All embedding features are nearly the same: {numbers}.", "rank")
+    for sign in ("diagonal", "dimensional"):
+        if sign in signs:
+            return Check(severity, f"{_finding(sign)}: {numbers}.", sign)
     return Check(OK, f"Views agree and features differ: {numbers}.")
 
 
@@ -158,16 +158,17 @@ def ranks(inspection: ModelInspection | None) -> Iterator[Check]:
             yield Check(INFO, f"{text}.")
 
 
-def _collapse_signs(run: Run, row: Mapping[str, float | None]) -> dict[str, tuple[str, float]]:
-    config, group = run.config, "objective.barlow_twins"
-    criteria = diagnostics.CollapseCriteria.for_objective(
-        config.get("objective.name", ""),
-        config.get(f"{group}.normalization", "batch"),
-        config.get(f"{group}.temperature"),
-    )
-    needed = ["embedding_spread", *(["embedding_std_mean"] if criteria.lengths else [])]
-    needed += ["diagonal_mean", "off_diagonal_rms"] if criteria.correlations else []
-    return criteria.signs(row) if all(row.get(name) is not None for name in needed) else {}
+def _finding(sign: str) -> str:
+    name = diagnostics.NAMES[sign]
+    return name[0].upper() + name[1:]
+
+
+def _verdict(run: Run) -> Iterator[Check]:
+    """Yield the verdict on the progress of a run whose encoder was measured; a collapse has its own check."""
+    found = verdict.judge(run.metrics, run.config)
+    if found.value is not None and found.state not in diagnostics.NAMES:
+        severity = {"overfitting": WARNING, "saturated": OK}.get(found.state, INFO)
+        yield Check(severity, found.text, "overfitting" if found.state == "overfitting" else "")
 
 
 def _skipped_steps(run: Run) -> Iterator[Check]:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, read_evaluations
-from barlow_jax.report import formatting, health, rendering, series
+from barlow_jax.report import formatting, health, rendering
 from barlow_jax.report.evaluation_section import seed_groups
 from barlow_jax.report.headlines import headline_scores
 from barlow_jax.report.schema import ModelInspection, Run
 from barlow_jax.report.summary_section import quality
+from barlow_jax.training import verdict
 from barlow_jax.training.collapse_warning import remedy
-
-_LARGE_CHANGE = 0.5  # percentage points of k-NN accuracy between two evaluations
+from barlow_jax.workdir import selection
 
 
 class Step(NamedTuple):
@@ -63,13 +63,18 @@ def _remedy(run: Run, topic: str, inspection: ModelInspection | None) -> tuple[s
         ),
         "not_finite": ("The updates are too large. Start a run with half the learning rate:", slower),
         "no_fall": ("Check that the views of an image still show the same object:", views),
-        "spread": (remedy("spread", method), slower),
+        "full": (remedy("full", method), slower),
+        "shrinking": (remedy("shrinking", method), slower),
         "diagonal": (remedy("diagonal", method), views),
-        "rank": (remedy("rank", method), _again(run, "decorrelated", key, 2)),
+        "dimensional": (remedy("dimensional", method), _again(run, "decorrelated", key, 2)),
         "constant_feature": ("It carries no information. Start a run with half the learning rate:", slower),
         "effective_rank": (
             "Features became redundant during training. Measure what an earlier checkpoint scores:",
             formatting.command("evaluate", run.workdir, *earlier),
+        ),
+        "overfitting": (
+            "Use stronger augmentations, more images or fewer epochs. Compare the views with the images:",
+            views,
         ),
         "decode_failures": (
             "Other images replaced them. Repair or remove the files that are listed:",
@@ -92,17 +97,18 @@ def _remedy(run: Run, topic: str, inspection: ModelInspection | None) -> tuple[s
 
 
 def _monitor(run: Run, unfinished: bool) -> Iterator[Step]:
-    accuracies = 100 * series.read(run, "knn_top1").finite
-    if len(accuracies) < 2:
+    """Yield what follows from the metric that selects checkpoints: use the best one, or train longer."""
+    metric, by_step = selection.scores(run.metrics, run.config.get("monitor.select_by", "auto"))
+    if len(by_step) < 2:
         return
-    before, last, best = accuracies[-2], accuracies[-1], accuracies.max()
-    if last < best - 2 * _LARGE_CHANGE:
-        finding = f"k-NN during training: {best:.1f}% at best, {last:.1f}% at the end."
+    last, best = by_step[max(by_step)], max(by_step.values())
+    found = verdict.judge(run.metrics, run.config)
+    if last < best - 2 * verdict.change(metric, best):
+        finding = f"{metric} during training: {best:.4g} at best, {last:.4g} at the end."
         flags = "--checkpoint", "best", "--format", "orbax", "--out", f"{run.workdir}/best"
         yield Step(finding, "Use the best checkpoint:", formatting.command("export", run.workdir, *flags))
-    elif last > before + _LARGE_CHANGE and not unfinished:
-        finding = f"k-NN during training was still rising: {before:.1f}%, then {last:.1f}% at the end."
-        yield Step(finding, "Train longer:", _longer(run))
+    elif found.state == "undertrained" and not unfinished:
+        yield Step(found.text, "Train longer:", _longer(run))
 
 
 def _use(run: Run, seeds: int) -> Iterator[Step]:

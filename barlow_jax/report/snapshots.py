@@ -1,35 +1,29 @@
 """Snapshots of a network at several steps: statistics of its outputs for two views of the same images."""
 
-from collections.abc import Callable, Iterator, Mapping
-import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
 import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restore import Checkpoints, open_checkpoints
 from barlow_jax.checkpoints.verify import unreadable
-from barlow_jax.config.recipe import SECOND_VIEW, Recipe
+from barlow_jax.config.recipe import SECOND_VIEW, View
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
-from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed.mesh import Layout
-from barlow_jax.evals import features
 from barlow_jax.evals.correlation import correlate
 from barlow_jax.evals.spectrum import spectrum
+from barlow_jax.experiment import fixed_views
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork
 from barlow_jax.io import log
 from barlow_jax.report.schema import Snapshot
-from barlow_jax.types import Batch
 from barlow_jax.workdir import saved_run
 
-FIRST_VIEW = "a"  # every method has it
 MAX_CHECKPOINTS = 5
-_BATCH_SIZE = 128  # views
 _MAX_ATTEMPTS = 3  # to read checkpoints while the run removes old ones
 
 
@@ -41,7 +35,7 @@ def take_snapshots(
     The newest intact checkpoint is always included. The list is empty if no checkpoint holds the whole
     network, as in a workdir with only an encoder.
     """
-    views = make_views(experiment, source, images)
+    views = fixed_views.make_views(experiment, source, images, view_pair(experiment.config))
     recorder = SnapshotRecorder(experiment)
     init = experiment.jit_once(experiment.network.init)
     abstract = jax.eval_shape(init, jax.random.key(0))
@@ -107,35 +101,18 @@ def select_checkpoints(checkpoints: Checkpoints, abstract: Mapping[str, Any]) ->
     return []
 
 
-def view_pair(config: Config) -> Recipe:
-    """Return the recipe of the two views that are correlated; small crops are left out.
+def view_pair(config: Config) -> dict[str, View]:
+    """Return the two views that are correlated; small crops are left out.
 
-    The views are a and b. Without b: a, and a with other random numbers. For text: a and the caption.
+    The views are a and b. Without b: a, and a with other random numbers. For text: a; the caption is added.
     """
     views = config.recipe.views
-    if config.network.reads_text:
-        return Recipe({FIRST_VIEW: views[FIRST_VIEW]})
-    return Recipe({FIRST_VIEW: views[FIRST_VIEW], SECOND_VIEW: views.get(SECOND_VIEW, views[FIRST_VIEW])})
-
-
-def make_views(experiment: Experiment, source: splits.Split, images: int) -> dict[str, np.ndarray]:
-    """Return both views of the first images of the run's first epoch.
-
-    They are augmented on the host or the device, as the config has it, with the random numbers of its seed.
-
-    Returns:
-      `[n, size, size, 3]` uint8 pixel values, or `[n, T]` int32 tokens of captions, by name of the view.
-    """
-    config, number = experiment.config, min(images, source.num_examples)
-    steps = -(-number // _BATCH_SIZE)
-    sampler = EpochSampler(config.seed, source.num_examples, number // steps)
-    data, recipe = dataclasses.replace(config.data, cache="none"), view_pair(config)
-    augment = jax.jit(experiment.augment(recipe)) if data.augment_on == "device" else lambda decoded: decoded
-    batches = [
-        jax.device_get(augment(batch.views))
-        for batch in source.train_batches(data, recipe.views, SampleRange(sampler, 0, steps))
-    ]
-    return {name: np.concatenate([views[name] for views in batches]) for name in (FIRST_VIEW, SECOND_VIEW)}
+    first = {FIRST_VIEW: views[FIRST_VIEW]}
+    return (
+        first
+        if config.network.reads_text
+        else first | {SECOND_VIEW: views.get(SECOND_VIEW, views[FIRST_VIEW])}
+    )
 
 
 class SnapshotRecorder:
@@ -143,8 +120,7 @@ class SnapshotRecorder:
 
     def __init__(self, experiment: Experiment):
         """Initialize without compiling anything."""
-        self._experiment = experiment
-        self._compiled: dict[Any, Callable[..., jax.Array]] = {}
+        self._outputs = FrozenNetwork(experiment).outputs
 
     def __call__(self, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot of views a and b; the spectra are those of view a."""
@@ -156,43 +132,6 @@ class SnapshotRecorder:
         c = correlate(z_a, z_b)
         correlation = c.cells, c.features_per_cell, c.diagonal, c.off_diagonal
         return Snapshot(step, *correlation, *spectrum(z_a), *representation_spectrum)
-
-    def _outputs(
-        self, params: Any, batch_stats: Any, name: str, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return `[n, H]` representations and `[n, D]` embeddings, float32; D = 0 without a projector."""
-        encode = partial(self._encode(name), params, batch_stats)
-
-        def batches() -> Iterator[Batch]:
-            for start in range(0, len(rows), _BATCH_SIZE):
-                part = rows[start : start + _BATCH_SIZE]
-                yield Batch({name: part}, np.zeros(len(part), np.int32), np.arange(len(part)))
-
-        table = features.extract(encode, batches(), self._experiment.layout)
-        width = table.features.shape[1] - (0, *self._experiment.config.network.projector)[-1]
-        return table.features[:, :width], table.features[:, width:]
-
-    def _encode(self, name: str) -> Callable[..., jax.Array]:
-        """Return a function `(params, batch_stats, rows) -> [B, H + D]`, in evaluation mode.
-
-        Views with the same branch and normalization share one compiled function.
-        """
-        config, network, layout = self._experiment.config, self._experiment.network, self._experiment.layout
-        recipe = view_pair(config)
-        branch = name if config.network.branches == "own" else FIRST_VIEW
-        key = branch, recipe.views[name].normalize if name in recipe.views else None
-
-        def encode(params: Any, stats: Any, rows: jax.Array) -> jax.Array:
-            (view,) = normalize_views({name: rows}, recipe).values()
-            outputs = network.apply_frozen(params, stats, name, view)
-            parts = [part for part in (outputs.representation, outputs.embedding) if part is not None]
-            return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=1)
-
-        if key not in self._compiled:
-            self._compiled[key] = jax.jit(
-                encode, in_shardings=(None, None, layout.batch), out_shardings=layout.replicated
-            )
-        return self._compiled[key]
 
 
 def _warn_skipped(step: int, reason: str) -> None:

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 Table = dict[str, dict[str, float | None]]  # by metric, or run, and column
 # Metrics, turned so that higher is better. The exponent of the best representations is near 1.
 _QUALITY = {
-    **dict.fromkeys(("rankme", "rankme_embedding", "lidar", "lidar_embedding"), lambda value: value),
+    **dict.fromkeys(("rankme", "rankme_embedding", "lidar"), lambda value: value),
     **dict.fromkeys(("view_retrieval_top1", "knn_top1"), lambda value: value),
     **dict.fromkeys(("alignment", "uniformity", "loss"), lambda value: -value),
     "alpha_req": lambda value: -abs(value - 1),

@@ -36,21 +36,12 @@ class CollapseWarner:
 
     def _messages(self, row: Mapping[str, float]) -> Iterator[tuple[str, str]]:
         for sign, (name, value) in self._criteria.signs(row).items():
-            if sign == "spread":
-                finding = (
-                    f"the embeddings have collapsed to one vector ({name} is {value:.2g}; about 1 is healthy)"
-                )
-            elif sign == "diagonal":
-                finding = f"the two views of an image do not agree ({name} is {value:.2g}; 1 is perfect)"
-            else:
-                numbers = f"{name} is {value:.2g}, diagonal_mean {row['diagonal_mean']:.2g}"
-                finding = f"all features of the embeddings are the same ({numbers})"
-            yield sign, f"{finding}. {remedy(sign, self._objective)}"
+            yield sign, f"{diagnostics.finding(sign, name, value, row)}. {remedy(sign, self._objective)}"
 
 
 def remedy(sign: str, objective: str) -> str:
     """Return a sentence with the keys that help against a sign of collapse of this method."""
-    if sign == "spread":
+    if sign in ("full", "shrinking"):
         own = ADVICE.get(objective, Advice()).collapsed
         advice = f"{own}; or " if own else ""
         return f"Use {advice}a lower --config.optim.learning_rate or --config.optim.weight_decay."

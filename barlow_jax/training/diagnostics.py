@@ -15,11 +15,27 @@ sign means that features correlate with each other as much as with themselves: a
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SPREAD, DIAGONAL, RATIO = 0.05, 0.1, 0.9
+# Finding by sign of collapse.
+NAMES = {
+    "full": "full collapse: the embeddings have collapsed to one vector",
+    "shrinking": "shrinking: the embeddings shrink to one vector",
+    "dimensional": "dimensional collapse: all features of the embeddings are the same",
+    "diagonal": "the two views of an image do not agree",
+}
 # If the devices wait for data for a larger fraction of the time, the input limits the speed.
 DATA_WAIT_FRACTION = 0.05
+
+
+def finding(sign: str, metric: str, value: float, row: Mapping[str, Any]) -> str:
+    """Return the finding of a sign of collapse with its numbers, and the rank of the embeddings if known."""
+    diagonal = f"diagonal_mean {row.get('diagonal_mean') or 0:.2g}"
+    healthy = {"dimensional": diagonal, "diagonal": "1 is perfect"}
+    rank = row.get("rankme_embedding")
+    directions = f"; effective rank of the embeddings {rank:.1f}" if rank else ""
+    return f"{NAMES[sign]} ({metric} is {value:.2g}; {healthy.get(sign, 'about 1 is healthy')}{directions})"
 
 
 class CollapseCriteria(NamedTuple):
@@ -43,17 +59,16 @@ class CollapseCriteria(NamedTuple):
         return cls(twins, objective == "vicreg")
 
     def signs(self, row: Mapping[str, float]) -> dict[str, tuple[str, float]]:
-        """Return metric and value by sign of collapse in a row: "spread", "diagonal", "rank"."""
+        """Return metric and value by sign of collapse in a row, a key of `NAMES`."""
         signs = {}
-        name = "embedding_spread"
-        if self.lengths and row["embedding_std_mean"] < row[name]:
-            name = "embedding_std_mean"
-        if row[name] < SPREAD:
-            signs["spread"] = (name, row[name])
+        if row["embedding_spread"] < SPREAD:
+            signs["full"] = ("embedding_spread", row["embedding_spread"])
+        elif self.lengths and row["embedding_std_mean"] < SPREAD:
+            signs["shrinking"] = ("embedding_std_mean", row["embedding_std_mean"])
         if self.correlations:
             diagonal = row["diagonal_mean"]
             if diagonal < DIAGONAL:
                 signs["diagonal"] = ("diagonal_mean", diagonal)
             elif row["off_diagonal_rms"] > RATIO * diagonal:
-                signs["rank"] = ("off_diagonal_rms", row["off_diagonal_rms"])
+                signs["dimensional"] = ("off_diagonal_rms", row["off_diagonal_rms"])
         return signs

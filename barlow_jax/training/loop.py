@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from barlow_jax.training.preemption import Finished
 from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.types import Batch, Metrics, TrainState
 
@@ -28,7 +29,7 @@ def fit(
        few threads, and with many steps under way XLA's collectives can starve.)
     3. Dispatch the step, which takes over the memory of the state.
     4. Call the hooks in their order. They must be done with the state when they return. An exception that a
-       hook raises ends the loop.
+       hook raises ends the loop; after `Finished`, the state is returned.
     """
     last_but_one = running = None
     for done in range(int(state.step) + 1, num_steps + 1):
@@ -36,8 +37,11 @@ def fit(
         jax.block_until_ready(last_but_one)
         state, metrics = step(state, batch)
         last_but_one, running = running, metrics["loss"]
-        for hook in hooks:
-            hook(done, state, metrics)
+        try:
+            for hook in hooks:
+                hook(done, state, metrics)
+        except Finished:
+            break
     return state
 
 

@@ -28,6 +28,10 @@ _MESSAGE = "stopped by SIGTERM: {outcome}. Run the same command again, on all ho
 _IDLE, _STEPPING, _CLOSING = range(3)
 
 
+class Finished(Exception):
+    """Raised by a hook of the training loop after a step that is to be the last one."""
+
+
 class Preempted(BaseException):
     """Stop after SIGTERM, with the state saved. Not an Exception, so that no handler catches it."""
 
@@ -178,6 +182,10 @@ def with_stop_point(
                 stop_point()
             elif _watcher:
                 _watcher.close()
+        except Finished:
+            if _watcher:
+                _watcher.close()
+            raise
         except Preempted:
             save(state)
             raise Preempted(_MESSAGE.format(outcome=f"step {done} is saved")) from None

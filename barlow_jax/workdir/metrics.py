@@ -20,6 +20,7 @@ class MetricsWriter:
 
     Attributes:
         latest: newest value of each name.
+        rows: all rows of the run, on process 0.
         first_step_names: names in the existing rows of `first_step`.
     """
 
@@ -36,6 +37,7 @@ class MetricsWriter:
         `sinks` are names in `sinks.SINKS`, which also receive the resolved `config` with flat keys.
         """
         self.latest: dict[str, float | None] = {}
+        self.rows: list[dict[str, Any]] = []
         self.first_step_names: set[str] = set()
         self._active = jax.process_index() == 0
         if not self._active:
@@ -46,7 +48,8 @@ class MetricsWriter:
             newest.update(dict.fromkeys(row, row["step"]))
             return row["step"] <= first_step
 
-        for row in jsonl.reopen(path, keep):
+        self.rows = jsonl.reopen(path, keep)
+        for row in self.rows:
             self.first_step_names |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
         self._jsonl = AppendOnlyFile(path)
@@ -58,7 +61,8 @@ class MetricsWriter:
         self.latest |= row
         if not self._active:
             return
-        self._jsonl.append(json.dumps({"step": step, **row}))
+        self.rows.append({"step": step, **row})
+        self._jsonl.append(json.dumps(self.rows[-1]))
         for sink in self._sinks:
             sink.write(step, row)
 

@@ -18,6 +18,7 @@ _MAY_CHANGE = (
     "train.max_steps",
     "train.log_every_steps",
     "train.max_skipped_steps",
+    "train.stop_when_saturated",
     "train.compilation_cache",
     "checkpoint.",
     "monitor.",

@@ -186,3 +186,12 @@ def test_a_save_whose_metadata_cannot_be_read_back_has_failed(tmp_path, state, m
     with pytest.raises(RunError, match="step 1 is not saved"), open_checkpoints(tmp_path) as checkpoints:
         checkpoints.save(_at(state, 1))
     assert newest_step(tmp_path) is None
+
+
+def test_the_best_checkpoint_is_kept_until_another_one_is_best(tmp_path, state):
+    with open_checkpoints(tmp_path, keep_newest=1) as checkpoints:
+        for step, best in ((1, 1), (2, 1), (3, 1), (4, 4), (5, 4), (6, None)):
+            checkpoints.best_step = best
+            checkpoints.save(_at(state, step))
+            checkpoints._manager.wait_until_finished()
+            assert checkpoints.steps == sorted({step, best or step})

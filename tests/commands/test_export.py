@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from barlow_jax.commands import export
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.interop import formats, torchvision_layout
 from barlow_jax.networks.network import Network
+from barlow_jax.workdir import selection
 
 KNN = {18: 0.5, 22: 0.25}  # k-NN accuracy by step in metrics.jsonl
 
@@ -104,20 +104,20 @@ def test_another_run_or_one_of_its_checkpoints_is_exported_by_its_path(workdir, 
 def test_of_equally_good_ones_the_newest_is_best(copy):
     with (copy / "metrics.jsonl").open("a") as file:
         file.write("\n" + json.dumps({"step": 22, "knn_top1": 0.5}) + "\n")
-    assert export._best(copy) == 22
+    assert selection.best_checkpoint(copy, "auto").name == "22"
 
 
 def test_a_damaged_row_is_passed_over(copy):
     file = copy / "metrics.jsonl"
     file.write_text('{"step": 18, "kn}\n' + file.read_text())
-    assert export._best(copy) == 18
+    assert selection.best_checkpoint(copy, "auto").name == "18"
 
 
 def test_without_an_accuracy_the_steps_that_are_there_are_named(copy, run_command, taken, tmp_path):
     (copy / "metrics.jsonl").write_text('{"step": 11, "knn_top1": 0.9}\n{"step": 22, "loss": 1.0}\n')
     argv = ("--format", "orbax", "--out", tmp_path / "out", "--checkpoint")
     _, said = run_command("export", "--workdir", copy, *argv, "best", code=2)
-    assert "no k-NN accuracy" in said and "18, 22" in said
+    assert "no view_retrieval_top1" in said and "18, 22" in said
     (copy / "metrics.jsonl").unlink()
     assert "18, 22" in run_command("export", "--workdir", copy, *argv, "best", code=2)[1]
     assert "Choose one of 18, 22" in run_command("export", "--workdir", copy, *argv, "7", code=2)[1]

@@ -91,4 +91,5 @@ def test_a_finished_run_was_kept_up_to_the_end(workdir, run_command):
     results, _ = run_command("status", "--workdir", workdir)
     assert (results["state"], results["step"], results["epoch"]) == ("finished", 22, 2.0)
     assert results["checkpoint"]["step"] == 22 and results["loss"] > 0 and 0 < results["goodput"] < 1
+    assert (results["verdict"]["metric"], results["verdict"]["since_epoch"]) == ("knn_top1", 1.0)
     assert not (workdir / "results" / "status.json").exists()

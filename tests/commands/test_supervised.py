@@ -1,9 +1,12 @@
 """Supervised baseline of the tables: pretraining with the classification objective, then evaluation."""
 
 import json
+import types
 
 import pytest
 from score_records import by_fraction
+
+from barlow_jax.experiment import pretraining
 
 LINES = """
 import runpy
@@ -52,20 +55,15 @@ def test_another_number_of_classes_is_refused_before_it_starts(run_command, conf
     assert not (tmp_path / "run").exists()
 
 
-def test_a_multi_label_data_set_is_refused_if_single_labels_are_needed(run_command, config_file, tmp_path):
-    import multi_label  # noqa: F401  makes TFDS know multi_digits
-
-    argv = (
-        "pretrain",
-        "--config",
-        config_file,
-        "--workdir",
-        tmp_path / "run",
-        "--config.data.name=multi_digits",
-        "--config.train.batch_size=64",
+def test_without_one_label_per_image_the_monitor_measures_no_accuracy(config_file, typed, small_config):
+    data = typed(small_config)
+    several, unlabeled, single = (
+        types.SimpleNamespace(num_classes=classes, multi_label=multi_label, num_examples=4)
+        for classes, multi_label in ((10, True), (None, False), (10, False))
     )
-    _, stderr = run_command(*argv, code=2)
-    assert "multi_digits is multi-label" in stderr and "--config.monitor.every_epochs=0" in stderr
+    for train, test in ((several, several), (single, unlabeled), (unlabeled, None)):
+        assert pretraining._check_labels(data, train, test) is None
+    assert pretraining._check_labels(data, single, single).test is single
 
 
 def test_its_step_is_planned_and_its_parts_are_refused(run_command, config):

@@ -9,7 +9,7 @@ import pytest
 
 from barlow_jax.config.schema import Checkpoint, Config, Monitor, Train
 from barlow_jax.evals import features
-from barlow_jax.experiment import hooks
+from barlow_jax.experiment import hooks, monitor
 from barlow_jax.types import FeatureTable, TrainState
 
 
@@ -41,7 +41,7 @@ def test_the_monitor_measures_random_images_of_the_whole_split(monkeypatch):
         writer=types.SimpleNamespace(write=lambda done, row: rows.update({done: row})),
     )
     trees = {"encoder": {}}
-    hooks._knn(run, data)(7, TrainState(7, trees, trees, None, {}, {}), {})
+    monitor.knn(run, data)(7, TrainState(7, trees, trees, None, {}, {}), {})
     assert rows[7]["knn_top1"] == 1
     for examples in read:
         assert len(set(examples)) == 100 and list(examples) == sorted(examples)
@@ -87,6 +87,7 @@ def test_checkpoints_by_the_clock_and_those_kept_forever(monkeypatch, keep_every
     config = Config(
         checkpoint=Checkpoint(every_minutes=4.0, keep_every_epochs=keep_every_epochs, every_epochs=0.1),
         train=Train(log_every_steps=4),
+        monitor=Monitor(every_epochs=0.0),
     )
     run = types.SimpleNamespace(
         experiment=types.SimpleNamespace(config=config),

@@ -18,6 +18,7 @@ from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.fixed_views import make_views
 from barlow_jax.report import inspect_model, snapshots
 
 
@@ -43,6 +44,10 @@ def inspection(experiment, workdir):
     return result
 
 
+def _views(experiment, source, images):
+    return make_views(experiment, source, images, snapshots.view_pair(experiment.config))
+
+
 def _states(experiment, workdir, steps):
     """Return the states of pretraining by step, restored as a whole."""
     init = experiment.init(experiment.sampler(1437))
@@ -59,7 +64,7 @@ def test_snapshots_are_those_of_the_initial_state_and_the_checkpoints_bit_for_bi
     steps = [snapshot.step for snapshot in inspection.snapshots]
     assert steps[0] == 0 and steps[-1] == 22 and steps == sorted(steps)
     assert steps[1:] == sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
-    views = snapshots.make_views(experiment, train, 200)
+    views = _views(experiment, train, 200)
     recorder = snapshots.SnapshotRecorder(experiment)
     for snapshot, (step, state) in zip(
         inspection.snapshots, _states(experiment, workdir, steps[1:]).items(), strict=True
@@ -211,7 +216,7 @@ def test_text_multi_crop_and_one_view_runs_have_snapshots(small_config, typed, c
     with small_config.unlocked():
         change(small_config)
     experiment = Experiment.from_config(typed(small_config))
-    views = snapshots.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
+    views = _views(experiment, splits.open_split(experiment.config.data, "train"), 27)
     assert {name: rows.shape[:2] for name, rows in views.items()} == {
         "a": (27, 8),
         "b": (27, 12 if change is _text else 8),
@@ -240,7 +245,7 @@ def test_a_network_without_a_projector_has_only_representations(small_config, ty
         8,
     )
     experiment = Experiment.from_config(typed(small_config))
-    views = snapshots.make_views(experiment, splits.open_split(experiment.config.data, "train"), 27)
+    views = _views(experiment, splits.open_split(experiment.config.data, "train"), 27)
     params, stats = experiment.jit_once(experiment.network.init)(jax.random.key(0))
     snapshot = snapshots.SnapshotRecorder(experiment)(0, params, stats, views)
     images = normalize(views["a"], experiment.config.recipe.views["a"].normalize)

@@ -1,0 +1,132 @@
+"""Measurements of the encoder during training: metrics without labels, and k-NN accuracy; and the verdict."""
+
+from functools import partial
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from barlow_jax.config import overrides
+from barlow_jax.config.recipe import SECOND_VIEW
+from barlow_jax.data import splits
+from barlow_jax.distributed import exchange
+from barlow_jax.evals import features
+from barlow_jax.evals.evaluation_data import EvaluationData
+from barlow_jax.evals.knn import knn_accuracy
+from barlow_jax.evals.label_free import label_free_metrics
+from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, make_views
+from barlow_jax.experiment.run import Run
+from barlow_jax.io import log
+from barlow_jax.training import diagnostics, preemption, verdict
+from barlow_jax.training.loop import Hook
+from barlow_jax.types import FeatureTable, Metrics, TrainState
+from barlow_jax.workdir import selection
+
+
+def label_free(run: Run, source: splits.Split) -> Hook:
+    """Return a hook that measures `label_free_metrics` on fixed views of images of a split."""
+    experiment, config = run.experiment, run.experiment.config
+    network, recipe, around = FrozenNetwork(experiment), config.recipe.views, preemption.with_stop_points
+    pair = recipe[FIRST_VIEW], recipe.get(SECOND_VIEW, recipe[FIRST_VIEW])
+    augmentations = {str(i): pair[i % 2] for i in range(config.monitor.views)}
+    views: dict[str, np.ndarray] = {}  # made at the first measurement
+
+    def measure(state: TrainState) -> dict[str, float]:
+        if not views:
+            views.update(make_views(experiment, source, config.monitor.num_images, augmentations, around))
+        encode = partial(network.outputs, state.params, state.batch_stats, FIRST_VIEW, around=around)
+        outputs = [encode(views[name]) for name in augmentations]
+        representations, embeddings = (jnp.stack(parts, axis=1) for parts in zip(*outputs, strict=True))
+        metrics = label_free_metrics(representations, embeddings[:, 0] if embeddings.size else None)
+        return {name: float(value) for name, value in metrics.items()}
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        del metrics
+        epoch = {"epoch": run.sampler.epoch(done)}
+        try:
+            values = measure(state)
+        except features.NotMeasurableError as error:
+            log.warning(f"step {done}: no metrics of the representation: {error}")
+            run.writer.write(done, epoch | {"rankme": math.nan})
+            return
+        run.writer.write(done, epoch | values)
+        names = {"rankme": "RankMe", "lidar": "LiDAR", "alpha_req": "alpha", "alignment": "alignment"}
+        shown = [
+            f"{label} {values[name]:.3g}" for name, label in names.items() if math.isfinite(values[name])
+        ]
+        log.info(f"step {done}  {', '.join(shown)}, views found {values['view_retrieval_top1']:.1%}")
+
+    return hook
+
+
+def knn(run: Run, data: EvaluationData) -> Hook:
+    """Return a hook that measures k-NN accuracy on a fixed subset of both splits."""
+    experiment, config = run.experiment, run.experiment.config.monitor
+    encoder = experiment.jitted_encoder()
+
+    def table(source: splits.Split, state: TrainState) -> FeatureTable:
+        subset = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
+        batches = experiment.eval_batches(source, np.sort(subset))
+        encode = partial(encoder, *state.encoder())
+        return features.extract(encode, preemption.with_stop_points(batches), experiment.layout)
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        del metrics
+        try:
+            train, test = table(data.train, state), table(data.test, state)
+            data.check_classes(train.labels, test.labels)
+        except features.NotMeasurableError as error:
+            log.warning(f"step {done}: no k-NN accuracy: {error}")
+            run.writer.write(done, {"knn_top1": math.nan})
+            return
+        test = test._replace(own=data.own_rows(train.index, test.index))
+        values = knn_accuracy(train, test, ks=(config.k,))[config.k]
+        run.writer.write(done, {f"knn_{name}": value for name, value in values.items()})
+        # Equal unless the classes are imbalanced.
+        top1, balanced = values["top1"], values["balanced_accuracy"]
+        more = f", balanced {balanced:.2%}" if abs(balanced - top1) > 0.005 else ""
+        log.info(f"step {done}  k-NN (k {config.k}) top-1 {top1:.2%}{more}")
+
+    return hook
+
+
+def judge(run: Run) -> Hook:
+    """Return a hook that logs the verdict on the run when it changes, as a warning if something is wrong."""
+    last = "unknown"
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        del state, metrics
+        nonlocal last
+        found = _verdict(run)
+        # Training warns of a collapse itself, and is expected to improve until it ends.
+        expected = (*diagnostics.NAMES, "unknown", *(["undertrained"] if done < run.num_steps else []))
+        if found.state not in (last, *expected):
+            (log.warning if found.is_problem else log.info)(f"step {done}  {found.text}")
+        last = found.state
+
+    return hook
+
+
+def is_saturated(run: Run) -> bool:
+    """Return whether the run is saturated, on all processes what process 0 finds."""
+    saturated = bool(exchange.call_on_first(lambda: int(_verdict(run).state == "saturated")))
+    if saturated:
+        log.info("the run is saturated, and config.train.stop_when_saturated ends it")
+    return saturated
+
+
+def _verdict(run: Run) -> verdict.Verdict:
+    config = overrides.flatten(overrides.to_config_dict(run.experiment.config).to_dict())
+    return verdict.judge(run.writer.rows, config)
+
+
+def best_step(run: Run, done: int) -> int | None:
+    """Return the best of the checkpoints and of step `done`; None if none was measured."""
+    select_by = run.experiment.config.monitor.select_by
+
+    def choose() -> int:
+        best = selection.best_step(run.writer.rows, select_by, [*run.checkpoints.steps, done])
+        return -1 if best is None else best
+
+    best = exchange.call_on_first(choose)
+    return None if best < 0 else best
