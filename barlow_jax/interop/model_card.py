@@ -5,6 +5,7 @@ All facts come from the files of the run. What they do not hold is marked as not
 
 from collections.abc import Iterator, Mapping, Sequence
 import json
+import pathlib
 from typing import Any
 
 from barlow_jax.config.methods import REQUIREMENTS, TITLES
@@ -150,7 +151,9 @@ def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
     for key, value in values.items():
         relevant = key.startswith(_RECIPE) and key not in _NO_RECIPE and not key.startswith(others)
         if relevant and defaults.get(key) != value:
-            yield key, value, defaults.get(key)
+            # Not the folder of a user's own code.
+            shown = pathlib.Path(value).name if key.endswith(".custom.function") and value else value
+            yield key, shown, defaults.get(key)
 
 
 def _results(trained: TrainedEncoder) -> str:

@@ -293,6 +293,59 @@ def test_pixel_settings_that_contradict_each_other_are_named(settings, keys):
     assert all(f"config.data.{key}" in problem for key in keys)
 
 
+FIVE = {
+    "data__name": "images",
+    "data__channels": 5,
+    "data__pixel_dtype": "float32",
+    "data__augment_on": "device",
+    "recipe__views__b__normalize__mean": "0.5",
+    "recipe__views__a__normalize__mean": "0.5",
+    "recipe__views__a__normalize__std": "0.2,0.2,0.2,0.2,0.2",
+    "recipe__views__b__normalize__std": "0.2,0.2,0.2,0.2,0.2",
+    **{f"recipe__views__{view}__{op}__probability": 0 for view in "ab" for op in ("jitter", "grayscale")},
+    "recipe__views__b__solarize__probability": 0,
+}
+MORE = "crop,rotate,flip,jitter,grayscale,blur,solarize,{},normalize"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, ()),
+        (
+            {"jitter__probability": 0.5, "solarize__probability": 0.1},
+            (
+                "views.a.order has jitter, solarize",
+                "data.channels is 5",
+                "jitter.probability=0, solarize.prob",
+            ),
+        ),
+        ({"normalize__mean": "0.4,0.4,0.4"}, ("views.a.normalize.mean is (0.4", "must have 5 numbers")),
+        ({"order": MORE.format("channel_drop")}, ()),
+        ({"order": MORE.format("channel_drop"), "channel_drop__count": 5}, ("a.channel_drop.count is 5",)),
+        ({"channel_drop__count": 2}, ("views.a.order is crop", "channel_drop")),
+        ({"noise__max_std": 1.5, "order": MORE.format("noise")}, ("views.a.noise.max_std is 1.5",)),
+        ({"order": MORE.format("noise,noise")}, ("views.a.order is crop", "must name each op once")),
+        ({"order": MORE.format("custom")}, ("views.a.custom.function is None",)),
+        ({"order": MORE.format("custom"), "custom__function": "own.py"}, ("views.a.custom.function is ",)),
+        ({"order": MORE.format("custom"), "custom__function": "own.py:f"}, ()),
+    ],
+)
+def test_recipes_for_five_channels(overrides, words):
+    changes = {f"recipe__views__a__{key}": value for key, value in overrides.items()}
+    problems = [p for p in _problems(Facts(8), **FIVE | changes) if p.startswith("config.recipe")]
+    assert len(problems) == bool(words)
+    assert all(word in problems[0] for word in words)
+
+
+def test_ops_of_the_device_alone_are_refused_on_the_host():
+    order = MORE.format("vertical_flip,quarter_turn")
+    assert not _problems(Facts(8), recipe__views__a__order=order)
+    (problem,) = _problems(Facts(8), recipe__views__a__order=MORE.format("noise"))
+    assert problem.startswith("config.recipe.views.a.order has noise")
+    assert "config.data.augment_on=device" in problem
+
+
 def test_an_automatic_value_range_is_measured_for_the_training_data_alone():
     transfer = {"name": "images", "augment_on": "device", "pixel_dtype": "float32", "value_range": "auto"}
     overrides = {f"transfer__voc07__data__{key}": value for key, value in transfer.items()}

@@ -7,6 +7,7 @@ from score_records import knn, result, score
 import yaml
 
 from barlow_jax.config.methods import REQUIREMENTS, BarlowTwins
+from barlow_jax.config.recipe import Custom, Recipe, View
 from barlow_jax.config.schema import Config, Data, Network, Objective, Train
 from barlow_jax.interop import model_card
 from barlow_jax.interop.citations import PAPERS
@@ -24,6 +25,7 @@ CONFIG = Config(
     network=Network(encoder="resnet18", dtype="float32"),
     objective=Objective(barlow_twins=BarlowTwins(off_diagonal_weight=0.01)),
     train=Train(num_epochs=80.0, compilation_cache="/home/me/cache"),
+    recipe=Recipe({"a": View(custom=Custom(function="/home/me/own.py:shift"))}),
 )
 ENTRY = {
     "version": "0.1.0",
@@ -91,7 +93,7 @@ def test_the_training_is_described_without_local_folders(trained):
     )
     assert "| `objective.barlow_twins.off_diagonal_weight` | `0.01` | `0.0051` |" in section
     assert "| `data.image_size` | `24` | `224` |" in section and "`network.width`" not in section
-    assert "/home/me" not in text
+    assert "/home/me" not in text and "| `recipe.views.a.custom.function` | `own.py:shift` |" in section
     assert "100 updates of a schedule" in _section(_text(trained()), "Training")
 
 

@@ -54,13 +54,13 @@ def _host_problems(view: View) -> Iterator[str]:
 
 def _channel_problems(view: View, channels: int) -> Iterator[str]:
     """Yield ops that images of this number of channels do not have, and a custom op without a function."""
-    for op in filter(view.applies, ("jitter", "grayscale", "solarize")):
-        if channels != 3:
-            yield (
-                f"{op}.probability is {getattr(view, op).probability:g}, but {op} needs three channels, and "
-                f"config.data.channels is {channels}. Set it to 0; brightness, contrast, gamma, noise and "
-                "channel_drop in the order vary any number of channels."
-            )
+    colors = [op for op in ("jitter", "grayscale", "solarize") if view.applies(op)]
+    if colors and channels != 3:
+        yield (
+            f"order has {', '.join(colors)}, which need three channels, but config.data.channels is "
+            f"{channels}. Set {', '.join(f'{op}.probability=0' for op in colors)}; brightness, contrast, "
+            "gamma, noise and channel_drop in the order vary any number of channels."
+        )
     if view.applies("channel_drop") and view.channel_drop.count >= channels:
         yield f"channel_drop.count is {view.channel_drop.count}, but images have only {channels} channels."
     if view.applies("custom") and not _FUNCTION.fullmatch(view.custom.function or ""):
