@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import errno
+import glob
 import json
 import os
 import re
@@ -171,7 +172,7 @@ def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:
     files = defaultdict(list)
     for name in sorted(parquet):
         shard = re.match(r"(.+?)-\d+-of-\d+", os.path.basename(name))
-        files[shard[1] if shard else "train"].append(os.path.join(path, name))
+        files[shard[1] if shard else "train"].append(glob.escape(os.path.join(path, name)))
     load, source = datasets.load_from_disk, {"dataset_path": path}
     if parquet:
         load, source = datasets.load_dataset, {"path": "parquet", "data_files": files}

@@ -217,7 +217,7 @@ def test_hugging_face_data(tmp_path, kind, monkeypatch):
         return datasets.Dataset.from_dict({name: columns[name] for name in features}, features)
 
     parts = datasets.DatasetDict(train=rows(0, 1, 1), test=rows(1, -1))
-    source, expression = tmp_path / "data", "train+test"
+    source, expression = tmp_path / "[da]ta*é", "train+test"
     if kind == "saved":
         parts.save_to_disk(source)
     elif kind == "single":
