@@ -38,7 +38,7 @@ class ImageSplit:
         """Create a split of the images of a collection."""
         self._collection, self._data = collection, data
         self._read_file = functools.cache(collection.read) if data.cache == "encoded" else collection.read
-        self._decode_image = DecodedImages(self._decode) if data.tile else self._decode
+        self._decoded = DecodedImages(self._decode) if data.tile else None
         self._examples = list_tiles(collection, data)
         image = self._examples[:, 0]
         self._is_tile = np.bincount(image, minlength=len(collection.names))[image] > 1
@@ -173,7 +173,7 @@ class ImageSplit:
         """
         image, row, column = self._examples[index].tolist()
         try:
-            pixels = self._decode_image(image)
+            pixels = (self._decoded if self._is_tile[index] else self._decode)(image)
         except DecodeError as error:
             return None, str(error)
         except OSError as error:

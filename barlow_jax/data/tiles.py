@@ -1,9 +1,12 @@
 """Tiles of large images: `config.data.tile` pixels a side, overlapping by `config.data.tile_overlap`."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+import math
+import mmap
 import os
+import shutil
+import tempfile
 import threading
 
 import numpy as np
@@ -12,8 +15,6 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.image_stats import header
 from barlow_jax.data.pixel_arrays import DecodeError
-
-_CACHE_BYTES = 2**30
 
 
 def list_tiles(collection: Collection, data: Data) -> np.ndarray:
@@ -51,32 +52,43 @@ def _starts(length: int, tile: int, step: int) -> list[int]:
 
 
 class DecodedImages:
-    """Recently decoded images, up to 1 GiB: the tiles of an image that are read one after another share it.
+    """Decoded images in a temporary file without a name, so that each is decoded once for all of its tiles.
 
-    Threads that ask for the same image wait for one decoder.
+    Threads that ask for the same image wait for one decoder. Images that would leave less than a tenth of the
+    disk free are not kept.
     """
 
     def __init__(self, decode: Callable[[int], np.ndarray]):
-        """Create an empty cache; `decode` returns the pixels of the image with an index."""
+        """Keep no image yet; `decode` returns the pixels of the image with an index."""
         self._decode, self._lock = decode, threading.Lock()
-        self._images: OrderedDict[int, Future] = OrderedDict()
+        self._file, self._end = tempfile.TemporaryFile(), 0  # noqa: SIM115  deleted with this object
+        self._kept: dict[int, Future] = {}  # of (offset in the file, shape, type); None if it is not kept
 
     def __call__(self, index: int) -> np.ndarray:
-        """Return the pixels of an image, or raise what `decode` raises."""
+        """Return the pixels of an image, of which only those that are used are read from the file."""
         with self._lock:
-            is_new = index not in self._images
-            image = self._images.setdefault(index, Future())
-            self._images.move_to_end(index)
+            is_new = index not in self._kept
+            kept = self._kept.setdefault(index, Future())
         if is_new:
             try:
-                image.set_result(self._decode(index))
+                kept.set_result(self._keep(self._decode(index)))
             except Exception as error:
-                image.set_exception(error)
-            with self._lock:
-                while len(self._images) > 1 and sum(map(_num_bytes, self._images.values())) > _CACHE_BYTES:
-                    self._images.popitem(last=False)
-        return image.result()
+                kept.set_exception(error)
+        if kept.result() is None:
+            return self._decode(index)
+        offset, shape, dtype = kept.result()
+        size = math.prod(shape) * dtype.itemsize
+        pixels = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ, offset=offset)
+        return np.frombuffer(pixels, dtype).reshape(shape)
 
-
-def _num_bytes(image: Future) -> int:
-    return image.result().nbytes if image.done() and not image.exception() else 0
+    def _keep(self, pixels: np.ndarray) -> tuple[int, tuple[int, ...], np.dtype] | None:
+        disk = shutil.disk_usage(tempfile.gettempdir())
+        with self._lock:
+            if disk.free - pixels.nbytes < disk.total / 10:
+                return None
+            offset = self._end
+            self._end += -(-pixels.nbytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        content, written = memoryview(pixels).cast("B"), 0
+        while written < pixels.nbytes:  # 2 GiB at most per call
+            written += os.pwrite(self._file.fileno(), content[written:], offset + written)
+        return offset, pixels.shape, pixels.dtype

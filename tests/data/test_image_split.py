@@ -1,7 +1,9 @@
 """Batches of image files that are read without TensorFlow."""
 
+from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 import io
+import types
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ from barlow_jax.data.image_formats import decode
 from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
 from barlow_jax.data.pillow_views import crop_box
+from barlow_jax.data.pixel_arrays import DecodeError
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.data.tiles import DecodedImages
 from barlow_jax.errors import UserError
@@ -279,22 +282,42 @@ def test_a_tile_that_its_image_does_not_have_is_a_decode_failure(tiled):
     _, collection = tiled
     split = ImageSplit(collection, TILED)
     smaller = _png(_pixels(0)[:14, :14])
-    split._decode_image = DecodedImages(lambda index: decode(smaller, 3))
+    split._decoded = DecodedImages(lambda index: decode(smaller, 3))
     (batch,) = split.eval_batches(TILED, batch_size=9, shard=WHOLE, examples=np.arange(9))
     assert batch.index.tolist() == [0, 1, -1, 3, 4, -1, -1, -1, -1]
     assert "#0,24" in split.decode_failures.name(2)
 
 
-def test_neighbouring_tiles_decode_their_image_once():
+def test_an_image_is_decoded_once_for_all_of_its_tiles(monkeypatch):
     decoded = []
-    images = DecodedImages(lambda index: decoded.append(index) or np.broadcast_to(np.uint8(index), 2**28))
-    assert [images(index)[0] for index in (0, 0, 1, 0, 2, 3)] == [0, 0, 1, 0, 2, 3]
-    assert decoded == [0, 1, 2, 3]
-    images(4)  # 1 is the one that was not used for longest
-    images(0)
-    assert decoded == [0, 1, 2, 3, 4]
-    images(1)
-    assert decoded == [0, 1, 2, 3, 4, 1]
+    images = [np.random.default_rng(k).normal(size=(30, 40, k + 1)).astype(np.float32) for k in range(5)]
+
+    def read(indices):
+        cache = DecodedImages(lambda index: decoded.append(index) or images[index])
+        with ThreadPoolExecutor(4) as pool:
+            for index, pixels in zip(indices, pool.map(cache, indices), strict=True):
+                np.testing.assert_array_equal(pixels, images[index])
+        return len(decoded)
+
+    indices = np.random.default_rng(0).integers(5, size=60).tolist()
+    assert read(indices) == 5
+    full = types.SimpleNamespace(free=10**9, total=10**10)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: full)
+    assert read(indices) == 5 + 60 + 5
+
+
+def test_a_tiled_image_that_fails_is_decoded_once():
+    decoded = []
+
+    def decode_once(index):
+        decoded.append(index)
+        raise DecodeError("is empty")
+
+    cache = DecodedImages(decode_once)
+    for _ in range(3):
+        with pytest.raises(DecodeError):
+            cache(0)
+    assert decoded == [0]
 
 
 def test_images_of_a_folder_are_opened_without_tensorflow(tmp_path):
