@@ -216,15 +216,17 @@ def choose_length(
         epochs = min(MAX_EPOCHS, max(1.0, steps / per_epoch))
     else:
         seconds, step_seconds = budget
-        reason = f"{step_seconds:.3g} s a step in {seconds / 3600:.2g} hours"
-        epochs = seconds / step_seconds / per_epoch
+        reason = (
+            f"{seconds / 3600:.2g} hours of steps of {step_seconds:.3g} s, at most the authors' 1000 epochs"
+        )
+        epochs = min(seconds / step_seconds, max(1000 * per_epoch, CPU_STEPS)) / per_epoch
     choices.set(reason, {"train.num_epochs": float(f"{epochs:.4g}")})
     epochs = choices.get("train.num_epochs")
     steps = max(1, round(epochs * per_epoch))
     choices.set(
         "5 % of the epochs, at most 10", {"optim.warmup_epochs": min(10.0, float(f"{epochs / 20:.3g}"))}
     )
-    choices.set("about 100 rows of metrics", {"train.log_every_steps": min(50, max(1, steps // 100))})
+    choices.set("100 rows of metrics or more", {"train.log_every_steps": min(50, max(1, steps // 100))})
 
 
 def choose_monitor(choices: Choices, images: Images) -> None:

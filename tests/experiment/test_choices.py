@@ -143,6 +143,8 @@ def test_choices_follow_what_the_user_has_set():
     assert chosen["optim.learning_rate"] == 0.008 and chosen["data.canvas"] == 64
     chosen, _ = _choose(CIFAR, CPU, data__channels=1)
     assert (chosen["data.pixel_dtype"], chosen["data.value_range"]) == ("float32", "dtype")
+    chosen, _ = _choose(FEW, CPU, (36_000.0, 0.1), 10)
+    assert chosen["train.num_epochs"] == 4000.0  # of one step
     chosen, _ = _choose(CIFAR, CPU, optim__name="lars")
     assert (
         chosen["optim.learning_rate"] == 0.7
