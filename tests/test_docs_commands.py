@@ -15,6 +15,7 @@ NOT_RUN = {
     "launch/README.md": "needs a cloud: tests/launch, against a simulated one",
     "--topology": "compiles for a TPU, in minutes: tests/commands/test_plan.py, tests/commands/benchmarks",
     "--sweep": "likewise",
+    "--config.monitor.sinks=tensorboard,wandb": "needs an extra and an account: tests/workdir/test_sinks.py",
     "--grid": "trains 72 runs: tests/commands/test_compare.py",
     "--coordinator": "needs several hosts: tests/commands/test_two_processes.py",
     "--weights": "needs released weights: tests/commands/test_import_.py",
