@@ -16,6 +16,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import files, log
 from barlow_jax.papers.scores import PRETRAINED, read_evaluations
 from barlow_jax.report import cost, formatting, load_run
+from barlow_jax.training import diagnostics, verdict
 from barlow_jax.workdir import lock, saved_run
 
 COMMAND = Command(
@@ -102,6 +103,8 @@ def read(folder: pathlib.Path) -> tuple[Row, Mapping[str, Any]]:
             row[name] = value * 100
             row[f"best_{name}"] = max(row[name], row.get(f"best_{name}", 0.0))
     status = content.status or {}
+    state = verdict.judge(content.metrics, content.config).state
+    row["health"] = diagnostics.NAMES.get(state, state).partition(":")[0]
     row |= {
         name: status[name] for name in ("step", "num_steps", "epoch", "restarts", "state") if name in status
     }

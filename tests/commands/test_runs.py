@@ -40,7 +40,8 @@ def root(tmp_path):
     scores = (_score("probe", 91.0), _score("probe", 70.0, label_fraction=0.1), _score("knn", 90.0, k=20))
     rows = [{"step": 10, "loss": 3.0, "knn_top1": 0.9}, {"step": 20, "loss": 2.0, "knn_top1": 0.75}]
     _write(root / "twins", rows=rows, scores=scores)
-    rows = [{"step": 20, "loss": None, "lidar": 7.5}]
+    collapsed = {"embedding_spread": 0.0, "embedding_std_mean": 0.0, "epoch": 20.0}
+    rows = [{"step": step, "loss": None, "lidar": 7.5, **collapsed} for step in range(16, 21)]
     changes = {"objective.name": "vicreg", "optim.learning_rate": "0.01", "network.projector": "64,32"}
     _write(root / "twins" / "results" / "vicreg", rows=rows, status={"state": "training"}, **changes)
     _write(root / "results" / "seed", rows=[{"step": 1, "loss": 5.0, "knn_top1": 0.7}], seed="1")
@@ -61,6 +62,7 @@ def test_every_run_below_a_folder_is_listed_and_other_folders_are_named(root, ru
     assert (twins["probe_top1"], twins["probe_top1@0.1"], twins["knn20_top1"]) == (91.0, 70.0, 90.0)
     assert (twins["hours"], twins["device_hours"], twins["state"]) == (2.0, 16.0, "finished")
     assert vicreg["loss"] is None and vicreg["lidar"] == 7.5 and vicreg["state"] != "finished"
+    assert vicreg["health"] == "full collapse" and twins["health"] != vicreg["health"]
     different = {"objective.name", "optim.learning_rate", "network.projector", "seed"}
     assert {key for key in twins if "." in key and "@" not in key} | {"seed"} == different
     lines = log.splitlines()[-4:]
