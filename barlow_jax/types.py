@@ -16,7 +16,7 @@ PADDING, UNKNOWN = 0, 1
 class Batch(NamedTuple):
     """Input of a step: host arrays from the pipeline, global arrays on the mesh."""
 
-    # Images [B, height, width, 3] uint8 pixel values, or the decoded images that the step augments
+    # Images [B, height, width, C] uint8 or float32 pixel values, or the decoded images that the step augments
     # (barlow_jax.data.padded_images); captions [B, T] int32 word ids, padded with 0.
     views: Mapping[str, Array]
     labels: Array  # [B] int32, -1 if the data set has none; or [B, C] if it is multi-label (FeatureTable)

@@ -62,7 +62,7 @@ class Split(Protocol):
     def eval_batches(
         self, data: Data, *, batch_size: int, shard: ProcessShard, examples: np.ndarray | None = None
     ) -> Iterator[Batch]:
-        """Return this process's rows of the evaluation crops: the view `eval`, `[B, size, size, 3]`.
+        """Return this process's rows of the evaluation crops: the view `eval`, `[B, size, size, C]`.
 
         They come in the order of `examples`, or of the split. Rows that pad the last batch have index -1. So
         has the row of an image that cannot be decoded: it is counted, and its pixel values are zeros.
