@@ -1,5 +1,6 @@
 """Fixtures that all tests share: eight CPU devices, a data folder of their own, and one finished run."""
 
+import gc
 import json
 import os
 import pathlib
@@ -19,6 +20,9 @@ from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.distributed import cluster
 from barlow_jax.training import loop
+
+# With TensorFlow imported, a full collection takes half a second, and tracing triggers many: a third of its time.
+gc.set_threshold(100_000, 50, 100)
 
 # A [D] array that meets a [N, D] one by accident is an error.
 jax.config.update("jax_numpy_rank_promotion", "raise")

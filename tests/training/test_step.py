@@ -50,9 +50,16 @@ def _start(config, devices=None, layout=None):
     return layout, parts, jax.jit(init, out_shardings=shardings)(jax.random.key(0))
 
 
+_COMPILED = {}  # steps and their initial states on the host, by config and layout: tests share them
+
+
 def _run(config, devices=None, num_steps=1, layout=None):
-    layout, parts, state = _start(config, devices, layout)
-    step, history = compile_step(layout, state, parts), []
+    layout = layout or Layout(make_mesh(devices))
+    if (repr(config), layout) not in _COMPILED:
+        _, parts, state = _start(config, layout=layout)
+        _COMPILED[repr(config), layout] = compile_step(layout, state, parts), jax.device_get(state)
+    step, state = _COMPILED[repr(config), layout]
+    state, history = jax.device_put(state, layout.state_shardings(state)), []
     for number in range(num_steps):
         state, metrics = step(state, layout.shard(_batch(config, number)))
         history.append(jax.device_get(metrics))
@@ -225,7 +232,7 @@ def test_one_device_and_eight_agree_where_the_step_augments(small_config, typed,
     assert relative(eight.params, one.params) < 1e-5 and relative(eight.batch_stats, one.batch_stats) < 1e-5
 
 
-@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize("microbatches", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_augmentation_is_outside_of_the_gradient_and_runs_once(small_config, typed, microbatches):
     """It runs once for all views, one microbatch at a time; its uint8 pixel values have no gradient."""
     config = typed(_on_device(small_config, batch_size=16, microbatches=microbatches))
@@ -264,7 +271,7 @@ def _poisoned(objective):
     return Objective(loss)
 
 
-@pytest.mark.parametrize("optimizer", ["lars", "sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["lars", pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
 def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(small_config, typed, optimizer):
     """The next step equals bit for bit the one after the last finite step, as if without those batches."""
     small_config.optim.name = optimizer
@@ -318,7 +325,7 @@ def test_running_statistics_that_would_overflow_skip_the_step(small_config, type
         jax.tree.map(np.testing.assert_array_equal, jax.device_get(state)[1:], before[1:])
 
 
-@pytest.mark.parametrize("projector", ["replicated", "sharded"])
+@pytest.mark.parametrize("projector", [pytest.param("replicated", marks=pytest.mark.slow), "sharded"])
 def test_the_state_is_updated_in_its_own_memory(small_config, typed, projector):
     """Every array but the step is returned in its input buffer."""
     small_config.train.batch_size = 64
