@@ -21,7 +21,7 @@ from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.distributed import cluster
 from barlow_jax.training import loop
 
-# With TensorFlow imported, a full collection takes half a second, and tracing triggers many: a third of its time.
+# With TensorFlow imported, full collections of garbage take a third of the time of tracing.
 gc.set_threshold(100_000, 50, 100)
 
 # A [D] array that meets a [N, D] one by accident is an error.

@@ -94,9 +94,14 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
     assert (cut / "decode_failures.jsonl").read_text() == named
+    judged, _ = run_command("knn", "--workdir", workdir)
+    assert judged["decode_failures"] == {"train": 4, "test": 2}
 
+
+@pytest.mark.slow
+def test_a_probe_on_augmented_images_counts_them(run, run_command):
     flags = ("--config.probe.augment=true", "--config.probe.num_epochs=1", "--config.probe.batch_size=64")
-    probed, _ = run_command("probe", "--workdir", workdir, *flags)
+    probed, _ = run_command("probe", "--workdir", run[0], *flags)
     assert probed["decode_failures"] == {"train": 4, "test": 2}
 
 

@@ -99,7 +99,8 @@ def _stop_before_the_last_part(monkeypatch, run_command, argv):
 def test_evaluate_resumes_and_prints_its_table_the_papers_table_and_what_is_missing(
     workdir, run_command, monkeypatch
 ):
-    argv = ("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1")
+    fast = ("--config.finetune.num_epochs=2", "--config.finetune.subset_repeats=1")
+    argv = ("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1", *fast)
     assert _stop_before_the_last_part(monkeypatch, run_command, argv) == 7
     monkeypatch.setattr(evaluations, "frozen_scores", lambda *_: pytest.fail("measured again"))
     results, log = run_command(*argv)

@@ -13,7 +13,7 @@ from barlow_jax.experiment.evaluations import finetune_scores
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.optim import optimizers
 
-SHORT = ("--config.finetune.num_epochs=8", "--config.finetune.label_fractions=0.1,1")
+SHORT = ("--config.finetune.num_epochs=4", "--config.finetune.label_fractions=0.1,1")
 
 
 def test_fine_tuning_beats_chance_for_every_fraction(workdir, run_command):
@@ -24,9 +24,9 @@ def test_fine_tuning_beats_chance_for_every_fraction(workdir, run_command):
     assert results["feature_source"] == "pretrained" and results["step"] == 22
     top1, top5 = by_fraction(results), by_fraction(results, "top5")
     assert set(top1) == set(top5) == set(by_fraction(results, "balanced_accuracy")) == {0.1, 1.0}
-    assert results["data"]["eval_images"] == 360 and results["settings"]["finetune"]["num_epochs"] == 8
+    assert results["data"]["eval_images"] == 360 and results["settings"]["finetune"]["num_epochs"] == 4
     assert all(0 < top1[fraction] <= top5[fraction] <= 100 for fraction in top1)
-    assert top1[1.0] > 30, "ten classes, and eight epochs of all labels"
+    assert top1[1.0] > 30, "ten classes, and four epochs of all labels"
     assert all(record["num_images"] == 360 for record in results["scores"])
 
 

@@ -67,10 +67,10 @@ def test_a_run_leaves_results_metrics_events_and_checkpoints(workdir):
 
 
 def test_an_interrupted_run_resumes_to_the_same_bits(workdir, tmp_path, config_file, run_command):
-    run_command("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.train.max_steps=9")
+    argv = ("pretrain", "--config", config_file, "--workdir", tmp_path, "--config.monitor.every_epochs=0")
+    run_command(*argv, "--config.train.max_steps=9")
     keep = "--config.checkpoint.keep_every_epochs=0.82"  # of 11 steps: 9
-    sinks = "--config.monitor.sinks="  # the resumed start has none
-    results, stderr = run_command("pretrain", "--config", config_file, "--workdir", tmp_path, keep, sinks)
+    results, stderr = run_command(*argv, keep, "--config.monitor.sinks=")  # the resumed start has none
     assert results["first_step"] == 9 and results["step"] == 22
     with open_checkpoints(tmp_path, keep_every_steps=9) as checkpoints:
         assert checkpoints.steps == [9, 18, 22], "the two newest, and every ninth"

@@ -40,7 +40,7 @@ def _minimize(table, weight_decay, devices=None, tolerance=1e-5, max_iterations=
     return fit, np.append(np.asarray(fit.head["weight"]), np.asarray(fit.head["bias"])[np.newaxis], axis=0)
 
 
-@pytest.mark.parametrize("weight_decay", [1e-1, 1e-3, 1e-6])
+@pytest.mark.parametrize("weight_decay", [pytest.param(1e-1, marks=pytest.mark.slow), 1e-3, 1e-6])
 def test_the_gradient_of_the_objective_vanishes(devices, weight_decay):
     """301 rows: no number of devices divides them, so some rows are padding."""
     table = _table(301, 1)

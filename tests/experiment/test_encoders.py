@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 from score_records import by_fraction, measured
 
+from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import torchvision_layout
@@ -25,8 +26,14 @@ def get_config():
 """
 
 
-def test_an_encoder_comes_with_its_network_normalization_and_data(workdir, run_command, tmp_path):
-    own, _ = run_command("knn", "--workdir", workdir)
+@pytest.fixture(scope="module")
+def own(workdir):
+    """Results of `knn` on the run itself."""
+    assert main(["knn", "--workdir", str(workdir)]) == 0
+    return json.loads((workdir / "results" / "knn.json").read_text())
+
+
+def test_an_encoder_comes_with_its_network_normalization_and_data(workdir, own, run_command, tmp_path):
     other, _ = run_command("knn", "--encoder", workdir, "--workdir", tmp_path)
     assert measured(other) == measured(own) and other["encoder"] == str(workdir)
     assert json.loads((tmp_path / "results" / "knn.json").read_text()) == other
@@ -34,12 +41,11 @@ def test_an_encoder_comes_with_its_network_normalization_and_data(workdir, run_c
 
 
 def test_with_a_config_its_data_are_used_and_the_encoders_network(
-    workdir, run_command, tmp_path, config_file
+    workdir, own, run_command, tmp_path, config_file
 ):
     """The config has another width; that of the run is used."""
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file).replace("#", ""))
-    own, _ = run_command("knn", "--workdir", workdir)
     other, _ = run_command("knn", "--config", wide, "--encoder", workdir, "--workdir", tmp_path / "out")
     assert measured(other) == measured(own)
 
@@ -52,7 +58,7 @@ def test_a_checkpoint_is_named_by_its_folder(workdir, run_command, tmp_path):
 
 
 def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
-    workdir, run_command, tmp_path, config_file
+    workdir, own, run_command, tmp_path, config_file
 ):
     """The config has another width; that of the file is used."""
     config, _ = from_tree(json.loads((workdir / "config.json").read_text()))
@@ -63,10 +69,11 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file))
     argv = ("--config", wide, "--workdir", tmp_path)
-    own, _ = run_command("knn", "--workdir", workdir)
     other, _ = run_command("knn", "--encoder", path, *argv)
     assert measured(other) == measured(own) | {"step": -1}
-    tuned, _ = run_command("finetune", "--encoder", path, *argv, "--config.finetune.label_fractions=0.1")
+    fast = ("--config.finetune.num_epochs=2", "--config.finetune.subset_repeats=1")
+    fraction = "--config.finetune.label_fractions=0.1"
+    tuned, _ = run_command("finetune", "--encoder", path, *argv, fraction, *fast)
     assert by_fraction(tuned)[0.1] > 0
     whole = {
         f"module.backbone.{key}": tensor

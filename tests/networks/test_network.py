@@ -98,7 +98,13 @@ GROUPINGS = {
 }
 
 
-@pytest.mark.parametrize("name", GROUPINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("heads together", "by size") else ())
+        for name in GROUPINGS  # of the two settings, each value occurs in those that are not slow
+    ],
+)
 def test_batch_norm_sees_the_rows_of_its_group_and_no_others(name):
     """A group equals a batch that concatenates its views."""
     grouping, encoder, heads = GROUPINGS[name]
