@@ -43,12 +43,10 @@ loop.fit = _fit_with_transfer_guard
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _folders(tmp_path_factory):
-    """Prepare the digits in a fresh folder, and share compiled programs between tests and workers."""
+def _folders(tmp_path_factory, pytestconfig):
+    """Prepare the digits in a fresh folder; tests, workers and later runs share compiled programs."""
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
-    folder = tmp_path_factory.getbasetemp()
-    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    jax.config.update("jax_compilation_cache_dir", str(shared / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(pytestconfig.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
 
 

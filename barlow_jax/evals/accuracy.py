@@ -45,6 +45,12 @@ def make_accuracy(test: FeatureTable) -> Callable[[Head], dict[str, float]]:
     The table is copied to the device once. Equal logits rank by class, the smaller first; a logit that is not
     a number ranks last. With five classes or fewer every label is among the first five: top5 is left out.
     """
+    rows = on_device(test)
+    return lambda head: from_ranks(test.labels, ranks(head, *rows), head["bias"].size)
+
+
+def on_device(test: FeatureTable) -> tuple[jax.Array, jax.Array]:
+    """Return `[chunks, n, H]` features and `[chunks, n]` labels of a table on the device, padded."""
     check_single_label(test.labels)
     rows = len(test.labels)
     chunks = max(1, -(-rows // _CHUNK))
@@ -52,16 +58,16 @@ def make_accuracy(test: FeatureTable) -> Callable[[Head], dict[str, float]]:
     pad = chunks * size - rows
     features = np.pad(test.features, ((0, pad), (0, 0))).reshape(chunks, size, -1)
     labels = np.pad(test.labels, (0, pad)).reshape(chunks, size)
-    on_device = jax.device_put((features.astype(np.float32), labels))
+    return jax.device_put((features.astype(np.float32), labels))
 
-    def accuracy(head: Head) -> dict[str, float]:
-        ranks = np.asarray(_ranks(head, *on_device)).ravel()[:rows]
-        result = hit_rates(test.labels, ranks < 1)
-        if head["bias"].size > 5:
-            result["top5"] = float(np.sum(ranks < 5) / rows)
-        return result
 
-    return accuracy
+def from_ranks(labels: np.ndarray, ranks: jax.Array, num_classes: int) -> dict[str, float]:
+    """Return the accuracies of `make_accuracy` from `[N]` labels and their ranks, `[chunks, n]`."""
+    ranks = np.asarray(ranks).ravel()[: len(labels)]
+    result = hit_rates(labels, ranks < 1)
+    if num_classes > 5:
+        result["top5"] = float(np.sum(ranks < 5) / len(labels))
+    return result
 
 
 def hit_rates(labels: np.ndarray, hits: np.ndarray) -> dict[str, float]:
@@ -78,7 +84,7 @@ def hit_rates(labels: np.ndarray, hits: np.ndarray) -> dict[str, float]:
 
 
 @jax.jit
-def _ranks(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array:
+def ranks(head: Head, features: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the rank of each row's label among its logits, from 0; labels without a logit rank last."""
 
     def rank_chunk(rows: tuple[jax.Array, jax.Array]) -> jax.Array:

@@ -4,9 +4,10 @@ Weight N(0, 0.01), bias 0, cross-entropy, SGD with momentum (heavy-ball or Neste
 decay on weight and bias. The learning rate changes once per epoch: half a cosine to 0, or steps.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 import dataclasses
 import functools
+import itertools
 import math
 
 import jax
@@ -19,6 +20,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import accuracy
 from barlow_jax.optim.schedules import epoch_factors
 from barlow_jax.types import FeatureTable
+
+_CHUNK_BYTES = 2**25  # features of the steps of one call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,24 +68,48 @@ def train_and_test(
     """
     steps_per_epoch = math.ceil(num_train / config.batch_size)
     num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
-    optimizer, step = _compile(config.momentum, config.nesterov, config.weight_decay)
-    test_accuracy = accuracy.make_accuracy(test)
-    weight = 0.01 * jax.random.normal(jax.random.key(seed), (test.features.shape[1], num_classes))
-    head = {"weight": weight, "bias": jnp.zeros(num_classes)}
-    state = optimizer.init(head)
-    last, best = {}, {"top1": -1.0}
-    for epoch, rate in enumerate(learning_rates(config, num_epochs)):
-        for batch in epoch_batches(epoch):
-            accuracy.check_single_label(batch.labels)
-            head, state = step(head, state, *_pad(batch, config.batch_size), rate)
-        last = test_accuracy(head)
-        best = max(best, last, key=lambda result: result["top1"])
+    head, results = _train(epoch_batches, test, config, num_epochs, num_classes, seed)
+    best = max(results, key=lambda result: result["top1"])
     if not all(np.isfinite(np.asarray(values)).all() for values in head.values()):
         raise UserError(
             f"the linear probe diverged: its weights are not finite after {num_epochs} epochs with "
             f"probe.learning_rate = {config.learning_rate}. Use a lower rate, or probe.standardize=true."
         )
-    return last | {f"best_{name}": value for name, value in best.items()}
+    return results[-1] | {f"best_{name}": value for name, value in best.items()}
+
+
+def _train(
+    epoch_batches: Callable[[int], Iterable[FeatureTable]],
+    test: FeatureTable,
+    config: config_lib.Probe,
+    num_epochs: int,
+    num_classes: int,
+    seed: int,
+) -> tuple[accuracy.Head, list[dict[str, float]]]:
+    """Return the trained classifier and its accuracies after each epoch."""
+
+    def steps() -> Iterator[tuple]:
+        for epoch, rate in enumerate(learning_rates(config, num_epochs)):
+            batches = iter(epoch_batches(epoch))
+            batch, following = next(batches), next(batches, None)
+            while batch is not None:
+                accuracy.check_single_label(batch.labels)
+                yield *_pad(batch, config.batch_size), np.float32(rate), following is None
+                batch, following = following, next(batches, None)
+
+    width = test.features.shape[1]
+    optimizer, run = _compile(config.momentum, config.nesterov, config.weight_decay)
+    weight = 0.01 * jax.random.normal(jax.random.key(seed), (width, num_classes))
+    head = {"weight": weight, "bias": jnp.zeros(num_classes)}
+    state, rows, results = optimizer.init(head), accuracy.on_device(test), []
+    size = max(1, _CHUNK_BYTES // (4 * config.batch_size * width))
+    batches = steps()
+    while chunk := list(itertools.islice(batches, size)):
+        stacked = tuple(np.stack(column) for column in zip(*chunk, strict=True))
+        head, state, ranks = run(head, state, stacked, rows)
+        ranks = np.asarray(ranks)[stacked[-1]]
+        results += [accuracy.from_ranks(test.labels, of_epoch, num_classes) for of_epoch in ranks]
+    return head, results
 
 
 def learning_rates(config: Probe, num_epochs: int) -> list[float]:
@@ -108,7 +135,12 @@ def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Callable[[
 def _compile(
     momentum: float, nesterov: bool, weight_decay: float
 ) -> tuple[optax.GradientTransformation, Callable]:
-    """Return the optimizer and its jitted step, compiled once for all probes of a process."""
+    """Return the optimizer and its jitted steps, compiled once for all probes of a process.
+
+    `steps(head, state, batches, rows) -> (head, state, ranks)` takes K batches in one call, because a step of
+    few rows takes less time than a call. `[K, chunks, n]` ranks are those of the test rows after the batches
+    that end an epoch, and 0 after the others.
+    """
     optimizer = optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(momentum, nesterov))
 
     def step(head, state, features, labels, real, rate):
@@ -120,7 +152,17 @@ def _compile(
         updates, state = optimizer.update(jax.grad(loss)(head), state, head)
         return jax.tree.map(lambda p, u: p - rate * u, head, updates), state
 
-    return optimizer, jax.jit(step, donate_argnums=(0, 1))
+    def steps(head, state, batches, rows):
+        def body(carry, batch):
+            *batch, ends = batch
+            head, state = step(*carry, *batch)
+            none = jnp.zeros(rows[1].shape, jnp.int32)
+            return (head, state), jax.lax.cond(ends, lambda: accuracy.ranks(head, *rows), lambda: none)
+
+        (head, state), ranks = jax.lax.scan(body, (head, state), batches)
+        return head, state, ranks
+
+    return optimizer, jax.jit(steps, donate_argnums=(0, 1))
 
 
 def _pad(batch: FeatureTable, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -68,21 +68,15 @@ def _end_by(how):
     os.kill(os.getpid(), getattr(signal, how))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param((), id="digits", marks=[pytest.mark.slow, pytest.mark.usefixtures("digits")]),
-        pytest.param((*_DATA, "--config.data.canvas=8"), id="without TensorFlow"),
-    ],
-)
-def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(tmp_path, data):
+@pytest.mark.usefixtures("digits")
+def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()
-    without = {"WITHOUT_TENSORFLOW": "yes"} if data else {}
-    argv = (*TEN_STEPS, *data)
-    both = run_processes.start_two(["record_ids", two], "--workdir", two, *argv, devices=4, **without)
-    alone = ["pretrain", "--config", CONFIG, "--workdir", str(one), *argv]
-    assert run_processes.record_ids(one, alone) == 0
+    both = run_processes.start_two(["record_ids", two], "--workdir", two, *TEN_STEPS, devices=4)
+    assert (
+        run_processes.record_ids(one, ["pretrain", "--config", CONFIG, "--workdir", str(one), *TEN_STEPS])
+        == 0
+    )
     outputs = [run_processes.finish(process)[0] for process in both]
     assert json.loads(outputs[0])["step"] == 10 and outputs[1] == "", "only process 0 prints results"
     losses_one, losses_two = _losses(one), _losses(two)

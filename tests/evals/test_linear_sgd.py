@@ -63,16 +63,20 @@ def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov, batch_si
         rate = 0.5 * (1 + np.cos(np.pi * epoch / 3)) / 2
         weight, bias = weight - rate * steps[0], bias - rate * steps[1]
 
-    heads = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            accuracy, "make_accuracy", lambda test: lambda head: heads.append(head) or {"top1": 0.0}
-        )
-        linear_sgd.train_and_test(
-            lambda epoch: [batches[epoch]], train, config=config, num_train=32, num_classes=6, seed=4
-        )
-    np.testing.assert_allclose(heads[-1]["weight"], weight, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(heads[-1]["bias"], bias, rtol=1e-5, atol=1e-6)
+    head, results = linear_sgd._train(lambda epoch: [batches[epoch]], train, config, 3, 6, seed=4)
+    np.testing.assert_allclose(head["weight"], weight, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(head["bias"], bias, rtol=1e-5, atol=1e-6)
+    assert results[-1] == accuracy.make_accuracy(train)(head) and len(results) == 3
+
+
+@pytest.mark.parametrize("steps", [1, 5, 100])
+def test_accuracies_do_not_depend_on_the_steps_of_a_call(monkeypatch, steps):
+    """Of 21 steps, three per epoch."""
+    train, test = _table(40, 1), _table(300, 2)
+    config = Probe(num_epochs=7, batch_size=16, learning_rate=0.1)
+    expected = _probe(config, train, test)
+    monkeypatch.setattr(linear_sgd, "_CHUNK_BYTES", steps * 4 * 16 * 10)
+    assert _probe(config, train, test) == expected
 
 
 def test_the_cosine_ends_one_epoch_before_zero():
@@ -125,7 +129,7 @@ def test_the_best_epoch_is_reported_next_to_the_last():
 
 def test_the_best_epoch_is_the_earliest_of_equal_ones(monkeypatch):
     results = iter([{"top1": 0.5, "top5": 0.8}, {"top1": 0.5, "top5": 0.9}])
-    monkeypatch.setattr(accuracy, "make_accuracy", lambda test: lambda head: next(results))
+    monkeypatch.setattr(accuracy, "from_ranks", lambda *_: next(results))
     train = _table(8, 1)
     result = _probe(Probe(num_epochs=2, batch_size=8), train, train)
     assert (result["best_top5"], result["top5"]) == (0.8, 0.9)
