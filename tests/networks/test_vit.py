@@ -27,7 +27,7 @@ def test_parameter_count_is_deits_without_its_classifier_and_learned_positions(n
 def test_the_output_is_float32_for_any_channels_and_any_multiple_of_the_patch_size():
     graph, state = _vit(patch=4, channels=5, dtype=jnp.bfloat16)
     for side in (8, 12):
-        y = jax.jit(lambda x: nnx.merge(graph, state)(x, train=True))(jnp.ones((2, side, side, 5)))
+        y = nnx.merge(graph, state)(jnp.ones((2, side, side, 5)), train=True)
         assert y.shape == (2, 192) and y.dtype == jnp.float32
 
 
