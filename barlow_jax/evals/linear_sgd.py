@@ -81,7 +81,7 @@ def train_and_test(
 def _train(
     epoch_batches: Callable[[int], Iterable[FeatureTable]],
     test: FeatureTable,
-    config: config_lib.Probe,
+    config: Probe,
     num_epochs: int,
     num_classes: int,
     seed: int,
