@@ -71,7 +71,7 @@ def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov, batch_si
 
 @pytest.mark.parametrize("steps", [1, 5, 100])
 def test_accuracies_do_not_depend_on_the_steps_of_a_call(monkeypatch, steps):
-    """Of 21 steps, three per epoch."""
+    """Train for 21 steps, three per epoch, in calls of 1, 5 and 21."""
     train, test = _table(40, 1), _table(300, 2)
     config = Probe(num_epochs=7, batch_size=16, learning_rate=0.1)
     expected = _probe(config, train, test)
