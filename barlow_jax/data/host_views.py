@@ -17,8 +17,8 @@ _NUM_UNIFORMS = 32  # per op, including the one for its probability
 def make_view(image: tf.Tensor, view: View, size: int, seed: tf.Tensor) -> tf.Tensor:
     """Apply the ops of a view, except `normalize`, which always runs on the accelerator.
 
-    From `[height, width, 3]` to `[size, size, 3]` uint8, of the crop's own size if it has one. The same seed,
-    `[2]` int64, gives the same view.
+    The image is `[height, width, 3]` uint8, the result `[size, size, 3]`, or of the crop's own size if it has
+    one. The same seed, `[2]` int64, gives the same view.
     """
     size = view.output_size(size)
     for name, u in draw(view, seed).items():

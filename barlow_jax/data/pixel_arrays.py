@@ -74,8 +74,8 @@ def check_values(pixels: np.ndarray, data: Data) -> None:
 def to_batch(pixels: np.ndarray, data: Data) -> np.ndarray:
     """Map decoded pixels to those of a batch, as `config.data.pixel_dtype` and `value_range` state.
 
-    From `[height, width, C]` uint8, uint16 or float32 to uint8 0..255, of uint16 the upper 8 bits, or float32
-    in 0..1. NaN becomes 0, the lower end. `value_range` is dtype or numbers here.
+    The pixels are `[height, width, C]` uint8, uint16 or float32; NaN becomes 0, the lower end. The result is
+    uint8 0..255, of uint16 the upper 8 bits, or float32 in 0..1. Here `value_range` is dtype or numbers.
     """
     if data.pixel_dtype == "uint8":
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)

@@ -121,7 +121,7 @@ class EvaluationData(NamedTuple):
                 raise NotMeasurableError(f"{where} are all of one class, but {_TWO_CLASSES}")
 
     def count_shared(self, own: np.ndarray | None) -> int:
-        """Return the number of evaluation images that `own_rows` finds in training, with a warning if any."""
+        """Return how many evaluation images `own_rows` found in training, with a warning if there are any."""
         shared = 0 if own is None else int(np.sum(own >= 0))
         if shared:
             data = self.data

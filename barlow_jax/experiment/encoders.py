@@ -58,7 +58,7 @@ def describe_weights(path: str) -> dict[str, Any]:
 
 
 def check(path: pathlib.Path, config: Config, saved: Mapping[str, Any]) -> None:
-    """Check that an encoder saved with this config, or the known part of one, has the config's architecture.
+    """Check that an encoder has the architecture of the config; `saved` is what is known of its own config.
 
     Raises:
       UserError: a key differs.
