@@ -30,7 +30,6 @@ class Images:
     complete: bool  # the sample is the collection
     channels: int  # the most frequent number
     dtypes: Mapping[str, int]  # number of images by dtype
-    has_labels: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,10 +228,7 @@ def choose_length(
     choices.set("100 rows of metrics or more", {"train.log_every_steps": min(50, max(1, steps // 100))})
 
 
-def choose_monitor(choices: Choices, images: Images) -> None:
-    """Choose whether k-NN accuracy is measured during training."""
-    if not images.has_labels:
-        choices.set("k-NN accuracy needs labels", {"monitor.every_epochs": 0.0})
-        return
+def choose_monitor(choices: Choices) -> None:
+    """Choose how often the encoder is measured during training."""
     every = float(f"{choices.get('train.num_epochs') / 5:.3g}")
-    choices.set("five measurements of k-NN accuracy", {"monitor.every_epochs": every})
+    choices.set("five measurements of the encoder", {"monitor.every_epochs": every})

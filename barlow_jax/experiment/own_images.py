@@ -52,7 +52,7 @@ def choose(
     rules.choose_network(choices, number, devices, hours)
     rules.choose_optimizer(choices, devices)
     rules.choose_length(choices, number, devices, None)
-    rules.choose_monitor(choices, images)
+    rules.choose_monitor(choices)
     if trains and (hours or devices.memory):
         trial = _fit_memory(choices, tree, source, devices, steps=bool(hours))
         if hours:
@@ -66,7 +66,7 @@ def choose(
                     "smaller config.data.image_size or config.network."
                 )
             rules.choose_length(choices, number, devices, (seconds, trial.step_seconds))
-            rules.choose_monitor(choices, images)
+            rules.choose_monitor(choices)
     log.info("\n".join(["chosen settings:", *map(_line, choices.made)]))
     return tree, choices.made
 
@@ -106,7 +106,6 @@ def _describe_images(opened: collection.Collection, data: Data) -> rules.Images:
         complete=len(headers) + len(stats.failures) == number,
         channels=Counter(header.channels for header in headers).most_common(1)[0][0],
         dtypes=Counter(header.dtype for header in headers),
-        has_labels=opened.labels is not None,
     )
 
 

@@ -9,11 +9,11 @@ from barlow_jax.experiment import choices as choices_lib
 from barlow_jax.experiment.choices import Choices, Devices, Images
 
 CPU, GPU = Devices(1, True, 2, None), Devices(1, False, 16, 80_000_000_000)
-CIFAR = Images(45_000, 32, 32, False, 3, {"uint8": 256}, False)
-PHOTOGRAPHS = Images(4_500, 480, 640, False, 3, {"uint8": 256}, True)
-BANDS = Images(900, 64, 64, False, 13, {"uint16": 256}, False)
-SCANS = Images(36, 3000, 4000, True, 1, {"uint16": 40}, False)
-FEW = Images(36, 200, 300, True, 1, {"uint8": 39, "uint16": 1}, False)
+CIFAR = Images(45_000, 32, 32, False, 3, {"uint8": 256})
+PHOTOGRAPHS = Images(4_500, 480, 640, False, 3, {"uint8": 256})
+BANDS = Images(900, 64, 64, False, 13, {"uint16": 256})
+SCANS = Images(36, 3000, 4000, True, 1, {"uint16": 40})
+FEW = Images(36, 200, 300, True, 1, {"uint8": 39, "uint16": 1})
 
 
 def _choose(images, devices, budget=None, hours=None, **user):
@@ -32,7 +32,7 @@ def _choose(images, devices, budget=None, hours=None, **user):
     choices_lib.choose_network(choices, images.number, devices, hours)
     choices_lib.choose_optimizer(choices, devices)
     choices_lib.choose_length(choices, images.number, devices, budget)
-    choices_lib.choose_monitor(choices, images)
+    choices_lib.choose_monitor(choices)
     chosen = {key: value for made in choices.made for key, value in made["settings"].items()}
     assert all(made["reason"] for made in choices.made)
     assert {key: flatten(tree)[key] for key in chosen} == chosen
@@ -56,7 +56,7 @@ TABLE = {
             "optim.name": "adamw",
             "optim.learning_rate": 0.004,
             "train.num_epochs": 13.3,
-            "monitor.every_epochs": 0.0,
+            "monitor.every_epochs": 2.66,
         },
     ),
     "cifar10 on a GPU": (
@@ -91,7 +91,7 @@ TABLE = {
         {"data.image_size": 224, "data.eval_resize": 256, "data.canvas": 512, "train.num_epochs": 300.0},
     ),
     "many photographs on eight GPUs": (
-        (Images(1_200_000, 480, 640, False, 3, {"uint8": 256}, False), Devices(8, False, 16, None)),
+        (Images(1_200_000, 480, 640, False, 3, {"uint8": 256}), Devices(8, False, 16, None)),
         {
             "network.encoder": "resnet50",
             "network.projector": (8192, 8192, 8192),
