@@ -120,14 +120,16 @@ def choose_sizes(choices: Choices, images: Images, devices: Devices) -> None:
 
 
 def choose_recipe(choices: Choices, preset: str | None) -> None:
-    """Choose the augmentation of images that have no colors; `preset` is the one that the user has named."""
-    channels = choices.get("data.channels")
-    if channels == 3:  # the config file's
-        return
-    name = preset or ("satellite" if channels > 4 else "photographs")
-    ops = overrides.flatten(dataclasses.asdict(presets.make(name, channels)), "recipe.")
-    changed = {k: v for k, v in ops.items() if choices.get(k) != v and ".normalize." not in k}
-    choices.set(f"{name} for {channels} channels", changed)
+    """Choose the augmentation; `preset` is the one that the user has named, or None."""
+    channels, size = choices.get("data.channels"), choices.get("data.image_size")
+    if channels != 3:  # else it is the config file's
+        name = preset or ("satellite" if channels > 4 else "photographs")
+        ops = overrides.flatten(dataclasses.asdict(presets.make(name, channels)), "recipe.")
+        changed = {k: v for k, v in ops.items() if choices.get(k) != v and ".normalize." not in k}
+        choices.set(f"{name} for {channels} channels", changed)
+    if size < 64:
+        blur = {f"recipe.views.{view}.blur.probability": 0.0 for view in ("a", "b")}
+        choices.set(f"in {size} pixels there is little to blur, as in configs/cifar10.py", blur)
 
 
 def choose_values(choices: Choices, values: ValueStats) -> None:

@@ -47,6 +47,7 @@ TABLE = {
             "data.pixel_dtype": "uint8",
             "data.image_size": 24,
             "data.eval_resize": 24,
+            "recipe.views.a.blur.probability": 0.0,
             "network.encoder": "resnet8",
             "network.width": 16,
             "network.stem": "cifar",
@@ -78,6 +79,7 @@ TABLE = {
         (PHOTOGRAPHS, CPU),
         {
             "data.image_size": 96,
+            "recipe.views.a.blur.probability": None,
             "data.eval_resize": 96,
             "data.canvas": 192,
             "network.stem": "imagenet",
