@@ -68,7 +68,7 @@ def knn(run: Run, data: EvaluationData) -> Hook:
         subset = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
         batches = experiment.eval_batches(source, np.sort(subset))
         encode = partial(encoder, *state.encoder())
-        return features.extract(encode, preemption.with_stop_points(batches), experiment.layout)
+        return features.extract(encode, preemption.with_stop_points(batches), experiment.layout).labeled()
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics

@@ -55,6 +55,12 @@ def test_both_accuracies_are_written_and_an_image_is_not_its_own_neighbor(measur
     assert set(row) == {"knn_top1", "knn_balanced_accuracy"} and 0.1 < row["knn_top1"] < 0.9
 
 
+def test_images_without_a_label_do_not_count(measure):
+    """Accuracy is that of the 32 images with a label alone."""
+    row = measure(np.where(np.arange(64) < 32, np.arange(64) % 2, -1))
+    assert 0.1 < row["knn_top1"] < 0.9 and row["knn_top1"] * 32 % 1 == 0
+
+
 def test_one_class_or_features_that_are_not_finite_give_no_number(measure, capsys):
     for labels, factor in ((np.zeros(64), 1.0), (np.arange(64) % 2, np.nan)):
         row = measure(labels, factor)
