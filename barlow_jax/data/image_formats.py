@@ -87,7 +87,7 @@ def decode(
 
 
 def read_header(content: str | bytes | np.ndarray, *, follow_exif: bool = True) -> ImageHeader:
-    """Return shape and type of what `decode` returns with `channels=None`. No pixel is decoded.
+    """Return shape and type of what `decode` returns with `channels=None`. Only DICOM is decoded for it.
 
     The content may also be the path of a file, of which only a part is read.
 
@@ -160,7 +160,8 @@ def _read_header(file: BinaryIO, head: bytes, name: str, follow_exif: bool) -> I
     if name == "TIFF":
         return _make_header(*tiff.read_header(file, follow_exif))
     if name == "DICOM":
-        return _make_header(*dicom.read_header(file))
+        pixels = dicom.decode(file.read())
+        return _make_header(pixels.shape, pixels.dtype)
     if name == "NPY":
         shape, dtype = read_array_header(file)
         pixels = np.broadcast_to(np.zeros((), dtype), shape)  # without memory

@@ -87,7 +87,8 @@ def to_batch(pixels: np.ndarray, data: Data) -> np.ndarray:
     scaled = pixels.astype(np.float32)
     if limits is not None:
         scaled = (scaled - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
-    return np.nan_to_num(np.clip(scaled, 0, 1, out=scaled), copy=False)
+    np.clip(scaled, 0, 1, out=scaled)
+    return np.nan_to_num(scaled, copy=False) if pixels.dtype == np.float32 else scaled
 
 
 def read_array_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:

@@ -1,6 +1,7 @@
 """Formats that Pillow does not read: 16-bit PNG, TIFF, DICOM and .npy, against the arrays that were written."""
 
 import io
+import sys
 
 import imagecodecs
 import numpy as np
@@ -11,6 +12,7 @@ import tifffile
 from barlow_jax.config.schema import Data
 from barlow_jax.data.image_formats import ImageHeader, decode, read_header
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
+from barlow_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 2**16, (20, 30), np.uint16)
@@ -245,3 +247,11 @@ def test_floats_beyond_one_need_a_range_and_uint8_takes_none():
             _as_batch(np.float32([[[0.5]], [[1.5]]]), **settings)
     within = np.float32([[[0.0]], [[np.nan]], [[1.0]]])
     np.testing.assert_array_equal(_as_batch(within, pixel_dtype="float32").ravel(), [0, 0, 1])
+
+
+def test_dicom_without_its_package_is_an_error_with_the_remedy(monkeypatch):
+    content = _dicom(TWELVE)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    for function in (decode, read_header):
+        with pytest.raises(UserError, match=r"barlow_jax\[dicom\]"):
+            function(content)
