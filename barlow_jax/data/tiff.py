@@ -13,7 +13,7 @@ from barlow_jax.data.pixel_arrays import DecodeError, channels_last
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters is raised
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
-_ORIENTATION = 274
+_ORIENTATION, _NO_DATA = 274, 42113  # tags; the latter is GDAL's
 
 
 def decode(content: bytes, channels: int | None, follow_exif: bool) -> np.ndarray:
@@ -22,6 +22,8 @@ def decode(content: bytes, channels: int | None, follow_exif: bool) -> np.ndarra
         series = file.series[0]
         page, pixels = series.keyframe, series.asarray(maxworkers=1)
         pixels = _colors(_arrange(pixels, series.axes, page, channels), page)
+        if pixels.dtype.kind == "f" and _NO_DATA in page.tags:
+            pixels = np.where(pixels == page.nodata, np.nan, pixels)
         return exif.turn(pixels, _orientation(page)) if follow_exif else pixels
 
 

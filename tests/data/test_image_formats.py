@@ -125,6 +125,15 @@ def test_the_orientation_of_a_tiff_is_followed():
     assert read_header(content, follow_exif=False) == (20, 30, 3, "uint8")
 
 
+def test_missing_values_of_a_geotiff_are_not_numbers():
+    """Otherwise -9999 would be the lower end of an automatic value range."""
+    holed = FLOAT.copy()
+    holed[3:9] = -9999
+    pixels = decode(_tiff(holed, extratags=[(42113, "s", 0, "-9999", True)]))[..., 0]
+    np.testing.assert_array_equal(pixels, np.where(holed == -9999, np.nan, holed))
+    assert pixels.dtype == np.float32
+
+
 def test_the_channels_of_a_small_array_are_those_of_the_config():
     small = np.zeros((5, 8, 9), np.uint8)
     assert decode(_npy(small), 9).shape == (5, 8, 9)
