@@ -99,13 +99,15 @@ def progress(run: Run) -> Progress:
 def evaluations(run: Run, labeled: EvaluationData | None, data: RunData) -> dict[str, Hook]:
     """Return the evaluations of the encoder during training, by the metric that each writes.
 
-    k-NN accuracy needs `labeled`; the others take the evaluation split, or the training split without one.
+    k-NN accuracy needs `labeled`. The others take the evaluation split, or the training split if that one is
+    missing or has fewer images than there are processes.
     """
     config = run.experiment.config.monitor
     if not config.every_epochs:
         return {}
     run.checkpoints.best_step = monitor.best_step(run, run.first_step)
-    measures = {"rankme": monitor.label_free(run, data.test or data.train)}
+    enough = data.test is not None and data.test.num_examples >= run.experiment.shard.processes
+    measures = {"rankme": monitor.label_free(run, data.test if enough else data.train)}
     if labeled is not None:
         measures["knn_top1"] = monitor.knn(run, labeled)
     interval = run.steps(config.every_epochs)
