@@ -167,6 +167,7 @@ def _compile(
 
 def _pad(batch: FeatureTable, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pad a batch to `size` rows, so that an epoch's last batch uses the same compiled step; add a mask."""
-    missing = size - len(batch.labels)
-    real = np.arange(size) < len(batch.labels)
-    return np.pad(batch.features, ((0, missing), (0, 0))), np.pad(batch.labels, (0, missing)), real
+    rows = len(batch.labels)
+    features, labels = np.zeros((size, batch.features.shape[1]), np.float32), np.zeros(size, np.int32)
+    features[:rows], labels[:rows] = batch.features, batch.labels  # np.pad takes ten times as long
+    return features, labels, np.arange(size) < rows

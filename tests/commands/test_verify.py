@@ -100,7 +100,7 @@ def _loss(run):
 
 def test_pretraining_goes_on_from_the_newest_good_one_to_the_same_bits(copy, workdir, run_command):
     _damage(copy, 22)
-    results, said = run_command("pretrain", "--workdir", copy)
+    results, said = run_command("pretrain", "--workdir", copy, "--config.monitor.every_epochs=0")
     assert (results["first_step"], results["step"]) == (18, 22)
     assert "step 22: default/d/" in said and "resuming from the checkpoint of step 18" in said
     assert _loss(copy) == _loss(workdir)
