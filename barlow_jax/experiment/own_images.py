@@ -12,6 +12,7 @@ import numpy as np
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.data import collection, image_stats, splits
+from barlow_jax.distributed import exchange, same_data
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import choices as rules, step_trial
 from barlow_jax.io import log
@@ -39,15 +40,15 @@ def choose(
       UserError: no image can be decoded, or the run would be too short.
     """
     tree = overrides.to_config_dict(config).to_dict()
-    choices, started = rules.Choices(tree, fixed), time.monotonic()
-    _choose_splits(choices, collection.split_names(config.data))
-    opened = collection.open_collection(_data(tree), _data(tree).train_split)
-    images, devices = _describe_images(opened, _data(tree)), _describe_devices()
-    rules.choose_pixels(choices, images)
-    rules.choose_sizes(choices, images, devices)
-    rules.choose_recipe(choices, preset)
-    rules.choose_values(choices, image_stats.measure_values(opened, _data(tree)))
-    source = splits.open_split(_data(tree), _data(tree).train_split)
+    choices, started, devices = rules.Choices(tree, fixed), time.monotonic(), _describe_devices()
+    problems = []
+    try:
+        _choose_data(choices, tree, devices, preset)
+    except UserError as error:
+        problems = [str(error)]
+    if problems := exchange.all_problems(problems):
+        raise UserError("\n  ".join(problems))
+    source = same_data.open_split(_data(tree), _data(tree).train_split)
     number = source.num_examples
     rules.choose_network(choices, number, devices, hours)
     rules.choose_optimizer(choices, devices)
@@ -56,7 +57,8 @@ def choose(
     if trains and (hours or devices.memory):
         trial = _fit_memory(choices, tree, source, devices, steps=bool(hours))
         if hours:
-            seconds = _STEPS_FRACTION * 3600 * hours - (time.monotonic() - started) - trial.compile_seconds
+            spent = time.monotonic() - started + trial.compile_seconds  # the run compiles once more
+            seconds = exchange.call_on_first(lambda: int(_STEPS_FRACTION * 3600 * hours - spent))
             steps = max(0, int(seconds / trial.step_seconds))
             if steps < rules.MIN_STEPS:
                 needed = (rules.MIN_STEPS * trial.step_seconds - seconds) / 3600 + hours
@@ -69,6 +71,19 @@ def choose(
             rules.choose_monitor(choices)
     log.info("\n".join(["chosen settings:", *map(_line, choices.made)]))
     return tree, choices.made
+
+
+def _choose_data(
+    choices: rules.Choices, tree: dict[str, Any], devices: rules.Devices, preset: str | None
+) -> None:
+    """Choose all that depends on a sample of the images."""
+    _choose_splits(choices, collection.split_names(_data(tree)))
+    opened = collection.open_collection(_data(tree), _data(tree).train_split)
+    images = _describe_images(opened, _data(tree))
+    rules.choose_pixels(choices, images)
+    rules.choose_sizes(choices, images, devices)
+    rules.choose_recipe(choices, preset)
+    rules.choose_values(choices, image_stats.measure_values(opened, _data(tree)))
 
 
 def _data(tree: Mapping[str, Any]) -> Data:

@@ -8,6 +8,7 @@ import pytest
 
 from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree, load_config_file
+from barlow_jax.data import splits
 from barlow_jax.experiment import own_images, step_trial
 from barlow_jax.experiment.choices import Devices
 
@@ -130,8 +131,8 @@ def choose(photographs, monkeypatch):
 
 
 def test_a_budget_becomes_epochs_of_the_measured_steps(choose):
-    tree = choose(lambda *_, steps: step_trial.Trial(0, 20.0, 0.5 if steps else None), hours=1)
-    steps = (0.95 * 3600 - 20) / 0.5  # one step is an epoch
+    tree = choose(lambda *_, steps: step_trial.Trial(0, 20.0, 1.0 if steps else None), hours=1)
+    steps = 0.95 * 3600 - 20  # one step is an epoch
     assert abs(tree["train"]["num_epochs"] - steps) < 0.01 * steps
     with pytest.raises(own_images.UserError, match=r"--hours is 0\.1, which allows 3[0-4] steps of 10 s"):
         choose(lambda *_, steps: step_trial.Trial(0, 0.0, 10.0), hours=0.1)
@@ -152,6 +153,6 @@ def test_a_step_that_exceeds_the_memory_has_microbatches(choose):
 def test_the_trial_executes_real_steps(run, monkeypatch):
     monkeypatch.setattr(step_trial, "_SECONDS", 0.0)
     config = from_tree(_config(run[1]))[0]
-    source = own_images.splits.open_split(config.data, "train")
+    source = splits.open_split(config.data, "train")
     trial = step_trial.run(config, source, steps=True)
     assert trial.memory > 1e5 and 0 < trial.step_seconds < trial.compile_seconds
