@@ -66,26 +66,22 @@ def frozen_scores(
 
 
 def frozen_results(
-    experiment: Experiment,
-    workdir: pathlib.Path,
-    path: pathlib.Path,
-    feature_source: str,
-    commands: Sequence[str],
+    experiment: Experiment, workdir: pathlib.Path, path: pathlib.Path, source: str, commands: Sequence[str]
 ) -> tuple[dict[str, Any], FeatureTable]:
     """Return the results of the commands "probe" and "knn", and the features of the evaluation split.
 
-    The results belong to `workdir`; `path` is that of the encoder.
+    The results belong to `workdir`; `path` is that of the encoder, `source` its feature source.
 
     Raises:
       UserError: the data allow no accuracy, or the encoder cannot be read.
     """
     data = EvaluationData.open(experiment.config.data).check_labels()
-    encode, step = experiment.encoder(path, feature_source)
+    encode, step = experiment.encoder(path, source)
     train, test, data_record = experiment.feature_tables(encode, data)
     scores = frozen_scores(experiment, commands, encode, train, test)
     counts = decode_failure_counts(train.decode_failures, test.decode_failures)
     details = counts | {"data": data_record} | about(experiment.config, workdir, path, commands)
-    return results(feature_source, step, scores) | details, test
+    return results(source, step, scores) | details, test
 
 
 def finetune_scores(config: Config, encoder: EncoderState) -> tuple[list[Score], dict[str, Any]]:
