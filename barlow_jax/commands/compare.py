@@ -75,6 +75,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate every method with every seed; finished runs are read, an unfinished run resumes."""
+    if args.checkpoint == "best" and not config.monitor.every_epochs:
+        raise UserError(
+            "--checkpoint best: config.monitor.every_epochs is 0, so nothing is measured. Set it."
+        )
     if args.grid:
         return _study(config, workdir, args)
     import jax
