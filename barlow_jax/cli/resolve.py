@@ -94,7 +94,7 @@ def _with_value_range(config: Config, value_range: str) -> Config:
 
 
 def _sample_images(args: argparse.Namespace, config: Config, command: Command) -> tuple[Config, list[str]]:
-    """Decode a sample of own images: measures an automatic value range, and reports if none can be decoded."""
+    """Decode a sample of own images: measure an automatic value range, and report if none can be decoded."""
     data, is_auto = config.data, config.data.value_range == AUTO
     if data.name != "images" or not (is_auto or command.splits) or validate(config, Facts()):
         return config, []

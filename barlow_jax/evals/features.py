@@ -64,13 +64,9 @@ def encode_batch(
     layout: Layout,
     crop: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None,
 ) -> FeatureTable:
-    """Return the table of one batch.
+    """Return the table of one batch, which has any number of rows of this process and one view.
 
-    Args:
-      encode: the frozen encoder.
-      batch: any number of rows of this process, with one view.
-      layout: the devices.
-      crop: turns decoded images (data/padded_images) into encoder input; None if the view already is.
+    `crop` turns decoded images (data/padded_images) into encoder input; None if the view already is.
     """
     missing = -len(batch.index) % jax.local_device_count()
     if missing:

@@ -42,14 +42,10 @@ def write(
     about: Mapping[str, Any],
     corners: np.ndarray | None = None,
 ) -> None:
-    """Write the file atomically.
+    """Write the file atomically, in the format that its suffix selects.
 
-    Args:
-      path: its suffix selects the format.
-      table: the features with their labels and indices; labels that are all -1 are left out.
-      names: one per row.
-      about: the source of the features, as JSON values.
-      corners: `[N, 2]` rows and columns of tiles; None without tiles.
+    Labels that are all -1 are left out. `about` describes the source of the features as JSON values;
+    `corners` are `[N, 2]` rows and columns of tiles.
     """
     columns = {"features": table.features}
     if table.labels.ndim > 1 or np.any(table.labels != -1):

@@ -202,13 +202,9 @@ def choose_optimizer(choices: Choices, devices: Devices) -> None:
 def choose_length(
     choices: Choices, number: int, devices: Devices, budget: tuple[float, float] | None
 ) -> None:
-    """Choose epochs, warm-up and intervals.
+    """Choose epochs, warm-up and intervals for a number of training images.
 
-    Args:
-      choices: the choices so far.
-      number: training images.
-      devices: the devices.
-      budget: seconds for steps, and measured seconds of a step; None without --hours.
+    The budget has seconds for steps, and measured seconds of a step; None without --hours.
     """
     per_epoch = max(1, number // choices.get("train.batch_size"))
     if budget is None:

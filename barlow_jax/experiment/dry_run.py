@@ -23,12 +23,9 @@ def dry_run(
 ) -> dict[str, Any]:
     """Log the plan of a run; return the resolved config and the plan.
 
-    Args:
-      config: resolved config.
-      num_images: size of the training split; None if the data set is not prepared yet.
-      workdir: its workdir, which may hold a run.
-      compiles: also compile the train step, and log its memory.
-      verbose: also log the resolved config and the table of parameters.
+    The number of training images is None if the data set is not prepared yet; the workdir may hold a run.
+    With `compiles`, the memory of the compiled train step is logged too; with `verbose`, the resolved config
+    and the table of parameters.
     """
     experiment = Experiment.from_config(config)
     sampler = _sampler(experiment, num_images, workdir)

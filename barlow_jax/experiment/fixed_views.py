@@ -69,12 +69,8 @@ class FrozenNetwork:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return `[n, H]` representations and `[n, D]` embeddings, float32; D = 0 without a projector.
 
-        Args:
-          params: parameters of the whole network.
-          batch_stats: its running statistics.
-          name: name of the view, which selects the branch.
-          rows: this process's rows of a view; n counts the rows of all processes.
-          around: wraps the batches.
+        The trees are those of the whole network; the name of the view selects the branch. `rows` are this
+        process's, n counts those of all processes; `around` wraps the batches.
         """
         encode = partial(self._encode(name), params, batch_stats)
         size = max(1, _BATCH_SIZE // self._experiment.shard.processes)

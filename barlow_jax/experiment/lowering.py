@@ -27,11 +27,8 @@ def lower(
 ) -> tuple[jax.stages.Lowered, TrainState | None]:
     """Return the lowered program and its abstract state (shapes and shardings; None for the loss).
 
-    Args:
-      experiment: config on a mesh.
-      sampler: sampler of batches, for the schedule and the batch size.
-      part: "step", the train step of `pretrain`; "head", from representations to the update of the projector;
-        "loss", value and gradient from `[N, D]` embeddings.
+    The part is "step", the train step of `pretrain`; "head", from representations to the update of the
+    projector; or "loss", value and gradient from `[N, D]` embeddings.
 
     Raises:
       UserError: the objective has no such part.

@@ -31,14 +31,10 @@ def draw(
     captions: Sequence[Sequence[str]] | None = None,
     channels: Sequence[int] = (),
 ) -> None:
-    """Write a contact sheet.
+    """Write a contact sheet; the file's suffix is one of SUFFIXES.
 
-    Args:
-      images: by row and column, each `[height, width, C]`; `composite` turns them into colors.
-      out: file to write; its suffix is one of SUFFIXES.
-      titles: column titles.
-      captions: one line below each image, by row and column.
-      channels: shown channels, as for `composite`.
+    Images, each `[height, width, C]`, and captions, one line below each, are by row and column. `composite`
+    turns the images into colors.
     """
     from matplotlib.figure import Figure
 

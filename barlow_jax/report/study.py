@@ -93,8 +93,7 @@ def spearman(pairs: Sequence[tuple[float | None, float]]) -> float | None:
 def regret(pairs: Sequence[tuple[float | None, float]]) -> float | None:
     """Return the best accuracy minus the one with the highest quality, or the mean of several such.
 
-    Args:
-      pairs: quality, None where it was not measured, and accuracy.
+    A pair is quality, None where it was not measured, and accuracy.
     """
     top = max((quality for quality, _ in pairs if quality is not None), default=None)
     if top is None or len(pairs) < 2:
@@ -105,8 +104,7 @@ def regret(pairs: Sequence[tuple[float | None, float]]) -> float | None:
 def statistics(runs: Sequence[Row]) -> dict[str, Table]:
     """Return tables by title: a row per metric, a column per method, for all runs, and the methods' mean.
 
-    Args:
-      runs: with `method`, `scores` and `checkpoints`; those without checkpoints are left out.
+    Runs have `method`, `scores` and `checkpoints`; those without checkpoints are left out.
     """
     runs = [run for run in runs if run["checkpoints"]]
     methods = dict.fromkeys(run["method"] for run in runs)

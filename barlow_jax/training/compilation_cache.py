@@ -35,10 +35,7 @@ def persistent(folder: str | None) -> Iterator[Callable[[], None]]:
 
     A folder that cannot be read or written does not stop a run. Of several processes, all load the same
     programs or none, because some compilers wait for each other. Only process 0 writes, so they need a shared
-    folder.
-
-    Args:
-      folder: persistent folder. With None, or if the user has set jax's own cache, nothing changes.
+    folder. Without a folder, or if the user has set jax's own cache, nothing changes.
     """
     if not folder or jax.config.jax_compilation_cache_dir:
         yield lambda: None

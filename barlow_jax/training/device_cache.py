@@ -25,12 +25,9 @@ class DeviceDataset:
     """All N examples of a split, whole on every device."""
 
     def __init__(self, decoded: Batch, layout: Layout):
-        """Copy the examples to the devices.
+        """Copy the N decoded examples, host arrays that are equal on all processes, to the devices.
 
-        Args:
-          decoded: the N examples as host arrays (`splits.Split.decoded`), equal on all processes. An index of
-            -1 marks an image that could not be decoded; it must not be passed to `take`.
-          layout: mesh and shardings.
+        An index of -1 marks an image that could not be decoded; it must not be passed to `take`.
         """
         self._failed = decoded.index < 0
         self._layout = layout
@@ -43,11 +40,8 @@ class DeviceDataset:
     def rows(self, sample_range: SampleRange, decode_failures: Callable[[int, int], None]) -> Iterator[Rows]:
         """Yield this process's rows, `[B / processes]`, of each step.
 
-        An image that cannot be decoded is replaced as in the host's pipeline, by `SampleRange.replacements`.
-
-        Args:
-          sample_range: steps over all N examples.
-          decode_failures: called with the index of each image that cannot be decoded, and the step.
+        An image that cannot be decoded is replaced as in the host's pipeline, by `SampleRange.replacements`;
+        `decode_failures` is called with its index and the step.
 
         Raises:
           UserError: no replacement of an image can be decoded either.

@@ -48,7 +48,8 @@ def _schedule_problems(config: Config) -> Iterator[str]:
     if warmup > length:
         yield f"config.optim.warmup_epochs is {warmup}, but config.train.num_epochs is only {length}."
     if config.train.stop_when_saturated and not config.monitor.every_epochs:
-        yield "config.train.stop_when_saturated is true, but config.monitor.every_epochs is 0. Set it above 0."
+        problem = "config.train.stop_when_saturated is true, but config.monitor.every_epochs is 0"
+        yield f"{problem}. Set it above 0."
 
 
 def _evaluation_problems(config: Config) -> Iterator[str]:
