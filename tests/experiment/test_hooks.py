@@ -101,3 +101,21 @@ def test_checkpoints_by_the_clock_and_those_kept_forever(monkeypatch, keep_every
         clock[0] += 20.0
         hook(done, done, {})
     assert steps == saved
+
+
+def test_only_the_evaluation_that_was_interrupted_is_repeated():
+    done = []
+    run = types.SimpleNamespace(
+        first_step=11,
+        num_steps=22,
+        writer=types.SimpleNamespace(first_step_names={"step", "epoch", "rankme"}),
+        checkpoints=types.SimpleNamespace(save=None),
+    )
+    evaluations = {
+        name: lambda step, *_, name=name: done.append((name, step)) for name in ("rankme", "knn_top1")
+    }
+    hooks.run_missed_evaluations(run, evaluations, None)
+    assert done == [("knn_top1", 11)]
+    run.first_step = 0
+    hooks.run_missed_evaluations(run, evaluations, None)
+    assert len(done) == 1
