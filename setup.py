@@ -34,7 +34,7 @@ setuptools.setup(
         f"flax>=0.12.8,<0.12.9; {OLDER}",
         f"flax>=0.12.10,!=0.12.11,<0.13; {NEWER}",
         *jax(),
-        "imagecodecs>=2024.9",  # TIFF with LZW, Zstandard or JPEG inside, and PNG with three channels of 16 bits
+        "imagecodecs>=2024.9",  # compressed TIFF, and PNG with three channels of 16 bits
         "jinja2>=3.1",  # the HTML of `report`
         "markupsafe>=2.1",
         "matplotlib>=3.8",  # the plot of `bench`

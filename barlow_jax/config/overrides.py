@@ -129,8 +129,10 @@ def suggest_key(key: str, known: Sequence[str]) -> str:
         *parents, name = candidate.split(".")
         is_abbreviation = "".join(word[0] for word in name.split("_")) == leaf  # lr
         of_name = 1.0 if is_abbreviation else difflib.SequenceMatcher(None, leaf, name).ratio()
-        # A group that exists is what was meant, so that only the very name of a key elsewhere is a guess.
-        if of_name < (0.6 if candidate in siblings or not siblings or not groups else 1.0):
+        # A group that exists is what was meant. One that does not is misspelled or lacks its beginning. Of
+        # other keys, only the very name is a guess.
+        is_group = len(parents) == len(groups) or parents[-len(groups) :] == groups
+        if of_name < (0.6 if candidate in siblings or not groups or (is_group and not siblings) else 1.0):
             return 0.0
         if not groups:
             return of_name - 0.01 * len(parents)

@@ -1,5 +1,6 @@
 """Parsing of command lines: suggestions, paths, and help texts."""
 
+import shlex
 import subprocess
 import sys
 
@@ -81,7 +82,7 @@ def test_help_has_a_summary_and_examples_that_parse(capsys, name):
     assert module.COMMAND.examples
     for example in module.COMMAND.examples:
         assert f"python -m barlow_jax {example}" in text
-        argv = example.partition("#")[0].split()
+        argv = shlex.split(example, comments=True)
         assert argv[0] == name and not parsing.parse(commands, argv)[2]
 
 

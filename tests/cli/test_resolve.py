@@ -149,7 +149,8 @@ def test_an_automatic_value_range_is_measured_once(tmp_path):
     config_file.write_text(
         "from barlow_jax.config.overrides import default_config\n\n\ndef get_config():\n"
         "    config = default_config()\n"
-        "    config.data.name, config.data.augment_on, config.data.pixel_dtype = 'images', 'device', 'float32'\n"
+        "    config.data.name, config.data.augment_on = 'images', 'device'\n"
+        "    config.data.pixel_dtype = 'float32'\n"
         "    config.data.value_range, config.data.eval_split = 'auto', 'held_out'\n"
         "    config.train.batch_size = 8\n    return config\n"
     )

@@ -1,4 +1,4 @@
-"""Formats that Pillow does not read: 16-bit PNG, TIFF, DICOM and .npy, against the arrays that were written."""
+"""Formats that Pillow does not read (16-bit PNG, TIFF, DICOM, .npy), against the arrays that were written."""
 
 import io
 import sys

@@ -138,7 +138,7 @@ def test_a_part_of_the_split_is_replaced_from_that_part(damaged):
 
 def test_too_many_failures_stop_the_run(damaged):
     strict = dataclasses.replace(DATA, max_decode_failures=3)
-    with pytest.raises(UserError, match="config.data.max_decode_failures"):
+    with pytest.raises(UserError, match=r"config\.data\.max_decode_failures"):
         _train(damaged, data=strict)
     with pytest.raises(UserError, match="none of 100 images"):
         _train(_collection([b""] * 8))
