@@ -28,7 +28,7 @@ def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter, top: float = 255.0
     *factors, turns = jitter_strengths(u, op)
     active = [s > 0 for s in (op.brightness, op.contrast, op.saturation, op.hue)]
     precedes = jitter_precedence(u, active)
-    planes = _planes(image)
+    planes = _planes(_materialize(image))
     if op.hue:
         early = precedes[:3, _HUE]
         planes = _blends(
@@ -37,6 +37,19 @@ def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter, top: float = 255.0
         planes = (_shift_hue if top == 255 else _shift_exact_hue)(planes, turns)
         factors = [jnp.where(e, 1.0, f) for e, f in zip(early, factors, strict=True)]
     return jnp.stack(_blends(planes, factors, precedes, top), axis=-1)
+
+
+def _materialize(image: jax.Array) -> jax.Array:
+    """Return the image; on CPUs as an exact product with the identity, which XLA does not fuse.
+
+    It would fuse a flip before the jitter with it: 64 images of 32 pixels took 3.1 s on a CPU, and 0.03 s so.
+    """
+    identity = jnp.eye(image.shape[1], dtype=image.dtype)
+    return jax.lax.platform_dependent(
+        image,
+        cpu=lambda image: jnp.einsum("hwc,vw->hvc", image, identity, precision="highest"),
+        default=lambda image: image,
+    )
 
 
 def jitter_strengths(u: jax.Array, op: recipe.Jitter) -> tuple[jax.Array, ...]:

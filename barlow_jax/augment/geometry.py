@@ -3,6 +3,7 @@
 Boxes and angles have the same distributions as on the host (`data.host_ops`), from different random streams.
 """
 
+from functools import partial
 import math
 
 import jax
@@ -36,35 +37,20 @@ def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
 def flip(image: jax.Array, u: jax.Array, op: recipe.Flip, top: float = 255.0) -> jax.Array:
     """Mirror left to right."""
     del u, op, top
-    return _mirror(image, 1)
+    return image[:, ::-1]
 
 
 def vertical_flip(image: jax.Array, key: jax.Array, op: recipe.VerticalFlip) -> jax.Array:
     """Mirror top to bottom."""
     del key, op
-    return _mirror(image, 0)
+    return image[::-1]
 
 
 def quarter_turn(image: jax.Array, key: jax.Array, op: recipe.QuarterTurn) -> jax.Array:
     """Turn a square image by 0 to 3 quarters, counterclockwise."""
     del op
-    quarters = jax.random.randint(key, (), 0, 4)
-    half = jnp.where(quarters >= 2, _mirror(_mirror(image, 0), 1), image)
-    return jnp.where(quarters % 2 == 1, _mirror(half, 1, turned=True), half)
-
-
-def _mirror(image: jax.Array, axis: int, *, turned: bool = False) -> jax.Array:
-    """Reverse an axis, and swap both if `turned`; on CPUs by an exact product with a permutation.
-
-    XLA fuses a reversal with the ops behind it: 64 images of 32 pixels took 3.1 s on a CPU, and 0.02 s so.
-    """
-    reversal = jnp.eye(image.shape[axis], dtype=image.dtype)[::-1]
-    equation = "hwc,vw->vhc" if turned else ("hwc,vh->vwc", "hwc,vw->hvc")[axis]
-    return jax.lax.platform_dependent(
-        image,
-        cpu=lambda image: jnp.einsum(equation, image, reversal, precision="highest"),
-        default=lambda image: jnp.swapaxes(jnp.flip(image, axis), 0, 1) if turned else jnp.flip(image, axis),
-    )
+    turns = [partial(jnp.rot90, k=quarters) for quarters in range(4)]
+    return jax.lax.switch(jax.random.randint(key, (), 0, 4), turns, image)
 
 
 def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate, top: float = 255.0) -> jax.Array:
