@@ -1,6 +1,6 @@
 r"""Barlow Twins on your own images: a folder, list, table, tar shards, or arrays, with or without labels.
 
-Expected: depends on the images; docs/results.md has CIFAR-10 as a folder without labels.
+Expected: depends on the images.
 Hardware: any. These values suit one GPU or TPU chip with 16 GB; --images chooses others for the images and
 the devices, and prints each with its reason.
 
