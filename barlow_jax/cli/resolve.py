@@ -51,8 +51,10 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         return config, Facts(), problems
     facts, joined = Facts(), False
     if command.checks == "data":
-        valid = not (command.single_process or problems or validate(config, facts))
         chooses = args.own_images and not (args.workdir and saved_run.saved_config(args.workdir))
+        # Settings of the user may fit the choices, not the config file.
+        problems_now = problems or (not chooses and validate(config, facts))
+        valid = not (command.single_process or problems_now)
         if command.splits and valid:
             # The first line on the screen: jax, TensorFlow and large folders take seconds.
             known = (
