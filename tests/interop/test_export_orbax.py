@@ -43,7 +43,7 @@ def trained(small_config, typed):
 
 def _restored(folder, trained, devices):
     abstract = jax.eval_shape(lambda: (trained.params, trained.batch_stats))
-    return encoders.restore(folder, trained.config.network, abstract, Layout(make_mesh(devices)))
+    return encoders.restore(folder, trained.config, abstract, Layout(make_mesh(devices)))
 
 
 @pytest.mark.parametrize(("written_on", "read_on"), [(1, 8), (8, 1)])
