@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from barlow_jax.commands import export
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.interop import formats, torchvision_layout
+from barlow_jax.interop import torchvision_layout
 from barlow_jax.networks.network import Network
 from barlow_jax.workdir import selection
 
@@ -34,7 +35,7 @@ def taken(monkeypatch):
     module = types.ModuleType("barlow_jax.interop.toy_format")
     module.write = write
     monkeypatch.setitem(sys.modules, "barlow_jax.interop.toy_format", module)
-    monkeypatch.setitem(formats.FORMATS, "orbax", "toy_format")
+    monkeypatch.setitem(export.FORMATS, "orbax", "toy_format")
     return given
 
 
@@ -117,7 +118,7 @@ def test_without_an_accuracy_the_steps_that_are_there_are_named(copy, run_comman
     (copy / "metrics.jsonl").write_text('{"step": 11, "knn_top1": 0.9}\n{"step": 22, "loss": 1.0}\n')
     argv = ("--format", "orbax", "--out", tmp_path / "out", "--checkpoint")
     _, said = run_command("export", "--workdir", copy, *argv, "best", code=2)
-    assert "no view_retrieval_top1" in said and "18, 22" in said
+    assert "no knn_top1" in said and "18, 22" in said
     (copy / "metrics.jsonl").unlink()
     assert "18, 22" in run_command("export", "--workdir", copy, *argv, "best", code=2)[1]
     assert "Choose one of 18, 22" in run_command("export", "--workdir", copy, *argv, "7", code=2)[1]
