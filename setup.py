@@ -71,6 +71,7 @@ setuptools.setup(
             "timm>=1.0.20",
         ],  # what tests/other_tools loads exports with
         "test": [
+            "barlow_jax[dicom,hf,mlflow,wandb]",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
