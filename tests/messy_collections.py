@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 import sklearn.datasets
 
 
@@ -88,7 +87,7 @@ def grayscale(root: pathlib.Path) -> Made:
     images = sklearn.datasets.load_digits().images[:150]
     for index, digit in enumerate(images):
         save(root / f"{index}.png", (digit * 15).astype(np.uint8))
-    return Made(root, 150, channels=1)
+    return Made(root, 150)
 
 
 def sixteen_bit(root: pathlib.Path) -> Made:
@@ -177,27 +176,6 @@ def unicode_names(root: pathlib.Path) -> Made:
     for index, pixels in enumerate(crops(64, 11)):
         save(root / names[index % 2] / f"{names[index % 8]} {index}.jpg", pixels)
     return Made(root, 64, labels="folders")
-
-
-def thirteen_bands(path: pathlib.Path, seed: int, number: int = 1500) -> None:
-    """Write an .npz of 13 bands and 16 bits: two of five materials dominate, and their pair is the class.
-
-    The illumination of an image (a factor, log-normal) and the gain of its bands hide the class from raw
-    pixels. A third of the images is the split `test`.
-    """
-    smooth, world, rng = ndimage.gaussian_filter, np.random.default_rng(0), np.random.default_rng(seed)
-    spectra = ndimage.gaussian_filter1d(world.uniform(0.1, 1, (5, 13)), 1.5, axis=1)
-    images, labels = np.empty((number, 32, 32, 13), np.uint16), np.arange(number) % 5
-    for index, label in enumerate(labels):
-        field = np.stack([smooth(rng.normal(size=(32, 32)), 3) for _ in range(5)])
-        field /= field.std((1, 2), keepdims=True)
-        field[[label, (label + 1) % 5]] += 1
-        abundance = np.exp(1.5 * field) / np.exp(1.5 * field).sum(0)
-        gain = np.exp(rng.normal(0, 0.5) + rng.normal(0, 0.08, 13))
-        values = np.einsum("mhw,mb->hwb", abundance, spectra) * gain + rng.normal(0, 0.02, (32, 32, 13))
-        images[index] = np.clip(8000 * values, 0, 2**16 - 1)
-    split = np.where(np.arange(number) % 3 == 2, "test", "train")
-    np.savez(path, images=images, labels=labels, split=split)
 
 
 COLLECTIONS: dict[str, Callable[[pathlib.Path], Made]] = {

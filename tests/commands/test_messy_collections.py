@@ -5,7 +5,6 @@ import json
 import messy_collections
 import numpy as np
 import pytest
-from score_records import by_fraction
 
 
 @pytest.mark.slow
@@ -29,18 +28,3 @@ def test_a_messy_collection_is_pretrained_on(run_command, tmp_path, name):
     table = tmp_path / "features.npz"
     embedded, _ = run_command("embed", "--workdir", workdir, "--images", made.images, "--out", table)
     assert embedded["images"] == made.num_images
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_an_encoder_of_thirteen_bands_is_better_than_pixels_and_than_before_training(
-    run_command, tmp_path, seed
-):
-    path, workdir = tmp_path / "bands.npz", tmp_path / "run"
-    messy_collections.thirteen_bands(path, seed)
-    run_command("pretrain", "--images", path, "--workdir", workdir, f"--config.seed={seed}")
-    scores = {}
-    for flags in ((), ("--pixels",), ("--untrained",)):
-        results, _ = run_command("knn", "--workdir", workdir, *flags)
-        scores[results["feature_source"]] = by_fraction(results, k=20)[1.0]
-    assert scores["pretrained"] > max(scores["pixels"], scores["untrained"]), scores
