@@ -22,6 +22,16 @@ COMMAND = Command(
     default_config=lambda args: args.benchmark != "input",
 )
 
+# Benchmarks that read a flag, and its default
+_FLAGS = {
+    "topology": ("loss augment", None),
+    "rows": ("loss", "256,1024"),
+    "widths": ("loss", "1024,2048,4096,8192"),
+    "images": ("input", 250),
+    "state_mb": ("checkpoint", 400.0),
+    "step_seconds": ("checkpoint", None),
+}
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark and the flags of each."""
@@ -39,20 +49,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     loss = parser.add_argument_group("bench loss")
     loss.add_argument(
         "--rows",
-        default="256,1024",
+        default=_FLAGS["rows"][1],
         metavar="LIST",
         help="batch sizes N, separated by commas; default: %(default)s",
     )
     loss.add_argument(
         "--widths",
-        default="1024,2048,4096,8192",
+        default=_FLAGS["widths"][1],
         metavar="LIST",
         help="embedding widths D, separated by commas; default: %(default)s",
     )
     parser.add_argument_group("bench input").add_argument(
         "--images",
         type=int,
-        default=250,
+        default=_FLAGS["images"][1],
         metavar="N",
         help="images to time, each three times; 50 or more; default: %(default)s",
     )
@@ -60,7 +70,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     checkpoint.add_argument(
         "--state-mb",
         type=flags.number(float, min=0),
-        default=400,
+        default=_FLAGS["state_mb"][1],
         metavar="MB",
         help="size of the train state in megabytes; 0: the state of the config; default: %(default)s",
     )
@@ -70,6 +80,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds per train step; reports the fraction of time that saving takes; default: not reported",
     )
+
+
+def check(args: argparse.Namespace, config: Config | None) -> list[str]:
+    """Return one sentence per flag that the benchmark does not read."""
+    return [
+        f"--{name.replace('_', '-')} has no effect on bench {args.benchmark}, only on bench "
+        f"{' and '.join(readers.split())}. Leave it out."
+        for name, (readers, default) in _FLAGS.items()
+        if args.benchmark not in readers.split() and getattr(args, name) != default
+    ]
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:

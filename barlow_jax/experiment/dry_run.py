@@ -15,7 +15,7 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.optim import optimizers
 from barlow_jax.types import TrainState
-from barlow_jax.workdir import segments
+from barlow_jax.workdir import saved_run, segments
 
 
 def dry_run(
@@ -40,6 +40,9 @@ def dry_run(
         plan["step_memory_bytes"] = memory = _step_memory(experiment, sampler)
         log.info(_line("step_memory_bytes", memory) + " per device")
     resolved = overrides.to_config_dict(config).to_dict()
+    plan["changed"] = changes = saved_run.changes(workdir, config) if workdir else {}
+    for key, (old, new) in changes.items():
+        log.info(f"changed: config.{key} from {old} to {new}")
     if verbose:
         from clu import parameter_overview
 

@@ -243,6 +243,8 @@ COMMAND_LINES = {
     ),
     "no topology": (("plan", "--config", CONFIG), "--topology is missing"),
     "words for rows": (("bench", "loss", "--rows", "16,x"), "--rows is '16,x'"),
+    "a flag of another benchmark": (("bench", "input", "--config", CONFIG, "--rows", "16"), "--rows"),
+    "another benchmark's optional flag": (("bench", "loss", "--step-seconds", "1"), "--step-seconds"),
     "too few images to time": (
         ("bench", "input", "--config", CONFIG, "--images", "10"),
         "--images is 10",

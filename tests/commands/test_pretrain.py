@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -9,8 +10,9 @@ import pytest
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.data.sampler import EpochSampler
+from barlow_jax.experiment import dry_run
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.workdir import lock
+from barlow_jax.workdir import lock, saved_run
 
 
 def _state(workdir, step):
@@ -158,6 +160,13 @@ def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path, config_file, run
     assert plan["step_memory_bytes"] > plan["checkpoint_bytes"] + 16 * 2 * 8 * 8 * 3
     assert "config.optim.name" not in stderr and "encoder/conv/kernel" not in stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_names_what_an_extension_changes(workdir):
+    saved, _ = overrides.from_tree(saved_run.saved_config(workdir))
+    config = dataclasses.replace(saved, optim=dataclasses.replace(saved.optim, learning_rate=0.3))
+    results = dry_run.dry_run(config, 1437, workdir, compiles=False, verbose=False)
+    assert results["plan"]["changed"] == {"optim.learning_rate": [saved.optim.learning_rate, 0.3]}
 
 
 @pytest.mark.slow
