@@ -26,7 +26,7 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
-    package_data={"barlow_jax.report": ["templates/*"]},
+    package_data={"barlow_jax.reporting": ["templates/*"]},
     install_requires=[
         "absl-py>=2.1",
         "altair>=6.3,<7",  # the charts of `report`

@@ -8,7 +8,7 @@ from score_records import result, score
 
 from barlow_jax.config import overrides
 from barlow_jax.evals.correlation import Histogram
-from barlow_jax.report.schema import ModelInspection, Neighbors, Projection, Run, Snapshot
+from barlow_jax.reporting.schema import ModelInspection, Neighbors, Projection, Run, Snapshot
 
 DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
 CHANGES = {

@@ -15,7 +15,7 @@ ROOMS = (
     "__main__",
     "commands",
     "cli",
-    "report",
+    "reporting",
     "experiment",
     "evals",
     "training",

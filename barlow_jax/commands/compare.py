@@ -84,7 +84,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     import jax
 
     from barlow_jax.experiment import run_cache
-    from barlow_jax.report import comparison
+    from barlow_jax.reporting import comparison
 
     methods = {UNTRAINED: config}
     methods |= {name: method_config(name, config, args) for name in parse_names(args.objectives)}
@@ -114,7 +114,7 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
     import jax
 
     from barlow_jax.experiment import run_cache
-    from barlow_jax.report import study
+    from barlow_jax.reporting import study
 
     if args.objectives:
         raise UserError('--objectives has no effect with --grid. Use "objective.name" in the grid.')

@@ -204,7 +204,7 @@ def _draw_nearest(
     out: pathlib.Path,
 ) -> None:
     """Draw a row for each query image: the image, and its nearest neighbors with their cosines."""
-    from barlow_jax.report import contact_sheet
+    from barlow_jax.reporting import contact_sheet
 
     queries = np.linspace(0, len(table.index) - 1, min(args.queries, len(table.index))).astype(int)
     rows, cosines = nearest(table.features[queries], table.features, args.nearest, exclude=queries)

@@ -13,7 +13,7 @@ from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import log
-from barlow_jax.report import schema
+from barlow_jax.reporting import schema
 from barlow_jax.workdir import lock, saved_run
 
 COMMAND = Command(
@@ -52,7 +52,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     Returns:
       `out`, `bytes`, `runs` (names), `sections`, `snapshots` (inspected steps), `seconds`.
     """
-    from barlow_jax.report import load_run, page
+    from barlow_jax.reporting import load_run, page
 
     started = time.monotonic()
     out = pathlib.Path(args.out) if args.out else workdir / "report.html"
@@ -83,7 +83,7 @@ def _inspect(
     import jax
 
     from barlow_jax.experiment.experiment import Experiment
-    from barlow_jax.report.inspect_model import inspect_model
+    from barlow_jax.reporting.inspect_model import inspect_model
 
     if not args.images:
         return None, "Left out by --no-images."

@@ -15,7 +15,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, log
 from barlow_jax.papers.scores import PRETRAINED, read_evaluations
-from barlow_jax.report import cost, formatting, load_run
+from barlow_jax.reporting import cost, formatting, load_run
 from barlow_jax.training import diagnostics, verdict
 from barlow_jax.workdir import lock, saved_run
 

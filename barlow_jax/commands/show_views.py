@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Draw the first training images of a run and their views, with the run's random numbers."""
     from barlow_jax.data import splits
-    from barlow_jax.report import contact_sheet
+    from barlow_jax.reporting import contact_sheet
 
     channels = _parse_channels(args.channels, config.data.channels)
     out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"

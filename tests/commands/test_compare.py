@@ -7,7 +7,7 @@ import pytest
 from score_records import by_fraction, knn, result, score
 
 from barlow_jax.errors import RunError, UserError
-from barlow_jax.report.study import read_grid
+from barlow_jax.reporting.study import read_grid
 
 SIBLING = """
 from barlow_jax.config.overrides import adapt_to_data

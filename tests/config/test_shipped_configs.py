@@ -9,7 +9,7 @@ import yaml
 
 from barlow_jax.config.overrides import apply_overrides, flatten, from_tree, load_config_file
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.report.study import read_grid
+from barlow_jax.reporting.study import read_grid
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 

@@ -1,0 +1,123 @@
+"""The report: one self-contained HTML file that needs neither the network nor another file."""
+
+from collections import Counter
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+import vl_convert
+
+from barlow_jax.io import files
+from barlow_jax.reporting import (
+    curve_section,
+    evaluation_section,
+    formatting,
+    image_section,
+    next_steps,
+    plan_section,
+    projection_section,
+    rendering,
+    setup_section,
+    snapshot_section,
+    summary_section,
+)
+from barlow_jax.reporting.schema import ModelInspection, Run
+from barlow_jax.version import __version__
+
+_MAX_NAMES = 4  # in the title
+
+
+class Section(NamedTuple):
+    """One section of the page."""
+
+    anchor: str  # its id, and its name in the navigation
+    title: str
+    body: Markup
+
+
+def write(
+    runs: Sequence[Run],
+    inspection: ModelInspection | None,
+    out: pathlib.Path,
+    *,
+    device_hour_price: float | None = None,
+    missing_reason: str | None = None,
+) -> dict[str, Any]:
+    """Write the report of one or more runs, atomically; chart colors follow their order.
+
+    Args:
+      runs: at least one run.
+      inspection: inspection of the first run's model, or None.
+      out: file to write.
+      device_hour_price: price per device-hour, in any currency; None omits prices.
+      missing_reason: sentence shown instead of a missing inspection; default: no checkpoint is readable.
+
+    Returns:
+      `path`, `bytes`, `runs` (names), `sections` (anchors).
+    """
+    if not runs:
+        raise ValueError("a report needs at least one run")
+    runs = _with_distinct_names(runs)
+    missing_reason = missing_reason or f"Not available: {runs[0].name} has no readable checkpoint."
+    sections = _sections(runs, inspection, device_hour_price, missing_reason)
+    names = [run.name for run in runs]
+    text = rendering.render(
+        "page.html",
+        title=", ".join(names) if len(names) <= _MAX_NAMES else f"{len(names)} runs: {names[0]} and others",
+        subtitle=_subtitle(runs),
+        sections=sections,
+        version=__version__,
+        library=Markup(vl_convert.javascript_bundle()),
+    )
+    files.write_text(out, text)
+    return {
+        "path": str(out),
+        "bytes": out.stat().st_size,
+        "runs": names,
+        "sections": [section.anchor for section in sections],
+    }
+
+
+def _sections(
+    runs: Sequence[Run],
+    inspection: ModelInspection | None,
+    device_hour_price: float | None,
+    missing_reason: str,
+) -> list[Section]:
+    model = inspection, missing_reason
+    return [
+        Section("summary", "Summary", summary_section.render(runs, inspection, device_hour_price)),
+        Section("curves", "Training curves", curve_section.render(runs)),
+        Section("evaluations", "Evaluations", evaluation_section.render(runs)),
+        Section("correlation", "Cross-correlation matrix", snapshot_section.render_correlation(*model)),
+        Section("spectrum", "Effective rank and spectrum", snapshot_section.render_spectrum(*model)),
+        Section("views", "Augmented views", image_section.render_views(*model)),
+        Section("neighbors", "Nearest neighbors", image_section.render_neighbors(*model)),
+        Section("projection", "Projection of the test images", projection_section.render(*model)),
+        Section("setup", "Setup", setup_section.render(runs, device_hour_price)),
+        Section("plan", "Plan and measurement", plan_section.render(runs)),
+        Section("next", "What to do next", next_steps.render(runs, inspection)),
+    ]
+
+
+def _with_distinct_names(runs: Sequence[Run]) -> list[Run]:
+    """Rename runs whose folders have the same name to their paths, and number a run that is given twice."""
+    names = Counter(run.name for run in runs)
+    runs = [dataclasses.replace(r, name=str(r.workdir)) if names[r.name] > 1 else r for r in runs]
+    seen: Counter[str] = Counter()
+    for index, run in enumerate(runs):
+        seen[run.name] += 1
+        if seen[run.name] > 1:
+            runs[index] = dataclasses.replace(run, name=f"{run.name} ({seen[run.name]})")
+    return runs
+
+
+def _subtitle(runs: Sequence[Run]) -> str:
+    descriptions = dict.fromkeys(
+        f"{formatting.method(run.config)} on {run.config['data.name']}, {run.config.get('network.encoder')}"
+        for run in runs
+        if "data.name" in run.config
+    )
+    return " · ".join(descriptions) or "No readable config.json"
