@@ -4,8 +4,8 @@ Expected: 71.4 % top-1 and 90.2 % top-5 by linear probe. The numbers of each abl
 barlow_jax/papers/ablations.py.
 Hardware: as for imagenet.py, 0.3 of its time per ablation.
 
-    python -m barlow_jax pretrain --config configs/ablations.py --workdir runs/baseline
-    python -m barlow_jax ablate --config configs/ablations.py --only loss --workdir runs/ablations
+    python -m barlow_jax pretrain --config ablations --workdir runs/baseline
+    python -m barlow_jax ablate --config ablations --only loss --workdir runs/ablations
 """
 
 from barlow_jax.config.overrides import load_sibling

@@ -1,8 +1,8 @@
 """BYOL (Grill et al. 2020): predict how a slowly moving copy of the network embeds the other view.
 
-    python -m barlow_jax pretrain --config configs/byol.py --workdir runs/byol
-    python -m barlow_jax pretrain --config configs/byol.py:cifar10 --workdir runs/byol_cifar10
-    python -m barlow_jax pretrain --config configs/byol.py:digits --workdir runs/byol_digits
+    python -m barlow_jax pretrain --config byol --workdir runs/byol
+    python -m barlow_jax pretrain --config byol:cifar10 --workdir runs/byol_cifar10
+    python -m barlow_jax pretrain --config byol:digits --workdir runs/byol_digits
 
 Expected, linear probe: ImageNet 74.3 % top-1, 91.6 % top-5; CIFAR-10 92.58 % (solo-learn's online probe;
 91.73 % in W-MSE's table). Neither has been trained here yet.

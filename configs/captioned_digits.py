@@ -20,8 +20,8 @@ contains: only 146 of the 360 images have a description of their own. The projec
 with a single Linear of 128, Barlow Twins reached R@1 of 4.5 and 4.2 (seed 0).
 Hardware: two CPU cores, 42 seconds per run if nothing else uses them; no TensorFlow.
 
-    python -m barlow_jax pretrain --config configs/captioned_digits.py --workdir runs/captioned_digits
-    python -m barlow_jax pretrain --config configs/captioned_digits.py:vicreg \
+    python -m barlow_jax pretrain --config captioned_digits --workdir runs/captioned_digits
+    python -m barlow_jax pretrain --config captioned_digits:vicreg \
         --workdir runs/captioned_digits_vicreg
     python -m barlow_jax retrieve --workdir runs/captioned_digits
 """

@@ -5,14 +5,14 @@ Expected: 92.10 % by solo-learn's online linear probe, 91.56 % offline; k-NN abo
 H100, k-NN 85.65 % (k 20), 311 s; not yet trained in full.
 Hardware: one GPU or a few TPU chips.
 
-    python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10
+    python -m barlow_jax pretrain --config cifar10 --workdir runs/cifar10
     python -m barlow_jax evaluate --workdir runs/cifar10
 
 All images are kept on the devices (154 MB), so no step waits for data: it receives only image indices. The
 first line below needs TensorFlow, the training does not:
 
     BUCKET= bash launch/prepare_data.sh cifar10 --arrays
-    python -m barlow_jax pretrain --config configs/cifar10.py --workdir runs/cifar10 \
+    python -m barlow_jax pretrain --config cifar10 --workdir runs/cifar10 \
       --config.data.name=arrays --config.data.data_dir=$HOME/tfds/arrays/cifar10
 """
 

@@ -3,7 +3,7 @@
 Expected and measured: see docs/results.md, "CIFAR-10 on two CPU cores".
 Hardware: two CPU cores, no accelerator.
 
-    python -m barlow_jax pretrain --config configs/cifar10_cpu.py --workdir runs/cifar10_cpu
+    python -m barlow_jax pretrain --config cifar10_cpu --workdir runs/cifar10_cpu
     python -m barlow_jax evaluate --workdir runs/cifar10_cpu
 """
 

@@ -1,9 +1,9 @@
 """Supervised training of the encoder through the same step: the first row of the papers' tables.
 
-    python -m barlow_jax pretrain --config configs/classification.py --workdir runs/supervised
+    python -m barlow_jax pretrain --config classification --workdir runs/supervised
     python -m barlow_jax evaluate --workdir runs/supervised
-    python -m barlow_jax pretrain --config configs/classification.py:cifar10 --workdir runs/supervised_cifar10
-    python -m barlow_jax pretrain --config configs/classification.py:digits --workdir runs/supervised_digits
+    python -m barlow_jax pretrain --config classification:cifar10 --workdir runs/supervised_cifar10
+    python -m barlow_jax pretrain --config classification:digits --workdir runs/supervised_digits
 
 Expected: ImageNet 76.5 % top-1 in table 1 of the Barlow Twins paper; Goyal et al. report 76.4 % with a step
 schedule instead of the cosine. CIFAR-10 about 95 % (a ResNet-18 in many reports, none with these crops).

@@ -7,8 +7,8 @@ Data: TFDS's `coco_captions`, which has Karpathy and Fei-Fei's split. `bash laun
 coco_captions` downloads it (38 GiB, 19 GiB when prepared). The first start reads all training captions once
 to count their words.
 
-    python -m barlow_jax pretrain --config configs/coco_captions.py --workdir runs/coco_captions
-    python -m barlow_jax pretrain --config configs/coco_captions.py:vicreg --workdir runs/coco_captions_vicreg
+    python -m barlow_jax pretrain --config coco_captions --workdir runs/coco_captions
+    python -m barlow_jax pretrain --config coco_captions:vicreg --workdir runs/coco_captions_vicreg
     python -m barlow_jax retrieve --workdir runs/coco_captions
 
 Published (VICReg, section 5): a ResNet-152, a word embedding and a GRU in the setting of VSE++ (Faghri et

@@ -3,7 +3,7 @@
 Expected: see docs/results.md, "Quickstart: digits".
 Hardware: two CPU cores, about 3 minutes.
 
-    python -m barlow_jax pretrain --config configs/digits.py --workdir runs/digits
+    python -m barlow_jax pretrain --config digits --workdir runs/digits
 """
 
 from barlow_jax.config.overrides import default_config

@@ -4,7 +4,7 @@ Expected: depends on the images. If your classes are meaningful, watch `knn_top1
 put the images into <split>/, and watch the verdict of `status` (docs/monitoring.md).
 Hardware: one GPU or TPU chip with 16 GB at this batch size.
 
-    python -m barlow_jax pretrain --config configs/folder.py --workdir runs/mine \
+    python -m barlow_jax pretrain --config folder --workdir runs/mine \
         --config.data.data_dir=/data/images
 
 300 epochs at batch 256 with the authors' learning rate for it (0.4 per 256 images in their table). For

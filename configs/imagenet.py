@@ -7,9 +7,9 @@ divides 2048. The cost estimate (`plan --topology v5e:8x8`) for 64 v5e chips is 
 hours if nothing overlaps, provided that the hosts deliver the images; the run fits one chip with
 --config.train.microbatches=16.
 Data: TFDS's `imagenet2012`. ImageNet's licence requires that you download its two archives yourself into
-`<data_dir>/downloads/manual`. Alternatively, use `configs/folder.py`.
+`<data_dir>/downloads/manual`. Alternatively, use `--config folder`.
 
-    python -m barlow_jax pretrain --config configs/imagenet.py --workdir runs/imagenet \
+    python -m barlow_jax pretrain --config imagenet --workdir runs/imagenet \
         --config.data.data_dir=/data/tfds
 
 `optim.grad_scale` is 1/32: the authors trained on 32 processes, where their code applies 1/32 of the

@@ -7,8 +7,8 @@ Expected: the same table, 73.2 / 91.0 % by linear probe, 55.0 and 69.7 % fine-tu
 labels. The authors do not say which settings gave it.
 Hardware: as for imagenet.py.
 
-    python -m barlow_jax pretrain --config configs/imagenet_paper.py --workdir runs/imagenet_paper
-    python -m barlow_jax finetune --config configs/imagenet_paper.py --encoder runs/imagenet \
+    python -m barlow_jax pretrain --config imagenet_paper --workdir runs/imagenet_paper
+    python -m barlow_jax finetune --config imagenet_paper --encoder runs/imagenet \
         --workdir runs/finetune_paper
 """
 

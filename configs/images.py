@@ -5,10 +5,10 @@ Hardware: any. These values suit one GPU or TPU chip with 16 GB; --images choose
 the devices, and prints each with its reason.
 
     python -m barlow_jax pretrain --images /data/images --workdir runs/mine --hours 2
-    python -m barlow_jax pretrain --config configs/images.py --workdir runs/mine \
+    python -m barlow_jax pretrain --config images --workdir runs/mine \
         --config.data.data_dir=/data/images
 
-The argument names the augmentation: `configs/images.py:microscopy` (photographs, the default; microscopy;
+The argument names the augmentation: `images:microscopy` (photographs, the default; microscopy;
 satellite; documents). Batch size 256 with the authors' learning rate for it (0.4 per 256 images).
 """
 

@@ -1,8 +1,8 @@
 """MoCo v2 (He et al. 2020; Chen et al. 2020): identify an image's key among a queue of older keys.
 
-    python -m barlow_jax pretrain --config configs/moco.py --workdir runs/moco
-    python -m barlow_jax pretrain --config configs/moco.py:cifar10 --workdir runs/moco_cifar10
-    python -m barlow_jax pretrain --config configs/moco.py:digits --workdir runs/moco_digits
+    python -m barlow_jax pretrain --config moco --workdir runs/moco
+    python -m barlow_jax pretrain --config moco:cifar10 --workdir runs/moco_cifar10
+    python -m barlow_jax pretrain --config moco:digits --workdir runs/moco_digits
 
 Expected, linear probe: ImageNet 71.1 % top-1 after 800 epochs (200 epochs 67.5 %); CIFAR-10 below
 solo-learn's 92.94 % (online probe), whose MoCo v2+ is symmetric: each view is query and key. Neither has

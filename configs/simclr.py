@@ -1,8 +1,8 @@
 """SimCLR (Chen et al. 2020): identify an image's other view among all other views in the batch.
 
-    python -m barlow_jax pretrain --config configs/simclr.py --workdir runs/simclr
-    python -m barlow_jax pretrain --config configs/simclr.py:cifar10 --workdir runs/simclr_cifar10
-    python -m barlow_jax pretrain --config configs/simclr.py:digits --workdir runs/simclr_digits
+    python -m barlow_jax pretrain --config simclr --workdir runs/simclr
+    python -m barlow_jax pretrain --config simclr:cifar10 --workdir runs/simclr_cifar10
+    python -m barlow_jax pretrain --config simclr:digits --workdir runs/simclr_digits
 
 Expected, linear probe: ImageNet 69.3 % top-1 (the released model 69.1 %; 100 epochs 64.5 %); CIFAR-10 90.74
 % (solo-learn's online probe; 91.80 % in W-MSE's table). Neither has been trained here yet.

@@ -1,8 +1,8 @@
 """SimSiam (Chen and He 2021): predict the other view's embedding, through which no gradient flows.
 
-    python -m barlow_jax pretrain --config configs/simsiam.py --workdir runs/simsiam
-    python -m barlow_jax pretrain --config configs/simsiam.py:cifar10 --workdir runs/simsiam_cifar10
-    python -m barlow_jax pretrain --config configs/simsiam.py:digits --workdir runs/simsiam_digits
+    python -m barlow_jax pretrain --config simsiam --workdir runs/simsiam
+    python -m barlow_jax pretrain --config simsiam:cifar10 --workdir runs/simsiam_cifar10
+    python -m barlow_jax pretrain --config simsiam:digits --workdir runs/simsiam_digits
 
 Expected, linear probe: ImageNet 71.3 % top-1 after 800 epochs (100 epochs 68.1 %); CIFAR-10 91.8 % after
 800 epochs (the paper's appendix D). Neither has been trained here yet.

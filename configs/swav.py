@@ -1,8 +1,8 @@
 """SwAV (Caron et al. 2020): predict the code of each full view from every other view, small crops included.
 
-    python -m barlow_jax pretrain --config configs/swav.py --workdir runs/swav
-    python -m barlow_jax pretrain --config configs/swav.py:cifar10 --workdir runs/swav_cifar10
-    python -m barlow_jax pretrain --config configs/swav.py:digits --workdir runs/swav_digits
+    python -m barlow_jax pretrain --config swav --workdir runs/swav
+    python -m barlow_jax pretrain --config swav:cifar10 --workdir runs/swav_cifar10
+    python -m barlow_jax pretrain --config swav:digits --workdir runs/swav_digits
 
 Expected, linear probe: ImageNet 75.3 % top-1 after 800 epochs with these 2 + 6 views (71.8 % with two views
 and 400 epochs); CIFAR-10 89.17 % (solo-learn's online probe). Neither has been trained here yet.

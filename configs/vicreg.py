@@ -1,8 +1,8 @@
 """VICReg (Bardes, Ponce, LeCun 2022): align two views, keep every feature's variance, decorrelate features.
 
-    python -m barlow_jax pretrain --config configs/vicreg.py --workdir runs/vicreg
-    python -m barlow_jax pretrain --config configs/vicreg.py:cifar10 --workdir runs/vicreg_cifar10
-    python -m barlow_jax pretrain --config configs/vicreg.py:digits --workdir runs/vicreg_digits
+    python -m barlow_jax pretrain --config vicreg --workdir runs/vicreg
+    python -m barlow_jax pretrain --config vicreg:cifar10 --workdir runs/vicreg_cifar10
+    python -m barlow_jax pretrain --config vicreg:digits --workdir runs/vicreg_digits
 
 Expected, linear probe: ImageNet 73.2 % top-1, 91.1 % top-5 (54.8 and 69.5 % with 1 and 10 % of the labels);
 CIFAR-10 92.07 % (solo-learn's online probe). Neither has been trained here yet.

@@ -1,8 +1,8 @@
 """W-MSE (Ermolov et al. 2021): make the whitened embeddings of an image's views agree.
 
-    python -m barlow_jax pretrain --config configs/w_mse.py --workdir runs/w_mse
-    python -m barlow_jax pretrain --config configs/w_mse.py:cifar10 --workdir runs/w_mse_cifar10
-    python -m barlow_jax pretrain --config configs/w_mse.py:digits --workdir runs/w_mse_digits
+    python -m barlow_jax pretrain --config w_mse --workdir runs/w_mse
+    python -m barlow_jax pretrain --config w_mse:cifar10 --workdir runs/w_mse_cifar10
+    python -m barlow_jax pretrain --config w_mse:digits --workdir runs/w_mse_digits
 
 Expected, linear probe: ImageNet 69.43 % top-1 after 100 epochs, 72.56 % after 400 (W-MSE 4; the paper's
 table, not checked again); CIFAR-10 91.99 %, 5-NN 89.87 % (W-MSE 4; with two views 91.55 and 89.69 %).

@@ -17,7 +17,7 @@ help_from_header "$@"
 
 make_environment ""
 workdir=${WORKDIR:-runs/digits}
-run "$venv/bin/python" -m barlow_jax pretrain --config configs/digits.py --workdir "$workdir" "$@"
+run "$venv/bin/python" -m barlow_jax pretrain --config digits --workdir "$workdir" "$@"
 run "$venv/bin/python" -m barlow_jax evaluate --workdir "$workdir"
 run "$venv/bin/python" -m barlow_jax report --workdir "$workdir"
 is_dry_run || log "Open the report in a browser: $(cd "$workdir" && pwd)/report.html"

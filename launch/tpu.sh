@@ -56,7 +56,7 @@ With --dry-run, every command is printed and none is run. Settings are environme
 
 Example:
   export NAME=imagenet PROJECT=my-project ZONE=us-central1-a ACCELERATOR=v5litepod-64 BUCKET=my-bucket
-  bash launch/tpu.sh babysit pretrain --config configs/imagenet.py --workdir /mnt/bucket/runs/imagenet
+  bash launch/tpu.sh babysit pretrain --config imagenet --workdir /mnt/bucket/runs/imagenet
 END
 }
 

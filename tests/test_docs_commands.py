@@ -1,5 +1,6 @@
 """Every command of the documentation runs, at small size, and so does the Python of docs/python_api.md."""
 
+import itertools
 import logging
 import pathlib
 import re
@@ -20,10 +21,10 @@ NOT_RUN = {
     "--coordinator": "needs several hosts: tests/commands/test_two_processes.py",
     "--weights": "needs released weights: tests/commands/test_import_.py",
     "transfer": "needs VOC07, which is downloaded: tests/commands/test_transfer.py",
-    "configs/imagenet.py": "needs ImageNet",
-    "configs/cifar10.py": "needs CIFAR-10, which is downloaded",
-    "configs/cifar10_cpu.py": "needs CIFAR-10, which is downloaded",
-    "configs/vicreg.py:cifar10": "needs CIFAR-10, which is downloaded",
+    "--config imagenet": "needs ImageNet",
+    "--config cifar10": "needs CIFAR-10, which is downloaded",
+    "--config cifar10_cpu": "needs CIFAR-10, which is downloaded",
+    "--config vicreg:cifar10": "needs CIFAR-10, which is downloaded",
 }
 SMALL = [
     "network.encoder=resnet8",
@@ -62,11 +63,9 @@ REPLACED = {  # several runs by one, and placeholders
 
 def not_run(page, words):
     """Return why a command is not run; None if it is."""
-    own_images = "--config.data.name=folder" in words  # with the config of another data set
-    names = [
-        str(page.relative_to(ROOT)),
-        *(word for word in words if word[:8] != "configs/" or not own_images),
-    ]
+    names = [str(page.relative_to(ROOT)), *words]
+    if "--config.data.name=folder" not in words:  # own images with the config of another data set
+        names += [f"{flag} {value}" for flag, value in itertools.pairwise(words)]
     return next((reason for name, reason in NOT_RUN.items() if name in names), None)
 
 
@@ -86,8 +85,6 @@ def arguments(words, folder, images, finished):
             elif not run.exists() and not (has_config and words[index - 1] == "--workdir"):
                 shutil.copytree(finished, run)
             words[index] = str(folder / re.sub(r"/checkpoints/\d+", "/checkpoints/22", word[5:]))
-        elif word.startswith("configs/"):
-            words[index] = str(ROOT / word)
         elif words[index - 1] in ("--out", "--markdown"):
             words[index] = str(folder / word)
     changes = SMALL if has_config or line.startswith("bench") else []

@@ -82,7 +82,7 @@ def _problems(words):
 def _config(args: argparse.Namespace):
     if not args.config or any(args.config.startswith(name) for name in TO_WRITE):
         return overrides.default_config(), []
-    return overrides.load_config_file(str(ROOT / args.config))
+    return overrides.load_config_file(args.config)
 
 
 def test_the_readme_is_short_and_its_first_python_comes_early():

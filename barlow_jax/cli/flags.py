@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import os
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import values
+from barlow_jax.config import shipped, values
 from barlow_jax.config.fields import Spec
 from barlow_jax.distributed import process_flags
 from barlow_jax.planning import tpu
@@ -37,8 +37,9 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
         parser.add_argument(
             "--config",
             type=path,
-            metavar="FILE",
-            help="config file, such as configs/digits.py; default: config.json of the workdir",
+            metavar="CONFIG",
+            help=f"a shipped config ({', '.join(shipped.shipped_configs())}) or a Python file, each with "
+            "an argument if it takes one (vicreg:digits); default: config.json of the workdir",
         )
     help_text = "folder of the run: checkpoints, metrics and results"
     if command.workdir == "several":
@@ -53,7 +54,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
             dest="own_images",
             metavar="PATH",
             help="your images: a folder, list, table, tar shards or arrays (docs/own_images.md). Settings of "
-            "configs/images.py that you do not set are chosen for them and for the devices",
+            "--config images that you do not set are chosen for them and for the devices",
         )
         parser.add_argument(
             "--labels",

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, shipped
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.config.value_range import AUTO
@@ -19,7 +19,7 @@ from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
 _NUM_SAMPLED = 16  # images, of which one must be decoded
-_IMAGES_CONFIG = pathlib.Path(__file__).parents[2] / "configs" / "images.py"
+_IMAGES_CONFIG = shipped.FOLDER / "images.py"
 
 
 def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts, list[str]]:
@@ -154,12 +154,12 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
             f"--workdir {args.workdir} holds no run (config.json is missing). Pass --config to start one."
         )
     else:
-        problem = "--config is missing. Pass a config file, such as configs/digits.py."
+        problem = "--config is missing. Pass a shipped config, such as digits, or a file."
     return overrides.default_config().to_dict(), [problem]
 
 
 def _load_images(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Load the config of a run on the images at --images: its saved one, --config or configs/images.py."""
+    """Load the config of a run on the images at --images: its saved one, --config, or `images`."""
     path, saved = os.path.abspath(args.own_images), args.workdir and saved_run.saved_config(args.workdir)
     if saved and not args.config:
         tree, problems = saved_run.with_defaults(saved)
@@ -169,7 +169,7 @@ def _load_images(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     name, data_dir = tree["data"]["name"], tree["data"]["data_dir"]
     if not problems and name != "images":
         source = args.config or args.workdir
-        problems.append(f"--images: {source} reads {name}. Use configs/images.py, or leave out --images.")
+        problems.append(f"--images: {source} reads {name}. Use --config images, or leave out --images.")
     elif saved and not args.config and data_dir != path:
         problems.append(
             f"--images is {path}, but {args.workdir} holds a run on {data_dir}. Use another workdir; if the "
@@ -186,9 +186,9 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
 
     fixed, preset = {key for key, _ in args.overrides}, None
     if args.config:
-        stem, colon, preset = args.config.removesuffix(".py").partition(".py:")
-        is_shipped = os.path.samefile(f"{stem}.py", _IMAGES_CONFIG)
-        preset = preset if is_shipped and colon else None
+        name, preset = shipped.split_argument(args.config)
+        is_shipped = shipped.config_path(name).samefile(_IMAGES_CONFIG)
+        preset = preset if is_shipped else None
         if not is_shipped:  # what this file sets
             trees = (overrides.load_config_file(path)[0] for path in (args.config, str(_IMAGES_CONFIG)))
             own, base = (overrides.flatten(tree.to_dict()) for tree in trees)

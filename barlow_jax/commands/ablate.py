@@ -21,7 +21,7 @@ from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, parse_scores
 if TYPE_CHECKING:
     from barlow_jax.experiment.experiment import Experiment
 
-COMMAND = Command(examples=("ablate --config configs/digits.py --workdir runs/ablations --only loss",))
+COMMAND = Command(examples=("ablate --config digits --workdir runs/ablations --only loss",))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

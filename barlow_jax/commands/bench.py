@@ -12,7 +12,7 @@ from barlow_jax.config.schema import Config
 COMMAND = Command(
     examples=(
         "bench loss --rows 256,1024 --widths 2048,8192",
-        "bench input --config configs/digits.py",
+        "bench input --config digits",
         "bench augment --topology v5e:2x2",
         "bench checkpoint --state-mb 400 --step-seconds 0.5 --workdir /mnt/bucket/bench",
     ),

@@ -1,7 +1,7 @@
 """Train all methods on equal terms, with several seeds, and compare them in one table.
 
 Each method has its own config file next to the base config, which takes the base's name as argument:
-`configs/vicreg.py:digits` is the row of VICReg in a comparison on `configs/digits.py`. `--grid` trains any
+`vicreg:digits` is the row of VICReg in a comparison on `digits`. `--grid` trains any
 number of runs, and compares their metrics without labels with their accuracy.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, shipped
 from barlow_jax.config.methods import REQUIREMENTS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     examples=(
-        "compare --config configs/digits.py --workdir runs/methods --objectives barlow_twins,vicreg",
-        "compare --config configs/digits.py --workdir runs/rates --seeds 1 --grid "
+        "compare --config digits --workdir runs/methods --objectives barlow_twins,vicreg",
+        "compare --config digits --workdir runs/rates --seeds 1 --grid "
         """'{"objective.name": ["vicreg", "simclr"], "optim.learning_rate": [0.004, 0.008]}'""",
     ),
 )
@@ -181,7 +181,7 @@ def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dic
     """Return the config of a method's file next to the base's, and the problems with it."""
     if not args.config:
         raise UserError("--config is missing. Pass the base config, next to the config files of the methods.")
-    base_file = pathlib.Path(args.config)
+    base_file = shipped.config_path(shipped.split_argument(args.config)[0])
     file = base_file.with_name(f"{name}.py")
     if not file.is_file():
         known = [base.objective.name, *(n for n in REQUIREMENTS if base_file.with_name(f"{n}.py").is_file())]

@@ -12,7 +12,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.io import files, log
 
 COMMAND = Command(
-    examples=("config", "config optim.learning_rate data.cache", "config optim --config configs/digits.py"),
+    examples=("config", "config optim.learning_rate data.cache", "config optim --config digits"),
     checks="types",
     workdir="optional",
     single_process=True,

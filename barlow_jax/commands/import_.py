@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from barlow_jax.types import TrainState
 
 COMMAND = Command(
-    examples=("import --weights resnet50.pth --config configs/imagenet.py --workdir runs/imported",),
+    examples=("import --weights resnet50.pth --config imagenet --workdir runs/imported",),
     checks="config",
     single_process=True,
     trains=True,

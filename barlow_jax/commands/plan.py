@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     examples=(
-        "plan --config configs/imagenet.py --topology v5e:8x8",
-        "plan --config configs/imagenet.py --sweep v5e:4x4,v5e:8x8 --images-per-chip 32",
-        "plan --config configs/imagenet.py --topology v5e:8x8 --sweep train.batch_size=2048,4096",
+        "plan --config imagenet --topology v5e:8x8",
+        "plan --config imagenet --sweep v5e:4x4,v5e:8x8 --images-per-chip 32",
+        "plan --config imagenet --topology v5e:8x8 --sweep train.batch_size=2048,4096",
     ),
     workdir="optional",
     single_process=True,

@@ -12,7 +12,7 @@ from barlow_jax.workdir import saved_run
 
 COMMAND = Command(
     examples=(
-        "pretrain --config configs/digits.py --workdir runs/digits",
+        "pretrain --config digits --workdir runs/digits",
         "pretrain --images photos --workdir runs/mine --hours 2",
         "pretrain --workdir runs/digits    # resumes",
         "pretrain --workdir runs/digits --extend --config.train.num_epochs=200",

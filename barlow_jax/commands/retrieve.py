@@ -33,7 +33,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     if not config.network.reads_text:
         raise UserError(
             f"config.network.second_encoder is {config.network.second_encoder}, but retrieve needs a run "
-            "whose second branch reads captions (gru), such as one of configs/captioned_digits.py"
+            "whose second branch reads captions (gru), such as one of --config captioned_digits"
         )
     if newest_step(workdir) is None:
         raise UserError(f"{workdir} holds no checkpoint; run `pretrain --workdir {workdir}` first")

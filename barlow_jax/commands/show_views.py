@@ -12,7 +12,7 @@ from barlow_jax.io import log
 
 COMMAND = Command(
     examples=(
-        "show-views --config configs/digits.py --out views.png",
+        "show-views --config digits --out views.png",
         "show-views --images photos --out views.png",
     ),
     images=True,

@@ -17,9 +17,10 @@ from typing import Any
 
 import ml_collections
 
-from barlow_jax.config import values
+from barlow_jax.config import shipped, values
 from barlow_jax.config.fields import Spec
 from barlow_jax.config.schema import Config
+from barlow_jax.errors import UserError
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -58,20 +59,19 @@ def adapt_to_data(
 def load_config_file(path: str) -> tuple[ml_collections.ConfigDict, list[str]]:
     """Run `get_config()` of a config file (which is Python code: run only files you trust).
 
-    `FILE.py:ARGUMENT` runs `get_config("ARGUMENT")`.
+    `path` is a file or the name of a shipped config; with `:ARGUMENT`, `get_config("ARGUMENT")` runs.
     """
-    stem, colon, argument = path.rpartition(".py:")
-    file = pathlib.Path(f"{stem}.py" if colon else path)
-    if not file.is_file():
-        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.py")], 1)
-        hint = f" Did you mean {file.parent / near[0]}?" if near else ""
-        return default_config(), [f"--config: {file} does not exist.{hint}"]
+    name, argument = shipped.split_argument(path)
+    try:
+        file = shipped.config_path(name)
+    except UserError as error:
+        return default_config(), [str(error)]
     try:
         # Not the import system, which writes and reads `__pycache__` next to the file.
         names = runpy.run_path(str(file), run_name="barlow_jax_config_file")
         if "get_config" not in names:
             raise AttributeError("the file has no function get_config")
-        config = names["get_config"](*([argument] if colon else []))
+        config = names["get_config"](*([] if argument is None else [argument]))
         if not isinstance(config, ml_collections.ConfigDict):
             raise TypeError(f"get_config() must return a ConfigDict, not {type(config).__name__}")
         return config, []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from barlow_jax.config import shipped
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
 from barlow_jax.papers.scores import parse_scores
@@ -33,14 +34,15 @@ _CHECKPOINT_REGRET = (
 
 
 def read_grid(source: str) -> list[dict[str, str]]:
-    """Return the config overrides of each combination in a grid, given as JSON or as the path of a file.
+    """Return the config overrides of each combination in a grid: JSON, a file, or the name of a shipped one.
 
     Raises:
       UserError: the file is missing, or holds something else.
     """
     try:
+        is_json = source.lstrip()[:1] in ("{", "[")
         content = json.loads(
-            source if source.lstrip()[:1] in ("{", "[") else pathlib.Path(source).read_text()
+            source if is_json else shipped.config_path(source, ".json", "--grid").read_text()
         )
         cells = [
             dict(zip(group, cell, strict=True))

@@ -45,7 +45,7 @@ With --dry-run, every command is printed and none is run. Settings are environme
 Example:
   export IMAGE=us-docker.pkg.dev/my-project/barlow/barlow_jax:1 NAME=imagenet ACCELERATOR=v5litepod
   export TOPOLOGY=8x8 BUCKET=my-bucket
-  bash launch/gke/gke.sh apply pretrain --config configs/imagenet.py --workdir /mnt/bucket/runs/imagenet
+  bash launch/gke/gke.sh apply pretrain --config imagenet --workdir /mnt/bucket/runs/imagenet
 END
 }
 

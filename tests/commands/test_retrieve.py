@@ -149,7 +149,7 @@ def test_a_dry_run_counts_both_branches(config_path, run_command):
 
 def test_a_run_without_captions_is_refused(config_file, tmp_path, run_command):
     _, log = run_command("retrieve", "--config", config_file, "--workdir", tmp_path, code=2)
-    assert "config.network.second_encoder" in log and "configs/captioned_digits.py" in log
+    assert "config.network.second_encoder" in log and "--config captioned_digits" in log
 
 
 def test_a_missing_checkpoint_is_an_error(config_path, tmp_path, run_command):

@@ -42,8 +42,8 @@ def test_a_method_has_a_valid_config_for_each_data_set(method, data):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
     note = re.match(r'r?"""(.*?)"""', (FOLDER / f"{method}.py").read_text(), re.DOTALL).group(1)
-    for file in (f"{method}.py", f"{method}.py:cifar10", f"{method}.py:digits"):
-        assert f"python -m barlow_jax pretrain --config configs/{file} --workdir runs/" in note
+    for config in (method, f"{method}:cifar10", f"{method}:digits"):
+        assert f"python -m barlow_jax pretrain --config {config} --workdir runs/" in note
     assert "Measured: digits" in note
 
 

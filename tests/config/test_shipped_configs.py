@@ -42,7 +42,7 @@ def test_the_runs_of_the_study_are_valid(data):
 def test_config_is_a_lab_note(path):
     note = re.match(r'r?"""(.*?)"""', path.read_text(), re.DOTALL).group(1)
     assert "Expected" in note and "Hardware:" in note
-    assert f"python -m barlow_jax pretrain --config configs/{path.name} --workdir" in note
+    assert f"python -m barlow_jax pretrain --config {path.stem} --workdir" in note
 
 
 # Settings of the paper and of its official code.

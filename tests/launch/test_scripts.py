@@ -26,9 +26,7 @@ def _dry_run(script, *args):
 
 def test_quickstart_pretrains_evaluates_and_reports_with_the_overrides():
     *_, pretrain, evaluate, report = _dry_run("quickstart.sh", "--config.seed=3")
-    assert pretrain.endswith(
-        "-m barlow_jax pretrain --config configs/digits.py --workdir runs/digits --config.seed=3"
-    )
+    assert pretrain.endswith("-m barlow_jax pretrain --config digits --workdir runs/digits --config.seed=3")
     assert evaluate.endswith("-m barlow_jax evaluate --workdir runs/digits")
     assert report.endswith("-m barlow_jax report --workdir runs/digits")
 
