@@ -8,7 +8,7 @@ from barlow_jax.__main__ import main
 from barlow_jax.config import shipped
 from barlow_jax.config.overrides import load_config_file
 from barlow_jax.errors import UserError
-from barlow_jax.report.study import read_grid
+from barlow_jax.reporting.study import read_grid
 
 
 @pytest.mark.parametrize(
