@@ -9,10 +9,10 @@ from typing import Any
 
 from barlow_jax import commands
 from barlow_jax.cli import parsing, resolve
-from barlow_jax.cli.results import format_problems, publish, stdout_to_stderr
+from barlow_jax.cli.results import publish, stdout_to_stderr
 from barlow_jax.cli.stderr_filter import without_codec_notes
 from barlow_jax.distributed import shutdown
-from barlow_jax.errors import RunError, UserError
+from barlow_jax.errors import RunError, UserError, format_problems
 from barlow_jax.io import log
 from barlow_jax.planning import tpu
 from barlow_jax.training import preemption

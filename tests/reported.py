@@ -6,11 +6,11 @@ import numpy as np
 import score_records
 from score_records import result, score
 
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.evals.correlation import Histogram
 from barlow_jax.reporting.schema import ModelInspection, Neighbors, Projection, Run, Snapshot
 
-DEFAULTS = overrides.flatten(overrides.default_config().to_dict())
+DEFAULTS = records.flatten(overrides.default_config().to_dict())
 CHANGES = {
     "data.name": "digits",
     "data.image_size": 8,

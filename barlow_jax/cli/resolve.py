@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides, shipped
+from barlow_jax.config import overrides, records, shipped
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.config.value_range import AUTO
@@ -191,7 +191,7 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
         preset = preset if is_shipped else None
         if not is_shipped:  # what this file sets
             trees = (overrides.load_config_file(path)[0] for path in (args.config, str(_IMAGES_CONFIG)))
-            own, base = (overrides.flatten(tree.to_dict()) for tree in trees)
+            own, base = (records.flatten(tree.to_dict()) for tree in trees)
             fixed |= {key for key in own if own[key] != base.get(key)}
     try:
         tree, args.choices = own_images.choose(

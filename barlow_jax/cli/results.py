@@ -1,6 +1,6 @@
 """Output of a command: one line of JSON on standard output, everything else on standard error."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 import contextlib
 import hashlib
 import json
@@ -57,9 +57,3 @@ def results_file(workdir: pathlib.Path, name: str, results: Mapping[str, Any]) -
     images = [value["name"] for key, value in measured.items() if key != "encoder"]
     digest = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:8]
     return plain.with_name(f"{name}@{'+'.join(images).replace('/', '_')}-{digest}.json")
-
-
-def format_problems(problems: Sequence[str]) -> str:
-    """Return the text of an error message that lists each problem once."""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return "\n".join([count, *(f"  {problem}" for problem in dict.fromkeys(problems))])

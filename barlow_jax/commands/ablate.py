@@ -8,7 +8,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
@@ -86,7 +86,7 @@ def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -
 
 
 def _changes(base: Config, case: Config) -> dict[str, Any]:
-    before, after = (overrides.flatten(overrides.to_config_dict(c).to_dict()) for c in (base, case))
+    before, after = (records.flatten(overrides.to_config_dict(c).to_dict()) for c in (base, case))
     return {key: value for key, value in after.items() if value != before[key]}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import reference
-from barlow_jax.config.overrides import suggest_key
+from barlow_jax.config.records import suggest_key
 from barlow_jax.config.schema import Config
 from barlow_jax.io import files, log
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides
+from barlow_jax.config import records
 from barlow_jax.config.schema import Config
 from barlow_jax.io import jsonl, log
 from barlow_jax.training import verdict
@@ -71,7 +71,7 @@ def _table(workdir: pathlib.Path, status: dict[str, Any], holder: str | None) ->
 def _verdict(workdir: pathlib.Path) -> verdict.Verdict:
     rows, _ = jsonl.read(workdir / "metrics.jsonl")
     tree, _ = saved_run.with_defaults(saved_run.saved_config(workdir) or {})
-    return verdict.judge([row for row in rows if isinstance(row.get("step"), int)], overrides.flatten(tree))
+    return verdict.judge([row for row in rows if isinstance(row.get("step"), int)], records.flatten(tree))
 
 
 def _process(status: dict[str, Any], holder: str | None) -> str:

@@ -11,6 +11,7 @@ from barlow_jax.config import methods
 from barlow_jax.config.evaluation import Finetune, Knn, Probe, Retrieval, Svm
 from barlow_jax.config.fields import field
 from barlow_jax.config.recipe import SECOND_VIEW, Recipe
+from barlow_jax.config.records import Record
 from barlow_jax.config.training import Checkpoint, Distributed, Mesh, Monitor, Optim, Train
 
 TEXT_ENCODER = "gru"
@@ -270,7 +271,7 @@ def papers_transfers() -> dict[str, Transfer]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Record):
     """Configuration of a run."""
 
     seed: int = field(0, "Seed of the initialization, the data order and the augmentations.", min=0)

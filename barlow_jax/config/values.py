@@ -72,6 +72,13 @@ def check(kind: Any, value: Any) -> Any:
     raise ValueError(value)
 
 
+def convert(kind: Any, value: Any) -> Any:
+    """Return a value of Python or NumPy as this type; raises as `check`."""
+    if isinstance(value, (tuple, list)):
+        value = [item.tolist() if hasattr(item, "tolist") else item for item in value]
+    return check(kind, value.tolist() if hasattr(value, "tolist") else value)
+
+
 def parse(kind: Any, text: str) -> Any:
     """Return the value that a user wrote as text.
 

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from barlow_jax.config import overrides, presets
+from barlow_jax.config import presets, records
 from barlow_jax.config.value_range import AUTO, DTYPE
 from barlow_jax.data.image_stats import ValueStats
 
@@ -124,7 +124,7 @@ def choose_recipe(choices: Choices, preset: str | None) -> None:
     channels, size = choices.get("data.channels"), choices.get("data.image_size")
     if channels != 3:  # else it is the config file's
         name = preset or ("satellite" if channels > 4 else "photographs")
-        ops = overrides.flatten(dataclasses.asdict(presets.make(name, channels)), "recipe.")
+        ops = records.flatten(dataclasses.asdict(presets.make(name, channels)), "recipe.")
         changed = {k: v for k, v in ops.items() if choices.get(k) != v and ".normalize." not in k}
         choices.set(f"{name} for {channels} channels", changed)
     if size < 64:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from barlow_jax.checkpoints.restore import abstract_state
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog, collection, folders
 from barlow_jax.data.sampler import EpochSampler
@@ -46,7 +46,7 @@ def dry_run(
     if verbose:
         from clu import parameter_overview
 
-        log.info("\n".join(f"config.{key} = {value}" for key, value in overrides.flatten(resolved).items()))
+        log.info("\n".join(f"config.{key} = {value}" for key, value in records.flatten(resolved).items()))
         log.info(parameter_overview.get_parameter_overview(state.params, include_stats=False))
     return {"config": resolved, "plan": plan}
 

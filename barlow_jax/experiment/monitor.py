@@ -6,7 +6,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange
@@ -116,7 +116,7 @@ def is_saturated(run: Run) -> bool:
 
 
 def _verdict(run: Run) -> verdict.Verdict:
-    config = overrides.flatten(overrides.to_config_dict(run.experiment.config).to_dict())
+    config = records.flatten(overrides.to_config_dict(run.experiment.config).to_dict())
     return verdict.judge(run.writer.rows, config)
 
 

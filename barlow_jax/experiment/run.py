@@ -9,7 +9,7 @@ import sys
 import jax
 
 from barlow_jax.checkpoints.restore import Checkpoints, abstract_state, open_checkpoints
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed import exchange
@@ -82,7 +82,7 @@ def open_run(
         source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
         prefetcher = stack.enter_context(contextlib.closing(_prefetcher(experiment, source, sample_range)))
-        flat_config = overrides.flatten(overrides.to_config_dict(config).to_dict())
+        flat_config = records.flatten(overrides.to_config_dict(config).to_dict())
         writer = MetricsWriter(workdir, first_step=first_step, sinks=config.monitor.sinks, config=flat_config)
         stack.enter_context(contextlib.closing(writer))
         fixed = (workdir, experiment, source, sampler, num_steps, first_step)

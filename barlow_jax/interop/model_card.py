@@ -9,7 +9,8 @@ import pathlib
 from typing import Any
 
 from barlow_jax.config.methods import REQUIREMENTS, TITLES
-from barlow_jax.config.overrides import flatten, to_config_dict
+from barlow_jax.config.overrides import to_config_dict
+from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import TrainedEncoder

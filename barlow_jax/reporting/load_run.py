@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from barlow_jax.config import overrides
+from barlow_jax.config import records
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, jsonl, log
@@ -56,7 +56,7 @@ def changed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
 
     A group that is missing as a whole, such as a view, has one entry under its name: `("12 keys", ABSENT)`.
     """
-    defaults = overrides.flatten(dataclasses.asdict(Config()))
+    defaults = records.flatten(dataclasses.asdict(Config()))
     pairs = {key: (defaults.get(key, ABSENT), value) for key, value in config.items()}
     different = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     missing: collections.Counter[str] = collections.Counter()
@@ -81,7 +81,7 @@ def _config(workdir: pathlib.Path) -> dict[str, Any]:
     tree, problems = saved_run.with_defaults(saved)
     for problem in problems:
         log.warning(f"{workdir / 'config.json'}: {problem}. The default is used instead.")
-    return overrides.flatten(tree)
+    return records.flatten(tree)
 
 
 def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:

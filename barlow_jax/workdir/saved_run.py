@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
@@ -108,7 +108,7 @@ def with_defaults(saved: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[Any]]:
     """Return `[old, new]` of each key that affects what is learned and differs between two config trees."""
-    before, after = (overrides.flatten(with_defaults(tree)[0]) for tree in (old, new))
+    before, after = (records.flatten(with_defaults(tree)[0]) for tree in (old, new))
     return {
         key: [before.get(key), after.get(key)]
         for key in before | after

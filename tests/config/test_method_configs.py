@@ -6,7 +6,8 @@ import re
 import pytest
 
 from barlow_jax.config.methods import REQUIREMENTS
-from barlow_jax.config.overrides import flatten, from_tree, load_config_file
+from barlow_jax.config.overrides import from_tree, load_config_file
+from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment import lowering

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.config.schema import Config
 
 
@@ -19,7 +19,7 @@ def _overridden(*pairs):
 def test_a_config_file_has_finite_numbers(value):
     """Every key, alone and in a list; the largest integer has 64 bits."""
     tree = overrides.default_config().to_dict()
-    keys = list(overrides.flatten(tree))
+    keys = list(records.flatten(tree))
     for key in keys:
         *parents, leaf = key.split(".")
         group = functools.reduce(lambda inner, name: inner[name], parents, tree)
@@ -60,7 +60,7 @@ def test_the_defaults_survive_the_way_through_configdict_and_json():
 def test_an_override_is_read_as_its_fields_type(key, text, value):
     config, problems = _overridden((key, text))
     assert not problems
-    assert overrides.flatten(dataclasses.asdict(config))[key] == value
+    assert records.flatten(dataclasses.asdict(config))[key] == value
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import re
 import pytest
 import yaml
 
-from barlow_jax.config.overrides import apply_overrides, flatten, from_tree, load_config_file
+from barlow_jax.config.overrides import apply_overrides, from_tree, load_config_file
+from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.reporting.study import read_grid
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from barlow_jax.config.overrides import default_config, flatten, from_tree
+from barlow_jax.config.overrides import default_config, from_tree
+from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data.image_stats import ValueStats
 from barlow_jax.experiment import choices as choices_lib

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from barlow_jax.config.overrides import flatten, from_tree, load_config_file, to_config_dict
+from barlow_jax.config.overrides import from_tree, load_config_file, to_config_dict
+from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.papers.ablations import ABLATIONS, GROUPS
 

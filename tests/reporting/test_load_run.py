@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from barlow_jax.config import overrides
+from barlow_jax.config import overrides, records
 from barlow_jax.errors import UserError
 from barlow_jax.reporting import load_run
 from barlow_jax.reporting.load_run import ABSENT, read_run
@@ -49,8 +49,8 @@ def test_changed_keys_are_those_that_the_config_file_sets(workdir, small_config)
     assert changed["data.name"] == ("imagenet2012", "digits")
     assert changed["network.projector"] == ((8192, 8192, 8192), (16, 16))
     assert changed["recipe.views.a.jitter.probability"] == (0.8, 0.0)
-    defaults = overrides.flatten(overrides.default_config().to_dict())
-    set_keys = {k for k, v in overrides.flatten(small_config.to_dict()).items() if v != defaults[k]}
+    defaults = records.flatten(overrides.default_config().to_dict())
+    set_keys = {k for k, v in records.flatten(small_config.to_dict()).items() if v != defaults[k]}
     assert set(changed) == set_keys
 
 
@@ -58,8 +58,8 @@ def test_added_views_are_listed_by_key_and_missing_ones_by_group(small_config):
     with small_config.unlocked():
         small_config.recipe.views["c"] = small_config.recipe.views.a.copy_and_resolve_references()
         del small_config.recipe.views["b"]
-    changed = load_run.changed(overrides.flatten(small_config.to_dict()))
-    keys = len(overrides.flatten(small_config.recipe.views.a.to_dict()))
+    changed = load_run.changed(records.flatten(small_config.to_dict()))
+    keys = len(records.flatten(small_config.recipe.views.a.to_dict()))
     assert changed["recipe.views.b"] == (f"{keys} keys", ABSENT)
     assert changed["recipe.views.c.crop.min_area"] == (ABSENT, 0.08)
     assert not any(key.startswith("recipe.views.b.") for key in changed)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 import dataclasses
 
-from barlow_jax.config import fields, values
+from barlow_jax.config import records
 from barlow_jax.config.schema import Config, Probe
 from barlow_jax.config.validation.data import data_problems
 from barlow_jax.config.validation.objective import objective_problems
@@ -23,7 +23,7 @@ class Facts:
 def validate(config: Config, facts: Facts) -> list[str]:
     """Return every problem of a config, one sentence each; empty if the run can start."""
     checks = (
-        _bound_problems(config),
+        (problem for _, problem in records.bound_problems(config)),
         _schedule_problems(config),
         data_problems(config),
         _evaluation_problems(config),
@@ -34,13 +34,6 @@ def validate(config: Config, facts: Facts) -> list[str]:
         _batch_problems(config, facts),
     )
     return [problem for check in checks for problem in check]
-
-
-def _bound_problems(config: Config) -> Iterator[str]:
-    for key, field, value in fields.walk(config):
-        spec = field.metadata["spec"]
-        if not spec.accepts(value):
-            yield f"config.{key} is {value}, but must be {values.describe(field.type, spec)}."
 
 
 def _schedule_problems(config: Config) -> Iterator[str]:
