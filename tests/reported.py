@@ -7,7 +7,8 @@ import score_records
 from score_records import result, score
 
 from barlow_jax.config import overrides, records
-from barlow_jax.evals.correlation import Histogram
+from barlow_jax.evals.correlation import EDGES, Correlation
+from barlow_jax.evals.spectrum import Spectrum
 from barlow_jax.reporting.schema import ModelInspection, Neighbors, Projection, Run, Snapshot
 
 DEFAULTS = records.flatten(overrides.default_config().to_dict())
@@ -160,9 +161,9 @@ def inspection(*, images=24, size=8, embeddings=True):
 
 
 def _snapshot(step, embeddings, rng):
-    edges, spectrum = np.linspace(-1, 1, 41), np.exp(-np.arange(64) / 9)
+    fractions = np.exp(-np.arange(64) / 9)
+    fractions /= fractions.sum()
     matrix = np.clip(rng.normal(0, 0.2, (64, 64)) + np.eye(64) * step / 2500, -1, 1)
-    counts = [np.histogram(values, edges)[0] for values in (np.diagonal(matrix), matrix)]
-    histograms = [Histogram(edges, count) for count in counts]
-    fields = [matrix, 8, *histograms, spectrum / spectrum.sum(), 20.0] if embeddings else [None] * 6
-    return Snapshot(step, *fields, spectrum / spectrum.sum(), 25.0)
+    counts = [np.histogram(values, EDGES)[0] for values in (np.diagonal(matrix), matrix)]
+    of_embeddings = [Spectrum(fractions, 20.0), Correlation(matrix, 8, *counts)] if embeddings else []
+    return Snapshot(step, Spectrum(fractions, 25.0), *of_embeddings)

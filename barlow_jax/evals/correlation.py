@@ -18,20 +18,13 @@ _RESOLUTION = 1e-7
 _MAX_ENTRIES = 2**22  # of C in memory at once, but at least one row of cells
 
 
-class Histogram(NamedTuple):
-    """Counts between edges."""
-
-    edges: np.ndarray  # [n + 1]
-    counts: np.ndarray  # [n]
-
-
 class Correlation(NamedTuple):
     """Summary of C, `[D, D]`."""
 
     cells: np.ndarray  # [d, d] C itself, or the root mean square of each block of features
     features_per_cell: int  # block size, D / d rounded up; the last block may be smaller
-    diagonal: Histogram  # of D values
-    off_diagonal: Histogram  # of D (D - 1) values
+    diagonal: np.ndarray  # [200] counts of the D diagonal values between EDGES
+    off_diagonal: np.ndarray  # [200] counts of the other D (D - 1) values
 
 
 def correlate(z_a: np.ndarray, z_b: np.ndarray, *, max_cells: int = 256) -> Correlation:
@@ -62,7 +55,7 @@ def correlate(z_a: np.ndarray, z_b: np.ndarray, *, max_cells: int = 256) -> Corr
         np.square(block, out=block)
         sums = np.add.reduceat(np.add.reduceat(block, starts, axis=1), starts[rows] - first, axis=0)
         cells[rows] = np.sqrt(sums / np.outer(sizes[rows], sizes))
-    return Correlation(cells, per_cell, Histogram(EDGES, _count(diagonal)), Histogram(EDGES, counts))
+    return Correlation(cells, per_cell, _count(diagonal), counts)
 
 
 def _unit_columns(z: np.ndarray) -> np.ndarray:

@@ -131,11 +131,12 @@ def ranks(inspection: ModelInspection | None) -> Iterator[Check]:
     """Yield how each effective rank changed; a warning if less than half is left of its peak in training."""
     snapshots = inspection.snapshots if inspection else ()
     for output in ("representation", "embedding"):
-        values = [getattr(snapshot, f"{output}_rank") for snapshot in snapshots]
-        if not values or values[-1] is None:
+        spectra = [getattr(snapshot, output) for snapshot in snapshots]
+        if not spectra or spectra[-1] is None:
             continue
+        values = [spectrum.effective_rank for spectrum in spectra]
         first, last = values[0], values[-1]
-        directions = len(getattr(snapshots[-1], f"{output}_spectrum"))
+        directions = len(spectra[-1].variance_fractions)
         text = f"Effective rank of the {output}s: {last:.1f} of {directions} directions"
         if snapshots[0].step == snapshots[-1].step:
             yield Check(INFO, f"{text}.")

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from barlow_jax.evals.correlation import Histogram
+from barlow_jax.evals.correlation import Correlation
+from barlow_jax.evals.spectrum import Spectrum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,21 +40,13 @@ class Run:
 class Snapshot(NamedTuple):
     """Statistics of the network's outputs for two views of fixed images, at one step.
 
-    The embedding fields are None if the network has no projector.
+    Correlation and embedding are None if the network has no projector.
     """
 
     step: int
-    # [d, d]: C (Barlow Twins, equation 2) of the embeddings, or the root mean square of C over each cell.
-    correlation: np.ndarray | None
-    features_per_cell: int  # per side: D / d, rounded up
-    diagonal: Histogram | None  # D diagonal entries of C
-    off_diagonal: Histogram | None  # the other entries
-    # Spectra: eigenvalues of the covariance as fractions of their sum, in decreasing order.
-    # Ranks: exp of the entropy of the singular values' fractions.
-    embedding_spectrum: np.ndarray | None
-    embedding_rank: float | None
-    representation_spectrum: np.ndarray
-    representation_rank: float
+    representation: Spectrum
+    embedding: Spectrum | None = None
+    correlation: Correlation | None = None  # C of the embeddings
 
 
 class Neighbors(NamedTuple):

@@ -1,12 +1,12 @@
 """Cross-correlation and spectrum sections: network outputs for two views, at every snapshot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import altair as alt
 from markupsafe import Markup
 import numpy as np
 
-from barlow_jax.evals.correlation import Histogram
+from barlow_jax.evals.correlation import EDGES
 from barlow_jax.reporting import charts, formatting, health, inline_images, rendering
 from barlow_jax.reporting.schema import ModelInspection, Snapshot
 
@@ -16,21 +16,20 @@ _MIN_FRACTION = 1e-7  # float32 rounding of an eigenvalue that is 0
 
 def render_correlation(inspection: ModelInspection | None, missing_reason: str) -> Markup:
     """Return C as a heat map per snapshot, and histograms of its diagonal and off-diagonal entries."""
-    snapshots = [s for s in inspection.snapshots if s.correlation is not None] if inspection else []
+    snapshots = [s for s in inspection.snapshots if s.correlation] if inspection else []
     if not snapshots:
         reason = "This run has no embeddings." if inspection else missing_reason
         return rendering.render("correlation.html", missing_reason=reason)
-    off_diagonals = [snapshot.off_diagonal for snapshot in snapshots]
     shown = [snapshots[index] for index in sorted({0, len(snapshots) // 2, len(snapshots) - 1})]
     return rendering.render(
         "correlation.html",
         missing_reason=None,
-        size=len(snapshots[0].correlation),
-        features_per_cell=snapshots[0].features_per_cell,
-        maps={_step_text(s): inline_images.heat_map(s.correlation, _matrix_text(s)) for s in shown},
+        size=len(snapshots[0].correlation.cells),
+        features_per_cell=snapshots[0].correlation.features_per_cell,
+        maps={_step_text(s): inline_images.heat_map(s.correlation.cells, _matrix_text(s)) for s in shown},
         color_bar=inline_images.heat_map(np.linspace(-1, 1, 255)[None], ""),
-        diagonal=_histograms("Diagonal", snapshots, [snapshot.diagonal for snapshot in snapshots]),
-        off_diagonal=_histograms("Off-diagonal", snapshots, off_diagonals, logarithmic=True),
+        diagonal=_histograms("Diagonal", snapshots),
+        off_diagonal=_histograms("Off-diagonal", snapshots),
     )
 
 
@@ -40,10 +39,8 @@ def render_spectrum(inspection: ModelInspection | None, missing_reason: str) -> 
         return rendering.render("spectrum.html", missing_reason=missing_reason)
     spectra = {}
     for output in ("representation", "embedding"):
-        field = f"{output}_spectrum"
-        if snapshots := [s for s in inspection.snapshots if getattr(s, field) is not None]:
-            title = f"{output.capitalize()}s"
-            spectra[title] = _spectrum(title, snapshots, [getattr(s, field) for s in snapshots])
+        if snapshots := [s for s in inspection.snapshots if getattr(s, output)]:
+            spectra[f"{output.capitalize()}s"] = _spectrum(output, snapshots)
     return rendering.render(
         "spectrum.html",
         missing_reason=None,
@@ -53,11 +50,16 @@ def render_spectrum(inspection: ModelInspection | None, missing_reason: str) -> 
     )
 
 
-def _histograms(
-    title: str, snapshots: Sequence[Snapshot], histograms: Sequence[Histogram], logarithmic: bool = False
-) -> Markup:
-    steps = zip(snapshots, histograms, strict=True)
-    rows = [row for snapshot, histogram in steps for row in _histogram_rows(snapshot, histogram)]
+def _histograms(title: str, snapshots: Sequence[Snapshot]) -> Markup:
+    """Draw the diagonal or the off-diagonal entries of C, the latter on a logarithmic axis."""
+    logarithmic = title == "Off-diagonal"
+    all_counts = [s.correlation.off_diagonal if logarithmic else s.correlation.diagonal for s in snapshots]
+    # One row per edge. Empty bins count 0.5, below the logarithmic axis, which has no 0.
+    rows = [
+        {"step": _step_text(snapshot), "value": edge, "count": max(count, 0.5)}
+        for snapshot, counts in zip(snapshots, all_counts, strict=True)
+        for edge, count in zip(EDGES, [*counts, 0], strict=True)
+    ]
     scale = alt.Scale(type="log", domainMin=0.8) if logarithmic else alt.Scale(zero=True)
     chart = alt.Chart(charts.data(rows)).mark_line(interpolate="step-after", strokeWidth=2, clip=True)
     chart = chart.encode(
@@ -66,7 +68,7 @@ def _histograms(
         tooltip=["step:N", alt.Tooltip("value:Q", title="from", format=".3f"), "count:Q"],
     )
     name, power = ("Root mean square", 2) if logarithmic else ("Mean", 1)
-    moments = [_mean(histogram, power) ** (1 / power) for histogram in histograms]
+    moments = [_mean(counts, power) ** (1 / power) for counts in all_counts]
     steps = [_step_text(snapshot).replace("step", "at step") for snapshot in snapshots]
     values = [f"{moment:.2f} {step}" for moment, step in zip(moments, steps, strict=True)]
     healthy = "well below the mean of the diagonal. Logarithmic axis." if logarithmic else "moves towards 1."
@@ -75,22 +77,17 @@ def _histograms(
     return charts.figure(_color_by_step(chart, snapshots), description, caption)
 
 
-def _mean(histogram: Histogram, power: int = 1) -> float:
+def _mean(counts: np.ndarray, power: int = 1) -> float:
     """Return the mean of this power of the counted values, to half a bin."""
-    middles = (histogram.edges[1:] + histogram.edges[:-1]) / 2
-    return float(np.sum(middles**power * histogram.counts) / max(1, histogram.counts.sum()))
+    middles = (EDGES[1:] + EDGES[:-1]) / 2
+    return float(np.sum(middles**power * counts) / max(1, counts.sum()))
 
 
-def _histogram_rows(snapshot: Snapshot, histogram: Histogram) -> Iterator[dict]:
-    """Yield one row per edge. Empty bins count 0.5, below the logarithmic axis, which has no 0."""
-    for edge, count in zip(histogram.edges, [*histogram.counts, 0], strict=True):
-        yield {"step": _step_text(snapshot), "value": edge, "count": max(count, 0.5)}
-
-
-def _spectrum(title: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.ndarray]) -> Markup:
+def _spectrum(output: str, snapshots: Sequence[Snapshot]) -> Markup:
+    spectra = {_step_text(s): getattr(s, output).variance_fractions for s in snapshots}
     rows = [
-        {"step": _step_text(snapshot), "direction": index + 1, "fraction": fractions[index]}
-        for snapshot, fractions in zip(snapshots, spectra, strict=True)
+        {"step": step, "direction": index + 1, "fraction": fractions[index]}
+        for step, fractions in spectra.items()
         for index in np.unique(np.geomspace(1, len(fractions), _MAX_POINTS).round().astype(int)) - 1
         if fractions[index] > _MIN_FRACTION
     ]
@@ -101,10 +98,9 @@ def _spectrum(title: str, snapshots: Sequence[Snapshot], spectra: Sequence[np.nd
         y=alt.Y("fraction:Q", title="fraction of the variance", **log_axis),
         tooltip=["step:N", "direction:Q", alt.Tooltip("fraction:Q", format=".2e")],
     )
-    first = zip(snapshots, spectra, strict=True)
-    description = "; ".join(f"{_step_text(s)}: first direction {fractions[0]:.0%}" for s, fractions in first)
+    description = "; ".join(f"{step}: first direction {f[0]:.0%}" for step, f in spectra.items())
     chart = _color_by_step(chart, snapshots).add_params(charts.zoom())
-    return charts.figure(chart, f"Spectrum of the {title.lower()}. {description}")
+    return charts.figure(chart, f"Spectrum of the {output}s. {description}")
 
 
 def _color_by_step(chart: alt.Chart, snapshots: Sequence[Snapshot]) -> alt.Chart:
@@ -119,10 +115,9 @@ def _ranks(snapshots: Sequence[Snapshot]) -> Markup:
     rows = []
     for snapshot in snapshots:
         for output in ("representation", "embedding"):
-            rank, spectrum = getattr(snapshot, f"{output}_rank"), getattr(snapshot, f"{output}_spectrum")
-            if rank is not None and spectrum is not None:
-                row = {"step": snapshot.step, "rank": rank, "directions": len(spectrum)}
-                rows.append({"output": f"{output}s", **row})
+            if spectrum := getattr(snapshot, output):
+                row = {"step": snapshot.step, "rank": spectrum.effective_rank}
+                rows.append({"output": f"{output}s", **row, "directions": len(spectrum.variance_fractions)})
     scale = charts.color_scale(list(dict.fromkeys(row["output"] for row in rows)))
     chart = alt.Chart(charts.data(rows)).mark_line(strokeWidth=2, point={"size": 60, "filled": True})
     chart = chart.encode(
@@ -136,7 +131,7 @@ def _ranks(snapshots: Sequence[Snapshot]) -> Markup:
 
 
 def _matrix_text(snapshot: Snapshot) -> str:
-    mean = formatting.number(_mean(snapshot.diagonal), 2)
+    mean = formatting.number(_mean(snapshot.correlation.diagonal), 2)
     return f"Cross-correlation matrix, {_step_text(snapshot)}: mean diagonal {mean}"
 
 

@@ -125,13 +125,10 @@ class SnapshotRecorder:
     def __call__(self, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot of views a and b; the spectra are those of view a."""
         representation, z_a = self._outputs(params, batch_stats, FIRST_VIEW, views[FIRST_VIEW])
-        representation_spectrum = spectrum(representation)
         if not z_a.size:
-            return Snapshot(step, None, 1, None, None, None, None, *representation_spectrum)
+            return Snapshot(step, spectrum(representation))
         _, z_b = self._outputs(params, batch_stats, SECOND_VIEW, views[SECOND_VIEW])
-        c = correlate(z_a, z_b)
-        correlation = c.cells, c.features_per_cell, c.diagonal, c.off_diagonal
-        return Snapshot(step, *correlation, *spectrum(z_a), *representation_spectrum)
+        return Snapshot(step, spectrum(representation), spectrum(z_a), correlate(z_a, z_b))
 
 
 def _warn_skipped(step: int, reason: str) -> None:

@@ -127,7 +127,10 @@ def test_running_and_stopped_runs_are_named():
 def test_a_falling_effective_rank_is_named(ranks, severity, text):
     """The peak counts from the first checkpoint on: the initial network's rank is not an aim."""
     inspection = reported.inspection()
-    snapshots = [s._replace(representation_rank=r) for s, r in zip(inspection.snapshots, ranks, strict=True)]
+    snapshots = [
+        s._replace(representation=s.representation._replace(effective_rank=r))
+        for s, r in zip(inspection.snapshots, ranks, strict=True)
+    ]
     inspection = dataclasses.replace(inspection, snapshots=snapshots)
     (check,) = (c for c in health.checks(reported.run(), inspection) if "representations" in c.text)
     assert check.severity == severity and check.text.endswith(text)

@@ -17,6 +17,7 @@ from barlow_jax.checkpoints.verify import Verdict
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
+from barlow_jax.evals.correlation import EDGES
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.fixed_views import make_views
 from barlow_jax.reporting import inspect_model, snapshots
@@ -91,18 +92,19 @@ def test_a_snapshot_is_numpys_correlation_and_spectrum_of_the_runs_first_images(
     (representation, a), (_, b) = outputs("a"), outputs("b")
     snapshot = inspection.snapshots[-1]
     expected = np.corrcoef(a, b, rowvar=False)[:16, 16:]
-    assert snapshot.features_per_cell == 1
-    np.testing.assert_allclose(snapshot.correlation, expected, atol=1e-5)
-    assert snapshot.diagonal.counts.sum() == 16 and snapshot.off_diagonal.counts.sum() == 16 * 15
-    middles = (snapshot.diagonal.edges[1:] + snapshot.diagonal.edges[:-1]) / 2
-    assert snapshot.diagonal.counts @ middles / 16 == pytest.approx(np.diag(expected).mean(), abs=0.005)
+    assert snapshot.correlation.features_per_cell == 1
+    np.testing.assert_allclose(snapshot.correlation.cells, expected, atol=1e-5)
+    diagonal, middles = snapshot.correlation.diagonal, (EDGES[1:] + EDGES[:-1]) / 2
+    assert diagonal.sum() == 16 and snapshot.correlation.off_diagonal.sum() == 16 * 15
+    assert diagonal @ middles / 16 == pytest.approx(np.diag(expected).mean(), abs=0.005)
     for rows, fractions in (
-        (a, snapshot.embedding_spectrum),
-        (representation, snapshot.representation_spectrum),
+        (a, snapshot.embedding.variance_fractions),
+        (representation, snapshot.representation.variance_fractions),
     ):
         eigenvalues = np.linalg.eigvalsh(np.cov(rows.T))[::-1]
         np.testing.assert_allclose(fractions, eigenvalues / eigenvalues.sum(), rtol=1e-4, atol=1e-8)
-    assert 1 <= snapshot.embedding_rank <= 16 and 1 <= snapshot.representation_rank <= 16
+    assert 1 <= snapshot.embedding.effective_rank <= 16
+    assert 1 <= snapshot.representation.effective_rank <= 16
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +235,7 @@ def test_text_multi_crop_and_one_view_runs_have_snapshots(small_config, typed, c
             jax.jit(experiment.network.apply_frozen, static_argnums=2)(params, stats, name, rows).embedding
         )
     expected = np.corrcoef(embeddings["a"], embeddings["b"], rowvar=False)[:16, 16:]
-    np.testing.assert_allclose(snapshot.correlation, expected, atol=1e-4)
+    np.testing.assert_allclose(snapshot.correlation.cells, expected, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -256,15 +258,9 @@ def test_a_network_without_a_projector_has_only_representations(small_config, ty
     )
     eigenvalues = np.linalg.eigvalsh(np.cov(rows.T))[::-1]
     np.testing.assert_allclose(
-        snapshot.representation_spectrum, eigenvalues / eigenvalues.sum(), rtol=1e-3, atol=1e-7
+        snapshot.representation.variance_fractions, eigenvalues / eigenvalues.sum(), rtol=1e-3, atol=1e-7
     )
-    assert (
-        snapshot.correlation
-        is snapshot.diagonal
-        is snapshot.embedding_spectrum
-        is snapshot.embedding_rank
-        is None
-    )
+    assert snapshot.correlation is snapshot.embedding is None
 
 
 def test_a_run_without_checkpoints_has_no_inspection(experiment, tmp_path, capsys):

@@ -58,7 +58,10 @@ def test_the_first_step_is_about_the_problem(fields, command):
 
 def test_a_rank_that_fell_leads_to_an_earlier_checkpoint():
     inspection = reported.inspection()
-    snapshots = [s._replace(embedding_rank=r) for s, r in zip(inspection.snapshots, (9, 50, 9), strict=True)]
+    snapshots = [
+        s._replace(embedding=s.embedding._replace(effective_rank=r))
+        for s, r in zip(inspection.snapshots, (9, 50, 9), strict=True)
+    ]
     (step,) = _steps(dataclasses.replace(inspection, snapshots=snapshots))
     assert step.command.endswith("evaluate --workdir runs/digits --encoder runs/digits/checkpoints/1000")
 
