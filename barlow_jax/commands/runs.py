@@ -116,7 +116,7 @@ def read(folder: pathlib.Path) -> tuple[Row, Mapping[str, Any]]:
             f"{score.command}{score.k or ''}{'_euclidean' * (score.distance == 'euclidean')}_{score.metric}"
         )
         row[name + (f"@{score.label_fraction:g}" if score.label_fraction < 1 else "")] = score.value
-    spent = cost.run_cost(content, None)
+    spent = cost.run_cost(content)
     hours = spent.wall_seconds / 3600 if spent.wall_seconds is not None else None
     return row | {"hours": hours, "device_hours": spent.device_hours}, content.config
 

@@ -8,29 +8,30 @@ import numpy as np
 from barlow_jax.reporting import inline_images, rendering
 from barlow_jax.reporting.schema import ModelInspection, Neighbors
 
+_NO_IMAGES = "There are no images to show."
 
-def render_views(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+
+def render_views(inspection: ModelInspection) -> Markup:
     """Return cards of an image and its augmented views."""
-    columns = inspection.views if inspection else {}
+    columns = inspection.views
     cards = [
         {title: inline_images.tile(images[i], f"image {i + 1}, {title}") for title, images in columns.items()}
         for i in range(len(next(iter(columns.values()), ())))
     ]
-    return rendering.render("views.html", cards=cards, missing_reason=_reason(inspection, missing_reason))
+    return rendering.render("views.html", cards=cards) if cards else rendering.paragraph(_NO_IMAGES)
 
 
-def render_neighbors(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+def render_neighbors(inspection: ModelInspection) -> Markup:
     """Return rows of a test image and its nearest training images."""
-    rows, same_label = [], None
-    if inspection:
-        neighbors = inspection.neighbors
-        rows = [_row(neighbors, index) for index in range(len(neighbors.queries))]
-        labeled = neighbors.query_labels >= 0
-        if len(np.unique(neighbors.labels[neighbors.labels >= 0])) > 1 and labeled.any():
-            matches = neighbors.labels[labeled] == neighbors.query_labels[labeled, None]
-            same_label = f"{np.mean(matches):.0%}"
-    reason = _reason(inspection, missing_reason)
-    return rendering.render("neighbors.html", rows=rows, same_label=same_label, missing_reason=reason)
+    neighbors, same_label = inspection.neighbors, None
+    rows = [_row(neighbors, index) for index in range(len(neighbors.queries))]
+    if not rows:
+        return rendering.paragraph(_NO_IMAGES)
+    labeled = neighbors.query_labels >= 0
+    if len(np.unique(neighbors.labels[neighbors.labels >= 0])) > 1 and labeled.any():
+        matches = neighbors.labels[labeled] == neighbors.query_labels[labeled, None]
+        same_label = f"{np.mean(matches):.0%}"
+    return rendering.render("neighbors.html", rows=rows, same_label=same_label)
 
 
 def _row(neighbors: Neighbors, index: int) -> dict[str, Any]:
@@ -53,7 +54,3 @@ def _row(neighbors: Neighbors, index: int) -> dict[str, Any]:
 
 def _label_text(label: int) -> str:
     return f"label {label}" if label >= 0 else "unlabeled"
-
-
-def _reason(inspection: ModelInspection | None, missing_reason: str) -> str:
-    return "There are no images to show." if inspection else missing_reason

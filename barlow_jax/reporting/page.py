@@ -1,7 +1,7 @@
 """The report: one self-contained HTML file that needs neither the network nor another file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import pathlib
 from typing import Any, NamedTuple
@@ -59,9 +59,9 @@ def write(
     """
     if not runs:
         raise ValueError("a report needs at least one run")
-    runs = _with_distinct_names(runs)
+    runs = [dataclasses.replace(r, device_hour_price=device_hour_price) for r in _with_distinct_names(runs)]
     missing_reason = missing_reason or f"Not available: {runs[0].name} has no readable checkpoint."
-    sections = _sections(runs, inspection, device_hour_price, missing_reason)
+    sections = _sections(runs, inspection, missing_reason)
     names = [run.name for run in runs]
     text = rendering.render(
         "page.html",
@@ -80,23 +80,20 @@ def write(
     }
 
 
-def _sections(
-    runs: Sequence[Run],
-    inspection: ModelInspection | None,
-    device_hour_price: float | None,
-    missing_reason: str,
-) -> list[Section]:
-    model = inspection, missing_reason
+def _sections(runs: Sequence[Run], inspection: ModelInspection | None, missing_reason: str) -> list[Section]:
+    def inspected(render: Callable[[ModelInspection], Markup]) -> Markup:
+        return render(inspection) if inspection else rendering.paragraph(missing_reason)
+
     return [
-        Section("summary", "Summary", summary_section.render(runs, inspection, device_hour_price)),
+        Section("summary", "Summary", summary_section.render(runs, inspection)),
         Section("curves", "Training curves", curve_section.render(runs)),
         Section("evaluations", "Evaluations", evaluation_section.render(runs)),
-        Section("correlation", "Cross-correlation matrix", snapshot_section.render_correlation(*model)),
-        Section("spectrum", "Effective rank and spectrum", snapshot_section.render_spectrum(*model)),
-        Section("views", "Augmented views", image_section.render_views(*model)),
-        Section("neighbors", "Nearest neighbors", image_section.render_neighbors(*model)),
-        Section("projection", "Projection of the test images", projection_section.render(*model)),
-        Section("setup", "Setup", setup_section.render(runs, device_hour_price)),
+        Section("correlation", "Cross-correlation matrix", inspected(snapshot_section.render_correlation)),
+        Section("spectrum", "Effective rank and spectrum", inspected(snapshot_section.render_spectrum)),
+        Section("views", "Augmented views", inspected(image_section.render_views)),
+        Section("neighbors", "Nearest neighbors", inspected(image_section.render_neighbors)),
+        Section("projection", "Projection of the test images", inspected(projection_section.render)),
+        Section("setup", "Setup", setup_section.render(runs)),
         Section("plan", "Plan and measurement", plan_section.render(runs)),
         Section("next", "What to do next", next_steps.render(runs, inspection)),
     ]

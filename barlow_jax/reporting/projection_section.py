@@ -15,18 +15,18 @@ _MAX_CLASSES = 10  # with a color of their own, --class-0 to --class-9 of the st
 _OTHERS, _UNLABELED = "others", "unlabeled"
 
 
-def render(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+def render(inspection: ModelInspection) -> Markup:
     """Return the section; thumbnails that several projections share are in the page once."""
-    projections = inspection.projections if inspection else ()
+    projections = inspection.projections
+    if not projections:
+        reason = "There are fewer than 3 test images, or their representations are equal or not finite."
+        return rendering.paragraph(reason)
     stacks = {id(projection.thumbnails): projection.thumbnails for projection in projections}
     ids = {key: f"thumbnails-{index}" for index, key in enumerate(stacks)}
     return rendering.render(
         "projection.html",
         charts={p.method: _chart(p, ids[id(p.thumbnails)]) for p in projections},
         thumbnails={ids[key]: [*map(inline_images.data_url, stack)] for key, stack in stacks.items()},
-        missing_reason="There are fewer than 3 test images, or their representations are equal or not finite."
-        if inspection
-        else missing_reason,
     )
 
 

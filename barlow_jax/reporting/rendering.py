@@ -22,6 +22,11 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(_ENVIRONMENT.get_template(template).render(values))
 
 
+def paragraph(text: str) -> Markup:
+    """Return one paragraph."""
+    return Markup("<p>{}</p>\n").format(text)
+
+
 def component(name: str, **values: Any) -> Markup:
     """Return the rendered macro `name` of `templates/components.html`."""
     return getattr(_ENVIRONMENT.get_template("components.html").module, name)(**values)

@@ -25,6 +25,7 @@ class Run:
     results: Mapping[str, Mapping[str, Any]]  # results/<command>.json, by command, on the run's own data
     # Results on other data: for each data set, results by command (`scores.by_data`).
     other_results: Sequence[Mapping[str, Mapping[str, Any]]] = ()
+    device_hour_price: float | None = None  # in any currency; None shows no price
 
     @property
     def devices(self) -> Mapping[str, Any]:

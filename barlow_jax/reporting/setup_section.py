@@ -14,27 +14,22 @@ _MAX_OPEN_ROWS = 12  # a longer table of differences is folded
 _CODE = Markup("<code>{}</code>")
 
 
-def render(runs: Sequence[Run], device_hour_price: float | None) -> Markup:
+def render(runs: Sequence[Run]) -> Markup:
     """Return the section."""
     keys = sorted({key for run in runs for key in run.changed})
     return rendering.render(
         "setup.html",
-        cards={run.name: _cards(run, device_hour_price) for run in runs},
+        # Facts by title of the card; None is left out.
+        cards={
+            r.name: {"Recipe": _recipe(r), "Code and devices": _code(r), "Time and cost": _time(r)}
+            for r in runs
+        },
         has_config=any(run.config for run in runs),
         num_changes=len(keys),
         changes=_changes(runs, keys),
         is_open=len(keys) <= _MAX_OPEN_ROWS,
         starts={run.name: _starts(run) for run in runs},
     )
-
-
-def _cards(run: Run, device_hour_price: float | None) -> Mapping[str, Mapping[str, Any]]:
-    """Return facts by title of the card; None is left out."""
-    return {
-        "Recipe": _recipe(run),
-        "Code and devices": _code(run),
-        "Time and cost": _time(run, device_hour_price),
-    }
 
 
 def _recipe(run: Run) -> Mapping[str, Any]:
@@ -81,25 +76,16 @@ def _code(run: Run) -> Mapping[str, Any]:
     }
 
 
-def _time(run: Run, device_hour_price: float | None) -> Mapping[str, Any]:
-    status, spent = run.status or {}, cost.run_cost(run, device_hour_price)
-    checkpoint, goodput = status.get("checkpoint") or {}, cost.goodput(spent)
-    price = None
-    if spent.price is not None:
-        price = f"{spent.price:,.2f} at {device_hour_price:,.2f} per {spent.unit}-hour"
+def _time(run: Run) -> Mapping[str, Any]:
+    status = run.status or {}
+    checkpoint = status.get("checkpoint") or {}
     return {
         "State": status.get("state", "unknown: status.json is missing"),
         "Steps": f"{status['step']:,} of {status['num_steps']:,}" if "num_steps" in status else None,
         "Last start": status.get("started"),
         "Last update": status.get("updated"),
         "Last checkpoint": f"step {checkpoint['step']:,}, {checkpoint.get('time')}" if checkpoint else None,
-        "Wall time": formatting.duration(spent.wall_seconds),
-        "Goodput": "-" if goodput is None else f"{goodput:.1%}",
-        "Restarts": spent.restarts,
-        "Lost to restarts": formatting.duration(spent.lost_seconds) if spent.restarts else None,
-        f"{spent.unit.capitalize()}-hours": formatting.number(spent.device_hours),
-        "Price": price,
-    }
+    } | cost.facts(run)
 
 
 def _changes(runs: Sequence[Run], keys: Sequence[str]) -> Markup:

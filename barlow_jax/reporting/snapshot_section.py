@@ -14,16 +14,14 @@ _MAX_POINTS = 200  # per spectrum
 _MIN_FRACTION = 1e-7  # float32 rounding of an eigenvalue that is 0
 
 
-def render_correlation(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+def render_correlation(inspection: ModelInspection) -> Markup:
     """Return C as a heat map per snapshot, and histograms of its diagonal and off-diagonal entries."""
-    snapshots = [s for s in inspection.snapshots if s.correlation] if inspection else []
+    snapshots = [snapshot for snapshot in inspection.snapshots if snapshot.correlation]
     if not snapshots:
-        reason = "This run has no embeddings." if inspection else missing_reason
-        return rendering.render("correlation.html", missing_reason=reason)
+        return rendering.paragraph("This run has no embeddings.")
     shown = [snapshots[index] for index in sorted({0, len(snapshots) // 2, len(snapshots) - 1})]
     return rendering.render(
         "correlation.html",
-        missing_reason=None,
         size=len(snapshots[0].correlation.cells),
         features_per_cell=snapshots[0].correlation.features_per_cell,
         maps={_step_text(s): inline_images.heat_map(s.correlation.cells, _matrix_text(s)) for s in shown},
@@ -33,17 +31,16 @@ def render_correlation(inspection: ModelInspection | None, missing_reason: str) 
     )
 
 
-def render_spectrum(inspection: ModelInspection | None, missing_reason: str) -> Markup:
+def render_spectrum(inspection: ModelInspection) -> Markup:
     """Return the fraction of the variance by direction, and the effective ranks."""
-    if inspection is None or not inspection.snapshots:
-        return rendering.render("spectrum.html", missing_reason=missing_reason)
+    if not inspection.snapshots:
+        return rendering.paragraph("No checkpoint of the whole network is readable.")
     spectra = {}
     for output in ("representation", "embedding"):
         if snapshots := [s for s in inspection.snapshots if getattr(s, output)]:
             spectra[f"{output.capitalize()}s"] = _spectrum(output, snapshots)
     return rendering.render(
         "spectrum.html",
-        missing_reason=None,
         spectra=spectra,
         ranks=_ranks(inspection.snapshots),
         rank_sentences=[check.text for check in health.ranks(inspection)],

@@ -29,13 +29,11 @@ class _Card(NamedTuple):
     checks: Sequence[Check]
 
 
-def render(
-    runs: Sequence[Run], inspection: ModelInspection | None, device_hour_price: float | None
-) -> Markup:
+def render(runs: Sequence[Run], inspection: ModelInspection | None) -> Markup:
     """Return the section; `inspection` belongs to the first run."""
     inspections = [inspection, *[None] * (len(runs) - 1)]
-    cards = {r.name: _cards(r, i, device_hour_price) for r, i in zip(runs, inspections, strict=True)}
-    overview = _overview(runs, device_hour_price) if len(runs) > 1 else None
+    cards = {run.name: _cards(run, i) for run, i in zip(runs, inspections, strict=True)}
+    overview = _overview(runs) if len(runs) > 1 else None
     return rendering.render("summary.html", cards=cards, overview=overview)
 
 
@@ -92,14 +90,14 @@ def _published(run: Run) -> str:
     return f"{method} on {setting}: {'; '.join(pairs)}." if pairs else ""
 
 
-def _cards(run: Run, inspection: ModelInspection | None, device_hour_price: float | None) -> list[_Card]:
+def _cards(run: Run, inspection: ModelInspection | None) -> list[_Card]:
     checks, results = health.checks(run, inspection), quality(run)
     severity = health.worst(checks) if run.metrics else INFO
     running = run.status is not None and run.status["state"] not in ("finished", "stopped")
     so_far = " so far" if running and severity == OK else ""
-    spent = cost.run_cost(run, device_hour_price)
-    wall = "Not recorded" if spent.wall_seconds is None else formatting.duration(spent.wall_seconds)
-    facts = [Check(INFO, sentence) for sentence in cost.sentences(spent, device_hour_price)]
+    seconds = cost.run_cost(run).wall_seconds
+    wall = "Not recorded" if seconds is None else formatting.duration(seconds)
+    facts = [Check(INFO, f"{quantity}: {text}.") for quantity, text in cost.facts(run).items()]
     return [
         _Card("Health", severity, _HEALTH[severity] + so_far, checks),
         _Card("Quality", health.worst(results), _QUALITY[health.worst(results)], results),
@@ -107,19 +105,19 @@ def _cards(run: Run, inspection: ModelInspection | None, device_hour_price: floa
     ]
 
 
-def _overview(runs: Sequence[Run], device_hour_price: float | None) -> Markup:
+def _overview(runs: Sequence[Run]) -> Markup:
     heads = ["run", "linear, %", "k-NN, %", "health", "method", "steps", "loss", "spread", "images / s"]
-    heads += ["wall time", "device-hours", *(["price"] if device_hour_price is not None else [])]
-    rows = [_overview_row(run, device_hour_price) for run in runs]
+    heads += ["wall time", "device-hours", *(["price"] if runs[0].device_hour_price is not None else [])]
+    rows = [_overview_row(run)[: len(heads)] for run in runs]
     return rendering.table(heads, rows, "Overview of the runs")
 
 
-def _overview_row(run: Run, device_hour_price: float | None) -> list[Any]:
+def _overview_row(run: Run) -> list[Any]:
     severity = health.worst(health.checks(run)) if run.metrics else INFO
     pretrained = {headline.command: headline.values.get("pretrained") for headline in headline_scores(run)}
     online = series.last_value(run, "knn_top1")
     knn = pretrained.get("knn", None if online is None else 100 * online)
-    spent = cost.run_cost(run, device_hour_price)
+    spent = cost.run_cost(run)
     return [
         run.name,
         *(None if score is None else f"{score:.1f}" for score in (pretrained.get("probe"), knn)),
@@ -130,5 +128,5 @@ def _overview_row(run: Run, device_hour_price: float | None) -> list[Any]:
         formatting.number(series.images_per_second(run)),
         formatting.duration(spent.wall_seconds),
         formatting.number(spent.device_hours),
-        *([formatting.number(spent.price)] if device_hour_price is not None else []),
+        formatting.number(spent.price),
     ]

@@ -43,7 +43,7 @@ def test_json_data_ends_no_script_and_has_no_nan():
 
 
 def test_an_unknown_name_in_a_template_is_an_error():
-    with pytest.raises(rendering.jinja2.UndefinedError, match="missing_reason"):
+    with pytest.raises(rendering.jinja2.UndefinedError, match="spectra"):
         rendering.render("spectrum.html")
 
 

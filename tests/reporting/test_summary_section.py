@@ -53,12 +53,15 @@ def test_results_of_single_commands_count_if_evaluate_has_none():
 
 def test_cost_is_wall_time_times_chips_times_price():
     """The run took one hour on four chips."""
-    spent = cost.run_cost(reported.run(), 1.5)
-    assert (spent.device_hours, spent.price, cost.goodput(spent)) == (4.0, 6.0, 0.9)
-    run = reported.run(status=reported.status(restarts=2, lost_seconds=90.0), provenance=[])
-    spent = cost.run_cost(run, 1.5)
+    run = reported.run(device_hour_price=1.5)
+    spent = cost.run_cost(run)
+    assert (spent.device_hours, spent.price) == (4.0, 6.0)
+    assert cost.facts(run)["Goodput"].startswith("90.0% (54 min 00 s")
+    status = reported.status(restarts=2, lost_seconds=90.0)
+    run = reported.run(status=status, provenance=[], device_hour_price=1.5)
+    spent = cost.run_cost(run)
     assert spent.device_hours is None and spent.price is None
-    assert "Restarts: 2 (90 s lost)." in cost.sentences(spent, 1.5)
+    assert cost.facts(run)["Restarts"] == "2 (90 s lost)" and "Price" not in cost.facts(run)
 
 
 def test_hours_are_chip_hours_on_tpus_alone_and_a_cpu_is_one_device():
@@ -69,22 +72,22 @@ def test_hours_are_chip_hours_on_tpus_alone_and_a_cpu_is_one_device():
         ("cpu", "device", 1.0),
     ):
         entry = reported.entry(devices={"kind": kind, "count": 4, "processes": 1})
-        run = reported.run(provenance=[entry])
-        spent = cost.run_cost(run, 1.5)
+        run = reported.run(provenance=[entry], device_hour_price=1.5)
+        spent = cost.run_cost(run)
         assert (spent.unit, spent.device_hours, spent.price) == (unit, hours, 1.5 * hours)
-        text = " ".join(cost.sentences(spent, 1.5))
+        text = " ".join(" ".join(fact) for fact in cost.facts(run).items())
         assert ("hip-hour" in text) == (unit == "chip") and f"per {unit}-hour" in text
 
 
 def test_without_a_status_the_time_is_that_of_the_results():
     run = reported.run(status=None, results={"pretrain": {"step": 9, "seconds": 7200.0}})
-    assert cost.run_cost(run, None).device_hours == 8.0
+    assert cost.run_cost(run).device_hours == 8.0
 
 
 def test_starts_on_a_different_number_of_chips_are_named():
     entries = [reported.entry(devices={"kind": "TPU", "count": 8}), reported.entry()]
-    sentences = cost.sentences(cost.run_cost(reported.run(provenance=entries), None), None)
-    assert any("earlier starts used a different number of chips" in text for text in sentences)
+    facts = cost.facts(reported.run(provenance=entries))
+    assert "earlier starts used a different number of chips" in facts["Chip-hours"]
 
 
 def test_the_command_is_quoted_for_a_shell():
