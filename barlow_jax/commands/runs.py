@@ -11,6 +11,7 @@ from typing import Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
+from barlow_jax.config import reference
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, log
@@ -140,7 +141,7 @@ def select(rows: Sequence[Row], sort: str, filters: Sequence[str]) -> list[int]:
     def key(i: int) -> tuple[Any, ...]:
         value = rows[i].get(name)
         number = isinstance(value, int | float)
-        return value is None, not number, sign * value if number else formatting.config_value(value)
+        return value is None, not number, sign * value if number else reference.format_value(value)
 
     holds = (i for i, row in enumerate(rows) if all(_holds(row.get(m[1]), m[2], m[3]) for m in matches))
     return sorted(holds, key=key)
@@ -151,7 +152,7 @@ def _holds(value: Any, comparison: str, text: str) -> bool:
     try:
         return compare(float(value), float(text))
     except (TypeError, ValueError):  # not two numbers
-        left, right = (re.sub(r"[() ]", "", part) for part in (formatting.config_value(value), text))
+        left, right = (re.sub(r"[() ]", "", part) for part in (reference.format_value(value), text))
         return comparison in ("=", "!=") and compare(left, right)
 
 
@@ -162,7 +163,7 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
     for row in rows:
         values = [row.get(name) for name in names]
         rounded = [formatting.number(v, 4) if v is None or type(v) is float else v for v in values]
-        lines.append([formatting.config_value(value) for value in rounded])
+        lines.append([reference.format_value(value) for value in rounded])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

@@ -22,7 +22,6 @@ class Spec:
     non_empty: bool = False  # for lists
     is_path: bool = False  # made absolute, `~` expanded
     is_code: bool = False  # FILE.py:FUNCTION, made absolute, or MODULE:FUNCTION
-    is_code: bool = False  # FILE.py:FUNCTION, made absolute, or MODULE:FUNCTION
     words: tuple[str, ...] = ()  # values of a path's field that are no path
 
     def accepts(self, value: Any) -> bool:

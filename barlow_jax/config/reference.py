@@ -121,7 +121,7 @@ def format_value(value: Any) -> str:
     >>> format_value((1, 2)), format_value(None), format_value(True)
     ('1,2', 'none', 'true')
     """
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ",".join(map(format_value, value)) or "()"
     if isinstance(value, bool) or value is None:
         return str(value).lower()

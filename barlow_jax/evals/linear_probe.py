@@ -29,7 +29,7 @@ def probe(
     settings = config.probe
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     # From all training images: the scale needs no labels, and 1 % of the rows would estimate it badly.
-    scale = linear_sgd.Scaler.fit(train.features, active=settings.standardize)
+    scale = linear_sgd.standardizer(train.features, active=settings.standardize)
     test = test._replace(features=scale(test.features))
 
     def measure(rows: np.ndarray, seed: int) -> dict[str, float]:
@@ -55,7 +55,7 @@ def probe(
 
 
 def _augmented_batches(
-    config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: linear_sgd.Scaler
+    config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: Callable
 ) -> Callable[[int], Iterable[FeatureTable]]:
     """Return `epoch -> batches` of scaled features of new random crops of the given training examples."""
     source = same_data.open_split(config.data, config.data.train_split)

@@ -5,7 +5,6 @@ decay on weight and bias. The learning rate changes once per epoch: half a cosin
 """
 
 from collections.abc import Callable, Iterable, Iterator
-import dataclasses
 import functools
 import itertools
 import math
@@ -24,25 +23,13 @@ from barlow_jax.types import FeatureTable
 _CHUNK_BYTES = 2**25  # features of the steps of one call
 
 
-@dataclasses.dataclass(frozen=True)
-class Scaler:
-    """Standardization: `(features - mean) / std`."""
-
-    mean: np.ndarray  # [H]
-    std: np.ndarray  # [H]
-
-    @classmethod
-    def fit(cls, features: np.ndarray, *, active: bool) -> "Scaler":
-        """Return the scaler of `[N, H]` features; the identity if it is not active."""
-        if not active:
-            return cls(np.zeros(features.shape[1:]), np.ones(features.shape[1:]))
-        # A dead feature stays 0 instead of being scaled to rounding noise.
-        std = features.std(axis=0)
-        return cls(features.mean(axis=0), np.where(std < 1e-6, 1.0, std))
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Return the scaled features in float32."""
-        return ((features - self.mean) / self.std).astype(np.float32)
+def standardizer(features: np.ndarray, *, active: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `(x - mean) / std` in float32, of `[N, H]` features; only the cast if it is not active."""
+    if not active:
+        return lambda x: x.astype(np.float32)
+    mean, std = features.mean(axis=0), features.std(axis=0)
+    std = np.where(std < 1e-6, 1.0, std)  # a dead feature stays 0 instead of becoming rounding noise
+    return lambda x: ((x - mean) / std).astype(np.float32)
 
 
 def train_and_test(

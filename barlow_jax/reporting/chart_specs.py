@@ -18,7 +18,8 @@ class ChartSpec(NamedTuple):
     threshold: float | None = None  # dashed line, in the axis's unit
 
 
-TERMS = (
+_GROUPS: dict[str, tuple[ChartSpec, ...]] = {}  # charts by heading, in the order of the page
+_GROUPS["Loss terms"] = (
     ChartSpec(
         "Loss",
         "loss",
@@ -52,7 +53,7 @@ TERMS = (
         f"Healthy: well below the diagonal. Above {diagnostics.RATIO} of it, features are nearly equal.",
     ),
 )
-EMBEDDINGS = (
+_GROUPS["Embeddings"] = (
     ChartSpec(
         "Embedding spread",
         "standard deviation / length",
@@ -67,7 +68,7 @@ EMBEDDINGS = (
         "Healthy: the minimum stays above 0, so no feature is constant.",
     ),
 )
-ACCURACY = (
+_GROUPS["Accuracy"] = (
     ChartSpec(
         "k-NN accuracy during training",
         "top-1, %",
@@ -83,7 +84,7 @@ ACCURACY = (
         factor=100,
     ),
 )
-LABEL_FREE = (
+_GROUPS["Quality without labels"] = (
     ChartSpec(
         "RankMe",
         "effective rank, directions",
@@ -117,7 +118,7 @@ LABEL_FREE = (
         factor=100,
     ),
 )
-OPTIMIZATION = (
+_GROUPS["Optimization"] = (
     ChartSpec(
         "Learning rates",
         "learning rate",
@@ -138,7 +139,7 @@ OPTIMIZATION = (
         "Healthy: none. A step is skipped if its loss or gradient is not finite.",
     ),
 )
-SPEED = (
+_GROUPS["Speed"] = (
     ChartSpec(
         "Throughput",
         "images / s",
@@ -165,15 +166,7 @@ ONLY_IF_POSITIVE = ("skipped_steps", "decode_failures")  # the summary already s
 
 def groups(names: Sequence[str]) -> dict[str, tuple[ChartSpec, ...]]:
     """Return the charts by heading. A metric without a chart above is drawn as a term of the loss."""
-    specs = (*TERMS, *EMBEDDINGS, *ACCURACY, *LABEL_FREE, *OPTIMIZATION, *SPEED)
-    known = {name for spec in specs for name in spec.lines}
+    known = {name for specs in _GROUPS.values() for spec in specs for name in spec.lines}
     titles = {name: name.replace("_", " ") for name in names if name not in known}
-    others = (ChartSpec(title.capitalize(), title, {name: name}) for name, title in titles.items())
-    return {
-        "Loss terms": (*TERMS, *others),
-        "Embeddings": EMBEDDINGS,
-        "Accuracy": ACCURACY,
-        "Quality without labels": LABEL_FREE,
-        "Optimization": OPTIMIZATION,
-        "Speed": SPEED,
-    }
+    others = [ChartSpec(title.capitalize(), title, {name: name}) for name, title in titles.items()]
+    return _GROUPS | {"Loss terms": (*_GROUPS["Loss terms"], *others)}

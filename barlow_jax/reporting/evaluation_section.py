@@ -10,8 +10,8 @@ import numpy as np
 from barlow_jax.papers import scores as scores_lib, tables
 from barlow_jax.papers.scores import FEATURE_SOURCES, PRETRAINED, Evaluation, read_evaluations
 from barlow_jax.reporting import charts, formatting, rendering
-from barlow_jax.reporting.headlines import unusable_labels
 from barlow_jax.reporting.schema import Run
+from barlow_jax.reporting.summary_section import unusable_labels
 
 
 class _Comparison(NamedTuple):

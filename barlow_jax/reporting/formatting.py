@@ -52,21 +52,6 @@ def command(name: str, workdir: pathlib.Path, *arguments: str) -> str:
     return shlex.join(["python", "-m", "barlow_jax", name, "--workdir", str(workdir), *arguments])
 
 
-def config_value(value: Any) -> str:
-    """Return a config value as in a config file, but shorter."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return f"({', '.join(map(config_value, value))})"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {config_value(item)}" for key, item in value.items()) or "{}"
-    return str(value)
-
-
 def method(config: Mapping[str, Any]) -> str:
     """Return the title of the method in a flat config."""
     name = config.get("objective.name")

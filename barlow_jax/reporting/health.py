@@ -13,6 +13,11 @@ from barlow_jax.training import diagnostics, verdict
 OK, WARNING, FAILURE, INFO = "ok", "warning", "failure", "info"
 # Objectives against a moving target network or its queue: their loss may rise while the run learns.
 _LOSS_MAY_RISE = ("byol", "moco", "simsiam", "swav")
+# Metrics that count what should not happen: title, what is counted, and the topic of `Check`.
+_COUNTS = {
+    "skipped_steps": ("Skipped steps", "step", " with a loss or gradient that was not finite", "not_finite"),
+    "decode_failures": ("Decode failures", "image", ", listed in decode_failures*.jsonl", "decode_failures"),
+}
 
 
 class Check(NamedTuple):
@@ -31,8 +36,7 @@ def checks(run: Run, inspection: ModelInspection | None = None) -> list[Check]:
         *_embeddings(run),
         *_verdict(run),
         *ranks(inspection),
-        *_skipped_steps(run),
-        *_decode_failures(run),
+        *_counts(run),
         *_data_wait(run),
     ]
 
@@ -172,32 +176,14 @@ def _verdict(run: Run) -> Iterator[Check]:
         yield Check(severity, found.text, "overfitting" if found.state == "overfitting" else "")
 
 
-def _skipped_steps(run: Run) -> Iterator[Check]:
-    number = _last_count(run, "skipped_steps")
-    if number:
-        steps = formatting.count(number, "step")
-        yield Check(
-            WARNING, f"Skipped steps: {steps} with a loss or gradient that was not finite.", "not_finite"
-        )
-    elif number == 0:
-        yield Check(OK, "Skipped steps: none.")
-
-
-def _decode_failures(run: Run) -> Iterator[Check]:
-    number = _last_count(run, "decode_failures")
-    if number:
-        images = formatting.count(number, "image")
-        yield Check(
-            WARNING, f"Decode failures: {images}, listed in decode_failures*.jsonl.", "decode_failures"
-        )
-    elif number == 0:
-        yield Check(OK, "Decode failures: none.")
-
-
-def _last_count(run: Run, name: str) -> int | None:
-    value = series.last_value(run, name)
-    value = (run.status or {}).get(name) if value is None else value
-    return None if value is None else int(value)
+def _counts(run: Run) -> Iterator[Check]:
+    for name, (title, noun, which, topic) in _COUNTS.items():
+        number = series.last_value(run, name)
+        number = (run.status or {}).get(name) if number is None else int(number)
+        if number:
+            yield Check(WARNING, f"{title}: {formatting.count(number, noun)}{which}.", topic)
+        elif number == 0:
+            yield Check(OK, f"{title}: none.")
 
 
 def _data_wait(run: Run) -> Iterator[Check]:

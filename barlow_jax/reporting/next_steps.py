@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from barlow_jax.config import reference
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, read_evaluations
 from barlow_jax.reporting import formatting, health, rendering
 from barlow_jax.reporting.evaluation_section import seed_groups
-from barlow_jax.reporting.headlines import headline_scores
 from barlow_jax.reporting.schema import ModelInspection, Run
-from barlow_jax.reporting.summary_section import quality
+from barlow_jax.reporting.summary_section import headline_scores, quality
 from barlow_jax.training import verdict
 from barlow_jax.training.collapse_warning import remedy
 from barlow_jax.workdir import selection
@@ -131,7 +131,7 @@ def _use(run: Run, seeds: int) -> Iterator[Step]:
 
 
 def _longer(run: Run) -> str:
-    epochs = formatting.config_value(2.0 * run.config.get("train.num_epochs", math.nan))
+    epochs = reference.format_value(2.0 * run.config.get("train.num_epochs", math.nan))
     return formatting.command("pretrain", run.workdir, "--extend", f"--config.train.num_epochs={epochs}")
 
 
@@ -139,7 +139,7 @@ def _again(run: Run, suffix: str, key: str, value: Any) -> str:
     """Return the command of the same run in a new workdir, with one key changed; numbers are factors."""
     old = run.config.get(key)
     if isinstance(old, int | float) and isinstance(value, int | float) and key != "seed":
-        value = formatting.config_value(float(old * value))
+        value = reference.format_value(float(old * value))
     flags = [f"--workdir={run.workdir}_{suffix}", f"--config.{key}={value}"]
     for entry in run.provenance:
         command = list(map(str, entry.get("command") or ()))

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from barlow_jax.config import reference
 from barlow_jax.reporting import cost, formatting, rendering
 from barlow_jax.reporting.schema import Run
 from barlow_jax.workdir import provenance
@@ -40,7 +41,7 @@ def _recipe(run: Run) -> Mapping[str, Any]:
     projector = config.get("network.projector") or ()
     size = config.get("data.image_size")
     steps = f", {status['num_steps']:,} steps" if "num_steps" in status else ""
-    rate = formatting.config_value(config.get("optim.learning_rate"))
+    rate = reference.format_value(config.get("optim.learning_rate"))
     return {
         "Method": formatting.method(config),
         "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, "
@@ -49,7 +50,7 @@ def _recipe(run: Run) -> Mapping[str, Any]:
         + (f", width {width}" if width not in (None, 64) else ""),
         "Projector": " → ".join(map(str, projector)) or "none",
         "Batch size": formatting.count(config.get("train.batch_size", 0), "image"),
-        "Length": f"{formatting.config_value(config.get('train.num_epochs'))} epochs{steps}",
+        "Length": f"{reference.format_value(config.get('train.num_epochs'))} epochs{steps}",
         "Extended": "; ".join(provenance.extensions(run.provenance)) or None,
         "Optimizer": f"{config.get('optim.name')}, learning rate {rate} per 256 images",
         "Seed": config.get("seed"),
@@ -93,7 +94,7 @@ def _changes(runs: Sequence[Run], keys: Sequence[str]) -> Markup:
     for key in keys:
         default = next(run.changed[key][0] for run in runs if key in run.changed)
         values = [run.changed[key][1] if key in run.changed else run.config.get(key, default) for run in runs]
-        rows.append([_CODE.format(key), *map(formatting.config_value, (*values, default))])
+        rows.append([_CODE.format(key), *map(reference.format_value, (*values, default))])
     heads = ["key", *(["this run"] if len(runs) == 1 else [run.name for run in runs]), "paper"]
     return rendering.table(heads, rows, "Differences from the paper's ImageNet recipe", first_number=None)
 

@@ -36,7 +36,7 @@ def take_snapshots(
     network, as in a workdir with only an encoder.
     """
     views = fixed_views.make_views(experiment, source, images, view_pair(experiment.config))
-    recorder = SnapshotRecorder(experiment)
+    record = partial(take, FrozenNetwork(experiment), views=views)
     init = experiment.jit_once(experiment.network.init)
     abstract = jax.eval_shape(init, jax.random.key(0))
     snapshots: list[Snapshot] = []
@@ -46,7 +46,6 @@ def take_snapshots(
         if snapshots or steps <= tried:
             break
         tried |= steps
-        record = partial(recorder, views=views)
         snapshots = _restore_snapshots(experiment.layout, workdir, abstract, record)
     if not snapshots:
         log.warning(
@@ -54,7 +53,7 @@ def take_snapshots(
         )
         return []
     if snapshots[0].step > 0:  # add the initial network
-        snapshots.insert(0, recorder(0, *init(jax.random.key(experiment.config.seed)), views=views))
+        snapshots.insert(0, record(0, *init(jax.random.key(experiment.config.seed))))
     return snapshots
 
 
@@ -115,20 +114,15 @@ def view_pair(config: Config) -> dict[str, View]:
     )
 
 
-class SnapshotRecorder:
-    """Takes snapshots of one network at different parameters."""
-
-    def __init__(self, experiment: Experiment):
-        """Initialize without compiling anything."""
-        self._outputs = FrozenNetwork(experiment).outputs
-
-    def __call__(self, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]) -> Snapshot:
-        """Return the snapshot of views a and b; the spectra are those of view a."""
-        representation, z_a = self._outputs(params, batch_stats, FIRST_VIEW, views[FIRST_VIEW])
-        if not z_a.size:
-            return Snapshot(step, spectrum(representation))
-        _, z_b = self._outputs(params, batch_stats, SECOND_VIEW, views[SECOND_VIEW])
-        return Snapshot(step, spectrum(representation), spectrum(z_a), correlate(z_a, z_b))
+def take(
+    network: FrozenNetwork, step: int, params: Any, batch_stats: Any, views: Mapping[str, np.ndarray]
+) -> Snapshot:
+    """Return the snapshot of views a and b; the spectra are those of view a."""
+    representation, z_a = network.outputs(params, batch_stats, FIRST_VIEW, views[FIRST_VIEW])
+    if not z_a.size:
+        return Snapshot(step, spectrum(representation))
+    _, z_b = network.outputs(params, batch_stats, SECOND_VIEW, views[SECOND_VIEW])
+    return Snapshot(step, spectrum(representation), spectrum(z_a), correlate(z_a, z_b))
 
 
 def _warn_skipped(step: int, reason: str) -> None:

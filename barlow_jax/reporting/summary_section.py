@@ -1,6 +1,6 @@
 """Summary section: health, quality and cost of each run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -8,7 +8,6 @@ from markupsafe import Markup
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import read_evaluations
 from barlow_jax.reporting import cost, formatting, health, rendering, series
-from barlow_jax.reporting.headlines import Headline, headline_scores, unusable_labels
 from barlow_jax.reporting.health import FAILURE, INFO, OK, WARNING, Check
 from barlow_jax.reporting.schema import ModelInspection, Run
 
@@ -20,6 +19,14 @@ _QUALITY = {
     INFO: "No baseline",
 }
 _BASELINES = {"pixels": "raw pixels", "untrained": "untrained encoder"}
+
+
+class Headline(NamedTuple):
+    """One classifier with the highest fraction of the labels."""
+
+    command: str  # "knn" or "probe"
+    name: str
+    values: Mapping[str, float | None]  # percent by feature source
 
 
 class _Card(NamedTuple):
@@ -56,6 +63,29 @@ def quality(run: Run) -> list[Check]:
     elif text := _published(run):
         results.append(Check(INFO, text))
     return results
+
+
+def headline_scores(run: Run) -> list[Headline]:
+    """Return the cosine k-NN and the linear probe with the highest fraction of the labels."""
+    evaluations = read_evaluations(run.results)
+    last = {}  # by evaluation; label fractions increase, so the last row has the most labels
+    for row in tables.rows_by_source(evaluations):
+        if row.score.distance != "euclidean":
+            last[row.score.command] = row
+    return [
+        Headline(command, last[command].name, dict(zip(evaluations, last[command].values, strict=True)))
+        for command in ("knn", "probe")
+        if command in last
+    ]
+
+
+def unusable_labels(run: Run) -> str | None:
+    """Return why the run's own data allow no accuracy; None if they do, or if that is not recorded."""
+    data = run.results.get("pretrain", {}).get("data")
+    if not data or (data["num_classes"] or 0) > 1:
+        return None
+    classes = "images of one class" if data["num_classes"] else "no labels"
+    return f"No accuracy: {data['name']} has {classes}. Neighbors, spectra and ranks need no labels."
 
 
 def _against_baselines(headline: Headline) -> Check:

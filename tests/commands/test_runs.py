@@ -66,7 +66,7 @@ def test_every_run_below_a_folder_is_listed_and_other_folders_are_named(root, ru
     different = {"objective.name", "optim.learning_rate", "network.projector", "seed"}
     assert {key for key in twins if "." in key and "@" not in key} | {"seed"} == different
     lines = log.splitlines()[-4:]
-    assert lines[0].split()[:4] == ["run", "state", "epoch", "loss"] and "64, 32" in lines[-1]
+    assert lines[0].split()[:4] == ["run", "state", "epoch", "loss"] and "64,32" in lines[-1]
 
 
 @pytest.mark.parametrize(

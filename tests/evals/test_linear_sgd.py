@@ -164,9 +164,9 @@ def test_few_rows_get_the_least_number_of_steps():
 
 def test_the_scaler_leaves_dead_features_at_zero():
     features = np.array([[1.0, 5.0], [3.0, 5.0]], np.float32)
-    scale = linear_sgd.Scaler.fit(features, active=True)
+    scale = linear_sgd.standardizer(features, active=True)
     np.testing.assert_allclose(scale(features), [[-1, 0], [1, 0]])
-    np.testing.assert_array_equal(linear_sgd.Scaler.fit(features, active=False)(features), features)
+    np.testing.assert_array_equal(linear_sgd.standardizer(features, active=False)(features), features)
 
 
 def test_an_epoch_holds_every_row_once():

@@ -1,5 +1,6 @@
 """Model inspection, compared with numpy, scikit-learn and the run's own training step."""
 
+from functools import partial
 import json
 import shutil
 import sys
@@ -19,7 +20,7 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.evals.correlation import EDGES
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.experiment.fixed_views import make_views
+from barlow_jax.experiment.fixed_views import FrozenNetwork, make_views
 from barlow_jax.reporting import inspect_model, snapshots
 
 
@@ -66,7 +67,7 @@ def test_snapshots_are_those_of_the_initial_state_and_the_checkpoints_bit_for_bi
     assert steps[0] == 0 and steps[-1] == 22 and steps == sorted(steps)
     assert steps[1:] == sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
     views = _views(experiment, train, 200)
-    recorder = snapshots.SnapshotRecorder(experiment)
+    recorder = partial(snapshots.take, FrozenNetwork(experiment))
     for snapshot, (step, state) in zip(
         inspection.snapshots, _states(experiment, workdir, steps[1:]).items(), strict=True
     ):
@@ -225,7 +226,7 @@ def test_text_multi_crop_and_one_view_runs_have_snapshots(small_config, typed, c
     }
     assert change is _text or np.any(views["a"] != views["b"])
     params, stats = experiment.jit_once(experiment.network.init)(jax.random.key(0))
-    snapshot = snapshots.SnapshotRecorder(experiment)(0, params, stats, views)
+    snapshot = snapshots.take(FrozenNetwork(experiment), 0, params, stats, views)
     recipe = experiment.config.recipe.views
     embeddings = {}
     for name, rows in views.items():
@@ -249,7 +250,7 @@ def test_a_network_without_a_projector_has_only_representations(small_config, ty
     experiment = Experiment.from_config(typed(small_config))
     views = _views(experiment, splits.open_split(experiment.config.data, "train"), 27)
     params, stats = experiment.jit_once(experiment.network.init)(jax.random.key(0))
-    snapshot = snapshots.SnapshotRecorder(experiment)(0, params, stats, views)
+    snapshot = snapshots.take(FrozenNetwork(experiment), 0, params, stats, views)
     images = normalize(views["a"], experiment.config.recipe.views["a"].normalize)
     rows = np.float64(
         experiment.encoder_network.encode(

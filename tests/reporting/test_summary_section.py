@@ -7,8 +7,8 @@ import reported
 from score_records import knn, result
 
 from barlow_jax.reporting import cost, health, summary_section
-from barlow_jax.reporting.headlines import headline_scores
 from barlow_jax.reporting.health import FAILURE, INFO, OK, WARNING
+from barlow_jax.reporting.summary_section import headline_scores
 
 
 @pytest.mark.parametrize(
