@@ -8,6 +8,7 @@ import dataclasses
 from typing import Literal
 
 from barlow_jax.config import methods
+from barlow_jax.config.architectures import CONVNEXTS, VITS
 from barlow_jax.config.evaluation import Finetune, Knn, Probe, Retrieval, Svm
 from barlow_jax.config.fields import field
 from barlow_jax.config.recipe import SECOND_VIEW, Recipe
@@ -15,19 +16,8 @@ from barlow_jax.config.records import Record
 from barlow_jax.config.training import Checkpoint, Distributed, Mesh, Monitor, Optim, Train
 
 TEXT_ENCODER = "gru"
-Encoder = Literal[
-    "resnet8",
-    "resnet10",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnet200",
-    "vit_tiny",
-    "vit_small",
-    "vit_base",
-]
+_RESNETS = tuple(f"resnet{layers}" for layers in (8, 10, 18, 34, 50, 101, 152, 200))
+Encoder = Literal[*_RESNETS, *VITS, *CONVNEXTS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +156,19 @@ class Network:
     stem: Literal["imagenet", "cifar"] = field(
         "imagenet", "Stem of a ResNet: 7x7 with stride 2 and max-pooling, or 3x3 with stride 1."
     )
-    patch: int = field(16, "Side of a vision transformer's patches.", unit="pixels", min=1)
+    patch: int = field(16, "Side of the patches of vit_tiny, vit_small and vit_base.", unit="pixels", min=1)
+    position_grid: int = field(
+        0,
+        "Patches per side in a vision transformer's table of learned positions, which is interpolated for "
+        "other image sizes; 0 = the architecture's.",
+        unit="patches",
+        min=0,
+    )
+    pool: Literal["auto", "token", "avg", "fc_norm"] = field(
+        "auto",
+        "Output of a vision transformer: class token or mean of the patches after the last LayerNorm, or "
+        "LayerNorm of the mean; auto = the architecture's.",
+    )
     branches: Literal["shared", "own"] = field(
         "shared",
         "Network of view b: shared with the other views, or its own, of the same architecture or with "

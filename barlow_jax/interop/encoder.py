@@ -31,7 +31,7 @@ class TrainedEncoder:
 
     @property
     def name(self) -> str:
-        """Architecture: a key of `resnet.ENCODERS` or `vit.SIZES`."""
+        """Architecture: a key of `resnet.ENCODERS`, or of VITS or CONVNEXTS in `config/architectures.py`."""
         return self.config.network.encoder
 
     @property

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save
 
+from barlow_jax.config.architectures import VITS
 from barlow_jax.errors import UserError
 from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.timm_vit_layout import to_timm
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
-from barlow_jax.networks import vit
 from barlow_jax.networks.resnet import ENCODERS
 
 
@@ -64,7 +64,7 @@ def timm_model(trained: TrainedEncoder) -> Model:
       UserError: timm has no such model.
     """
     network = trained.config.network
-    if trained.name in vit.SIZES:
+    if trained.name in VITS:
         size, patch = trained.image_size, network.patch
         arguments = {"img_size": size, "patch_size": patch}
         tensors = to_timm(trained.params["encoder"], size // patch)

@@ -1,13 +1,18 @@
 """Encoder factory: builds the encoder that a config names."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.networks import text, vit
+from barlow_jax.config.architectures import CONVNEXTS, VITS, VitFacts
+from barlow_jax.networks import text
+from barlow_jax.networks.convnext import ConvNext
 from barlow_jax.networks.resnet import ResNet, num_features
+from barlow_jax.networks.vit import Vit
 
 
 def make_encoder(config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, channels: int) -> nnx.Module:
@@ -22,25 +27,53 @@ def make_encoder(config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, chann
     dtype = jnp.dtype(config.dtype)
     if config.encoder == config_lib.TEXT_ENCODER:
         return text.Gru(config.text, dtype=dtype, rngs=rngs)
-    if config.encoder in vit.SIZES:
-        kwargs = {"channels": channels, "patch": config.patch, "remat": config.remat}
-        return vit.Vit(config.encoder, dtype=dtype, rngs=rngs, **kwargs)
-    return ResNet(
-        config.encoder,
-        channels=channels,
-        width=config.width,
-        stem=config.stem,
-        dtype=dtype,
-        norm=norm,
-        remat=config.remat,
-        rngs=rngs,
-    )
+    kwargs = {"channels": channels, "dtype": dtype, "remat": config.remat, "rngs": rngs}
+    if config.encoder in VITS:
+        return Vit(vit_facts(config), grid=config.position_grid, **kwargs)
+    if config.encoder in CONVNEXTS:
+        return ConvNext(CONVNEXTS[config.encoder], **kwargs)
+    return ResNet(config.encoder, width=config.width, stem=config.stem, norm=norm, **kwargs)
+
+
+def vit_facts(config: config_lib.Network) -> VitFacts:
+    """Return the facts of the vision transformer, with the config's patch (if it is not named) and pool."""
+    facts = VITS[config.encoder]
+    patch = config.patch if facts.positions == "sincos" else facts.patch
+    return facts._replace(patch=patch, pool=facts.pool if config.pool == "auto" else config.pool)
 
 
 def representation_width(config: config_lib.Network) -> int:
     """Return H, the width of the encoder's representation."""
     if config.encoder == config_lib.TEXT_ENCODER:
         return config.text.hidden_size
-    if config.encoder in vit.SIZES:
-        return vit.SIZES[config.encoder][0]
+    if config.encoder in VITS:
+        return VITS[config.encoder].width
+    if config.encoder in CONVNEXTS:
+        return CONVNEXTS[config.encoder].widths[-1]
     return num_features(config.encoder, config.width)
+
+
+def layer_depths(params: Mapping[str, Any]) -> Any:
+    """Return the depth of each parameter of an encoder, a tree of integers 0..L, for layer-wise rates.
+
+    0 is what precedes the blocks: stem, patches, tokens, positions. The blocks count from 1, over all stages,
+    and the convolution between two stages belongs to the block after it. A LayerNorm after the last block has
+    the depth L = number of blocks + 1 of the heads.
+    """
+    blocks = params.get("blocks", {})
+    counts = [len(stage) for stage in (params["stages"].values() if "stages" in params else [blocks])]
+    starts = [sum(counts[:stage]) for stage in range(len(counts) + 1)]
+    last_norm = "norm" if "blocks" in params or "downsamplings" in params else None
+
+    def depth(path: tuple, leaf: Any) -> int:
+        del leaf
+        part, *indices = (key.key for key in path)
+        if part == "stages":
+            return 1 + starts[int(indices[0])] + int(indices[1])
+        if part == "blocks":
+            return 1 + int(indices[0])
+        if part == "downsamplings" and int(indices[0]):
+            return 1 + starts[int(indices[0])]
+        return 1 + starts[-1] if part == last_norm else 0
+
+    return jax.tree_util.tree_map_with_path(depth, params)

@@ -7,13 +7,13 @@ from jax import export
 import numpy as np
 import pytest
 
+from barlow_jax.config.architectures import VITS
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.config.schema import Data
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.evals import features
 from barlow_jax.interop import encoder_function
-from barlow_jax.networks import vit
 from barlow_jax.networks.network import Network
 
 
@@ -57,7 +57,7 @@ def test_weights_are_all_arrays_by_their_path(small):
 
 @pytest.mark.parametrize("encoder", ["resnet10", "vit_tiny"])
 def test_the_number_of_images_may_be_a_symbol(small, encoder, monkeypatch):
-    monkeypatch.setitem(vit.SIZES, "vit_tiny", (192, 1, 3))  # one block, as its twelve are
+    monkeypatch.setitem(VITS, "vit_tiny", VITS["vit_tiny"]._replace(blocks=1))  # one block, as its twelve are
     subject = small(encoder=encoder)
     images = jax.ShapeDtypeStruct((*export.symbolic_shape("b"), 16, 16, 3), np.uint8)
     features = jax.eval_shape(encoder_function.encode(subject), encoder_function.weights_of(subject), images)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from barlow_jax.config.architectures import VITS
 from barlow_jax.interop.timm_vit_layout import to_timm
 from barlow_jax.networks.vit import Block, Vit, positions
 
@@ -17,7 +18,7 @@ TINY_PARAMETERS = 5_717_416 - 193_000
 @pytest.fixture(scope="module")
 def params():
     rng = np.random.default_rng(0)
-    model = nnx.eval_shape(lambda: Vit("vit_tiny", rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Vit(VITS["vit_tiny"], rngs=nnx.Rngs(0)))
     shapes = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     return jax.tree.map(lambda x: rng.normal(0, 0.05, x.shape).astype(np.float32), shapes)
 
@@ -71,7 +72,7 @@ def test_a_block_by_its_definition_in_torchs_layout_is_our_block(params, relativ
     x1 = x + dense(np.swapaxes(mixed, 1, 2).reshape(2, 5, 192), "attn.proj")
     hidden = dense(norm(x1, "norm2"), "mlp.fc1")
     expected = x1 + dense(hidden * (1 + erf(hidden / np.sqrt(2))) / 2, "mlp.fc2")
-    block = nnx.eval_shape(lambda: Block(192, 3, dtype=jnp.float32, rngs=nnx.Rngs(0)))
+    block = nnx.eval_shape(lambda: Block(VITS["vit_tiny"], dtype=jnp.float32, rngs=nnx.Rngs(0)))
     state = nnx.state(block)
     nnx.replace_by_pure_dict(state, jax.tree.map(jnp.asarray, params["blocks"][0]))
     nnx.update(block, state)

@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from barlow_jax.networks.vit import SIZES, Block, Vit, positions
+from barlow_jax.config.architectures import VITS, VitFacts
+from barlow_jax.networks.vit import Block, Vit, positions
 
 
-def _vit(name="vit_tiny", **kwargs):
-    return nnx.split(Vit(name, rngs=nnx.Rngs(0), **kwargs))
+def _vit(patch=16, **kwargs):
+    return nnx.split(Vit(VITS["vit_tiny"]._replace(patch=patch), rngs=nnx.Rngs(0), **kwargs))
 
 
 @pytest.mark.parametrize(
     ("name", "published"), [("vit_tiny", 5_717_416), ("vit_small", 22_050_664), ("vit_base", 86_567_656)]
 )
 def test_parameter_count_is_deits_without_its_classifier_and_learned_positions(name, published):
-    width = SIZES[name][0]
-    _, params = nnx.split(nnx.eval_shape(lambda: Vit(name, rngs=nnx.Rngs(0))), nnx.Param, ...)[:2]
+    width = VITS[name].width
+    _, params = nnx.split(nnx.eval_shape(lambda: Vit(VITS[name], rngs=nnx.Rngs(0))), nnx.Param, ...)[:2]
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == published - 1000 * (width + 1) - 197 * width
 
@@ -85,7 +86,7 @@ def test_the_forward_pass_is_the_papers_equations(remat):
 
 def test_linears_start_as_xaviers():
     """U(-b, b) with b^2 = 6 / (fan-in + fan-out)."""
-    block = Block(96, 3, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    block = Block(VitFacts(96, 1, 3), dtype=jnp.float32, rngs=nnx.Rngs(0))
     for layer, fans in ((block.attention.query, 192), (block.attention.out, 192), (block.hidden, 480)):
         largest = np.max(np.abs(layer.kernel[...]))
         assert 0.98 < largest / (6 / fans) ** 0.5 <= 1

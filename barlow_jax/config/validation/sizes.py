@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from barlow_jax.config.architectures import CONVNEXTS, VITS
 from barlow_jax.config.schema import Config, Network
 
 # Pixels of the image per output pixel of the stem; each stage after the first halves the size again.
@@ -26,13 +27,19 @@ def image_size_problems(config: Config) -> Iterator[str]:
 
 
 def _too_small(network: Network, encoder: str, size: int) -> Iterator[str]:
-    if encoder.startswith("vit"):
-        if network.patch > 0 and size % network.patch:
-            yield f"must be divisible by config.network.patch = {network.patch} for {encoder}."
+    if facts := VITS.get(encoder):
+        named, patch = facts.positions != "sincos", facts.patch
+        patch = patch if named else network.patch
+        if patch > 0 and size % patch:
+            yield f"must be divisible by {'' if named else 'config.network.patch = '}{patch} for {encoder}."
         return
-    smallest = _STEM_STRIDE[network.stem] * 2 ** (2 if encoder == "resnet8" else 3)
+    if encoder in CONVNEXTS:
+        stem, smallest = "", 32
+    else:
+        stem = f" with the {network.stem} stem"
+        smallest = _STEM_STRIDE[network.stem] * 2 ** (2 if encoder == "resnet8" else 3)
     if size < smallest:
-        yield f"{encoder} with the {network.stem} stem needs {smallest} pixels or more."
+        yield f"{encoder}{stem} needs {smallest} pixels or more."
 
 
 def mesh_problems(config: Config, num_devices: int | None) -> Iterator[str]:
