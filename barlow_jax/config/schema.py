@@ -158,16 +158,11 @@ class Network:
     )
     patch: int = field(16, "Side of the patches of vit_tiny, vit_small and vit_base.", unit="pixels", min=1)
     position_grid: int = field(
-        0,
-        "Patches per side in a vision transformer's table of learned positions, which is interpolated for "
-        "other image sizes; 0 = the architecture's.",
-        unit="patches",
-        min=0,
+        0, "Side of the grid of learned positions (ViT); 0 = the architecture's.", unit="patches", min=0
     )
     pool: Literal["auto", "token", "avg", "fc_norm"] = field(
         "auto",
-        "Output of a vision transformer: class token or mean of the patches after the last LayerNorm, or "
-        "LayerNorm of the mean; auto = the architecture's.",
+        "Output of a ViT: class token, mean of the patches, or LayerNorm of their mean; auto = the architecture's.",
     )
     branches: Literal["shared", "own"] = field(
         "shared",
