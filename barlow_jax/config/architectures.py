@@ -9,7 +9,7 @@ Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 class VitFacts(NamedTuple):
-    """What determines a vision transformer and the images that it was trained with."""
+    """Facts about a vision transformer and the images that it was trained with."""
 
     width: int  # H, width of the tokens
     blocks: int
@@ -30,7 +30,7 @@ class VitFacts(NamedTuple):
 
 
 class ConvNextFacts(NamedTuple):
-    """What determines a ConvNeXt and the images that it was trained with."""
+    """Facts about a ConvNeXt and the images that it was trained with."""
 
     blocks: tuple[int, ...]  # per stage
     widths: tuple[int, ...]
