@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from functools import partial
+import itertools
+import operator
 from typing import Any
 
 from flax import nnx
@@ -14,6 +16,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.networks import encoders
+from barlow_jax.networks.batch_norm import BatchNorm
 from barlow_jax.networks.heads import Classifier, Projector, Prototypes
 from barlow_jax.types import Grouping, Outputs, ParallelLinear
 
@@ -53,7 +56,7 @@ class Siamese(nnx.Module):
         """Build the encoder, the heads and the second branch that the config names."""
         dtype = jnp.dtype(config.dtype)
         norm = partial(
-            nnx.BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
+            BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
         )
         self.encoder = make_encoder(config, norm, rngs)
         head = partial(
@@ -81,14 +84,11 @@ class Siamese(nnx.Module):
             outputs = self(first, grouping) if first else {}
             return outputs | self.second({SECOND_VIEW: views[SECOND_VIEW]}, grouping)
         sizes = {name: images.shape[1] for name, images in views.items()}
-        representations, outputs = {}, {}
-        for names in grouping.encoder_groups(sizes):
-            merged = self.encoder(_merge([views[name] for name in names]), train=True)
-            representations |= _split(merged, names)
-        for names in grouping.head_groups(sizes):
-            merged = self._apply_heads(_merge([representations[name] for name in names]))
-            outputs |= _split(merged, names)
-        return outputs
+        encode = partial(self.encoder, train=True)
+        representations = {}
+        for _, groups in itertools.groupby(grouping.encoder_groups(sizes), lambda names: sizes[names[0]]):
+            representations |= _in_one_pass(self.encoder, encode, views, list(groups))
+        return _in_one_pass(self, self._apply_heads, representations, grouping.head_groups(sizes))
 
     def _apply_heads(self, representation: jax.Array) -> Outputs:
         embedding = self.projector and self.projector(representation, train=True)
@@ -99,6 +99,24 @@ class Siamese(nnx.Module):
             logits=self.classifier and self.classifier(representation),
             scores=self.prototypes and self.prototypes(embedding),
         )
+
+
+def _in_one_pass(
+    module: nnx.Module, apply: Any, views: Mapping[str, jax.Array], groups: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """Apply a module to views of one shape, each group of which has batch statistics of its own.
+
+    A module that has running statistics outside `BatchNorm`, as an encoder with `nnx.BatchNorm` does, cannot
+    tell views apart: it takes one pass per group.
+    """
+    own = sum(isinstance(layer, BatchNorm) for _, layer in nnx.iter_modules(module))
+    if len(jax.tree.leaves(nnx.state(module, nnx.BatchStat))) > 2 * own and len(groups) > 1:
+        outputs = [_in_one_pass(module, apply, views, [names]) for names in groups]
+        return functools.reduce(operator.or_, outputs)
+    names = [name for group in groups for name in group]
+    batch = len(views[names[0]]), len(groups)
+    module.set_attributes(BatchNorm, batch=batch, raise_if_not_found=False)
+    return _split(apply(_merge([views[name] for name in names])), names)
 
 
 def _merge(parts: Sequence[jax.Array]) -> jax.Array:

@@ -57,8 +57,8 @@ def init_target(params: Any, batch_stats: Any, network: Network, objective: Obje
 def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[TrainState, Metrics]:
     """Make one update from one global batch.
 
-    Views go through the network in the passes of the objective's grouping, and the running statistics move
-    from one pass to the next: for Barlow Twins, as in its official code, each view is a pass of its own.
+    Batch statistics are those of the objective's grouping, and the running statistics move from one group to
+    the next: for Barlow Twins, as in its official code, each view is a group of its own.
 
     If the loss, the gradient norm or a new running statistic is not finite, everything but the step number
     keeps its value, learning rates included: as if this batch were not in the data. The metric
@@ -75,7 +75,7 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     context = jax.tree.map(jax.lax.stop_gradient, context)
 
     def loss_of(params: Any) -> tuple[Array, Any]:
-        passes = _passes(objective, views, objective.views or views)
+        passes = _passes(parts, views, objective.views or views)
         outputs, batch_stats = _forward(network, params, state.batch_stats, passes, parts)
         loss, memory, metrics = objective.loss(outputs, state.memory, context)
         return loss, (batch_stats, memory, metrics)
@@ -106,17 +106,22 @@ def _target_outputs(target: Any, views: Views, parts: StepParts) -> tuple[dict[s
     """Return the target network's outputs for its views, and the target with new running statistics."""
     if parts.objective.target is None:
         return {}, target
-    passes = _passes(parts.objective, views, parts.objective.target.views)
+    passes = _passes(parts, views, parts.objective.target.views)
     outputs, batch_stats = _forward(
         parts.network.target_network, target["params"], target["batch_stats"], passes, parts
     )
     return outputs, target | {"batch_stats": batch_stats}
 
 
-def _passes(objective: Objective, views: Views, names: Iterable[str]) -> list[Views]:
-    """Group the named views into passes through the network."""
+def _passes(parts: StepParts, views: Views, names: Iterable[str]) -> list[Views]:
+    """Group the named views into passes through the network.
+
+    Without microbatches all views are one pass, which the network makes per size. With microbatches, whose
+    purpose is to save memory, those that the grouping keeps independent follow each other.
+    """
     sizes = {name: views[name].shape[1] for name in sorted(names)}
-    return [{name: views[name] for name in group} for group in objective.grouping.passes(sizes)]
+    groups = [tuple(sizes)] if parts.microbatches == 1 else parts.objective.grouping.passes(sizes)
+    return [{name: views[name] for name in group} for group in groups]
 
 
 def _follow(target: Target, average: Any, params: Any, step: Array) -> Any:
