@@ -21,7 +21,7 @@ import numpy as np
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides, shipped
-from barlow_jax.config.methods import REQUIREMENTS
+from barlow_jax.config.methods import METHODS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import RunError, UserError
@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--objectives",
         metavar="NAMES",
-        help=f"methods, separated by commas: {', '.join(REQUIREMENTS)}, or any other with a config file "
+        help=f"methods, separated by commas: {', '.join(METHODS)}, or any other with a config file "
         "next to that of --config; default: those named here",
     )
     parser.add_argument(
@@ -153,7 +153,7 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
 
 def parse_names(objectives: str | None) -> tuple[str, ...]:
     """Return the methods of --objectives, or all methods."""
-    names = tuple(objectives.split(",")) if objectives else tuple(REQUIREMENTS)
+    names = tuple(objectives.split(",")) if objectives else tuple(METHODS)
     return tuple(dict.fromkeys(names))
 
 
@@ -184,7 +184,7 @@ def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dic
     base_file = shipped.config_path(shipped.split_argument(args.config)[0])
     file = base_file.with_name(f"{name}.py")
     if not file.is_file():
-        known = [base.objective.name, *(n for n in REQUIREMENTS if base_file.with_name(f"{n}.py").is_file())]
+        known = [base.objective.name, *(n for n in METHODS if base_file.with_name(f"{n}.py").is_file())]
         raise UserError(
             f"--objectives {name}: the method's config file {file} is missing. Choose from "
             f"{', '.join(dict.fromkeys(known))}."

@@ -56,7 +56,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         images, texts = caption_retrieval.match(images, texts)
         scores = caption_retrieval.retrieval_scores(config, images, texts)
         measured.append(Evaluation(feature_source, step, tuple(scores)))
-    chance = caption_retrieval.chance_scores(config, images.index, texts.labels)
+    chance = caption_retrieval.chance_scores(config, images, texts)
     measured.insert(0, Evaluation(CHANCE, -1, tuple(chance)))
     similarity = config.retrieval.similarity
     log.info(f"{len(images.index)} images, {len(texts.labels)} captions, {similarity} similarity")

@@ -127,22 +127,18 @@ class Swav:
 
 
 @dataclasses.dataclass(frozen=True)
-class Requirements:
-    """Views and heads that a method needs. Heads in neither set must be off."""
+class Method:
+    """A method's name, views, heads and advice. Heads in neither set must be off."""
 
+    title: str  # in the papers' tables
     views: tuple[str, ...] = ("a", "b")
     extra_views: bool = False  # more views are allowed
     required_heads: frozenset[str] = frozenset({"projector"})  # keys of HEADS
     optional_heads: frozenset[str] = frozenset()
     separate_branches: bool = False  # view b may have a network of its own
-
-
-@dataclasses.dataclass(frozen=True)
-class Advice:
-    """Remedies in the method's own keys, in addition to those that hold for all methods."""
-
-    not_finite: str = ""  # if its loss is repeatedly not finite
-    collapsed: str = ""  # if all embeddings have collapsed to one vector
+    # Remedies in the method's own keys, in addition to those that hold for all methods.
+    if_not_finite: str = ""  # if its loss is repeatedly not finite
+    if_collapsed: str = ""  # if all embeddings have collapsed to one vector
 
 
 # Keys of `config.network`, with the value that turns the head off.
@@ -154,39 +150,33 @@ HEADS: Mapping[str, tuple[int, ...] | int] = {
 }
 _PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
 # By the name of the method's file in `objectives/`. Methods that are missing here are not checked.
-REQUIREMENTS: Mapping[str, Requirements] = {
-    "barlow_twins": Requirements(optional_heads=frozenset({"predictor"}), separate_branches=True),
-    "byol": Requirements(optional_heads=frozenset({"predictor"})),
-    "classification": Requirements(("a",), required_heads=frozenset({"num_classes"})),
-    "moco": Requirements(),
-    "simclr": Requirements(),
-    "simsiam": Requirements(required_heads=_PREDICTOR),
-    "swav": Requirements(extra_views=True, required_heads=_PROJECTOR | {"prototypes"}),
-    "vicreg": Requirements(separate_branches=True),
-    "w_mse": Requirements(extra_views=True),
-}
-# Names in the papers' tables.
-TITLES = {
-    "barlow_twins": "Barlow Twins",
-    "byol": "BYOL",
-    "classification": "Supervised",
-    "moco": "MoCo v2",
-    "simclr": "SimCLR",
-    "simsiam": "SimSiam",
-    "swav": "SwAV",
-    "vicreg": "VICReg",
-    "w_mse": "W-MSE",
-}
-ADVICE: Mapping[str, Advice] = {
-    "byol": Advice(
-        collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "
-        "--config.objective.byol.variance_weight=1"
+METHODS: Mapping[str, Method] = {
+    "barlow_twins": Method("Barlow Twins", optional_heads=frozenset({"predictor"}), separate_branches=True),
+    "byol": Method(
+        "BYOL",
+        optional_heads=frozenset({"predictor"}),
+        if_collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "
+        "--config.objective.byol.variance_weight=1",
     ),
-    "simsiam": Advice(collapsed="--config.objective.simsiam.variance_weight=1"),
-    "vicreg": Advice(collapsed="a larger --config.objective.vicreg.variance_weight"),
-    "w_mse": Advice(
-        not_finite="if smallest_pivot in the metrics is 0, a covariance was singular: use a larger "
+    "classification": Method("Supervised", ("a",), required_heads=frozenset({"num_classes"})),
+    "moco": Method("MoCo v2"),
+    "simclr": Method("SimCLR"),
+    "simsiam": Method(
+        "SimSiam",
+        required_heads=_PREDICTOR,
+        if_collapsed="--config.objective.simsiam.variance_weight=1",
+    ),
+    "swav": Method("SwAV", extra_views=True, required_heads=_PROJECTOR | {"prototypes"}),
+    "vicreg": Method(
+        "VICReg",
+        separate_branches=True,
+        if_collapsed="a larger --config.objective.vicreg.variance_weight",
+    ),
+    "w_mse": Method(
+        "W-MSE",
+        extra_views=True,
+        if_not_finite="if smallest_pivot in the metrics is 0, a covariance was singular: use a larger "
         "--config.objective.w_mse.sub_batch, a narrower last layer in --config.network.projector, or "
-        "--config.objective.w_mse.shrinkage above 0"
+        "--config.objective.w_mse.shrinkage above 0",
     ),
 }

@@ -215,7 +215,7 @@ class Objective:
 
     name: str = field(
         "barlow_twins",
-        f"Method: {', '.join(methods.REQUIREMENTS)}, or the name of another file in barlow_jax/objectives.",
+        f"Method: {', '.join(methods.METHODS)}, or the name of another file in barlow_jax/objectives.",
     )
     scale: float = field(1.0, "Factor of the whole loss.", above=0)
     form: Literal["auto", "direct", "gram"] = field(

@@ -74,29 +74,20 @@ def match(images: FeatureTable, captions: FeatureTable) -> tuple[FeatureTable, F
 
 def retrieval_scores(config: Config, images: FeatureTable, captions: FeatureTable) -> list[Score]:
     """Return R@K in both directions of matched tables."""
+    measured_on = (config.data.name, config.data.eval_split, len(images.index))
     measure = partial(retrieval.recall, ks=config.retrieval.k, cosine=config.retrieval.similarity == "cosine")
-    to_text = measure(
-        images.features, captions.features, query_ids=images.index, candidate_ids=captions.labels
-    )
-    to_image = measure(
-        captions.features, images.features, query_ids=captions.labels, candidate_ids=images.index
-    )
-    return _scores(config, len(images.index), to_text, to_image)
-
-
-def chance_scores(config: Config, images: np.ndarray, captions: np.ndarray) -> list[Score]:
-    """Return R@K of a random ranking, from the image index of each image and of each caption."""
-    to_text = retrieval.chance(images, captions, config.retrieval.k)
-    to_image = retrieval.chance(captions, images, config.retrieval.k)
-    return _scores(config, len(images), to_text, to_image)
-
-
-def _scores(
-    config: Config, num_images: int, to_text: dict[int, float], to_image: dict[int, float]
-) -> list[Score]:
-    measured_on = (config.data.name, config.data.eval_split, num_images)
+    image, text = (images.features, images.index), (captions.features, captions.labels)
     return [
         Score("retrieve", "ranking", "recall", 100 * recall, *measured_on, k=k, direction=direction)
-        for direction, recalls in (("image_to_text", to_text), ("text_to_image", to_image))
-        for k, recall in recalls.items()
+        for direction, (q, q_ids), (c, c_ids) in (
+            ("image_to_text", image, text),
+            ("text_to_image", text, image),
+        )
+        for k, recall in measure(q, c, query_ids=q_ids, candidate_ids=c_ids).items()
     ]
+
+
+def chance_scores(config: Config, images: FeatureTable, captions: FeatureTable) -> list[Score]:
+    """Return R@K of a random ranking, which embeddings without information get."""
+    constant = (table._replace(features=np.ones((len(table.labels), 1))) for table in (images, captions))
+    return retrieval_scores(config, *constant)

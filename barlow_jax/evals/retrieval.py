@@ -63,12 +63,6 @@ def recall(
     return {k: float(recall) for k, recall in zip(ks, hits / len(queries), strict=True)}
 
 
-def chance(query_ids: np.ndarray, candidate_ids: np.ndarray, ks: Sequence[int]) -> dict[int, float]:
-    """Return R@K of a random order, which embeddings without information get."""
-    constant = np.ones((len(query_ids), 1)), np.ones((len(candidate_ids), 1))
-    return recall(*constant, query_ids=query_ids, candidate_ids=candidate_ids, ks=ks)
-
-
 def _prepare(rows: np.ndarray, cosine: bool) -> np.ndarray:
     rows = rows.astype(np.float64)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300) if cosine else rows

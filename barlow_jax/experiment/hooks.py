@@ -6,7 +6,7 @@ import time
 import jax
 import tqdm
 
-from barlow_jax.config.methods import ADVICE, Advice
+from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.distributed import exchange
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import monitor
@@ -27,6 +27,7 @@ _FIRST_STEPS = 5  # steps after the first one whose speed is logged at once
 
 def skip_watch(run: Run, state: TrainState) -> SkipWatch:
     """Return the hook that stops the run after too many skipped steps in a row."""
+    name = run.experiment.config.objective.name
     return SkipWatch(
         run.workdir / "results" / "skipped.json",
         max_in_a_row=run.experiment.config.train.max_skipped_steps,
@@ -36,7 +37,7 @@ def skip_watch(run: Run, state: TrainState) -> SkipWatch:
         gather=run.experiment.layout.replicate,
         save=run.checkpoints.save,
         newest_checkpoint=lambda: max(run.checkpoints.steps, default=-1),
-        advice=ADVICE.get(run.experiment.config.objective.name, Advice()).not_finite,
+        advice=METHODS.get(name, Method(name)).if_not_finite,
     )
 
 

@@ -8,7 +8,7 @@ import json
 import pathlib
 from typing import Any
 
-from barlow_jax.config.methods import REQUIREMENTS, TITLES
+from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config
@@ -17,25 +17,13 @@ from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.papers import scores, tables
 from barlow_jax.papers.scores import PRETRAINED, UNNAMED, Evaluation, describe_data, read_evaluations
 from barlow_jax.version import __version__
-from barlow_jax.workdir import provenance
+from barlow_jax.workdir import provenance, saved_run
 
 # The Hub's names of data sets whose TFDS name differs.
 _HUB_NAMES = {"imagenet2012": "imagenet-1k", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
-# Keys that determine the encoder; then the exceptions among them, which do not, or which name local folders.
-_RECIPE = ("seed", "data.", "recipe.", "network.", "objective.", "optim.", "train.")
-_NO_RECIPE = (
-    "data.data_dir",
-    "data.labels",
-    "data.label_column",
-    "data.threads",
-    "data.prefetch",
-    "data.cache",
-    "data.max_decode_failures",
-    "train.log_every_steps",
-    "train.max_skipped_steps",
-    "train.compilation_cache",
-    "network.remat",
-)
+# Keys that do not determine the encoder, or that name local folders; and two that decide when its run ended.
+_NO_RECIPE = (*saved_run.MAY_CHANGE, "data.label", "retrieval.")
+_LENGTH = ("train.max_steps", "train.stop_when_saturated")
 
 
 def text(
@@ -88,7 +76,7 @@ def _title(trained: TrainedEncoder) -> str:
 
 def _method(trained: TrainedEncoder) -> str:
     name = trained.config.objective.name
-    return name if name == "classification" else TITLES.get(name, name)
+    return name if name == "classification" else METHODS.get(name, Method(name)).title
 
 
 def _introduction(trained: TrainedEncoder) -> str:
@@ -148,9 +136,9 @@ def _epochs(trained: TrainedEncoder) -> float | None:
 def _changes(config: Config) -> Iterator[tuple[str, Any, Any]]:
     """Yield key, value and default of the recipe's keys that differ; keys of unused methods are left out."""
     values, defaults = (flatten(to_config_dict(c).to_dict()) for c in (config, Config()))
-    others = tuple(f"objective.{name}." for name in REQUIREMENTS if name != config.objective.name)
+    others = tuple(f"objective.{name}." for name in METHODS if name != config.objective.name)
     for key, value in values.items():
-        relevant = key.startswith(_RECIPE) and key not in _NO_RECIPE and not key.startswith(others)
+        relevant = key in _LENGTH or not key.startswith((*_NO_RECIPE, *others))
         if relevant and defaults.get(key) != value:
             # Not the folder of a user's own code.
             shown = pathlib.Path(value).name if key.endswith(".custom.function") and value else value
@@ -219,7 +207,7 @@ def _license(trained: TrainedEncoder) -> str:
 
 def _citations(trained: TrainedEncoder) -> list[str]:
     methods = ["barlow_twins", *([trained.config.objective.name] if _has_history(trained) else [])]
-    return [PAPERS[name].bibtex() for name in dict.fromkeys(methods) if name in PAPERS]
+    return [PAPERS[name] for name in dict.fromkeys(methods) if name in PAPERS]
 
 
 def _score(score: float | None) -> str:

@@ -17,15 +17,13 @@ def render(runs: Sequence[Run]) -> Markup:
     names = list(dict.fromkeys(name for run in runs for name in series.metric_names(run)))
     groups = {}
     for heading, specs in chart_specs.groups(names).items():
-        measured = [_only(spec, names) for spec in specs]
+        # Without the lines that no run has.
+        measured = [
+            spec._replace(lines={n: spec.lines[n] for n in spec.lines if n in names}) for spec in specs
+        ]
         groups[heading] = {spec.title: _chart(spec, runs) for spec in measured if _has_values(spec, runs)}
     has_metrics = any(run.metrics for run in runs)
     return rendering.render("curves.html", groups=groups, num_runs=len(runs), has_metrics=has_metrics)
-
-
-def _only(spec: ChartSpec, names: Sequence[str]) -> ChartSpec:
-    """Return the chart without lines that no run has."""
-    return spec._replace(lines={name: line for name, line in spec.lines.items() if name in names})
 
 
 def _has_values(spec: ChartSpec, runs: Sequence[Run]) -> bool:

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 from typing import Any
 
-from barlow_jax.config.methods import TITLES
+from barlow_jax.config.methods import METHODS, Method
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -55,4 +55,4 @@ def command(name: str, workdir: pathlib.Path, *arguments: str) -> str:
 def method(config: Mapping[str, Any]) -> str:
     """Return the title of the method in a flat config."""
     name = config.get("objective.name")
-    return TITLES.get(name, str(name or "unknown method"))
+    return METHODS.get(name, Method(str(name or "unknown method"))).title

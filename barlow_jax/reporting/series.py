@@ -50,7 +50,8 @@ def read(run: Run, name: str) -> Series:
     """Return the series of a metric, over all rows that have it."""
     rows = [row for row in run.metrics if name in row]
     steps = np.array([row["step"] for row in rows], np.float64)
-    values = np.array([_nan_unless_finite(row[name]) for row in rows], np.float64)
+    values = np.array([row[name] for row in rows], np.float64)  # None becomes nan
+    values[np.isinf(values)] = np.nan
     return Series(steps, steps * _epochs_per_step(run), values)
 
 
@@ -81,7 +82,3 @@ def _epochs_per_step(run: Run) -> float:
         if row.get("epoch") and row["step"]:
             return row["epoch"] / row["step"]
     return math.nan
-
-
-def _nan_unless_finite(value: float | None) -> float:
-    return math.nan if value is None or not math.isfinite(value) else value

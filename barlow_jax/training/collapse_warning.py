@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from barlow_jax.config.methods import ADVICE, Advice
+from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.config.schema import Config
 from barlow_jax.training import diagnostics
 
@@ -42,7 +42,7 @@ class CollapseWarner:
 def remedy(sign: str, objective: str) -> str:
     """Return a sentence with the keys that help against a sign of collapse of this method."""
     if sign in ("full", "shrinking"):
-        own = ADVICE.get(objective, Advice()).collapsed
+        own = METHODS.get(objective, Method(objective)).if_collapsed
         advice = f"{own}; or " if own else ""
         return f"Use {advice}a lower --config.optim.learning_rate or --config.optim.weight_decay."
     if sign == "diagonal":

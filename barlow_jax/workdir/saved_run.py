@@ -14,7 +14,7 @@ STATUS = "status.json"  # written by `workdir.status`
 FILES = (STATUS, "config.json")  # every run has at least one of them
 # Keys that may change when a run resumes: they affect what is monitored, kept and measured, not what is
 # learned.
-_MAY_CHANGE = (
+MAY_CHANGE = (
     "train.max_steps",
     "train.log_every_steps",
     "train.max_skipped_steps",
@@ -112,7 +112,7 @@ def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[A
     return {
         key: [before.get(key), after.get(key)]
         for key in before | after
-        if not key.startswith(_MAY_CHANGE) and before.get(key) != after.get(key)
+        if not key.startswith(MAY_CHANGE) and before.get(key) != after.get(key)
     }
 
 
@@ -128,17 +128,14 @@ def differences(workdir: str | pathlib.Path, config: Config, *, extend: bool = F
     With `extend`, the keys that an extension may change are allowed if the run has a checkpoint.
     """
     different = changes(workdir, config)
-    allowed = _MAY_EXTEND if extend else ()
-    problems = []
-    for key, (old, new) in different.items():
-        remedy = "; use another workdir or the same config"
-        if key in _MAY_EXTEND:
-            remedy += ", or --extend to train on with the new value"
-        if key not in allowed:
-            problems.append(
-                f"--workdir: {workdir} holds a run with config.{key} = {old}, "
-                f"but the new value is {new}{remedy}"
-            )
+    problems = [
+        f"--workdir: {workdir} holds a run with config.{key} = {old}, but the new value is {new}; use "
+        "another workdir or the same config"
+        + ", or --extend to train on with the new value"
+        * (key in _MAY_EXTEND)
+        for key, (old, new) in different.items()
+        if not (extend and key in _MAY_EXTEND)
+    ]
     if extend and different and not checkpoint_steps(workdir):
         problems.append(f"--extend: {workdir} has no checkpoint to continue from; use another workdir")
     return problems

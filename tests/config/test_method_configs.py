@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from barlow_jax.config.methods import REQUIREMENTS
+from barlow_jax.config.methods import METHODS
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
@@ -15,7 +15,7 @@ from barlow_jax.experiment.experiment import Experiment, run_info
 from barlow_jax.objectives.registry import make_objective
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
-METHODS = sorted(REQUIREMENTS.keys() - {"barlow_twins"})  # Barlow Twins is the base
+OTHERS = sorted(METHODS.keys() - {"barlow_twins"})  # Barlow Twins is the base
 DATA = ("imagenet", "cifar10", "cifar10_cpu", "digits")
 
 
@@ -27,7 +27,7 @@ def load(name):
     return flatten(config_dict.to_dict())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OTHERS)
 @pytest.mark.parametrize("data", DATA)
 def test_a_method_has_a_valid_config_for_each_data_set(method, data):
     config_dict, problems = load_config_file(f"{FOLDER / method}.py:{data}")
@@ -40,7 +40,7 @@ def test_a_method_has_a_valid_config_for_each_data_set(method, data):
     assert config.data.name == load(data)["data.name"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OTHERS)
 def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
     note = re.match(r'r?"""(.*?)"""', (FOLDER / f"{method}.py").read_text(), re.DOTALL).group(1)
     for config in (method, f"{method}:cifar10", f"{method}:digits"):
@@ -48,7 +48,7 @@ def test_a_methods_lab_note_has_a_command_for_each_data_set(method):
     assert "Measured: digits" in note
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OTHERS)
 def test_the_step_of_a_method_is_built_from_its_config(method):
     config, _ = from_tree(load_config_file(f"{FOLDER / method}.py:digits")[0].to_dict())
     lowered, state = lowering.lower(
@@ -67,7 +67,7 @@ def test_an_unsupported_data_set_is_an_error_that_lists_the_supported_ones():
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OTHERS)
 @pytest.mark.parametrize("data", ["digits", "cifar10_cpu"])
 def test_methods_are_compared_on_equal_terms(method, data):
     """Only heads, settings and learning rate differ from the base: data, views, encoder, epochs are equal."""

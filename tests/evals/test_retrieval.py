@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from barlow_jax.evals.retrieval import chance, recall
+from barlow_jax.evals.retrieval import recall
 
 
 def _reference(queries, candidates, query_ids, candidate_ids, k, cosine=True):
@@ -79,8 +79,10 @@ def test_neither_rounding_nor_the_order_of_the_table_matters():
 def test_chance_is_what_embeddings_get_that_are_one_vector():
     images, texts = np.arange(50), np.repeat(np.arange(50), 5)
     expected = {k: 1 - np.prod([(245 - i) / (250 - i) for i in range(k)]) for k in (1, 5, 10)}
-    assert chance(images, texts, (1, 5, 10)) == pytest.approx(expected)
-    assert chance(texts, images, (1, 5, 10)) == pytest.approx({1: 0.02, 5: 0.1, 10: 0.2})
+    one = {"image": np.ones((50, 1)), "text": np.ones((250, 1))}
+    to_text = recall(one["image"], one["text"], query_ids=images, candidate_ids=texts, ks=(1, 5, 10))
+    to_image = recall(one["text"], one["image"], query_ids=texts, candidate_ids=images, ks=(1, 5, 10))
+    assert to_text == pytest.approx(expected) and to_image == pytest.approx({1: 0.02, 5: 0.1, 10: 0.2})
     zeros = {"query_ids": images, "candidate_ids": texts, "ks": (1, 5)}
     collapsed = recall(np.zeros((50, 4)), np.zeros((250, 4)), **zeros)
     assert collapsed == pytest.approx({k: expected[k] for k in (1, 5)})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 import pathlib
 
-from barlow_jax.config.methods import HEADS, REQUIREMENTS, Requirements
+from barlow_jax.config.methods import HEADS, METHODS, Method
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 
@@ -19,7 +19,7 @@ def objective_problems(config: Config) -> Iterator[str]:
         yield f"config.objective.name is {objective.name!r}, but must be one of {', '.join(methods)}."
         return
     yield from _width_problems(config)
-    requirements = REQUIREMENTS.get(objective.name)
+    requirements = METHODS.get(objective.name)
     yield from _branch_problems(config, requirements)
     if requirements is not None:
         yield from _head_problems(config, requirements)
@@ -44,7 +44,7 @@ def _width_problems(config: Config) -> Iterator[str]:
             yield f"config.network.{head} is 1, but must be 2 or more, or 0 for none."
 
 
-def _branch_problems(config: Config, requirements: Requirements | None) -> Iterator[str]:
+def _branch_problems(config: Config, requirements: Method | None) -> Iterator[str]:
     network = config.network
     if network.branches == "own" and requirements is not None and not requirements.separate_branches:
         yield (
@@ -58,7 +58,7 @@ def _branch_problems(config: Config, requirements: Requirements | None) -> Itera
         )
 
 
-def _head_problems(config: Config, requirements: Requirements) -> Iterator[str]:
+def _head_problems(config: Config, requirements: Method) -> Iterator[str]:
     name = config.objective.name
     for head, off in HEADS.items():
         value = getattr(config.network, head)
@@ -69,7 +69,7 @@ def _head_problems(config: Config, requirements: Requirements) -> Iterator[str]:
             yield f"config.network.{head} is {value}, but {name} does not use it. Set it to {off}."
 
 
-def _view_problems(config: Config, requirements: Requirements) -> Iterator[str]:
+def _view_problems(config: Config, requirements: Method) -> Iterator[str]:
     views, required = ", ".join(sorted(config.recipe.views)), set(requirements.views)
     if config.network.reads_text:
         required.discard(SECOND_VIEW)
