@@ -41,6 +41,7 @@ class LossContext(NamedTuple):
     key: Array | None = None  # of this step, for the random numbers of the loss
     targets: Mapping[str, Outputs] = {}  # outputs of the target network, by view
     prototypes: Array | None = None  # [D, K] unit columns
+    index: Array | None = None  # [B] int32 indices in the training split; a replacement may repeat one
 
 
 class TrainState(NamedTuple):
@@ -112,6 +113,9 @@ class Objective:
     grouping: Grouping = Grouping()
     target: Target | None = None
     init_memory: Callable[[Array], Any] = lambda key: {}  # key -> initial memory
+    # (memory, key) -> memory, after every `refresh_every` steps of the schedule; None = never.
+    refresh: Callable[[Any, Array], Any] | None = None
+    refresh_every: int = 1
     # Projects the parameters onto the constraint set before each step.
     constrain: Callable[[Any], Any] = lambda params: params
 
@@ -123,6 +127,7 @@ class RunInfo:
     views: tuple[str, ...] = ("a", "b")
     width: int = 0  # D
     batch_size: int = 0  # B, over all devices
+    num_images: int = 0  # of the training split
     steps_per_epoch: int = 1
     num_steps: int = 1  # of the whole schedule
     reshard: "Reshard | None" = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
+from barlow_jax.config.methods import has_image_memory
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.interop.projector_layout import Projector
@@ -120,6 +121,11 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     from barlow_jax.objectives.registry import make_objective
     from barlow_jax.training.step import init_target
 
+    if has_image_memory(config.objective.name):
+        raise UserError(
+            f"{config.objective.name} has a memory of all images, which starts with a run. Set "
+            "config.objective.name to another method, or import with --as encoder."
+        )
     experiment = Experiment.from_config(config, jax.devices()[:1])
     sampler = experiment.sampler(config.train.batch_size)  # the state does not depend on the number of images
     state = experiment.init(sampler)(jax.random.key(config.seed))

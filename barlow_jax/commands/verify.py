@@ -30,7 +30,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     jax.config.update("jax_platforms", "cpu")  # the run needs the accelerators
     if newest_step(workdir) is None:
         raise UserError(f"--workdir {workdir} holds no checkpoint to verify.")
-    abstract = _abstract(config)
+    abstract = _abstract(config, workdir)
     rows = []
     with open_checkpoints(workdir, read_only=True) as checkpoints:
         log.info(f"{'step':>10}  {'MB':>9}  verdict")
@@ -52,17 +52,21 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _abstract(config: Config) -> dict[str, Any]:
-    """Return shapes and dtypes of the run's state, which depend on neither mesh nor number of images."""
+def _abstract(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+    """Return shapes and dtypes of the run's state, which do not depend on the mesh."""
     from barlow_jax.checkpoints.restore import abstract_state
+    from barlow_jax.data.sampler import EpochSampler
     from barlow_jax.experiment.experiment import run_info
     from barlow_jax.networks.network import Network
     from barlow_jax.objectives.registry import make_objective
     from barlow_jax.optim import optimizers
     from barlow_jax.training.step import StepParts, init_state
+    from barlow_jax.workdir import provenance
 
     optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
-    objective = make_objective(config.objective, run_info(config))
+    data = provenance.recorded_data(workdir).get(config.data.train_split, {})
+    sampler = EpochSampler(config.seed, data.get("images", config.train.batch_size), config.train.batch_size)
+    objective = make_objective(config.objective, run_info(config, sampler))
     network = Network(config.network, channels=config.data.channels)
     parts = StepParts(network, objective, optimizer, normalize=dict)
     return abstract_state(partial(init_state, parts=parts)).nonempty_fields()

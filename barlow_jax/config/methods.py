@@ -127,6 +127,63 @@ class Swav:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sigreg:
+    """LeJEPA (Balestriero and LeCun 2025)."""
+
+    weight: float = field(
+        0.05,
+        "Weight lambda of the statistic of the projections; the invariance has 1 - lambda.",
+        min=0,
+        max=1,
+    )
+    projections: int = field(1024, "Random projections M of the embeddings, new in every step.", min=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Intl:
+    """Iterative normalization with trace loss (Weng et al. 2024)."""
+
+    iterations: int = field(4, "Newton iterations of the normalization.", min=1)
+    trace_weight: float | None = field(
+        None, "Weight beta of the trace loss; none = 0.01 (log2 of the batch size - 3).", min=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class EmpSsl:
+    """Equation 4 of Tong et al. 2023."""
+
+    similarity_weight: float = field(200.0, "Weight of the cosine between a view and the mean view.", min=0)
+    distortion: float = field(
+        0.2, "Squared distortion of the total coding rate (`eps` in the official code).", above=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Npid:
+    """Equations 2 and 4 to 7 of Wu et al. 2018."""
+
+    temperature: float = field(0.07, "Temperature of the softmax. Official code: 0.1 on CIFAR-10.", above=0)
+    momentum: float = field(0.5, "Weight of the old row of an image in the memory bank.", min=0, below=1)
+    negatives: int = field(
+        0, "Images that are sampled in each step to compare with; 0 = all images, the exact softmax.", min=0
+    )
+    loss: Literal["softmax", "nce"] = field(
+        "softmax", "softmax: cross-entropy over the images. nce: noise-contrastive estimation of it."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Deepcluster:
+    """DeepCluster-v2 (Caron et al. 2020)."""
+
+    clusters: int = field(3000, "Clusters of each clustering.", min=2)
+    heads: int = field(3, "Clusterings, by turns of the embeddings of view a and of view b.", min=1)
+    iterations: int = field(10, "Iterations of k-means after each epoch.", min=1)
+    temperature: float = field(0.1, "Temperature of the softmax over centroids.", above=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Method:
     """A method's name, views, heads and advice. Heads in neither set must be off."""
 
@@ -136,6 +193,7 @@ class Method:
     required_heads: frozenset[str] = frozenset({"projector"})  # keys of HEADS
     optional_heads: frozenset[str] = frozenset()
     separate_branches: bool = False  # view b may have a network of its own
+    image_memory: bool = False  # its memory has rows for every training image
     # Remedies in the method's own keys, in addition to those that hold for all methods.
     if_not_finite: str = ""  # if its loss is repeatedly not finite
     if_collapsed: str = ""  # if all embeddings have collapsed to one vector
@@ -159,7 +217,12 @@ METHODS: Mapping[str, Method] = {
         "--config.objective.byol.variance_weight=1",
     ),
     "classification": Method("Supervised", ("a",), required_heads=frozenset({"num_classes"})),
+    "deepcluster": Method("DeepCluster-v2", extra_views=True, image_memory=True),
+    "emp_ssl": Method("EMP-SSL", extra_views=True),
+    "intl": Method("INTL", extra_views=True),
     "moco": Method("MoCo v2"),
+    "npid": Method("NPID", ("a",), image_memory=True),
+    "sigreg": Method("SIGReg (LeJEPA)", extra_views=True),
     "simclr": Method("SimCLR"),
     "simsiam": Method(
         "SimSiam",
@@ -180,3 +243,39 @@ METHODS: Mapping[str, Method] = {
         "--config.objective.w_mse.shrinkage above 0",
     ),
 }
+
+
+def has_image_memory(name: str) -> bool:
+    """Return whether a method remembers every training image."""
+    return name in METHODS and METHODS[name].image_memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """The method and its settings."""
+
+    name: str = field(
+        "barlow_twins",
+        f"Method: {', '.join(METHODS)}, or the name of another file in barlow_jax/objectives.",
+    )
+    scale: float = field(1.0, "Factor of the whole loss.", above=0)
+    form: Literal["auto", "direct", "gram"] = field(
+        "auto",
+        "Matrices of losses that correlate features: D x D (direct) or N x N (gram); auto = the cheaper one.",
+    )
+    operand_dtype: Literal["float32", "bfloat16"] = field(
+        "float32", "Precision of the operands of the large matrix products."
+    )
+    barlow_twins: BarlowTwins = BarlowTwins()
+    vicreg: Vicreg = Vicreg()
+    w_mse: WMse = WMse()
+    simclr: Simclr = Simclr()
+    byol: Byol = Byol()
+    simsiam: Simsiam = Simsiam()
+    moco: Moco = Moco()
+    swav: Swav = Swav()
+    sigreg: Sigreg = Sigreg()
+    intl: Intl = Intl()
+    emp_ssl: EmpSsl = EmpSsl()
+    npid: Npid = Npid()
+    deepcluster: Deepcluster = Deepcluster()

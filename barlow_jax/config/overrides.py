@@ -28,9 +28,9 @@ def to_config_dict(config: Config) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(dataclasses.asdict(config)).lock()
 
 
-def load_sibling(file: str, name: str) -> ml_collections.ConfigDict:
+def load_sibling(file: str, name: str, *arguments: str) -> ml_collections.ConfigDict:
     """Return the config of `name`.py in the folder of `file`, for config files that modify another one."""
-    return runpy.run_path(str(pathlib.Path(file).with_name(f"{name}.py")))["get_config"]()
+    return runpy.run_path(str(pathlib.Path(file).with_name(f"{name}.py")))["get_config"](*arguments)
 
 
 def adapt_to_data(

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
-from barlow_jax.config import methods
 from barlow_jax.config.architectures import CONVNEXTS, VITS
 from barlow_jax.config.evaluation import Finetune, Knn, Probe, Retrieval, Svm
 from barlow_jax.config.fields import field
+from barlow_jax.config.methods import Objective
 from barlow_jax.config.recipe import SECOND_VIEW, Recipe
 from barlow_jax.config.records import Record
 from barlow_jax.config.training import Checkpoint, Distributed, Mesh, Monitor, Optim, Train
@@ -207,32 +207,6 @@ class Network:
     def reads_text(self) -> bool:
         """True if view b is a caption."""
         return self.branches == "own" and self.second_encoder == TEXT_ENCODER
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """The method and its settings."""
-
-    name: str = field(
-        "barlow_twins",
-        f"Method: {', '.join(methods.METHODS)}, or the name of another file in barlow_jax/objectives.",
-    )
-    scale: float = field(1.0, "Factor of the whole loss.", above=0)
-    form: Literal["auto", "direct", "gram"] = field(
-        "auto",
-        "Matrices of losses that correlate features: D x D (direct) or N x N (gram); auto = the cheaper one.",
-    )
-    operand_dtype: Literal["float32", "bfloat16"] = field(
-        "float32", "Precision of the operands of the large matrix products."
-    )
-    barlow_twins: methods.BarlowTwins = methods.BarlowTwins()
-    vicreg: methods.Vicreg = methods.Vicreg()
-    w_mse: methods.WMse = methods.WMse()
-    simclr: methods.Simclr = methods.Simclr()
-    byol: methods.Byol = methods.Byol()
-    simsiam: methods.Simsiam = methods.Simsiam()
-    moco: methods.Moco = methods.Moco()
-    swav: methods.Swav = methods.Swav()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Experiment:
 
     def step_parts(self, sampler: EpochSampler) -> StepParts:
         """Return the components of the train step; the sampler sets the schedules' number of steps."""
-        config, info = self.config, run_info(self.config, sampler.steps_per_epoch, self.layout.reshard)
+        config, info = self.config, run_info(self.config, sampler, self.layout.reshard)
         return StepParts(
             network=self.network,
             objective=make_objective(config.objective, info),
@@ -157,12 +157,14 @@ class Experiment:
         return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
 
-def run_info(config: Config, steps_per_epoch: int = 1, reshard: Reshard | None = None) -> RunInfo:
+def run_info(config: Config, sampler: EpochSampler | None = None, reshard: Reshard | None = None) -> RunInfo:
     """Return the facts about a run that its objective may depend on."""
+    steps_per_epoch = sampler.steps_per_epoch if sampler else 1
     return RunInfo(
         views=config.views,
         width=(0, *config.network.projector)[-1],
         batch_size=config.train.batch_size,
+        num_images=sampler.num_examples if sampler else 0,
         steps_per_epoch=steps_per_epoch,
         num_steps=round(config.train.num_epochs * steps_per_epoch),
         reshard=reshard,

@@ -90,7 +90,8 @@ def jit_loss(config: Config, layout: Layout) -> Callable:
       UserError: the loss depends on more than embeddings.
     """
     objective = make_objective(config.objective, run_info(config, reshard=layout.reshard))
-    if objective.target or config.network.prototypes or not config.network.projector:
+    has_memory = jax.eval_shape(objective.init_memory, jax.random.key(0))
+    if objective.target or has_memory or config.network.prototypes or not config.network.projector:
         raise UserError(
             f"The loss of {config.objective.name} depends on more than embeddings. Use --part step."
         )

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from barlow_jax.checkpoints.restore import newest_step
+from barlow_jax.config.methods import has_image_memory
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange, same_data
@@ -40,9 +41,11 @@ def open_data(config: Config, workdir: pathlib.Path, *, extend: bool) -> RunData
             log.warning(f"training is monitored on training images, without k-NN accuracy: {error}")
     identities = {name: splits.identify(split)._asdict() for name, split in opened.items()}
     changes = {} if newest_step(workdir) is None else provenance.data_changes(workdir, identities)
+    remedy = "Restore the images, use another workdir, or pass --extend to train on with the new ones."
+    if has_image_memory(config.objective.name):
+        extend, remedy = False, "Restore the images, or use another workdir: the method remembers each image."
     problems = [
-        f"--workdir: {workdir} was trained with {old} in {name}, but there are {new} now. "
-        "Restore the images, use another workdir, or pass --extend to train on with the new ones."
+        f"--workdir: {workdir} was trained with {old} in {name}, but there are {new} now. {remedy}"
         for name, (old, new) in changes.items()
     ]
     if problems := exchange.all_problems([] if extend else problems):

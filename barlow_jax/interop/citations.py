@@ -1,5 +1,12 @@
 """BibTeX entries of the papers behind the methods."""
 
+_SWAV = r"""@inproceedings{caron2020unsupervised,
+  title     = {Unsupervised Learning of Visual Features by Contrasting Cluster Assignments},
+  author    = {Caron, Mathilde and Misra, Ishan and Mairal, Julien and Goyal, Priya and Bojanowski, Piotr
+               and Joulin, Armand},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020},
+}"""
 # Keyed by the name of the method's file in `objectives/`.
 PAPERS = {
     "barlow_twins": r"""@inproceedings{zbontar2021barlow,
@@ -47,11 +54,31 @@ PAPERS = {
   note      = {arXiv:2003.04297},
   year      = {2020},
 }""",
-    "swav": r"""@inproceedings{caron2020unsupervised,
-  title     = {Unsupervised Learning of Visual Features by Contrasting Cluster Assignments},
-  author    = {Caron, Mathilde and Misra, Ishan and Mairal, Julien and Goyal, Priya and Bojanowski, Piotr
-               and Joulin, Armand},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2020},
+    "swav": _SWAV,
+    "deepcluster": _SWAV,  # DeepCluster-v2 is in its section 5
+    "sigreg": r"""@misc{balestriero2025lejepa,
+  title     = {{LeJEPA}: Provable and Scalable Self-Supervised Learning Without the Heuristics},
+  author    = {Balestriero, Randall and LeCun, Yann},
+  note      = {arXiv:2511.08544},
+  year      = {2025},
+}""",
+    "intl": r"""@inproceedings{weng2024modulate,
+  title     = {Modulate Your Spectrum in Self-Supervised Learning},
+  author    = {Weng, Xi and Ni, Yunhao and Song, Tengwei and Luo, Jie and Anwer, Rao Muhammad and
+               Khan, Salman and Khan, Fahad Shahbaz and Huang, Lei},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2024},
+}""",
+    "emp_ssl": r"""@misc{tong2023emp,
+  title     = {{EMP-SSL}: Towards Self-Supervised Learning in One Training Epoch},
+  author    = {Tong, Shengbang and Chen, Yubei and Ma, Yi and LeCun, Yann},
+  note      = {arXiv:2304.03977},
+  year      = {2023},
+}""",
+    "npid": r"""@inproceedings{wu2018unsupervised,
+  title     = {Unsupervised Feature Learning via Non-Parametric Instance Discrimination},
+  author    = {Wu, Zhirong and Xiong, Yuanjun and Yu, Stella X. and Lin, Dahua},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2018},
 }""",
 }

@@ -3,6 +3,8 @@
 z_hat = (z - mean) / sqrt(var + eps)       per feature, biased variance, as in BatchNorm
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -11,11 +13,11 @@ import jax.numpy as jnp
 SCALE = 2.0**-24
 
 
-def check_pair(z_a: jax.Array, z_b: jax.Array) -> None:
-    """Raise ValueError unless both views' embeddings are `[N, D]` arrays of one shape."""
-    if z_a.ndim != 2 or z_a.shape != z_b.shape:
-        shapes = f"{z_a.shape} and {z_b.shape}"
-        raise ValueError(f"embeddings must be two [N, D] arrays of one shape, got {shapes}")
+def check_views(embeddings: Sequence[jax.Array]) -> None:
+    """Raise ValueError unless these are the `[N, D]` embeddings, of one shape, of two or more views."""
+    shapes = [z.shape for z in embeddings]
+    if len(shapes) < 2 or len(shapes[0]) != 2 or len(set(shapes)) > 1:
+        raise ValueError(f"embeddings must be two or more [N, D] arrays of one shape, got {shapes}")
 
 
 def center(z: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.barlow_twins_ablations import ablated_terms
 from barlow_jax.losses.correlation import CorrelationTerms, Form, off_diagonal_energy, resolve_form
 from barlow_jax.losses.embedding_statistics import standardized_embedding_statistics
-from barlow_jax.losses.standardization import check_pair, standardize
+from barlow_jax.losses.standardization import check_views, standardize
 from barlow_jax.types import Objective, Reshard, RunInfo
 
 
@@ -124,7 +124,7 @@ def _prepare(
     z_a: jax.Array, z_b: jax.Array, form: Form, reshard: Reshard | None
 ) -> tuple[jax.Array, jax.Array, Form]:
     """Check the shapes, resolve the form and lay the embeddings out by features."""
-    check_pair(z_a, z_b)
+    check_views([z_a, z_b])
     if z_a.shape[0] < 2:
         raise ValueError(f"batch statistics need 2 rows or more, got {z_a.shape}; use a larger batch")
     form = resolve_form(form, *z_a.shape, reshard)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.contrastive import LossAndAccuracy, info_nce, similarities
 from barlow_jax.losses.embedding_statistics import embedding_statistics
-from barlow_jax.losses.standardization import check_pair
+from barlow_jax.losses.standardization import check_views
 from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, Objective, RunInfo
 
@@ -44,7 +44,7 @@ def nt_xent(
     >>> print(f"{nt_xent(z, z, temperature=1.0).loss:.4f}")  # log(1 + 2 / e)
     0.5514
     """
-    check_pair(z_a, z_b)
+    check_views([z_a, z_b])
     if len(z_a) < 2:
         raise ValueError(f"NT-Xent needs 2 images or more, got {z_a.shape}; use a larger batch")
     a, b = unit_rows(z_a), unit_rows(z_b)

@@ -21,7 +21,7 @@ from barlow_jax.config.methods import Vicreg
 from barlow_jax.losses.correlation import Form
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.losses.embedding_statistics import embedding_statistics
-from barlow_jax.losses.standardization import check_pair
+from barlow_jax.losses.standardization import check_views
 from barlow_jax.types import Objective, Reshard, RunInfo
 
 _VARIANCE_FACTORS = {"code": 0.5, "paper": 1.0}
@@ -97,7 +97,7 @@ def vicreg_terms(
     operand_dtype: jnp.dtype = jnp.float32,
 ) -> VicregTerms:
     """Return the three unweighted terms of equation 6; arguments as in `vicreg_loss`."""
-    check_pair(z_a, z_b)
+    check_views([z_a, z_b])
     if reshard:
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
     hinge = partial(variance_hinge, target_std=settings.target_std, epsilon=settings.epsilon)

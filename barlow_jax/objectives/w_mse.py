@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
 from barlow_jax.losses.embedding_statistics import embedding_statistics
+from barlow_jax.losses.standardization import check_views
 from barlow_jax.losses.whitening import whiten
 from barlow_jax.types import Grouping, Objective, RunInfo
 
@@ -75,10 +76,8 @@ def w_mse_terms(
     embeddings: Sequence[jax.Array], key: jax.Array, *, sub_batch: int, iterations: int, shrinkage: float
 ) -> WMseTerms:
     """Return the mean cosine after whitening and the smallest pivot; arguments as in `w_mse_loss`."""
-    shapes = [z.shape for z in embeddings]
-    if len(shapes) < 2 or len(shapes[0]) != 2 or len(set(shapes)) > 1:
-        raise ValueError(f"embeddings must be two or more [N, D] arrays of one shape, got {shapes}")
-    rows = shapes[0][0]
+    check_views(embeddings)
+    rows = embeddings[0].shape[0]
     if sub_batch < 2 or rows % sub_batch:
         raise ValueError(f"sub_batch must be 2 or more and divide the {rows} rows, got {sub_batch}")
     orders = jax.vmap(lambda k: jax.random.permutation(k, rows))(jax.random.split(key, iterations))

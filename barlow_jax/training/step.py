@@ -63,6 +63,7 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     If the loss, the gradient norm or a new running statistic is not finite, everything but the step number
     keeps its value, learning rates included: as if this batch were not in the data. The metric
     `skipped_steps` counts these steps since the start of the run: the steps that the optimizer did not count.
+    A refresh of the objective's memory follows the update, and takes place after a skipped step too.
     """
     network, objective, views = parts.network, parts.objective, batch.views
     if parts.augment is not None:
@@ -71,7 +72,7 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     targets, target = _target_outputs(state.target, views, parts)
     key = jax.random.fold_in(jax.random.key(parts.seed), state.step)
     schedule_step = state.step + parts.schedule_offset
-    context = LossContext(batch.labels, schedule_step, key, targets, network.prototypes(params))
+    context = LossContext(batch.labels, schedule_step, key, targets, network.prototypes(params), batch.index)
     context = jax.tree.map(jax.lax.stop_gradient, context)
 
     def loss_of(params: Any) -> tuple[Array, Any]:
@@ -88,7 +89,7 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     gradient_norm = optax.tree.norm(gradients)
     updated = TrainState(state.step, params, batch_stats, opt_state, target, memory)
     new = _where(_all_finite(metrics["loss"], gradient_norm, batch_stats), updated, state)
-    new = new._replace(step=state.step + 1)
+    new = new._replace(step=state.step + 1, memory=_refresh(objective, new.memory, key, schedule_step + 1))
     skipped = new.step - num_updates(new.opt_state)
     return new, metrics | {"gradient_norm": gradient_norm, "skipped_steps": skipped}
 
@@ -132,6 +133,14 @@ def _follow(target: Target, average: Any, params: Any, step: Array) -> Any:
         average,
         {name: params[name] for name in average},
     )
+
+
+def _refresh(objective: Objective, memory: Any, key: Array, steps: Array) -> Any:
+    """Return the memory after `steps` steps of the schedule, refreshed if it is time."""
+    if objective.refresh is None:
+        return memory
+    is_due = steps % objective.refresh_every == 0
+    return jax.lax.cond(is_due, objective.refresh, lambda memory, key: memory, memory, key)
 
 
 def _where(condition: Array, x: Any, y: Any) -> Any:

@@ -2,7 +2,10 @@
 
 import pathlib
 import re
+import string
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from barlow_jax.config.methods import METHODS
@@ -55,8 +58,9 @@ def test_the_step_of_a_method_is_built_from_its_config(method):
         Experiment.from_config(config), EpochSampler(0, 1437, config.train.batch_size), "step"
     )
     assert lowered.out_info[1]["loss"].shape == ()
-    for rows in state.memory.values():
-        assert rows.shape[1] == config.network.projector[-1], "queues are of embeddings"
+    for rows in jax.tree.leaves(state.memory):
+        if rows.ndim == 2 and rows.dtype == jnp.float32:
+            assert rows.shape[1] == config.network.projector[-1], "queues and banks are of embeddings"
 
 
 def test_an_unsupported_data_set_is_an_error_that_lists_the_supported_ones():
@@ -79,7 +83,7 @@ def test_methods_are_compared_on_equal_terms(method, data):
         "network.prototypes",
         "network.num_classes",
     )
-    own += ("optim.learning_rate",) + ("recipe.views.b.",) * (method == "classification")
+    own += ("optim.learning_rate",) + ("recipe.views.b.",) * (method in ("classification", "npid"))
     differ = {key for key in base | config if base.get(key) != config.get(key)}
     assert not {key for key in differ if not key.startswith(own)}
 
@@ -398,6 +402,119 @@ METHOD_SETTINGS = {
             **jitter(0.4, 0.4, 0.4, 0.1),
         ),
     },
+    "sigreg": IMAGENET_RUN
+    | {
+        "optim.name": "adamw",
+        "optim.learning_rate": 5e-4,
+        "optim.weight_decay": 5e-4,
+        "optim.final_scale": 1e-3,
+        "optim.warmup_epochs": 1,
+        "train.batch_size": 256,
+        "network.projector": (2048, 2048, 128),
+        "objective.sigreg.weight": 0.05,
+        "objective.sigreg.projections": 1024,
+        **views("ab", crop__min_area=0.3, crop__max_area=1, crop__size=None),
+        **views("cdefgh", crop__min_area=0.05, crop__max_area=0.3, crop__size=98),
+        **views("abcdefgh", flip__probability=0.5, grayscale__probability=0.2),
+        **views("abcdefgh", blur__probability=0.5, solarize__probability=0.2, **jitter(0.4, 0.4, 0.2, 0.1)),
+    },
+    "intl": IMAGENET_RUN
+    | {
+        "optim.name": "sgd",
+        "optim.learning_rate": 0.3,
+        "optim.weight_decay": 1e-5,
+        "optim.final_scale": 1e-3,
+        "optim.warmup_epochs": 2,
+        "train.num_epochs": 800,
+        "train.batch_size": 256,
+        "network.projector": (8192, 8192, 8192),
+        "objective.intl.iterations": 4,
+        "objective.intl.trace_weight": None,
+        **views("ab", crop__min_area=0.08, **jitter(0.4, 0.4, 0.2, 0.1)),
+        **views("a", blur__probability=1.0, solarize__probability=0.0),
+        **views("b", blur__probability=0.1, solarize__probability=0.2),
+    },
+    "intl:cifar10": CIFAR
+    | {
+        "optim.name": "sgd",
+        "optim.learning_rate": 0.3,
+        "optim.weight_decay": 1e-4,
+        "optim.final_scale": 1e-3,
+        "optim.warmup_epochs": 2,
+        "train.num_epochs": 1000,
+        "train.batch_size": 256,
+        "network.projector": (2048, 2048, 2048),
+        **views("ab", crop__min_area=0.08, blur__probability=0, **jitter(0.4, 0.4, 0.2, 0.1)),
+        **views("a", solarize__probability=0.0),
+        **views("b", solarize__probability=0.2),
+    },
+    "npid": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 200,
+        "train.batch_size": 256,
+        "network.projector": (128,),
+        "objective.npid.temperature": 0.07,
+        "objective.npid.momentum": 0.5,
+        "objective.npid.negatives": 0,
+        **views("a", crop__min_area=0.2, grayscale__probability=0.2, **jitter(0.4, 0.4, 0.4, 0.4)),
+        **views("a", blur__probability=0, solarize__probability=0, jitter__probability=1),
+    },
+    "npid:cifar10": CIFAR
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.weight_decay": 5e-4,
+        "train.num_epochs": 200,
+        "train.batch_size": 128,
+        "objective.npid.temperature": 0.1,
+        **views("a", flip__probability=0, crop__min_area=0.2),
+    },
+    "deepcluster": IMAGENET_RUN
+    | LARS
+    | {
+        "optim.learning_rate": 0.3,
+        "optim.weight_decay": 1e-6,
+        "train.num_epochs": 800,
+        "train.batch_size": 4096,
+        "network.projector": (2048, 128),
+        "network.prototypes": 0,
+        "objective.deepcluster.clusters": 3000,
+        "objective.deepcluster.heads": 3,
+        "objective.deepcluster.iterations": 10,
+        "objective.deepcluster.temperature": 0.1,
+        **views("ab", crop__min_area=0.14, crop__max_area=1, crop__size=None),
+        **views("cdefgh", crop__min_area=0.05, crop__max_area=0.14, crop__size=96),
+    },
+    "emp_ssl:cifar10": CIFAR
+    | {
+        "optim.name": "lars",
+        "optim.learning_rate": pytest.approx(0.3 * 256 / 104),
+        "optim.trust_coefficient": 0.005,
+        "optim.trust_clip": True,
+        "optim.weight_decay": 1e-4,
+        "optim.final_scale": 0,
+        "optim.warmup_epochs": 0,
+        "train.num_epochs": 30,
+        "train.batch_size": 104,
+        "network.projector": (4096, 4096, 1024),
+        "objective.emp_ssl.similarity_weight": 200,
+        "objective.emp_ssl.distortion": 0.2,
+        **views(
+            "abcdefghijklmnopqrst",
+            crop__min_area=0.25,
+            crop__max_area=0.25,
+            crop__max_aspect=1,
+            flip__probability=0.5,
+            grayscale__probability=0.2,
+            blur__probability=0.1,
+            solarize__probability=0.1,
+            normalize__mean=(0.5, 0.5, 0.5),
+            **jitter(0.4, 0.4, 0.4, 0.2),
+        ),
+    },
     "classification": IMAGENET_RUN
     | {
         "optim.name": "sgd",
@@ -427,8 +544,18 @@ def test_the_settings_of_a_methods_paper_are_in_its_config(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "views"), [("swav", 8), ("w_mse", 4), ("w_mse:cifar10", 4), ("classification", 1)]
+    ("name", "views"),
+    [
+        ("swav", 8),
+        ("w_mse", 4),
+        ("w_mse:cifar10", 4),
+        ("classification", 1),
+        ("sigreg", 8),
+        ("npid", 1),
+        ("deepcluster", 8),
+        ("emp_ssl:cifar10", 20),
+    ],
 )
 def test_the_number_of_views_is_the_papers(name, views):
     names = {key.split(".")[2] for key in load(name) if key.startswith("recipe.views.")}
-    assert names == set("abcdefgh"[:views])
+    assert names == set(string.ascii_lowercase[:views])

@@ -35,8 +35,8 @@ def test_the_parts_of_a_step_are_those_of_the_config(config):
     assert (parts.seed, parts.microbatches) == (5, 2)
     assert parts.augment.keywords == {"recipe": config.recipe, "size": 12, "seed": 5}
     assert parts.normalize.keywords == {"recipe": config.recipe}
-    info = run_info(config, steps_per_epoch=11)
-    assert (info.views, info.width, info.batch_size) == (("a", "b"), 24, 128)
+    info = run_info(config, sampler)
+    assert (info.views, info.width, info.batch_size, info.num_images) == (("a", "b"), 24, 128, 1437)
     assert (info.steps_per_epoch, info.num_steps) == (11, 22)
 
 

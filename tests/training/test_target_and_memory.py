@@ -11,6 +11,7 @@ import pytest
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.losses import memory_bank
 from barlow_jax.networks.network import Network
 from barlow_jax.optim import optimizers
 from barlow_jax.training.step import StepParts, compile_step, init_state
@@ -25,7 +26,8 @@ def _loss(outputs, memory, context):
     pull = jnp.mean(jnp.sum((queries - keys) ** 2, axis=1))
     push = jnp.mean(queries @ memory["queue"].T) * jax.random.uniform(context.key)
     queue = jnp.concatenate([keys, memory["queue"][:-ROWS]])
-    return pull + 0.01 * push, {"queue": queue}, {"loss": pull + 0.01 * push, "push": push}
+    bank = memory_bank.write(memory["bank"], context.index, keys)
+    return pull + 0.01 * push, {"queue": queue, "bank": bank}, {"loss": pull + 0.01 * push, "push": push}
 
 
 def _constrain(params):
@@ -39,7 +41,12 @@ OBJECTIVE = Objective(
     views=("a",),
     grouping=Grouping(),
     target=Target(lambda step: jnp.where(step == 0, 0.5, 0.9), ("b",)),
-    init_memory=lambda key: {"queue": jax.random.normal(key, (QUEUE, WIDTH))},
+    init_memory=lambda key: {
+        "queue": jax.random.normal(key, (QUEUE, WIDTH)),
+        "bank": jnp.zeros([memory_bank.num_rows(ROWS), WIDTH]),
+    },
+    refresh=lambda memory, key: memory | {"bank": memory["bank"] + jax.random.uniform(key)},
+    refresh_every=2,
     constrain=_constrain,
 )
 
@@ -59,6 +66,7 @@ def _parts(config, layout, **changes):
 
 def _batches(number):
     rng, rows = np.random.default_rng(0), np.arange(ROWS, dtype=np.int32)
+    rows[1] = 0  # the replacement of an image that could not be decoded
     for _ in range(number):
         views = {name: rng.integers(0, 256, (ROWS, 8, 8, 3), dtype=np.uint8) for name in "ab"}
         yield Batch(views, rows, rows)
@@ -143,9 +151,20 @@ def test_the_step_applies_memory_and_constraint_of_the_method(config, layout):
     assert len(set(draws)) == 3, "each step has its own random numbers"
 
 
+def test_a_memory_bank_has_the_first_row_of_each_image_and_is_refreshed(config, layout):
+    states, _ = _run(config, layout, 3)
+    zero, first, second, third = (np.asarray(state.memory["bank"]) for state in states)
+    keys = states[1].memory["queue"][:ROWS]  # of the first step, in the order of the batch
+    np.testing.assert_array_equal(first[[0, *range(2, ROWS)]], keys[[0, *range(2, ROWS)]])
+    assert not zero.any() and not first[1].any() and not first[ROWS:].any()
+    assert second[ROWS:].min() == second[1].max() > 0, "after the second step"
+    np.testing.assert_array_equal(third[ROWS:], second[ROWS:])
+
+
 def test_memory_is_split_by_rows_and_the_target_like_the_network(config):
     state, _, _ = _start(config, Layout(make_mesh(), "sharded"))
-    assert state.memory["queue"].sharding.shard_shape((QUEUE, WIDTH)) == (QUEUE // 8, WIDTH)
+    for rows in state.memory.values():
+        assert rows.sharding.shard_shape(rows.shape) == (len(rows) // 8, WIDTH)
     for tree in (state.params, state.target["params"]):
         assert tree["projector"]["layers"][0]["kernel"].sharding.shard_shape((16, 16)) == (16, 2)
 

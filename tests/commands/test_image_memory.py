@@ -1,0 +1,62 @@
+"""Runs of methods that remember every image: stopped and resumed, verified, imported, extended."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
+from barlow_jax.config import overrides
+from barlow_jax.experiment.experiment import Experiment
+
+SETTINGS = {
+    "npid": {"negatives": 64, "loss": "nce"},
+    "deepcluster": {"clusters": 20, "heads": 2},
+}
+
+
+@pytest.fixture(params=SETTINGS)
+def method_config(request, config_file, tmp_path):
+    """Return a config file of two epochs of 11 steps."""
+    path = tmp_path / "method.py"
+    path.write_text(
+        "import runpy\n\ndef get_config():\n"
+        f"    config = runpy.run_path({str(config_file)!r})['get_config']()\n"
+        f"    config.objective.name = {request.param!r}\n    config.monitor.every_epochs = 0.0\n"
+        f"    config.objective.{request.param}.update({SETTINGS[request.param]!r})\n"
+        + ("    with config.unlocked():\n        del config.recipe.views['b']\n" * (request.param == "npid"))
+        + "    return config\n"
+    )
+    return path
+
+
+def _state(workdir):
+    config, _ = overrides.from_tree(json.loads((workdir / "config.json").read_text()))
+    experiment = Experiment.from_config(config)
+    with open_checkpoints(workdir) as checkpoints:
+        abstract = abstract_state(experiment.init(experiment.sampler(1437)))
+        return jax.device_get(checkpoints.restore(abstract, experiment.layout, 22))
+
+
+@pytest.mark.slow
+def test_a_stopped_run_resumes_to_the_same_bits(method_config, tmp_path, run_command):
+    """The runs include a refresh after each epoch, and each checkpoint has the memory."""
+    argv = ("pretrain", "--config", method_config, "--workdir")
+    whole, _ = run_command(*argv, tmp_path / "whole")
+    for steps in (8, 14, 22):
+        parts, _ = run_command(*argv, tmp_path / "parts", f"--config.train.max_steps={steps}")
+    assert parts["first_step"] == 14 and parts["loss"] == whole["loss"] != 0
+    states = [_state(tmp_path / name) for name in ("whole", "parts")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    rows = [rows for rows in jax.tree.leaves(states[0].memory) if rows.shape[:1] == (2048,)]
+    assert rows and all(np.any(rows[:1437] != 0) for rows in rows)
+    assert run_command("verify", "--workdir", tmp_path / "parts")[0]["intact"]
+    scores = run_command("knn", "--workdir", tmp_path / "parts")[0]["scores"]
+    assert all(score["value"] > 20 for score in scores)
+    # The memory is that of these images: the run was trained on others, if the digest is another one.
+    path = tmp_path / "parts" / "provenance.json"
+    entries = json.loads(path.read_text())
+    entries[-1]["data"]["train"]["digest"] = "0" * 64
+    path.write_text(json.dumps(entries))
+    run_command(*argv, tmp_path / "parts", "--extend", "--config.train.num_epochs=3", code=2)
