@@ -94,6 +94,7 @@ setuptools.setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
+            "mypy>=1.18,<3",
             "packaging>=24",
             "ruff>=0.17.6,<0.18",  # another version formats otherwise
             "pyyaml>=6",

@@ -20,7 +20,8 @@ class Batch(NamedTuple):
     # (barlow_jax.data.padded_images); captions [B, T] int32 word ids, padded with 0.
     views: Mapping[str, Array]
     labels: Array  # [B] int32, -1 if the data set has none; or [B, C] if it is multi-label (FeatureTable)
-    index: Array  # [B] int32 index in the data set; -1 for padding, and for decode failures, of an evaluation
+    # [B] int32 index in the data set; -1 for padding, and for decode failures, of an evaluation
+    index: Array  # type: ignore[assignment]  # replaces the method of a tuple
 
 
 class Outputs(NamedTuple):
@@ -153,7 +154,8 @@ class FeatureTable(NamedTuple):
     features: np.ndarray  # [N, H] float32
     # [N] int32; or [N, C] int32 of a multi-label data set: 1 present, 0 absent, -1 to be ignored
     labels: np.ndarray
-    index: np.ndarray | None = None  # [N] int32 indices in the data set, if rows are to be read again
+    # [N] int32 indices in the data set, if rows are to be read again
+    index: np.ndarray | None = None  # type: ignore[assignment]
     decode_failures: int = 0  # images of the split without a row, because they could not be decoded
     # [N] rows of the training table that hold the same images, in a table to classify; -1 = none
     own: np.ndarray | None = None
@@ -161,4 +163,5 @@ class FeatureTable(NamedTuple):
     def labeled(self) -> "FeatureTable":
         """Return the table without the images that have no label, before `own` is set."""
         rows = self.labels >= 0 if self.labels.ndim == 1 else slice(None)
-        return self._replace(features=self.features[rows], labels=self.labels[rows], index=self.index[rows])
+        index = None if self.index is None else self.index[rows]
+        return self._replace(features=self.features[rows], labels=self.labels[rows], index=index)

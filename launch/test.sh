@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Create an environment, check style and format with ruff, and run the test suite.
+# Create an environment, check style with ruff and types with mypy, and run the test suite.
 #
 # Usage: bash launch/test.sh [--dry-run] [PYTEST_ARGUMENT ...]
 #   --dry-run    print the commands without running them
@@ -16,4 +16,5 @@ help_from_header "$@"
 make_environment test
 run "$venv/bin/python" -m ruff check
 run "$venv/bin/python" -m ruff format --check
+run "$venv/bin/python" -m mypy
 run "$venv/bin/python" -m pytest -q -n 2 --dist worksteal "$@"

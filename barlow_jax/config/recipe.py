@@ -9,7 +9,7 @@ default ops are torchvision's on PIL images (Barlow Twins, appendix A, and its o
 
 from collections.abc import Iterable, Mapping
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from barlow_jax.config.fields import field
 
@@ -225,7 +225,7 @@ class Recipe:
 def without(view: View, ops: Iterable[str]) -> View:
     """Return the view with the probability of these ops set to 0, where the order names them."""
     named = [name for name in ops if name in view.order]
-    off = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in named}
+    off: dict[str, Any] = {name: dataclasses.replace(getattr(view, name), probability=0.0) for name in named}
     return dataclasses.replace(view, **off)
 
 
@@ -236,7 +236,7 @@ def geometric(view: View) -> View:
 
 def classifier_view(view: View) -> View:
     """Return the view that classifiers train on: only the view's crop (bilinear) and flip."""
-    off = {"jitter": Jitter(0.0), "grayscale": Grayscale(0.0), "blur": Blur(0.0)}
+    off: dict[str, Any] = {"jitter": Jitter(0.0), "grayscale": Grayscale(0.0), "blur": Blur(0.0)}
     crop = dataclasses.replace(view.crop, method="bilinear", size=None)
     return View(crop=crop, flip=view.flip, normalize=view.normalize, **off)
 

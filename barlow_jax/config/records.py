@@ -17,6 +17,7 @@ from barlow_jax.config.fields import Spec
 from barlow_jax.errors import UserError
 
 
+@dataclasses.dataclass(frozen=True)
 class Record:
     """Config record that can be copied with other values."""
 
@@ -83,7 +84,7 @@ def bound_problems(record: Any) -> Iterator[tuple[str, str]]:
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested dict with dotted keys: {"optim": {"name": "sgd"}} becomes {"optim.name": "sgd"}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
@@ -130,7 +131,7 @@ def _children(groups: Sequence[str], known: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(path[depth] for path in inner))
 
 
-def _build_record(kind: type, tree: Any, path: str, problems: list[str]) -> Any:
+def _build_record(kind: Any, tree: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(tree, Mapping):
         problems.append(f"{path} is {tree!r}, but must be a group of keys.")
         return kind()
@@ -172,5 +173,5 @@ def _wrong_type(record: type, name: str, path: str, value: Any) -> str:
     return f"{path} is {value!r}, but must be {kind}."
 
 
-def _spec(record: type, name: str) -> Spec:
+def _spec(record: Any, name: str) -> Spec:
     return record.__dataclass_fields__[name].metadata.get("spec", Spec(""))

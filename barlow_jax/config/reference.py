@@ -48,12 +48,12 @@ def keys_of(config: Config) -> dict[str, Key]:
     return {name: _key(name, field, value) for name, field, value in walk(config)}
 
 
-def groups(record: type = Config, prefix: str = "", seen: dict[type, str] | None = None) -> Iterator[Group]:
+def groups(record: Any = Config, prefix: str = "", seen: dict[Any, str] | None = None) -> Iterator[Group]:
     """Yield the groups of the schema in its order."""
     seen = {} if seen is None else seen
     fields = dataclasses.fields(record)
     keys = tuple(_key(f"{prefix}{f.name}", f, f.default) for f in fields if "spec" in f.metadata)
-    yield Group(prefix, inspect.getdoc(record), keys, seen.get(record))
+    yield Group(prefix, inspect.getdoc(record) or "", keys, seen.get(record))
     if record in seen:
         return
     seen[record] = prefix

@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 from barlow_jax.distributed.parallel_linear import parallel_linear, torus_sizes
-from barlow_jax.types import Batch, ParallelLinear, Reshard
+from barlow_jax.types import ParallelLinear, Reshard
 
 _ROWS = ("slice", "data")
 # Path component of the state that is sharded with the projector; the optimizer's copies have it as well.
@@ -120,7 +120,7 @@ class Layout:
 
         return jax.tree.map_with_path(sharding, tree)
 
-    def shard(self, batch: Batch) -> Batch:
+    def shard(self, batch: Any) -> Any:
         """Return the global batch, given this process's rows of it: host arrays `[B / processes, ...]`."""
         return _from_process_data(batch, self.batch)
 

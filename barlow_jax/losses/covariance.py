@@ -15,6 +15,7 @@ of |C|^2. A few features with a far larger variance bring it near 1. The error o
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -92,14 +93,15 @@ def vicreg_regularization(
 
     of the `[N, D]` embeddings of each view. A term whose weight is 0 is not computed.
     """
-    value, metrics = 0.0, {}
+    value: jax.Array | float = 0.0
+    metrics: Metrics = {}
     if weights.variance_weight:
         by_features = [reshard.by_features(z) if reshard else z for z in embeddings]
         variances = jnp.stack([variance_hinge(z) for z in by_features])
         value += weights.variance_weight * jnp.sum(variances)
         metrics["variance"] = jnp.mean(variances)
     if weights.covariance_weight:
-        products = {"form": config.form, "operand_dtype": jnp.dtype(config.operand_dtype)}
+        products: dict[str, Any] = {"form": config.form, "operand_dtype": jnp.dtype(config.operand_dtype)}
         covariances = jnp.stack([covariance_energy(z, reshard=reshard, **products) for z in embeddings])
         value += weights.covariance_weight * jnp.sum(covariances)
         metrics["covariance"] = jnp.mean(covariances)

@@ -46,8 +46,8 @@ def embedding_statistics(
     0.313
     0.000
     """
-    scales, stds, squares = zip(*(_view_statistics(z) for z in embeddings), strict=True)
-    scales, stds, squares = jnp.stack(scales), jnp.stack(stds), jnp.stack(squares)
+    by_view = zip(*(_view_statistics(z) for z in embeddings), strict=True)
+    scales, stds, squares = (jnp.stack(arrays) for arrays in by_view)
     largest = jnp.max(scales)
     relative = scales / largest  # one view may be far smaller than another
     mean = jnp.mean(relative * jnp.mean(stds, axis=1))

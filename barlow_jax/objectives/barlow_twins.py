@@ -127,7 +127,7 @@ def _prepare(
     check_views([z_a, z_b])
     if z_a.shape[0] < 2:
         raise ValueError(f"batch statistics need 2 rows or more, got {z_a.shape}; use a larger batch")
-    form = resolve_form(form, *z_a.shape, reshard)
+    form = resolve_form(form, z_a.shape[0], z_a.shape[1], reshard)
     if reshard:
         z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
     return z_a, z_b, form

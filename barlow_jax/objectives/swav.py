@@ -76,12 +76,14 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
     def compute_scores(output: Outputs, context: LossContext) -> jax.Array:
         """Return one view's scores, without a gradient to the prototypes while these are frozen."""
+        assert output.scores is not None and output.embedding is not None and context.prototypes is not None
         if not settings.freeze_prototypes_epochs:
             return output.scores
         frozen = similarities(unit_rows(output.embedding), context.prototypes.T)
         return jnp.where(context.step < frozen_until, frozen, output.scores)
 
     def compute_code(scores: jax.Array, queue: jax.Array | None, context: LossContext) -> jax.Array:
+        assert context.prototypes is not None
         return sinkhorn_codes(
             scores,
             None if queue is None else similarities(queue, context.prototypes.T),

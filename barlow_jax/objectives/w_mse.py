@@ -87,7 +87,7 @@ def w_mse_terms(
     units = whitened * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
     pairs = list(combinations(units, 2))
     cosines = [jnp.mean(jnp.sum(x * y, axis=-1)) for x, y in pairs]
-    return WMseTerms(sum(cosines) / len(pairs), jnp.min(pivots))
+    return WMseTerms(sum(cosines, jnp.zeros(())) / len(pairs), jnp.min(pivots))
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:

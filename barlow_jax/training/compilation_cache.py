@@ -37,7 +37,7 @@ def persistent(folder: str | None) -> Iterator[Callable[[], None]]:
     programs or none, because some compilers wait for each other. Only process 0 writes, so they need a shared
     folder. Without a folder, or if the user has set jax's own cache, nothing changes.
     """
-    if not folder or jax.config.jax_compilation_cache_dir:
+    if not folder or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         yield lambda: None
         return
     store = pathlib.Path(folder).expanduser() / _machine()

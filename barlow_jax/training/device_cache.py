@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from barlow_jax.types import Batch
 class Rows(NamedTuple):
     """Rows of a batch, as the host sends them."""
 
-    index: np.ndarray  # [B] int32 indices in the split
+    index: np.ndarray  # type: ignore[assignment]  # [B] int32 indices in the split
     position: np.ndarray  # [B] uint32 positions in the run
 
 
@@ -83,6 +83,6 @@ def check_size(num_images: int, canvas: int, bytes_per_pixel: int = 3) -> None:
             )
 
 
-def _gather(examples: tuple, rows: Rows) -> Batch:
+def _gather(examples: tuple, rows: Any) -> Batch:
     views, labels = jax.tree.map(lambda array: array[rows.index], examples)
     return Batch({**views, POSITION: rows.position}, labels, rows.index)

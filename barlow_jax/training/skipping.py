@@ -37,7 +37,7 @@ class SkipWatch:
     advice: str = ""  # remedy that is specific to the method
 
     def __post_init__(self) -> None:
-        self._index: Array | None = None  # of the newest batch
+        self._index: Any = None  # of the newest batch
         self._under_way: collections.deque[tuple[int, Array, Array]] = collections.deque()
         self._in_a_row: list[tuple[int, Array]] = []
 

@@ -76,8 +76,10 @@ def _overfitting(rows: Rows) -> Verdict | None:
         loss = loss if row.get("loss") is None else row["loss"]
         if loss is not None and row.get("view_retrieval_top1") is not None:
             measured.append((row["epoch"], row["view_retrieval_top1"], row["alignment"], loss))
-    best = max(measured, key=lambda point: point[1], default=None)
-    later = measured[measured.index(best) + 1 :] if best else []
+    if not measured:
+        return None
+    best = max(measured, key=lambda point: point[1])
+    later = measured[measured.index(best) + 1 :]
     if len(later) < 2 or not all(
         retrieval < best[1] - _RETRIEVAL_LOSS and alignment > best[2] and loss < best[3]
         for _, retrieval, alignment, loss in later[-2:]

@@ -31,9 +31,10 @@ def test_quickstart_pretrains_evaluates_and_reports_with_the_overrides():
     assert report.endswith("-m barlow_jax report --workdir runs/digits")
 
 
-def test_test_script_installs_the_test_extra_and_runs_ruff_and_pytest():
-    *_, install, check, check_format, pytest_line = _dry_run("test.sh", "-k", "lars")
+def test_test_script_installs_the_test_extra_and_runs_ruff_mypy_and_pytest():
+    *_, install, check, check_format, types, pytest_line = _dry_run("test.sh", "-k", "lars")
     assert check.endswith("-m ruff check") and check_format.endswith("-m ruff format --check")
+    assert types.endswith("-m mypy")
     assert install.endswith("-e .[test]") and pytest_line.endswith(
         "-m pytest -q -n 2 --dist worksteal -k lars"
     )

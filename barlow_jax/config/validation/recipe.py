@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Iterator, Mapping
 import re
+from typing import Any
 
 from barlow_jax.config import fields
 from barlow_jax.config.recipe import DEFAULT_OPS, DEVICE_ONLY, OPS, View
@@ -76,7 +77,8 @@ def _range_problems(view: View) -> Iterator[str]:
 
 def _normalize_problems(views: Mapping[str, View], channels: int) -> Iterator[str]:
     """Yield means and standard deviations on another scale than 0..1, or that differ between views."""
-    by_key, valid = collections.defaultdict(dict), True
+    by_key: dict[str, dict[str, Any]] = collections.defaultdict(dict)
+    valid = True
     for name, view in views.items():
         for key, member, value in fields.walk(view.normalize):
             path = f"config.recipe.views.{name}.normalize.{key}"

@@ -12,7 +12,7 @@ _STEM_STRIDE = {"imagenet": 4, "cifar": 1}
 def image_size_problems(config: Config) -> Iterator[str]:
     """Yield images too small for an encoder, or larger than the images that they are cropped from."""
     network, data = config.network, config.data
-    sizes = {"data.image_size": data.image_size}
+    sizes: dict[str, int | None] = {"data.image_size": data.image_size}
     sizes |= {f"recipe.views.{name}.crop.size": view.crop.size for name, view in config.recipe.views.items()}
     second = None if network.reads_text else network.second_encoder
     for key, size in sizes.items():
