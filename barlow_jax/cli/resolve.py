@@ -1,7 +1,6 @@
 """Resolution of a command line: a config that can run, or every reason why it cannot."""
 
 import argparse
-import dataclasses
 import os
 import pathlib
 from types import ModuleType
@@ -87,12 +86,8 @@ def _build(tree: dict[str, Any], workdir: str | None) -> tuple[Config, list[str]
     config, problems = overrides.from_tree(tree)
     saved = saved_run.saved_config(workdir) if workdir and config.data.value_range == AUTO else None
     if saved:
-        config = _with_value_range(config, overrides.from_tree(saved)[0].data.value_range)
+        config = config.replace({"data.value_range": overrides.from_tree(saved)[0].data.value_range})
     return config, problems
-
-
-def _with_value_range(config: Config, value_range: str) -> Config:
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, value_range=value_range))
 
 
 def _sample_images(args: argparse.Namespace, config: Config, command: Command) -> tuple[Config, list[str]]:
@@ -110,7 +105,7 @@ def _sample_images(args: argparse.Namespace, config: Config, command: Command) -
         return config, [str(error)]
     if is_auto:
         log.info(f"config.data.value_range={values.value_range}: 0.1 and 99.9 percentiles of each channel")
-    return _with_value_range(config, values.value_range), []
+    return config.replace({"data.value_range": values.value_range}), []
 
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:

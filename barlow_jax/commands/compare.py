@@ -212,12 +212,12 @@ def _evaluate_features(
     experiment: Experiment, run_dir: pathlib.Path, feature_source: str, *, best: bool = False
 ) -> tuple[dict[str, Any], FeatureTable]:
     """Return the scores and the rank of an encoder's features, and those of the evaluation split."""
-    from barlow_jax.evals.spectrum import effective_rank
+    from barlow_jax.evals.spectrum import spectrum
     from barlow_jax.experiment import evaluations
 
     path = selection.best_checkpoint(run_dir, experiment.config.monitor.select_by) if best else run_dir
     results, test = evaluations.frozen_results(experiment, run_dir, path, feature_source, ["probe", "knn"])
-    return results | {"representation_rank": effective_rank(test.features)}, test
+    return results | {"representation_rank": spectrum(test.features).effective_rank}, test
 
 
 def _evaluation(evaluate: Callable[..., Any], args: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
@@ -247,7 +247,7 @@ def _embedding(
     import jax
 
     from barlow_jax.checkpoints.restore import open_checkpoints
-    from barlow_jax.evals.spectrum import effective_rank
+    from barlow_jax.evals.spectrum import spectrum
 
     if not experiment.config.network.projector:
         return {}
@@ -258,7 +258,7 @@ def _embedding(
     z = np.asarray(jax.jit(network.embed)(params, stats, test.features), np.float32)
     unit = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     return {
-        "embedding_rank": effective_rank(z),
+        "embedding_rank": spectrum(z).effective_rank,
         "embedding_std": float(unit.std(0).mean() * z.shape[1] ** 0.5),
     }
 

@@ -28,8 +28,3 @@ def spectrum(features: np.ndarray) -> Spectrum:
     fractions = fractions[fractions > 0]
     rank = float(np.exp(-np.sum(fractions * np.log(fractions))))
     return Spectrum(kept**2 / np.sum(kept**2), rank)
-
-
-def effective_rank(features: np.ndarray) -> float:
-    """Return `Spectrum.effective_rank` of `[N, D]` features."""
-    return spectrum(features).effective_rank

@@ -69,9 +69,8 @@ def _front_matter(trained: TrainedEncoder, library: str | None) -> str:
 
 
 def _title(trained: TrainedEncoder) -> str:
-    if not _has_history(trained):
-        return f"{trained.name}, weights from a file"
-    return f"{trained.name}, {_method(trained)}, {trained.config.data.name}"
+    source = f"{_method(trained)}, {trained.config.data.name}"
+    return f"{trained.name}, {source if _has_history(trained) else 'weights from a file'}"
 
 
 def _method(trained: TrainedEncoder) -> str:

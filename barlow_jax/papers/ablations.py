@@ -6,10 +6,8 @@ paper's are (learning rate by batch size, width of the projector at the same dep
 
 from collections.abc import Callable, Mapping
 import dataclasses
-import functools
 from typing import Any
 
-from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.papers.published import Accuracy
 
@@ -29,15 +27,7 @@ class Ablation:
 
     def apply(self, base: Config) -> Config:
         """Return the base with only these keys changed."""
-        tree = overrides.to_config_dict(base).to_dict()
-        for key, change in self.changes.items():
-            *parents, leaf = key.split(".")
-            node = functools.reduce(lambda inner, name: inner[name], parents, tree)
-            node[leaf] = change(base) if callable(change) else change
-        config, problems = overrides.from_tree(tree)
-        if problems:
-            raise ValueError(f"{self.group}/{self.name}: {problems[0]}")
-        return config
+        return base.replace({key: c(base) if callable(c) else c for key, c in self.changes.items()})
 
 
 def _twins(**settings: Any) -> dict[str, Any]:

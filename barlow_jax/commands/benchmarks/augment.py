@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 import dataclasses
 from functools import partial
 import pathlib
-import statistics
-import time
 from typing import Any
 
 import jax
 import numpy as np
 
+from barlow_jax.commands.benchmarks.loss import choose_devices, median_seconds
 from barlow_jax.config.recipe import Recipe, View, without
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import CANVAS, SHAPE
@@ -21,9 +20,6 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.planning import hlo
 from barlow_jax.planning.roofline import compile_cost
-from barlow_jax.planning.tpu import Topology
-
-_REPEATS = 5
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -32,10 +28,8 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     With a topology the rows have cycles in the compiler's estimate, and the last row is for all operations
     within the train step.
     """
-    topology = Topology.parse(args.topology) if args.topology else None
-    devices = topology.devices() if topology else jax.devices()
-    name = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, augment_on="device"))
+    topology, devices, name = choose_devices(args)
+    config = config.replace({"data.augment_on": "device"})
     pairs, rest = divmod(config.train.batch_size, len(devices))
     if rest:
         key = f"config.train.batch_size is {config.train.batch_size}"
@@ -70,26 +64,22 @@ def _estimate(
 
 def _step_cycles(experiment: Experiment, augment_on: str) -> int:
     """Return the cycles of the train step in the compiler's estimate."""
-    data = dataclasses.replace(experiment.config.data, augment_on=augment_on)
-    experiment = dataclasses.replace(experiment, config=dataclasses.replace(experiment.config, data=data))
+    config = experiment.config.replace({"data.augment_on": augment_on})
+    experiment = dataclasses.replace(experiment, config=config)
     lowered, _ = lowering.lower(experiment, experiment.sampler(experiment.config.train.batch_size), "step")
     return hlo.HloModule.parse(compile_cost(lowered)[1].as_text()).cycles()
 
 
 def _seconds(augment: Callable, config: Config, experiment: Experiment) -> dict[str, float]:
-    """Return the median seconds of a few calls, without the first."""
-    rng, seconds = np.random.default_rng(0), []
+    """Return the median seconds of a call."""
+    rng = np.random.default_rng(0)
     images = {
         name: rng.integers(0, 256 if name == CANVAS else config.data.canvas, leaf.shape).astype(leaf.dtype)
         for name, leaf in lowering.abstract_images(config).items()
     }
     images[SHAPE] = np.full_like(images[SHAPE], config.data.canvas)
     on_devices = jax.device_put(images, experiment.layout.batch)
-    for _ in range(_REPEATS + 1):
-        started = time.perf_counter()
-        jax.block_until_ready(augment(on_devices))
-        seconds.append(time.perf_counter() - started)
-    median = statistics.median(seconds[1:])
+    median = median_seconds({"": lambda: jax.block_until_ready(augment(on_devices))})[""]
     return {"seconds": median, "images_per_second": config.train.batch_size / median}
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-import dataclasses
 import pathlib
 import statistics
 import time
@@ -20,9 +19,9 @@ from barlow_jax.planning.tpu import Topology
 
 # "all-reduce" sums the D x D matrix over the devices, as the official code does; on one device, see "direct".
 FORMS = {
-    "all-reduce": {"form": "direct", "embeddings": "rows"},
-    "direct": {"form": "direct", "embeddings": "features"},
-    "gram": {"form": "gram", "embeddings": "features"},
+    "all-reduce": {"objective.form": "direct", "mesh.embeddings": "rows"},
+    "direct": {"objective.form": "direct", "mesh.embeddings": "features"},
+    "gram": {"objective.form": "gram", "mesh.embeddings": "features"},
 }
 _REPEATS = 5
 _MEASURES = {  # axis label of each panel of the plot, and the factor to its unit
@@ -35,9 +34,7 @@ _MEASURES = {  # axis label of each panel of the plot, and the factor to its uni
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return one row for each N, D and form, per device; with a workdir, also draw a plot."""
-    topology = Topology.parse(args.topology) if args.topology else None
-    devices = topology.devices() if topology else jax.devices()
-    name = topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
+    topology, devices, name = choose_devices(args)
     sizes = [(n, d) for n in _numbers(args.rows, "--rows") for d in _numbers(args.widths, "--widths")]
     for n, d in sizes:
         if n % len(devices) or d % len(devices):
@@ -56,6 +53,13 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     return {"devices": name, "rows": rows}
 
 
+def choose_devices(args: argparse.Namespace) -> tuple[Topology | None, Sequence[jax.Device], str]:
+    """Return the topology of --topology (None without it), its devices or this machine's, and their name."""
+    topology = Topology.parse(args.topology) if args.topology else None
+    devices = topology.devices() if topology else jax.devices()
+    return topology, devices, topology.name if topology else f"{len(devices)} x {devices[0].device_kind}"
+
+
 def _compare(
     config: Config, num_rows: int, width: int, devices: Sequence[jax.Device], *, measure: bool
 ) -> list[dict[str, Any]]:
@@ -65,7 +69,8 @@ def _compare(
             continue
         row: dict[str, Any] = {"rows": num_rows, "width": width, "form": form}
         rows.append(row)
-        experiment = Experiment.from_config(_configure(config, num_rows, width, **settings), devices)
+        sizes = {"train.batch_size": num_rows, "network.projector": (width,), "mesh.projector": "replicated"}
+        experiment = Experiment.from_config(config.replace(sizes | settings), devices)
         jitted = lowering.jit_loss(experiment.config, experiment.layout)
         abstract = lowering.abstract_embeddings(experiment.config)
         try:
@@ -76,19 +81,9 @@ def _compare(
         row |= {"fits": True} | cost.summary()
         if measure:
             timed[form] = _make_call(compiled, abstract, experiment)
-    for form, seconds in _interleaved(timed).items():
+    for form, seconds in median_seconds(timed).items():
         next(row for row in rows if row["form"] == form)["seconds"] = seconds
     return rows
-
-
-def _configure(config: Config, num_rows: int, width: int, form: str, embeddings: str) -> Config:
-    return dataclasses.replace(
-        config,
-        train=dataclasses.replace(config.train, batch_size=num_rows),
-        network=dataclasses.replace(config.network, projector=(width,)),
-        objective=dataclasses.replace(config.objective, form=form),
-        mesh=dataclasses.replace(config.mesh, projector="replicated", embeddings=embeddings),
-    )
 
 
 def _make_call(compiled: Callable, abstract: dict[str, Any], experiment: Experiment) -> Callable[[], Any]:
@@ -101,7 +96,7 @@ def _make_call(compiled: Callable, abstract: dict[str, Any], experiment: Experim
     return lambda: jax.block_until_ready(compiled(embeddings))
 
 
-def _interleaved(timed: dict[str, Callable[[], Any]]) -> dict[str, float]:
+def median_seconds(timed: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Return the median seconds of each; they take turns, so that other load affects all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(_REPEATS + 1):
