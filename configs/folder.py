@@ -1,7 +1,8 @@
-r"""Barlow Twins on your own images: a folder of <split>/<class>/<image>.
+r"""Barlow Twins on class folders, <split>/<class>/<image>, such as ImageNet's, by ImageNet's recipe.
 
 Expected: depends on the images. If your classes are meaningful, watch `knn_top1` in the log. Without classes,
-put the images into <split>/, and watch the verdict of `status` (docs/monitoring.md).
+put the images into <split>/, add --config.data.labels=none, and watch the verdict of `status`
+(docs/monitoring.md).
 Hardware: one GPU or TPU chip with 16 GB at this batch size.
 
     python -m barlow_jax pretrain --config folder --workdir runs/mine \
@@ -17,7 +18,8 @@ from barlow_jax.config.overrides import load_sibling
 
 def get_config():
     config = load_sibling(__file__, "imagenet")
-    config.data.name = "folder"
+    config.data.name = "images"
+    config.data.labels = "folders"
     config.data.eval_split = "val"
     config.train.num_epochs = 300.0
     config.train.batch_size = 256

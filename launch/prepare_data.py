@@ -12,7 +12,7 @@ from barlow_jax.data.catalog import tfds_builder
 
 
 def write_arrays(name: str, data_dir: str, folder: pathlib.Path) -> None:
-    """Write `<split>.npz` for every split, in the format of barlow_jax/data/npz.py."""
+    """Write `<split>.npz` for every split, which `config.data.name=images` reads."""
     features = tfds_builder(Data(name=name, data_dir=data_dir)).info.features
     shapes = [feature.shape for feature in features.values() if isinstance(feature, tfds.features.Image)]
     if len(shapes) != 1 or None in shapes[0]:
@@ -31,7 +31,7 @@ def write_arrays(name: str, data_dir: str, folder: pathlib.Path) -> None:
         if channels == 1:
             arrays["images"] = arrays["images"][..., 0]
         if source.num_classes and decoded.labels.min() >= 0:  # some splits have no labels
-            arrays |= {"labels": decoded.labels, "num_classes": np.int32(source.num_classes)}
+            arrays["labels"] = decoded.labels
         np.savez(folder / f"{split}.npz", **arrays)
 
 

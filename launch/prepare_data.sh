@@ -7,7 +7,7 @@
 #   --manual-dir  folder of archives whose license requires a manual download (default:
 #                 DATA_DIR/downloads/manual)
 #   --arrays      also write the splits as .npz files to DATA_DIR/arrays/NAME, for small images of one shape;
-#                 they are read without TensorFlow (config.data.name=arrays)
+#                 they are read without TensorFlow (config.data.name=images)
 # Environment variables:
 #   BUCKET        bucket to copy to; BUCKET= (empty) copies nothing
 #   DATA_DIR      folder in which the data is prepared (default: ~/tfds): a disk with space for the archives

@@ -44,7 +44,7 @@ loop.fit = _fit_with_transfer_guard
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory, pytestconfig):
-    """Prepare the digits in a fresh folder; tests, workers and later runs share compiled programs."""
+    """Prepare data sets of TFDS in a fresh folder; tests, workers and later runs share compiled programs."""
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
     jax.config.update("jax_compilation_cache_dir", str(pytestconfig.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
@@ -82,14 +82,6 @@ def typed():
         return config
 
     return convert
-
-
-@pytest.fixture
-def digits(small_config, typed):
-    """Prepare the data set; two processes that did it at once would disturb each other."""
-    from barlow_jax.data import sources
-
-    sources.open_split(typed(small_config).data, "train")
 
 
 @pytest.fixture

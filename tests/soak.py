@@ -257,16 +257,15 @@ def _pretrain(workdir: pathlib.Path, cold: bool) -> int:
 
 
 def _import_all(folder: pathlib.Path) -> None:
-    """Import all that `pretrain` does, without initializing jax's devices or TensorFlow's threads."""
+    """Import all that `pretrain` does, without initializing jax's devices."""
     os.environ["XLA_FLAGS"] = xla_flags(2)
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import jax
-    import tensorflow_datasets  # noqa: F401
 
     from barlow_jax import __main__  # noqa: F401
     from barlow_jax.commands import pretrain  # noqa: F401
-    from barlow_jax.data import sources, tfds_digits  # noqa: F401
+    from barlow_jax.data import splits  # noqa: F401
 
     folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(folder / "compiled"))

@@ -64,7 +64,7 @@ REPLACED = {  # several runs by one, and placeholders
 def not_run(page, words):
     """Return why a command is not run; None if it is."""
     names = [str(page.relative_to(ROOT)), *words]
-    if "--config.data.name=folder" not in words:  # own images with the config of another data set
+    if "--config.data.name=images" not in words:  # own images with the config of another data set
         names += [f"{flag} {value}" for flag, value in itertools.pairwise(words)]
     return next((reason for name, reason in NOT_RUN.items() if name in names), None)
 

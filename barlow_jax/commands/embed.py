@@ -14,7 +14,6 @@ from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
-from barlow_jax.data.folders import printable
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 from barlow_jax.evals.neighbors import nearest
@@ -119,7 +118,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     }
     written = {"out": str(out)}
     if jax.process_index() == 0:
-        names = [_image_name(config, args, source, index) for index in table.index.tolist()]
+        names = [source.decode_failures.name(index) for index in table.index.tolist()]
         corners = getattr(source, "corners", None)
         table_files.write(out, table, names, about, None if corners is None else corners[table.index])
         log.info(f"{len(names)} rows of {width} features: {out}")
@@ -185,14 +184,6 @@ def _extract(experiment: Experiment, encode: features.Encode, source: splits.Spl
         order = np.argsort(table.index)
         table = FeatureTable(*(rows[order] for rows in table[:3]))
     return table._replace(decode_failures=source.num_examples - len(table.index))
-
-
-def _image_name(config: Config, args: argparse.Namespace, source: splits.Split, index: int) -> str:
-    """Return the name of an image: if the source is a folder, its path relative to that."""
-    name = source.decode_failures.name(index)
-    if args.images or config.data.name != "folder":
-        return name
-    return os.path.relpath(name, printable(os.path.expanduser(config.data.data_dir)))
 
 
 def _draw_nearest(

@@ -26,22 +26,20 @@ class Data:
 
     name: str = field(
         "imagenet2012",
-        "images (your own, of any kind), digits, captioned_digits, folder, arrays, or the name of any image "
-        "data set in TFDS.",
+        "images (your own, of any kind), digits, captioned_digits, or the name of any image data set in "
+        "TFDS, which TensorFlow reads.",
     )
     data_dir: str | None = field(
         None,
-        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md); for folder, "
-        "the root of <split>/<class>/<image> or, without "
-        "classes, <split>/<image>; for arrays, the folder of <split>.npz (data/npz.py). A relative path is "
-        "recorded as an absolute one.",
+        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md). A relative "
+        "path is recorded as an absolute one.",
         is_path=True,
     )
     labels: str | None = field(
         None,
-        "Classes of images, used only to measure. folders: the first folder below the root. Otherwise the "
-        "path of a .csv or .parquet table with the columns path and label_column. none: a column of the "
-        "source itself, if it has one.",
+        "Classes of images, used only to measure. folders: the first folder below the root, or below the "
+        "split's. Otherwise the path of a .csv or .parquet table with the columns path and label_column. "
+        "none: a column of the source itself, if it has one.",
         is_path=True,
         words=("folders",),
     )
@@ -67,8 +65,8 @@ class Data:
     )
     augment_on: Literal["host", "device"] = field(
         "host",
-        "Where views are made of decoded images: in tf.data, or in JAX as part of the step. Both sample the "
-        "same distribution, from different random streams.",
+        "Where views are made of decoded images: on the host (Pillow; of TFDS data, tf.data), or in JAX as "
+        "part of the step. All sample the same distribution, from different random streams.",
     )
     canvas: int = field(
         512,
@@ -232,7 +230,8 @@ def papers_transfers() -> dict[str, Transfer]:
     return {
         # TFDS has no Places205: a folder of <split>/<class>/<image>.
         "places205": Transfer(
-            Data(name="folder", eval_split="val"), probe=dataclasses.replace(vissl, num_epochs=14)
+            Data(name="images", labels="folders", eval_split="val"),
+            probe=dataclasses.replace(vissl, num_epochs=14),
         ),
         "voc07": Transfer(
             Data(name="voc/2007", train_split="train+validation", eval_split="test"), classifier="svm"

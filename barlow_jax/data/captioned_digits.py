@@ -6,7 +6,7 @@ A caption names the class and two properties of the pixel values x, with rows r 
     lean = -sum x (r - r0) (c - c0) / sum x (r - r0)^2      r0, c0 the center of mass; five words
 
 The lean is the slope of the stroke: columns to the right for each row upwards. Each image has five of seven
-phrasings, chosen by its row number in scikit-learn's table. TensorFlow is not needed.
+phrasings, chosen by its row number in scikit-learn's table.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,12 @@ import numpy as np
 
 from barlow_jax.config.recipe import SECOND_VIEW, View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import npz, sklearn_digits, slices
-from barlow_jax.data.array_split import ArraySplit
 from barlow_jax.data.captions import Captions, Vocabulary, count_words, sample_caption
+from barlow_jax.data.collection import Collection, open_collection
+from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.sampler import SampleRange
-from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
-NAME = "captioned_digits"
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # Words, and the upper bounds of all but the last one. About a fifth of the images has each weight.
 WEIGHTS = ("very thin", "thin", "medium", "thick", "very thick"), (0.27, 0.295, 0.315, 0.335)
@@ -61,25 +59,16 @@ def make_captions(pixels: np.ndarray, label: int, row: int) -> list[str]:
     return [PHRASINGS[i].format(number=name, a_number=a_number, weight=weight, lean=lean) for i in chosen]
 
 
-class CaptionedDigits(ArraySplit):
+class CaptionedDigits(ImageSplit):
     """A `splits.Split` of the captioned digits; without `data.caption_words`, of the digits alone."""
 
-    def __init__(self, digits: sklearn_digits.DigitImages, captions: list[list[str]], vocabulary: Vocabulary):
-        """Create a split of these images, each with a list of captions."""
-        pixels = np.broadcast_to(digits.pixels[..., np.newaxis], (*digits.pixels.shape, 3))
-        super().__init__(npz.Images(pixels, digits.labels.astype(np.int32), len(NUMBERS)), NAME)
-        self.captions, self.vocabulary = captions, vocabulary
-
-    @classmethod
-    def open(cls, data: Data, split: str) -> "CaptionedDigits":
+    def __init__(self, data: Data, split: str):
         """Open a split, with the vocabulary of `data.train_split`."""
-        chosen = {name: _select(sklearn_digits.read(), name) for name in {split, data.train_split}}
-        captions = {
-            name: [make_captions(*row) for row in zip(*digits, strict=True)]
-            for name, digits in chosen.items()
-        }
+        opened = {name: open_collection(data, name) for name in {split, data.train_split}}
+        super().__init__(opened[split], data)
+        captions = {name: [_captions(of, i) for i in range(len(of.names))] for name, of in opened.items()}
         counts = count_words(caption for image in captions[data.train_split] for caption in image)
-        return cls(chosen[split], captions[split], Vocabulary(counts, data.caption_min_count))
+        self.captions, self.vocabulary = captions[split], Vocabulary(counts, data.caption_min_count)
 
     def train_batches(
         self, data: Data, views: Mapping[str, View], sample_range: SampleRange
@@ -105,15 +94,9 @@ class CaptionedDigits(ArraySplit):
         return np.stack([self.vocabulary.encode(caption, data.caption_words) for caption in captions])
 
 
-def _select(digits: Mapping[str, sklearn_digits.DigitImages], expression: str) -> sklearn_digits.DigitImages:
-    """Return the images of a split expression."""
-    chosen = []
-    for part in slices.parse(expression):
-        if part.name not in digits:
-            raise UserError(f"config.data: {NAME} has no split {part.name!r}; it has {', '.join(digits)}")
-        fields = digits[part.name]
-        chosen.append([field[part.rows(len(fields.labels))] for field in fields])
-    return sklearn_digits.DigitImages(*map(np.concatenate, zip(*chosen, strict=True)))
+def _captions(digits: Collection, index: int) -> list[str]:
+    row = int(digits.names[index].partition("/")[2])
+    return make_captions(digits.read(index), int(digits.labels[index]), row)
 
 
 def _word(value: float, words: tuple[str, ...], upper_bounds: tuple[float, ...]) -> str:

@@ -10,15 +10,14 @@ import functools
 from typing import Any
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import collection, folders, npz, sklearn_digits, slices
+from barlow_jax.data import collection, sklearn_digits, slices
 from barlow_jax.errors import UserError
 
-# Data sets that this package reads itself. They need no preparation, or one of a second.
-_BUILT_IN = ("digits", "captioned_digits", "folder", "arrays", "images")
+# Data sets that this package reads itself, without TensorFlow.
+BUILT_IN = (*sklearn_digits.NAMES, "images")
 # Sizes of data sets that are not prepared yet. TFDS publishes them online; a machine may be offline.
 _NUM_IMAGES = {
-    "digits": sklearn_digits.NUM_IMAGES,
-    "captioned_digits": sklearn_digits.NUM_IMAGES,
+    **dict.fromkeys(sklearn_digits.NAMES, sklearn_digits.NUM_IMAGES),
     "cifar10": {"train": 50_000, "test": 10_000},
     "cifar100": {"train": 50_000, "test": 10_000},
     "stl10": {"train": 5_000, "test": 8_000, "unlabelled": 100_000},
@@ -57,17 +56,13 @@ def count_images(data: Data, splits: tuple[str, ...]) -> tuple[dict[str, int], l
 
 
 def _count(data: Data, split: str, builder: Callable[[Data], Any]) -> int | None:
-    if data.name == "folder":
-        return len(folders.list_split(data, split).names)
     if data.name == "images":
         if data.tile:
             from barlow_jax.data import tiles  # imports the decoders
 
             return len(tiles.list_tiles(collection.open_collection(data, split), data))
         return collection.count_images(data, split)
-    if data.name == "arrays":
-        return npz.count_images(data, split)
-    if data.name in ("digits", "captioned_digits"):  # without TensorFlow
+    if data.name in BUILT_IN:
         return split_size(data.name, split, sklearn_digits.NUM_IMAGES)
     # Not prepared yet: there are no splits, unless their sizes are published with the data set.
     return split_size(data.name, split, builder(data).info.splits or _NUM_IMAGES.get(data.name, {}))
@@ -103,13 +98,21 @@ def unavailable_reason(data: Data) -> str | None:
     """Return why a data set cannot be read now, with the remedy; None if it can. Nothing is prepared."""
     splits = tuple(dict.fromkeys((data.train_split, data.eval_split)))
     _, problems = count_images(data, splits)
-    if problems or data.name in _BUILT_IN:
+    if problems or data.name in BUILT_IN:
         return problems[0] if problems else None
     builder = tfds_builder(data)
     if builder.data_path.exists():
         return None
     root = str(builder.data_path).removesuffix(builder.info.full_name).rstrip("/")
     return f"TFDS's {data.name} is not prepared in {root}; prepare it with launch/prepare_data.sh"
+
+
+def without_tfds(name: str, error: ImportError) -> UserError:
+    """Return the error for a data set of TFDS if that or TensorFlow is not installed."""
+    return UserError(
+        f"config.data.name: {name} is read by TFDS and TensorFlow, which cannot be imported ({error}); run "
+        "pip install tensorflow tensorflow-datasets, or read files or arrays with config.data.name=images"
+    )
 
 
 def tfds_builder(data: Data) -> Any:
@@ -121,19 +124,11 @@ def tfds_builder(data: Data) -> Any:
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise UserError(
-            f"config.data.name: {data.name} is read by TFDS, which cannot be imported ({error}); install "
-            "tensorflow and tensorflow-datasets, or provide the images with config.data.name=arrays"
-        ) from None
-
-    if data.name == "digits":
-        from barlow_jax.data.tfds_digits import Digits
-
-        return Digits(data_dir=data.data_dir)
+        raise without_tfds(data.name, error) from None
     try:
         return tfds.builder(data.name, data_dir=data.data_dir)
     except tfds.core.DatasetNotFoundError:
-        names = [*_BUILT_IN, *tfds.list_builders()]
+        names = [*BUILT_IN, *tfds.list_builders()]
         near = difflib.get_close_matches(data.name, names, 1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None

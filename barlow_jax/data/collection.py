@@ -1,7 +1,8 @@
 """Collections: the images of one split of any source, before anything is decoded. TensorFlow is not needed.
 
-The images of a split are ordered by a hash of their names, a fixed random order. The split `held_out` is the
-beginning of the order of all images, so that images that are added do not move others.
+The images of a split are ordered by a hash of their names, a fixed random order, except for arrays that are
+ordered. The split `held_out` is the beginning of the order of all images, so that images that are added do
+not move others.
 """
 
 import bisect
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import folders, image_sources, slices, tables
+from barlow_jax.data import folders, image_sources, sklearn_digits, slices, tables
 from barlow_jax.data.image_sources import FOLDERS, SPLIT, Source
 from barlow_jax.errors import UserError
 
@@ -53,13 +54,13 @@ class _Opened(NamedTuple):
 
 
 def open_collection(data: Data, split: str) -> Collection:
-    """Open a split, or a part of one, of the source at `data.data_dir`; log what is read.
+    """Open a split, or a part of one, of the source at `data.data_dir`, or of the digits; log what is read.
 
     Raises:
       UserError: the source, the split or the labels cannot be read; the message names the remedy.
     """
-    opened = _open("config.data", data.data_dir, data)
-    return _select(opened, _rows(opened, data, split), f"split {split} of {data.data_dir}")
+    opened = _open("config.data", data.data_dir, data, split)
+    return _select(opened, _rows(opened, data, split), f"split {split} of {_describe(data)}")
 
 
 def open_all(path: str, data: Data) -> Collection:
@@ -70,22 +71,20 @@ def open_all(path: str, data: Data) -> Collection:
 
 def count_images(data: Data, split: str) -> int:
     """Return the number of images of a split expression."""
-    return len(_rows(_open("config.data", data.data_dir, data), data, split))
+    return len(_rows(_open("config.data", data.data_dir, data, split), data, split))
 
 
 def split_names(data: Data) -> dict[str, int]:
     """Return the number of images of each split."""
-    by_split = _rows_by_split(_open("config.data", data.data_dir, data), data.held_out)
+    by_split = _rows_by_split(_open("config.data", data.data_dir, data, data.train_split), data.held_out)
     return {name: len(rows) for name, rows in by_split.items()}
 
 
 def _select(opened: _Opened, rows: Sequence[int], subject: str) -> Collection:
     source = opened.source
     names, sizes = [source.names[row] for row in rows], [source.sizes[row] for row in rows]
-    closed = {
-        name: "is missing or cannot be opened" for name, size in zip(names, sizes, strict=True) if size < 0
-    }
-    listing = folders.Listing("", names, dict(source.left_out), None, opened.class_names, closed)
+    closed = [name for name, size in zip(names, sizes, strict=True) if size < 0]
+    listing = folders.Listing(names, dict(source.left_out), opened.class_names, closed)
     description = listing.log(subject, opened.note)
     labels = None if opened.labels is None else opened.labels[np.array(rows, int)]
     read, path = (lambda i: source.read(rows[i])), (lambda i: source.path(rows[i]))
@@ -96,7 +95,11 @@ def _rows(opened: _Opened, data: Data, split: str) -> list[int]:
     rows, by_split = [], _rows_by_split(opened, data.held_out)
     for part in slices.parse(split, by_split.__contains__):
         if part.name not in by_split:
-            found = f"{data.data_dir} has no split {part.name!r}; it has {', '.join(by_split)}"
+            found = f"{_describe(data)} has no split {part.name!r}; it has {', '.join(by_split)}"
+            subfolders = sorted({*opened.source.columns.get(FOLDERS, ())} - {""})[:10]
+            if subfolders and not opened.splits:
+                found += " (folders are splits if train_split and eval_split name no others than "
+                found += f"{folders.printable(', '.join(subfolders))})"
             raise UserError(f"config.data: {found}; {slices.HINT}")
         rows += by_split[part.name][part.rows(len(by_split[part.name]))]
     return rows
@@ -119,25 +122,51 @@ def _position(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest())
 
 
-def _open(key: str, path: str | None, data: Data) -> _Opened:
+def _describe(data: Data) -> str:
+    return data.name if data.name in sklearn_digits.NAMES else folders.printable(data.data_dir)
+
+
+def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _Opened:
+    """Open a source with the splits of the data and `split`; None: `path` is read without splits."""
+    if data.name in sklearn_digits.NAMES and split:
+        return _open_once(data.name, None, None, (), (), ())
     if not path:
         raise UserError(f"{key}.data_dir is none; set it to the folder or file of the images")
     changed = tuple(os.path.getmtime(p) for p in (path, data.labels) if p and os.path.exists(p))
+    in_use = _part_names(path, data.train_split, data.eval_split) if split else ()
+    others = tuple(name for name in _part_names(path, split) if name not in in_use) if split else ()
     try:
-        return _open_once(path, data.labels, data.label_column, changed)
+        return _open_once(path, data.labels, data.label_column, in_use, others, changed)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
 
 
+def _part_names(path: str, *splits: str) -> tuple[str, ...]:
+    parts = (slices.parse(split, lambda name: os.path.isdir(os.path.join(path, name))) for split in splits)
+    return tuple(dict.fromkeys(part.name for part in itertools.chain(*parts)))
+
+
 @functools.lru_cache(maxsize=4)  # a command opens several splits
-def _open_once(path: str, labels: str | None, label_column: str | None, changed: tuple) -> _Opened:
+def _open_once(
+    path: str,
+    labels: str | None,
+    label_column: str | None,
+    in_use: tuple[str, ...],
+    others: tuple[str, ...],
+    changed: tuple,
+) -> _Opened:
     del changed  # tells versions of the files apart
-    source = image_sources.open_source(path, label_column)
+    if path in sklearn_digits.NAMES:
+        source = sklearn_digits.open_source(path)
+    else:
+        source = image_sources.open_source(path, label_column, (*in_use, *others))
     names, columns, note = source.names, source.columns, ""
-    order = sorted(range(len(names)), key=lambda row: _position(names[row]))
+    order = [*range(len(names))]
+    if not source.is_ordered:
+        order.sort(key=lambda row: _position(names[row]))
     if not names:
-        description = folders.Listing(path, [], dict(source.left_out)).describe(path)
-        suffixes = ", ".join(folders.OWN_SUFFIXES)
+        description = folders.Listing([], dict(source.left_out)).describe(path)
+        suffixes = ", ".join(folders.IMAGE_SUFFIXES)
         raise UserError(f"{description}; images end in {suffixes}; pass a table or an .npz by its own path")
     if max(source.sizes) < 0:
         raise UserError(f"no image of {path} can be opened, such as {folders.printable(names[0])}")
@@ -146,20 +175,27 @@ def _open_once(path: str, labels: str | None, label_column: str | None, changed:
     if labels and labels != FOLDERS:
         columns, note = tables.align(labels, path, names)
     splits = [str(value or TRAIN) for value in columns.get(SPLIT, source.columns.get(SPLIT, ()))]
-    own_splits = splits if len({*splits}) > 1 else None
+    is_split = len({*splits}) > 1 or source.is_ordered or {*splits} == {*in_use, *others}
     try:
-        classes = _classes(columns, labels, label_column)
+        is_late = [labels == FOLDERS and split in others for split in splits] or [False] * len(names)
+        classes = _classes(columns, labels, label_column, is_late)
     except UserError as error:
         if labels or label_column:
             raise
         classes, note = (None, None), f"; without labels: {error}"  # nobody asked for them
-    return _Opened(source, order, own_splits, note, *classes)
+    return _Opened(source, order, splits if is_split else None, note, *classes)
 
 
 def _classes(
-    columns: Mapping[str, Sequence[Any]], labels: str | None, label_column: str | None
+    columns: Mapping[str, Sequence[Any]],
+    labels: str | None,
+    label_column: str | None,
+    is_late: Sequence[bool],
 ) -> tuple[np.ndarray | None, list[str] | None]:
-    """Return the class of each image and the sorted names of the classes; None without labels."""
+    """Return the class of each image and the sorted names of the classes; None without labels.
+
+    Classes that only images `is_late` have follow, so that they do not move those of the splits in use.
+    """
     existing = [name for name in columns if name not in (SPLIT, FOLDERS)]
     usual = [name for name in existing if name in ("label", "labels") or (labels and len(existing) == 1)]
     column = FOLDERS if labels == FOLDERS else label_column or next(iter(usual), None)
@@ -175,13 +211,17 @@ def _classes(
     texts = [_label(value) for value in columns[column]]
     names = {*texts} - {*_NO_LABEL}
     if not names:
-        raise UserError(f"no image has a label: {column} is empty for all {len(texts)} of them")
-    if len(names) == sum(text in names for text in texts) > 2:
+        raise UserError(
+            f"no image has a label: {column} is empty for all {len(texts)} of them; without classes, set "
+            "config.data.labels=none"
+        )
+    if column != FOLDERS and len(names) == sum(text in names for text in texts) > 2:
         raise UserError(
             f"each image has its own label in {column}, such as {min(names)}; use a column of classes"
         )
     are_numbers = all(re.fullmatch(r"-?\d+", name) for name in names)
-    ordered = sorted(names, key=lambda name: (int(name) if are_numbers else 0, name))
+    first = {text for text, late in zip(texts, is_late, strict=True) if not late}
+    ordered = sorted(names, key=lambda name: (name not in first, int(name) if are_numbers else 0, name))
     class_of = {name: number for number, name in enumerate(ordered)}
     return np.array([class_of.get(text, -1) for text in texts], np.int32), [*map(folders.printable, ordered)]
 

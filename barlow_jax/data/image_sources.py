@@ -1,13 +1,18 @@
-"""Sources of images: a folder, a list or table of files, tar shards, Hugging Face data, NumPy arrays."""
+"""Sources of images: a folder, a list or table of files, tar shards, Hugging Face data, NumPy arrays.
+
+An .npz has the images as `images`, and each further array `[N]` is a column. In a folder of .npz files each
+file is a split; `numpy.savez` writes them, and `launch/prepare_data.sh --arrays` converts TFDS data.
+"""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import dataclasses
 import errno
 import glob
 import json
 import os
 import re
+import stat
 import tarfile
 from typing import Any
 import zipfile
@@ -16,7 +21,7 @@ import zlib
 import numpy as np
 
 from barlow_jax.data import folders, tables
-from barlow_jax.data.folders import OWN_SUFFIXES
+from barlow_jax.data.folders import IMAGE_SUFFIXES
 from barlow_jax.errors import UserError
 
 FOLDERS, SPLIT = "folders", "split"  # columns
@@ -33,10 +38,13 @@ class Source:
     columns: Mapping[str, Sequence[Any]]  # [N] each: labels, SPLIT, and FOLDERS, the first one in each path
     left_out: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)  # names by reason
     path: Callable[[int], str | None] = lambda index: None  # see `collection.Collection`
+    is_ordered: bool = False  # its splits keep this order
 
 
-def open_source(path: str, label_column: str | None) -> Source:
+def open_source(path: str, label_column: str | None, splits: Collection[str] = ()) -> Source:
     """Open the source at a path; its kind is recognized by the suffix, that of a folder by its content.
+
+    If all of `splits`, the splits in use, are folders of images in the path, those are its splits.
 
     Raises:
       UserError: the path is missing, damaged or of another kind, or what reads it is not installed.
@@ -46,11 +54,17 @@ def open_source(path: str, label_column: str | None) -> Source:
     if os.path.isdir(path):
         if any(os.path.exists(f"{path}/{name}") for name in ("dataset_dict.json", "dataset_info.json")):
             return _open_hugging_face(path, [])
-        listing = folders.list_images(path, suffixes=OWN_SUFFIXES)
+        if splits and all(os.path.isdir(os.path.join(path, split)) for split in splits):
+            listing = folders.list_splits(path, splits)
+            if listing.names:
+                return _open_files(path, listing.names, _split_columns(listing.names), listing.left_out)
+        listing = folders.list_images(path)
         if not listing.names and (shards := listing.left_out.get(".tar files")):
             return _open_shards(path, shards, label_column)
         if not listing.names and (parquet := listing.left_out.get(".parquet files")):
             return _open_hugging_face(path, parquet)
+        if not listing.names and (arrays := listing.left_out.get(".npz files")):
+            return _open_split_arrays(path, sorted(arrays))
         return _open_files(path, listing.names, _folder_columns(listing.names), listing.left_out)
     match os.path.splitext(path)[1].lower():
         case ".txt" | ".csv" | ".tsv" | ".parquet":
@@ -68,20 +82,33 @@ def open_source(path: str, label_column: str | None) -> Source:
 
 
 def _folder_columns(names: Sequence[str]) -> dict[str, list[str]]:
-    parts = [name.split(os.sep) for name in names]
-    splits = [part[0] for part in parts]
-    if len({*splits}) < 2 or not {*splits} <= _SPLIT_FOLDERS:
-        return {FOLDERS: [part[0] if part[1:] else "" for part in parts]}
-    return {SPLIT: splits, FOLDERS: [part[1] if part[2:] else "" for part in parts]}
+    splits = {name.partition(os.sep)[0] for name in names}
+    if len(splits) > 1 and splits <= _SPLIT_FOLDERS:
+        return _split_columns(names)
+    return {FOLDERS: [name.split(os.sep, 1)[0] if os.sep in name else "" for name in names]}
+
+
+def _split_columns(names: Sequence[str]) -> dict[str, list[str]]:
+    parts = [name.split(os.sep, 2) for name in names]
+    return {SPLIT: [part[0] for part in parts], FOLDERS: [part[1] if part[2:] else "" for part in parts]}
 
 
 def _open_files(
     root: str, names: list[str], columns: Mapping[str, Any], left_out: Mapping[str, Any]
 ) -> Source:
-    paths = [os.path.join(root, name) for name in names]
-    is_open = (os.path.isfile(path) and os.access(path, os.R_OK) for path in paths)
-    sizes = [os.path.getsize(path) if ok else -1 for path, ok in zip(paths, is_open, strict=True)]
-    return Source(names, lambda i: _read(paths[i]), sizes, columns, left_out, paths.__getitem__)
+    def path(index: int) -> str:
+        return os.path.join(root, names[index])
+
+    sizes = [_size(path(index)) for index in range(len(names))]
+    return Source(names, lambda index: _read(path(index)), sizes, columns, left_out, path)
+
+
+def _size(path: str) -> int:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK) else -1
 
 
 def _open_shards(root: str, shards: Sequence[str], label_column: str | None) -> Source:
@@ -101,7 +128,7 @@ def _open_shards(root: str, shards: Sequence[str], label_column: str | None) -> 
             elif label_column and extension in (label_column, "json"):
                 label = _sample_label(_read(*position), extension, label_column)
                 labels |= {} if label is None else {(folder, key): label}
-            elif os.path.splitext(base)[1].lower() in OWN_SUFFIXES:
+            elif os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES:
                 names.append(name)
                 members.append(position)
                 samples.append((folder, key))
@@ -159,6 +186,20 @@ def _open_arrays(path: str) -> Source:
             f"{path}: images must be numbers [N, height, width] or [N, height, width, channels], got {found}"
         )
     return Source([*map(str, range(len(images)))], images.__getitem__, [version] * len(images), columns)
+
+
+def _open_split_arrays(folder: str, files: Sequence[str]) -> Source:
+    """Open a folder of .npz files: each is a split, whose images keep their order."""
+    parts = {os.path.splitext(name)[0]: _open_arrays(os.path.join(folder, name)) for name in files}
+    rows = [(part, index) for part in parts.values() for index in range(len(part.names))]
+    keys = sorted({key for part in parts.values() for key in part.columns})
+    columns = {
+        key: [part.columns[key][i] if key in part.columns else None for part, i in rows] for key in keys
+    }
+    columns[SPLIT] = [split for split, part in parts.items() for _ in part.names]
+    names = [f"{split}/{i}" for split, (_, i) in zip(columns[SPLIT], rows, strict=True)]
+    sizes = [part.sizes[i] for part, i in rows]
+    return Source(names, lambda index: rows[index][0].read(rows[index][1]), sizes, columns, is_ordered=True)
 
 
 def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:

@@ -7,6 +7,7 @@ import functools
 import os
 
 import numpy as np
+from PIL import Image
 
 from barlow_jax.config.recipe import View
 from barlow_jax.config.schema import Data
@@ -18,12 +19,14 @@ from barlow_jax.data.folders import printable
 from barlow_jax.data.image_crops import evaluation_crop, pad_or_crop
 from barlow_jax.data.image_formats import decode
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, check_fits
+from barlow_jax.data.pillow_views import make_view
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
 from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
 from barlow_jax.data.tiles import DecodedImages, list_tiles
 from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
+_PARTS = 4  # of a batch per thread: a row alone costs as much to hand over as a small image to read
 # Writes a row of a batch: its views, number of the row, decoded pixels, index in the split, and what
 # `step_range.batch` returns besides the index.
 Fill = Callable[[Mapping[str, np.ndarray], int, np.ndarray, int, int], None]
@@ -70,6 +73,17 @@ class ImageSplit:
         """Implement `Split.train_batches`."""
         views = dict(sorted(views.items()))
 
+        def augment(rows, row, pixels, index, position):
+            image = Image.fromarray(to_batch(pixels, data))
+            for number, (name, view) in enumerate(views.items()):
+                rng = np.random.default_rng((sample_range.sampler.seed, position, number))
+                rows[name][row] = make_view(image, view, sizes[name], rng)
+
+        if data.augment_on == "host":
+            sizes = {name: view.output_size(data.image_size) for name, view in views.items()}
+            spec = {name: ((size, size, 3), np.uint8) for name, size in sizes.items()}
+            return self._batches(data, sample_range, spec, augment)
+
         def fill(rows, row, pixels, index, position):
             seed = (sample_range.sampler.seed, position)
             try:
@@ -91,6 +105,13 @@ class ImageSplit:
         examples = np.arange(self.num_examples) if examples is None else np.asarray(examples)
         spec = {"eval": ((data.image_size, data.image_size, data.channels), data.pixel_dtype)}
         return self._batches(data, EvaluationRange(examples, batch_size, shard), spec, fill)
+
+    def read_content(self, index: int) -> bytes | np.ndarray:
+        """Implement `Split.read_content`; of a tile it is the whole image."""
+        try:
+            return self._read_file(int(self._examples[index, 0]))
+        except OSError:  # reported when the image is used
+            return b""
 
     def read_labels(self) -> np.ndarray:
         """Implement `Split.read_labels`."""
@@ -122,7 +143,8 @@ class ImageSplit:
 
         `spec` has shape and type of a row of each view; `fill` makes a row of black ones.
         """
-        pool = ThreadPoolExecutor(data.threads or os.cpu_count())
+        threads = data.threads or os.cpu_count() or 1
+        pool = ThreadPoolExecutor(threads)
         is_training = isinstance(step_range, SampleRange)
 
         def start(step: int) -> tuple[int, Batch, list[Future]]:
@@ -130,19 +152,24 @@ class ImageSplit:
             rows = {name: np.zeros((len(index), *shape), dtype) for name, (shape, dtype) in spec.items()}
             batch = Batch(rows, self._labels[index], index.astype(np.int32))
 
-            def make(row: int) -> bool:
-                if not (is_training or extra[row]):  # padding
-                    batch.index[row] = -1
-                    return True
-                pixels, reason = self._read(int(index[row]))
-                if reason is None:
-                    fill(rows, row, pixels, int(index[row]), int(extra[row]))
-                return reason is None
+            def make(some: np.ndarray) -> list[int]:
+                failed = []
+                for row in some.tolist():
+                    if not (is_training or extra[row]):  # padding
+                        batch.index[row] = -1
+                        continue
+                    pixels, reason = self._read(int(index[row]))
+                    if reason is None:
+                        fill(rows, row, pixels, int(index[row]), int(extra[row]))
+                    else:
+                        failed.append(row)
+                return failed
 
-            return step, batch, [pool.submit(make, row) for row in range(len(index))]
+            parts = np.array_split(np.arange(len(index)), min(len(index), _PARTS * threads))
+            return step, batch, [pool.submit(make, part) for part in parts]
 
         def finish(step: int, batch: Batch, done: list[Future]) -> Batch:
-            for row in [row for row, future in enumerate(done) if not future.result()]:
+            for row in [row for future in done for row in future.result()]:
                 limit = data.max_decode_failures
                 readable = find_readable(step_range, step, row, self._read, self.decode_failures, limit)
                 if readable is None:

@@ -1,10 +1,9 @@
-"""The official code's augmentation in Pillow, one image at a time: the reference of `bench input`.
+"""Views of a decoded image in Pillow, one image at a time, with the ops of the official code.
 
-Barlow Twins' official pipeline is torchvision's on PIL images, in the workers of a data loader. This module
-does the same work with Pillow's own ops, without the loader. Like the official code it ignores EXIF.
+Barlow Twins' official pipeline is torchvision's on PIL images, in the workers of a data loader. `bench input`
+compares with the same work without the loader (`make_views`).
 """
 
-import io
 import math
 
 import numpy as np
@@ -17,17 +16,18 @@ CROP_ATTEMPTS = 10
 
 
 def make_views(
-    encoded: bytes, views: dict[str, View], size: int, rng: np.random.Generator
+    pixels: np.ndarray, views: dict[str, View], size: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Return each view as normalized `[3, size, size]` float32, the output of the data loader's workers."""
-    image = Image.open(io.BytesIO(encoded)).convert("RGB")
+    image = Image.fromarray(pixels)
     return {
-        name: _to_array(_make_view(image, view, view.output_size(size), rng), view)
+        name: _to_array(make_view(image, view, view.output_size(size), rng), view)
         for name, view in views.items()
     }
 
 
-def _make_view(image: Image.Image, view: View, size: int, rng: np.random.Generator) -> Image.Image:
+def make_view(image: Image.Image, view: View, size: int, rng: np.random.Generator) -> Image.Image:
+    """Apply the ops of a view, except `normalize`, to an RGB image; the crop has `size` pixels a side."""
     for name in view.order:
         op = getattr(view, name)
         if name == "crop":

@@ -1,4 +1,4 @@
-"""A split of records or files that TensorFlow reads and decodes: any TFDS data set, or a folder."""
+"""A split of records that TensorFlow reads and decodes: any TFDS data set."""
 
 from collections.abc import Iterator, Mapping
 import itertools
@@ -46,6 +46,14 @@ class RecordSplit:
         return pipeline.eval_batches(
             self._source, data, batch_size=batch_size, shard=shard, examples=examples
         )
+
+    def read_content(self, index: int) -> bytes:
+        """Implement `Split.read_content`."""
+        try:
+            (record,) = self._source.fetch(tf.constant([index], tf.int64))
+            return self._source.parse(record)[0].numpy()
+        except tf.errors.OpError:  # reported when the image is used
+            return b""
 
     def read_labels(self) -> np.ndarray:
         """Implement `Split.read_labels`."""

@@ -26,65 +26,31 @@ class Box(NamedTuple):
     width: jax.Array
 
 
-def resize(
-    image: jax.Array,
-    box: Box,
-    shape: tuple[jax.Array | int, jax.Array | int],
-    method: str,
-    *,
-    window: tuple[tuple[jax.Array | int, int], tuple[jax.Array | int, int]] | None = None,
-) -> jax.Array:
-    """Resize a part of an image, and return the result or a window of it.
+def resize(image: jax.Array, box: Box, shape: tuple[int, int], method: str) -> jax.Array:
+    """Resize a part of an image.
 
     Args:
       image: `[rows, columns, C]`, uint8 or float32 in 0..1.
       box: the part; it lies within the image.
       shape: height and width after resizing.
       method: "bicubic" (a = -1/2) or "bilinear".
-      window: (first, number) of the rows and of the columns of the result to compute. Default: all, which
-        requires a shape of Python ints.
 
     Returns:
-      The window, `[height, width, C]`, of the image's dtype.
+      `[height, width, C]`, of the image's dtype.
     """
     rows, columns = image.shape[:2]
-    down, across = window or ((0, shape[0]), (0, shape[1]))
-    along_width = _weights(across, shape[1], box.left, box.width, columns, method)
-    along_height = _weights(down, shape[0], box.top, box.height, rows, method)
+    along_width = _weights(shape[1], box.left, box.width, columns, method)
+    along_height = _weights(shape[0], box.top, box.height, rows, method)
     return _pass("hoc,vh->voc", _pass("hwc,ow->hoc", image, along_width), along_height)
 
 
-def evaluation_crop(image: jax.Array, shape: jax.Array, *, resize_to: int, size: int) -> jax.Array:
-    """Resize the shorter side to `resize_to` (bilinear, antialiased), and return the central crop.
-
-    Args:
-      image: `[side, side, C]`, uint8 or float32 in 0..1, padded (`barlow_jax.data.padded_images`).
-      shape: `[2]` int32 height and width of the image in its top left corner.
-      resize_to: pixels of the shorter side after resizing.
-      size: pixels a side of the crop, which has the image's dtype.
-    """
-    resized = shape * resize_to // jnp.min(shape)
-    # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
-    top, left = jnp.round((resized - size) / 2).astype(jnp.int32)
-    box = Box(jnp.int32(0), jnp.int32(0), shape[0], shape[1])
-    return resize(image, box, (resized[0], resized[1]), "bilinear", window=((top, size), (left, size)))
-
-
-def _weights(
-    window: tuple[jax.Array | int, int],
-    size: jax.Array | int,
-    start: jax.Array,
-    length: jax.Array,
-    side: int,
-    method: str,
-) -> jax.Array:
-    """Return `[O, side]` float32 weights of the pixels of a line in O new pixels.
+def _weights(size: int, start: jax.Array, length: jax.Array, side: int, method: str) -> jax.Array:
+    """Return `[size, side]` float32 weights of the pixels of a line in the new pixels.
 
     The line has `side` pixels; those from `start` to `start + length` are resized to `size` new ones.
     """
-    first, number = window
     pixels = jnp.arange(side)[None] - start
-    new_pixels = first + jnp.arange(number)[:, None]
+    new_pixels = jnp.arange(size)[:, None]
     # The distance of both centers is a whole number in these units: rounded once, by the division.
     distance = (2 * new_pixels + 1) * length - size * (2 * pixels + 1)
     reach = 2 * jnp.maximum(length, size)  # the larger of an old and a new pixel

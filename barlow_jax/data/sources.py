@@ -1,4 +1,4 @@
-"""Random access by index to the encoded images of a split: TFDS (TFRecord or ArrayRecord), or a folder.
+"""Random access by index to the encoded images of a split of TFDS (TFRecord or ArrayRecord).
 
 With access by index the order of the data is a function of (seed, step), on any number of hosts and from any
 step, and no shuffle buffer is needed.
@@ -17,7 +17,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import catalog, folders, word_counts
+from barlow_jax.data import catalog, word_counts
 from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.tfrecords import TFRecords
 from barlow_jax.errors import UserError
@@ -25,7 +25,7 @@ from barlow_jax.io import log
 
 tf.config.set_visible_devices([], "GPU")  # TensorFlow would take their memory, which JAX needs
 
-# From indices into a split to its records or files.
+# From indices into a split to its records.
 Read = Callable[[Sequence[int]], list[bytes]]
 
 
@@ -42,8 +42,6 @@ class Source:
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     decode_failures: DecodeFailures  # its images that could not be decoded so far
     identity: Callable[[], Iterable[bytes]]  # see `Split.identity`
-    # Why the file of an example could not be opened at the start, as a predicate; None if it could.
-    unreadable_reason: Callable[[int], str | None] = lambda index: None
     # From a record to [n] UTF-8 captions, and the word counts of data.train_split; None without captions.
     parse_captions: Callable[[tf.Tensor], tf.Tensor] | None = None
     count_words: Callable[[], Mapping[str, int]] | None = None
@@ -55,14 +53,12 @@ class Source:
 
 
 def open_split(data: Data, split: str) -> Source:
-    """Open a split, after preparing the data set if it is TFDS's and not prepared yet.
+    """Open a split, after preparing the data set if it is not prepared yet.
 
     Raises:
       UserError: the data set must be downloaded by hand, cannot be read by index, or has no image.
     """
     cache = _cached if data.cache == "encoded" else None
-    if data.name == "folder":
-        return _open_files(folders.open_split(data, split), cache)
     builder = catalog.tfds_builder(data)
     if not builder.data_path.exists():
         if not sys.stderr.isatty():
@@ -87,15 +83,6 @@ def open_split(data: Data, split: str) -> Source:
         return word_counts.load_or_count(builder.data_path, data.train_split, lambda: read_captions(train))
 
     return dataclasses.replace(source, count_words=count_words)
-
-
-def read_encoded(source: Source, index: int) -> bytes:
-    """Return an encoded image; b"" if it cannot be read."""
-    try:
-        (record,) = source.fetch(tf.constant([index], tf.int64))
-        return source.parse(record)[0].numpy()
-    except tf.errors.OpError:  # reported when the image is used
-        return b""
 
 
 def read_captions(source: Source) -> Iterator[list[str]]:
@@ -126,38 +113,6 @@ def _cached(read: Read) -> Read:
         return [cache[index] for index in indices]
 
     return read_new
-
-
-def _open_files(listing: folders.Listing, cache: Callable[[Read], Read] | None) -> Source:
-    names = [os.fsencode(name) for name in listing.names]  # a name may be any bytes
-    paths = [os.path.join(os.fsencode(listing.root), name) for name in names]
-    labels = [-1] * len(names) if listing.labels is None else listing.labels
-    path_tensor, label_tensor = tf.constant(paths), tf.constant(labels, tf.int32)
-
-    # A record is an index. The file is read when it is parsed: by many threads, and an unreadable file
-    # affects only its own row.
-    def parse(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return read_file(index), tf.gather(label_tensor, index)
-
-    def read_file(index: tf.Tensor) -> tf.Tensor:
-        if cache is None:
-            return tf.io.read_file(tf.gather(path_tensor, index))
-        return tf.ensure_shape(tf.numpy_function(lambda i: read_cached([int(i)])[0], [index], tf.string), [])
-
-    def read_files(indices: Sequence[int]) -> list[bytes]:
-        return [tf.io.read_file(paths[index]).numpy() for index in indices]
-
-    read_cached = cache and cache(read_files)
-    return Source(
-        len(names),
-        listing.class_names,
-        False,
-        lambda index: index,
-        parse,
-        DecodeFailures(lambda index: folders.printable(paths[index])),
-        lambda: names,
-        unreadable_reason=lambda index: listing.unreadable.get(listing.names[index]),
-    )
 
 
 def _open_tfds(builder: Any, split: str, cache: Callable[[Read], Read] | None) -> Source:

@@ -12,8 +12,7 @@ import numpy as np
 
 from barlow_jax.config.recipe import View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import bit_depth
-from barlow_jax.data.array_split import ArraySplit
+from barlow_jax.data import bit_depth, catalog, sklearn_digits
 from barlow_jax.data.captioned_digits import CaptionedDigits
 from barlow_jax.data.captions import Captions
 from barlow_jax.data.collection import Collection, open_all, open_collection
@@ -21,7 +20,6 @@ from barlow_jax.data.decode_failures.counter import DecodeFailures
 from barlow_jax.data.folders import printable
 from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.sampler import ProcessShard, SampleRange
-from barlow_jax.errors import UserError
 from barlow_jax.types import Batch
 
 
@@ -38,7 +36,8 @@ class Split(Protocol):
         """Yield bytes that identify each example, in order, without reading an image from a file.
 
         Two splits that yield the same hold the same examples at the same indices: files of the same paths
-        relative to `data.data_dir`, the same arrays, or the same shards of the same version of a data set.
+        relative to `data.data_dir` and the same sizes, arrays of the same checksum, or the same shards of the
+        same version of a data set.
         """
 
     def train_batches(
@@ -70,6 +69,9 @@ class Split(Protocol):
         Raises:
           UserError: more images than `data.max_decode_failures` cannot be decoded.
         """
+
+    def read_content(self, index: int) -> bytes | np.ndarray:
+        """Return the encoded image of an example, or its pixels; b"" if it cannot be read."""
 
     def read_labels(self) -> np.ndarray:
         """Return `[N]` or `[N, C]` int32 labels (`types.Batch`), in the order of the split."""
@@ -113,20 +115,18 @@ def open_split(data: Data, split: str) -> Split:
     Raises:
       UserError: the split cannot be read; the message names the remedy.
     """
-    if data.name == "arrays":
-        return ArraySplit.open(data, split)
-    if data.name == "captioned_digits":
-        return CaptionedDigits.open(data, split)
-    if data.name == "images":
+    if data.name == sklearn_digits.CAPTIONED:
+        return CaptionedDigits(data, split)
+    if data.name in catalog.BUILT_IN:
         return _open_collection(open_collection(data, split), data)
-    _check_tensorflow(f"config.data.name: {data.name} is")
-    from barlow_jax.data import record_split, sources
-
+    try:
+        from barlow_jax.data import record_split, sources  # 10 s
+    except ImportError as error:
+        raise catalog.without_tfds(data.name, error) from None
     source = sources.open_split(data, split)
-    bit_depth.warn_of_narrow_range(
-        source.num_examples, lambda index: sources.read_encoded(source, index), source.decode_failures.name
-    )
-    return record_split.RecordSplit(source)
+    opened = record_split.RecordSplit(source)
+    bit_depth.warn_of_narrow_range(source.num_examples, opened.read_content, source.decode_failures.name)
+    return opened
 
 
 def shared_examples(data: Data, train: Split, test: Split) -> np.ndarray | None:
@@ -163,14 +163,3 @@ def _open_collection(collection: Collection, data: Data) -> ImageSplit:
         names = collection.names
         bit_depth.warn_of_narrow_range(len(names), collection.read, lambda index: printable(names[index]))
     return ImageSplit(collection, data)
-
-
-def _check_tensorflow(subject: str) -> None:
-    try:
-        import tensorflow  # noqa: F401  it takes 10 s, or is not installed
-        import tensorflow_datasets  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{subject} read by TensorFlow and TFDS, which cannot be imported ({error}); "
-            "install tensorflow and tensorflow-datasets, or provide the images with config.data.name=arrays"
-        ) from None

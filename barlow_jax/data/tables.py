@@ -96,4 +96,4 @@ def _positions(texts: Iterable[str]) -> dict[str, int | None]:
 
 def _stem(path: str) -> str:
     stem, suffix = os.path.splitext(os.path.basename(path))
-    return stem if suffix.lower() in folders.OWN_SUFFIXES else stem + suffix  # "plate.01" has none
+    return stem if suffix.lower() in folders.IMAGE_SUFFIXES else stem + suffix  # "plate.01" has none

@@ -8,7 +8,7 @@ import jax
 from barlow_jax.checkpoints.restore import abstract_state
 from barlow_jax.config import overrides, records
 from barlow_jax.config.schema import Config
-from barlow_jax.data import catalog, collection, folders
+from barlow_jax.data import catalog, collection
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
@@ -31,9 +31,8 @@ def dry_run(
     sampler = _sampler(experiment, num_images, workdir)
     plan, state = _describe(experiment, sampler, num_images)
     log.info(headline(plan))
-    opened = {"folder": folders.open_split, "images": collection.open_collection}.get(config.data.name)
-    if opened:
-        opened(config.data, config.data.train_split)  # logs what is read and what is left out
+    if config.data.name == "images":
+        collection.open_collection(config.data, config.data.train_split)  # logs what is read and left out
     log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
     if compiles:
         log.info("compiling the train step to measure its memory")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 # Feature sources: the image itself, the encoder before training, and the encoder of a checkpoint or file.
 FEATURE_SOURCES = PIXELS, UNTRAINED, PRETRAINED = "pixels", "untrained", "pretrained"
 CHANCE = "chance"  # retrieval only: a random ranking
-UNNAMED = ("folder", "arrays", "images")  # data sets without a public name
+UNNAMED = ("images",)  # data sets without a public name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +136,9 @@ def describe_data(results: Mapping[str, Mapping[str, Any]]) -> str:
 def describe_record(data: Mapping[str, Any]) -> str:
     """Return a phrase for the entry "data" of a result, with the last part of its folder alone.
 
-    >>> data = {"name": "folder", "data_dir": "/data/pets", "eval_split": "val", "eval_images": 360}
+    >>> data = {"name": "images", "data_dir": "/data/pets", "eval_split": "val", "eval_images": 360}
     >>> describe_record(data | {"num_classes": 10})
-    'folder (pets), split val (360 images, 10 classes)'
+    'images (pets), split val (360 images, 10 classes)'
     """
     folder = f" ({os.path.basename(data['data_dir'])})" if data["name"] in UNNAMED else ""
     classes = f", {data['num_classes']} classes" if data.get("num_classes") else ""

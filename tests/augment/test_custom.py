@@ -39,7 +39,7 @@ def branch(image, key):
 """
 ORDER = "crop,rotate,flip,custom,jitter,grayscale,blur,solarize,normalize"
 ARGV = (
-    "--config.data.name=arrays",
+    "--config.data.name=images",
     "--config.data.augment_on=device",
     "--config.data.canvas=8",
     "--config.train.batch_size=64",

@@ -10,7 +10,7 @@ from barlow_jax.__main__ import main
 
 CONFIG = str(pathlib.Path(__file__).parents[1] / "small_config.py")
 FOLDER = (
-    "--config.data.name=folder",
+    "--config.data.name=images",
     "--config.data.data_dir={tmp}/images",
     "--config.data.eval_split=train",
 )
@@ -144,19 +144,19 @@ PRETRAIN_ARGUMENTS = {
         ("--config.data.eval_split=validation",),
         "digits has no split 'validation'",
     ),
-    "a folder without a path": (("--config.data.name=folder",), "a folder data set needs the path"),
+    "images without a path": (("--config.data.name=images",), "config.data.data_dir is none"),
     "a missing folder": (
-        ("--config.data.name=folder", "--config.data.data_dir={tmp}/none"),
-        "there is no folder {tmp}/none",
+        ("--config.data.name=images", "--config.data.data_dir={tmp}/none"),
+        "{tmp}/none does not exist",
     ),
     "a folder without the split": (
         (*FOLDER, "--config.data.train_split=val"),
-        "has no folder 'val'; it has train",
+        "has 0 images; left out: 1 .txt files (train/a/1.txt)",
     ),
     "a folder without an image": (FOLDER, "has 0 images; left out: 1 .txt files (train/a/1.txt)"),
-    "a folder that is the split itself": (
-        (*FOLDER, "--config.data.data_dir={tmp}/images/train"),
-        "--config.data.data_dir={tmp}/images --config.data.train_split='train[:90%]'",
+    "images without a class": (
+        ("--config.data.name=images", "--config.data.data_dir={tmp}/floats", "--config.data.labels=folders"),
+        "labels is folders",
     ),
     "a slice without an end": (("--config.data.train_split=train[:90%",), "train[:90%] and train[90%:]"),
     "a slice beyond the data": (("--config.data.train_split=train[:1438]",), "of 1437"),
@@ -166,14 +166,16 @@ PRETRAIN_ARGUMENTS = {
     ),
     "truncated arrays": (
         (*ARRAYS, "--config.data.eval_split=train"),
-        "is not what numpy.savez writes",
+        "{tmp}/arrays/train.npz is damaged",
     ),
-    "missing arrays": ((*ARRAYS, "--config.data.eval_split=test"), "has no test.npz"),
+    "missing arrays": (
+        (*ARRAYS, "--config.data.data_dir={tmp}/floats"),
+        "{tmp}/floats has no split 'test'; it has train",
+    ),
     "arrays of floats": (
         (*ARRAYS[:1], "--config.data.data_dir={tmp}/floats", ARRAYS[2], "--config.data.eval_split=train"),
-        "images must be uint8 pixel values 0..255, got float64",
+        "set config.data.pixel_dtype=float32",
     ),
-    "arrays on the host": (ARRAYS[:2], "config.data.augment_on=device"),
     "a missing checkpoint to resume": (("--resume=must",), "--resume"),
     "an unknown flag": (("--workdri=x",), "--workdri=x is no argument"),
     "a process without the others": (("--process-id=1",), "--"),

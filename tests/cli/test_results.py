@@ -6,7 +6,7 @@ from barlow_jax.cli.results import results_file
 from barlow_jax.config import overrides
 from barlow_jax.io import files
 
-OWN = {"name": "folder", "data_dir": "/a", "train_split": "train", "eval_split": "val"}
+OWN = {"name": "images", "data_dir": "/a", "train_split": "train", "eval_split": "val"}
 
 
 def _run(workdir, **data):
@@ -24,7 +24,7 @@ def _name(workdir, command="knn", encoder=None, **data):
 
 def test_only_the_runs_own_data_and_encoder_have_the_plain_name(tmp_path):
     _run(tmp_path)
-    assert _name(tmp_path, data_dir="/b").startswith("knn@folder-")  # whichever comes first
+    assert _name(tmp_path, data_dir="/b").startswith("knn@images-")  # whichever comes first
     assert _name(tmp_path) == "knn"
     others = [{"data_dir": "/b"}, {"data_dir": "/c"}, {"eval_split": "train"}, {"train_split": "val"}]
     others += [{"encoder": "/other"}, {"name": "voc/2007"}, {"labels": "/a.csv"}, {"label_column": "kind"}]
@@ -42,7 +42,7 @@ def test_a_relative_folder_is_that_of_the_working_directory(tmp_path, monkeypatc
 
 def test_without_a_run_the_first_result_has_the_plain_name(tmp_path):
     assert _name(tmp_path, encoder="/weights") == "knn"
-    assert _name(tmp_path, encoder="/weights", data_dir="/b").startswith("knn@folder-")
+    assert _name(tmp_path, encoder="/weights", data_dir="/b").startswith("knn@images-")
     assert _name(tmp_path, encoder="/weights") == "knn"
 
 
@@ -53,5 +53,5 @@ def test_transfers_to_other_folders_and_results_without_data(tmp_path):
     assert path.name == "transfer-voc07.json"
     files.write_json(path, first)
     assert results_file(tmp_path, "transfer-voc07", json.loads(json.dumps(first))) == path
-    assert results_file(tmp_path, "transfer-voc07", other).name.startswith("transfer-voc07@folder-")
+    assert results_file(tmp_path, "transfer-voc07", other).name.startswith("transfer-voc07@images-")
     assert results_file(tmp_path, "embed", {"data": "digits"}).name == "embed.json"

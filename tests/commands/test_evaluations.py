@@ -20,7 +20,7 @@ def arrays(tmp_path_factory):
         for split, rows in (("train", slice(80)), ("test", slice(80, 120))):
             named = {} if labels is None else {"labels": labels[rows]}
             np.savez(root / f"{split}.npz", images=pixels[rows], **named)
-        data = {"name": "arrays", "data_dir": root, "augment_on": "device", "canvas": 8}
+        data = {"name": "images", "data_dir": root, "augment_on": "device", "canvas": 8}
         return [
             "--config.train.batch_size=64",
             *(f"--config.data.{key}={value}" for key, value in data.items()),

@@ -166,7 +166,7 @@ def test_a_file_needs_no_config_and_images_are_then_as_for_imagenet(file, run_co
 
 def test_neither_the_data_nor_the_mesh_of_the_run_is_needed(copy, run_command, taken, tmp_path):
     config = json.loads((copy / "config.json").read_text())
-    config["data"] |= {"name": "folder", "data_dir": "/nowhere"}
+    config["data"] |= {"name": "images", "data_dir": "/nowhere"}
     config["mesh"] |= {"slices": 256, "projector": "sharded"}
     (copy / "config.json").write_text(json.dumps(config))
     assert (

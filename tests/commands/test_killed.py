@@ -11,7 +11,6 @@ SOAK = pathlib.Path(__file__).parents[1] / "soak.py"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("digits")
 @pytest.mark.parametrize("kills", [1, 20])
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path, kills):
     soak = subprocess.run(

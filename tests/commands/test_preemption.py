@@ -73,7 +73,6 @@ def test_in_the_last_evaluation_the_step_is_saved_and_the_evaluation_runs_later(
     assert "step 22  k-NN" in stderr
 
 
-@pytest.mark.usefixtures("digits")
 def test_before_the_first_step_the_process_exits_at_once(tmp_path):
     """The same holds while the data set is prepared, or the step is compiled."""
     run = run_processes.start(

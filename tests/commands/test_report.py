@@ -57,7 +57,7 @@ def copied(workdir, tmp_path):
 def test_a_run_without_its_data_set_is_reported_without_model_inspection(copied, run_command):
     path = copied / "config.json"
     tree = json.loads(path.read_text())
-    tree["data"] |= {"name": "arrays", "augment_on": "device", "data_dir": str(copied / "nowhere")}
+    tree["data"] |= {"name": "images", "augment_on": "device", "data_dir": str(copied / "nowhere")}
     path.write_text(json.dumps(tree))
     results, stderr = run_command("report", "--workdir", copied)
     assert results["snapshots"] == [] and results["bytes"] > 10_000

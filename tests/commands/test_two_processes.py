@@ -23,7 +23,7 @@ STEPS = (
     "--config.monitor.max_images=256",
 )
 # Without TensorFlow, which takes ten seconds to import.
-ARRAYS = ("--config.data.name=arrays", "--config.data.augment_on=device", "--config.data.canvas=8")
+ARRAYS = ("--config.data.name=images", "--config.data.augment_on=device", "--config.data.canvas=8")
 HEARTBEAT_S = 4
 # Number of devices of one process, and the layout of the projector there.
 CASES = tuple(itertools.product((8, 4, 1), ("sharded", "replicated")))

@@ -64,7 +64,7 @@ def test_a_checkpoint_of_another_network_is_named_with_the_difference(copy, run_
 
 def test_it_needs_neither_the_data_nor_the_devices_of_the_run(copy, run_command):
     config = json.loads((copy / "config.json").read_text())
-    config["data"] |= {"name": "folder", "data_dir": "/nowhere"}
+    config["data"] |= {"name": "images", "data_dir": "/nowhere"}
     config["mesh"]["slices"] = 256
     (copy / "config.json").write_text(json.dumps(config))
     assert run_command("verify", "--workdir", copy)[0]["intact"]

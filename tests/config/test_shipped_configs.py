@@ -146,7 +146,7 @@ SETTINGS = {
         "transfer.voc07.data.train_split": "train+validation",
         "transfer.voc07.data.eval_split": "test",
         "transfer.inat18.data.name": "i_naturalist2018",
-        "transfer.places205.data.name": "folder",
+        "transfer.places205.data.name": "images",
         "transfer.places205.probe.num_epochs": 14,
         "transfer.inat18.probe.num_epochs": 84,
         **{f"transfer.{name}.probe.{k}": v for name in ("places205", "inat18") for k, v in VISSL.items()},

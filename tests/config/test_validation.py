@@ -61,8 +61,10 @@ PROBLEMS = [
         {"transfer__voc07__data__max_decode_failures": -1},
         "config.transfer.voc07.data.max_decode_failures is -1",
     ),
-    ({"data__name": "arrays"}, "config.data.augment_on is host"),
-    ({"data__name": "images"}, "Set config.data.augment_on=device"),
+    (
+        {"data__name": "images", "data__pixel_dtype": "float32"},
+        "config.data.augment_on is host, where images are uint8",
+    ),
     (
         {"data__name": "images", "data__augment_on": "device", "data__held_out": 1.0},
         "config.data.held_out is 1.0",
@@ -78,10 +80,9 @@ PROBLEMS = [
         },
         "config.data.label_column is x",
     ),
-    ({"transfer__voc07__data__name": "arrays"}, "Set config.transfer.voc07.data.augment_on=device"),
     (
-        {"data__name": "arrays", "data__augment_on": "device", "data__cache": "encoded"},
-        "config.data.cache is encoded",
+        {"transfer__voc07__data__name": "images", "transfer__voc07__data__pixel_dtype": "float32"},
+        "Set config.transfer.voc07.data.augment_on=device",
     ),
     ({"data__cache": "decoded"}, "Set config.data.augment_on=device, or config.data.cache=encoded"),
     (
@@ -245,9 +246,8 @@ def test_view_b_may_be_a_caption(name):
             "config.network.second_encoder is gru, but needs config.network.branches=own",
         ),
         ({"data.name": "images", "data.augment_on": "device"}, "config.data.name is images, which has no"),
-        ({"data.name": "folder"}, "config.data.name is folder, which has no captions"),
+        ({"data.name": "digits"}, "config.data.name is digits, which has no captions"),
         ({"data.cache": "decoded", "data.augment_on": "device"}, "config.data.cache is decoded"),
-        ({"data.name": "captioned_digits"}, "Set config.data.augment_on=device"),
         (
             {"network.text.vocabulary_size": "2"},
             "config.network.text.vocabulary_size is 2, but must be an integer >= 3",
@@ -282,8 +282,8 @@ def test_a_recipe_for_view_b_and_a_caption_exclude_each_other():
         ({"value_range": "full", "pixel_dtype": "float32"}, ["value_range"]),
         ({"tile": 64, "tile_overlap": 64}, ["tile_overlap"]),
         ({"tile_overlap": 1}, ["tile_overlap"]),
-        ({"name": "folder", "tile": 64}, ["tile"]),
-        ({"name": "folder", "channels": 1}, ["channels"]),
+        ({"name": "digits", "tile": 64}, ["tile"]),
+        ({"name": "digits", "channels": 1}, ["channels"]),
     ],
 )
 def test_pixel_settings_that_contradict_each_other_are_named(settings, keys):

@@ -37,7 +37,8 @@ def test_the_measured_range_is_logged_at_the_start(tmp_path, capfd, opening, ima
         image.save(folder / f"{number}.png")
     (folder / "9.png").write_bytes(b"\x89PNG is cut off")
     if opening == "split":
-        splits.open_split(Data(name="folder", data_dir=str(tmp_path)), "train")
+        parts = {"train_split": "train[:1]", "eval_split": "train"}
+        splits.open_split(Data(name="images", data_dir=str(tmp_path), **parts), "train")
     else:
         splits.open_images(str(tmp_path), Data())
     warnings = [line for line in capfd.readouterr().err.splitlines() if "16 bits" in line]

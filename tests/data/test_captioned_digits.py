@@ -3,9 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import ndimage
+from sklearn.datasets import load_digits
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import captioned_digits, captions as captions_lib, sklearn_digits, splits
+from barlow_jax.data import captions as captions_lib, sklearn_digits, splits
 from barlow_jax.data.captioned_digits import LEANS, PHRASINGS, WEIGHTS, make_captions, weight_and_lean
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
@@ -64,7 +65,8 @@ def test_an_empty_image_has_words_too():
 def test_the_lean_of_real_digits_is_that_of_their_moments():
     """The reference is scipy's center of mass, and the second moments about it."""
     ends = np.array([-np.inf, *LEANS[1], np.inf])
-    for pixels in sklearn_digits.read()["test"].pixels[:60]:
+    digits = sklearn_digits.open_source("digits")
+    for pixels in map(digits.read, range(60)):
         row, column = ndimage.center_of_mass(pixels)
         rows, columns = np.mgrid[:8, :8]
         both, up = (
@@ -91,26 +93,21 @@ def test_an_image_has_five_phrasings_of_the_same_words():
 
 
 def test_all_the_words_are_used_and_none_for_most():
-    words_of_images = [weight_and_lean(image) for image in sklearn_digits.read()["train"].pixels]
+    digits = sklearn_digits.open_source("digits")
+    words_of_images = [weight_and_lean(digits.read(index)) for index in range(1437)]
     for column, (words, _) in enumerate((WEIGHTS, LEANS)):
         fractions = [np.mean([each[column] == word for each in words_of_images]) for word in words]
         assert min(fractions) > 0.04 and max(fractions) < 0.4
 
 
 def test_its_images_and_labels_are_those_of_the_digits(source):
-    from barlow_jax.data.tfds_digits import Digits  # needs TFDS
-
-    recorded = {
-        number: (example["image"][..., 0], example["label"])
-        for number, example in Digits(data_dir="/nonexistent")._generate_examples(
-            sklearn_digits.read()["train"]
-        )
-    }
-    whole = source.decode_all(DATA)
-    assert source.num_examples == len(recorded) == 1437
-    for row, (image, label) in enumerate(recorded.values()):
-        np.testing.assert_array_equal(whole.views["canvas"][row], np.repeat(image[..., np.newaxis], 3, -1))
-        assert whole.labels[row] == label
+    """In the order of scikit-learn's table."""
+    whole, digits = source.decode_all(DATA), load_digits()
+    rows = [int(source.name(index).removeprefix("train/")) for index in range(1437)]
+    assert rows == sorted(rows) and source.num_examples == 1437
+    pixels = np.round(digits.images[rows] * 255 / 16).astype(np.uint8)
+    np.testing.assert_array_equal(whole.views["canvas"], np.repeat(pixels[..., np.newaxis], 3, -1))
+    np.testing.assert_array_equal(whole.labels, digits.target[rows])
 
 
 def test_the_vocabulary_is_that_of_the_training_split_in_every_split(source):
@@ -168,7 +165,6 @@ def test_without_caption_words_they_are_digits_alone(source):
 def test_an_unknown_split_is_refused_with_the_existing_ones():
     with pytest.raises(UserError, match=r"no split 'validation'; it has train, test"):
         splits.open_split(DATA, "validation")
-    assert DATA.name == captioned_digits.NAME
 
 
 def test_a_part_of_a_split_has_its_images_captions_and_the_vocabulary_of_the_training_split(source):

@@ -139,7 +139,7 @@ def test_words_are_counted_once_and_cached_with_the_data(data, vocabulary, monke
 
 def test_captions_of_a_data_set_without_captions_are_an_error(tmp_path):
     np.savez(tmp_path / "test.npz", images=np.zeros((2, 8, 8), np.uint8))
-    arrays = Data(name="arrays", data_dir=str(tmp_path), caption_words=4)
+    arrays = Data(name="images", data_dir=str(tmp_path), caption_words=4, eval_split="test")
     digits = Data(name="digits", train_split="test", caption_words=4)
     for data in (arrays, digits):
         with pytest.raises(UserError, match=f"{data.name} has no captions; set it to 0"):

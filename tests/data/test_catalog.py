@@ -1,8 +1,8 @@
 import pytest
+from recorded import RecordedDigits
 
 from barlow_jax.config.schema import Data
 from barlow_jax.data.catalog import count_images
-from barlow_jax.data.tfds_digits import Digits
 
 SPLITS = ("train", "test")
 
@@ -24,7 +24,7 @@ def test_a_folder_is_counted_without_tensorflow(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    counts, problems = count_images(Data(name="folder", data_dir=str(tmp_path)), SPLITS)
+    counts, problems = count_images(Data(name="images", data_dir=str(tmp_path), eval_split="test"), SPLITS)
     assert counts == {"train": 3, "test": 1} and not problems
 
 
@@ -33,8 +33,8 @@ def test_a_folder_is_counted_without_tensorflow(tmp_path):
     [
         ({"name": "cifar01"}, "TFDS has no data set 'cifar01'; did you mean 'cifar10'?"),
         ({"name": "imagenet2012_subset/2pct"}, "config.data.name: imagenet2012_subset/2pct"),
-        ({"name": "folder"}, "config.data.data_dir: a folder data set needs the path"),
-        ({"name": "folder", "data_dir": "/nowhere"}, "config.data.data_dir: there is no folder /nowhere"),
+        ({"name": "images"}, "config.data.data_dir is none"),
+        ({"name": "images", "data_dir": "/nowhere"}, "config.data: /nowhere does not exist"),
     ],
 )
 def test_what_is_not_there_is_named_with_the_remedy(data, words):
@@ -42,20 +42,13 @@ def test_what_is_not_there_is_named_with_the_remedy(data, words):
     assert len(problems) == 1 and words in problems[0]
 
 
-def test_a_missing_split_folder_names_those_that_are_there(tmp_path):
-    (tmp_path / "training").mkdir()
-    _, problems = count_images(Data(name="folder", data_dir=str(tmp_path)), ("train",))
-    assert len(problems) == 1
-    assert problems[0].startswith(f"config.data: {tmp_path} has no folder 'train'; it has training; ")
-
-
 def test_a_split_that_a_prepared_data_set_lacks_is_named(tmp_path):
-    Digits(data_dir=str(tmp_path)).download_and_prepare(file_format="array_record")
-    data = Data(name="digits", data_dir=str(tmp_path))
+    RecordedDigits(data_dir=str(tmp_path)).download_and_prepare(file_format="array_record")
+    data = Data(name="recorded_digits", data_dir=str(tmp_path))
     assert count_images(data, SPLITS) == ({"train": 1437, "test": 360}, [])
     assert count_images(data, ("train[:10%]",)) == ({"train[:10%]": 144}, [])
     _, problems = count_images(data, ("train", "validation"))
-    assert len(problems) == 1 and "digits has no split 'validation'; it has" in problems[0]
+    assert len(problems) == 1 and "recorded_digits has no split 'validation'; it has" in problems[0]
 
 
 @pytest.mark.parametrize("name", ["digits", "captioned_digits"])

@@ -200,6 +200,41 @@ def test_numpy_arrays(tmp_path):
     assert not {*before} & {*_open(tmp_path / "a.npz", "v+u").identity()}
 
 
+def test_a_folder_of_arrays_has_a_split_per_file_in_its_order(tmp_path):
+    pixels = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+    np.savez(tmp_path / "train.npz", images=pixels, labels=[3, 3, 5, -1, 5], num_classes=9)
+    np.savez_compressed(tmp_path / "test.npz", images=pixels[:2], labels=[5, 6])
+    np.savez(tmp_path / "a+b.npz", images=pixels[:, :2])
+    images, part = _open(tmp_path, "train"), _open(tmp_path, "test + train[80%:]")
+    assert _labels(images) == dict(
+        zip((f"train/{n}" for n in range(5)), ["3", "3", "5", None, "5"], strict=True)
+    )
+    assert part.names == ["test/0", "test/1", "train/4"] and part.labels.tolist() == [1, 2, 1]
+    np.testing.assert_array_equal(part.read(2), pixels[4], strict=True)
+    assert collection.split_names(_data(tmp_path)) == {"a+b": 5, "test": 2, "train": 5}
+    assert _open(tmp_path, "a+b").labels.tolist() == [-1] * 5
+    before = [*images.identity()]
+    np.savez(tmp_path / "train.npz", images=pixels + 1, labels=[3, 3, 5, -1, 5])
+    os.utime(tmp_path, (0, 0))  # the folder's time tells its versions apart
+    assert not {*before} & {*_open(tmp_path, "train").identity()}
+    for split in ("val", "train[9:]", "train[3]"):
+        with pytest.raises(UserError, match=r"config\.data: "):
+            _open(tmp_path, split)
+
+
+def test_python_objects_in_arrays_are_refused_and_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "sprung").write_text, ("",)
+
+    for name in ("images", "labels"):
+        arrays = {"images": np.zeros((1, 2, 2), np.uint8)} | {name: np.array([Trap()], dtype=object)}
+        np.savez(tmp_path / "train.npz", **arrays)
+        with pytest.raises(UserError, match=r"train\.npz"):
+            _open(tmp_path, "train")
+    assert not (tmp_path / "sprung").exists()
+
+
 @pytest.mark.parametrize("kind", ["saved", "single", "parquet", "bytes"])
 def test_hugging_face_data(tmp_path, kind, monkeypatch):
     datasets = pytest.importorskip("datasets")

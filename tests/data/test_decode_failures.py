@@ -1,72 +1,56 @@
-"""A folder with files that cannot be decoded, against the same folder with intact files."""
+"""Records with images that cannot be decoded, against the same records with intact images."""
 
 import dataclasses
 import io
-import os
-import shutil
 
 import numpy as np
 from PIL import Image
 import pytest
+import recorded
+import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, View
-from barlow_jax.config.schema import Data
 from barlow_jax.data import pipeline, sources
 from barlow_jax.data.decode_failures.counter import MAX_NAMED, DecodeFailures
+from barlow_jax.data.decode_failures.replacement import _read
 from barlow_jax.data.image_formats import failure_reason
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0)) for name in "ab"}
 STEPS = 10  # two epochs of 40 images
-# Replaced by other bytes; 30, whose name is not UTF-8, by a link to a missing file.
-FILES = {3: "a/03.jpg", 9: "a/09.jpg", 25: "b/25.jpg", 30: r"b/30\xe9.jpg"}
 WHOLE = ProcessShard()
+LABELS = np.arange(40) // 20
 
 
-def _jpeg(image):
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=90)
+def _jpeg(number):
+    image = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    Image.fromarray(image).save(buffer := io.BytesIO(), "JPEG", quality=90)
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def decode_failures(data):
-    """The indices of those files: TFDS shuffles the files of a folder, always alike."""
-    name = sources.open_split(data[0], "train").decode_failures.name
-    indices = {"/".join(name(index).split("/")[-2:]): index for index in range(40)}
-    return np.array([indices[file] for file in FILES.values()])
+IMAGES = [_jpeg(number) for number in range(40)]
+DAMAGED = {3: b"", 9: IMAGES[9][: len(IMAGES[9]) // 2], 25: b"some text", 30: b"II*\0"}
 
 
 @pytest.fixture(scope="module")
-def labels(data):
-    """Return `[40]` labels by index."""
-    name = sources.open_split(data[0], "train").decode_failures.name
-    return np.array(["/b/" in name(index) for index in range(40)], int)
+def decode_failures():
+    return np.array([*DAMAGED])
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return LABELS
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two folders of 40 files, intact and with four of them replaced."""
-    roots = []
-    for state in ("intact", "damaged"):
-        root = tmp_path_factory.mktemp(state)
-        for number in range(40):
-            path = (
-                root
-                / "train"
-                / "ab"[number // 20]
-                / os.fsdecode(b"%02d%s.jpg" % (number, b"\xe9" if number == 30 else b""))
-            )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            image = _jpeg(np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8))
-            instead = dict(zip(FILES, (b"", image[: len(image) // 2], b"some text", b""), strict=True))
-            path.write_bytes(instead.get(number, image) if state == "damaged" else image)
-            if number == 30 and state == "damaged":
-                path.unlink()
-                path.symlink_to("missing.jpg")
-        roots.append(Data(name="folder", data_dir=str(root), image_size=8, eval_resize=8))
-    return roots
+    """Two data sets of 40 images, intact and with four of them replaced."""
+    damaged = [DAMAGED.get(number, image) for number, image in enumerate(IMAGES)]
+    return [
+        recorded.write(tmp_path_factory.mktemp("tfds"), images, LABELS.tolist(), image_size=8, eval_resize=8)
+        for images in (IMAGES, damaged)
+    ]
 
 
 def _train(data, first_step=0, shard=WHOLE, examples=None, batch_size=8):
@@ -192,16 +176,16 @@ def _evaluate(data, examples=None):
     ), source
 
 
-def test_the_log_names_the_file_and_the_reason(data, capfd):
+def test_the_log_names_the_image_and_the_reason(data, capfd):
     _train(data[1])
     log = capfd.readouterr().err
-    for path, words in (
-        ("a/03.jpg", "is empty"),
-        ("a/09.jpg", "is a truncated or damaged JPEG"),
-        ("b/25.jpg", "is not an image: it begins with b'some text'"),
-        (r"b/30\xe9.jpg", "is a link to a missing file"),
+    for number, words in (
+        (3, "is empty"),
+        (9, "is a truncated or damaged JPEG"),
+        (25, "is not an image: it begins with b'some text'"),
+        (30, "is a TIFF file, which is not supported"),
     ):
-        assert log.count(f"{data[1].data_dir}/train/{path} {words}") == 1
+        assert log.count(f"example {number} of recorded's split 'train' {words}") == 1
 
 
 def test_more_than_the_limit_is_an_error_with_the_files_and_the_remedy(data):
@@ -210,17 +194,18 @@ def test_more_than_the_limit_is_an_error_with_the_files_and_the_remedy(data):
         UserError, match=r"config.data.max_decode_failures: .* 1 are allowed; repair or remove"
     ) as error:
         _train(dataclasses.replace(data[1], max_decode_failures=1))
-    assert str(error.value).count(data[1].data_dir) == 2
+    assert str(error.value).count("of recorded's split") == 2
 
 
-def test_a_file_that_cannot_be_read_is_not_a_decode_failure(data, tmp_path):
+def test_a_record_that_cannot_be_read_is_not_a_decode_failure(data):
     """The cause is the disk: the run stops, because with other images it would not be reproducible."""
-    shutil.copytree(data[1].data_dir, tmp_path, symlinks=True, dirs_exist_ok=True)
-    copied = dataclasses.replace(data[1], data_dir=str(tmp_path))
-    source = sources.open_split(copied, "train")
-    (tmp_path / "train" / "a" / "05.jpg").unlink()
-    with pytest.raises(OSError, match=r"a/05.jpg cannot be read"):
-        list(pipeline.eval_batches(source, copied, batch_size=16, shard=ProcessShard()))
+
+    def fetch(index):
+        raise tf.errors.DataLossError(None, None, "the disk is gone")
+
+    failing = dataclasses.replace(sources.open_split(data[0], "train"), fetch=fetch)
+    with pytest.raises(OSError, match=r"example 5 .* cannot be read"):
+        _read(failing, 5)
 
 
 def test_the_log_stops_naming_after_a_few(capsys):

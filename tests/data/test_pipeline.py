@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import recorded  # noqa: F401  registers the data set
 import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, Solarize, View
@@ -14,7 +15,7 @@ from barlow_jax.errors import UserError
 # Two of the papers' ops fewer, because TensorFlow takes seconds to trace them.
 VIEWS = {name: View(jitter=Jitter(0.0), blur=Blur(0.0), solarize=Solarize(0.2)) for name in "ab"}
 WHOLE = ProcessShard()
-DATA = Data(name="digits", image_size=8, eval_resize=8)
+DATA = Data(name="recorded_digits", image_size=8, eval_resize=8)
 
 
 @pytest.fixture(scope="module")

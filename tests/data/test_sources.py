@@ -1,17 +1,16 @@
 import io
-import os
 
 import multi_label
 import numpy as np
 from PIL import Image
 import pytest
+from recorded import RecordedDigits
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import pipeline, pipeline_stages, sources
+from barlow_jax.data import pipeline, sources
 from barlow_jax.data.sampler import ProcessShard
-from barlow_jax.data.tfds_digits import Digits
 from barlow_jax.errors import UserError
 
 
@@ -23,9 +22,9 @@ def _examples(source, index):
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_records_are_read_by_index_in_either_format(tmp_path, file_format):
-    builder = Digits(data_dir=str(tmp_path))
+    builder = RecordedDigits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format=file_format)
-    source = sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "train")
+    source = sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), "train")
     index = [0, 1436, 7, 7]
     reader = builder.as_dataset if file_format == "tfrecord" else builder.as_data_source
     expected = [{name: np.asarray(value) for name, value in e.items()} for e in reader(split="train")]
@@ -37,48 +36,29 @@ def test_records_are_read_by_index_in_either_format(tmp_path, file_format):
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_a_part_of_a_split_is_that_part(tmp_path, file_format):
-    builder = Digits(data_dir=str(tmp_path))
+    builder = RecordedDigits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format=file_format)
     whole, part = (
-        sources.open_split(Data(name="digits", data_dir=str(tmp_path)), split)
+        sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), split)
         for split in ("train", "train[100:150]")
     )
     assert part.num_examples == 50
     np.testing.assert_array_equal(_examples(part, [3])[0][0], _examples(whole, [103])[0][0])
-    shard = b"digits/1.0.0 digits-train.-00000-of-00001"  # whatever the file format
+    shard = b"recorded_digits/1.0.0 recorded_digits-train.-00000-of-00001"  # whatever the file format
     assert list(whole.identity()) == [b"%s %d" % (shard, number) for number in range(1437)]
     assert list(part.identity()) == [b"%s %d" % (shard, number) for number in range(100, 150)]
 
 
 def test_digits_are_prepared_on_first_use(tmp_path):
-    source = sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "test")
+    source = sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), "test")
     assert source.num_examples == 360
 
 
-def test_a_folder_is_read_by_index(tmp_path):
-    for label, name in enumerate(("ant", "bee")):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        for number in range(3):
-            value = 100 * label + number
-            Image.new("RGB", (5, 4), (value,) * 3).save(tmp_path / "train" / name / f"{number}.png")
-    source = sources.open_split(Data(name="folder", data_dir=str(tmp_path)), "train")
-    parsed = _examples(source, range(6))
-    assert source.num_examples == 6 and source.num_classes == 2
-    assert sorted((int(image[0, 0, 0]), label) for image, label in parsed) == [
-        (0, 0),
-        (1, 0),
-        (2, 0),
-        (100, 1),
-        (101, 1),
-        (102, 1),
-    ]
-
-
 def test_a_file_format_that_cannot_be_read_by_index_names_what_prepares_another(tmp_path):
-    builder = Digits(data_dir=str(tmp_path))
+    builder = RecordedDigits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format="parquet")
     with pytest.raises(UserError, match="launch/prepare_data"):
-        sources.open_split(Data(name="digits", data_dir=str(tmp_path)), "train")
+        sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), "train")
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
@@ -154,31 +134,3 @@ def test_the_multi_labels_of_voc_are_read():
         {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
     )
     assert np.flatnonzero(label == 1).tolist() == [14] and np.flatnonzero(label == -1).tolist() == [2]
-
-
-def test_a_folder_is_read_by_index_whatever_its_files_are_called(tmp_path):
-    """A file name in Latin-1 is not valid UTF-8."""
-    names = [b"1.png", b"caf\xe9.png", "zürich/3.png".encode()]
-    for value, name in enumerate(names):
-        path = os.path.join(os.fsencode(tmp_path), b"train/a", name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            Image.new("RGB", (5, 4), (value,) * 3).save(file, "PNG")
-    data = Data(name="folder", data_dir=str(tmp_path))
-    source = sources.open_split(data, "train")
-    assert source.num_examples == 3 and source.num_classes == 1
-    found = {
-        source.decode_failures.name(index): (int(image[0, 0, 0]), label)
-        for index, (image, label) in enumerate(_examples(source, [0, 1, 2]))
-    }
-    names = [f"{tmp_path}/train/a/{name}" for name in ("1.png", "caf\\xe9.png", "zürich/3.png")]
-    assert found == dict(zip(names, [(0, 0), (1, 0), (2, 0)], strict=True))
-
-
-def test_the_input_benchmark_skips_files_that_cannot_be_opened(tmp_path):
-    folder = tmp_path / "train"
-    folder.mkdir()
-    Image.new("RGB", (5, 4)).save(folder / "1.png")
-    (folder / "0.png").symlink_to("missing.png")
-    source = sources.open_split(Data(name="folder", data_dir=str(tmp_path)), "train")
-    assert list(pipeline_stages.read_encoded(source, 3)) == [(folder / "1.png").read_bytes()] * 3

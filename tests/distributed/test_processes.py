@@ -68,7 +68,6 @@ def _end_by(how):
     os.kill(os.getpid(), getattr(signal, how))
 
 
-@pytest.mark.usefixtures("digits")
 def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()
@@ -91,7 +90,6 @@ def test_two_processes_of_four_devices_give_the_results_of_one_process_of_eight(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("digits")
 def test_two_processes_agree_on_the_newest_intact_checkpoint_and_on_a_lock_in_use(tmp_path):
     run = tmp_path / "run"
     argv = (["record_ids", tmp_path], "--workdir", run, *TEN_STEPS, "--config.checkpoint.every_epochs=0.5")
@@ -119,7 +117,6 @@ def _losses(workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("digits")
 def test_a_killed_process_ends_the_other_during_pretraining(tmp_path):
     other, killed = run_processes.start_two(
         ["end_at_a_batch", "SIGKILL", 1, 6], "--workdir", tmp_path / "run", *IMPATIENT

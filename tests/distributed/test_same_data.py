@@ -73,7 +73,7 @@ def _arrays(folder, images, seed=0):
     folder.mkdir()
     pixels = np.random.default_rng(seed).integers(0, 256, (images, 4, 4), dtype=np.uint8)
     np.savez(folder / "train.npz", images=pixels)
-    return Data(name="arrays", data_dir=str(folder), augment_on="device", canvas=4)
+    return Data(name="images", data_dir=str(folder), augment_on="device", canvas=4)
 
 
 def test_other_numbers_or_other_images_stop_all_processes(together, tmp_path):
@@ -95,7 +95,7 @@ def test_other_numbers_or_other_images_stop_all_processes(together, tmp_path):
 
 def test_a_process_that_cannot_open_its_data_stops_all(together, tmp_path):
     good = _arrays(tmp_path / "a", 60)
-    missing = Data(name="arrays", data_dir=str(tmp_path / "missing"), augment_on="device")
+    missing = Data(name="images", data_dir=str(tmp_path / "missing"), augment_on="device")
     results = together(
         lambda: same_data.open_split(good, "train"), lambda: same_data.open_split(missing, "train")
     )
@@ -124,7 +124,7 @@ def test_two_processes_with_different_arrays_end_with_exit_code_2(tmp_path, imag
             f"--coordinator={coordinator}",
             "--num-processes=2",
             f"--process-id={process}",
-            "--config.data.name=arrays",
+            "--config.data.name=images",
             f"--config.data.data_dir={_arrays(tmp_path / str(process), size).data_dir}",
             "--config.data.eval_split=train",
             "--config.data.augment_on=device",

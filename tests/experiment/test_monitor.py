@@ -10,8 +10,8 @@ import pytest
 
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.config.schema import Config, Data, Monitor, Train
-from barlow_jax.data import npz
-from barlow_jax.data.array_split import ArraySplit
+from barlow_jax.data.collection import Collection
+from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import hooks, monitor
 from barlow_jax.experiment.experiment import Experiment
@@ -19,18 +19,24 @@ from barlow_jax.training import loop, preemption
 from barlow_jax.types import TrainState
 
 
+def _split(pixels, labels, data):
+    names, classes = [*map(str, range(len(pixels)))], None if labels is None else ["0", "1"]
+    collection = Collection(names, pixels.__getitem__, labels, classes, "", [1] * len(pixels))
+    return ImageSplit(collection, data)
+
+
 @pytest.fixture(scope="module")
 def measure(finished):
     """Function of labels and a factor of the weights to the row that the monitor writes."""
     config, _ = from_tree(json.loads((finished / "config.json").read_text()))
-    data = Data("arrays", eval_split="train", image_size=8, eval_resize=8)
+    data = Data("images", eval_split="train", image_size=8, eval_resize=8)
     experiment = Experiment.from_config(dataclasses.replace(config, data=data, eval_batch_size=64))
     params, stats = experiment.jit_once(experiment.encoder_network.init)(jax.random.key(0))
     jitted = experiment.jitted_encoder()
     pixels = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
 
     def run(labels, factor=1.0):
-        split = ArraySplit(npz.Images(pixels, labels.astype(np.int32), 2), "x")
+        split = _split(pixels, labels.astype(np.int32), data)
         rows = []
         encoder = jax.tree.map(lambda x: x * factor, params), stats
         fake = types.SimpleNamespace(
@@ -71,12 +77,12 @@ def test_one_class_or_features_that_are_not_finite_give_no_number(measure, capsy
 def unlabeled(config_file):
     """Function of a factor of the weights to the rows of a monitor that measures twice."""
     config, _ = from_tree(load_config_file(config_file)[0].to_dict())
-    data = Data("arrays", image_size=8, eval_resize=8, augment_on="device", canvas=8)
+    data = Data("images", image_size=8, eval_resize=8, augment_on="device", canvas=8)
     monitor_config = dataclasses.replace(config.monitor, num_images=24, views=3)
     experiment = Experiment.from_config(dataclasses.replace(config, data=data, monitor=monitor_config))
     state = experiment.jit_once(experiment.network.init)(jax.random.key(0))
     pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), np.uint8)
-    split, rows = ArraySplit(npz.Images(pixels, np.full(30, -1, np.int32), None), "x"), []
+    split, rows = _split(pixels, None, data), []
     run = types.SimpleNamespace(
         experiment=experiment,
         sampler=types.SimpleNamespace(epoch=lambda step: step / 10),

@@ -7,7 +7,7 @@ from barlow_jax.experiment import evaluations, run_cache
 
 
 def test_results_of_other_data_or_settings_are_measured_again(tmp_path):
-    config, calls = Config(data=Data("folder", "/a")), []
+    config, calls = Config(data=Data("images", "/a")), []
 
     def cached(config):
         def compute():
@@ -23,7 +23,7 @@ def test_results_of_other_data_or_settings_are_measured_again(tmp_path):
     assert len(calls) == 1
     for other in (
         dataclasses.replace(config, knn=Knn(k=(7,))),
-        dataclasses.replace(config, data=Data("folder", "/b")),
+        dataclasses.replace(config, data=Data("images", "/b")),
         config,
     ):
         cached(other), cached(other)

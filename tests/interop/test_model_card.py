@@ -75,7 +75,7 @@ def test_the_front_matter_is_what_the_hub_reads(trained):
         "datasets": ["uoft-cs/cifar10"],
     }
     assert "`cc-by-nc-4.0`" in _section(_text(given), "Licence")
-    front = _front(_text(trained(data=Data(name="folder", data_dir="/home/me"))))
+    front = _front(_text(trained(data=Data(name="images", data_dir="/home/me"))))
     assert front["license"] == "other" and "datasets" not in front
 
 
@@ -138,14 +138,14 @@ def test_what_evaluate_measured_is_shown_with_the_pixels(trained):
 def test_each_number_is_under_the_data_that_it_was_measured_on(trained):
     own = {"name": "cifar10", "data_dir": None, "train_split": "train", "eval_split": "test"}
     own |= {"eval_images": 10_000, "num_classes": 10}
-    other = own | {"name": "folder", "data_dir": "/home/me/pets", "eval_images": 500, "num_classes": 2}
+    other = own | {"name": "images", "data_dir": "/home/me/pets", "eval_images": 500, "num_classes": 2}
     balanced = score("probe", 60.0, "balanced_accuracy")
     results = {
         "probe": result("pretrained", 100, *PROBE, balanced, data=own),
         "probe@folder-1": result("pretrained", 100, score("probe", 77.0), data=other),
     }
     section = _section(_text(trained(results=results)), "Results")
-    first, second = section.split("folder (pets), split test (500 images, 2 classes)")
+    first, second = section.split("images (pets), split test (500 images, 2 classes)")
     assert "cifar10, split test (10000 images, 10 classes)" in first
     assert "| 91.3 |" in first and "| 60.0 |" in first and "77.0" not in first
     assert "| 77.0 |" in second and "91.3" not in second

@@ -9,8 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import catalog, npz
-from barlow_jax.data.sklearn_digits import NUM_IMAGES
+from barlow_jax.data import collection
 
 ARCHIVES = ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
 
@@ -55,20 +54,23 @@ def test_missing_imagenet_archives_are_reported_before_the_installation(cloud):
 
 @pytest.mark.slow
 def test_the_files_are_array_records_and_arrays(cloud):
-    """Prepare the digits data set: 10 s, most of it the import of TensorFlow."""
+    """Prepare a data set of the tests: 10 s, most of it the import of TensorFlow."""
     script = cloud.repo / "launch" / "prepare_data.py"
+    code = "import recorded, runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    folders = cloud.folder / "tfds", cloud.folder, cloud.folder / "arrays"
     subprocess.run(
-        [sys.executable, script, "digits", cloud.folder / "tfds", cloud.folder, cloud.folder / "arrays"],
+        [sys.executable, "-c", code, script, "recorded_digits", *folders],
         check=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
     )
     assert list((cloud.folder / "tfds").rglob("*.array_record*"))
-    data = Data(name="arrays", data_dir=str(cloud.folder / "arrays"))
-    assert catalog.count_images(data, ("train", "test")) == (NUM_IMAGES, [])
-    images, digits = npz.load(data, "test"), load_digits()
-    assert images.num_classes == 10 and images.pixels.shape == (360, 8, 8, 3)
+    data = Data(name="images", data_dir=str(cloud.folder / "arrays"))
+    assert collection.split_names(data) == {"train": 1437, "test": 360}
+    images, digits = collection.open_collection(data, "test"), load_digits()
     # TFDS shuffles; compare the images with their labels as sets.
     levels = np.round(digits.images * (255 / 16)).astype(np.uint8)
     known = {(image.tobytes(), int(label)) for image, label in zip(levels, digits.target, strict=True)}
-    assert {(i[..., 0].tobytes(), int(c)) for i, c in zip(images.pixels, images.labels, strict=True)} <= known
+    assert {
+        (images.read(i).tobytes(), int(images.class_names[images.labels[i]])) for i in range(360)
+    } <= known

@@ -115,7 +115,7 @@ def _run(*argv):
     return json.loads(done.stdout)
 
 
-def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, digits, tmp_path):
+def test_the_knn_accuracy_through_timm_is_ours(config_file, other_tool, tmp_path):
     """A run on the digits at 32 pixels, through the commands' entry points."""
     other_tool("timm", "give(np.zeros(1))")  # before the minute of training
     run, out = tmp_path / "run", tmp_path / "out"

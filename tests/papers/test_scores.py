@@ -76,7 +76,7 @@ def test_two_files_of_transfers_are_merged_by_data_set():
 
 
 def test_results_are_grouped_by_their_images_and_those_of_other_encoders_left_out():
-    own = {"name": "folder", "data_dir": "/a/pets", "train_split": "train", "eval_split": "val"}
+    own = {"name": "images", "data_dir": "/a/pets", "train_split": "train", "eval_split": "val"}
     own |= {"eval_images": 40, "num_classes": 3}
     other = own | {"data_dir": "/b/farm", "shared_images": 9}
     results = {
@@ -90,8 +90,8 @@ def test_results_are_grouped_by_their_images_and_those_of_other_encoders_left_ou
     first, second = by_data(results)
     assert set(first) == {"knn", "probe", "transfer", "pretrain"} and set(second) == {"knn"}
     assert second["knn"]["scores"][0]["value"] == 1.0
-    assert describe_data(first) == "folder (pets), split val (40 images, 3 classes)"
+    assert describe_data(first) == "images (pets), split val (40 images, 3 classes)"
     assert (
-        describe_data(second) == "folder (farm), split val (40 images, 3 classes, 9 of them used in training)"
+        describe_data(second) == "images (farm), split val (40 images, 3 classes, 9 of them used in training)"
     )
     assert by_data({}) == [{}]

@@ -97,7 +97,7 @@ def test_the_command_is_quoted_for_a_shell():
 
 @pytest.mark.parametrize("num_classes", [None, 1])
 def test_data_without_two_classes_have_no_accuracy_and_no_advice_to_measure_one(num_classes):
-    data = {"name": "folder", "num_classes": num_classes}
+    data = {"name": "images", "num_classes": num_classes}
     rows = [row for row in reported.metrics() if "knn_top1" not in row]
     run = reported.run(results={"pretrain": {"step": 9, "data": data}}, metrics=rows)
     (check,) = summary_section.quality(run)

@@ -82,7 +82,7 @@ def test_the_example_is_one_short_file_and_one_config_with_the_papers_loss(writt
 @pytest.mark.slow
 def test_the_example_trains(copy):
     data_flags = (
-        "--config.data.name=arrays",
+        "--config.data.name=images",
         "--config.data.augment_on=device",
         "--config.data.canvas=8",
         f"--config.data.data_dir={copy}",

@@ -5,8 +5,11 @@ stream, so that neither startup nor prefetched batches count. CPU-seconds are th
 """
 
 import argparse
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import dataclasses
+import itertools
 import os
 import pathlib
 import resource
@@ -17,13 +20,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from barlow_jax.config.recipe import View, geometric
 from barlow_jax.config.schema import Config
-from barlow_jax.config.validation.data import IN_MEMORY
-from barlow_jax.data import pillow_views, pipeline_stages, sources
-from barlow_jax.data.sampler import EpochSampler
+from barlow_jax.data import pillow_views, splits
+from barlow_jax.data.image_formats import decode
+from barlow_jax.data.pixel_arrays import DecodeError
+from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
+from barlow_jax.types import Batch
 
 _BATCH = 25
 _REPEATS = 3
@@ -42,12 +48,12 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     """Return pairs per CPU-second and per second of each stage; with a workdir, also draw a bar chart."""
     if args.images < 2 * _BATCH:
         raise UserError(f"--images is {args.images}, but must be at least {2 * _BATCH}.")
-    if config.data.name in (*IN_MEMORY, "images"):
+    if config.data.pixel_dtype != "uint8":
         raise UserError(
-            f"config.data.name is {config.data.name}, which is read without TensorFlow, and bench input "
-            "measures TensorFlow's stages. The log of pretrain has the time that steps wait for data."
+            f"config.data.pixel_dtype is {config.data.pixel_dtype}, but bench input compares with a pipeline "
+            "of uint8 images. The log of pretrain has the time that steps wait for data."
         )
-    source = sources.open_split(config.data, config.data.train_split)
+    source = splits.open_split(config.data, config.data.train_split)
     sampler = EpochSampler(config.seed, source.num_examples, min(_BATCH, source.num_examples))
     num_steps = max(2, args.images // sampler.batch_size)
     runs = _runs(config, source, sampler)
@@ -68,28 +74,56 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     return results | {"rows": rows}
 
 
-def _runs(config: Config, source: sources.Source, sampler: EpochSampler) -> dict[str, Callable[[int], None]]:
-    """Return for each stage a function that runs it for a number of steps."""
-    by_name = pipeline_stages.make_stages(config, source, sampler)
-    layout = Layout(make_mesh())
+def _runs(config: Config, source: splits.Split, sampler: EpochSampler) -> dict[str, Callable[[int], None]]:
+    """Return for each stage a function that runs it for a number of steps.
 
-    def drain(stage: pipeline_stages.Stage, num_steps: int) -> None:
-        for _ in stage(num_steps):
+    `canvas` pads, the host's whole work with `augment_on` "device"; `geometry` makes the views' crops and
+    flips; `color` makes the finished views.
+    """
+    layout, all_ops, data = Layout(make_mesh()), dict(config.recipe.views), config.data
+
+    def indices(num_steps: int) -> Iterator[int]:
+        return itertools.islice(itertools.cycle(range(source.num_examples)), num_steps * sampler.batch_size)
+
+    def decode_one(index: int) -> np.ndarray | None:
+        with contextlib.suppress(DecodeError, OSError):
+            return decode(source.read_content(index), 3, follow_exif=False)
+
+    def each(function: Callable[[int], Any], num_steps: int) -> None:
+        with ThreadPoolExecutor(data.threads or os.cpu_count()) as pool:
+            for _ in pool.map(function, indices(num_steps)):
+                pass
+
+    def batches(num_steps: int, target: str, views: Mapping[str, View] = all_ops) -> Iterator[Batch]:
+        where = dataclasses.replace(data, augment_on=target)
+        return source.train_batches(where, views, SampleRange(sampler, 0, num_steps))
+
+    def drain(num_steps: int, target: str, views: Mapping[str, View] = all_ops) -> None:
+        for _ in batches(num_steps, target, views):
             pass
 
     def transfer(num_steps: int) -> None:
         devices = jax.device_count()
-        for batch in by_name["canvas"](num_steps):
+        for batch in batches(num_steps, "device"):
             rows = len(batch.index) // devices * devices
             jax.block_until_ready(layout.shard(jax.tree.map(lambda x, rows=rows: x[:rows], batch)))
 
-    def pillow(num_steps: int) -> None:
+    def official(num_steps: int) -> None:
         rng = np.random.default_rng(0)
-        for encoded in pipeline_stages.read_encoded(source, num_steps * sampler.batch_size):
-            pillow_views.make_views(encoded, dict(config.recipe.views), config.data.image_size, rng)
+        for pixels in map(decode_one, indices(num_steps)):
+            if pixels is not None:
+                pillow_views.make_views(pixels, all_ops, data.image_size, rng)
 
-    stages = {name: partial(drain, stage) for name, stage in by_name.items()}
-    return stages | {"transfer": transfer, "official": pillow}
+    crops = {name: geometric(view) for name, view in all_ops.items()}
+    return {
+        "read": lambda steps: each(source.read_content, steps),
+        "decode": lambda steps: each(decode_one, steps),
+        "canvas": lambda steps: drain(steps, "device"),
+        "geometry": lambda steps: drain(steps, "host", crops),
+        "color": lambda steps: drain(steps, "host"),
+        "transfer": transfer,
+        "official": official,
+    }
 
 
 def _per_step(consume: Callable[[int], None], num_steps: int) -> tuple[float, float]:

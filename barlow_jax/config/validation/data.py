@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.value_range import AUTO, DTYPE, parse_limits
 
-# Data sets that are arrays in memory, and need no TensorFlow.
-IN_MEMORY = ("arrays", "captioned_digits")
-_WITHOUT_CAPTIONS = ("digits", "folder", "arrays", "images")
+_WITHOUT_CAPTIONS = ("digits", "images")
 _IMAGES_ONLY = (
     "labels",
     "label_column",
@@ -33,20 +31,13 @@ def data_problems(config: Config) -> Iterator[str]:
             )
 
 
-def host_arrays(prefix: str) -> str:
-    """Return the error message for augmentation of the data at `config.<prefix>` on the host."""
-    return (
-        f"config.{prefix}.augment_on is host, but arrays and images are read without TensorFlow, which "
-        f"augments on the host. Set config.{prefix}.augment_on=device."
-    )
-
-
 def problems_of(prefix: str, data: Data) -> Iterator[str]:
     """Yield contradictions within the settings of the data set whose keys begin with `config.<prefix>`."""
-    if data.name in (*IN_MEMORY, "images") and data.augment_on == "host":
-        yield host_arrays(prefix)
-    if data.name in IN_MEMORY and data.cache == "encoded":
-        yield f"config.{prefix}.cache is encoded, but arrays are in memory. Set it to none or decoded."
+    if data.augment_on == "host" and data.pixel_dtype == "float32":
+        yield (
+            f"config.{prefix}.augment_on is host, where images are uint8, but config.{prefix}.pixel_dtype is "
+            f"float32. Set config.{prefix}.augment_on=device."
+        )
     if data.cache == "decoded" and data.augment_on == "host":
         yield (
             f"config.{prefix}.cache is decoded, but decoded images are kept and augmented on the devices. "

@@ -90,21 +90,18 @@ class RowReplacer:
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), example)
 
 
-def _read(source: Source, index: int) -> tuple[tf.Tensor | None, str | None]:
+def _read(source: Source, index: int) -> tuple[tf.Tensor, str | None]:
     """Return the record of an example, and the reason if its image cannot be decoded, otherwise None.
 
     Raises:
-      OSError: reading fails although the file exists and may be opened. The cause is the disk or the network,
-        not the image, and a run that continued without it would not be reproducible.
+      OSError: reading fails. The cause is the disk or the network, not the image, and a run that continued
+        without it would not be reproducible.
     """
-    if reason := source.unreadable_reason(index):
-        return None, reason
     try:
         (record,) = source.fetch(tf.constant([index], tf.int64))
         encoded, _ = source.parse(record)
-    except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow decodes the path in its message
-        message = getattr(error, "message", "its name is not UTF-8, so that no cause is known")
-        raise OSError(f"{source.decode_failures.name(index)} cannot be read: {message}") from None
+    except tf.errors.OpError as error:
+        raise OSError(f"{source.decode_failures.name(index)} cannot be read: {error.message}") from None
     try:
         decode(encoded)
     except tf.errors.InvalidArgumentError:
