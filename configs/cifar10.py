@@ -13,7 +13,7 @@ first line below needs TensorFlow, the training does not:
 
     BUCKET= bash launch/prepare_data.sh cifar10 --arrays
     python -m barlow_jax pretrain --config cifar10 --workdir runs/cifar10 \
-      --config.data.name=arrays --config.data.data_dir=$HOME/tfds/arrays/cifar10
+      --config.data.name=images --config.data.data_dir=$HOME/tfds/arrays/cifar10
 """
 
 from barlow_jax.config.overrides import default_config

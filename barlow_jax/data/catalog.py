@@ -56,14 +56,12 @@ def count_images(data: Data, splits: tuple[str, ...]) -> tuple[dict[str, int], l
 
 
 def _count(data: Data, split: str, builder: Callable[[Data], Any]) -> int | None:
-    if data.name == "images":
-        if data.tile:
-            from barlow_jax.data import tiles  # imports the decoders
+    if data.tile:
+        from barlow_jax.data import tiles  # imports the decoders
 
-            return len(tiles.list_tiles(collection.open_collection(data, split), data))
-        return collection.count_images(data, split)
+        return len(tiles.list_tiles(collection.open_collection(data, split), data))
     if data.name in BUILT_IN:
-        return split_size(data.name, split, sklearn_digits.NUM_IMAGES)
+        return collection.count_images(data, split)
     # Not prepared yet: there are no splits, unless their sizes are published with the data set.
     return split_size(data.name, split, builder(data).info.splits or _NUM_IMAGES.get(data.name, {}))
 

@@ -54,13 +54,14 @@ class _Opened(NamedTuple):
 
 
 def open_collection(data: Data, split: str) -> Collection:
-    """Open a split, or a part of one, of the source at `data.data_dir`, or of the digits; log what is read.
+    """Open a split, or a part of one, of the digits or the source at `data.data_dir`, whose content is logged.
 
     Raises:
       UserError: the source, the split or the labels cannot be read; the message names the remedy.
     """
     opened = _open("config.data", data.data_dir, data, split)
-    return _select(opened, _rows(opened, data, split), f"split {split} of {_describe(data)}")
+    subject = "" if data.name in sklearn_digits.NAMES else f"split {split} of {_describe(data)}"
+    return _select(opened, _rows(opened, data, split), subject)
 
 
 def open_all(path: str, data: Data) -> Collection:
@@ -85,7 +86,7 @@ def _select(opened: _Opened, rows: Sequence[int], subject: str) -> Collection:
     names, sizes = [source.names[row] for row in rows], [source.sizes[row] for row in rows]
     closed = [name for name, size in zip(names, sizes, strict=True) if size < 0]
     listing = folders.Listing(names, dict(source.left_out), opened.class_names, closed)
-    description = listing.log(subject, opened.note)
+    description = listing.log(subject, opened.note) if subject else ""
     labels = None if opened.labels is None else opened.labels[np.array(rows, int)]
     read, path = (lambda i: source.read(rows[i])), (lambda i: source.path(rows[i]))
     return Collection(names, read, labels, opened.class_names, description, sizes, path)

@@ -84,6 +84,8 @@ _OPS = {
         rng.uniform(-op.max_degrees, op.max_degrees), Image.Resampling.BILINEAR
     ),
     "flip": lambda x, op, rng: ImageOps.mirror(x),
+    "vertical_flip": lambda x, op, rng: ImageOps.flip(x),
+    "quarter_turn": lambda x, op, rng: x.rotate(90 * int(rng.integers(4)), expand=True),
     "jitter": _jitter,
     "grayscale": lambda x, op, rng: x.convert("L").convert("RGB"),
     "blur": lambda x, op, rng: x.filter(ImageFilter.GaussianBlur(rng.uniform(op.min_sigma, op.max_sigma))),

@@ -15,7 +15,7 @@ FOLDER = (
     "--config.data.eval_split=train",
 )
 ARRAYS = (
-    "--config.data.name=arrays",
+    "--config.data.name=images",
     "--config.data.data_dir={tmp}/arrays",
     "--config.data.augment_on=device",
 )
@@ -169,7 +169,7 @@ PRETRAIN_ARGUMENTS = {
         "{tmp}/arrays/train.npz is damaged",
     ),
     "missing arrays": (
-        (*ARRAYS, "--config.data.data_dir={tmp}/floats"),
+        (*ARRAYS, "--config.data.data_dir={tmp}/floats", "--config.data.train_split=test"),
         "{tmp}/floats has no split 'test'; it has train",
     ),
     "arrays of floats": (

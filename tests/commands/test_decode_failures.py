@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
         Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(path)
         if number in (5, TRAIN):
             path.write_bytes(b"")
-        elif number == 70:
+        elif number == 75:
             path.write_bytes(b"404 not found")
         elif number in (200, TRAIN + 9):
             path.write_bytes(path.read_bytes()[:60])
@@ -77,7 +77,7 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     assert results["step"] == 8 and np.isfinite(results["loss"])
     for file, words in (
         ("005.png", "is empty"),
-        ("070.png", "is not an image: it begins with b'404 not found'"),
+        ("075.png", "is not an image: it begins with b'404 not found'"),
         ("200.png", "is a truncated or damaged PNG"),
         ("101.png", "cannot be opened: No such file or directory"),
     ):

@@ -41,6 +41,19 @@ def test_an_op_is_applied_with_its_probability(name):
     assert distributions.probability_p_value(applied, 0.3) > distributions.P_VALUE
 
 
+def test_every_op_of_the_host_is_implemented():
+    assert {*pillow_views._OPS, "crop", "normalize"} == {*recipe.OPS} - {*recipe.DEVICE_ONLY}
+    view = View(
+        vertical_flip=recipe.VerticalFlip(1.0),
+        quarter_turn=recipe.QuarterTurn(1.0),
+        order=("vertical_flip", "quarter_turn", "normalize"),
+    )
+    image, rng = Image.fromarray(PHOTOGRAPH), np.random.default_rng(0)
+    expected = [np.rot90(np.flipud(PHOTOGRAPH), turns).tobytes() for turns in range(4)]
+    made = [np.asarray(pillow_views.make_view(image, view, 8, rng)).tobytes() for _ in range(40)]
+    assert {*made} == {*expected} and made.count(made[0]) < 25
+
+
 def test_crop_boxes_have_the_hosts_distribution():
     """A ramp in each direction tells where a crop was: its mean is the middle of the box."""
     rows, columns = np.mgrid[:200, :300]

@@ -100,7 +100,7 @@ def test_a_process_that_cannot_open_its_data_stops_all(together, tmp_path):
         lambda: same_data.open_split(good, "train"), lambda: same_data.open_split(missing, "train")
     )
     for error in results:
-        assert str(error).startswith("process 1: config.data.data_dir") and str(tmp_path) in str(error)
+        assert str(error).startswith("process 1: config.data: ") and str(tmp_path) in str(error)
 
 
 def test_problems_of_some_processes_are_named_and_those_of_all_are_not(together):
