@@ -3,6 +3,7 @@
     python -m barlow_jax pretrain --config moco --workdir runs/moco
     python -m barlow_jax pretrain --config moco:cifar10 --workdir runs/moco_cifar10
     python -m barlow_jax pretrain --config moco:digits --workdir runs/moco_digits
+    python -m barlow_jax pretrain --config moco:v1_imagenet --workdir runs/moco_v1
 
 Expected, linear probe: ImageNet 71.1 % top-1 after 800 epochs (200 epochs 67.5 %); CIFAR-10 below
 solo-learn's 92.94 % (online probe), whose MoCo v2+ is symmetric: each view is query and key. Neither has
@@ -15,6 +16,8 @@ digits.py.
 ImageNet: SGD, learning rate 0.03 at batch 256, weight decay 1e-4, half a cosine without warm-up; 65536
 keys, target momentum 0.999, temperature 0.2; crops of at least a fifth of the image, half of the views
 blurred. The head has no BatchNorm.
+MoCo v1, `v1_imagenet` (60.6 % after 200 epochs): one linear layer, temperature 0.07, stronger hue, no blur.
+Its learning rate falls to a tenth at epochs 120 and 160; here it is half a cosine.
 Paper and code: the official code shuffles keys over GPUs, whose BatchNorms see 32 images each; here they
 see the whole batch (objectives/moco.py). The official weight decay includes biases and BatchNorm. The probe
 is the official one, with learning rate 30.
@@ -94,5 +97,18 @@ def use_sgd(config):
 CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_cpu": small}
 
 
+def use_version_1(config):
+    config.network.projector = (128,)
+    config.objective.moco.temperature = 0.07
+    config.train.num_epochs = 200.0
+    for view in config.recipe.views.values():
+        view.jitter.probability, view.jitter.hue = 1.0, 0.4
+        view.blur.probability = 0.0
+
+
 def get_config(data="imagenet"):
-    return adapt_to_data(__file__, data, CHANGES)
+    if data != "v1_imagenet":
+        return adapt_to_data(__file__, data, CHANGES)
+    config = get_config()
+    use_version_1(config)
+    return config

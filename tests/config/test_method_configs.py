@@ -303,6 +303,21 @@ METHOD_SETTINGS = {
         "probe.num_epochs": 100,
         "probe.batch_size": 256,
     },
+    "moco:v1_imagenet": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 200,
+        "train.batch_size": 256,
+        "network.projector": (128,),
+        "objective.moco.temperature": 0.07,
+        "objective.moco.target_momentum": 0.999,
+        "objective.moco.queue_size": 65536,
+        **views("ab", crop__min_area=0.2, grayscale__probability=0.2, **jitter(0.4, 0.4, 0.4, 0.4)),
+        **views("ab", blur__probability=0, solarize__probability=0, jitter__probability=1),
+        "probe.learning_rate": 30,
+    },
     "moco:cifar10": SOLO
     | {
         "optim.name": "sgd",
