@@ -6,7 +6,8 @@
 
 Expected: no published number for these recipes. LeJEPA: ViT-S/8 on Imagenette 90.7 % (online linear probe,
 800 epochs).
-Measured: digits, not yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 86.9, 98.6, 99.7 %; before
+training 39.4, 74.4, 88.3 %.
 Hardware: as for imagenet.py; cifar10.py; digits.py.
 
 ImageNet: what the authors recommend for ResNets (README of their code): two views of 224 pixels (30 to 100 %
