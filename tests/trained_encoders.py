@@ -19,7 +19,7 @@ def trained():
         config = Config(
             data=data or Data(), network=NetworkConfig(**{"dtype": "float32", "projector": (8,)} | network)
         )
-        params, stats = Network(config.network, channels=config.data.channels).shapes()
+        params, stats = Network(config.network, **config.data.image).shapes()
         rng = np.random.default_rng(seed)
 
         def noise(path, leaf):

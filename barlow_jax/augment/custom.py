@@ -1,15 +1,11 @@
-"""A user's own op, named in the config as FILE.py:FUNCTION or MODULE:FUNCTION."""
+"""A user's own op, a registered name or a function that the config names (`config.parts`)."""
 
-from collections.abc import Callable, Iterator
-import functools
-import importlib
-import runpy
-import traceback
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.config import recipe
+from barlow_jax.config import parts, recipe
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 
@@ -20,7 +16,7 @@ def apply(image: jax.Array, key: jax.Array, op: recipe.Custom) -> jax.Array:
     Raises:
       UserError: the function cannot be read, raises, or returns another shape or dtype.
     """
-    result = _call(op.function, load(op.function), image, key)
+    result = parts.call(op.function, parts.find("augmentation", op.function), image, key)
     shape, dtype = jnp.shape(result), getattr(result, "dtype", type(result).__name__)
     if (shape, dtype) != (image.shape, image.dtype):
         raise UserError(
@@ -28,21 +24,6 @@ def apply(image: jax.Array, key: jax.Array, op: recipe.Custom) -> jax.Array:
             f"image, {image.dtype} {list(image.shape)}."
         )
     return jnp.clip(result, 0.0, 1.0)
-
-
-@functools.cache
-def load(name: str) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return the function. The file is run, or the module imported.
-
-    Raises:
-      UserError: the file or the function is missing, or the file raises.
-    """
-    source, _, function = name.rpartition(":")
-    read = runpy.run_path if source.endswith(".py") else lambda module: vars(importlib.import_module(module))
-    names = _call(name, read, source)
-    if not callable(names.get(function)):
-        raise UserError(f"{name}: {source} has no function {function!r}.")
-    return names[function]
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -55,15 +36,3 @@ def problems(config: Config) -> Iterator[str]:
                 jax.eval_shape(lambda image, op=view.custom: apply(image, jax.random.key(0), op), image)
             except UserError as error:
                 yield f"config.recipe.views.{name}.custom.function: {error}"
-
-
-def _call(name: str, function: Callable, *arguments) -> jax.Array:
-    try:
-        return function(*arguments)
-    except Exception as error:  # a user's code may raise anything; report the line that raised
-        file = name.rpartition(":")[0]
-        lines = [
-            f", line {f.lineno}" for f in traceback.extract_tb(error.__traceback__) if f.filename == file
-        ]
-        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"{name}{''.join(lines[-1:])}: {message}") from error

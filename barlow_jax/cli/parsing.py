@@ -113,6 +113,14 @@ def _add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(workdirs=None)
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="module or .py file to import first, which registers parts of your own (docs/extending.md)",
+    )
     flags.add_shared(parser, module.COMMAND)
     if hasattr(module, "add_flags"):
         module.add_flags(parser)

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides, records, shipped
+from barlow_jax.config import overrides, parts, records, shipped
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.config.value_range import AUTO
@@ -29,6 +29,8 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     Returns:
       The config, facts about the machine and the data set, and the problems, one sentence each.
     """
+    for source in args.imports:
+        parts.import_source(source)
     command: Command = module.COMMAND
     check = getattr(module, "check", lambda args, config: [])
     if command.checks == "runs":
@@ -155,7 +157,9 @@ def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, An
 
 def _load_images(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Load the config of a run on the images at --images: its saved one, --config, or `images`."""
-    path, saved = os.path.abspath(args.own_images), args.workdir and saved_run.saved_config(args.workdir)
+    path, saved = args.own_images, args.workdir and saved_run.saved_config(args.workdir)
+    if ".py:" in path or not parts.is_own("source", path):
+        path = os.path.abspath(path)
     if saved and not args.config:
         tree, problems = saved_run.with_defaults(saved)
     else:
@@ -200,10 +204,15 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
 def _training_problems(config: Config) -> list[str]:
     from barlow_jax.augment import custom
     from barlow_jax.experiment.experiment import run_info
+    from barlow_jax.networks.network import own_problems
     from barlow_jax.objectives.registry import make_objective
     from barlow_jax.workdir import sinks
 
-    problems = [*sinks.missing_packages(config.monitor.sinks), *custom.problems(config)]
+    problems = [
+        *sinks.missing_packages(config.monitor.sinks),
+        *custom.problems(config),
+        *own_problems(config),
+    ]
     try:
         make_objective(config.objective, run_info(config))
         return problems

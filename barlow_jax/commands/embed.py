@@ -103,7 +103,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     width = (
         config.data.image_size**2 * config.data.channels
         if args.feature_source == PIXELS
-        else representation_width(config.network)
+        else representation_width(config.network, **config.data.image)
     )
     if jax.process_index() == 0:
         files.check_free_space(out.parent, 4 * source.num_examples * width)

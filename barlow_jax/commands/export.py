@@ -1,4 +1,4 @@
-"""Write the encoder of a run in the format of another tool: orbax, torchvision, timm, jax, savedmodel."""
+"""Write the encoder of a run in the format of another tool: orbax, torchvision, timm, jax, savedmodel, onnx."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ FORMATS = {
     "timm": "export_timm",
     "jax": "export_stablehlo",
     "savedmodel": "export_savedmodel",
+    "onnx": "export_onnx",
 }
 COMMAND = Command(
     examples=(

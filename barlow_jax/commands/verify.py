@@ -67,7 +67,7 @@ def _abstract(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     data = provenance.recorded_data(workdir).get(config.data.train_split, {})
     sampler = EpochSampler(config.seed, data.get("images", config.train.batch_size), config.train.batch_size)
     objective = make_objective(config.objective, run_info(config, sampler))
-    network = Network(config.network, channels=config.data.channels)
+    network = Network(config.network, **config.data.image)
     parts = StepParts(network, objective, optimizer, normalize=dict)
     return abstract_state(partial(init_state, parts=parts)).nonempty_fields()
 

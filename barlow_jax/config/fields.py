@@ -21,8 +21,8 @@ class Spec:
     below: float | None = None  # exclusive
     non_empty: bool = False  # for lists
     is_path: bool = False  # made absolute, `~` expanded
-    is_code: bool = False  # FILE.py:FUNCTION, made absolute, or MODULE:FUNCTION
-    words: tuple[str, ...] = ()  # values of a path's field that are no path
+    part: str = ""  # kind of `parts` that the value names
+    words: tuple[str, ...] = ()  # values of a path's or a part's field that are none
 
     def accepts(self, value: Any) -> bool:
         """Return whether a value of the right type lies within the bounds. NaN and infinities never do."""
@@ -59,7 +59,7 @@ def field(default: Any, doc: str, **spec: Any) -> Any:
     Args:
       default: value of the key in the ImageNet recipe.
       doc: sentences on what the key does, shown by `python -m barlow_jax config` and in docs/config.md.
-      **spec: the other fields of `Spec`: unit, min, above, max, below, non_empty, is_path, is_code,
+      **spec: the other fields of `Spec`: unit, min, above, max, below, non_empty, is_path, part,
         words.
     """
     return dataclasses.field(default=default, metadata={"spec": Spec(doc, **spec)})

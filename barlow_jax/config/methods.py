@@ -207,7 +207,7 @@ HEADS: Mapping[str, tuple[int, ...] | int] = {
     "num_classes": 0,
 }
 _PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
-# By the name of the method's file in `objectives/`. Methods that are missing here are not checked.
+# By the name of the method's file in `objectives/`. Methods of a user's own are not checked.
 METHODS: Mapping[str, Method] = {
     "barlow_twins": Method("Barlow Twins", optional_heads=frozenset({"predictor"}), separate_branches=True),
     "byol": Method(
@@ -254,10 +254,7 @@ def has_image_memory(name: str) -> bool:
 class Objective:
     """The method and its settings."""
 
-    name: str = field(
-        "barlow_twins",
-        f"Method: {', '.join(METHODS)}, or the name of another file in barlow_jax/objectives.",
-    )
+    name: str = field("barlow_twins", "Method, or one of your own (docs/extending.md).", part="objective")
     scale: float = field(1.0, "Factor of the whole loss.", above=0)
     form: Literal["auto", "direct", "gram"] = field(
         "auto",

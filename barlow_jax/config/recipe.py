@@ -149,7 +149,7 @@ class Custom:
         None,
         "FILE.py:FUNCTION, recorded with an absolute path, or MODULE:FUNCTION. The file is Python code that "
         "is run: name only files that you trust.",
-        is_code=True,
+        part="augmentation",
     )
 
 

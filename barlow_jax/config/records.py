@@ -12,7 +12,7 @@ import os
 import typing
 from typing import Any, Self
 
-from barlow_jax.config import fields, values
+from barlow_jax.config import fields, parts, values
 from barlow_jax.config.fields import Spec
 from barlow_jax.errors import UserError
 
@@ -80,6 +80,9 @@ def bound_problems(record: Any) -> Iterator[tuple[str, str]]:
         spec = field.metadata["spec"]
         if not spec.accepts(value):
             yield key, f"config.{key} is {value}, but must be {values.describe(field.type, spec)}."
+        named = value if spec.part and not spec.is_path else None
+        if named is not None and (reason := parts.problem(spec.part, named, spec.words)):
+            yield key, f"config.{key} {reason}"
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -153,7 +156,9 @@ def _build_record(kind: Any, tree: Any, path: str, problems: list[str]) -> Any:
 
 def _absolute(value: Any, spec: Spec) -> Any:
     """Return a path so that it holds in another working directory too; URLs and other values stay."""
-    is_path = (spec.is_path and value not in spec.words) or (spec.is_code and ".py:" in value)
+    is_path = spec.is_path and value not in spec.words
+    if spec.part and (not is_path or parts.is_own(spec.part, value)):
+        is_path = ".py:" in value
     return os.path.abspath(os.path.expanduser(value)) if is_path and "://" not in value else value
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
-from barlow_jax.config.architectures import CONVNEXTS, VITS
 from barlow_jax.config.evaluation import Finetune, Knn, Probe, Retrieval, Svm
 from barlow_jax.config.fields import field
 from barlow_jax.config.methods import Objective
@@ -16,8 +15,6 @@ from barlow_jax.config.records import Record
 from barlow_jax.config.training import Checkpoint, Distributed, Mesh, Monitor, Optim, Train
 
 TEXT_ENCODER = "gru"
-_RESNETS = tuple(f"resnet{layers}" for layers in (8, 10, 18, 34, 50, 101, 152, 200))
-Encoder = Literal[*_RESNETS, *VITS, *CONVNEXTS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +28,10 @@ class Data:
     )
     data_dir: str | None = field(
         None,
-        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md). A relative "
-        "path is recorded as an absolute one.",
+        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md), or a function "
+        "that returns them (docs/extending.md). A relative path is recorded as an absolute one.",
         is_path=True,
+        part="source",
     )
     labels: str | None = field(
         None,
@@ -128,6 +126,11 @@ class Data:
         min=1,
     )
 
+    @property
+    def image(self) -> dict[str, int]:
+        """Channels and side of the images in evaluations, as arguments of networks."""
+        return {"channels": self.channels, "image_size": self.image_size}
+
 
 @dataclasses.dataclass(frozen=True)
 class Text:
@@ -147,7 +150,11 @@ class Text:
 class Network:
     """Encoder and heads."""
 
-    encoder: Encoder = field("resnet50", "Architecture of the encoder.")
+    encoder: str = field(
+        "resnet50",
+        "Architecture of the encoder, or a network of your own (docs/extending.md).",
+        part="encoder",
+    )
     width: int = field(
         64, "Channels of a ResNet's first stage: 64 is x1, 128 x2, 256 x4.", unit="channels", min=1
     )
@@ -167,10 +174,14 @@ class Network:
         "Network of view b: shared with the other views, or its own, of the same architecture or with "
         "second_encoder.",
     )
-    second_encoder: Literal[Encoder, "gru"] | None = field(
-        None, "Encoder of view b with branches=own; gru reads captions. none = the same as encoder."
+    second_encoder: str | None = field(
+        None,
+        "Encoder of view b with branches=own; gru reads captions. none = the same as encoder.",
+        part="encoder",
+        words=(TEXT_ENCODER,),
     )
     text: Text = Text()
+    head: str = field("mlp", "Network of the projector and the predictor, of the widths below.", part="head")
     projector: tuple[int, ...] = field(
         (8192, 8192, 8192), "Widths of the projector's layers; the last one is the embedding's D.", min=1
     )

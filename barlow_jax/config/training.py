@@ -8,9 +8,10 @@ from barlow_jax.config.fields import field
 
 @dataclasses.dataclass(frozen=True)
 class Optim:
-    """Optimizer and learning rate schedule: linear warm-up, then half a cosine."""
+    """Optimizer and learning rate schedule: linear warm-up, then half a cosine, or one of your own."""
 
-    name: Literal["lars", "sgd", "adamw"] = field("lars", "Optimizer.")
+    name: str = field("lars", "Optimizer.", part="optimizer")
+    schedule: str = field("warmup_cosine", "Learning rate by step.", part="schedule")
     learning_rate: float = field(0.2, "Peak learning rate per 256 images of the batch.", above=0)
     bias_learning_rate: float | None = field(
         0.0048, "Peak learning rate of biases and BatchNorm, per 256 images; none = learning_rate.", above=0

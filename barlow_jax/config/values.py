@@ -7,6 +7,7 @@ import types
 import typing
 from typing import Any
 
+from barlow_jax.config import parts
 from barlow_jax.config.fields import Spec
 
 _ONE = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
@@ -28,6 +29,9 @@ def describe(kind: Any, spec: Spec = _UNBOUNDED) -> str:
         return f"{describe(args[0], spec)}, or none"
     if origin is typing.Literal:
         return f"one of {', '.join(args)}"
+    if spec.part and not spec.is_path:
+        names = (*parts.SHIPPED[spec.part], *spec.words, "a registered name", "MODULE:FUNCTION")
+        return f"{', '.join(names)} or FILE.py:FUNCTION"
     interval = f" {spec.interval()}".rstrip()
     if origin is tuple:
         if typing.get_origin(args[0]) is typing.Literal:

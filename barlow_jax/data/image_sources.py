@@ -20,6 +20,7 @@ import zlib
 
 import numpy as np
 
+from barlow_jax.config import parts
 from barlow_jax.data import folders, tables
 from barlow_jax.data.folders import IMAGE_SUFFIXES
 from barlow_jax.errors import UserError
@@ -49,6 +50,8 @@ def open_source(path: str, label_column: str | None, splits: Collection[str] = (
     Raises:
       UserError: the path is missing, damaged or of another kind, or what reads it is not installed.
     """
+    if parts.is_own("source", path):
+        return _open_own(path)
     if not os.path.exists(path):
         raise UserError(f"{path} does not exist" + ("; mount the bucket (gcsfuse)" if "://" in path else ""))
     if os.path.isdir(path):
@@ -200,6 +203,23 @@ def _open_split_arrays(folder: str, files: Sequence[str]) -> Source:
     names = [f"{split}/{i}" for split, (_, i) in zip(columns[SPLIT], rows, strict=True)]
     sizes = [part.sizes[i] for part, i in rows]
     return Source(names, lambda index: rows[index][0].read(rows[index][1]), sizes, columns, is_ordered=True)
+
+
+def _open_own(name: str) -> Source:
+    """Open the images that a user's function returns: a mapping with images, and `[N]` columns."""
+    columns = parts.call(name, parts.find("source", name))
+    try:
+        columns = dict(columns)
+        images = columns.pop("images")
+        lengths = {column: len(values) for column, values in columns.items()}
+        names = [str(value) for value in columns.pop("path", range(len(images)))]
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{name} must return a dict with images and columns, got {type(columns).__name__} ({error!r})"
+        ) from None
+    if wrong := {column: length for column, length in lengths.items() if length != len(names)}:
+        raise UserError(f"{name} returned {len(names)} images, but columns of other lengths: {wrong}")
+    return Source(names, images.__getitem__, [0] * len(names), columns)
 
 
 def _open_hugging_face(path: str, parquet: Sequence[str]) -> Source:

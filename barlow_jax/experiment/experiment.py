@@ -44,17 +44,19 @@ class Experiment:
         """Return the experiment on the given devices; None = all devices of all processes."""
         mesh = make_mesh(devices, config.mesh.slices)
         projector = config.mesh.projector
-        if projector == "auto":
+        if projector == "auto" and config.network.head != "mlp":
+            projector = "replicated"
+        elif projector == "auto":
             network = config.network
             projector = choose_projector(
-                (representation_width(network), *network.projector),
+                (representation_width(network, **config.data.image), *network.projector),
                 config.train.batch_size,
                 mesh.shape["data"],
                 jnp.dtype(network.dtype).itemsize,
             )
         layout = Layout(mesh, projector, config.mesh.embeddings)
         shard = ProcessShard(jax.process_index(), jax.process_count())
-        network = Network(config.network, layout.parallel_linear, channels=config.data.channels)
+        network = Network(config.network, layout.parallel_linear, **config.data.image)
         return cls(config, layout, network, shard)
 
     def sampler(self, num_images: int, segment: Segment | None = None) -> EpochSampler:
@@ -132,7 +134,7 @@ class Experiment:
     def encoder_network(self) -> Network:
         """Network without heads, with `{"encoder": ...}` trees."""
         network = dataclasses.replace(self.config.network, branches="shared", **HEADS)
-        return Network(network, channels=self.config.data.channels)
+        return dataclasses.replace(self.network, config=network, parallel=None)
 
     def jitted_encoder(self) -> Callable[..., jax.Array]:
         """Return `(params, batch_stats, images) -> [B, H]`, which normalizes images like view a."""

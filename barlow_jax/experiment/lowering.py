@@ -59,7 +59,8 @@ def lower(
 def _width(config: Config, view: str) -> int:
     """Return H of the branch that a view goes through."""
     second = second_branch_config(config.network)
-    return representation_width(second if second and view == SECOND_VIEW else config.network)
+    network = second if second and view == SECOND_VIEW else config.network
+    return representation_width(network, **config.data.image)
 
 
 def abstract_images(config: Config) -> dict[str, jax.ShapeDtypeStruct]:

@@ -78,7 +78,7 @@ class Encoder:
     @property
     def width(self) -> int:
         """Width H of a representation."""
-        return representation_width(self.config.network)
+        return representation_width(self.config.network, **self.config.data.image)
 
     @property
     def image_size(self) -> int:

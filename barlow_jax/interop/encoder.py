@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from barlow_jax.config.parts import SHIPPED
 from barlow_jax.config.recipe import Normalize
 from barlow_jax.config.schema import Config
 from barlow_jax.networks.encoders import representation_width
@@ -31,18 +32,23 @@ class TrainedEncoder:
 
     @property
     def name(self) -> str:
-        """Architecture: a key of `resnet.ENCODERS`, or of VITS or CONVNEXTS in `config/architectures.py`."""
+        """Value of `config.network.encoder`."""
         return self.config.network.encoder
 
     @property
     def is_resnet(self) -> bool:
-        """True for a ResNet, False for a vision transformer."""
+        """True for a ResNet."""
         return self.name in ENCODERS
+
+    @property
+    def is_own(self) -> bool:
+        """True for an encoder of the user's own."""
+        return self.name not in SHIPPED["encoder"]
 
     @property
     def num_features(self) -> int:
         """Width H of the representation."""
-        return representation_width(self.config.network)
+        return representation_width(self.config.network, **self.config.data.image)
 
     @property
     def normalize(self) -> Normalize:

@@ -39,7 +39,7 @@ def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]
 
     def function(weights: Weights, images: jax.Array) -> jax.Array:
         trees = treedef.unflatten([weights[name] for name in names])
-        return Network(network, channels=trained.config.data.channels).encode(
+        return Network(network, **trained.config.data.image).encode(
             trees["params"], trees["batch_stats"], normalize(images, normalization)
         )
 

@@ -70,7 +70,8 @@ def timm_model(trained: TrainedEncoder) -> Model:
         tensors = to_timm(trained.params["encoder"], size // patch)
         return Model(f"{trained.name}_patch16_224", arguments, "patch_embed.proj", "head", tensors)
     if problem := _problem(trained):
-        raise UserError(f"--format=timm: {problem}. Use --format=torchvision, --format=orbax or --format=jax")
+        other = "" if trained.is_own else "--format=torchvision, "
+        raise UserError(f"--format=timm: {problem}. Use {other}--format=orbax, --format=jax or --format=onnx")
     block, blocks = ENCODERS[trained.name]
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
     if network.width == 64:
@@ -84,6 +85,8 @@ def timm_model(trained: TrainedEncoder) -> Model:
 
 
 def _problem(trained: TrainedEncoder) -> str | None:
+    if trained.is_own:
+        return f"timm has no model {trained.name}"
     network, (block, blocks) = trained.config.network, ENCODERS[trained.name]
     if network.stem != "imagenet":
         return f"timm has no ResNet with the {network.stem} stem (config.network.stem)"

@@ -47,7 +47,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     if not trained.is_resnet:
         raise UserError(
             f"--format=torchvision holds ResNets only, and this encoder is {trained.name}. Use "
-            "--format=timm, --format=orbax or --format=jax"
+            + ("" if trained.is_own else "--format=timm, ")
+            + "--format=orbax, --format=jax or --format=onnx"
         )
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
     # save_file() would create a file that only its owner can read.

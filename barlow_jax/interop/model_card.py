@@ -81,7 +81,9 @@ def _method(trained: TrainedEncoder) -> str:
 def _introduction(trained: TrainedEncoder) -> str:
     network = trained.config.network
     details = f"{network.width} channels in the first stage, {network.stem} stem"
-    if not trained.is_resnet:
+    if trained.is_own:
+        details = "a network of its authors' own"
+    elif not trained.is_resnet:
         details = f"patches of {network.patch} pixels"
     training = "The weights came from a file; how they were trained is not recorded."
     if _has_history(trained):

@@ -7,15 +7,17 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.config import schema as config_lib
+from barlow_jax.config import parts, schema as config_lib
 from barlow_jax.config.architectures import CONVNEXTS, VITS, VitFacts
-from barlow_jax.networks import text
+from barlow_jax.networks import own, text
 from barlow_jax.networks.convnext import ConvNext
 from barlow_jax.networks.resnet import ResNet, num_features
 from barlow_jax.networks.vit import Vit
 
 
-def make_encoder(config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, channels: int) -> nnx.Module:
+def make_encoder(
+    config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, channels: int, image_size: int = 224
+) -> nnx.Module:
     """Build the encoder from `[B, height, width, C]` images or `[B, T]` word ids to `[B, H]` representations.
 
     Args:
@@ -23,10 +25,14 @@ def make_encoder(config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, chann
       norm: Function that builds a BatchNorm from a width.
       rngs: Random streams of the initialization.
       channels: Channels C of the images.
+      image_size: Side of the images in evaluations, which an encoder of the user's own may depend on.
     """
     dtype = jnp.dtype(config.dtype)
     if config.encoder == config_lib.TEXT_ENCODER:
         return text.Gru(config.text, dtype=dtype, rngs=rngs)
+    if config.encoder not in parts.SHIPPED["encoder"]:
+        image = {"channels": channels, "image_size": image_size}
+        return own.OwnModule("encoder", config.encoder, rngs, dtype=dtype, **image)
     kwargs = {"channels": channels, "dtype": dtype, "remat": config.remat, "rngs": rngs}
     if config.encoder in VITS:
         return Vit(vit_facts(config), grid=config.position_grid, **kwargs)
@@ -42,14 +48,24 @@ def vit_facts(config: config_lib.Network) -> VitFacts:
     return facts._replace(patch=patch, pool=facts.pool if config.pool == "auto" else config.pool)
 
 
-def representation_width(config: config_lib.Network) -> int:
-    """Return H, the width of the encoder's representation."""
+def representation_width(
+    config: config_lib.Network, *, channels: int, image_size: int, view_size: int | None = None
+) -> int:
+    """Return H, the width of the encoder's representation of images of `view_size`, by default `image_size`.
+
+    Raises:
+      UserError: an encoder of the user's own does not follow the contract (docs/extending.md).
+    """
     if config.encoder == config_lib.TEXT_ENCODER:
         return config.text.hidden_size
     if config.encoder in VITS:
         return VITS[config.encoder].width
     if config.encoder in CONVNEXTS:
         return CONVNEXTS[config.encoder].widths[-1]
+    if config.encoder not in parts.SHIPPED["encoder"]:
+        side = view_size or image_size
+        kwargs = {"dtype": jnp.dtype(config.dtype), "channels": channels, "image_size": image_size}
+        return own.output_width("encoder", config.encoder, (side, side, channels), **kwargs)
     return num_features(config.encoder, config.width)
 
 

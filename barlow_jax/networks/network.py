@@ -1,6 +1,6 @@
 """Network: an encoder with its heads, as pure functions of parameters and running statistics."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 from functools import partial
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import SECOND_VIEW
-from barlow_jax.networks import encoders
+from barlow_jax.errors import UserError
+from barlow_jax.networks import encoders, own
 from barlow_jax.networks.batch_norm import BatchNorm
 from barlow_jax.networks.heads import Classifier, Projector, Prototypes
 from barlow_jax.types import Grouping, Outputs, ParallelLinear
@@ -28,10 +29,10 @@ class StandInEncoder(nnx.Module):
     position.
     """
 
-    def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs, *, channels: int):
+    def __init__(self, config: config_lib.Network, norm: Any, rngs: nnx.Rngs, **image: int):
         """Initialize the factors; the signature is that of `make_encoder`."""
-        del norm, rngs, channels
-        self.factors = nnx.Param(jnp.ones(encoders.representation_width(config)))
+        del norm, rngs
+        self.factors = nnx.Param(jnp.ones(encoders.representation_width(config, **image)))
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Scale `[B, H]` features."""
@@ -47,19 +48,39 @@ def second_branch_config(config: config_lib.Network) -> config_lib.Network | Non
     return dataclasses.replace(config, branches="shared", second_encoder=None, encoder=encoder)
 
 
+def own_problems(config: config_lib.Config) -> Iterator[str]:
+    """Yield what is wrong with encoders and heads of the user's own, which are traced at the views' sizes."""
+    image = config.data.image
+    sizes = {view.output_size(config.data.image_size) for view in config.recipe.views.values()}
+    try:
+        for network in filter(None, (config.network, second_branch_config(config.network))):
+            inputs = encoders.representation_width(network, **image)
+            for size in sorted(sizes):
+                if (width := encoders.representation_width(network, **image, view_size=size)) != inputs:
+                    yield f"The encoder {network.encoder} returns {width} features of views of {size} pixels, not {inputs}."
+            for widths in (
+                filter(None, (network.projector, network.predictor)) if network.head != "mlp" else ()
+            ):
+                kwargs = {"inputs": inputs, "widths": widths, "dtype": jnp.dtype(network.dtype)}
+                if (width := own.output_width("head", network.head, (inputs,), **kwargs)) != widths[-1]:
+                    yield f"The head {network.head} returns {width} features, but must return {widths[-1]}, the last of its widths."
+                inputs = widths[-1]
+    except UserError as error:
+        yield str(error)
+
+
 class Siamese(nnx.Module):
     """Encoder and heads of all views, or, if view b has a branch of its own (`second`), of all others."""
 
-    def __init__(
-        self, config: config_lib.Network, make_encoder: Any, parallel: ParallelLinear | None, rngs: nnx.Rngs
-    ):
+    def __init__(self, config: config_lib.Network, network: "Network", rngs: nnx.Rngs):
         """Build the encoder, the heads and the second branch that the config names."""
+        image = {"channels": network.channels, "image_size": network.image_size}
         dtype = jnp.dtype(config.dtype)
         norm = partial(
             BatchNorm, momentum=config.batch_norm_momentum, epsilon=config.batch_norm_epsilon, dtype=dtype
         )
-        self.encoder = make_encoder(config, norm, rngs)
-        head = partial(
+        self.encoder = network.make_encoder(config, norm, rngs, **image)
+        mlp = partial(
             Projector,
             batch_norm=config.projector_batch_norm,
             biases=config.projector_biases,
@@ -68,14 +89,22 @@ class Siamese(nnx.Module):
             norm=partial(norm, use_fast_variance=False),
             rngs=rngs,
         )
-        inputs, widths = encoders.representation_width(config), config.projector
+
+        def head(inputs: int, widths: Sequence[int], **settings: Any) -> nnx.Module:
+            if config.head == "mlp":
+                return mlp(inputs, widths, **settings)
+            return own.OwnModule("head", config.head, rngs, inputs=inputs, widths=widths, dtype=dtype)
+
+        inputs, widths = encoders.representation_width(config, **image), config.projector
         output_norm = config.projector_output_norm
-        self.projector = head(inputs, widths, output_norm=output_norm, parallel=parallel) if widths else None
+        self.projector = (
+            head(inputs, widths, output_norm=output_norm, parallel=network.parallel) if widths else None
+        )
         self.predictor = head(widths[-1], config.predictor) if widths and config.predictor else None
         self.prototypes = Prototypes(widths[-1], config.prototypes, rngs=rngs) if config.prototypes else None
         self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
         second = second_branch_config(config)
-        self.second = Siamese(second, make_encoder, parallel, rngs) if second else None
+        self.second = Siamese(second, network, rngs) if second else None
 
     def __call__(self, views: Mapping[str, jax.Array], grouping: Grouping) -> dict[str, Outputs]:
         """Return the outputs of each view in training mode."""
@@ -140,14 +169,14 @@ class Network:
     parallel: ParallelLinear | None = None  # the projector's layers, if the mesh shards them
     make_encoder: Callable[..., nnx.Module] = encoders.make_encoder
     channels: int = 3  # C, of the images
+    image_size: int = 224  # their side in evaluations
 
     @functools.cached_property
     def _graph(self) -> Any:
         return nnx.graphdef(nnx.eval_shape(lambda: self._module(nnx.Rngs(0))))
 
     def _module(self, rngs: nnx.Rngs) -> Siamese:
-        make_encoder = partial(self.make_encoder, channels=self.channels)
-        return Siamese(self.config, make_encoder, self.parallel, rngs)
+        return Siamese(self.config, self, rngs)
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:
         """Return new parameters and running statistics as nested dicts of float32 arrays."""

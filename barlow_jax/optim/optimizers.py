@@ -1,11 +1,13 @@
 """Optimizers of a config: the official LARS, SGD and AdamW, with a learning rate per parameter group."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from barlow_jax.config import parts
 from barlow_jax.config.schema import Config, Finetune, Optim
 from barlow_jax.optim import param_groups
 from barlow_jax.optim.lars import lars
@@ -19,9 +21,12 @@ def learning_rates(config: Config, steps_per_epoch: int, offset: int = 0) -> dic
     (`EpochSampler.schedule_offset`).
     """
     optim, train = config.optim, config.train
+    schedule = warmup_cosine
+    if optim.schedule != "warmup_cosine":
+        schedule = partial(parts.call, optim.schedule, parts.find("schedule", optim.schedule))
     bias_rate = optim.learning_rate if optim.bias_learning_rate is None else optim.bias_learning_rate
     rates = {
-        group: warmup_cosine(
+        group: schedule(
             peak=rate * train.batch_size / 256,
             warmup_steps=round(optim.warmup_epochs * steps_per_epoch),
             num_steps=round(train.num_epochs * steps_per_epoch),
@@ -39,6 +44,9 @@ def make_optimizer(config: Optim, rates: dict[str, optax.Schedule]) -> optax.Gra
     if config.grad_scale != 1:
         unscaled = make_optimizer(dataclasses.replace(config, grad_scale=1.0), rates)
         return optax.chain(optax.scale(config.grad_scale), unscaled)
+    if config.name not in parts.SHIPPED["optimizer"]:
+        own = parts.call(config.name, parts.find("optimizer", config.name), config)
+        return optax.chain(own, param_groups.scale_by_learning_rates(rates))
     if config.name == "lars":
         return lars(
             rates,

@@ -29,11 +29,6 @@ def test_a_config_file_has_finite_numbers(value):
     assert f"config.objective.scale is {value}, but must be a number > 0." in problems
 
 
-def test_an_unknown_second_encoder_names_the_encoders():
-    _, (problem,) = _overridden(("network.branches", "own"), ("network.second_encoder", "vgg"))
-    assert "config.network.second_encoder is 'vgg', but must be one of resnet8, " in problem
-
-
 def test_the_defaults_survive_the_way_through_configdict_and_json():
     tree = json.loads(json.dumps(overrides.default_config().to_dict()))
     config, problems = overrides.from_tree(tree)
@@ -71,7 +66,7 @@ def test_an_override_is_read_as_its_fields_type(key, text, value):
         ("optim.learning_rate", "fast", "is 'fast', but must be a number > 0."),
         ("optim.learning_rate", "1e999", "is '1e999', but must be a number > 0."),
         ("probe.augment", "maybe", "is 'maybe', but must be true or false."),
-        ("optim.name", "adam", "is 'adam', but must be one of lars, sgd, adamw."),
+        ("data.augment_on", "gpu", "is 'gpu', but must be one of host, device."),
         ("network.projector", "64,x", "is '64,x', but must be a list of integers, each >= 1."),
         ("seed", "9" * 30, f"is '{'9' * 30}', but must be an integer >= 0."),
         ("train.max_steps", "many", "is 'many', but must be an integer >= 1, or none."),

@@ -2,14 +2,11 @@
 
 import collections
 from collections.abc import Iterator, Mapping
-import re
 from typing import Any
 
 from barlow_jax.config import fields
 from barlow_jax.config.recipe import DEFAULT_OPS, DEVICE_ONLY, OPS, View
 from barlow_jax.config.schema import Config
-
-_FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 
 
 def recipe_problems(config: Config) -> Iterator[str]:
@@ -64,7 +61,7 @@ def _channel_problems(view: View, channels: int) -> Iterator[str]:
         )
     if view.applies("channel_drop") and view.channel_drop.count >= channels:
         yield f"channel_drop.count is {view.channel_drop.count}, but images have only {channels} channels."
-    if view.applies("custom") and not _FUNCTION.fullmatch(view.custom.function or ""):
+    if view.applies("custom") and not view.custom.function:
         yield f"custom.function is {view.custom.function}, but must be FILE.py:FUNCTION or MODULE:FUNCTION."
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from barlow_jax.config.architectures import CONVNEXTS, VITS
+from barlow_jax.config.parts import SHIPPED
 from barlow_jax.config.schema import Config, Network
 
 # Pixels of the image per output pixel of the stem; each stage after the first halves the size again.
@@ -27,6 +28,8 @@ def image_size_problems(config: Config) -> Iterator[str]:
 
 
 def _too_small(network: Network, encoder: str, size: int) -> Iterator[str]:
+    if encoder not in SHIPPED["encoder"]:
+        return
     if facts := VITS.get(encoder):
         named, patch = facts.positions != "sincos", facts.patch
         patch = patch if named else network.patch
@@ -50,6 +53,11 @@ def mesh_problems(config: Config, num_devices: int | None) -> Iterator[str]:
     if num_devices % slices:
         yield f"config.mesh.slices is {slices}, but must divide the {num_devices} devices."
     elif config.mesh.projector == "sharded":
+        if config.network.head != "mlp":
+            yield (
+                f"config.mesh.projector is sharded, but config.network.head is {config.network.head}, which "
+                "is replicated. Use auto or replicated."
+            )
         per_slice = num_devices // slices
         for width in dict.fromkeys(config.network.projector):
             if width % per_slice:

@@ -1,0 +1,95 @@
+"""Format "onnx": an ONNX model, for ONNX Runtime and the tools that read ONNX.
+
+jax2onnx converts the traced program, so any encoder can be exported whose operations it knows. tf2onnx cannot
+read the SavedModel of this package, whose one operation holds StableHLO. The computation is in float32, since
+ONNX Runtime has no bfloat16 convolutions on CPUs. Files: `encoder.onnx`, `config.json`, `README.md`.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from functools import partial
+import logging
+import pathlib
+from typing import Any
+
+import jax
+from jax import export
+from jax.extend.core import jaxpr_as_fun
+import numpy as np
+
+from barlow_jax.errors import UserError
+from barlow_jax.interop import encoder_function
+from barlow_jax.interop.encoder import TrainedEncoder
+
+FILE = "encoder.onnx"
+_MOST_BYTES = 2**31 - 2**24  # limit of a protocol buffer, less the program itself
+_LARGEST_ERROR = 1e-4  # relative to the largest feature
+
+
+def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+    """Write `encoder.onnx`, `config.json` and `README.md`.
+
+    The input `images` is `[B, image_size, image_size, C]` with any B, the output `features` is `[B, H]`
+    float32. The normalization is part of the model.
+
+    Raises:
+      UserError: jax2onnx is missing or cannot convert the encoder, ONNX Runtime computes other features, or
+        the weights exceed the size limit of a protocol buffer.
+    """
+    try:
+        from jax2onnx import to_onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"--format=onnx needs jax2onnx, which cannot be imported ({error}). pip install 'barlow_jax[onnx]'"
+        ) from None
+    weights = encoder_function.weights_of(trained)
+    if (size := sum(value.nbytes for value in weights.values())) > _MOST_BYTES:
+        raise UserError(f"--format=onnx holds 2.1 GB of weights, and this encoder has {size / 1e9:.1f} GB")
+    network = dataclasses.replace(trained.config.network, dtype="float32")
+    config = dataclasses.replace(trained.config, network=network)
+    encode = partial(encoder_function.encode(dataclasses.replace(trained, config=config)), weights)
+    model = _convert(to_onnx, trained, encode)
+    del model.graph.value_info[:]  # shapes of intermediate results, some of them of another layout
+    (out / FILE).write_bytes(model.SerializeToString())
+    dtype = trained.config.data.pixel_dtype
+    example = np.random.default_rng(0).integers(0, 256, (3, *trained.input_shape), np.uint8)
+    example = example if dtype == "uint8" else (example / 255).astype(dtype)
+    session = onnxruntime.InferenceSession(out / FILE, providers=["CPUExecutionProvider"])
+    (features,), expected = session.run(None, {"images": example}), np.asarray(jax.jit(encode)(example))
+    error = float(np.max(np.abs(features - expected)) / np.max(np.abs(expected)))
+    if not error <= _LARGEST_ERROR:
+        raise UserError(
+            f"ONNX Runtime computes other features for {trained.name}: they differ by {error:.1e} of the "
+            "largest one. Use --format=jax or --format=savedmodel"
+        )
+    load = [
+        "import onnxruntime",
+        f'session = onnxruntime.InferenceSession("{{out}}/{FILE}")',
+        'features = session.run(["features"], {"images": images})[0]',
+    ]
+    opset = model.opset_import[0].version
+    promise = f"ONNX opset {opset}, for the processors of ONNX Runtime. Computation in float32."
+    encoder_function.describe(trained, out, load, promise)
+    return {"opset": opset, "relative_error": error, "load": load}
+
+
+def _convert(to_onnx: Callable, trained: TrainedEncoder, encode: Callable) -> Any:
+    """Return the `onnx.ModelProto` of `encode`, from images to features."""
+    shape = export.symbolic_shape(", ".join(["B", *map(str, trained.input_shape)]))
+    images = jax.ShapeDtypeStruct(shape, trained.config.data.pixel_dtype)
+    # jax2onnx replaces flax's layers while it traces, and fails on some of their settings; not so if they are
+    # traced already.
+    program = jaxpr_as_fun(jax.make_jaxpr(encode)(images))
+    names = {"input_names": ["images"], "output_names": ["features"]}
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # about its own intermediate results
+    try:
+        return to_onnx(lambda images: program(images)[0], [images], **names)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"jax2onnx cannot convert {trained.name}: {type(error).__name__}: {reason}"
+        ) from error
+    finally:
+        logging.disable(level)
