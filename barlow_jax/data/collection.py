@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from barlow_jax.config import parts
 from barlow_jax.config.schema import Data
 from barlow_jax.data import folders, image_sources, sklearn_digits, slices, tables
 from barlow_jax.data.image_sources import FOLDERS, SPLIT, Source
@@ -137,6 +138,8 @@ def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _
     in_use = _part_names(path, data.train_split, data.eval_split) if split else ()
     others = tuple(name for name in _part_names(path, split) if name not in in_use) if split else ()
     try:
+        if parts.is_own("source", path):
+            changed = (parts.find("source", path),)  # it may be registered again
         return _open_once(path, data.labels, data.label_column, in_use, others, changed)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
