@@ -59,7 +59,7 @@ class PartialResults:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 jsonl.AppendOnlyFile(self._path).append(json.dumps(row))
         for row in tables.rows_by_source({source: Evaluation(source, -1, tuple(scores))}):
-            log.info(f"{source:<12}{row.name:<34}{row.values[0]:>6.1f} %")
+            log.info(f"{source:<12}{row.name:<34}{row.values[source]:>6.1f} %")
         return scores, details
 
     def remove(self) -> None:

@@ -172,9 +172,9 @@ def _result_tables(evaluations: Mapping[str, Evaluation], where: str) -> str:
     titles = {"top1": "Top-1 accuracy", "balanced_accuracy": "Balanced accuracy (mean recall)"}
     for metric, title in titles.items():
         rows = [
-            f"| {name} | {' | '.join(map(_score, values))} |"
+            f"| {name} | {' | '.join(map(_score, values.values()))} |"
             for name, _, values in tables.rows_by_source(columns, metric)
-            if values[-1] is not None
+            if values[PRETRAINED] is not None
         ]
         if rows:
             head = f"{title} in percent on {where}. `untrained` is the same network before training."

@@ -22,7 +22,7 @@ class SourceRow(NamedTuple):
 
     name: str  # "k-NN 20, 10% of labels"
     score: Score  # a score of this row: its classifier, label fraction and k
-    values: Sequence[float | None]  # percent by feature source; None if not measured
+    values: Mapping[str, float | None]  # percent by feature source; None if not measured
 
 
 class PublishedRow(NamedTuple):
@@ -45,16 +45,16 @@ class PublishedTable(NamedTuple):
 def rows_by_source(evaluations: Mapping[str, Evaluation], metric: str = "top1") -> Iterator[SourceRow]:
     """Yield the metric (top1 or balanced_accuracy) of each classifier and label fraction, lowest first."""
     for command, title in _TITLES.items():
-        columns = [
-            {s.setting: s for s in evaluation.scores if s.command == command and s.metric == metric}
-            for evaluation in evaluations.values()
-        ]
-        first = {setting: score for column in reversed(columns) for setting, score in column.items()}
-        order = dict.fromkeys(setting for column in columns for setting in column)
+        columns = {
+            source: {s.setting: s for s in evaluation.scores if s.command == command and s.metric == metric}
+            for source, evaluation in evaluations.items()
+        }
+        first = {k: score for column in reversed(columns.values()) for k, score in column.items()}
+        order = dict.fromkeys(setting for column in columns.values() for setting in column)
         for setting in sorted(order, key=lambda setting: first[setting].label_fraction):
             score = first[setting]
             name = f"{title}{_neighbors(score)}, {score.label_fraction:.0%} of labels"
-            values = [column[setting].value if setting in column else None for column in columns]
+            values = {s: c[setting].value if setting in c else None for s, c in columns.items()}
             yield SourceRow(name, score, values)
 
 
@@ -99,7 +99,7 @@ def format_by_source(evaluations: Mapping[str, Evaluation]) -> str:
     for title, metric in (("top-1, %", "top1"), ("balanced accuracy, %", "balanced_accuracy")):
         lines.append(f"{title:<34}" + "".join(f"{source:>12}" for source in evaluations))
         for name, _, values in rows_by_source(evaluations, metric):
-            lines.append(f"{name:<34}" + "".join(_cell(value, 12) for value in values))
+            lines.append(f"{name:<34}" + "".join(_cell(value, 12) for value in values.values()))
     return "\n".join(lines)
 
 

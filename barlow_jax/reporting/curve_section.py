@@ -14,7 +14,8 @@ from barlow_jax.reporting.schema import Run
 
 def render(runs: Sequence[Run]) -> Markup:
     """Return the section."""
-    names = list(dict.fromkeys(name for run in runs for name in series.metric_names(run)))
+    columns = dict.fromkeys(key for run in runs for row in run.metrics for key in row)
+    names = [name for name in columns if name not in ("step", "epoch")]
     groups = {}
     for heading, specs in chart_specs.groups(names).items():
         # Without the lines that no run has.

@@ -79,7 +79,7 @@ def _scores(columns: Mapping[str, Sequence[Evaluation]], num_runs: int) -> dict[
     flat = {(name, seed): e for name, column in columns.items() for seed, e in enumerate(column)}
     for row in tables.rows_by_source(flat):
         by_column: dict[str, list[float]] = {name: [] for name in columns}
-        for (name, _), value in zip(flat, row.values, strict=True):
+        for (name, _), value in row.values.items():
             by_column[name] += [] if value is None else [value]
         rows.append([row.name, *(_mean_and_std(values) for values in by_column.values())])
         for name, values in by_column.items():
@@ -129,7 +129,9 @@ def _more_scores(run: Run) -> Iterator[tuple[str, Sequence[Markup]]]:
             continue
         shown = []
         for metric, title in (("top1", "top-1, %"), ("balanced_accuracy", "balanced, %")):
-            rows = [[row.name, *_percents(row.values)] for row in tables.rows_by_source(columns, metric)]
+            rows = [
+                [row.name, *_percents(row.values.values())] for row in tables.rows_by_source(columns, metric)
+            ]
             if rows and (metric != "top1" or results is not run.results):
                 shown.append(rendering.table([title, *columns], rows, f"{title} on {where}"))
         yield f"{run.name}: {where}", shown

@@ -116,7 +116,9 @@ def _use(run: Run, seeds: int) -> Iterator[Step]:
     for headline in headline_scores(run)[-1:]:
         score, untrained = headline.values.get(PRETRAINED), headline.values.get(UNTRAINED)
         scores = read_evaluations(run.results)[PRETRAINED].scores
-        number = next(s.num_images for s in scores if (s.command, s.metric) == (headline.command, "top1"))
+        number = next(
+            s.num_images for s in scores if (s.command, s.metric) == (headline.score.command, "top1")
+        )
         fraction = (score * number / 100 + 2) / (number + 4)  # Agresti and Coull 1998: not 0 at 100 %
         error = 100 * math.sqrt(fraction * (1 - fraction) / (number + 4))
         if seeds == 1:

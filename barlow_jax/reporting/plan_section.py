@@ -46,16 +46,19 @@ def _plan(plan: Mapping[str, Any], run: Run) -> dict[str, Any]:
 def _comparison(plan: Mapping[str, Any], run: Run, caption: str) -> Markup:
     (rate, step_ms), count = _measured(run), run.devices.get("count")
     rate_per_chip = rate / count if rate and count else None
+    status = run.status or {}
+    finished = status.get("state") == "finished" and "useful_seconds" in status
     rows = [
         ["step, ms", 1e3 * plan["step_s"], step_ms],
         ["images per second", plan["images_per_second"], rate],
         ["images per second and chip", plan["images_per_second"] / plan["chips"], rate_per_chip],
         ["peak memory per chip, MB", plan["peak_bytes"] / 1e6, None],
-        ["whole run, hours", plan.get("hours"), _hours(run)],
+        ["whole run, hours", plan.get("hours"), status["useful_seconds"] / 3600 if finished else None],
     ]
     cells = []
     for title, planned, measured in rows:
-        ratio = _ratio(planned, measured) if run.on_tpu else "-"
+        compares = run.on_tpu and planned and measured is not None
+        ratio = f"{measured / planned:.2f} {formatting.TIMES}" if compares else "-"
         cells.append([title, formatting.number(measured), formatting.number(planned), ratio])
     return rendering.table(["quantity", "measured", "plan", "measured / plan"], cells, caption)
 
@@ -64,13 +67,3 @@ def _measured(run: Run) -> tuple[float | None, float | None]:
     """Return images per second and milliseconds per step."""
     rate, batch_size = series.images_per_second(run), run.config.get("train.batch_size")
     return rate, 1e3 * batch_size / rate if rate and batch_size else None
-
-
-def _hours(run: Run) -> float | None:
-    status = run.status or {}
-    finished = status.get("state") == "finished" and "useful_seconds" in status
-    return status["useful_seconds"] / 3600 if finished else None
-
-
-def _ratio(planned: float | None, measured: float | None) -> str:
-    return f"{measured / planned:.2f} {formatting.TIMES}" if planned and measured is not None else "-"

@@ -9,7 +9,6 @@ import numpy as np
 from barlow_jax.reporting.schema import Run
 
 _MAX_BINS = 300
-_INDEX = ("step", "epoch")
 
 
 class Series(NamedTuple):
@@ -39,11 +38,6 @@ class Series(NamedTuple):
         if not np.isnan(values).all():
             yield int(rows[np.nanargmin(values)])
             yield int(rows[np.nanargmax(values)])
-
-
-def metric_names(run: Run) -> list[str]:
-    """Return the names of the run's metrics, in order of appearance."""
-    return [name for name in dict.fromkeys(key for row in run.metrics for key in row) if name not in _INDEX]
 
 
 def read(run: Run, name: str) -> Series:

@@ -106,12 +106,8 @@ def view_pair(config: Config) -> dict[str, View]:
     The views are a and b. Without b: a, and a with other random numbers. For text: a; the caption is added.
     """
     views = config.recipe.views
-    first = {FIRST_VIEW: views[FIRST_VIEW]}
-    return (
-        first
-        if config.network.reads_text
-        else first | {SECOND_VIEW: views.get(SECOND_VIEW, views[FIRST_VIEW])}
-    )
+    names = (FIRST_VIEW,) if config.network.reads_text else (FIRST_VIEW, SECOND_VIEW)
+    return {name: views.get(name, views[FIRST_VIEW]) for name in names}
 
 
 def take(

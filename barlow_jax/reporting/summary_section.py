@@ -1,12 +1,13 @@
 """Summary section: health, quality and cost of each run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import read_evaluations
+from barlow_jax.papers.tables import SourceRow
 from barlow_jax.reporting import cost, formatting, health, rendering, series
 from barlow_jax.reporting.health import FAILURE, INFO, OK, WARNING, Check
 from barlow_jax.reporting.schema import ModelInspection, Run
@@ -19,14 +20,6 @@ _QUALITY = {
     INFO: "No baseline",
 }
 _BASELINES = {"pixels": "raw pixels", "untrained": "untrained encoder"}
-
-
-class Headline(NamedTuple):
-    """One classifier with the highest fraction of the labels."""
-
-    command: str  # "knn" or "probe"
-    name: str
-    values: Mapping[str, float | None]  # percent by feature source
 
 
 class _Card(NamedTuple):
@@ -65,18 +58,12 @@ def quality(run: Run) -> list[Check]:
     return results
 
 
-def headline_scores(run: Run) -> list[Headline]:
+def headline_scores(run: Run) -> list[SourceRow]:
     """Return the cosine k-NN and the linear probe with the highest fraction of the labels."""
-    evaluations = read_evaluations(run.results)
-    last = {}  # by evaluation; label fractions increase, so the last row has the most labels
-    for row in tables.rows_by_source(evaluations):
-        if row.score.distance != "euclidean":
-            last[row.score.command] = row
-    return [
-        Headline(command, last[command].name, dict(zip(evaluations, last[command].values, strict=True)))
-        for command in ("knn", "probe")
-        if command in last
-    ]
+    rows = tables.rows_by_source(read_evaluations(run.results))
+    # By evaluation. Label fractions increase, so the last row has the most labels.
+    last = {row.score.command: row for row in rows if row.score.distance != "euclidean"}
+    return [last[command] for command in ("knn", "probe") if command in last]
 
 
 def unusable_labels(run: Run) -> str | None:
@@ -88,7 +75,7 @@ def unusable_labels(run: Run) -> str | None:
     return f"No accuracy: {data['name']} has {classes}. Neighbors, spectra and ranks need no labels."
 
 
-def _against_baselines(headline: Headline) -> Check:
+def _against_baselines(headline: SourceRow) -> Check:
     baselines = {source: headline.values.get(source) for source in _BASELINES}
     baselines = {source: value for source, value in baselines.items() if value is not None}
     score = headline.values.get("pretrained")
@@ -144,7 +131,9 @@ def _overview(runs: Sequence[Run]) -> Markup:
 
 def _overview_row(run: Run) -> list[Any]:
     severity = health.worst(health.checks(run)) if run.metrics else INFO
-    pretrained = {headline.command: headline.values.get("pretrained") for headline in headline_scores(run)}
+    pretrained = {
+        headline.score.command: headline.values.get("pretrained") for headline in headline_scores(run)
+    }
     online = series.last_value(run, "knn_top1")
     knn = pretrained.get("knn", None if online is None else 100 * online)
     spent = cost.run_cost(run)

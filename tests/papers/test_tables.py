@@ -20,8 +20,8 @@ def test_feature_sources_need_not_have_the_same_measurements():
     linear = (score("probe", 7.0, label_fraction=0.1), score("probe", 8.0, "top5", 0.1))
     columns = {"pixels": _evaluation(knn(9.0)), "pretrained": _evaluation(*linear)}
     assert [(row.name, row.values) for row in tables.rows_by_source(columns)] == [
-        ("linear, 10% of labels", [None, 7.0]),
-        ("k-NN 20, 100% of labels", [9.0, None]),
+        ("linear, 10% of labels", {"pixels": None, "pretrained": 7.0}),
+        ("k-NN 20, 100% of labels", {"pixels": 9.0, "pretrained": None}),
     ]
 
 

@@ -46,7 +46,8 @@ def test_results_of_single_commands_count_if_evaluate_has_none():
     single = result("untrained", 0, knn(44.0))
     run = reported.run(results={"knn": result("pretrained", 9, knn(88.0)), "knn-untrained": single})
     (headline,) = headline_scores(run)
-    assert headline == ("knn", "k-NN 20, 100% of labels", {"untrained": 44.0, "pretrained": 88.0})
+    assert (headline.score.command, headline.name) == ("knn", "k-NN 20, 100% of labels")
+    assert headline.values == {"untrained": 44.0, "pretrained": 88.0}
     both = reported.run(results={"evaluate": reported.evaluate(), "knn-untrained": single})
     assert headline_scores(both)[0].values["untrained"] == 80.6
 
