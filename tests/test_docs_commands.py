@@ -123,7 +123,9 @@ def test_most_commands_are_run():
     assert reasons == {None, *NOT_RUN.values()}, "a reason without a command"
 
 
-def test_the_python_of_the_page_runs(finished, monkeypatch, tmp_path):
+def test_the_python_of_the_page_runs(finished, config_file, monkeypatch, tmp_path):
+    (tmp_path / "digits.py").write_bytes(pathlib.Path(config_file).read_bytes())
+    monkeypatch.setattr("barlow_jax.config.shipped.FOLDER", tmp_path)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "digits").symlink_to(finished)
     monkeypatch.chdir(tmp_path)
@@ -135,4 +137,5 @@ def test_the_python_of_the_page_runs(finished, monkeypatch, tmp_path):
     finally:
         logger.setLevel(level)  # the page changes it
     assert names["features"].shape == (4, names["encoder"].width)
-    assert pathlib.Path(tmp_path / "runs" / "digits" / "status.json").is_file()
+    assert names["run"].workdir == pathlib.Path("runs/digits") and names["table"].features.shape[0] == 360
+    assert (tmp_path / "runs" / "digits" / "report.html").is_file()

@@ -14,6 +14,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 ROOMS = (
     "__main__",
     "commands",
+    "api",
     "cli",
     "reporting",
     "experiment",

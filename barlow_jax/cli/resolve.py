@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pathlib
 from types import ModuleType
 from typing import Any
 
@@ -10,14 +9,13 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides, parts, records, shipped
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.config.value_range import AUTO
 from barlow_jax.data import catalog
 from barlow_jax.distributed import cluster, exchange, process_flags
 from barlow_jax.errors import UserError
+from barlow_jax.experiment import preflight
 from barlow_jax.io import log
 from barlow_jax.workdir import saved_run
 
-_NUM_SAMPLED = 16  # images, of which one must be decoded
 _IMAGES_CONFIG = shipped.FOLDER / "images.py"
 
 
@@ -37,9 +35,9 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         return Config(), Facts(), [*_missing_runs(args, command), *check(args, None)]
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]
-    config, more = _build(tree, args.workdir)
+    config, more = preflight.build(tree, args.workdir)
     required = command.workdir == "required" and not args.dry_run
-    problems += [*more, *_workdir_problems(args.workdir, required=required)]
+    problems += [*more, *preflight.workdir_problems(args.workdir, required=required)]
     problems += check(args, None if unread else config)
     given = [name for name in ("labels", "hours") if getattr(args, name) and not args.own_images]
     problems += [f"--{name} needs --images. Use both, or neither." for name in given]
@@ -58,56 +56,28 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
         valid = not (command.single_process or problems_now)
         if command.splits and valid:
             # The first line on the screen: jax, TensorFlow and large folders take seconds.
-            known = (
-                args.own_images if chooses else f"{catalog.describe(config.data)}; {config.network.encoder}"
-            )
-            log.info(f"{args.command}: {known}")
+            known = f"{catalog.describe(config.data)}; {config.network.encoder}"
+            log.info(f"{args.command}: {args.own_images if chooses else known}")
         # Problems with this host's data do not keep it from joining: the other processes must learn of them.
         joined = valid and not args.dry_run
         if joined:
             cluster.join(config.distributed, address)
-        if not problems:
-            config, problems = (_choose if chooses else _sample_images)(args, config, command)
+        if not problems and chooses:
+            config, problems = _choose(args, config, command)
+        elif not problems:
+            config, problems = preflight.sample_images(config, command.splits)
         known_splits = () if chooses and problems else command.splits
         splits = tuple(dict.fromkeys(getattr(config.data, key) for key in known_splits))
         num_images, more = catalog.count_images(config.data, splits) if splits else ({}, [])
         problems = list(dict.fromkeys([*problems, *more]))
-        alone = command.single_process
-        num_devices = None if alone else _count_devices(joined=joined or args.dry_run)
+        num_devices = None if command.single_process else _count_devices(joined=joined or args.dry_run)
         facts = Facts(num_devices, num_images, trains=not command.encoder)
     problems += validate(config, facts)
     if command.trains and not problems:
-        problems += _training_problems(config)
+        problems += preflight.training_problems(config)
     if joined:
         problems = exchange.all_problems(problems)
     return config, facts, problems
-
-
-def _build(tree: dict[str, Any], workdir: str | None) -> tuple[Config, list[str]]:
-    """Return the config and its problems; an automatic value range is that of the workdir's run, if any."""
-    config, problems = overrides.from_tree(tree)
-    saved = saved_run.saved_config(workdir) if workdir and config.data.value_range == AUTO else None
-    if saved:
-        config = config.replace({"data.value_range": overrides.from_tree(saved)[0].data.value_range})
-    return config, problems
-
-
-def _sample_images(args: argparse.Namespace, config: Config, command: Command) -> tuple[Config, list[str]]:
-    """Decode a sample of own images: measure an automatic value range, and report if none can be decoded."""
-    data, is_auto = config.data, config.data.value_range == AUTO
-    if data.name != "images" or not (is_auto or command.splits) or validate(config, Facts()):
-        return config, []
-    from barlow_jax.data import collection, image_stats
-
-    split = data.train_split if is_auto else getattr(data, command.splits[0])
-    number = image_stats.NUM_IMAGES if is_auto else _NUM_SAMPLED
-    try:
-        values = image_stats.measure_values(collection.open_collection(data, split), data, number)
-    except UserError as error:
-        return config, [str(error)]
-    if is_auto:
-        log.info(f"config.data.value_range={values.value_range}: 0.1 and 99.9 percentiles of each channel")
-    return config.replace({"data.value_range": values.value_range}), []
 
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:
@@ -201,45 +171,14 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
     return overrides.from_tree(tree)
 
 
-def _training_problems(config: Config) -> list[str]:
-    from barlow_jax.augment import custom
-    from barlow_jax.experiment.experiment import run_info
-    from barlow_jax.networks.network import own_problems
-    from barlow_jax.objectives.registry import make_objective
-    from barlow_jax.workdir import sinks
-
-    problems = [
-        *sinks.missing_packages(config.monitor.sinks),
-        *custom.problems(config),
-        *own_problems(config),
-    ]
-    try:
-        make_objective(config.objective, run_info(config))
-        return problems
-    except UserError as error:
-        return [*problems, str(error)]
-
-
 def _missing_runs(args: argparse.Namespace, command: Command) -> list[str]:
     problems = []
     for workdir in [] if command.workdir == "none" else args.workdirs or [None]:
-        wrong = _workdir_problems(workdir, required=True)
+        wrong = preflight.workdir_problems(workdir, required=True)
         if not wrong and not saved_run.is_run(workdir):
             wrong = [f"--workdir {workdir} holds no run (it has neither {' nor '.join(saved_run.FILES)})."]
         problems += wrong
     return problems
-
-
-def _workdir_problems(workdir: str | None, *, required: bool) -> list[str]:
-    if not workdir:
-        return ["--workdir is missing. Pass the folder for checkpoints and results."] if required else []
-    if "://" in workdir:
-        return [f"--workdir {workdir} is not a path. Mount the bucket (gcsfuse) and pass the mounted folder."]
-    if "\\" in os.path.abspath(workdir):  # TensorStore does not find the files again
-        return [f"--workdir {workdir} has a backslash in its path. Use another path."]
-    if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
-        return [f"--workdir {workdir} is not a folder."]
-    return []
 
 
 def _count_devices(*, joined: bool) -> int | None:

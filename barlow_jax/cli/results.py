@@ -1,8 +1,7 @@
 """Output of a command: one line of JSON on standard output, everything else on standard error."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -10,8 +9,7 @@ import sys
 from typing import Any
 
 from barlow_jax.io import files
-from barlow_jax.papers.scores import data_identity, measured_on
-from barlow_jax.workdir import saved_run
+from barlow_jax.workdir.results import results_file
 
 
 @contextlib.contextmanager
@@ -35,25 +33,3 @@ def publish(results: dict[str, Any], workdir: str | None, name: str) -> None:
         if name and workdir:
             files.write_json(results_file(pathlib.Path(workdir), name, results), results)
         print(json.dumps(results), flush=True)
-
-
-def results_file(workdir: pathlib.Path, name: str, results: Mapping[str, Any]) -> pathlib.Path:
-    """Return `<workdir>/results/NAME.json`; for other images or another encoder `NAME@DATA-DIGEST.json`.
-
-    The images of the run's config have the plain name. Without a run, and for `transfer`, the first result
-    has it, and only results for the same images and the same encoder replace that.
-    """
-    plain = workdir / "results" / f"{name}.json"
-    measured = measured_on(results)
-    if measured is None:
-        return plain
-    run, own = saved_run.saved_config(workdir), measured
-    if run and "data" in measured:
-        own = {"encoder": None, "data": data_identity(saved_run.with_defaults(run)[0]["data"])}
-    elif plain.is_file():
-        own = measured_on(files.read_json(plain))
-    if measured == own:
-        return plain
-    images = [value["name"] for key, value in measured.items() if key != "encoder"]
-    digest = hashlib.sha256(json.dumps(measured, sort_keys=True).encode()).hexdigest()[:8]
-    return plain.with_name(f"{name}@{'+'.join(images).replace('/', '_')}-{digest}.json")

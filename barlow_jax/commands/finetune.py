@@ -17,13 +17,6 @@ COMMAND = Command(
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the scores of fine-tuning by label fraction."""
-    from barlow_jax.evals.evaluation_data import EvaluationData
-    from barlow_jax.experiment import encoders, evaluations
-    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.experiment import evaluations
 
-    EvaluationData.open(config.data).check_labels()
-    path = encoders.encoder_path(workdir, args)
-    encoder = Experiment.from_config(config).encoder_state(path, args.feature_source)
-    scores, details = evaluations.finetune_scores(config, encoder)
-    about = evaluations.about(config, workdir, path, ["finetune"])
-    return evaluations.results(args.feature_source, encoder.step, scores) | about | details
+    return evaluations.measure_finetuned(config, workdir, args.encoder, args.feature_source)

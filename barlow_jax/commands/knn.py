@@ -17,9 +17,6 @@ COMMAND = Command(
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the scores of weighted cosine and uniform Euclidean k-NN."""
-    from barlow_jax.experiment import encoders, evaluations
-    from barlow_jax.experiment.experiment import Experiment
+    from barlow_jax.experiment import evaluations
 
-    path = encoders.encoder_path(workdir, args)
-    experiment, source = Experiment.from_config(config), args.feature_source
-    return evaluations.frozen_results(experiment, workdir, path, source, ["knn"])[0]
+    return evaluations.measure_frozen("knn", config, workdir, args.encoder, args.feature_source)

@@ -3,15 +3,13 @@
 import argparse
 import pathlib
 import socket
-import time
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import records
 from barlow_jax.config.schema import Config
-from barlow_jax.io import jsonl, log
-from barlow_jax.training import verdict
-from barlow_jax.workdir import lock, saved_run
+from barlow_jax.io import log
+from barlow_jax.training import run_status
+from barlow_jax.workdir import lock
 
 COMMAND = Command(examples=("status --workdir runs/digits",), checks="runs", single_process=True)
 
@@ -24,23 +22,15 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of `status.json` without its marks, and the verdict. Safe while the run is running.
 
-    Returns:
-      The fields, `age_seconds` and `alive`, which is None if the run was on another machine and its lock is
-      free. Without a readable `status.json`: `state` (None), `alive` and the steps of the `checkpoints`.
+    `run_status.read` describes them.
     """
-    status = saved_run.saved_status(workdir)
-    holder = lock.holder(workdir)
-    if status is None:
-        steps = saved_run.checkpoint_steps(workdir)
-        message = f"{workdir}: status.json is missing or not readable; checkpoints of steps {steps}"
+    status, holder = run_status.read(workdir), lock.holder(workdir)
+    if status["state"] is None:
+        message = (
+            f"{workdir}: status.json is missing or not readable; checkpoints of steps {status['checkpoints']}"
+        )
         log.info(message + (f"; {holder} is running" if holder else ""))
-        return {"state": None, "alive": holder is not None, "checkpoints": steps}
-    del status["marks"]
-    found = _verdict(workdir)
-    status["verdict"] = found._asdict()
-    local = status["host"] == socket.gethostname()
-    status["alive"] = True if holder else False if local else None
-    status["age_seconds"] = max(0.0, time.time() - status["updated_unix"])
+        return status
     for name, value in _table(workdir, status, holder):
         log.info(f"{name:<18}{value}")
     return status
@@ -66,12 +56,6 @@ def _table(workdir: pathlib.Path, status: dict[str, Any], holder: str | None) ->
         ("verdict", status["verdict"]["text"]),
         ("goodput", f"{status['goodput']:.1%}: {useful} in useful steps, of {wall} since the first start"),
     ]
-
-
-def _verdict(workdir: pathlib.Path) -> verdict.Verdict:
-    rows, _ = jsonl.read(workdir / "metrics.jsonl")
-    tree, _ = saved_run.with_defaults(saved_run.saved_config(workdir) or {})
-    return verdict.judge([row for row in rows if isinstance(row.get("step"), int)], records.flatten(tree))
 
 
 def _process(status: dict[str, Any], holder: str | None) -> str:

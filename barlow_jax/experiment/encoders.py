@@ -1,7 +1,7 @@
 """Loading of a trained encoder from a run, a checkpoint, an encoder folder, or a file of released weights."""
 
-import argparse
 from collections.abc import Mapping
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.interop import torchvision_layout, weights
-from barlow_jax.workdir import saved_run
+from barlow_jax.workdir import saved_run, selection
 
 _FORMS = (
     "Pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, "
@@ -28,9 +28,28 @@ class EncoderState(NamedTuple):
     step: int  # updates that it was trained for; -1 if a file does not contain the number
 
 
-def encoder_path(workdir: pathlib.Path, args: argparse.Namespace) -> pathlib.Path:
-    """Return the path of the encoder: --encoder if it is given, else the workdir."""
-    return pathlib.Path(args.encoder) if args.encoder else workdir
+def encoder_path(workdir: pathlib.Path, encoder: str | os.PathLike[str] | None) -> pathlib.Path:
+    """Return the path of the encoder if it is given, else the workdir."""
+    return pathlib.Path(encoder) if encoder else workdir
+
+
+def checkpoint_path(path: pathlib.Path, checkpoint: str, select_by: str) -> pathlib.Path:
+    """Return the path of a run's "newest" or "best" checkpoint, the latter by `select_by`, or of a step.
+
+    Raises:
+      UserError: the path holds a single encoder.
+    """
+    if checkpoint == "newest":
+        return path
+    workdir, step = split_step(path)
+    if step is not None or not path.is_dir():
+        raise UserError(
+            f"--checkpoint={checkpoint}: {path} is a single encoder. Pass the workdir of a run, or omit "
+            "--checkpoint"
+        )
+    if checkpoint == "best":
+        return selection.best_checkpoint(workdir, select_by)
+    return workdir / saved_run.CHECKPOINTS / checkpoint
 
 
 def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:

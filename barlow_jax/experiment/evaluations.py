@@ -10,6 +10,7 @@ import jax
 
 from barlow_jax.config.schema import Config
 from barlow_jax.data.sampler import EpochSampler
+from barlow_jax.errors import UserError
 from barlow_jax.evals import finetuning
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.features import Encode, decode_failure_counts
@@ -82,6 +83,50 @@ def frozen_results(
     counts = decode_failure_counts(train.decode_failures, test.decode_failures)
     details = counts | {"data": data_record} | about(experiment.config, workdir, path, commands)
     return results(source, step, scores) | details, test
+
+
+def measure_frozen(
+    command: str, config: Config, workdir: pathlib.Path, encoder: str | None, feature_source: str
+) -> dict[str, Any]:
+    """Return the results of "probe" or "knn"; `encoder` is its path, None for the workdir's."""
+    experiment, path = Experiment.from_config(config), encoders.encoder_path(workdir, encoder)
+    return frozen_results(experiment, workdir, path, feature_source, [command])[0]
+
+
+def measure_finetuned(
+    config: Config, workdir: pathlib.Path, encoder: str | None, feature_source: str
+) -> dict[str, Any]:
+    """Return the results of fine-tuning by label fraction."""
+    EvaluationData.open(config.data).check_labels()
+    path = encoders.encoder_path(workdir, encoder)
+    state = Experiment.from_config(config).encoder_state(path, feature_source)
+    scores, details = finetune_scores(config, state)
+    return results(feature_source, state.step, scores) | about(config, workdir, path, ["finetune"]) | details
+
+
+def measure_transfer(
+    config: Config,
+    workdir: pathlib.Path,
+    encoder: str | None,
+    feature_source: str,
+    only: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return the results on other data sets: those named, or all of config.transfer that can be read.
+
+    TFDS prepares the named data sets where it can.
+    """
+    names = list(only) if only else available_transfers(config)
+    if unknown := [name for name in names if name not in config.transfer]:
+        keys = ", ".join(config.transfer)
+        raise UserError(f"--only {','.join(names)}: config.transfer has no {unknown[0]!r}; it has {keys}")
+    if not names:
+        reasons = filter(None, (missing_data(n, t) for n, t in config.transfer.items()))
+        raise UserError(f"no data set of config.transfer can be read: {'; '.join(reasons)}")
+    data_sets = open_transfers(config, names)
+    experiment, path = Experiment.from_config(config), encoders.encoder_path(workdir, encoder)
+    encode, step = experiment.encoder(path, feature_source)
+    scores, details = transfer_scores(experiment, encode, data_sets)
+    return results(feature_source, step, scores) | about(config, workdir, path, []) | details
 
 
 def finetune_scores(config: Config, encoder: EncoderState) -> tuple[list[Score], dict[str, Any]]:

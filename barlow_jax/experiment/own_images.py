@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.config import overrides
+from barlow_jax.config import library, overrides as trees
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.data import collection, image_stats, splits
 from barlow_jax.distributed import exchange, same_data
@@ -19,6 +19,36 @@ from barlow_jax.io import log
 
 _MEMORY = 0.9  # fraction of a device's memory that a step may need
 _STEPS_FRACTION = 0.95  # of a budget; evaluations and checkpoints take the rest
+
+
+def config_for_images(
+    path: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] = "",
+    hours: float | None = None,
+    preset: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return a config for your own images: settings are measured on a sample of them and on the devices.
+
+        config = config_for_images("photos", hours=2, overrides={"data.image_size": 96})
+
+    Args:
+      path: folder, list, table, tar shards or arrays (docs/own_images.md).
+      labels: table with labels, or "folders"; used only to measure.
+      hours: length of the run, above 0; None = 4000 steps on CPUs, 30 000 elsewhere, at most 300 epochs.
+      preset: augmentation: photographs, microscopy, satellite or documents; None = chosen.
+      overrides: config values by dotted key, which are not chosen.
+
+    Raises:
+      UserError: the images cannot be read, a value is wrong, or the run would be too short.
+    """
+    if hours is not None and not 0 < hours < float("inf"):
+        raise UserError(f"hours is {hours}, but must be a number > 0.")
+    fixed = {"data.data_dir": os.fspath(path), "data.labels": os.fspath(labels), **(overrides or {})}
+    config = library.load_config("images" if preset is None else f"images:{preset}").replace(fixed)
+    tree, _ = choose(config, set(overrides or {}), preset=preset, hours=hours, trains=True)
+    return trees.from_tree(tree)[0]
 
 
 def choose(
@@ -39,7 +69,7 @@ def choose(
     Raises:
       UserError: no image can be decoded, or the run would be too short.
     """
-    tree = overrides.to_config_dict(config).to_dict()
+    tree = trees.to_config_dict(config).to_dict()
     choices, started, devices = rules.Choices(tree, fixed), time.monotonic(), _describe_devices()
     problems = []
     try:
@@ -87,7 +117,7 @@ def _choose_data(
 
 
 def _data(tree: Mapping[str, Any]) -> Data:
-    return overrides.from_tree(tree)[0].data
+    return trees.from_tree(tree)[0].data
 
 
 def _choose_splits(choices: rules.Choices, sizes: Mapping[str, int]) -> None:
@@ -138,7 +168,7 @@ def _fit_memory(
     rows = choices.get("train.batch_size") // devices.number
     while True:
         log.info("compiling the train step to measure it")
-        trial = step_trial.run(overrides.from_tree(tree)[0], source, steps=steps)
+        trial = step_trial.run(trees.from_tree(tree)[0], source, steps=steps)
         parts = 2 * choices.get("train.microbatches")
         if not devices.memory or trial.memory <= _MEMORY * devices.memory or rows % parts or rows < 2 * parts:
             return trial

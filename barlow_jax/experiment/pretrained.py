@@ -1,6 +1,6 @@
 """Trained encoder as a function, for use in other Python programs.
 
-    from barlow_jax.experiment.pretrained import load
+    from barlow_jax import load
     encoder = load("DIR")
     features = encoder(images)  # [B, height, width, C] -> [B, H] float32
 
@@ -13,6 +13,7 @@ this package.
 from collections.abc import Callable, Iterable
 import dataclasses
 import functools
+import os
 import pathlib
 from typing import Any
 
@@ -32,7 +33,7 @@ from barlow_jax.workdir import saved_run
 
 
 def load(
-    path: str | pathlib.Path, *, devices: Iterable[jax.Device] | None = None, dtype: str | None = None
+    path: str | os.PathLike[str], *, devices: Iterable[jax.Device] | None = None, dtype: str | None = None
 ) -> "Encoder":
     """Read an encoder onto devices.
 
@@ -45,7 +46,7 @@ def load(
     Raises:
       UserError: the encoder is missing or damaged.
     """
-    saved = encoders.describe(str(path), "load")
+    saved = encoders.describe(os.fspath(path), "load")
     if "data" in saved:
         tree, problems = saved_run.with_defaults(saved)
     else:  # a file: assume that its images were ImageNet's

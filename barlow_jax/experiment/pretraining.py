@@ -1,6 +1,6 @@
 """Pretraining of an encoder without labels; resumes from the newest checkpoint of the workdir."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
 import pathlib
@@ -16,35 +16,45 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.errors import UserError
 from barlow_jax.evals.evaluation_data import EvaluationData
-from barlow_jax.experiment import hooks
+from barlow_jax.experiment import callbacks as user_callbacks, hooks
+from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.evaluations import settings
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.experiment.run import open_run
-from barlow_jax.experiment.run_data import open_data
+from barlow_jax.experiment.run import Run, open_run
+from barlow_jax.experiment.run_data import RunData, open_data
 from barlow_jax.io import log
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import fit
-from barlow_jax.training.step import compile_step
+from barlow_jax.training.step import StepParts, compile_step
+from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run, segments, selection
 
 # Metrics whose newest values are part of the results.
 _RESULT_METRICS = ("loss", "skipped_steps", "knn_top1", "knn_balanced_accuracy", *selection.LABEL_FREE)
 
 
-def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> dict[str, Any]:
+def pretrain(
+    config: Config,
+    workdir: pathlib.Path,
+    *,
+    extend: bool = False,
+    callbacks: Sequence[Callback] = (),
+    defer_interrupt: bool = False,
+) -> dict[str, Any]:
     """Train until the schedule's last step, and return the results; a run in the workdir resumes.
 
-    With `extend`, that run may have other images, another length, batch size or learning rate.
+    With `extend`, that run may have other images, another length, batch size or learning rate. With
+    `defer_interrupt`, a first Ctrl-C between steps saves a checkpoint and ends the run.
 
     Raises:
       UserError: the workdir or the labels do not fit the config.
-      RunError: too many steps in a row were not finite.
+      RunError: too many steps in a row were not finite, or a callback failed.
     """
     started = time.monotonic()
     _check_workdir(workdir)
     if problems := saved_run.differences(workdir, config, extend=extend):
-        raise UserError(problems[0])
+        raise UserError.from_problems(problems)
     experiment = Experiment.from_config(config)
     data = open_data(config, workdir, extend=extend)
     source = data.train
@@ -57,8 +67,34 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
     parts = experiment.step_parts(sampler)
     with (
         open_run(experiment, data, sampler, workdir) as (run, state),
-        contextlib.closing(hooks.progress(run)) as progress,
+        preemption.deferred_interrupt(defer_interrupt) as interrupted,
     ):
+        state = _train(run, state, parts, data, evaluated, callbacks, interrupted)
+        last_step = int(state.step)
+        user_callbacks.notify(run, callbacks, "end", last_step, state)
+    return {
+        "step": last_step,
+        "first_step": run.first_step,
+        "epochs": sampler.epoch(last_step),
+        "seconds": round(time.monotonic() - started, 1),
+        "decode_failures": source.decode_failures.count_before(last_step),
+        **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
+        "data": data_record,
+        "settings": settings(config, ["monitor"] if config.monitor.every_epochs else []),
+    } | provenance.stamp()
+
+
+def _train(
+    run: Run,
+    state: TrainState,
+    parts: StepParts,
+    data: RunData,
+    evaluated: EvaluationData | None,
+    callbacks: Sequence[Callback],
+    interrupted: Callable[[], bool],
+) -> TrainState:
+    """Run the steps that are left, with their hooks; return the last state."""
+    with contextlib.closing(hooks.progress(run)) as progress:
         evaluations, skip_watch = hooks.evaluations(run, evaluated, data), hooks.skip_watch(run, state)
         hooks.run_missed_evaluations(run, evaluations, state)
         # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the metrics rows of that step exist.
@@ -73,25 +109,18 @@ def pretrain(config: Config, workdir: pathlib.Path, *, extend: bool = False) -> 
             *evaluations.values(),
             *hooks.judgment(run),
             hooks.save_checkpoint(run),
+            # After the save: one that fails leaves the checkpoint of its step.
+            *user_callbacks.hooks(run, callbacks),
             *hooks.early_stop(run),
+            user_callbacks.interruption(run, interrupted),
         ]
         # The stop point comes last: all processes stop after the same step, with everything above done.
         hook = preemption.with_stop_point(after_step, run.checkpoints.save, last_step=run.num_steps)
         num_steps = run.first_step if hooks.has_stopped(run) else run.num_steps
         if run.first_step < num_steps:
             log.info("compiling the train step")
-        step = skip_watch.note_examples(compile_step(experiment.layout, state, parts))
-        last_step = int(fit(step, state, run.prefetcher, num_steps=num_steps, hooks=[hook]).step)
-    return {
-        "step": last_step,
-        "first_step": run.first_step,
-        "epochs": sampler.epoch(last_step),
-        "seconds": round(time.monotonic() - started, 1),
-        "decode_failures": source.decode_failures.count_before(last_step),
-        **{name: run.writer.latest[name] for name in _RESULT_METRICS if name in run.writer.latest},
-        "data": data_record,
-        "settings": settings(config, ["monitor"] if evaluations else []),
-    } | provenance.stamp()
+        step = skip_watch.note_examples(compile_step(run.experiment.layout, state, parts))
+        return fit(step, state, run.prefetcher, num_steps=num_steps, hooks=[hook])
 
 
 def _check_workdir(workdir: pathlib.Path) -> None:

@@ -27,7 +27,7 @@ from barlow_jax.io import files
 from barlow_jax.workdir import provenance
 
 LOAD = [
-    "from barlow_jax.experiment.pretrained import load",
+    "from barlow_jax import load",
     'encoder = load("{out}")',
     "features = encoder(images)  # [B, height, width, C] -> [B, H] float32",
 ]

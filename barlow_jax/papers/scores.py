@@ -5,6 +5,8 @@ import dataclasses
 import os
 from typing import Any, NamedTuple
 
+from barlow_jax.io import dataframes
+
 # Feature sources: the image itself, the encoder before training, and the encoder of a checkpoint or file.
 FEATURE_SOURCES = PIXELS, UNTRAINED, PRETRAINED = "pixels", "untrained", "pretrained"
 CHANCE = "chance"  # retrieval only: a random ranking
@@ -47,6 +49,31 @@ class Evaluation(NamedTuple):
     step: int  # updates that the encoder has seen; -1 for pixels, and where a file does not record it
     scores: tuple[Score, ...]
     not_measured: Mapping[str, str] = {}  # reason by key of config.transfer
+
+    @property
+    def table(self) -> Any:
+        """Scores as a pandas.DataFrame, or as a list of dicts without pandas."""
+        return dataframes.make([score.to_json() for score in self.scores])
+
+    def value(self, metric: str = "top1", **fields: Any) -> float:
+        """Return the value of the one score with this metric and these fields, such as k=20.
+
+        Raises:
+          KeyError: no score, or more than one, has them; the message lists what there is.
+        """
+        wanted = {"metric": metric} | fields
+        values = [score.value for score in self.scores if wanted.items() <= dataclasses.asdict(score).items()]
+        if len(values) != 1:
+            raise KeyError(f"{len(values)} scores have {wanted}: {self!r}")
+        return values[0]
+
+    def __repr__(self) -> str:
+        lines = [f"Evaluation of {self.feature_source}" + (f", step {self.step}" if self.step >= 0 else "")]
+        hidden = ("classifier", "repeats", "split", "num_images", "value", "metric", "command")
+        for score in self.scores:
+            details = [f"{k}={v}" for k, v in score.to_json().items() if k not in hidden]
+            lines.append(f"{score.command} {score.metric} {score.value:.4g} ({', '.join(details)})")
+        return "\n  ".join([*lines, *(f"{name}: {reason}" for name, reason in self.not_measured.items())])
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, with scores as JSON objects and without an empty `not_measured`."""
@@ -108,7 +135,7 @@ def by_data(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Mapping[
 
     The first group, which may be empty, holds those of the run's own data, and files without data, such as
     those of `transfer`, whose scores name their data sets. "@" in a file's name marks other data
-    (`cli.results`); the names in a group have neither that nor what follows it.
+    (`workdir.results`); the names in a group have neither that nor what follows it.
     """
     groups: dict[str, dict[str, Mapping[str, Any]]] = {"": {}}
     own = None

@@ -1,4 +1,4 @@
-"""Graceful shutdown on SIGTERM: the run ends at a point that all its processes agree on.
+"""Graceful shutdown on SIGTERM: the run ends at a point that all its processes agree on; deferred Ctrl-C.
 
 A thread watches for the signal: the main thread may be compiling for minutes, and Python's handlers wait for
 it. Several processes agree through the key-value store of `jax.distributed`, which costs a step nothing.
@@ -143,6 +143,30 @@ def watch() -> Iterator[None]:
             yield
         finally:
             _watcher = None
+
+
+@contextlib.contextmanager
+def deferred_interrupt(active: bool = True) -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C during the block; yield a function that returns whether it was pressed.
+
+    A second Ctrl-C raises KeyboardInterrupt. In another than the main thread, nothing changes.
+    """
+    pressed = []
+
+    def handler(*_: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+        log.info("interrupted: saving after this step; a second Ctrl-C stops at once, without saving")
+
+    if not active or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)  # None: not Python's
 
 
 def run_scope() -> contextlib.AbstractContextManager[None]:

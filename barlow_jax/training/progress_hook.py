@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
-import sys
 import time
 
 import jax
@@ -10,6 +9,7 @@ import tqdm
 
 from barlow_jax.io import log
 from barlow_jax.training.diagnostics import DATA_WAIT_FRACTION
+from barlow_jax.training.progress import progress_bar
 from barlow_jax.types import Metrics, TrainState
 from barlow_jax.workdir.metrics import MetricsWriter
 
@@ -26,9 +26,9 @@ _DATA_WAIT = (
 class Progress:
     """Hook that fetches the metrics, writes them as a row, and shows the progress.
 
-    Shows a progress bar on a terminal and log lines elsewhere. Rates cover the time since the previous call.
-    Warns once per run if the devices wait for data, ignoring the first interval, in which the input pipeline
-    starts.
+    Shows a progress bar on a terminal and in notebooks, and log lines elsewhere. Rates cover the time since
+    the previous call. Warns once per run if the devices wait for data, ignoring the first interval, in which
+    the input pipeline starts.
     """
 
     writer: MetricsWriter  # receives each row
@@ -45,10 +45,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._last, self._warned = (self.first_step, time.monotonic(), 0.0), False
-        self._terminal = sys.stderr.isatty()
-        hidden = jax.process_index() != 0 or not self._terminal
-        bar = {"total": self.num_steps, "initial": self.first_step, "unit": "step"}
-        self._bar = tqdm.tqdm(**bar, file=sys.stderr, disable=hidden)
+        self._bar, self._visible = progress_bar(total=self.num_steps, initial=self.first_step, unit="step")
 
     def __call__(self, done: int, state: TrainState, metrics: Metrics) -> None:
         """Write the row of step `done` and show it."""
@@ -67,7 +64,7 @@ class Progress:
         line = f"{rate}  waiting for data {row['data_wait_fraction']:.0%}"
         self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(done - self._bar.n)
-        if not self._terminal:
+        if not self._visible:
             left = tqdm.tqdm.format_interval((self.num_steps - done) * seconds / max(done - step, 1))
             log.info(f"step {done}/{self.num_steps}  {line}  {left} left")
         data_wait = self._data_wait_warning(step, row["data_wait_fraction"])

@@ -64,7 +64,7 @@ class Status:
 
     def __exit__(self, error_type: Any, error: BaseException | None, traceback: Any) -> None:
         self._tick()
-        self._state = "finished" if error is None else "stopped"
+        self._state = "finished" if error is None and self._reason is None else "stopped"
         if error is not None:
             self._reason = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
         if self._first_step == self._num_steps and self._previous.get("state") == "finished":
@@ -79,6 +79,10 @@ class Status:
         self._marks = [*(mark for mark in self._marks if mark[0] < first_step), self._reached]
         self._useful = self._reached[1]
         self._write()
+
+    def stop(self, reason: str) -> None:
+        """Record that the run ends early, but can resume."""
+        self._reason = reason
 
     def _at(self, step: int) -> _Mark:
         """Return when a step was reached, interpolated linearly between marks."""

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from barlow_jax.commands import export
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.interop import torchvision_layout
+from barlow_jax.interop import formats, torchvision_layout
 from barlow_jax.networks.network import Network
 from barlow_jax.workdir import selection
 
@@ -35,7 +34,7 @@ def taken(monkeypatch):
     module = types.ModuleType("barlow_jax.interop.toy_format")
     module.write = write
     monkeypatch.setitem(sys.modules, "barlow_jax.interop.toy_format", module)
-    monkeypatch.setitem(export.FORMATS, "orbax", "toy_format")
+    monkeypatch.setitem(formats.FORMATS, "orbax", "toy_format")
     return given
 
 

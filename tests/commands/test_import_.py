@@ -8,8 +8,8 @@ from projector_state_dict import to_torch
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from barlow_jax.commands import import_
 from barlow_jax.config.overrides import from_tree, load_config_file
+from barlow_jax.experiment import importing
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import weights
 from barlow_jax.interop.torchvision_layout import to_torchvision
@@ -158,7 +158,7 @@ def test_a_run_from_its_own_first_weights_is_that_run(run_command, config_file, 
 
 def test_without_a_projector_a_start_has_a_fresh_one(config_file, trees, alone):
     config = _config(config_file)
-    state = import_.initial_state(config, weights.read(alone))
+    state = importing.initial_state(config, weights.read(alone))
     experiment = Experiment.from_config(config)
     fresh = experiment.init(experiment.sampler(1437))(jax.random.key(config.seed))
     _equal(state.params, fresh.params | {"encoder": trees[0]["encoder"]})
@@ -168,7 +168,7 @@ def test_without_a_projector_a_start_has_a_fresh_one(config_file, trees, alone):
 @pytest.mark.parametrize("name", ["byol", "moco"])
 def test_a_target_network_is_a_copy_of_the_file(config_file, trees, full, name):
     config = _config(config_file, **{"objective.name": name, "objective.moco.queue_size": 256})
-    state = import_.initial_state(config, weights.read(full))
+    state = importing.initial_state(config, weights.read(full))
     _equal(state.target, {"params": trees[0], "batch_stats": trees[1]})
     assert bool(state.memory) == (name == "moco")
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
-from barlow_jax.commands.export import FORMATS
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
 from barlow_jax.evals import finetuning
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.pretrained import load
+from barlow_jax.interop.formats import FORMATS
 from barlow_jax.io import files
 from barlow_jax.networks import vit
 from barlow_jax.types import TrainState

@@ -1,6 +1,7 @@
 import io
 import re
 import sys
+import types
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_on_a_terminal_a_bar_counts_images(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     list(show_progress("abc", num_images=25, batch_size=10))
     assert re.search(r"100%.*25/25 .*image", terminal.getvalue())
+
+
+def test_in_a_notebook_a_bar_counts_images(monkeypatch, capsys, recwarn):
+    """Without ipywidgets the bar is text; nothing is logged, and standard output stays empty."""
+    kernel = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
+    list(show_progress("abc", num_images=25, batch_size=10))
+    out, err = capsys.readouterr()
+    assert re.search(r"100%.*25/25 .*image", err) and "images/s" not in err and not out and not recwarn.list
 
 
 def test_only_process_0_shows_progress(monkeypatch, capsys):

@@ -2,9 +2,9 @@
 
 import json
 
-from barlow_jax.cli.results import results_file
 from barlow_jax.config import overrides
 from barlow_jax.io import files
+from barlow_jax.workdir.results import results_file
 
 OWN = {"name": "images", "data_dir": "/a", "train_split": "train", "eval_split": "val"}
 

@@ -1,0 +1,87 @@
+"""Arguments that the functions share: a run or its workdir, feature source and checkpoint."""
+
+from collections.abc import Sequence
+import os
+import pathlib
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from barlow_jax.config import overrides
+from barlow_jax.config.schema import Config
+from barlow_jax.errors import UserError
+from barlow_jax.experiment import encoders, preflight
+from barlow_jax.io import files
+from barlow_jax.papers.scores import FEATURE_SOURCES, PRETRAINED, Evaluation, parse_evaluations
+from barlow_jax.workdir import results as result_files, saved_run
+
+PathLike = str | os.PathLike[str]
+FeatureSource = Literal["pretrained", "untrained", "pixels"]
+
+
+@runtime_checkable
+class RunLike(Protocol):
+    """A `Run`."""
+
+    workdir: pathlib.Path
+    config: Config
+
+
+class Opened(NamedTuple):
+    """A run whose config has been checked, and its encoder."""
+
+    workdir: pathlib.Path
+    config: Config
+    encoder: pathlib.Path  # workdir, or one of its checkpoints
+
+
+def path_of(workdir: PathLike) -> pathlib.Path:
+    """Return the path of a workdir, which may be new."""
+    text = os.path.expanduser(workdir)
+    if problems := preflight.workdir_problems(text):
+        raise UserError.from_problems(problems)
+    return pathlib.Path(text)
+
+
+def read_config(workdir: pathlib.Path) -> Config:
+    """Return the config of the run in a workdir."""
+    saved = saved_run.saved_config(workdir)
+    if saved is None:
+        raise UserError(f"{workdir} holds no run (config.json is missing). Pass the workdir of a run.")
+    tree, problems = saved_run.with_defaults(saved)
+    if problems:
+        raise UserError.from_problems(problems)
+    return overrides.from_tree(tree)[0]
+
+
+def locate(run: RunLike | PathLike) -> tuple[pathlib.Path, Config]:
+    """Return the workdir and the config of a run."""
+    if isinstance(run, RunLike):
+        return run.workdir, run.config
+    workdir = path_of(run)
+    return workdir, read_config(workdir)
+
+
+def open_checked(
+    run: RunLike | PathLike,
+    feature_source: str,
+    checkpoint: str | int,
+    splits: Sequence[str] = ("train_split", "eval_split"),
+) -> Opened:
+    """Check the arguments of an evaluation, and the config against data and devices."""
+    problems = []
+    if feature_source not in FEATURE_SOURCES:
+        problems.append(f"feature_source is {feature_source!r}. Choose from {', '.join(FEATURE_SOURCES)}.")
+    if checkpoint not in ("newest", "best") and not str(checkpoint).isdecimal():
+        problems.append(f"checkpoint is {checkpoint!r}, but must be newest, best or a step.")
+    if problems:
+        raise UserError.from_problems(problems)
+    workdir, config = locate(run)
+    config = preflight.check(config, splits=splits)
+    encoder = encoders.checkpoint_path(workdir, str(checkpoint), config.monitor.select_by)
+    return Opened(workdir, config, encoder)
+
+
+def publish(workdir: pathlib.Path, results: dict[str, Any], *name: str) -> list[Evaluation]:
+    """Write the results to `results/` of the workdir, where the report reads them; return the evaluations."""
+    file = "-".join(part for part in name if part not in ("", PRETRAINED))
+    files.write_json(result_files.results_file(workdir, file, results), results)
+    return parse_evaluations(results)

@@ -1,0 +1,79 @@
+"""Export of an encoder in the format of another tool."""
+
+import dataclasses
+import importlib
+import pathlib
+from typing import Any
+
+import jax
+
+from barlow_jax.config.schema import Config, Mesh
+from barlow_jax.errors import UserError
+from barlow_jax.experiment import encoders
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.interop.formats import FORMATS
+from barlow_jax.io import files, log
+from barlow_jax.papers.scores import PRETRAINED
+from barlow_jax.workdir import provenance
+
+
+def export(
+    config: Config,
+    path: pathlib.Path,
+    out: pathlib.Path,
+    *,
+    format: str,
+    checkpoint: str = "newest",
+    license: str = "other",
+) -> dict[str, Any]:
+    """Write the encoder at a path to a new folder; return its files and the entries of the format."""
+    trained = dataclasses.replace(read_trained(config, path, checkpoint), license=license)
+    out = out.resolve()
+    module = importlib.import_module(f"barlow_jax.interop.{FORMATS[format]}")
+    with files.new_folder(out) as draft:
+        entries = module.write(trained, draft)
+    entries["load"] = [line.replace("{out}", str(out)) for line in entries.get("load", ())]
+    written = sorted(path for path in out.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in written)
+    source = f"step {trained.step}" if trained.step >= 0 else "a file of weights"
+    log.info(f"exported {trained.name} of {source} to {out}: {len(written)} files, {size / 1e6:.1f} MB")
+    log.info("\n".join(["load it with:", *entries["load"]]))
+    return {
+        "format": format,
+        "out": str(out),
+        "step": trained.step,
+        "files": [path.relative_to(out).as_posix() for path in written],
+        "bytes": size,
+        **entries,
+    }
+
+
+def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest") -> TrainedEncoder:
+    """Read the encoder at a path, as accepted by --encoder, into the host's memory.
+
+    The checkpoint is "newest" (intact), "best" (by config.monitor.select_by), or a step in digits.
+
+    Raises:
+      UserError: the encoder or checkpoint is missing or damaged.
+    """
+    # The encoder does not depend on the mesh of the run, so one device is enough.
+    one_device = dataclasses.replace(config, mesh=Mesh(slices=1, projector="replicated"))
+    experiment = Experiment.from_config(one_device, jax.devices()[:1])
+    state = experiment.encoder_state(
+        encoders.checkpoint_path(where, checkpoint, config.monitor.select_by), PRETRAINED
+    )
+    params, batch_stats = jax.device_get((state.params, state.batch_stats))
+    workdir, _ = encoders.split_step(where)
+    history = provenance.read(workdir), _results(workdir / "results")
+    return TrainedEncoder(config, params, batch_stats, int(state.step), *history)
+
+
+def _results(folder: pathlib.Path) -> dict[str, Any]:
+    results = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            results[path.stem] = files.read_json(path)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}). Remove it, or repeat the evaluation") from None
+    return results
