@@ -99,6 +99,8 @@ def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], l
     tree, more = _load_base(args, command)
     problems = [*problems, *more]
     tree["network"] |= source["network"]
+    if "preprocessing" in source:
+        source["preprocessing"].apply(tree)
     if "recipe" in source and not problems:  # images are normalized as in pretraining
         for view in tree["recipe"]["views"].values():
             view["normalize"] = source["recipe"]["views"]["a"]["normalize"]

@@ -1,4 +1,4 @@
-"""Import released weights (torchvision, timm, official) as an encoder or as the start of a run."""
+"""Import released weights (timm, torchvision, Hugging Face, official) as an encoder or as the start of a run."""
 
 import argparse
 import pathlib
@@ -22,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=flags.path,
         metavar="FILE",
-        help="file in torchvision's layout, or the official full checkpoint: .safetensors; .pth, .pt or "
+        help="file of timm, torchvision, Hugging Face or an original repository: .safetensors; .pth, .pt or "
         ".pth.tar if torch is installed; required",
     )
     parser.add_argument(

@@ -61,6 +61,9 @@ class Data:
     eval_resize: int = field(
         256, "Shorter side before the central crop of image_size in evaluations.", unit="pixels", min=1
     )
+    eval_interpolation: Literal["bilinear", "bicubic"] = field(
+        "bilinear", "Interpolation of evaluation images, antialiased."
+    )
     augment_on: Literal["host", "device"] = field(
         "host",
         "Where views are made of decoded images: on the host (Pillow; of TFDS data, tf.data), or in JAX as "

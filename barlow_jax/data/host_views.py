@@ -98,8 +98,8 @@ def _maybe(apply: Callable, image: tf.Tensor, u: tf.Tensor, op) -> tf.Tensor:
     return tf.cond(is_applied(u, op), lambda: apply(image, u[1:], op), lambda: image)
 
 
-def evaluation_crop(image: tf.Tensor, *, resize_to: int, size: int) -> tf.Tensor:
-    """Resize the shorter side to `resize_to` (bilinear, antialiased), and return the central crop.
+def evaluation_crop(image: tf.Tensor, *, resize_to: int, size: int, method: str = "bilinear") -> tf.Tensor:
+    """Resize the shorter side to `resize_to` (antialiased), and return the central crop.
 
     Returns:
       `[size, size, 3]` uint8.
@@ -109,7 +109,7 @@ def evaluation_crop(image: tf.Tensor, *, resize_to: int, size: int) -> tf.Tensor
     image = tf.cond(
         shorter == resize_to,
         lambda: image,
-        lambda: host_ops.resize(image, shape * resize_to // shorter, "bilinear"),
+        lambda: host_ops.resize(image, shape * resize_to // shorter, method),
     )
     # Half a pixel too many goes to the even side, as Python (and so torchvision) rounds.
     top, left = tf.unstack(tf.cast(tf.round((tf.shape(image)[:2] - size) / 2), tf.int32))

@@ -53,7 +53,7 @@ def pad_or_crop(
 
 
 def evaluation_crop(pixels: np.ndarray, data: Data) -> np.ndarray:
-    """Resize the shorter side to `eval_resize` (bilinear, antialiased), and return the central crop.
+    """Resize the shorter side to `eval_resize` (antialiased), and return the central crop.
 
     Returns:
       `[image_size, image_size, C]`.
@@ -65,7 +65,7 @@ def evaluation_crop(pixels: np.ndarray, data: Data) -> np.ndarray:
     scale_y, scale_x = (length / new for length, new in zip(shape, resized, strict=True))
     right, bottom = min((left + size) * scale_x, shape[1]), min((top + size) * scale_y, shape[0])
     box = (left * scale_x, top * scale_y, right, bottom)
-    return _resize(to_batch(pixels, data), size, "bilinear", box)
+    return _resize(to_batch(pixels, data), size, data.eval_interpolation, box)
 
 
 def _resize(pixels: np.ndarray, size: int, method: str, box: tuple[float, ...]) -> np.ndarray:

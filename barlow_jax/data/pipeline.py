@@ -88,7 +88,9 @@ def eval_batches(
     def make_example(record: tf.Tensor, index: tf.Tensor, is_real: tf.Tensor) -> Batch:
         encoded, label = source.parse(record)
         image = decode(encoded, data.follow_exif)
-        image = host_views.evaluation_crop(image, resize_to=data.eval_resize, size=data.image_size)
+        image = host_views.evaluation_crop(
+            image, resize_to=data.eval_resize, size=data.image_size, method=data.eval_interpolation
+        )
         return Batch({"eval": image}, label, tf.cast(tf.where(is_real == 1, index, -1), tf.int32))
 
     examples = np.arange(source.num_examples) if examples is None else np.asarray(examples)

@@ -11,7 +11,7 @@ from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
-from barlow_jax.interop import torchvision_layout, weights
+from barlow_jax.interop import weights
 from barlow_jax.workdir import saved_run, selection
 
 _FORMS = (
@@ -53,7 +53,8 @@ def checkpoint_path(path: pathlib.Path, checkpoint: str, select_by: str) -> path
 
 
 def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
-    """Return the config that an encoder comes with: all of it from a folder, only `network` from a file.
+    """Return the config that an encoder comes with: all of it from a folder; from a file `network` and, if it
+    is known, the `Preprocessing` of its images as `preprocessing`.
 
     Raises:
       UserError: the path holds no encoder.
@@ -82,12 +83,8 @@ def check(path: pathlib.Path, config: Config, saved: Mapping[str, Any]) -> None:
     Raises:
       UserError: a key differs.
     """
-    for group, key in (
-        ("network", "encoder"),
-        ("network", "width"),
-        ("network", "stem"),
-        ("data", "channels"),
-    ):
+    keys = [("network", key) for key in ("encoder", "width", "stem", "position_grid")]
+    for group, key in (*keys, ("data", "channels")):
         expected = getattr(getattr(config, group), key)
         value = saved.get(group, {}).get(key, expected)
         if value != expected:
@@ -105,7 +102,8 @@ def restore(path: pathlib.Path, config: Config, abstract: tuple[Any, Any], layou
     """
     if _is_file(path):
         encoder = weights.read(path).encoder
-        check(path, config, {"network": network_keys(encoder), "data": {"channels": encoder.channels}})
+        check_file(path, encoder, config)
+        check(path, config, {"data": {"channels": encoder.channels}})
         trees = {"encoder": encoder.params}, {"encoder": encoder.batch_stats}
         return EncoderState(*(jax.device_put(tree, layout.state_shardings(tree)) for tree in trees), -1)
     run, step = split_step(path)
@@ -130,12 +128,21 @@ def restore(path: pathlib.Path, config: Config, abstract: tuple[Any, Any], layou
 
 
 def _file_config(path: pathlib.Path) -> dict[str, Any]:
-    return {"network": network_keys(weights.read(path).encoder)}
+    read = weights.read(path)
+    known = {"preprocessing": read.preprocessing} if read.preprocessing else {}
+    return {"network": read.encoder.network_keys} | known
 
 
-def network_keys(encoder: torchvision_layout.Encoder) -> dict[str, Any]:
-    """Return the keys of `config.network` that a file of weights determines."""
-    return {"encoder": encoder.name, "width": encoder.width, "stem": encoder.stem}
+def check_file(path: pathlib.Path, encoder: weights.Encoder, config: Config) -> None:
+    """Like `check`, for a file of weights, whose tensors may be those of several architectures.
+
+    Raises:
+      UserError: a key differs.
+    """
+    if len(encoder.names) > 1 and config.network.encoder not in encoder.names:
+        options = " or ".join(f"--config.network.encoder={name}" for name in encoder.names)
+        raise UserError(f"{path} may be any of {len(encoder.names)} encoders. Pass {options}")
+    check(path, config, {"network": encoder.network_keys})
 
 
 def _is_file(path: pathlib.Path) -> bool:

@@ -37,6 +37,7 @@ def settings(config: Config, commands: Sequence[str]) -> dict[str, Any]:
         "seed": config.seed,
         "image_size": config.data.image_size,
         "eval_resize": config.data.eval_resize,
+        "eval_interpolation": config.data.eval_interpolation,
         **{name: dataclasses.asdict(group) for name, group in groups.items()},
     }
 

@@ -32,7 +32,8 @@ def export(
     out = out.resolve()
     module = importlib.import_module(f"barlow_jax.interop.{FORMATS[format]}")
     with files.new_folder(out) as draft:
-        entries = module.write(trained, draft)
+        layout = (format,) if FORMATS[format] == "export_layout" else ()
+        entries = module.write(trained, draft, *layout)
     entries["load"] = [line.replace("{out}", str(out)) for line in entries.get("load", ())]
     written = sorted(path for path in out.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in written)

@@ -40,7 +40,7 @@ def import_weights(
     """
     _check_workdir(workdir)
     imported = weights.read(path)
-    encoders.check(path, config, {"network": encoders.network_keys(imported.encoder)})
+    encoders.check_file(path, imported.encoder, config)
     file_channels, channels = imported.encoder.channels, config.data.channels
     imported = imported._replace(encoder=imported.encoder.with_channels(channels))
     form = form or ("start" if imported.projector else "encoder")
@@ -61,7 +61,7 @@ def import_weights(
         "as": form,
         "weights": str(path),
         "sha256": checksums.sha256(path),
-        "encoder": encoders.network_keys(imported.encoder),
+        "encoder": imported.encoder.network_keys | {"encoder": config.network.encoder},
         "channels": {"file": file_channels, "encoder": channels},
         "projector": imported.projector and list(imported.projector.shape.projector),
         "initialized": initialized,
@@ -104,7 +104,9 @@ def summary(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
     """Return a summary of the import and the next command."""
     encoder, projector = results["encoder"], results["projector"]
     lines = [
-        f"{encoder['encoder']}, width {encoder['width']}, {encoder['stem']} stem"
+        ", ".join(
+            [encoder["encoder"], *(f"{key} {value}" for key, value in encoder.items() if key != "encoder")]
+        )
         + (f"; projector {', '.join(map(str, projector))}" if projector else "")
     ]
     before, after = results["channels"].values()

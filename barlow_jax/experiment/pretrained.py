@@ -49,8 +49,10 @@ def load(
     saved = encoders.describe(os.fspath(path), "load")
     if "data" in saved:
         tree, problems = saved_run.with_defaults(saved)
-    else:  # a file: assume that its images were ImageNet's
+    else:  # a file; without preprocessing of its own, assume that its images were ImageNet's
         tree, problems = overrides.default_config().to_dict(), []
+        if "preprocessing" in saved:
+            saved["preprocessing"].apply(tree)
         tree["network"] |= saved["network"] | {"dtype": "float32"}
     config, more = overrides.from_tree(tree)
     if problems or more:

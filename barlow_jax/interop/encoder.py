@@ -16,7 +16,7 @@ class TrainedEncoder:
     """An encoder with the configuration, provenance and results of its run.
 
     Input: uint8 images, or float32 images of values in 0..1, the shorter side resized to
-    `config.data.eval_resize` pixels (bilinear, antialiased), then the central `image_size` x `image_size`
+    `config.data.eval_resize` pixels (`config.data.eval_interpolation`, antialiased), then the central `image_size` x `image_size`
     pixels, normalized as (x - mean) / std with the values of `normalize`, where x is a uint8 value / 255 or a
     float32 value.
     """

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save
 
-from barlow_jax.config.architectures import VITS
+from barlow_jax.config.architectures import CONVNEXTS, VITS
 from barlow_jax.errors import UserError
-from barlow_jax.interop import model_card
+from barlow_jax.interop import layouts, model_card
 from barlow_jax.interop.encoder import TrainedEncoder
-from barlow_jax.interop.timm_vit_layout import to_timm
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
+from barlow_jax.networks.encoders import vit_facts
 from barlow_jax.networks.resnet import ENCODERS
+from barlow_jax.networks.vit import positions
 
 
 class Model(NamedTuple):
@@ -64,11 +65,11 @@ def timm_model(trained: TrainedEncoder) -> Model:
       UserError: timm has no such model.
     """
     network = trained.config.network
+    if trained.name in CONVNEXTS:
+        tensors = layouts.write(CONVNEXTS[trained.name], "timm", trained.params["encoder"])
+        return Model(trained.name, {}, "stem.0", "head.fc", tensors)
     if trained.name in VITS:
-        size, patch = trained.image_size, network.patch
-        arguments = {"img_size": size, "patch_size": patch}
-        tensors = to_timm(trained.params["encoder"], size // patch)
-        return Model(f"{trained.name}_patch16_224", arguments, "patch_embed.proj", "head", tensors)
+        return _vit(trained)
     if problem := _problem(trained):
         other = "" if trained.is_own else "--format=torchvision, "
         raise UserError(f"--format=timm: {problem}. Use {other}--format=orbax, --format=jax or --format=onnx")
@@ -82,6 +83,21 @@ def timm_model(trained: TrainedEncoder) -> Model:
     arguments = {"preact": False, "layers": list(blocks), "stem_chs": network.width, "channels": channels}
     renamed = {_resnetv2_key(key): tensor for key, tensor in tensors.items()}
     return Model("resnetv2_50", arguments, "stem.conv", "head.fc", renamed)
+
+
+def _vit(trained: TrainedEncoder) -> Model:
+    facts, params, size = vit_facts(trained.config.network), trained.params["encoder"], trained.image_size
+    name, arguments = trained.name, {"img_size": size}
+    if facts.positions == "sincos":  # a function of the coordinates here, a parameter in timm
+        grid, width = size // facts.patch, facts.width
+        table = np.concatenate([np.zeros((1, width)), positions(grid, grid, width).reshape(-1, width)])
+        params = {**params, "positions": table[np.newaxis].astype(np.float32)}
+        facts, name = facts._replace(positions="learned"), f"{name}_patch16_224"
+        arguments["patch_size"] = facts.patch
+    if facts.pool != VITS[trained.name].pool:
+        arguments |= {"global_pool": "token"} if facts.pool == "token" else {"global_pool": "avg"}
+        arguments |= {"fc_norm": False} if facts.pool == "avg" else {}
+    return Model(name, arguments, "patch_embed.proj", "head", layouts.write(facts, "timm", params))
 
 
 def _problem(trained: TrainedEncoder) -> str | None:
@@ -104,13 +120,14 @@ def _problem(trained: TrainedEncoder) -> str | None:
 def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
     """Return the content of config.json, including the preprocessing that timm applies to images."""
     size, data = trained.image_size, trained.config.data
-    last_map = [math.ceil(size / 32)] * 2 if trained.is_resnet else None  # its size
+    is_vit = trained.name in VITS
+    last_map = None if is_vit else [math.ceil(size / 32)] * 2  # its size
     pretrained = {
         "input_size": [data.channels, size, size],
-        "fixed_input_size": not trained.is_resnet,
+        "fixed_input_size": is_vit,
         "crop_pct": crop_fraction(size, data.eval_resize),
         "crop_mode": "center",
-        "interpolation": "bilinear",
+        "interpolation": data.eval_interpolation,
         "mean": list(trained.normalize.mean),
         "std": list(trained.normalize.std),
         "num_classes": 0,
@@ -124,7 +141,7 @@ def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
         "architecture": model.architecture,
         "num_classes": 0,
         "num_features": trained.num_features,
-        "global_pool": "avg" if trained.is_resnet else "token",
+        "global_pool": "token" if is_vit and vit_facts(trained.config.network).pool == "token" else "avg",
         "model_args": model.arguments | ({} if data.channels == 3 else {"in_chans": data.channels}),
         "pretrained_cfg": pretrained,
     }
@@ -149,7 +166,7 @@ def _notes(trained: TrainedEncoder) -> list[str]:
         "To load this folder from disk, use `local-dir:FOLDER` as the model name. `hf upload OWNER/NAME "
         "FOLDER` publishes it on the Hub. `num_classes=N` adds an untrained classifier."
     ]
-    if not trained.is_resnet:
+    if trained.name in VITS and VITS[trained.name].positions == "sincos":
         notes.append(
             f"Position embeddings are stored as a table for {trained.image_size} pixels. At other sizes timm "
             "interpolates it, whereas barlow_jax computes the sines and cosines for that size."

@@ -12,8 +12,7 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from barlow_jax.errors import UserError
-from barlow_jax.interop import model_card
+from barlow_jax.interop import export_layout, model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
@@ -42,14 +41,10 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     """Write the folder.
 
     Raises:
-      UserError: the encoder is not a ResNet.
+      UserError: torchvision has no such encoder.
     """
     if not trained.is_resnet:
-        raise UserError(
-            f"--format=torchvision holds ResNets only, and this encoder is {trained.name}. Use "
-            + ("" if trained.is_own else "--format=timm, ")
-            + "--format=orbax, --format=jax or --format=onnx"
-        )
+        return export_layout.write(trained, out, "torchvision")
     tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
     # save_file() would create a file that only its owner can read.
     (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))

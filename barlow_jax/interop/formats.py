@@ -9,6 +9,8 @@ FORMATS = {
     "orbax": "export_orbax",
     "torchvision": "export_torchvision",
     "timm": "export_timm",
+    "original": "export_layout",
+    "huggingface": "export_layout",
     "jax": "export_stablehlo",
     "savedmodel": "export_savedmodel",
     "onnx": "export_onnx",

@@ -8,12 +8,14 @@ import json
 import pathlib
 from typing import Any
 
+from barlow_jax.config.architectures import VITS
 from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.networks.encoders import vit_facts
 from barlow_jax.papers import scores, tables
 from barlow_jax.papers.scores import PRETRAINED, UNNAMED, Evaluation, describe_data, read_evaluations
 from barlow_jax.version import __version__
@@ -83,8 +85,10 @@ def _introduction(trained: TrainedEncoder) -> str:
     details = f"{network.width} channels in the first stage, {network.stem} stem"
     if trained.is_own:
         details = "a network of its authors' own"
+    elif trained.name in VITS:
+        details = f"patches of {vit_facts(network).patch} pixels"
     elif not trained.is_resnet:
-        details = f"patches of {network.patch} pixels"
+        details = "ConvNeXt"
     training = "The weights came from a file; how they were trained is not recorded."
     if _has_history(trained):
         labels = "with" if trained.config.network.num_classes else "without"
@@ -100,7 +104,7 @@ def _images(trained: TrainedEncoder) -> str:
     if (data := trained.config.data).pixel_dtype != "uint8":
         values = f"{data.channels} channels of {trained.pixels} are normalized as (x - mean) / std"
     return (
-        f"The shorter side is resized to {data.eval_resize} pixels (bilinear, antialiased), and the "
+        f"The shorter side is resized to {data.eval_resize} pixels ({data.eval_interpolation}, antialiased), and the "
         f"central {trained.image_size} x {trained.image_size} pixels are cropped. {values} with mean "
         f"{_numbers(normalize.mean)} and std {_numbers(normalize.std)}. The weights are float32; the run "
         f"computed the network in {trained.config.network.dtype}."

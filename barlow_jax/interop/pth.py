@@ -7,6 +7,7 @@ TensorFlow together can crash; nothing else in the package needs torch. This fil
 process, so it imports nothing from the package.
 """
 
+import argparse
 from collections.abc import Mapping
 import functools
 import json
@@ -19,10 +20,16 @@ import tempfile
 import numpy as np
 
 SUFFIXES = (".pth", ".pt", ".tar")
-# Keys under which a full checkpoint holds the state dict, and its other entries with the reason to ignore
-# them.
-_MODELS = ("model", "state_dict")
+# Keys under which a full checkpoint holds the state dict, the preferred one first, and its other entries with the
+# reason to ignore them.
+_MODELS = ("teacher", "model_ema", "state_dict_ema", "model", "state_dict", "student", "module")
 IGNORED_ENTRIES = {
+    **dict.fromkeys(_MODELS, "other copy of the network"),
+    "args": "settings of the program that wrote the file",
+    **dict.fromkeys(("dino_loss", "ibot_loss", "loss"), "state of the loss"),
+    "fp16_scaler": "loss scaling of mixed precision",
+    "version": "version of the file's format",
+    "metric": "accuracy",
     "optimizer": "optimizer state, which is initialized afresh",
     "scheduler": "schedule state, which is initialized afresh",
     "lr_scheduler": "schedule state, which is initialized afresh",
@@ -35,6 +42,7 @@ IGNORED_ENTRIES = {
 # Functions that the optimizer state of the official code refers to; a function that does nothing replaces
 # them.
 _FUNCTIONS = ("__main__.exclude_bias_and_norm",)
+_RECORDS = (argparse.Namespace,)  # of settings, which hold no code
 _REFUSED = 2  # exit status: the reason is on standard output
 
 
@@ -87,7 +95,7 @@ def _convert(path: str, arrays: str) -> list[str]:
         raise Unreadable(f"torch {torch.__version__} can be made to run code by a file. Install 2.6 or newer")
     replacements = [(_do_nothing, name) for name in _FUNCTIONS]
     try:
-        with torch.serialization.safe_globals(replacements):
+        with torch.serialization.safe_globals([*replacements, *_RECORDS]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and pickle raise many types
         message = " ".join(str(error).split())

@@ -89,6 +89,16 @@ def write(layout: Layout, params: Any, batch_stats: Any) -> dict[str, np.ndarray
     return tensors
 
 
+def with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Return the kernel of a first convolution for images of another number of channels.
+
+    Each channel gets the mean of the weights of all, times old / new channels: an image whose channels are
+    equal has the same activations.
+    """
+    mean = kernel.mean(axis=2, keepdims=True)
+    return np.repeat(mean * np.float32(kernel.shape[2] / channels), channels, axis=2)
+
+
 def bullet_list(title: str, lines: Iterable[str]) -> str:
     """Return a title and indented lines."""
     return "\n  ".join([title + ":", *(lines or ["none"])])

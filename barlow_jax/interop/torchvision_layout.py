@@ -21,7 +21,7 @@ import numpy as np
 from barlow_jax.errors import UserError
 from barlow_jax.interop import state_dict
 from barlow_jax.interop.state_dict import Entry, bullet_list
-from barlow_jax.networks.resnet import ENCODERS
+from barlow_jax.networks.resnet import ENCODERS, num_features
 
 _STEM_KERNELS = {"imagenet": 7, "cifar": 3}
 # Added by DistributedDataParallel, and by the attribute that holds the encoder in the official models.
@@ -50,16 +50,26 @@ class Encoder(NamedTuple):
         """Channels of the images."""
         return self.params["conv"]["kernel"].shape[2]
 
-    def with_channels(self, channels: int) -> "Encoder":
-        """Return the encoder for images of another number of channels.
+    @property
+    def network_keys(self) -> dict[str, Any]:
+        """Keys of config.network that the file determines."""
+        return {"encoder": self.name, "width": self.width, "stem": self.stem}
 
-        Each channel gets the mean of the weights of all, times old / new channels: an image whose channels
-        are equal has the same activations.
-        """
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Architectures that have these tensors."""
+        return (self.name,)
+
+    @property
+    def num_features(self) -> int:
+        """Width H of the representation."""
+        return num_features(self.name, self.width)
+
+    def with_channels(self, channels: int) -> "Encoder":
+        """Return the encoder for images of another number of channels, as `state_dict.with_channels` does."""
         if channels == self.channels:
             return self
-        mean = self.params["conv"]["kernel"].mean(axis=2, keepdims=True)
-        kernel = np.repeat(mean * np.float32(self.channels / channels), channels, axis=2)
+        kernel = state_dict.with_channels(self.params["conv"]["kernel"], channels)
         return self._replace(params=self.params | {"conv": {"kernel": kernel}})
 
 

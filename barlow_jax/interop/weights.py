@@ -10,21 +10,33 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from barlow_jax.errors import UserError
-from barlow_jax.interop import projector_layout, pth, torchvision_layout
+from barlow_jax.interop import layouts, preprocessing, projector_layout, pth, torchvision_layout
+from barlow_jax.interop.preprocessing import Preprocessing
 from barlow_jax.interop.state_dict import COUNTER
-from barlow_jax.networks.resnet import num_features
 
 SUFFIXES = (".safetensors", *pth.SUFFIXES)
 _PROJECTOR = re.compile(r"^(module\.)?projector\.")
 _LOSS = re.compile(rf"^(module\.)?bn\.(running_mean|running_var|{COUNTER})$")
 
 
+Encoder = torchvision_layout.Encoder | layouts.Encoder
+
+
 class Weights(NamedTuple):
     """Content of a file of weights."""
 
-    encoder: torchvision_layout.Encoder
+    encoder: Encoder
     projector: projector_layout.Projector | None
     ignored: dict[str, str]  # keys that were left out, with the reason
+    preprocessing: Preprocessing | None = None  # of the images; None if unknown
+
+    def described(self, path: pathlib.Path) -> "Weights":
+        """Return the weights with what the files next to them state."""
+        found, names = preprocessing.read(path, self.encoder.names)
+        encoder = (
+            self.encoder if len(names) == len(self.encoder.names) else self.encoder._replace(names=names)
+        )
+        return self._replace(preprocessing=found, encoder=encoder)
 
 
 def read(path: str | pathlib.Path) -> Weights:
@@ -39,8 +51,8 @@ def read(path: str | pathlib.Path) -> Weights:
             tensors, entries = pth.load(path)
             weights = from_tensors(tensors)
             reasons = {key: pth.IGNORED_ENTRIES[key] for key in entries}
-            return weights._replace(ignored=weights.ignored | reasons)
-        return from_tensors(load_file(path))
+            return weights._replace(ignored=weights.ignored | reasons).described(path)
+        return from_tensors(load_file(path)).described(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
@@ -52,7 +64,7 @@ def read(path: str | pathlib.Path) -> Weights:
 
 
 def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """Convert a ResNet's state dict in torchvision's layout, or a full model of the official code.
+    """Convert the state dict of an encoder (`layouts`, `torchvision_layout`), or a full model of the official code.
 
     The full models of Barlow Twins and VICReg hold a `projector` next to the `backbone`. Barlow Twins' also
     has `bn`, the BatchNorm of the loss, whose running statistics are not used.
@@ -64,9 +76,9 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     projector = {key: tensor for key, tensor in tensors.items() if _PROJECTOR.match(key)}
     loss = [key for key in tensors if projector and _LOSS.match(key)]
     rest = {key: tensor for key, tensor in tensors.items() if key not in {*projector, *loss}}
-    encoder, encoder_problem = _attempt(torchvision_layout.from_torchvision, rest)
+    encoder, encoder_problem = _attempt(_encoder, rest)
     head, head_problem = _attempt(projector_layout.from_torch, projector) if projector else (None, "")
-    if encoder and head and head.inputs != (width := num_features(encoder.name, encoder.width)):
+    if encoder and head and head.inputs != (width := encoder.num_features):
         head_problem = f"the projector expects {head.inputs} features, but the encoder has {width}"
     if encoder_problem or head_problem:
         raise UserError("\n".join(filter(None, (encoder_problem, head_problem))))
@@ -74,6 +86,10 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     ignored |= {key: "BatchNorm of the loss, which uses the statistics of its own batch here" for key in loss}
     _check_finite({key: tensor for key, tensor in tensors.items() if key not in ignored})
     return Weights(encoder, head, ignored)
+
+
+def _encoder(tensors: Mapping[str, np.ndarray]) -> Encoder:
+    return layouts.read(tensors) or torchvision_layout.from_torchvision(tensors)
 
 
 def _check_finite(tensors: Mapping[str, np.ndarray]) -> None:
@@ -98,4 +114,8 @@ def _attempt(convert: Callable[[Any], Any], tensors: Mapping[str, np.ndarray]) -
 def _reason(key: str) -> str:
     if key.endswith(COUNTER):
         return "counter of batches, which is not used"
-    return "classifier" if re.search(r"(^|\.)fc\.", key) else "head, queue or slow copy of the encoder"
+    return (
+        "classifier"
+        if re.search(r"(^|\.)(fc|classifier)\.", key)
+        else "head, queue, other encoder or constant"
+    )

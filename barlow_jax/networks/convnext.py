@@ -20,6 +20,10 @@ def _norm(width: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
     return nnx.LayerNorm(width, epsilon=1e-6, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
+def _channels(leaf: nnx.Param, dtype: jnp.dtype) -> jax.Array:
+    return leaf[...].astype(dtype)[None, None, None]
+
+
 class Grn(nnx.Module):
     """Global response normalization."""
 
@@ -33,7 +37,7 @@ class Grn(nnx.Module):
         # The gradient of sqrt is infinite at a channel of zeros.
         norms = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
         relative = norms / (jnp.mean(norms, axis=-1, keepdims=True) + 1e-6)
-        scale, bias = (leaf[...].astype(x.dtype) for leaf in (self.scale, self.bias))
+        scale, bias = (_channels(leaf, x.dtype) for leaf in (self.scale, self.bias))
         return x + scale * x * relative.astype(x.dtype) + bias
 
 
@@ -53,7 +57,7 @@ class Block(nnx.Module):
         """Map `[B, height, width, C]` to the same shape."""
         y = nnx.gelu(self.hidden(self.norm(self.depthwise(x))), approximate=False)
         y = self.out(self.grn(y) if self.grn else y)
-        return x + (y if self.scale is None else y * self.scale[...].astype(y.dtype))
+        return x + (y if self.scale is None else y * _channels(self.scale, y.dtype))
 
 
 class Downsampling(nnx.Module):

@@ -41,7 +41,7 @@ class Attention(nnx.Module):
         self.out = dense(heads, facts.width, axis=(-2, -1))
 
     def __call__(self, x: jax.Array, rotation: tuple[np.ndarray, np.ndarray] | None) -> jax.Array:
-        """Map `[B, T, H]` tokens; `rotation` holds sines and cosines `[T, 1, H / heads]`."""
+        """Map `[B, T, H]` tokens; `rotation` holds sines and cosines `[1, T, 1, H / heads]`."""
         query, key, value = self.query(x), self.key(x), self.value(x)
         if rotation is not None:
             query, key = (_rotate(part, *rotation) for part in (query, key))
@@ -162,7 +162,7 @@ def _tokens(count: int, width: int, std: float, rngs: nnx.Rngs) -> nnx.Param:
 
 
 def _scale(x: jax.Array, factors: nnx.Param | None) -> jax.Array:
-    return x if factors is None else x * factors[...].astype(x.dtype)
+    return x if factors is None else x * factors[...].astype(x.dtype)[None, None]
 
 
 def interpolate(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
@@ -186,7 +186,7 @@ def positions(rows: int, columns: int, width: int) -> np.ndarray:
 
 
 def rotations(rows: int, columns: int, width: int, skipped: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the float32 sines and cosines `[skipped + rows * columns, 1, width]` of DINOv3's rotations.
+    """Return the float32 sines and cosines `[1, skipped + rows * columns, 1, width]` of DINOv3's rotations.
 
     Coordinates of the patches' centers are in -1..1, and a quarter of the features has the angles 2 pi row /
     100^(4 k / width), the next those of the column, and the other half the same. The first `skipped` tokens
@@ -196,7 +196,7 @@ def rotations(rows: int, columns: int, width: int, skipped: int) -> tuple[np.nda
     rates = 2 * np.pi * 100.0 ** -(np.arange(width // 4) / (width // 4))
     row, column = np.meshgrid(*centers, indexing="ij")
     half = np.concatenate([index.reshape(-1, 1) * rates for index in (row, column)], axis=1)
-    angles = np.pad(np.tile(half, 2), ((skipped, 0), (0, 0)))[:, np.newaxis]
+    angles = np.pad(np.tile(half, 2), ((skipped, 0), (0, 0)))[np.newaxis, :, np.newaxis]
     return np.sin(angles).astype(np.float32), np.cos(angles).astype(np.float32)
 
 

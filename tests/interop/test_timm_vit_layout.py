@@ -8,7 +8,9 @@ import pytest
 from scipy.special import erf
 
 from barlow_jax.config.architectures import VITS
-from barlow_jax.interop.timm_vit_layout import to_timm
+from barlow_jax.config.schema import Config, Data, Network
+from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.interop.export_timm import timm_model
 from barlow_jax.networks.vit import Block, Vit, positions
 
 # vit_tiny_patch16_224 of timm without its head: 5 717 416 parameters less 192 * 1000 + 1000.
@@ -21,6 +23,12 @@ def params():
     model = nnx.eval_shape(lambda: Vit(VITS["vit_tiny"], rngs=nnx.Rngs(0)))
     shapes = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     return jax.tree.map(lambda x: rng.normal(0, 0.05, x.shape).astype(np.float32), shapes)
+
+
+def to_timm(params, grid):
+    """Return timm's state dict of a vit_tiny for images of `grid` patches a side."""
+    config = Config(data=Data(image_size=16 * grid), network=Network(encoder="vit_tiny"))
+    return timm_model(TrainedEncoder(config, {"encoder": params}, {}, step=0)).tensors
 
 
 def test_the_keys_and_shapes_are_timms(params):
