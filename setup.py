@@ -79,6 +79,8 @@ setuptools.setup(
         "cuda": jax("[cuda13]"),
         "dicom": ["pydicom>=3"],
         "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images
+        # Formats of `export`. Of jax2onnx, pip takes 0.13: later versions demand an older orbax-checkpoint.
+        "onnx": ["jax2onnx>=0.13", "onnxruntime>=1.24"],
         "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
         "wandb": ["wandb>=0.31"],  # sinks of metrics
         "mlflow": ["mlflow-skinny>=3"],
@@ -87,6 +89,7 @@ setuptools.setup(
             "torch>=2.6",
             "torchvision>=0.18",
             "timm>=1.0.20",
+            "barlow_jax[onnx]",
         ],  # what tests/other_tools loads exports with
         "test": [
             "barlow_jax[dicom,hf,mlflow,wandb]",

@@ -22,13 +22,14 @@ if TYPE_CHECKING:  # for type checkers and editors
     from barlow_jax.api.run import Run, import_weights, open_run, pretrain
     from barlow_jax.api.writing import export, plan, report
     from barlow_jax.config.library import configs, load_config
+    from barlow_jax.config.parts import register, register_encoder
     from barlow_jax.config.schema import Config
     from barlow_jax.errors import RunError, UserError
     from barlow_jax.experiment.callbacks import Event
     from barlow_jax.experiment.cost_estimate import CostEstimate
     from barlow_jax.experiment.embedding import Features
     from barlow_jax.experiment.own_images import config_for_images
-    from barlow_jax.experiment.pretrained import Encoder, load
+    from barlow_jax.experiment.pretrained import Encoder, load, to_torch
     from barlow_jax.papers.scores import Evaluation, Score
 
 _NAMES = {
@@ -36,13 +37,14 @@ _NAMES = {
     "api.run": "Run import_weights open_run pretrain",
     "api.writing": "export plan report",
     "config.library": "configs load_config",
+    "config.parts": "register register_encoder",
     "config.schema": "Config",
     "errors": "RunError UserError",
     "experiment.callbacks": "Event",
     "experiment.cost_estimate": "CostEstimate",
     "experiment.embedding": "Features",
     "experiment.own_images": "config_for_images",
-    "experiment.pretrained": "Encoder load",
+    "experiment.pretrained": "Encoder load to_torch",
     "papers.scores": "Evaluation Score",
 }
 _MODULES = {name: f"barlow_jax.{module}" for module, names in _NAMES.items() for name in names.split()}

@@ -28,7 +28,7 @@ PAGES = sorted(
     ]
 )
 # The example of docs/methods.md, which the reader writes.
-TO_WRITE = {"barlow_jax/objectives/uniformity.py", "configs/uniformity.py"}
+TO_WRITE = {"configs/uniformity.py"}
 # Lines that run a command of this package; `babysit`, `run` and `apply` of the launch scripts pass it on.
 _COMMAND = re.compile(
     r"(?:python -m barlow_jax|launch/tpu\.sh(?: --dry-run)? (?:babysit|run)|launch/gke/gke\.sh apply) +(.*)"

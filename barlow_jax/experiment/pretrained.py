@@ -27,6 +27,8 @@ from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.interop import torch_module
+from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import saved_run
@@ -66,6 +68,30 @@ def load(
     return Encoder(
         config, state.params["encoder"], state.batch_stats.get("encoder", {}), state.step, experiment
     )
+
+
+def to_torch(run: Any) -> Any:
+    """Return an encoder as a torch module, where torch, torchvision and timm are installed.
+
+        module = barlow_jax.to_torch("runs/digits")
+        features = module(images)  # [B, C, height, width] -> [B, H]
+
+    Args:
+      run: what `load` takes, or an object that has it as `workdir`.
+
+    Returns:
+      `torch.nn.Module` in evaluation mode and float32. It takes uint8 pixel values, or floats in 0..1, and
+      contains the normalization. A ResNet is torchvision's (`module.encoder`), any other encoder timm's.
+
+    Raises:
+      UserError: the encoder or a package is missing, or no package has such a model.
+    """
+    encoder = load(getattr(run, "workdir", run), devices=jax.local_devices()[:1])
+    trees = jax.device_get((encoder.params, encoder.batch_stats))
+    trained = TrainedEncoder(
+        encoder.config, *({"encoder": tree} if tree else {} for tree in trees), encoder.step
+    )
+    return torch_module.build(trained)
 
 
 @dataclasses.dataclass(frozen=True)

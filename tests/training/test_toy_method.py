@@ -29,7 +29,7 @@ def written():
     """Return the example's files: text by path."""
     page = (ROOT / "docs" / "methods.md").read_text("utf-8")
     section = page.split("## A method of your own")[1].split("\n## ")[0]
-    pattern = r"`((?:barlow_jax|configs)/\S+\.py)`[^`]*```python\n(.*?)```"
+    pattern = r"`(\S*uniformity\.py)`[^`]*```python\n(.*?)```"
     return dict(re.findall(pattern, section, re.DOTALL))
 
 
@@ -62,9 +62,7 @@ def _reference(z_a, z_b):
 
 
 def test_the_example_is_one_short_file_and_one_config_with_the_papers_loss(written):
-    method, config = (
-        written[path] for path in ("barlow_jax/objectives/uniformity.py", "configs/uniformity.py")
-    )
+    method, config = (written[path] for path in ("uniformity.py", "configs/uniformity.py"))
     assert len(written) == 2 and method.count("\n") < 80 and config.count("\n") < 20
     from barlow_jax.config import schema as config_lib
     from barlow_jax.types import LossContext, Outputs, RunInfo

@@ -12,15 +12,8 @@ from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.torchvision_layout import to_torchvision
 
 
-def to_torch(trained: TrainedEncoder) -> Any:
-    """Return a `torch.nn.Module` from `[B, C, height, width]` images to `[B, H]` features, in evaluation mode.
-
-    The images are uint8 pixel values, or floats in 0..1; the normalization is part of the module. A ResNet is
-    torchvision's (`module.encoder`), any other encoder timm's.
-
-    Raises:
-      UserError: a package is missing, or has no such model.
-    """
+def build(trained: TrainedEncoder) -> Any:
+    """Return the module that `experiment.pretrained.to_torch` describes."""
     if "tensorflow" in sys.modules:
         raise UserError(
             "to_torch: this process has imported TensorFlow, beside which torch crashes. Use a new one"
