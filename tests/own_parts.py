@@ -37,7 +37,7 @@ class Transformer(nnx.Module):
 
     def __call__(self, x):
         x = self.patches(x)
-        x = x.reshape(len(x), -1, 16) + self.positions[...]
+        x = x.reshape(x.shape[0], -1, 16) + self.positions[...]
         return (x + self.attention(self.norm(x))).mean(axis=1)
 
 

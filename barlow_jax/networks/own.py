@@ -20,12 +20,13 @@ class OwnModule(nnx.Module):
 
     def __init__(self, kind: str, name: str, rngs: nnx.Rngs, **arguments: Any):
         """Build the module; `arguments` are those of `build` in `output_width`."""
+        self.name = name
         self.module = parts.call(name, parts.find(kind, name), rngs, **arguments)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Map `[B, ...]` to `[B, H]` float32."""
         (self.module.train if train else self.module.eval)()
-        y = self.module(x).astype(jnp.float32)
+        y = parts.call(self.name, self.module, x).astype(jnp.float32)
         return y.mean(axis=(1, 2)) if y.ndim == 4 else y
 
 
