@@ -15,7 +15,7 @@ from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.formats import FORMATS
 from barlow_jax.io import files, log
 from barlow_jax.papers.scores import PRETRAINED
-from barlow_jax.workdir import provenance
+from barlow_jax.workdir import provenance, results
 
 
 def export(
@@ -66,15 +66,7 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest"
     )
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
     workdir, _ = encoders.split_step(where)
-    history = provenance.read(workdir), _results(workdir / "results")
-    return TrainedEncoder(config, params, batch_stats, int(state.step), *history)
-
-
-def _results(folder: pathlib.Path) -> dict[str, Any]:
-    results = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            results[path.stem] = files.read_json(path)
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}). Remove it, or repeat the evaluation") from None
-    return results
+    measured, damaged = results.read(workdir)
+    for path, problem in damaged.items():
+        raise UserError(f"{path} is damaged ({problem}). Remove it, or repeat the evaluation")
+    return TrainedEncoder(config, params, batch_stats, int(state.step), provenance.read(workdir), measured)

@@ -9,10 +9,10 @@ from typing import Any
 from barlow_jax.config import records
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.io import files, jsonl, log
+from barlow_jax.io import jsonl, log
 from barlow_jax.papers.scores import by_data
 from barlow_jax.reporting.schema import Run
-from barlow_jax.workdir import provenance, saved_run
+from barlow_jax.workdir import provenance, results, saved_run
 
 ABSENT = "absent"
 
@@ -37,7 +37,10 @@ def read_run(workdir: pathlib.Path) -> Run:
     entries = provenance.read(workdir)
     if not entries:
         _warn_if_damaged(workdir / provenance.FILE)
-    results, *other_results = by_data(_results(workdir / "results"))
+    measured, damaged = results.read(workdir)
+    for path in damaged:
+        _warn_if_damaged(path)
+    own, *others = by_data(measured)
     return Run(
         name=workdir.resolve().name,
         workdir=workdir,
@@ -46,8 +49,8 @@ def read_run(workdir: pathlib.Path) -> Run:
         provenance=entries,
         status=status,
         metrics=_metrics(workdir / "metrics.jsonl"),
-        results=results,
-        other_results=other_results,
+        results=own,
+        other_results=others,
     )
 
 
@@ -94,21 +97,6 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
     if count := damaged + len(rows) - len(valid):
         log.warning(f"{path}: {count} {'line' if count == 1 else 'lines'} left out, incomplete or damaged.")
     return valid
-
-
-def _results(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Return the results by name of their file."""
-    results = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            result = files.read_json(path)
-        except (OSError, ValueError):
-            result = None
-        if isinstance(result, dict):
-            results[path.stem] = result
-        else:
-            _warn_if_damaged(path)
-    return results
 
 
 def _warn_if_damaged(path: pathlib.Path) -> None:

@@ -54,7 +54,7 @@ def write(
       missing_reason: sentence shown instead of a missing inspection; default: no checkpoint is readable.
 
     Returns:
-      `path`, `bytes`, `runs` (names), `sections` (anchors).
+      `out`, `bytes`, `runs` (names), `sections` (anchors).
     """
     if not runs:
         raise ValueError("a report needs at least one run")
@@ -72,7 +72,7 @@ def write(
     )
     files.write_text(out, text)
     return {
-        "path": str(out),
+        "out": str(out),
         "bytes": out.stat().st_size,
         "runs": names,
         "sections": [section.anchor for section in sections],

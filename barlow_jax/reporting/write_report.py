@@ -38,9 +38,7 @@ def write_report(
     inspection, reason = _inspect(workdirs[0], images, overrides)
     written = page.write(runs, inspection, out, device_hour_price=device_hour_price, missing_reason=reason)
     log.info(f"report: {out} ({written['bytes'] / 1e6:.1f} MB)")
-    return {
-        "out": str(out),
-        **{name: written[name] for name in ("bytes", "runs", "sections")},
+    return written | {
         "snapshots": [snapshot.step for snapshot in inspection.snapshots] if inspection else [],
         "seconds": round(time.monotonic() - started, 1),
     }

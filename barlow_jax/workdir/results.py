@@ -11,6 +11,20 @@ from barlow_jax.papers.scores import data_identity, measured_on
 from barlow_jax.workdir import saved_run
 
 
+def read(workdir: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[pathlib.Path, str]]:
+    """Return the content of each file by its name without `.json`, and what is wrong with damaged files."""
+    results, damaged = {}, {}
+    for path in sorted((workdir / "results").glob("*.json")):
+        try:
+            result = files.read_json(path)
+            if not isinstance(result, dict):
+                raise ValueError(f"expected an object, got {type(result).__name__}")
+            results[path.stem] = result
+        except (OSError, ValueError) as error:
+            damaged[path] = str(error)
+    return results, damaged
+
+
 def results_file(workdir: pathlib.Path, name: str, results: Mapping[str, Any]) -> pathlib.Path:
     """Return `<workdir>/results/NAME.json`; for other images or another encoder `NAME@DATA-DIGEST.json`.
 

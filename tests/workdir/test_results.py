@@ -4,6 +4,7 @@ import json
 
 from barlow_jax.config import overrides
 from barlow_jax.io import files
+from barlow_jax.workdir import results
 from barlow_jax.workdir.results import results_file
 
 OWN = {"name": "images", "data_dir": "/a", "train_split": "train", "eval_split": "val"}
@@ -55,3 +56,13 @@ def test_transfers_to_other_folders_and_results_without_data(tmp_path):
     assert results_file(tmp_path, "transfer-voc07", json.loads(json.dumps(first))) == path
     assert results_file(tmp_path, "transfer-voc07", other).name.startswith("transfer-voc07@images-")
     assert results_file(tmp_path, "embed", {"data": "digits"}).name == "embed.json"
+
+
+def test_damaged_files_are_named_next_to_the_others(tmp_path):
+    (tmp_path / "results").mkdir()
+    for name, text in {"knn": '{"a": 1}', "probe": '{"a": ', "list": "[1]"}.items():
+        (tmp_path / "results" / f"{name}.json").write_text(text)
+    read, damaged = results.read(tmp_path)
+    assert read == {"knn": {"a": 1}}
+    assert {path.name for path in damaged} == {"probe.json", "list.json"} and all(damaged.values())
+    assert results.read(tmp_path / "missing") == ({}, {})
