@@ -56,7 +56,8 @@ class Experiment:
             )
         layout = Layout(mesh, projector, config.mesh.embeddings)
         shard = ProcessShard(jax.process_index(), jax.process_count())
-        network = Network(config.network, layout.parallel_linear, **config.data.image)
+        one_pass = mesh.devices.flat[0].platform != "cpu"
+        network = Network(config.network, layout.parallel_linear, one_pass=one_pass, **config.data.image)
         return cls(config, layout, network, shard)
 
     def sampler(self, num_images: int, segment: Segment | None = None) -> EpochSampler:

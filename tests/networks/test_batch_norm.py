@@ -1,5 +1,6 @@
 """Views in one pass through the network against a pass per view, which an encoder with `nnx.BatchNorm` takes."""
 
+from dataclasses import replace
 from functools import partial
 
 from flax import nnx
@@ -65,7 +66,7 @@ def test_every_view_has_the_statistics_of_its_own_pass(shape, settings, fast, re
 class Encoder(nnx.Module):
     """Encoder of a user: one convolution and a BatchNorm, the factory's or flax's own."""
 
-    def __init__(self, config, norm, rngs, *, channels, own_norm=None):
+    def __init__(self, config, norm, rngs, *, channels, own_norm=None, **image):
         self.conv = nnx.Conv(channels, 256, (3, 3), (2, 2), rngs=rngs)
         self.norm = (own_norm or norm)(256, rngs=rngs)
 
@@ -115,6 +116,8 @@ def test_one_pass_gives_loss_gradients_and_running_statistics_of_a_pass_per_view
         params, stats = network.init(jax.random.key(0))
         forward = jax.make_jaxpr(partial(network.apply, grouping=grouping))(params, stats, views)
         assert str(forward).count("conv_general_dilated[") == number
+        apart = jax.make_jaxpr(partial(replace(network, one_pass=False).apply, grouping=grouping))
+        assert str(apart(params, stats, views)).count("conv_general_dilated[") == passes[1]
         results.append(
             jax.device_get(jax.jit(partial(_gradients, network, grouping=grouping))(params, stats, views))
         )

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import make_mesh
 from barlow_jax.errors import UserError
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.planning import tpu
 from barlow_jax.planning.tpu import Topology
 
@@ -66,3 +68,8 @@ def test_commands_with_libtpu_print_no_warnings():
 
 def _without_platform():
     return {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+
+
+def test_views_go_through_the_network_together_except_on_cpus():
+    for devices, one_pass in ((Topology.parse("v5e:2x2").devices(), True), (None, False)):
+        assert Experiment.from_config(Config(), devices).network.one_pass is one_pass
