@@ -200,7 +200,7 @@ def test_results_on_other_data_stay_apart_from_the_runs_own(workdir, arrays, run
     flags = [*arrays(load_digits().target[:120]), "--config.data.eval_split=train", "--config.knn.k=1"]
     results, log = run_command("knn", "--workdir", workdir, *flags)
     assert _stored(workdir, "knn") == own
-    (other,) = (workdir / "results").glob("knn@arrays-*.json")
+    (other,) = (workdir / "results").glob("knn@images-*.json")
     assert json.loads(other.read_text()) == results
     assert results["data"]["shared_images"] == 80 and "80 of 80" in log
     assert by_fraction(results, k=1)[1.0] < 100, "no image is its own neighbor"
