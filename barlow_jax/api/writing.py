@@ -42,7 +42,7 @@ def export(
         encoder.
     """
     folder = pathlib.Path(out).expanduser()
-    if problems := formats.problems(format, folder, str(checkpoint)):
+    if problems := formats.problems(format, os.fspath(out) and folder, str(checkpoint)):
         raise UserError.from_problems(problems)
     workdir, config = locate(run)
     exporting.export(config, workdir, folder, format=format, checkpoint=str(checkpoint), license=license)

@@ -97,7 +97,7 @@ def embed(
     width = (
         config.data.image_size**2 * config.data.channels
         if feature_source == PIXELS
-        else representation_width(config.network)
+        else representation_width(config.network, **config.data.image)
     )
     if out and jax.process_index() == 0:
         files.check_free_space(out.parent, 4 * source.num_examples * width)

@@ -194,8 +194,9 @@ def test_in_an_event_loop_and_in_a_thread_and_without_traces(config, tmp_path, c
     ],
 )
 def test_bad_input_of_pretrain_writes_nothing(config, tmp_path, options, word):
-    changed = config.replace(options.pop("overrides", {}))
+    overrides = options.pop("overrides", {})
     with pytest.raises(UserError, match=word):
+        changed = config.replace(overrides)
         bj.pretrain(changed, **{"workdir": tmp_path / "run"} | options)
     assert not [*tmp_path.iterdir()]
 
