@@ -42,7 +42,8 @@ class LossContext(NamedTuple):
     key: Array | None = None  # of this step, for the random numbers of the loss
     targets: Mapping[str, Outputs] = {}  # outputs of the target network, by view
     prototypes: Array | None = None  # [D, K] unit columns
-    index: Array | None = None  # [B] int32 indices in the training split; a replacement may repeat one
+    # [B] int32 indices in the training split; a replacement may repeat one
+    index: Array | None = None  # type: ignore[assignment]
 
 
 class TrainState(NamedTuple):

@@ -82,6 +82,9 @@ def open_run(workdir: PathLike, overrides: Mapping[str, Any] | None = None) -> R
       workdir: its folder.
       overrides: config values by dotted key, for the evaluations of this object; the folder keeps its own.
 
+    Returns:
+      The run, or the encoder folder as one.
+
     Raises:
       UserError: the folder holds no run, or a key or value is wrong.
     """

@@ -74,7 +74,7 @@ def report(
     """
     if device_hour_price is not None and not 0 <= device_hour_price < float("inf"):
         raise UserError(f"device_hour_price is {device_hour_price}, but must be a number >= 0.")
-    several = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    several = [runs] if isinstance(runs, str | os.PathLike | RunLike) else list(runs)
     workdirs = [locate(run)[0] for run in several]
     written = write_report(workdirs, out, device_hour_price=device_hour_price, images=images)
     return pathlib.Path(written["out"])

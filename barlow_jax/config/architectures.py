@@ -88,7 +88,7 @@ def _vits() -> dict[str, VitFacts]:
 def _convnexts() -> dict[str, ConvNextFacts]:
     first = {"atto": 40, "femto": 48, "pico": 64, "nano": 80, "tiny": 96, "small": 96, "base": 128}
     depths = {"tiny": 9} | dict.fromkeys(("atto", "femto", "pico"), 6) | {"nano": 8}
-    convnexts = {}
+    convnexts: dict[str, ConvNextFacts] = {}
     for size, width in (first | {"large": 192, "xlarge": 256, "huge": 352}).items():
         outer = 2 if depths.get(size, 9) < 9 else 3
         facts = ConvNextFacts(

@@ -60,7 +60,7 @@ def register(kind: str, name: str, build: Callable[..., Any]) -> None:
 
 
 def register_encoder(name: str, build: Callable[..., Any]) -> None:
-    """Register an encoder: `register("encoder", name, build)`."""
+    """Register an encoder: `register("encoder", name, build)`; like `register`."""
     register("encoder", name, build)
 
 

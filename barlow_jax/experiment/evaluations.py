@@ -87,7 +87,11 @@ def frozen_results(
 
 
 def measure_frozen(
-    command: str, config: Config, workdir: pathlib.Path, encoder: str | None, feature_source: str
+    command: str,
+    config: Config,
+    workdir: pathlib.Path,
+    encoder: pathlib.Path | str | None,
+    feature_source: str,
 ) -> dict[str, Any]:
     """Return the results of "probe" or "knn"; `encoder` is its path, None for the workdir's."""
     experiment, path = Experiment.from_config(config), encoders.encoder_path(workdir, encoder)
@@ -95,7 +99,7 @@ def measure_frozen(
 
 
 def measure_finetuned(
-    config: Config, workdir: pathlib.Path, encoder: str | None, feature_source: str
+    config: Config, workdir: pathlib.Path, encoder: pathlib.Path | str | None, feature_source: str
 ) -> dict[str, Any]:
     """Return the results of fine-tuning by label fraction."""
     EvaluationData.open(config.data).check_labels()
@@ -108,7 +112,7 @@ def measure_finetuned(
 def measure_transfer(
     config: Config,
     workdir: pathlib.Path,
-    encoder: str | None,
+    encoder: pathlib.Path | str | None,
     feature_source: str,
     only: Sequence[str] | None = None,
 ) -> dict[str, Any]:

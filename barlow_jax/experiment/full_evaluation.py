@@ -20,7 +20,9 @@ from barlow_jax.papers.scores import FEATURE_SOURCES, PIXELS, PRETRAINED, Evalua
 from barlow_jax.training import compilation_cache
 
 
-def evaluate(config: Config, workdir: pathlib.Path, encoder: str | None = None) -> dict[str, Any]:
+def evaluate(
+    config: Config, workdir: pathlib.Path, encoder: pathlib.Path | str | None = None
+) -> dict[str, Any]:
     """Return the evaluations of pixels and of the encoder before and after training.
 
     If the data allow no accuracy, only the transfer to other data sets is measured. Each result is logged

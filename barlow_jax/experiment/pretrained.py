@@ -45,6 +45,9 @@ def load(
         existing mesh, pass `mesh.devices.flat`.
       dtype: dtype of the computation, "float32" or "bfloat16"; None = that of the run, or float32 for a file.
 
+    Returns:
+      The encoder, a function from `[B, height, width, C]` images to `[B, H]` features.
+
     Raises:
       UserError: the encoder is missing or damaged.
     """

@@ -79,9 +79,9 @@ def emp_ssl_terms(embeddings: Sequence[jax.Array], *, distortion: float) -> EmpS
     """Return the unweighted terms; arguments as in `emp_ssl_loss`."""
     check_views(embeddings)
     units = [unit_rows(z) for z in embeddings]
-    center = sum(units) / len(units)
-    cosine = sum(jnp.mean(cosines(u, center)) for u in units) / len(units)
-    return EmpSslTerms(cosine, sum(coding_rate(u, distortion) for u in units) / len(units))
+    center = sum(units[1:], units[0]) / len(units)
+    terms = [[jnp.mean(cosines(u, center)) for u in units], [coding_rate(u, distortion) for u in units]]
+    return EmpSslTerms(*(sum(values[1:], values[0]) / len(units) for values in terms))
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:

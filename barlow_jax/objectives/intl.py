@@ -86,7 +86,7 @@ def intl_terms(embeddings: Sequence[jax.Array], *, iterations: int) -> IntlTerms
     first, *others = (normalize(z, iterations) for z in embeddings)
     invariance = [2 - 2 * jnp.mean(cosines(y, first)) for y in others]
     trace = [_trace_loss(y) + _trace_loss(first) for y in others]
-    return IntlTerms(sum(invariance) / len(others), sum(trace) / len(others))
+    return IntlTerms(*(sum(terms[1:], terms[0]) / len(others) for terms in (invariance, trace)))
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:

@@ -98,7 +98,9 @@ def sigreg_terms(embeddings: Sequence[jax.Array], key: jax.Array, *, projections
     vectors = unit_rows(jax.random.normal(key, (projections, z[0].shape[1])))
     projected = [product("nd,md->nm", x, vectors, jnp.dtype(jnp.float32)) for x in z]
     distances = [jnp.mean(jnp.square(center - x)) for x in z]
-    return SigregTerms(sum(distances) / len(z), jnp.mean(epps_pulley(jnp.concatenate(projected, axis=1))))
+    return SigregTerms(
+        sum(distances[1:], distances[0]) / len(z), jnp.mean(epps_pulley(jnp.concatenate(projected, axis=1)))
+    )
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import os
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from barlow_jax.io import dataframes
 
 # Feature sources: the image itself, the encoder before training, and the encoder of a checkpoint or file.
-FEATURE_SOURCES = PIXELS, UNTRAINED, PRETRAINED = "pixels", "untrained", "pretrained"
+PIXELS: Final = "pixels"
+UNTRAINED: Final = "untrained"
+PRETRAINED: Final = "pretrained"
+FEATURE_SOURCES = (PIXELS, UNTRAINED, PRETRAINED)
 CHANCE = "chance"  # retrieval only: a random ranking
 UNNAMED = ("images",)  # data sets without a public name
 

@@ -151,7 +151,7 @@ def deferred_interrupt(active: bool = True) -> Iterator[Callable[[], bool]]:
 
     A second Ctrl-C raises KeyboardInterrupt. In another than the main thread, nothing changes.
     """
-    pressed = []
+    pressed: list[Any] = []
 
     def handler(*_: Any) -> None:
         if pressed:

@@ -24,7 +24,8 @@ def progress_bar(**options: Any) -> tuple[tqdm.tqdm, bool]:
     if "IPKernelApp" in getattr(shell, "config", ()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # ipywidgets may be missing
-            from tqdm.auto import tqdm as kind
+            from tqdm import auto
+        kind = auto.tqdm
         visible = True
     hidden = jax.process_index() != 0 or not visible
     return kind(**options, file=sys.stderr, disable=hidden), visible

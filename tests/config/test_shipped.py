@@ -38,7 +38,7 @@ def test_a_name_works_from_any_folder_and_a_file_wins(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("digts", "digits"), ("configs/digits.py", "digits"), ("zzz", "digits, folder")]
+    ("name", "near"), [("digts", "digits"), ("configs/digits.py", "digits"), ("zzz", " digits, ")]
 )
 def test_a_wrong_name_is_answered_with_a_near_one(name, near, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
