@@ -82,6 +82,7 @@ setuptools.setup(
         # Formats of `export`. Of jax2onnx, pip takes 0.13: later versions demand an older orbax-checkpoint.
         "onnx": ["jax2onnx>=0.13", "onnxruntime>=1.24"],
         "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
+        "docs": ["pdoc>=15"],  # the API reference
         "wandb": ["wandb>=0.31"],  # sinks of metrics
         "mlflow": ["mlflow-skinny>=3"],
         "parity": ["torch>=2.6"],  # the reference of tests/parity
@@ -92,11 +93,15 @@ setuptools.setup(
             "barlow_jax[onnx]",
         ],  # what tests/other_tools loads exports with
         "test": [
-            "barlow_jax[dicom,hf,mlflow,wandb]",
+            "barlow_jax[dicom,docs,hf,mlflow,wandb]",
             "build>=1.2",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
+            "ipykernel>=6.29",  # runs the notebooks of docs/notebooks
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "pandas>=2.2",
             "mypy>=1.18,<3",
             "packaging>=24",
             "ruff>=0.17.6,<0.18",  # another version formats otherwise

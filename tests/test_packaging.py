@@ -103,6 +103,7 @@ def test_the_wheel_works_without_the_repository(tmp_path):
     assert "pretrain" in run(program, "--help", cwd=away)
     code = (
         "import barlow_jax, importlib.resources as r; from barlow_jax.config import shipped; "
+        "assert barlow_jax.configs.digits().data.name == 'digits'; "
         "print(barlow_jax.__file__, len(shipped.shipped_configs()), "
         "r.files('barlow_jax').joinpath('py.typed').is_file())"
     )
