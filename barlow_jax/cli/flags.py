@@ -67,7 +67,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
             type=path,
             metavar="PATH",
             help="encoder to use instead of the workdir's: workdir of another run, one of its checkpoints "
-            "(RUN/checkpoints/STEP), an encoder folder, or a ResNet in torchvision's layout (.safetensors; "
+            "(RUN/checkpoints/STEP), an encoder folder, or a file of released weights (.safetensors; "
             ".pth if torch is installed)",
         )
     if command.baselines:

@@ -101,7 +101,8 @@ def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], l
     tree["network"] |= source["network"]
     if "preprocessing" in source:
         source["preprocessing"].apply(tree)
-    if "recipe" in source and not problems:  # images are normalized as in pretraining
+    if "recipe" in source and not problems:  # images are interpolated and normalized as in pretraining
+        tree["data"]["eval_interpolation"] = source["data"]["eval_interpolation"]
         for view in tree["recipe"]["views"].values():
             view["normalize"] = source["recipe"]["views"]["a"]["normalize"]
     return tree, problems

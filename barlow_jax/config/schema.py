@@ -170,7 +170,7 @@ class Network:
     )
     pool: Literal["auto", "token", "avg", "fc_norm"] = field(
         "auto",
-        "Output of a ViT: class token, mean of the patches, or LayerNorm of their mean; auto = the architecture's.",
+        "Output of a ViT: class token, mean of patches, LayerNorm of their mean; auto = the architecture's.",
     )
     branches: Literal["shared", "own"] = field(
         "shared",

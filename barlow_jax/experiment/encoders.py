@@ -16,7 +16,7 @@ from barlow_jax.workdir import saved_run, selection
 
 _FORMS = (
     "Pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, "
-    f"or a file in torchvision's layout ({', '.join(weights.SUFFIXES)})."
+    f"or a file of weights ({', '.join(weights.SUFFIXES)})."
 )
 
 

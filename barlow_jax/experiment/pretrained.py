@@ -5,7 +5,7 @@
     features = encoder(images)  # [B, height, width, C] -> [B, H] float32
 
 DIR is a run's workdir, one of its checkpoints (`DIR/checkpoints/STEP`), an encoder folder (from `export
---format orbax` or `import`), or a file of released weights in torchvision's layout (`.safetensors`; `.pth` if
+--format orbax` or `import`), or a file of released weights (`.safetensors`; `.pth` if
 torch is installed). `barlow_jax/interop/export_orbax.py` describes how Orbax restores such a folder without
 this package.
 """

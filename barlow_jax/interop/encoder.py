@@ -16,9 +16,9 @@ class TrainedEncoder:
     """An encoder with the configuration, provenance and results of its run.
 
     Input: uint8 images, or float32 images of values in 0..1, the shorter side resized to
-    `config.data.eval_resize` pixels (`config.data.eval_interpolation`, antialiased), then the central `image_size` x `image_size`
-    pixels, normalized as (x - mean) / std with the values of `normalize`, where x is a uint8 value / 255 or a
-    float32 value.
+    `config.data.eval_resize` pixels (`config.data.eval_interpolation`, antialiased), then the central
+    `image_size` x `image_size` pixels, normalized as (x - mean) / std with the values of `normalize`, where x
+    is a uint8 value / 255 or a float32 value.
     """
 
     config: Config  # configuration of the run; for a file of weights, the one that it is exported with

@@ -1,7 +1,7 @@
 """Formats "original" and "huggingface", and "torchvision" for other encoders than ResNets: a file of weights.
 
-Files: `model.safetensors` with the keys of `layout_tables`, and `README.md`. A file that was imported comes back
-byte for byte, without the keys that the import ignored and without prefixes such as `module.`.
+Files: `model.safetensors` with the keys of `layout_tables`, and `README.md`. A file that was imported comes
+back byte for byte, without the keys that the import ignored and without prefixes such as `module.`.
 """
 
 import pathlib

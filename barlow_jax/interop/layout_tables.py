@@ -1,12 +1,12 @@
 """Keys of vision transformers and ConvNeXts in other libraries, as tables.
 
-A row is a key of the file and a path here: of one array, or of a layer, whose `weight` and `bias` follow the key.
-`(a,b)` are layers that the file stores as one array. {b} counts blocks, {s} stages from 0; {even} is 2 s and
-{odd} 2 s + 1. A row has no effect where the
-architecture lacks the layer, or an earlier row has named it. Options restrict a row to architectures
-that have (`+`) or lack (`-`) `gate` (SwiGLU), `registers`, `fc_norm` (pooling before the last LayerNorm) or
-`dense` (timm's MLP of 1x1 convolutions in the small ConvNeXts). `patches` leaves the class token's position out.
-An option such as `C11` is the file's shape, where a letter stands for each axis that is not 1.
+A row is a key of the file and a path here: of one array, or of a layer, whose `weight` and `bias` follow the
+key. `(a,b)` are layers that the file stores as one array. {b} counts blocks, {s} stages from 0; {even} is 2 s
+and {odd} 2 s + 1. A row has no effect where the architecture lacks the layer, or an earlier row has named it.
+Options restrict a row to architectures that have (`+`) or lack (`-`) `gate` (SwiGLU), `registers`, `fc_norm`
+(pooling before the last LayerNorm) or `dense` (timm's MLP of 1x1 convolutions in the small ConvNeXts).
+`patches` leaves the class token's position out. An option such as `C11` is the file's shape, where a letter
+stands for each axis that is not 1.
 
 Sources: timm 1.0, torchvision 0.28, transformers 5, and the repositories of DINO, DINOv2, DINOv3, CLIP and
 ConvNeXt. MAE, MoCo v3 and DeiT use the keys of DINO.

@@ -1,7 +1,7 @@
 """Vision transformers and ConvNeXts from and to other libraries' state dicts, by `layout_tables`.
 
-Only axes move and arrays are concatenated, so a round trip changes no bit. One exception: timm has no position
-of the class token beside registers, so an export adds it to the token, unless it is 0.
+Only axes move and arrays are concatenated, so a round trip changes no bit. One exception: with
+registers, timm has no position of the class token, so an export adds it to the token, unless it is 0.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ class Encoder(NamedTuple):
 
     @property
     def network_keys(self) -> dict[str, Any]:
-        """Keys of config.network that the file determines; without `encoder` if several have these tensors."""
+        """Keys of config.network that the file determines; no `encoder` if several have these tensors."""
         keys = {"position_grid": self.position_grid, "pool": self.pool}
         return keys | ({"encoder": self.names[0]} if len(self.names) == 1 else {})
 
@@ -244,7 +244,7 @@ def _entries(facts: Facts, table: str, channels: int, grid: int) -> dict[str, _E
 
 
 def _row(path: str, first: str, shapes: Mapping[str, tuple], dims: str) -> Iterator[tuple[str, _Entry]]:
-    """Yield the key's suffix and the entry for each array of a row; `first` is the path in the first block."""
+    """Yield key suffix and entry for each array of a row; `first` is the path in the first block."""
     for leaf, suffix in (("", ""), (".kernel", "weight"), (".scale", "weight"), (".bias", "bias")):
         pairs = list(zip(_expand(path + leaf), _expand(first + leaf), strict=True))
         if not any(like in shapes for _, like in pairs):

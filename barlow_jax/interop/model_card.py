@@ -104,8 +104,8 @@ def _images(trained: TrainedEncoder) -> str:
     if (data := trained.config.data).pixel_dtype != "uint8":
         values = f"{data.channels} channels of {trained.pixels} are normalized as (x - mean) / std"
     return (
-        f"The shorter side is resized to {data.eval_resize} pixels ({data.eval_interpolation}, antialiased), and the "
-        f"central {trained.image_size} x {trained.image_size} pixels are cropped. {values} with mean "
+        f"The shorter side is resized to {data.eval_resize} pixels ({data.eval_interpolation}, antialiased), "
+        f"and the central {trained.image_size} x {trained.image_size} pixels are cropped. {values} with mean "
         f"{_numbers(normalize.mean)} and std {_numbers(normalize.std)}. The weights are float32; the run "
         f"computed the network in {trained.config.network.dtype}."
     )

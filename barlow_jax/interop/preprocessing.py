@@ -1,4 +1,4 @@
-"""Preprocessing of the images of released encoders: from the files next to the weights, or the architecture."""
+"""Preprocessing for released encoders: from the files next to the weights, or by the architecture."""
 
 from collections.abc import Mapping, Sequence
 import math
@@ -34,8 +34,8 @@ class Preprocessing(NamedTuple):
 def read(weights: pathlib.Path, names: Sequence[str]) -> tuple[Preprocessing | None, Sequence[str]]:
     """Return the preprocessing, None if unknown, and those of the architectures that the files allow.
 
-    timm's `config.json` has both; Hugging Face's `preprocessor_config.json` the first, and the activation in its
-    `config.json` tells CLIP's two architectures apart.
+    timm's `config.json` has both; Hugging Face's `preprocessor_config.json` the first, and the activation in
+    its `config.json` tells CLIP's two architectures apart.
 
     Raises:
       UserError: such a file is damaged.

@@ -20,8 +20,8 @@ import tempfile
 import numpy as np
 
 SUFFIXES = (".pth", ".pt", ".tar")
-# Keys under which a full checkpoint holds the state dict, the preferred one first, and its other entries with the
-# reason to ignore them.
+# Keys under which a full checkpoint holds the state dict, the preferred one first, and its other entries with
+# the reason to ignore them.
 _MODELS = ("teacher", "model_ema", "state_dict_ema", "model", "state_dict", "student", "module")
 IGNORED_ENTRIES = {
     **dict.fromkeys(_MODELS, "other copy of the network"),

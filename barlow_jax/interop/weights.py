@@ -64,7 +64,7 @@ def read(path: str | pathlib.Path) -> Weights:
 
 
 def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """Convert the state dict of an encoder (`layouts`, `torchvision_layout`), or a full model of the official code.
+    """Convert the state dict of an encoder (`layouts`, `torchvision_layout`) or an official full model.
 
     The full models of Barlow Twins and VICReg hold a `projector` next to the `backbone`. Barlow Twins' also
     has `bn`, the BatchNorm of the loss, whose running statistics are not used.

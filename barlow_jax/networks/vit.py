@@ -1,4 +1,4 @@
-"""Vision transformers (Dosovitskiy et al. 2021), with the variants of DeiT, DINO, DINOv2, DINOv3, MAE and CLIP.
+"""Vision transformers (Dosovitskiy et al. 2021), as in DeiT, DINO, DINOv2, DINOv3, MAE and CLIP.
 
 `config.architectures.VITS` states each architecture's options. Inputs are normalized images `[B, height,
 width, C]` whose sides are multiples of the patch; the output is the class token or the mean of the patches

@@ -1,7 +1,7 @@
-"""Layouts of vision transformers and ConvNeXts: timm's keys and features (stored), and round trips of every format.
+"""Layouts of vision transformers and ConvNeXts: timm's stored keys and features, round trips of all formats.
 
-`timm_features.npz` is what `tests/other_tools/timm_models.py` writes with timm 1.0: keys, shapes and features of
-small models with the weights of `_weights`.
+`timm_features.npz` is what `tests/other_tools/timm_models.py` writes with timm 1.0: keys, shapes and features
+of small models with the weights of `_weights`.
 """
 
 import json

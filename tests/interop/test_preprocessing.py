@@ -1,4 +1,4 @@
-"""Preprocessing by the files next to the weights and by the architecture; evaluation crops with bicubic resizing."""
+"""Preprocessing by the files next to the weights and by the architecture; bicubic evaluation crops."""
 
 import json
 
