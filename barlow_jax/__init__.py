@@ -19,7 +19,7 @@ from barlow_jax.version import __version__
 
 if TYPE_CHECKING:  # for type checkers and editors
     from barlow_jax.api.evaluating import embed, evaluate, finetune, knn, probe, transfer
-    from barlow_jax.api.run import Run, import_weights, open_run, pretrain
+    from barlow_jax.api.run import Run, adapt, import_weights, open_run, pretrain
     from barlow_jax.api.writing import export, plan, report
     from barlow_jax.config.library import configs, load_config
     from barlow_jax.config.parts import register, register_encoder
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # for type checkers and editors
 
 _NAMES = {
     "api.evaluating": "embed evaluate finetune knn probe transfer",
-    "api.run": "Run import_weights open_run pretrain",
+    "api.run": "Run adapt import_weights open_run pretrain",
     "api.writing": "export plan report",
     "config.library": "configs load_config",
     "config.parts": "register register_encoder",

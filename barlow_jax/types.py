@@ -57,16 +57,22 @@ class TrainState(NamedTuple):
     # one.
     target: Any = {}
     memory: Any = {}  # the objective's own arrays [K, ...], which a mesh may split by rows; {} if it has none
+    # {"params": ..., "batch_stats": ...}, moving averages of both; {} without `config.train.average_decay`.
+    average: Any = {}
 
     def nonempty_fields(self) -> dict[str, Any]:
         """Return the fields that hold arrays, by name: those that a checkpoint saves and restores."""
         return {name: field for name, field in self._asdict().items() if jax.tree.leaves(field)}
 
+    def evaluated(self) -> tuple[Any, Any]:
+        """Return the parameters and running statistics that evaluations use: the averages, if any."""
+        average = self.average or {"params": self.params, "batch_stats": self.batch_stats}
+        return average["params"], average["batch_stats"]
+
     def encoder(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the encoder's part of parameters and running statistics; {} if it has no BatchNorm."""
+        """Return the encoder's part of what is evaluated; {} if it has no BatchNorm."""
         params, batch_stats = (
-            {name: part for name, part in tree.items() if name == "encoder"}
-            for tree in (self.params, self.batch_stats)
+            {name: part for name, part in tree.items() if name == "encoder"} for tree in self.evaluated()
         )
         return params, batch_stats
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import os
 import pathlib
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from barlow_jax.api import evaluating, writing
 from barlow_jax.api.opened import FeatureSource, PathLike, path_of, publish, read_config
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
-from barlow_jax.experiment import encoders, importing, preflight, pretraining
+from barlow_jax.experiment import adapting, encoders, importing, preflight, pretraining
 from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.embedding import Features
 from barlow_jax.io import dataframes, jsonl, log
@@ -141,6 +141,45 @@ def pretrain(
         raise SystemExit(preemption.EXIT_CODE) from None
     publish(path, results, "pretrain")
     return Run(path, config)
+
+
+class Adaptation(NamedTuple):
+    """Result of `adapt`."""
+
+    encoder: Run  # encoder folder of the result
+    adapted: bool  # whether the result is better than the original, or is the original
+    best: (
+        dict[str, Any] | None
+    )  # best candidate: step, adapt_alpha, adapt_averaged, adapt_gain, adapt_gain_lower
+    run: Run
+
+
+def adapt(weights: PathLike, config: Config, workdir: PathLike) -> Adaptation:
+    """Continue pretraining an encoder on the images of a config; keep the original if none is better.
+
+        result = adapt("resnet50.safetensors", config_for_images("photos"), "runs/adapted")
+        print(result.adapted, result.encoder.knn())
+
+    The same call resumes an interrupted run. docs/adapting.md describes how encoders are compared.
+
+    Args:
+      weights: file of weights, encoder folder, run, or one of its checkpoints.
+      config: config of the run; its encoder, and the pixels of its input, are replaced by those of `weights`.
+      workdir: folder of the run; created if it is missing.
+
+    Raises:
+      UserError: the encoder, the config, the data or the workdir are invalid.
+      RunError: too many steps in a row were not finite.
+    """
+    path = path_of(workdir)
+    config = preflight.check(adapting.configure(os.path.expanduser(weights), config), trains=True)
+    with preemption.watch():
+        results = adapting.adapt(config, path)
+    publish(path, results, "adapt")
+    encoder = pathlib.Path(results["folder"])
+    return Adaptation(
+        Run(encoder, read_config(encoder)), results["adapted"], results["best"], Run(path, config)
+    )
 
 
 def import_weights(

@@ -31,15 +31,23 @@ class Checkpoints(Saver):
         item = layout.abstract(abstract.nonempty_fields())
         return abstract._replace(**self._manager.restore(step, args=ocp.args.StandardRestore(item)))
 
-    def restore_part(self, params: Any, batch_stats: Any, layout: Layout, step: int) -> tuple[Any, Any]:
-        """Restore parameters and running statistics of a network part, such as `{"encoder": shapes}`."""
+    def restore_part(
+        self, params: Any, batch_stats: Any, layout: Layout, step: int, *, average: bool = True
+    ) -> tuple[Any, Any]:
+        """Restore parameters and running statistics of a network part, such as `{"encoder": shapes}`.
+
+        They are the averages if the checkpoint has those; without `average`, the current ones.
+        """
         parts = {"params": params, "batch_stats": batch_stats}
         # Orbax accepts no empty tree where the checkpoint has arrays: an encoder without BatchNorm, saved
         # with a projector that has it.
         item = layout.abstract({name: tree for name, tree in parts.items() if jax.tree.leaves(tree)})
+        average = average and "average" in verify.saved_arrays(self._workdir / FOLDER / str(step))
+        item = {"average": item} if average else item
         restore_args = ocp.checkpoint_utils.construct_restore_args(item)
         args = ocp.args.PyTreeRestore(item, restore_args=restore_args, partial_restore=True)
         restored = self._manager.restore(step, args=args)
+        restored = restored["average"] if average else restored
         return tuple(restored.get(name, tree) for name, tree in parts.items())
 
     def restore_newest(self, abstract: TrainState, layout: Layout, oldest: int = 0) -> tuple[TrainState, int]:

@@ -90,6 +90,10 @@ class Saver:
         """Start saving a complete state; see `save_parts`."""
         self.save_parts(int(state.step), state.nonempty_fields())
 
+    def wait(self) -> None:
+        """Wait for the save under way."""
+        self._settle()
+
     def save_parts(self, step: int, parts: Mapping[str, Any]) -> None:
         """Start saving named trees of arrays; return once they are copied off the devices.
 
@@ -194,10 +198,10 @@ class Saver:
 
 
 class _KeepBest(checkpoint_managers.PreservationPolicy):
-    """Orbax policy that preserves the checkpoint of `Saver.best_step`."""
+    """Orbax policy that preserves the checkpoint of `Saver.best_step`, and that of step 0."""
 
     def __init__(self, saver: Saver):
         self._saver = saver
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        return [checkpoint.step == self._saver.best_step for checkpoint in checkpoints]
+        return [checkpoint.step in (0, self._saver.best_step) for checkpoint in checkpoints]

@@ -55,14 +55,14 @@ def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdi
 def is_encoder_only(folder: pathlib.Path) -> bool:
     """Return whether a checkpoint holds an encoder without heads and without the rest of a run's state."""
     try:
-        saved = _saved(folder)
-        names = saved.keys() <= {"params", "batch_stats"}
-        return names and all(part.keys() == {"encoder"} for part in saved.values())
+        tree = saved_arrays(folder)
+        names = tree.keys() <= {"params", "batch_stats"}
+        return names and all(part.keys() == {"encoder"} for part in tree.values())
     except Exception:  # unreadable metadata, which `_mismatches` reports
         return False
 
 
-def _saved(folder: pathlib.Path) -> Any:
+def saved_arrays(folder: pathlib.Path) -> Any:
     """Return the metadata of the saved arrays as a nested dict."""
     return ocp.PyTreeCheckpointHandler().metadata(LiteralPath(folder / _ITEM)).tree
 
@@ -76,7 +76,7 @@ def check_saved(folder: pathlib.Path, abstract: Any) -> None:
 def _mismatches(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
     """Describe the arrays that differ from `abstract`. Orbax would cast another dtype silently."""
     try:
-        saved = _described(_saved(folder))
+        saved = _described(saved_arrays(folder))
     except Exception as error:  # damaged metadata make Orbax and TensorStore raise any type
         return [unreadable(error)]
     expected = _described(abstract)

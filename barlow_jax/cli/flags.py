@@ -32,7 +32,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
     The arguments of every command have `config`, `workdir`, `encoder`, `weights`, `features` and `dry_run`.
     """
     parser.set_defaults(config=None, feature_source="pretrained", encoder=None, weights=None, dry_run=False)
-    parser.set_defaults(own_images=None, labels=None, hours=None, choices=[])
+    parser.set_defaults(own_images=None, labels=None, hours=None, choices=[], start=None, start_settings={})
     if command.checks != "runs":
         parser.add_argument(
             "--config",
@@ -48,19 +48,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
     if command.workdir != "none":
         parser.add_argument("--workdir", type=path, metavar="DIR", help=help_text, **several)
     if command.images:
-        parser.add_argument(
-            "--images",
-            type=path,
-            dest="own_images",
-            metavar="PATH",
-            help="your images: a folder, list, table, tar shards or arrays (docs/own_images.md). Settings of "
-            "--config images that you do not set are chosen for them and for the devices",
-        )
-        parser.add_argument(
-            "--labels",
-            metavar="PATH",
-            help="with --images: .csv or .parquet table with labels, or folders; used only to measure",
-        )
+        _add_images(parser)
     if command.encoder:
         parser.add_argument(
             "--encoder",
@@ -95,6 +83,29 @@ def add_topology(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="NAME",
         help="TPU topology to compile for, GENERATION:AxB[xC][*SLICES]: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two "
         f"slices); generations: {', '.join(tpu.CHIPS)}; {default}",
+    )
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images",
+        type=path,
+        dest="own_images",
+        metavar="PATH",
+        help="your images: a folder, list, table, tar shards or arrays (docs/own_images.md). Settings of "
+        "--config images that you do not set are chosen for them and for the devices",
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="PATH",
+        help="with --images: .csv or .parquet table with labels, or folders; used only to measure",
+    )
+    parser.add_argument(
+        "--hours",
+        type=number(float, above=0),
+        metavar="H",
+        help="with --images: length of the run; default: 4000 steps on CPUs, 30 000 elsewhere, and "
+        "at most 300 epochs",
     )
 
 

@@ -24,9 +24,10 @@ exit codes:
   1    failure (verify: a checkpoint is damaged or cannot be verified)
   2    the command line or the config is wrong
   3    plan: the program does not fit into the memory of the chips
+  4    adapt: no encoder was better than the original, which is the result
   130  interrupted (Ctrl-C)
   134  another process of the run died or was not found: run the command again on all hosts
-  143  stopped by SIGTERM: pretrain has saved a checkpoint; run the same command again to resume
+  143  stopped by SIGTERM: pretrain or adapt has saved a checkpoint; run the same command again to resume
 """
 
 

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides, parts, records, shipped
+from barlow_jax.config import overrides, parts, records, shipped, values
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
@@ -82,23 +82,33 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:
     """Load the config as a nested dict: from --config, else from the workdir, else from the encoder."""
-    if not (args.encoder or args.weights):
+    if not (args.encoder or args.weights or args.start):
         return _load_base(args, command)
     from barlow_jax.experiment import encoders
 
-    describe = encoders.describe if args.encoder else encoders.describe_weights
     try:
-        source = describe(args.encoder or args.weights)
+        if args.weights:
+            source = encoders.describe_weights(args.weights)
+        else:
+            source = encoders.describe(
+                args.encoder or args.start, "--encoder" if args.encoder else "--weights"
+            )
     except UserError as error:
         return overrides.default_config().to_dict(), [str(error)]
-    problems = []
+    problems, saved = [], args.workdir and saved_run.saved_config(args.workdir)
     if "data" in source:  # a run; a file of weights has `network` only
         source, problems = saved_run.with_defaults(source)
-        if not args.config and (not args.workdir or saved_run.saved_config(args.workdir) is None):
+        if not (args.config or args.start or saved):
             return source, problems
     tree, more = _load_base(args, command)
     problems = [*problems, *more]
-    tree["network"] |= source["network"]
+    if args.start:
+        args.start_settings = encoders.start_settings(args.start, source)
+        problems += records.write(Config, tree, args.start_settings.items(), values.convert)
+        if args.config or not saved:
+            tree["train"]["average_decay"] = tree["train"]["average_decay"] or encoders.AVERAGE_DECAY
+    else:
+        tree["network"] |= source["network"]
     if "preprocessing" in source:
         source["preprocessing"].apply(tree)
     if "recipe" in source and not problems:  # images are interpolated and normalized as in pretraining
@@ -156,7 +166,9 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
     """Choose the settings of a new run on the user's own images."""
     from barlow_jax.experiment import own_images
 
-    fixed, preset = {key for key, _ in args.overrides}, None
+    fixed, preset = {*args.start_settings, *(key for key, _ in args.overrides)}, None
+    if args.start:
+        fixed |= {f"recipe.views.{view}.normalize.{key}" for view in "ab" for key in ("mean", "std")}
     if args.config:
         name, preset = shipped.split_argument(args.config)
         is_shipped = shipped.config_path(name).samefile(_IMAGES_CONFIG)

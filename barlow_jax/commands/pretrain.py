@@ -4,7 +4,6 @@ import argparse
 import pathlib
 from typing import Any
 
-from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.io import log
@@ -24,14 +23,7 @@ COMMAND = Command(
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --hours, --resume and --extend."""
-    parser.add_argument(
-        "--hours",
-        type=flags.number(float, above=0),
-        metavar="H",
-        help="with --images: length of the run; default: 4000 steps on CPUs, 30 000 elsewhere, and at most "
-        "300 epochs",
-    )
+    """Add --resume and --extend."""
     parser.add_argument(
         "--resume",
         choices=("auto", "never", "must"),

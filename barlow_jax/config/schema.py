@@ -12,7 +12,7 @@ from barlow_jax.config.fields import field
 from barlow_jax.config.methods import Objective
 from barlow_jax.config.recipe import SECOND_VIEW, Recipe
 from barlow_jax.config.records import Record
-from barlow_jax.config.training import Checkpoint, Distributed, Mesh, Monitor, Optim, Train
+from barlow_jax.config.training import Adapt, Checkpoint, Distributed, Mesh, Monitor, Optim, Train
 
 TEXT_ENCODER = "gru"
 
@@ -266,6 +266,7 @@ class Config(Record):
     objective: Objective = Objective()
     optim: Optim = Optim()
     train: Train = Train()
+    adapt: Adapt = Adapt()
     mesh: Mesh = Mesh()
     checkpoint: Checkpoint = Checkpoint()
     monitor: Monitor = Monitor()

@@ -46,6 +46,13 @@ class Train:
     max_steps: int | None = field(
         None, "Stop after this many steps; the schedule is still that of num_epochs. none = never.", min=1
     )
+    average_decay: float = field(
+        0.0,
+        "Decay per step of averaged weights and running statistics, which are saved with the state and "
+        "evaluated instead of the current ones; 0 = no average.",
+        min=0,
+        below=1,
+    )
     log_every_steps: int = field(50, "Steps between two metrics rows.", min=1)
     max_skipped_steps: int | None = field(
         10,
@@ -63,6 +70,40 @@ class Train:
         "Folder of compiled programs, which a restart loads; none = no cache. The cache is executed as "
         "code: nobody else should be able to write to it. On preemptible machines and on several hosts, use "
         "a mounted folder that all of them see.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapt:
+    """Continued pretraining of an encoder (docs/adapting.md); without `weights`, nothing of this applies."""
+
+    weights: str | None = field(
+        None, "Encoder that the run starts from; set by adapt --weights.", is_path=True
+    )
+    freeze: float = field(
+        0.1,
+        "Fraction of the steps in which only the new heads are trained. The encoder's learning rate then "
+        "rises to its full value over as many steps.",
+        min=0,
+        below=0.5,
+    )
+    encoder_rate: float = field(
+        0.1, "Learning rate of the encoder's last layer, relative to the heads'.", above=0
+    )
+    layer_decay: float = field(
+        0.8,
+        "Factor of the learning rate from each layer of the encoder to the one before it.",
+        above=0,
+        max=1,
+    )
+    anchor: Literal["none", "weights", "features"] = field(
+        "weights",
+        "What keeps the encoder near its start. weights: each step removes a fraction of the distance to "
+        "the initial weights. features: the loss has the mean squared distance of the unit features to "
+        "those of the initial encoder.",
+    )
+    anchor_weight: float | None = field(
+        None, "Fraction or factor of the anchor; none = 0.001 for weights, 1 for features.", min=0
     )
 
 

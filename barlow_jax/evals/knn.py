@@ -102,6 +102,22 @@ def _accuracy(
     temperature: float | None,
     prepare: Callable[[np.ndarray], Any],
 ) -> dict[int, dict[str, float]]:
+    hits = _hits(train, test, ks, temperature, prepare)
+    return {k: hit_rates(test.labels, row) for k, row in zip(ks, hits, strict=True)}
+
+
+def knn_hits(train: FeatureTable, test: FeatureTable, k: int, temperature: float = 0.07) -> np.ndarray:
+    """Return `[N]` whether the weighted cosine votes classify each row of `test` correctly."""
+    return _hits(train, test, (k,), temperature, _unit)[0]
+
+
+def _hits(
+    train: FeatureTable,
+    test: FeatureTable,
+    ks: Sequence[int],
+    temperature: float | None,
+    prepare: Callable[[np.ndarray], Any],
+) -> np.ndarray:
     for table in (train, test):
         check_single_label(table.labels)
     bank, labels = jnp.asarray(prepare(train.features)), jnp.asarray(train.labels)
@@ -114,8 +130,7 @@ def _accuracy(
         own = None if test.own is None else jnp.asarray(test.own[rows])
         fixed = {"limits": limits, "temperature": temperature, "num_classes": num_classes}
         votes.append(np.asarray(_vote(bank, labels, queries, own, **fixed)))
-    hits = np.concatenate(votes, axis=1) == test.labels
-    return {k: hit_rates(test.labels, row) for k, row in zip(ks, hits, strict=True)}
+    return np.concatenate(votes, axis=1) == test.labels
 
 
 @functools.partial(jax.jit, static_argnames=("limits", "temperature", "num_classes"))

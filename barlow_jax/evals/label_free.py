@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from barlow_jax.networks.unit_sphere import unit_rows
 
 EPSILON, DELTA = 1e-7, 1e-4
+NEIGHBORS = 10  # of an image
 FIT_RANGE = (3, 100)  # directions of `alpha_req`, from 1
 _NOISE = 1e-6  # singular values below this fraction of the largest are float32's rounding
 
@@ -115,6 +116,39 @@ def view_retrieval_top1(features: jax.Array) -> jax.Array:
     similarities = u[:, 0] @ u[:, 1].T
     hits = jnp.mean(jnp.argmax(similarities, axis=1) == jnp.arange(len(u)))
     return jnp.where(jnp.all(jnp.isfinite(similarities)), hits, jnp.nan)
+
+
+@jax.jit
+def view_retrieval(features: jax.Array) -> jax.Array:
+    """Return how often views of an image of `[n, q, D]` features find each other: `[n]` from 0 to 1.
+
+    Each view is compared with each other view of all images; the nearest one by cosine is found.
+    """
+    u, q = _unit(features), features.shape[1]
+    with jax.default_matmul_precision("highest"):
+        found = [jnp.argmax(u[:, i] @ u[:, j].T, axis=1) for i in range(q) for j in range(q) if i != j]
+    return jnp.mean(jnp.stack(found) == jnp.arange(len(u))[jnp.newaxis], axis=0)
+
+
+@jax.jit
+def mean_neighbors(features: jax.Array) -> jax.Array:
+    """Return the `[n, k]` nearest other images of each image, by the mean of its views' unit features."""
+    return _neighbors(jnp.mean(_unit(features), axis=1))
+
+
+@jax.jit
+def neighbor_recovery(features: jax.Array, neighbors: jax.Array) -> jax.Array:
+    """Return the fraction of `[n, k]` given neighbors that single views of `[n, q, D]` recover, `[n]`."""
+    found = [_neighbors(features[:, i]) for i in range(features.shape[1])]
+    hits = [jnp.any(rows[:, :, jnp.newaxis] == neighbors[:, jnp.newaxis], axis=1) for rows in found]
+    return jnp.mean(jnp.stack(hits), axis=(0, 2))
+
+
+def _neighbors(features: jax.Array) -> jax.Array:
+    u, n = unit_rows(features), len(features)
+    with jax.default_matmul_precision("highest"):
+        cosines = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, u @ u.T)
+    return jax.lax.top_k(cosines, min(NEIGHBORS, n - 1))[1]
 
 
 def _effective_rank(values: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
+from barlow_jax.config.methods import HEADS
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
@@ -18,6 +19,10 @@ _FORMS = (
     "Pass the workdir of a run, one of its checkpoints (<workdir>/checkpoints/<step>), an encoder folder, "
     f"or a file of weights ({', '.join(weights.SUFFIXES)})."
 )
+# Keys of `network` that are not the encoder's, and keys of `data` that describe its input.
+_NOT_ENCODER = (*HEADS, "branches", "second_encoder", "text", "dtype", "remat")
+_INPUT = ("channels", "pixel_dtype", "value_range", "image_size", "eval_resize", "eval_interpolation")
+AVERAGE_DECAY = 0.99  # of the weights in continued pretraining
 
 
 class EncoderState(NamedTuple):
@@ -64,6 +69,17 @@ def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
     if config is None:
         raise UserError(f"{flag}: {path} holds no encoder. {_FORMS}")
     return config
+
+
+def start_settings(path: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by dotted key what the encoder at a path determines in the config of its continued pretraining.
+
+    `source` is what `describe` returns.
+    """
+    settings = {f"network.{k}": v for k, v in source["network"].items() if not k.startswith(_NOT_ENCODER)}
+    data = source.get("data") or (source["preprocessing"]._asdict() if "preprocessing" in source else {})
+    settings |= {f"data.{key}": data[key] for key in _INPUT if key in data}
+    return settings | {"adapt.weights": os.path.abspath(path)}
 
 
 def describe_weights(path: str) -> dict[str, Any]:

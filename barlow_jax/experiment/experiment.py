@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.config.methods import HEADS
@@ -21,12 +22,14 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import encoders
-from barlow_jax.networks.encoders import representation_width
+from barlow_jax.losses.feature_anchor import with_feature_anchor
+from barlow_jax.networks.encoders import layer_depths, representation_width
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.registry import make_objective
-from barlow_jax.optim import optimizers
-from barlow_jax.papers.scores import PIXELS, UNTRAINED
-from barlow_jax.training.step import StepParts, init_state
+from barlow_jax.optim import adaptation, optimizers
+from barlow_jax.optim.param_groups import WEIGHTS
+from barlow_jax.papers.scores import PIXELS, PRETRAINED, UNTRAINED
+from barlow_jax.training.step import StepParts, init_average, init_state, init_target
 from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
 
 
@@ -86,15 +89,24 @@ class Experiment:
     def step_parts(self, sampler: EpochSampler) -> StepParts:
         """Return the components of the train step; the sampler sets the schedules' number of steps."""
         config, info = self.config, run_info(self.config, sampler, self.layout.reshard)
+        objective = make_objective(config.objective, info)
+        optimizer = optimizers.make_optimizer(config.optim, rates := self.learning_rates(sampler))
+        if config.adapt.weights:
+            adapt, peak = config.adapt, config.optim.learning_rate * config.train.batch_size / 256
+            schedule = lambda step: rates[WEIGHTS](step) / peak, info.num_steps, sampler.schedule_offset
+            optimizer = optax.chain(optimizer, adaptation.adapt(adapt, layer_depths, *schedule))
+            if adapt.anchor == "features":
+                objective = with_feature_anchor(objective, adaptation.anchor_weight(adapt), config.views)
         return StepParts(
             network=self.network,
-            objective=make_objective(config.objective, info),
-            optimizer=optimizers.make_optimizer(config.optim, self.learning_rates(sampler)),
+            objective=objective,
+            optimizer=optimizer,
             normalize=partial(normalize_views, recipe=config.recipe),
             augment=self.augment(config.recipe) if config.data.augment_on == "device" else None,
             seed=config.seed,
             schedule_offset=sampler.schedule_offset,
             microbatches=config.train.microbatches,
+            average_decay=config.train.average_decay,
         )
 
     def augment(self, recipe: Recipe) -> Callable[..., dict[str, jax.Array]]:
@@ -104,6 +116,27 @@ class Experiment:
     def init(self, sampler: EpochSampler) -> Callable[[jax.Array], TrainState]:
         """Return the jitted function `key -> TrainState`, which lays the state out on the mesh."""
         return self.jit_once(partial(init_state, parts=self.step_parts(sampler)))
+
+    def first_state(self, sampler: EpochSampler) -> TrainState:
+        """Return a run's first state: initialized, except for the encoder of `config.adapt.weights`."""
+        state = self.init(sampler)(jax.random.key(self.config.seed))
+        if not self.config.adapt.weights:
+            return state
+        encoder = self.encoder_state(pathlib.Path(self.config.adapt.weights), PRETRAINED)
+        parts = self.step_parts(sampler)
+
+        def replace(state: TrainState, params: Any, batch_stats: Any) -> TrainState:
+            params, batch_stats = state.params | params, state.batch_stats | batch_stats
+            return state._replace(
+                params=params,
+                batch_stats=batch_stats,
+                opt_state=parts.optimizer.init(params),
+                target=init_target(params, batch_stats, parts.network, parts.objective),
+                average=init_average(params, batch_stats, parts),
+            )
+
+        shardings = self.layout.state_shardings(state)
+        return jax.jit(replace, out_shardings=shardings)(state, encoder.params, encoder.batch_stats)
 
     def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
         """Yield this process's evaluation batches of a split, or of the examples with these indices."""

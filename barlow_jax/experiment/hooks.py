@@ -9,7 +9,7 @@ import tqdm
 from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.distributed import exchange
 from barlow_jax.evals.evaluation_data import EvaluationData
-from barlow_jax.experiment import monitor
+from barlow_jax.experiment import candidates, monitor
 from barlow_jax.experiment.run import Run
 from barlow_jax.experiment.run_data import RunData
 from barlow_jax.io import log
@@ -20,6 +20,7 @@ from barlow_jax.training.loop import Hook, every
 from barlow_jax.training.progress_hook import Progress
 from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import Metrics, TrainState
+from barlow_jax.workdir import selection
 from barlow_jax.workdir.status import Status
 
 _FIRST_STEPS = 5  # steps after the first one whose speed is logged at once
@@ -111,6 +112,9 @@ def evaluations(run: Run, labeled: EvaluationData | None, data: RunData) -> dict
     measures = {"rankme": monitor.label_free(run, data.test if enough else data.train)}
     if labeled is not None:
         measures["knn_top1"] = monitor.knn(run, labeled)
+    if run.experiment.config.adapt.weights:
+        held_out = data.test if enough else data.train
+        measures[selection.ADAPTED] = candidates.compare(run, held_out, labeled)
     interval = run.steps(config.every_epochs)
     return {
         name: every(interval, _outside_steps(run.status, "evaluating", measure), last=run.num_steps)

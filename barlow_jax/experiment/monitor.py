@@ -1,7 +1,9 @@
 """Measurements of the encoder during training: metrics without labels, and k-NN accuracy; and the verdict."""
 
+from collections.abc import Callable
 from functools import partial
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from barlow_jax.evals import features
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.evals.label_free import label_free_metrics
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, make_views
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import log
@@ -34,7 +37,7 @@ def label_free(run: Run, source: splits.Split) -> Hook:
     def measure(state: TrainState) -> dict[str, float]:
         if not views:
             views.update(make_views(experiment, source, config.monitor.num_images, augmentations, around))
-        encode = partial(network.outputs, state.params, state.batch_stats, FIRST_VIEW, around=around)
+        encode = partial(network.outputs, *state.evaluated(), FIRST_VIEW, around=around)
         outputs = [encode(views[name]) for name in augmentations]
         representations, embeddings = (jnp.stack(parts, axis=1) for parts in zip(*outputs, strict=True))
         metrics = label_free_metrics(representations, embeddings[:, 0] if embeddings.size else None)
@@ -59,27 +62,38 @@ def label_free(run: Run, source: splits.Split) -> Hook:
     return hook
 
 
+def labeled_tables(
+    experiment: Experiment, data: EvaluationData
+) -> Callable[[Any, Any], tuple[FeatureTable, FeatureTable]]:
+    """Return the function from an encoder's trees to its features of a fixed subset of both splits."""
+    encoder, limit = experiment.jitted_encoder(), experiment.config.monitor.max_images
+
+    def table(source: splits.Split, *trees: Any) -> FeatureTable:
+        subset = np.random.default_rng(0).permutation(source.num_examples)[:limit]
+        batches = experiment.eval_batches(source, np.sort(subset))
+        encode = partial(encoder, *trees)
+        return features.extract(encode, preemption.with_stop_points(batches), experiment.layout).labeled()
+
+    def tables(*trees: Any) -> tuple[FeatureTable, FeatureTable]:
+        train, test = table(data.train, *trees), table(data.test, *trees)
+        data.check_classes(train.labels, test.labels)
+        return train, test._replace(own=data.own_rows(train.index, test.index))
+
+    return tables
+
+
 def knn(run: Run, data: EvaluationData) -> Hook:
     """Return a hook that measures k-NN accuracy on a fixed subset of both splits."""
-    experiment, config = run.experiment, run.experiment.config.monitor
-    encoder = experiment.jitted_encoder()
-
-    def table(source: splits.Split, state: TrainState) -> FeatureTable:
-        subset = np.random.default_rng(0).permutation(source.num_examples)[: config.max_images]
-        batches = experiment.eval_batches(source, np.sort(subset))
-        encode = partial(encoder, *state.encoder())
-        return features.extract(encode, preemption.with_stop_points(batches), experiment.layout).labeled()
+    config, tables = run.experiment.config.monitor, labeled_tables(run.experiment, data)
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
         del metrics
         try:
-            train, test = table(data.train, state), table(data.test, state)
-            data.check_classes(train.labels, test.labels)
+            train, test = tables(*state.encoder())
         except features.NotMeasurableError as error:
             log.warning(f"step {done}: no k-NN accuracy: {error}")
             run.writer.write(done, {"knn_top1": math.nan})
             return
-        test = test._replace(own=data.own_rows(train.index, test.index))
         values = knn_accuracy(train, test, ks=(config.k,))[config.k]
         run.writer.write(done, {f"knn_{name}": value for name, value in values.items()})
         # Equal unless the classes are imbalanced.

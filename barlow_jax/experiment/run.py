@@ -105,7 +105,11 @@ def _first_state(
     """Restore the newest intact checkpoint, or initialize a state if there is none; also return its step."""
     init = experiment.init(sampler)
     if not checkpoints.steps:
-        return init(jax.random.key(experiment.config.seed)), 0
+        state = experiment.first_state(sampler)
+        if experiment.config.adapt.weights:
+            checkpoints.save(state)  # kept: candidates are compared with it
+            checkpoints.wait()
+        return state, 0
     state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout, sampler.segment.step)
     log.info(f"resuming from the checkpoint of step {step}")
     return state, step

@@ -30,6 +30,7 @@ class StepParts:
     seed: int = 0  # of the random numbers that the loss draws
     schedule_offset: int = 0  # added to the step for the objective's schedules
     microbatches: int = 1  # equal parts that go through the network one after the other
+    average_decay: float = 0.0  # of the averaged weights; 0: none
 
 
 def init_state(key: jax.Array, parts: StepParts) -> TrainState:
@@ -43,7 +44,13 @@ def init_state(key: jax.Array, parts: StepParts) -> TrainState:
         parts.optimizer.init(params),
         init_target(params, batch_stats, parts.network, parts.objective),
         parts.objective.init_memory(jax.random.fold_in(key, 1)),
+        init_average(params, batch_stats, parts),
     )
+
+
+def init_average(params: Any, batch_stats: Any, parts: StepParts) -> dict[str, Any]:
+    """Return the averages before the first step; {} if there are none."""
+    return {"params": params, "batch_stats": batch_stats} if parts.average_decay else {}
 
 
 def init_target(params: Any, batch_stats: Any, network: Network, objective: Objective) -> dict[str, Any]:
@@ -87,7 +94,8 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     if objective.target is not None:
         target = target | {"params": _follow(objective.target, target["params"], params, schedule_step)}
     gradient_norm = optax.tree.norm(gradients)
-    updated = TrainState(state.step, params, batch_stats, opt_state, target, memory)
+    average = _average(state.average, {"params": params, "batch_stats": batch_stats}, parts)
+    updated = TrainState(state.step, params, batch_stats, opt_state, target, memory, average)
     new = _where(_all_finite(metrics["loss"], gradient_norm, batch_stats), updated, state)
     new = new._replace(step=state.step + 1, memory=_refresh(objective, new.memory, key, schedule_step + 1))
     skipped = new.step - num_updates(new.opt_state)
@@ -141,6 +149,11 @@ def _refresh(objective: Objective, memory: Any, key: Array, steps: Array) -> Any
         return memory
     is_due = steps % objective.refresh_every == 0
     return jax.lax.cond(is_due, objective.refresh, lambda memory, key: memory, memory, key)
+
+
+def _average(average: Any, new: Any, parts: StepParts) -> Any:
+    decay = parts.average_decay
+    return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, average, new) if average else {}
 
 
 def _where(condition: Array, x: Any, y: Any) -> Any:

@@ -8,7 +8,9 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
 from barlow_jax.workdir import saved_run
 
+ADAPTED = "adapt_gain_lower"  # of a run of `adapt`
 _METRICS = {
+    "adapt": ADAPTED,
     "knn": "knn_top1",
     "rankme": "rankme",
     "lidar": "lidar",
@@ -25,7 +27,8 @@ def scores(rows: Sequence[Mapping[str, Any]], select_by: str) -> tuple[str, dict
     """Return the metric that decides, and a score by measured step, of which higher is better."""
     if select_by == "auto":
         labeled = any(row.get("knn_top1") is not None for row in rows)
-        select_by = "knn" if labeled else WITHOUT_LABELS
+        adapts = any(ADAPTED in row for row in rows)
+        select_by = "adapt" if adapts else "knn" if labeled else WITHOUT_LABELS
     metric = _METRICS[select_by]
     values = {row["step"]: row[metric] for row in rows if row.get(metric) is not None}
     # The exponent of the best representations is near 1.

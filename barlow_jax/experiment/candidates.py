@@ -1,0 +1,151 @@
+"""Candidates of continued pretraining, and whether one of them is better than the start.
+
+A candidate interpolates the weights of the start and those of a step, current or averaged (WiSE-FT, Wortsman
+et al. 2022, https://arxiv.org/abs/2109.01903), and BatchNorm's running statistics in the same way.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from barlow_jax.checkpoints.restore import FOLDER
+from barlow_jax.config.recipe import SECOND_VIEW
+from barlow_jax.data import splits
+from barlow_jax.evals import label_free
+from barlow_jax.evals.evaluation_data import EvaluationData
+from barlow_jax.evals.features import NotMeasurableError
+from barlow_jax.evals.knn import knn_hits
+from barlow_jax.experiment.encoders import EncoderState
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, make_views
+from barlow_jax.experiment.monitor import labeled_tables
+from barlow_jax.experiment.run import Run
+from barlow_jax.io import log
+from barlow_jax.papers.scores import PRETRAINED
+from barlow_jax.training import preemption
+from barlow_jax.training.loop import Hook
+from barlow_jax.types import Metrics, TrainState
+
+_ALPHAS = (0.25, 0.5, 0.75, 1.0)
+# Standard errors below the mean gain that must still be a gain. Of candidates as good as the start, one in 44
+# passes each score.
+_ERRORS = 2.0
+# (params, batch_stats) of an encoder -> [m, n], m scores for each of n held-out images
+Scores = Callable[[Any, Any], np.ndarray]
+
+
+class Candidate(NamedTuple):
+    """Position of a candidate between the start and a step."""
+
+    averaged: bool  # whether the averaged weights of the step are meant
+    alpha: float  # fraction of the way
+
+    def encoder(self, start: EncoderState, end: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Return parameters and running statistics; `end` are those of the step."""
+        trees = tuple({name: tree[name] for name in first} for first, tree in zip(start, end, strict=False))
+        return jax.tree.map(lambda x, y: (1 - self.alpha) * x + self.alpha * y, start[:2], trees)
+
+
+def gain(scores: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Return the mean gain of `[m, n]` scores over those of the start, and its lower bound.
+
+    The bound is the mean over the images less two standard errors. Of several scores, the one with the
+    smallest bound counts.
+
+    >>> gain(np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([[1.0, 0.0, 0.0, 0.0]]))
+    (0.5, -0.07735026918962584)
+    """
+    difference = scores.astype(np.float64) - reference
+    means, errors = difference.mean(axis=1), difference.std(axis=1, ddof=1) / difference.shape[1] ** 0.5
+    bounds = means - _ERRORS * errors
+    return float(means[np.argmin(bounds)]), float(np.min(bounds))
+
+
+def compare(run: Run, held_out: splits.Split, labeled: EvaluationData | None) -> Hook:
+    """Return a hook that compares the candidates of a step with the start, and writes the best one's gain.
+
+    The scores are k-NN accuracy if there are labels, else those of `_view_scores`.
+    """
+    experiment = run.experiment
+    scores = _label_scores(experiment, labeled) if labeled else _view_scores(experiment, held_out)
+    first: list[Any] = []  # the start and its scores, from the first measurement on
+
+    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
+        del metrics
+        if not first:
+            start = read_start(experiment, run.workdir)
+            first.extend([start, scores(*start[:2])])
+        ends = {
+            False: (state.params, state.batch_stats),
+            **({True: state.evaluated()} if state.average else {}),
+        }
+        try:
+            gains = {
+                candidate: gain(scores(*candidate.encoder(first[0], ends[candidate.averaged])), first[1])
+                for candidate in (Candidate(averaged, alpha) for averaged in ends for alpha in _ALPHAS)
+            }
+        except NotMeasurableError as error:
+            log.warning(f"step {done}: no candidates: {error}")
+            return
+        best = max(gains, key=lambda candidate: gains[candidate][1])
+        values = (*map(float, best), *gains[best])
+        row = dict(zip(("averaged", "alpha", "gain", "gain_lower"), values, strict=True))
+        row = {f"adapt_{name}": value for name, value in row.items()}
+        run.writer.write(done, row)
+        log.info(f"step {done}  best candidate: {describe(row)}")
+
+    return hook
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """Return in words the gain of a row's best candidate, and where it lies."""
+    weights = "averaged" if row["adapt_averaged"] else "current"
+    return (
+        f"{100 * row['adapt_gain']:+.2f} points (at least {100 * row['adapt_gain_lower']:+.2f}), "
+        f"{row['adapt_alpha']:g} of the way to the {weights} weights"
+    )
+
+
+def read_start(experiment: Experiment, workdir: pathlib.Path) -> EncoderState:
+    """Return the encoder that a run started from, which its checkpoint of step 0 has."""
+    return experiment.encoder_state(workdir / FOLDER / "0", PRETRAINED)
+
+
+def _label_scores(experiment: Experiment, data: EvaluationData) -> Scores:
+    """Return the function from an encoder to whether k-NN classifies each held-out image correctly."""
+    tables, k = labeled_tables(experiment, data), experiment.config.monitor.k
+    return lambda *trees: knn_hits(*tables(*trees), k)[np.newaxis]
+
+
+def _view_scores(experiment: Experiment, source: splits.Split) -> Scores:
+    """Return the function from an encoder to two scores of held-out images in views of the recipe, `[2, n]`.
+
+    How often views of an image find each other rises in contrastive training by construction. So a candidate
+    must also recover the start's own neighborhoods better than the start does: those of its features averaged
+    over the views, from single views. The first encoder that the function gets is the start.
+    """
+    config, recipe, around = experiment.config, experiment.config.recipe.views, preemption.with_stop_points
+    network = experiment.encoder_network
+    without_heads = dataclasses.replace(config, network=network.config)
+    frozen = FrozenNetwork(dataclasses.replace(experiment, config=without_heads, network=network))
+    pair = recipe[FIRST_VIEW], recipe.get(SECOND_VIEW, recipe[FIRST_VIEW])
+    augmentations = {str(i): pair[i % 2] for i in range(config.monitor.views)}
+    views: dict[str, np.ndarray] = {}  # made at the first measurement
+    neighbors: list[jax.Array] = []  # of the start
+
+    def scores(*trees: Any) -> np.ndarray:
+        if not views:
+            views.update(make_views(experiment, source, config.monitor.num_images, augmentations, around))
+        outputs = [frozen.outputs(*trees, FIRST_VIEW, rows, around)[0] for rows in views.values()]
+        features = jnp.stack(outputs, axis=1)
+        if not neighbors:
+            neighbors.append(label_free.mean_neighbors(features))
+        found = label_free.view_retrieval(features), label_free.neighbor_recovery(features, neighbors[0])
+        return np.stack(jax.device_get(found))
+
+    return scores
