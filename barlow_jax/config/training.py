@@ -88,7 +88,7 @@ class Adapt:
         below=0.5,
     )
     encoder_rate: float = field(
-        0.1, "Learning rate of the encoder's last layer, relative to the heads'.", above=0
+        1.0, "Learning rate of the encoder's last layer, relative to the heads'.", above=0
     )
     layer_decay: float = field(
         0.8,
