@@ -66,7 +66,7 @@ def test_single_label_images_are_probed_with_the_papers_protocol(workdir, run_co
         "--config.transfer.inat18.data.eval_split=test",
         "--config.transfer.inat18.data.image_size=8",
         "--config.transfer.inat18.data.eval_resize=8",
-        "--config.transfer.inat18.probe.num_epochs=2",
+        "--config.transfer.inat18.probe.num_epochs=40",
         "--config.transfer.inat18.probe.augment=false",
     )
     results, _ = run_command("transfer", "--workdir", workdir, *argv)
@@ -78,7 +78,7 @@ def test_single_label_images_are_probed_with_the_papers_protocol(workdir, run_co
 def test_data_sets_that_cannot_be_read_are_named_with_the_remedy(workdir, run_command):
     _, log = run_command("transfer", "--workdir", workdir, code=2)
     for words in (
-        "config.transfer.places205.data.data_dir: a folder data set needs the path",
+        "config.transfer.places205.data.data_dir is none",
         "TFDS's voc/2007 is not prepared in",
         "launch/prepare_data.sh",
     ):
