@@ -6,7 +6,8 @@
 
 Expected: CIFAR-10 92.60 % linear, 90.03 % 5-NN; CIFAR-100 70.88 and 61.90 % (ResNet-18, 1000 epochs).
 Neither has been trained here yet.
-Measured: digits, not yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 84.3, 98.1, 99.2 %; before
+training 39.4, 74.4, 88.3 %.
 Hardware: one GPU for the official batch of 256; the matrices are of the batch, N x N.
 
 The official code: plain SGD with momentum 0.9, without LARS, two warm-up epochs, cosine to a thousandth;
