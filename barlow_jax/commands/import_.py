@@ -1,4 +1,4 @@
-"""Import released weights (timm, torchvision, Hugging Face, official) as an encoder or as the start of a run."""
+"""Import released weights (timm, torchvision, Hugging Face, official): an encoder, or the start of a run."""
 
 import argparse
 import pathlib

@@ -28,8 +28,8 @@ class Data:
     )
     data_dir: str | None = field(
         None,
-        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md), or a function "
-        "that returns them (docs/extending.md). A relative path is recorded as an absolute one.",
+        "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md), or a "
+        "function that returns them (docs/extending.md). A relative path is recorded as an absolute one.",
         is_path=True,
         part="source",
     )

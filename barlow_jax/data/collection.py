@@ -55,7 +55,7 @@ class _Opened(NamedTuple):
 
 
 def open_collection(data: Data, split: str) -> Collection:
-    """Open a split, or a part of one, of the digits or the source at `data.data_dir`, whose content is logged.
+    """Open a split, or a part of one, of the digits or the source at `data.data_dir`; its content is logged.
 
     Raises:
       UserError: the source, the split or the labels cannot be read; the message names the remedy.

@@ -58,8 +58,10 @@ def checkpoint_path(path: pathlib.Path, checkpoint: str, select_by: str) -> path
 
 
 def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
-    """Return the config that an encoder comes with: all of it from a folder; from a file `network` and, if it
-    is known, the `Preprocessing` of its images as `preprocessing`.
+    """Return the config that an encoder comes with.
+
+    That is all of it from a folder; from a file `network` and, if it is known, the `Preprocessing` of its
+    images as `preprocessing`.
 
     Raises:
       UserError: the path holds no encoder.

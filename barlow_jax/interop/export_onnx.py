@@ -41,7 +41,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
         import onnxruntime
     except ImportError as error:
         raise UserError(
-            f"--format=onnx needs jax2onnx, which cannot be imported ({error}). pip install 'barlow_jax[onnx]'"
+            f"--format=onnx needs jax2onnx, which cannot be imported ({error}). "
+            "pip install 'barlow_jax[onnx]'"
         ) from None
     weights = encoder_function.weights_of(trained)
     if (size := sum(value.nbytes for value in weights.values())) > _MOST_BYTES:

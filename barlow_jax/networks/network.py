@@ -56,13 +56,19 @@ def own_problems(config: config_lib.Config) -> Iterator[str]:
             inputs = encoders.representation_width(network, **image)
             for size in sorted(sizes):
                 if (width := encoders.representation_width(network, **image, view_size=size)) != inputs:
-                    yield f"The encoder {network.encoder} returns {width} features of views of {size} pixels, not {inputs}."
+                    yield (
+                        f"The encoder {network.encoder} returns {width} features of views of {size} pixels, "
+                        f"not {inputs}."
+                    )
             for widths in (
                 filter(None, (network.projector, network.predictor)) if network.head != "mlp" else ()
             ):
                 kwargs = {"inputs": inputs, "widths": widths, "dtype": jnp.dtype(network.dtype)}
                 if (width := own.output_width("head", network.head, (inputs,), **kwargs)) != widths[-1]:
-                    yield f"The head {network.head} returns {width} features, but must return {widths[-1]}, the last of its widths."
+                    yield (
+                        f"The head {network.head} returns {width} features, but must return {widths[-1]}, "
+                        "the last of its widths."
+                    )
                 inputs = widths[-1]
     except UserError as error:
         yield str(error)

@@ -83,8 +83,8 @@ def _module_problem(module: Any, rngs_used: bool) -> str | None:
     }
     if others:
         return (
-            f"holds {', '.join(sorted(others))}, but a run saves Param and BatchStat only. Leave out Dropout, "
-            "caches and random streams."
+            f"holds {', '.join(sorted(others))}, but a run saves Param and BatchStat only. Leave out "
+            "Dropout, caches and random streams."
         )
     params = [leaf for leaf in leaves.values() if isinstance(leaf, nnx.Param)]
     if not params:

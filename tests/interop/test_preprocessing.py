@@ -75,7 +75,7 @@ def test_the_activation_tells_clips_apart_and_a_damaged_file_is_an_error(tmp_pat
     config.write_text(json.dumps({"vision_config": {"hidden_act": "quick_gelu"}}))
     assert list(preprocessing.read(tmp_path / "model.safetensors", CLIPS)[1]) == [QUICK]
     config.write_text("{")
-    with pytest.raises(UserError, match="config.json"):
+    with pytest.raises(UserError, match=r"config\.json"):
         preprocessing.read(tmp_path / "model.safetensors", CLIPS)
 
 

@@ -1,4 +1,4 @@
-"""Views in one pass through the network against a pass per view, which an encoder with `nnx.BatchNorm` takes."""
+"""Views in one pass through the network against a pass per view, as an encoder with `nnx.BatchNorm` takes."""
 
 from dataclasses import replace
 from functools import partial
