@@ -9,13 +9,14 @@ import pytest
 NOTEBOOKS = pathlib.Path(__file__).parents[1] / "docs" / "notebooks"
 SMALL = {
     "digits.ipynb": {"NUM_EPOCHS}": "NUM_EPOCHS, 'train.max_steps': 2}"},
-    "own_images.ipynb": {"MINUTES = 5.0": "MINUTES = 0.1", '"resnet8"': '"resnet8", "train.max_steps": 2'},
+    "own_images.ipynb": {"NUM_EPOCHS,": "NUM_EPOCHS, 'train.max_steps': 2,"},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
-def test_a_notebook_runs(path, tmp_path):
+def test_a_notebook_runs(path, tmp_path, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")  # one device
     notebook = nbformat.read(path, as_version=4)
     codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in codes), "clear the outputs"
