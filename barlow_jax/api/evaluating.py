@@ -13,7 +13,7 @@ from barlow_jax.reporting import neighbor_sheet
 
 
 def knn(
-    run: RunLike | PathLike, *, feature_source: FeatureSource = PRETRAINED, checkpoint: str | int = "newest"
+    run: RunLike | PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
 ) -> Evaluation:
     """Classify by the nearest neighbors of the frozen encoder's features (config.knn).
 
@@ -36,7 +36,7 @@ def knn(
 
 
 def probe(
-    run: RunLike | PathLike, *, feature_source: FeatureSource = PRETRAINED, checkpoint: str | int = "newest"
+    run: RunLike | PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
 ) -> Evaluation:
     """Train a linear classifier on the frozen encoder's features (config.probe); otherwise like `knn`.
 
@@ -46,7 +46,7 @@ def probe(
 
 
 def finetune(
-    run: RunLike | PathLike, *, feature_source: FeatureSource = PRETRAINED, checkpoint: str | int = "newest"
+    run: RunLike | PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
 ) -> Evaluation:
     """Train encoder and classifier on fractions of the labels (config.finetune); otherwise like `knn`.
 
@@ -63,7 +63,7 @@ def transfer(
     run: RunLike | PathLike,
     *,
     only: Sequence[str] = (),
-    feature_source: FeatureSource = PRETRAINED,
+    feature_source: FeatureSource = "pretrained",
     checkpoint: str | int = "newest",
 ) -> Evaluation:
     """Train classifiers on other data sets (config.transfer), with the encoder frozen; otherwise like `knn`.
@@ -102,7 +102,7 @@ def embed(
     split: str | None = None,
     out: PathLike | None = None,
     nearest: int = 0,
-    feature_source: FeatureSource = PRETRAINED,
+    feature_source: FeatureSource = "pretrained",
     checkpoint: str | int = "newest",
 ) -> Features:
     """Return the features of a split, or of all images at a path; no labels are needed.

@@ -17,7 +17,6 @@ from barlow_jax.experiment import adapting, encoders, importing, preflight, pret
 from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.embedding import Features
 from barlow_jax.io import dataframes, jsonl, log
-from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.training import preemption, run_status
 from barlow_jax.workdir import saved_run
 
@@ -46,7 +45,7 @@ class Run:
     export, report = writing.export, writing.report
 
     def features(
-        self, split: str, *, feature_source: FeatureSource = PRETRAINED, checkpoint: str | int = "newest"
+        self, split: str, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
     ) -> Features:
         """Return the features of a split: `run.features("test").features` are `[N, H]`; see `embed`."""
         return evaluating.embed(self, split=split, feature_source=feature_source, checkpoint=checkpoint)
