@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from barlow_jax.api import evaluating, writing
 from barlow_jax.api.opened import FeatureSource, PathLike, path_of, publish, read_config
+from barlow_jax.config import overrides as overrides_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
@@ -196,7 +197,7 @@ def import_weights(
     Args:
       path: .safetensors file; .pth, .pt or .pth.tar if torch is installed.
       workdir: new folder.
-      config: config of the run; its encoder is replaced by that of the file.
+      config: config of the run; encoder and preprocessing are replaced by those that the file states.
       form: encoder, for evaluations and export; or start, a run at step 0, from which `pretrain` resumes.
         None = start if the file has a projector, else encoder.
       projector: whether the file's projector is used with form="start".
@@ -208,9 +209,12 @@ def import_weights(
       UserError: the file does not fit the config, or the workdir already holds a run.
     """
     source, folder = pathlib.Path(path).expanduser(), path_of(workdir)
-    network = encoders.describe_weights(str(source))["network"]
-    config = config.replace({f"network.{key}": value for key, value in network.items()})
-    if problems := validate(config, Facts()) or preflight.training_problems(config):
+    described, tree = encoders.describe_weights(str(source)), dataclasses.asdict(config)
+    tree["network"] |= described["network"]
+    if "preprocessing" in described:
+        described["preprocessing"].apply(tree)
+    config, problems = overrides_lib.from_tree(tree)
+    if problems := problems or validate(config, Facts()) or preflight.training_problems(config):
         raise UserError.from_problems(problems)
     publish(
         folder, importing.import_weights(config, source, folder, form=form, projector=projector), "import"
