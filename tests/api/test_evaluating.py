@@ -32,6 +32,7 @@ def test_knn_is_that_of_the_command(run, run_command):
         result.value("top1")
 
 
+@pytest.mark.slow
 def test_sources_and_checkpoints(run):
     """A function on a path, and a method; each feature source has its file."""
     pixels = bj.knn(run.workdir, feature_source="pixels")
@@ -53,6 +54,7 @@ def test_features_are_those_of_the_loaded_encoder(run, tmp_path):
     np.testing.assert_allclose(other.features, written.features[:4], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_export_report_and_import(run, tmp_path):
     folder = run.export(tmp_path / "exported", format="torchvision")
     exported = bj.open_run(run.export(tmp_path / "orbax"))
@@ -112,6 +114,7 @@ def test_all_evaluations(run):
     assert {score.command for score in run.finetune().scores} == {"finetune"}
 
 
+@pytest.mark.slow
 def test_a_cost_estimate_is_readable():
     config = bj.configs.digits().replace({"network.projector": [64], "train.batch_size": 64})
     estimate = bj.plan(config, "v5e:2x2", part="loss", images_per_chip=32)

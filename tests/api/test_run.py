@@ -136,6 +136,7 @@ def test_ctrl_c_saves_and_returns_the_run(config, tmp_path):
     assert run.status["alive"] is False and run.status["checkpoint"]["step"] == 4
 
 
+@pytest.mark.slow
 def test_in_an_event_loop_and_in_a_thread_and_without_traces(config, tmp_path, capfd):
     """Nothing on standard output; environment, loggers, handlers and descriptors as before."""
 
