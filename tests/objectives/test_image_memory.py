@@ -29,8 +29,8 @@ def _embedding(seed=0):
     return np.random.default_rng(seed).normal(size=(ROWS, WIDTH)).astype(np.float32)
 
 
-def _npid(**settings):
-    return make_objective(config_lib.Objective(name="npid", npid=Npid(**settings)), INFO)
+def _npid(settings):
+    return make_objective(config_lib.Objective(name="npid", npid=settings), INFO)
 
 
 def _run(objective, views, devices, memory=None):
@@ -56,12 +56,12 @@ def test_a_bank_has_whole_rows_for_every_power_of_two_of_devices(shape):
 
 
 def _softmax(bank, v):
-    logits = _unit(v) @ bank[:IMAGES].T / 0.07
+    logits = _unit(v) @ bank[:IMAGES].T / 0.2
     return np.mean(np.log(np.sum(np.exp(logits), 1)) - logits[np.arange(ROWS), INDEX])
 
 
 def test_npid_is_the_cross_entropy_over_the_bank(devices):
-    objective, v = _npid(), _embedding()
+    objective, v = _npid(Npid(temperature=0.2, momentum=0.75)), _embedding()
     bank = np.asarray(objective.init_memory(KEY)["bank"], np.float64)
     assert bank.shape == (1024, WIDTH) and np.mean(np.sum(bank**2, 1)) == pytest.approx(1, abs=0.05)
     value, gradients, memory, _ = _run(objective, {"a": v}, devices)
@@ -70,12 +70,12 @@ def test_npid_is_the_cross_entropy_over_the_bank(devices):
     above, below = (_softmax(bank, v.astype(np.float64) + s * direction) for s in (1e-5, -1e-5))
     np.testing.assert_allclose(np.vdot(gradients["a"], direction), (above - below) / 2e-5, rtol=1e-4)
     expected = bank.copy()
-    expected[INDEX[:-1]] = _unit(0.5 * bank[INDEX[:-1]] + 0.5 * _unit(v[:-1]))  # the first of the repeated
+    expected[INDEX[:-1]] = _unit(0.75 * bank[INDEX[:-1]] + 0.25 * _unit(v[:-1]))  # the first of the repeated
     np.testing.assert_allclose(memory["bank"], expected, atol=1e-6)
 
 
 def test_npid_over_sampled_negatives():
-    objective, v = _npid(negatives=40), _embedding()
+    objective, v = _npid(Npid(negatives=40)), _embedding()
     bank = np.asarray(objective.init_memory(KEY)["bank"], np.float64)
     sample = np.asarray(jax.random.randint(KEY, [40], 0, IMAGES))
     logits = _unit(v) @ bank.T / 0.07
@@ -87,7 +87,7 @@ def test_npid_over_sampled_negatives():
 
 
 def test_nce_keeps_the_constant_of_the_first_batch():
-    objective = _npid(negatives=40, loss="nce", temperature=0.5)
+    objective = _npid(Npid(negatives=40, loss="nce", temperature=0.5))
     memory = objective.init_memory(KEY)
     bank, sample = (
         np.asarray(memory["bank"], np.float64),
@@ -109,11 +109,11 @@ def test_nce_keeps_the_constant_of_the_first_batch():
 
 def test_nce_needs_negatives():
     with pytest.raises(UserError, match="negatives"):
-        _npid(loss="nce")
+        _npid(Npid(loss="nce"))
 
 
-def _deepcluster(**settings):
-    settings = Deepcluster(**{"clusters": 5, "heads": 3} | settings)
+def _deepcluster(clusters=5):
+    settings = Deepcluster(clusters=clusters, heads=3, iterations=1, temperature=0.2)
     return make_objective(config_lib.Objective(name="deepcluster", deepcluster=settings), TWO_VIEWS)
 
 
@@ -137,7 +137,7 @@ def test_deepcluster_is_the_cross_entropy_of_the_labels(devices):
     def reference(views):
         terms = []
         for z in views.values():
-            logits = np.einsum("hkd,bd->bhk", centroids.astype(np.float64), _unit(z)) / 0.1
+            logits = np.einsum("hkd,bd->bhk", centroids.astype(np.float64), _unit(z)) / 0.2
             own = np.take_along_axis(logits, np.maximum(labels[INDEX], 0)[..., None], 2)[..., 0]
             terms.append(np.where(labels[INDEX] >= 0, np.log(np.exp(logits).sum(2)) - own, 0))
         return np.mean(terms)
@@ -182,6 +182,8 @@ def test_the_refresh_uses_both_views_by_turns():
     new = jax.jit(objective.refresh)(objective.init_memory(KEY) | banks, KEY)
     for head, name in enumerate("aba"):
         bank, centroids = banks[f"bank_{name}"], np.asarray(new["centroids"][head])
+        once, _ = spherical_kmeans(jax.random.fold_in(KEY, head), jnp.asarray(bank), 5, iterations=1)
+        np.testing.assert_allclose(centroids, once, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, rtol=1e-6)
         np.testing.assert_array_equal(
             new["labels"][:IMAGES, head], np.argmax(bank[:IMAGES] @ centroids.T, axis=1)
