@@ -17,7 +17,8 @@ def check_views(embeddings: Sequence[jax.Array]) -> None:
     """Raise ValueError unless these are the `[N, D]` embeddings, of one shape, of two or more views."""
     shapes = [z.shape for z in embeddings]
     if len(shapes) < 2 or len(shapes[0]) != 2 or len(set(shapes)) > 1:
-        raise ValueError(f"embeddings must be two or more [N, D] arrays of one shape, got {shapes}")
+        found = " and ".join(map(str, shapes))
+        raise ValueError(f"embeddings must be two or more [N, D] arrays of one shape, got {found}")
 
 
 def center(z: jax.Array) -> jax.Array:

@@ -178,7 +178,7 @@ def test_terms_are_those_of_the_matrix(form):
     ("shape_a", "shape_b", "pattern"),
     [
         ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
-        ((4,), (4,), r"two \[N, D\] arrays"),
+        ((4,), (4,), r"two or more \[N, D\] arrays"),
         ((1, 3), (1, 3), "batch statistics need 2 rows"),
     ],
 )

@@ -97,7 +97,7 @@ def test_all_views_share_the_statistics():
     ("shape_a", "shape_b", "pattern"),
     [
         ((4, 3), (4, 2), r"\(4, 3\) and \(4, 2\)"),
-        ((4,), (4,), r"two \[N, D\] arrays"),
+        ((4,), (4,), r"two or more \[N, D\] arrays"),
         ((1, 3), (1, 3), "use a larger batch"),
     ],
 )
