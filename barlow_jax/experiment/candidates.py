@@ -57,8 +57,9 @@ def gain(scores: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     The bound is the mean over the images less two standard errors. Of several scores, the one with the
     smallest bound counts.
 
-    >>> gain(np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([[1.0, 0.0, 0.0, 0.0]]))
-    (0.5, -0.07735026918962584)
+    >>> mean, bound = gain(np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([[1.0, 0.0, 0.0, 0.0]]))
+    >>> print(f"{mean:.3f} {bound:.3f}")
+    0.500 -0.077
     """
     difference = scores.astype(np.float64) - reference
     means, errors = difference.mean(axis=1), difference.std(axis=1, ddof=1) / difference.shape[1] ** 0.5
