@@ -148,9 +148,8 @@ class Adaptation(NamedTuple):
 
     encoder: Run  # encoder folder of the result
     adapted: bool  # whether the result is better than the original, or is the original
-    best: (
-        dict[str, Any] | None
-    )  # best candidate: step, adapt_alpha, adapt_averaged, adapt_gain, adapt_gain_lower
+    # Best candidate: step, adapt_alpha, adapt_averaged, adapt_gain, adapt_gain_lower
+    best: dict[str, Any] | None
     run: Run
 
 
@@ -166,6 +165,9 @@ def adapt(weights: PathLike, config: Config, workdir: PathLike) -> Adaptation:
       weights: file of weights, encoder folder, run, or one of its checkpoints.
       config: config of the run; its encoder, and the pixels of its input, are replaced by those of `weights`.
       workdir: folder of the run; created if it is missing.
+
+    Returns:
+      Whether a candidate was adopted, the resulting encoder, the best candidate's gain, and the run.
 
     Raises:
       UserError: the encoder, the config, the data or the workdir are invalid.

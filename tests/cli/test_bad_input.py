@@ -325,7 +325,9 @@ def _refused(capsys, files, argv, words):
     out, err = capsys.readouterr()
     assert out == "" and "Traceback" not in err
     # A command whose config is valid first names its data and what is read, because that may take seconds.
-    assert words.format(tmp=files) in err and re.match(r"(\w+: .*; \w+\n)?((preparing|split) .*\n)?error: ", err)
+    assert words.format(tmp=files) in err and re.match(
+        r"(\w+: .*; \w+\n)?((preparing|split) .*\n)?error: ", err
+    )
     assert {path: path.stat().st_mtime_ns for path in files.rglob("*")} == before, "nothing is left behind"
 
 

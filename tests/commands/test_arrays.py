@@ -144,9 +144,10 @@ def test_classifiers_are_trained_on_arrays(trained, run_command):
     assert by_fraction(results)[1.0] > 30
 
 
-def test_their_views_are_shown_as_the_devices_make_them(argv, tmp_path, run_command):
+def test_their_views_are_shown_as_host_and_devices_make_them(argv, tmp_path, run_command):
     _, *flags = argv
     results, _ = run_command(
         "show-views", *flags, "--config.data.cache=decoded", "--out", tmp_path / "views.png", "--rows", 3
     )
-    assert results["columns"] == ["original", "view a, device", "view b, device"]
+    pairs = [f"view {name}, {where}" for name in "ab" for where in ("device", "host")]
+    assert results["columns"] == ["original", *pairs]
