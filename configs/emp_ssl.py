@@ -6,7 +6,8 @@
 
 Expected: CIFAR-10 80.6, 90.7, 93.1 % after 1, 10, 30 epochs of 200 crops, on the mean of the features of 128
 crops. An evaluation here reads one crop: the numbers do not compare.
-Measured: digits, not yet.
+Measured: digits, two views, seed 0, linear probe with 1, 10 and 100 % of the labels: 77.0, 98.2, 99.7 %;
+before training 39.4, 74.4, 88.3 %.
 Hardware: one GPU; a step has 20 views of 100 images.
 
 CIFAR-10: the official code: 30 epochs, batch 100 (here 104), LARS with rate 0.3 and a clipped ratio of trust
