@@ -26,7 +26,8 @@ def write(trained: TrainedEncoder, out: pathlib.Path, layout: str) -> dict[str, 
     facts = vit_facts(trained.config.network) if trained.name in VITS else CONVNEXTS.get(trained.name)
     if facts is None or getattr(facts, "positions", "") == "sincos":
         timm = "" if trained.is_own else "--format=timm, "
-        raise UserError(f"--format={layout} has no {trained.name}. Use {timm}--format=orbax or --format=jax")
+        others = f"{timm}--format=orbax, --format=jax or --format=onnx"
+        raise UserError(f"--format={layout} has no {trained.name}. Use {others}")
     tensors = layouts.write(facts, layout, trained.params["encoder"])
     (out / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     load = ["from safetensors.torch import load_file", 'state_dict = load_file("{out}/model.safetensors")']

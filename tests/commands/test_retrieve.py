@@ -136,7 +136,7 @@ def test_views_are_shown_without_the_captions(config_path, tmp_path, run_command
     results, _ = run_command(
         "show-views", "--config", config_path, "--out", tmp_path / "views.png", "--rows", 3
     )
-    assert results["columns"] == ["original", "view a, device"]
+    assert results["columns"] == ["original", "view a, device", "view a, host"]
 
 
 def test_a_dry_run_counts_both_branches(config_path, run_command):

@@ -94,7 +94,7 @@ def unlabeled(config_file):
         rows.clear()
         params, stats = jax.tree.map(lambda x: x * factor, state)
         for _ in range(2):
-            hook(3, types.SimpleNamespace(params=params, batch_stats=stats), {})
+            hook(3, TrainState(3, params, stats, {}), {})
         return list(rows)
 
     return measure

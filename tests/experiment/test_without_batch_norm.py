@@ -7,13 +7,13 @@ import pytest
 
 from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
+from barlow_jax.config.architectures import VITS
 from barlow_jax.data import splits
 from barlow_jax.evals import finetuning
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop.formats import FORMATS
 from barlow_jax.io import files
-from barlow_jax.networks import vit
 from barlow_jax.types import TrainState
 
 STEP = 3
@@ -39,7 +39,7 @@ FAST["evaluate"] = (*FAST["knn"], *FAST["probe"], *FAST["finetune"])
 def _one_block():
     """Make `vit_tiny` a transformer of one block and 24 features."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vit.SIZES, "vit_tiny", (24, 1, 3))
+        patch.setitem(VITS, "vit_tiny", VITS["vit_tiny"]._replace(width=24, blocks=1, heads=3))
         yield
 
 

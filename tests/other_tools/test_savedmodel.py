@@ -2,8 +2,8 @@
 
 import pytest
 
+from barlow_jax.config.architectures import VITS
 from barlow_jax.interop import export_savedmodel
-from barlow_jax.networks import vit
 
 pytestmark = pytest.mark.interop
 ALONE = """
@@ -22,7 +22,7 @@ def test_tensorflow_alone_gives_the_encoders_features(
     small, noise, features, other_tool, tmp_path, relative, monkeypatch, keys
 ):
     """The batch has one image, or seven."""
-    monkeypatch.setitem(vit.SIZES, "vit_tiny", (192, 1, 3))  # one block, as its twelve are
+    monkeypatch.setitem(VITS, "vit_tiny", VITS["vit_tiny"]._replace(blocks=1))  # as its twelve are
     subject, images = small(**keys), noise(7)
     export_savedmodel.write(subject, tmp_path / "model")
     found = other_tool("tensorflow", ALONE.format(folder=str(tmp_path / "model")), images)
