@@ -7,7 +7,8 @@
 Expected: ImageNet, linear probe, 200 epochs: 57.1 % with the exact softmax, 58.5 % with 65536 negatives, 56.5
 % with NCE and 4096 negatives (official code). CIFAR-10: weighted k-NN with k = 200, 80.8 % (the paper's table
 1). Neither has been trained here yet.
-Measured: digits, not yet.
+Measured: digits, seed 0, linear probe with 1, 10 and 100 % of the labels: 72.4, 95.6, 98.6 %; before
+training 39.4, 74.4, 88.3 %.
 Hardware: as for imagenet.py; cifar10.py; digits.py. The bank of ImageNet has 656 MB over all devices, and as
 much again in every checkpoint; the exact softmax at batch 256 has 1.3 GB of logits over all devices.
 
