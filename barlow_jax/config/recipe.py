@@ -17,6 +17,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # The view that passes through the second of two branches. If that branch reads text, the view is a caption.
 SECOND_VIEW = "b"
+# The views of full size, where a method has smaller ones too.
+FULL_VIEWS = ("a", "b")
 
 
 def _probability(default: float) -> float:

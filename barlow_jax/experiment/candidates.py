@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.checkpoints.restore import FOLDER
-from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.data import splits
 from barlow_jax.evals import label_free
 from barlow_jax.evals.evaluation_data import EvaluationData
@@ -22,7 +21,7 @@ from barlow_jax.evals.features import NotMeasurableError
 from barlow_jax.evals.knn import knn_hits
 from barlow_jax.experiment.encoders import EncoderState
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, make_views
+from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, monitor_views
 from barlow_jax.experiment.monitor import labeled_tables
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import log
@@ -130,18 +129,16 @@ def _view_scores(experiment: Experiment, source: splits.Split) -> Scores:
     must also recover the start's own neighborhoods better than the start does: those of its features averaged
     over the views, from single views. The first encoder that the function gets is the start.
     """
-    config, recipe, around = experiment.config, experiment.config.recipe.views, preemption.with_stop_points
+    config, around = experiment.config, preemption.with_stop_points
     network = experiment.encoder_network
     without_heads = dataclasses.replace(config, network=network.config)
     frozen = FrozenNetwork(dataclasses.replace(experiment, config=without_heads, network=network))
-    pair = recipe[FIRST_VIEW], recipe.get(SECOND_VIEW, recipe[FIRST_VIEW])
-    augmentations = {str(i): pair[i % 2] for i in range(config.monitor.views)}
     views: dict[str, np.ndarray] = {}  # made at the first measurement
     neighbors: list[jax.Array] = []  # of the start
 
     def scores(*trees: Any) -> np.ndarray:
         if not views:
-            views.update(make_views(experiment, source, config.monitor.num_images, augmentations, around))
+            views.update(monitor_views(experiment, source, around))
         outputs = [frozen.outputs(*trees, FIRST_VIEW, rows, around)[0] for rows in views.values()]
         features = jnp.stack(outputs, axis=1)
         if not neighbors:

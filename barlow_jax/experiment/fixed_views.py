@@ -51,6 +51,17 @@ def make_views(
     return {name: np.concatenate([rows[name] for rows in made]) for name in made[0]}
 
 
+def monitor_views(
+    experiment: Experiment, source: splits.Split, around: Callable[[Iterable[Batch]], Iterable[Batch]] = iter
+) -> dict[str, np.ndarray]:
+    """Return `monitor.views` views, by turns of the kinds a and b, of each of `monitor.num_images` images."""
+    config, recipe = experiment.config.monitor, experiment.config.recipe.views
+    pair = recipe[FIRST_VIEW], recipe.get(SECOND_VIEW, recipe[FIRST_VIEW])
+    augmentations = {str(i): pair[i % 2] for i in range(config.views)}
+    views = make_views(experiment, source, config.num_images, augmentations, around)
+    return {name: views[name] for name in augmentations}
+
+
 class FrozenNetwork:
     """Outputs of one network at different parameters; compiles once per branch."""
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.config import overrides, records
-from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange
 from barlow_jax.evals import features
@@ -17,7 +16,7 @@ from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.knn import knn_accuracy
 from barlow_jax.evals.label_free import label_free_metrics
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, make_views
+from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, monitor_views
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import log
 from barlow_jax.training import diagnostics, preemption, verdict
@@ -28,17 +27,14 @@ from barlow_jax.workdir import selection
 
 def label_free(run: Run, source: splits.Split) -> Hook:
     """Return a hook that measures `label_free_metrics` on fixed views of images of a split."""
-    experiment, config = run.experiment, run.experiment.config
-    network, recipe, around = FrozenNetwork(experiment), config.recipe.views, preemption.with_stop_points
-    pair = recipe[FIRST_VIEW], recipe.get(SECOND_VIEW, recipe[FIRST_VIEW])
-    augmentations = {str(i): pair[i % 2] for i in range(config.monitor.views)}
+    network, around = FrozenNetwork(run.experiment), preemption.with_stop_points
     views: dict[str, np.ndarray] = {}  # made at the first measurement
 
     def measure(state: TrainState) -> dict[str, float]:
         if not views:
-            views.update(make_views(experiment, source, config.monitor.num_images, augmentations, around))
+            views.update(monitor_views(run.experiment, source, around))
         encode = partial(network.outputs, *state.evaluated(), FIRST_VIEW, around=around)
-        outputs = [encode(views[name]) for name in augmentations]
+        outputs = [encode(rows) for rows in views.values()]
         representations, embeddings = (jnp.stack(parts, axis=1) for parts in zip(*outputs, strict=True))
         metrics = label_free_metrics(representations, embeddings[:, 0] if embeddings.size else None)
         return {name: float(value) for name, value in metrics.items()}

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Deepcluster
+from barlow_jax.config.recipe import FULL_VIEWS
 from barlow_jax.errors import UserError
 from barlow_jax.losses import memory_bank
 from barlow_jax.losses.contrastive import LossAndAccuracy, similarities
@@ -31,7 +32,6 @@ from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, Objective, RunInfo
 
-FULL_VIEWS = ("a", "b")
 _PARTS = 1024  # of a bank's rows, which the devices hold in whole numbers (memory_bank)
 
 

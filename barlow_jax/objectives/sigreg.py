@@ -18,13 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.config.recipe import FULL_VIEWS
 from barlow_jax.losses.correlation import product
 from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.standardization import check_views
 from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, Objective, RunInfo
 
-FULL_VIEWS = ("a", "b")
 _KNOTS, _WIDTH_OF_KNOTS = np.linspace(0, 3, 17), 3 / 16
 _GAUSSIAN = np.exp(-np.square(_KNOTS) / 2)
 # The integrand is even: the knots inside stand for t and -t.

@@ -23,14 +23,13 @@ import jax.numpy as jnp
 from jax.scipy.special import entr
 
 from barlow_jax.config import schema as config_lib
+from barlow_jax.config.recipe import FULL_VIEWS
 from barlow_jax.losses.contrastive import similarities
 from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.queue import check_queue_size, push
 from barlow_jax.losses.sinkhorn import sinkhorn_codes
 from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, LossContext, Objective, Outputs, RunInfo
-
-FULL_VIEWS = ("a", "b")
 
 
 def swav_loss(
