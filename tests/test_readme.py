@@ -174,6 +174,13 @@ def test_imports_in_python_examples_exist(page):
                     assert hasattr(module, alias.name) or importlib.util.find_spec(name), name
 
 
+@by_page
+def test_the_rows_of_a_table_have_the_same_number_of_cells(page):
+    for table in re.findall(r"(?:^ *\|.*\n)+", _text(page), re.MULTILINE):
+        cells = {len(re.split(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", row))) for row in table.splitlines()}
+        assert len(cells) == 1, table
+
+
 def test_every_page_is_linked_from_the_readme():
     linked = {(ROOT / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)\)", README)}
     assert not {page for page in PAGES if page != ROOT / "README.md"} - linked
