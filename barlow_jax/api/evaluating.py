@@ -32,7 +32,7 @@ def knn(
     Raises:
       UserError: the data have no usable labels, or the checkpoint is missing or damaged.
     """
-    return _frozen("knn", run, feature_source, checkpoint)
+    return _measure("knn", run, feature_source, checkpoint)
 
 
 def probe(
@@ -42,7 +42,7 @@ def probe(
 
     probe("runs/digits", feature_source="untrained").table
     """
-    return _frozen("probe", run, feature_source, checkpoint)
+    return _measure("probe", run, feature_source, checkpoint)
 
 
 def finetune(
@@ -54,9 +54,7 @@ def finetune(
     """
     if feature_source == PIXELS:
         raise UserError("feature_source is 'pixels', but fine-tuning needs an encoder. Use 'untrained'.")
-    workdir, config, encoder = open_checked(run, feature_source, checkpoint)
-    results = evaluations.measure_finetuned(config, workdir, encoder, feature_source)
-    return publish(workdir, results, "finetune", feature_source)[0]
+    return _measure("finetune", run, feature_source, checkpoint)
 
 
 def transfer(
@@ -70,9 +68,7 @@ def transfer(
 
     `only` are keys of config.transfer; by default all whose data can be read.
     """
-    workdir, config, encoder = open_checked(run, feature_source, checkpoint)
-    results = evaluations.measure_transfer(config, workdir, encoder, feature_source, only)
-    return publish(workdir, results, "transfer", "+".join(only), feature_source)[0]
+    return _measure("transfer", run, feature_source, checkpoint, only)
 
 
 def evaluate(run: RunLike | PathLike, *, checkpoint: str | int = "newest") -> dict[str, Evaluation]:
@@ -140,7 +136,13 @@ def embed(
     return table
 
 
-def _frozen(command: str, run: RunLike | PathLike, feature_source: str, checkpoint: str | int) -> Evaluation:
+def _measure(
+    command: str,
+    run: RunLike | PathLike,
+    feature_source: str,
+    checkpoint: str | int,
+    only: Sequence[str] = (),
+) -> Evaluation:
     workdir, config, encoder = open_checked(run, feature_source, checkpoint)
-    results = evaluations.measure_frozen(command, config, workdir, encoder, feature_source)
-    return publish(workdir, results, command, feature_source)[0]
+    results = evaluations.measure(command, config, workdir, encoder, feature_source, only)
+    return publish(workdir, results, command, "+".join(only), feature_source)[0]

@@ -82,7 +82,7 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
     from barlow_jax.experiment import evaluations
 
-    return evaluations.frozen_results(experiment, workdir, workdir, feature_source, ["probe"])[0]
+    return evaluations.measure("probe", experiment.config, workdir, workdir, feature_source)
 
 
 def _changes(base: Config, case: Config) -> dict[str, Any]:

@@ -212,11 +212,15 @@ def _evaluate_features(
     experiment: Experiment, run_dir: pathlib.Path, feature_source: str, *, best: bool = False
 ) -> tuple[dict[str, Any], FeatureTable]:
     """Return the scores and the rank of an encoder's features, and those of the evaluation split."""
+    from barlow_jax.evals.evaluation_data import EvaluationData
     from barlow_jax.evals.spectrum import spectrum
     from barlow_jax.experiment import evaluations
 
     path = selection.best_checkpoint(run_dir, experiment.config.monitor.select_by) if best else run_dir
-    results, test = evaluations.frozen_results(experiment, run_dir, path, feature_source, ["probe", "knn"])
+    data = EvaluationData.open(experiment.config.data).check_labels()
+    evaluator = evaluations.Evaluator(experiment, path, feature_source, data)
+    results = evaluator.results(run_dir, ["probe", "knn"], evaluator.frozen(["probe", "knn"]))
+    test = evaluator.tables[1]
     return results | {"representation_rank": spectrum(test.features).effective_rank}, test
 
 

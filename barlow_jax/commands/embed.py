@@ -74,11 +74,11 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     """Write the features, and return the number of rows and their source."""
     import jax
 
-    from barlow_jax.experiment import embedding, encoders
+    from barlow_jax.experiment import embedding
     from barlow_jax.reporting import neighbor_sheet
 
     out, source = pathlib.Path(args.out), args.feature_source
-    path = encoders.encoder_path(workdir, args.encoder)
+    path = pathlib.Path(args.encoder or workdir)
     features = embedding.embed(
         config, path, split=args.split, images=args.images, feature_source=source, out=out
     )

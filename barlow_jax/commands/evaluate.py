@@ -14,4 +14,4 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     """Return the evaluations of pixels and of the encoder before and after training."""
     from barlow_jax.experiment.full_evaluation import evaluate
 
-    return evaluate(config, workdir, args.encoder)
+    return evaluate(config, workdir, pathlib.Path(args.encoder or workdir))

@@ -54,12 +54,12 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     """Write the folder --out; return its files and the entries of the format."""
     import jax
 
-    from barlow_jax.experiment import encoders, exporting
+    from barlow_jax.experiment import exporting
 
     jax.config.update("jax_platforms", "cpu")  # the accelerators may be in use by the run
     if workdir is None and not args.encoder:
         raise UserError("--workdir is missing. Pass the run to export, or --encoder")
-    path, out = encoders.encoder_path(workdir, args.encoder), pathlib.Path(args.out)
+    path, out = pathlib.Path(args.encoder or workdir), pathlib.Path(args.out)
     return exporting.export(
         config, path, out, format=args.format, checkpoint=args.checkpoint, license=args.license
     )

@@ -16,7 +16,9 @@ COMMAND = Command(
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the scores of weighted cosine and uniform Euclidean k-NN."""
+    """Return the scores of an evaluation of one encoder: also of probe, finetune and transfer."""
     from barlow_jax.experiment import evaluations
 
-    return evaluations.measure_frozen("knn", config, workdir, args.encoder, args.feature_source)
+    path, only = pathlib.Path(args.encoder or workdir), getattr(args, "only", None)
+    only = only.split(",") if only else ()
+    return evaluations.measure(args.command, config, workdir, path, args.feature_source, only)

@@ -1,11 +1,9 @@
 """Train linear classifiers or SVMs on other data sets, with the encoder frozen."""
 
 import argparse
-import pathlib
-from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config.schema import Config
+from barlow_jax.commands import knn
 
 COMMAND = Command(
     examples=("transfer --workdir runs/imagenet --only voc07",),
@@ -24,10 +22,4 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the scores on the data sets of --only, or on all that can be read."""
-    from barlow_jax.experiment import evaluations
-
-    return evaluations.measure_transfer(
-        config, workdir, args.encoder, args.feature_source, only=args.only and args.only.split(",")
-    )
+run = knn.run

@@ -28,14 +28,9 @@ AVERAGE_DECAY = 0.99  # of the weights in continued pretraining
 class EncoderState(NamedTuple):
     """Frozen encoder."""
 
-    params: Any  # {"encoder": nested dict of float32 arrays}
+    params: Any  # {"encoder": nested dict of float32 arrays}; None: pixels are the features
     batch_stats: Any
     step: int  # updates that it was trained for; -1 if a file does not contain the number
-
-
-def encoder_path(workdir: pathlib.Path, encoder: str | os.PathLike[str] | None) -> pathlib.Path:
-    """Return the path of the encoder if it is given, else the workdir."""
-    return pathlib.Path(encoder) if encoder else workdir
 
 
 def checkpoint_path(path: pathlib.Path, checkpoint: str, select_by: str) -> pathlib.Path:

@@ -147,17 +147,22 @@ class Experiment:
 
     def encoder(self, path: pathlib.Path, feature_source: str) -> tuple[features.Encode, int]:
         """Return the frozen encoder and its training step; -1 for pixels."""
-        if feature_source == PIXELS:
-            return features.make_pixels(self.layout), -1
         state = self.encoder_state(path, feature_source)
         return self.encode_with(state), state.step
 
     def encode_with(self, state: encoders.EncoderState) -> features.Encode:
         """Return a function from raw images to features of this encoder."""
+        if state.params is None:
+            return features.make_pixels(self.layout)
         return partial(self.jitted_encoder(), state.params, state.batch_stats)
 
     def encoder_state(self, path: pathlib.Path, feature_source: str) -> encoders.EncoderState:
-        """Return the encoder of a run, a checkpoint or a file, or the untrained one, laid out on the mesh."""
+        """Return the encoder of a feature source, laid out on the mesh; without arrays for pixels.
+
+        The path is that of a run, a checkpoint or a file.
+        """
+        if feature_source == PIXELS:
+            return encoders.EncoderState(None, None, -1)
         init = self.jit_once(self.encoder_network.init)
         if feature_source == UNTRAINED:
             return encoders.EncoderState(*init(jax.random.key(self.config.seed)), 0)

@@ -83,15 +83,15 @@ def test_the_probe_may_augment_its_training_images(workdir, run_command, augment
 
 def _stop_before_the_last_part(monkeypatch, run_command, argv):
     """Stop `evaluate` before the pretrained encoder is fine-tuned; return the number of parts on disk."""
-    finetune_scores = evaluations.finetune_scores
+    finetuned = evaluations.Evaluator.finetuned
 
-    def stop(config, encoder):
-        if encoder.step:
+    def stop(evaluator, fractions):
+        if evaluator.state.step:
             raise KeyboardInterrupt
-        return finetune_scores(config, encoder)
+        return finetuned(evaluator, fractions)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluations, "finetune_scores", stop)
+        patch.setattr(evaluations.Evaluator, "finetuned", stop)
         run_command(*argv, code=130)
     return len((argv[2] / "results" / ".evaluate.jsonl").read_text().splitlines())
 
@@ -102,7 +102,7 @@ def test_evaluate_resumes_and_prints_its_table_the_papers_table_and_what_is_miss
     fast = ("--config.finetune.num_epochs=2", "--config.finetune.subset_repeats=1")
     argv = ("evaluate", "--workdir", workdir, "--config.finetune.label_fractions=0.1", *fast)
     assert _stop_before_the_last_part(monkeypatch, run_command, argv) == 7
-    monkeypatch.setattr(evaluations, "frozen_scores", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(evaluations.Evaluator, "frozen", lambda *_: pytest.fail("measured again"))
     results, log = run_command(*argv)
     assert not (workdir / "results" / ".evaluate.jsonl").exists()
     assert results == _stored(workdir, "evaluate")

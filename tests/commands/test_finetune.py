@@ -9,8 +9,8 @@ from score_records import by_fraction
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.data import splits
-from barlow_jax.experiment.evaluations import finetune_scores
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.finetuning import finetune
 from barlow_jax.optim import optimizers
 
 SHORT = ("--config.finetune.num_epochs=4", "--config.finetune.label_fractions=0.1,1")
@@ -66,7 +66,7 @@ def test_imagenet_is_tuned_on_the_official_lists(workdir, small_config, typed, m
         config, data=dataclasses.replace(config.data, name="imagenet2012"), finetune=settings
     )
     encoder = Experiment.from_config(config).encoder_state(workdir, "pretrained")
-    scores, _ = finetune_scores(config, encoder)
+    scores, _ = finetune(config, encoder, settings.label_fractions)
     assert [score.label_fraction for score in scores] == [0.01] * 3 + [0.1] * 3 + [0.5] * 3
     assert opened == [
         ("imagenet2012", "test"),

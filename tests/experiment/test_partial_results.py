@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.schema import Config
-from barlow_jax.experiment.partial_results import PartialResults
+from barlow_jax.experiment.full_evaluation import PartialResults
 from barlow_jax.papers.scores import Score
 
 CONFIG = Config()

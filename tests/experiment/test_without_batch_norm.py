@@ -1,5 +1,7 @@
 """Every reader of a run's checkpoint, for encoders and projectors with and without BatchNorm."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.config import overrides
 from barlow_jax.config.architectures import VITS
 from barlow_jax.data import splits
-from barlow_jax.evals import finetuning
+from barlow_jax.experiment import finetuning
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.pretrained import load
 from barlow_jax.interop.formats import FORMATS
@@ -91,8 +93,9 @@ def test_a_fine_tuned_encoder_is_tested(make_run):
         assert stats == {}
         return jnp.ones((len(images), 1)) * params["encoder"][None]
 
-    trainer = finetuning.Trainer(experiment.layout, None, None, encode)
-    accuracies, number = finetuning._test(experiment.config, trainer, state, test)
+    accuracies, number = finetuning._test(
+        experiment, functools.partial(encode, *state.encoder()), state, test
+    )
     # Every logit is equal, so class 0 is predicted: 36 of the 360 test images.
     assert number == 360 and accuracies["top1"] == pytest.approx(36 / 360, abs=0.01)
 
