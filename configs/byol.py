@@ -18,6 +18,8 @@ Paper and code: the views are Barlow Twins' A and A', except that the official c
 of brightness, contrast and saturation and resizes without antialiasing; here both are Pillow's. Both heads
 are Linear with bias, BatchNorm, ReLU, Linear without bias. The authors' probe takes the best of five
 learning rates on held-out training images; here it is Barlow Twins' probe.
+With VICReg's variance term, `variance_imagenet` and so on: 70.2 % instead of 69.3 % after 100 epochs (VICReg,
+table 4).
 CIFAR-10: solo-learn's recipe, with biases in all layers of both heads.
 Digits, and cifar10_cpu (untried): target momentum 0.99 for a short run; learning rate and views of the
 base.
@@ -60,8 +62,12 @@ def method(config):
     config.objective.scale = 1.0
 
 
+def use_variance(config):
+    config.objective.byol.variance_weight = 1.0
+
+
 CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_cpu": small}
 
 
 def get_config(data="imagenet"):
-    return adapt_to_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES, {"variance": use_variance})

@@ -21,6 +21,7 @@ Digits, and cifar10_cpu (untried): learning rate, epochs and view a of the base.
 fraction uses an encoder that was trained with all labels.
 """
 
+from barlow_jax.config.data_sets import DATA_SETS
 from barlow_jax.config.overrides import adapt_to_data
 
 
@@ -73,4 +74,7 @@ CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_c
 
 
 def get_config(data="imagenet"):
-    return adapt_to_data(__file__, data, CHANGES)
+    config = adapt_to_data(__file__, data, CHANGES)
+    if data in DATA_SETS:
+        config.network.num_classes = DATA_SETS[data].num_classes
+    return config

@@ -20,13 +20,21 @@ For 300 epochs, as in the paper's ablations, use --config.train.num_epochs=300 (
 depends on the batch size. The authors' table for 300 epochs, batch size, learning rate per 256 images ->
 top-1:
 128 0.7 -> 69.7, 256 0.4 -> 70.7, 512 0.3 -> 71.4, 1024 0.25 -> 71.7, 2048 0.2 -> 71.4, 4096 0.2 -> 70.7.
+
+The argument names a subset of ImageNet, with a ResNet-18 and batch 256 (barlow_jax/config/data_sets.py):
+`imagenet:imagenette` (TFDS) and `imagenet:imagenet100`, which reads 100 classes of ImageNet's class folders:
+
+    python -m barlow_jax pretrain --config imagenet:imagenet100 --workdir runs/imagenet100 \
+        --config.data.data_dir=/data/imagenet --config.train.num_epochs=400
 """
 
+from barlow_jax.config.data_sets import use_data_set
 from barlow_jax.config.overrides import default_config
 
 
-def get_config():
+def get_config(data="imagenet"):
     config = default_config()  # the defaults are this recipe
     config.optim.grad_scale = 1 / 32
     config.data.augment_on = "device"  # the CPUs of a TPU host would not keep up
+    use_data_set(config, data, "imagenet")
     return config

@@ -94,9 +94,6 @@ def use_sgd(config):
     config.optim.final_scale = 0.0
 
 
-CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_cpu": small}
-
-
 def use_version_1(config):
     config.network.projector = (128,)
     config.objective.moco.temperature = 0.07
@@ -106,9 +103,8 @@ def use_version_1(config):
         view.blur.probability = 0.0
 
 
+CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_cpu": small}
+
+
 def get_config(data="imagenet"):
-    if data != "v1_imagenet":
-        return adapt_to_data(__file__, data, CHANGES)
-    config = get_config()
-    use_version_1(config)
-    return config
+    return adapt_to_data(__file__, data, CHANGES, {"v1": use_version_1})

@@ -2,6 +2,7 @@
 
     python -m barlow_jax pretrain --config w_mse --workdir runs/w_mse
     python -m barlow_jax pretrain --config w_mse:cifar10 --workdir runs/w_mse_cifar10
+    python -m barlow_jax pretrain --config w_mse:two_views_cifar10 --workdir runs/w_mse_2_cifar10
     python -m barlow_jax pretrain --config w_mse:digits --workdir runs/w_mse_digits
 
 Expected, linear probe: ImageNet 69.43 % top-1 after 100 epochs, 72.56 % after 400 (W-MSE 4; the paper's
@@ -14,8 +15,11 @@ the jitter comes before the crop.
 
 All: four views with the same distribution, each whitened in random sub-batches of twice the embedding's
 width; a head of 1024; Adam with a warm-up of 500 steps.
-CIFAR-10: the official command: learning rate 3e-3 at batch 256, 64 features, sub-batch 128. W-MSE 2 has two
-views and batch 512 at the same rate, 1.5e-3 per 256.
+CIFAR-10: the official command: learning rate 3e-3 at batch 256, 64 features, sub-batch 128. STL-10 and Tiny
+ImageNet: learning rate 2e-3, 128 features, sub-batch 256; their commands, as that of CIFAR-100, are
+`w_mse:stl10`, `w_mse:tiny_imagenet` and `w_mse:cifar100`.
+W-MSE 2, `two_views_cifar10` and so on: two views and batch 512 at the same rate; with sub-batches of 256 the
+batch is divided four times.
 ImageNet: the authors' code has no settings for all of ImageNet. These are its settings for ImageNet-100
 (240 epochs, ResNet-18: learning rate 2e-3, 128 features, sub-batch 256, jitter .8 .8 .8 .2, crops from 0.08
 on) with a ResNet-50 and the paper's 400 epochs: an untested guess.
@@ -28,12 +32,10 @@ sub-batches of 64.
 
 from barlow_jax.config.overrides import adapt_to_data
 
-STEPS_PER_EPOCH = {"imagenet": 1281167 // 256, "cifar10": 50000 // 256}
 
-
-def imagenet(config):
+def imagenet(config, num_images=1_281_167):
     method(config)
-    use_adam(config, "imagenet")
+    use_adam(config, num_images)
     config.optim.learning_rate = 2e-3
     config.optim.grad_scale = 1.0
     config.network.projector = (1024, 128)
@@ -45,9 +47,14 @@ def imagenet(config):
     use_four_views(config)
 
 
-def cifar10(config):
+def imagenet100(config):
+    imagenet(config, 126_689)
+    config.train.num_epochs = 240.0
+
+
+def cifar10(config, num_images=50_000):
     method(config)
-    use_adam(config, "cifar10")
+    use_adam(config, num_images)
     config.optim.learning_rate = 3e-3
     config.network.projector = (1024, 64)
     config.objective.w_mse.sub_batch = 128
@@ -56,6 +63,19 @@ def cifar10(config):
         view.jitter.saturation = 0.4
         view.grayscale.probability = 0.1
     use_four_views(config)
+
+
+def stl10(config):
+    use_wide_embeddings(config, 105_000)
+    config.train.num_epochs = 2000.0
+
+
+def use_wide_embeddings(config, num_images=100_000):
+    """Use the rate and widths of STL-10 and Tiny ImageNet."""
+    cifar10(config, num_images)
+    config.optim.learning_rate = 2e-3
+    config.network.projector = (1024, 128)
+    config.objective.w_mse.sub_batch = 256
 
 
 def small(config):
@@ -70,11 +90,11 @@ def method(config):
     config.network.projector_biases = "all"
 
 
-def use_adam(config, data):
+def use_adam(config, num_images):
     config.optim.name = "adamw"
     config.optim.bias_learning_rate = None
     config.optim.weight_decay = 1e-6
-    config.optim.warmup_epochs = 500 / STEPS_PER_EPOCH[data]
+    config.optim.warmup_epochs = 500 / (num_images // 256)
     config.optim.final_scale = 0.04
     config.train.batch_size = 256
 
@@ -90,8 +110,31 @@ def use_four_views(config):
             config.recipe.views[name] = config.recipe.views.a.copy_and_resolve_references()
 
 
-CHANGES = {"imagenet": imagenet, "cifar10": cifar10, "digits": small, "cifar10_cpu": small}
+def use_two_views(config):
+    """Use views a and b at batch 512; sub-batches of 256 are drawn four times, as in the README."""
+    if "c" not in config.recipe.views:
+        return
+    with config.unlocked():
+        for name in "cd":
+            del config.recipe.views[name]
+    config.train.batch_size = 512
+    config.optim.learning_rate /= 2  # the same rate at twice the batch
+    config.optim.warmup_epochs *= 2
+    if config.objective.w_mse.sub_batch == 256:
+        config.objective.w_mse.iterations = 4
+
+
+CHANGES = {
+    "imagenet": imagenet,
+    "cifar10": cifar10,
+    "digits": small,
+    "cifar10_cpu": small,
+    "imagenet100": imagenet100,
+    "imagenette": lambda config: imagenet(config, 9_469),
+    "stl10": stl10,
+    "tiny_imagenet": use_wide_embeddings,
+}
 
 
 def get_config(data="imagenet"):
-    return adapt_to_data(__file__, data, CHANGES)
+    return adapt_to_data(__file__, data, CHANGES, {"two_views": use_two_views})

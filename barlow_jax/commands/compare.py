@@ -1,7 +1,8 @@
 """Train all methods on equal terms, with several seeds, and compare them in one table.
 
 Each method has its own config file next to the base config, which takes the base's name as argument:
-`vicreg:digits` is the row of VICReg in a comparison on `digits`. `--grid` trains any
+`vicreg:digits` is the row of VICReg in a comparison on `digits`, and `vicreg:cifar100` in one on
+`cifar10:cifar100`. `--grid` trains any
 number of runs, and compares their metrics without labels with their accuracy.
 """
 
@@ -181,7 +182,8 @@ def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dic
     """Return the config of a method's file next to the base's, and the problems with it."""
     if not args.config:
         raise UserError("--config is missing. Pass the base config, next to the config files of the methods.")
-    base_file = shipped.config_path(shipped.split_argument(args.config)[0])
+    config, argument = shipped.split_argument(args.config)
+    base_file = shipped.config_path(config)
     file = base_file.with_name(f"{name}.py")
     if not file.is_file():
         known = [base.objective.name, *(n for n in METHODS if base_file.with_name(f"{n}.py").is_file())]
@@ -189,7 +191,7 @@ def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dic
             f"--objectives {name}: the method's config file {file} is missing. Choose from "
             f"{', '.join(dict.fromkeys(known))}."
         )
-    config_dict, problems = overrides.load_config_file(f"{file}:{base_file.stem}")
+    config_dict, problems = overrides.load_config_file(f"{file}:{argument or base_file.stem}")
     return config_dict.to_dict(), problems
 
 

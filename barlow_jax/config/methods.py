@@ -223,7 +223,7 @@ METHODS: Mapping[str, Method] = {
     "moco": Method("MoCo v2"),
     "npid": Method("NPID", ("a",), image_memory=True),
     "sigreg": Method("SIGReg (LeJEPA)", extra_views=True),
-    "simclr": Method("SimCLR"),
+    "simclr": Method("SimCLR", separate_branches=True),
     "simsiam": Method(
         "SimSiam",
         required_heads=_PREDICTOR,

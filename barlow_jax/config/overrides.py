@@ -13,7 +13,7 @@ from typing import Any
 
 import ml_collections
 
-from barlow_jax.config import records, shipped, values
+from barlow_jax.config import data_sets, records, shipped, values
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 
@@ -33,21 +33,40 @@ def load_sibling(file: str, name: str, *arguments: str) -> ml_collections.Config
     return runpy.run_path(str(pathlib.Path(file).with_name(f"{name}.py")))["get_config"](*arguments)
 
 
+Change = Callable[[ml_collections.ConfigDict], None]
+
+
 def adapt_to_data(
-    file: str, data: str, changes: Mapping[str, Callable[[ml_collections.ConfigDict], None]]
+    file: str, argument: str, changes: Mapping[str, Change], variants: Mapping[str, Change] | None = None
 ) -> ml_collections.ConfigDict:
-    """Return the sibling config `data`, changed by `changes[data]`: a method's config for one data set.
+    """Return a method's config for one data set: the config of that data set, changed by `changes`.
+
+    Args:
+      file: the method's config file, next to those of the data sets.
+      argument: `DATA` or `VARIANT_DATA`: the name of a config such as `cifar10`, or of a data set of
+        `data_sets.DATA_SETS`, which has the changes of its recipe unless it has its own.
+      changes: by config or data set.
+      variants: changes of the method, by the name of the variant; they come last.
 
     Raises:
       ValueError: `changes` has no entry for this data set.
     """
-    if data not in changes:
+    variants = variants or {}
+    variant = next((name for name in variants if argument.startswith(f"{name}_")), "")
+    data = argument.removeprefix(f"{variant}_") if variant else argument
+    recipe = data_sets.recipe_of(data)
+    if recipe not in changes:
         name = pathlib.Path(file).name
+        names = [*changes, *(d for d in data_sets.DATA_SETS if data_sets.recipe_of(d) in changes)]
         raise ValueError(
-            f"{name} does not support {data!r}. Use " + ", ".join(f"{name}:{d}" for d in changes)
+            f"{name} does not support {argument!r}. Use {', '.join(f'{name}:{d}' for d in names)}"
+            + (f"; variants: {', '.join(f'{name}:{v}_{names[0]}' for v in variants)}" if variants else "")
         )
-    config = load_sibling(file, data)
-    changes[data](config)
+    config = load_sibling(file, recipe)
+    changes.get(data, changes[recipe])(config)
+    data_sets.use_data_set(config, data, recipe)
+    if variant:
+        variants[variant](config)
     return config
 
 

@@ -46,6 +46,9 @@ class Data:
         "Column with the classes of images; for tar shards, cls or a key of the .json. none: label or "
         "labels, where they exist.",
     )
+    classes: tuple[str, ...] = field(
+        (), "Classes of images that are read, such as cat,dog; images of no other class are. () = all."
+    )
     held_out: float = field(
         0.1,
         "Fraction of images that forms the split held_out, selected by a hash of their names; the rest is "

@@ -9,18 +9,19 @@ import difflib
 import functools
 from typing import Any
 
+from barlow_jax.config.data_sets import DATA_SETS
 from barlow_jax.config.schema import Data
 from barlow_jax.data import collection, sklearn_digits, slices
 from barlow_jax.errors import UserError
 
 # Data sets that this package reads itself, without TensorFlow.
 BUILT_IN = (*sklearn_digits.NAMES, "images")
+_TFDS = {d.keys["data.name"]: d for d in DATA_SETS.values() if d.keys["data.name"] not in BUILT_IN}
 # Sizes of data sets that are not prepared yet. TFDS publishes them online; a machine may be offline.
 _NUM_IMAGES = {
     **dict.fromkeys(sklearn_digits.NAMES, sklearn_digits.NUM_IMAGES),
     "cifar10": {"train": 50_000, "test": 10_000},
-    "cifar100": {"train": 50_000, "test": 10_000},
-    "stl10": {"train": 5_000, "test": 8_000, "unlabelled": 100_000},
+    **{name: data_set.num_images for name, data_set in _TFDS.items()},
     "imagenet2012": {"train": 1_281_167, "validation": 50_000},
     # Karpathy and Fei-Fei's split.
     "coco_captions": {"train": 82_783, "restval": 30_504, "val": 5_000, "test": 5_000},
@@ -30,8 +31,7 @@ NUM_CLASSES = {
     "digits": 10,
     "captioned_digits": 10,
     "cifar10": 10,
-    "cifar100": 100,
-    "stl10": 10,
+    **{name: data_set.num_classes for name, data_set in _TFDS.items()},
     "imagenet2012": 1000,
 }
 

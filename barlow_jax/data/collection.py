@@ -67,7 +67,7 @@ def open_collection(data: Data, split: str) -> Collection:
 
 def open_all(path: str, data: Data) -> Collection:
     """Open all images of a source in its order, with the labels that it holds itself; log what is read."""
-    opened = _open("--images", path, dataclasses.replace(data, labels=None, label_column=None))
+    opened = _open("--images", path, dataclasses.replace(data, labels=None, label_column=None, classes=()))
     return _select(opened, range(len(opened.source.names)), path)
 
 
@@ -131,7 +131,7 @@ def _describe(data: Data) -> str:
 def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _Opened:
     """Open a source with the splits of the data and `split`; None: `path` is read without splits."""
     if data.name in sklearn_digits.NAMES and split:
-        return _open_once(data.name, None, None, (), (), ())
+        return _open_once(data.name, None, None, (), (), (), ())
     if not path:
         raise UserError(f"{key}.data_dir is none; set it to the folder or file of the images")
     changed = tuple(os.path.getmtime(p) for p in (path, data.labels) if p and os.path.exists(p))
@@ -140,7 +140,7 @@ def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _
     try:
         if parts.is_own("source", path):
             changed = (parts.find("source", path),)  # it may be registered again
-        return _open_once(path, data.labels, data.label_column, in_use, others, changed)
+        return _open_once(path, data.labels, data.label_column, data.classes, in_use, others, changed)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
 
@@ -155,6 +155,7 @@ def _open_once(
     path: str,
     labels: str | None,
     label_column: str | None,
+    kept: tuple[str, ...],
     in_use: tuple[str, ...],
     others: tuple[str, ...],
     changed: tuple,
@@ -184,10 +185,29 @@ def _open_once(
         is_late = [labels == FOLDERS and split in others for split in splits] or [False] * len(names)
         classes = _classes(columns, labels, label_column, is_late)
     except UserError as error:
-        if labels or label_column:
+        if labels or label_column or kept:
             raise
         classes, note = (None, None), f"; without labels: {error}"  # nobody asked for them
+    if kept:
+        left_out = len(order)
+        order, *classes = _keep(kept, order, *classes)
+        note += f"; {left_out - len(order)} images of other classes are left out"
     return _Opened(source, order, splits if is_split else None, note, *classes)
+
+
+def _keep(
+    kept: tuple[str, ...], order: list[int], labels: np.ndarray | None, class_names: list[str] | None
+) -> tuple[list[int], np.ndarray, list[str]]:
+    """Return the rows of the classes that are kept, in order, `[N]` labels among these, and their names."""
+    if labels is None or (missing := [name for name in kept if name not in class_names]):
+        found = "the images have no labels" if labels is None else f"there is no class {missing[0]!r}"
+        raise UserError(
+            f"classes is {', '.join(kept)}, but {found}; set it to classes of the labels, or to ()"
+        )
+    names = [name for name in class_names if name in kept]
+    new = np.array([names.index(name) if name in kept else -1 for name in class_names], np.int32)
+    labels = np.where(labels >= 0, new[labels], -1).astype(np.int32)
+    return [row for row in order if labels[row] >= 0], labels, names
 
 
 def _classes(

@@ -60,7 +60,7 @@ def open_source(path: str, label_column: str | None, splits: Collection[str] = (
         if splits and all(os.path.isdir(os.path.join(path, split)) for split in splits):
             listing = folders.list_splits(path, splits)
             if listing.names:
-                return _open_files(path, listing.names, _split_columns(listing.names), listing.left_out)
+                return _open_files(path, listing.names, _split_columns(path, listing.names), listing.left_out)
         listing = folders.list_images(path)
         if not listing.names and (shards := listing.left_out.get(".tar files")):
             return _open_shards(path, shards, label_column)
@@ -68,7 +68,7 @@ def open_source(path: str, label_column: str | None, splits: Collection[str] = (
             return _open_hugging_face(path, parquet)
         if not listing.names and (arrays := listing.left_out.get(".npz files")):
             return _open_split_arrays(path, sorted(arrays))
-        return _open_files(path, listing.names, _folder_columns(listing.names), listing.left_out)
+        return _open_files(path, listing.names, _folder_columns(path, listing.names), listing.left_out)
     match os.path.splitext(path)[1].lower():
         case ".txt" | ".csv" | ".tsv" | ".parquet":
             columns, root = tables.read(path), os.path.dirname(os.path.abspath(path))
@@ -76,7 +76,7 @@ def open_source(path: str, label_column: str | None, splits: Collection[str] = (
                 os.path.relpath(name, root) if os.path.isabs(name) else os.path.normpath(name)
                 for name in columns.pop("path")
             ]
-            return _open_files(root, names, _folder_columns(names) | columns, {})
+            return _open_files(root, names, _folder_columns(root, names) | columns, {})
         case ".tar":
             return _open_shards(path, [""], label_column)
         case ".npy" | ".npz":
@@ -84,16 +84,26 @@ def open_source(path: str, label_column: str | None, splits: Collection[str] = (
     raise UserError(f"{path} is no source; pass a folder or a .txt, .csv, .parquet, .tar, .npz or .npy file")
 
 
-def _folder_columns(names: Sequence[str]) -> dict[str, list[str]]:
+def _folder_columns(root: str, names: Sequence[str]) -> dict[str, list[str]]:
     splits = {name.partition(os.sep)[0] for name in names}
     if len(splits) > 1 and splits <= _SPLIT_FOLDERS:
-        return _split_columns(names)
+        return _split_columns(root, names)
     return {FOLDERS: [name.split(os.sep, 1)[0] if os.sep in name else "" for name in names]}
 
 
-def _split_columns(names: Sequence[str]) -> dict[str, list[str]]:
+def _split_columns(root: str, names: Sequence[str]) -> dict[str, list[str]]:
     parts = [name.split(os.sep, 2) for name in names]
-    return {SPLIT: [part[0] for part in parts], FOLDERS: [part[1] if part[2:] else "" for part in parts]}
+    listed = {split: _listed_classes(root, split) for split in {part[0] for part in parts}}
+    classes = [listed[part[0]].get(part[-1], part[1] if part[2:] else "") for part in parts]
+    return {SPLIT: [part[0] for part in parts], FOLDERS: classes}
+
+
+def _listed_classes(root: str, split: str) -> dict[str, str]:
+    """Return the class by file name of a split without class folders, from Tiny ImageNet's list, if any."""
+    path = os.path.join(root, split, f"{split}_annotations.txt")
+    if not os.path.isfile(path):
+        return {}
+    return {line[0]: line[1] for line in map(str.split, _read(path).decode().splitlines()) if line[1:]}
 
 
 def _open_files(

@@ -81,6 +81,31 @@ def test_train_and_test_folders_are_splits(tmp_path):
     assert collection.split_names(_data(tmp_path)).keys() == {"train", "held_out"}
 
 
+def test_tiny_imagenet_is_read_from_its_archive(tmp_path):
+    """Training images lie in <class>/images/, those of val in images/, with their classes in a list."""
+    _write(tmp_path, "train/n01/images/n01_0.JPEG", "train/n02/images/n02_0.JPEG", "train/n01/n01_boxes.txt")
+    _write(tmp_path, "val/images/val_0.JPEG", "val/images/val_1.JPEG", "test/images/test_0.JPEG")
+    lines = "val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t3\t3\t4\t5\n"
+    (tmp_path / "val" / "val_annotations.txt").write_text(lines)
+    settings = {"labels": "folders", "eval_split": "val"}
+    val = _open(tmp_path, "val", **settings)
+    assert _labels(val) == {"val/images/val_0.JPEG": "n02", "val/images/val_1.JPEG": "n01"}
+    assert val.class_names == _open(tmp_path, "train", **settings).class_names == ["n01", "n02"]
+
+
+def test_classes_select_the_images_of_both_splits(tmp_path):
+    _write(tmp_path, *(f"{s}/{c}/{n}.png" for s in ("train", "val") for c in "abc" for n in range(2)))
+    settings = {"labels": "folders", "eval_split": "val", "classes": ("c", "a")}
+    for split in ("train", "val"):
+        images = _open(tmp_path, split, **settings)
+        assert _labels(images) == {f"{split}/{c}/{n}.png": c for c in "ac" for n in range(2)}
+        assert images.class_names == ["a", "c"] and {*images.labels} == {0, 1}
+    assert catalog.count_images(_data(tmp_path, **settings), ("train",)) == ({"train": 4}, [])
+    for wrong in ({"classes": ("a", "z")}, {"labels": None}):
+        with pytest.raises(UserError, match="classes is"):
+            _open(tmp_path, "val", **settings | wrong)
+
+
 def test_a_list_of_paths(tmp_path):
     _write(tmp_path, "photos/a.png", "photos/b c\u2028.jpg", b"caf\xe9.jpg", "not_listed.png")
     content = "\ufeffphotos/a.png\r\n./photos/b c\u2028.jpg\n\n".encode() + b"caf\xe9.jpg\n"

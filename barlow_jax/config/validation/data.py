@@ -9,6 +9,7 @@ _WITHOUT_CAPTIONS = ("digits", "images")
 _IMAGES_ONLY = (
     "labels",
     "label_column",
+    "classes",
     "held_out",
     "channels",
     "pixel_dtype",
