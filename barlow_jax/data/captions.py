@@ -8,13 +8,15 @@ word, then the vocabulary.
 """
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import pathlib
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from barlow_jax.errors import UserError
+from barlow_jax.io import files, log
 from barlow_jax.types import PADDING, UNKNOWN
 
 FIRST_WORD_ID = UNKNOWN + 1
@@ -42,6 +44,32 @@ def split_words(caption: str) -> list[str]:
 def count_words(captions: Iterable[str]) -> collections.Counter[str]:
     """Count the occurrences of each word."""
     return collections.Counter(word for caption in captions for word in split_words(caption))
+
+
+def load_or_count(folder: Any, split: str, read: Callable[[], Iterable[list[str]]]) -> Mapping[str, int]:
+    """Return the word counts of a TFDS split, such as "train[:10%]", from the cache file if it is valid.
+
+    COCO's training captions are in records with 19 GB of images, all of which every start would have to read.
+    The counts depend on the split alone, so any command may write the file, which is in the folder of the
+    prepared data set; if none can, each counts for itself. `read` returns the captions of each image.
+    """
+
+    def count() -> dict[str, int]:
+        return dict(count_words(caption for captions in read() for caption in captions))
+
+    path = pathlib.Path(folder) / f"word_counts-{re.sub(r'[^A-Za-z0-9]+', '_', split)}.json"
+    key = {"split": split, "word": WORD}
+    if "://" in str(folder):  # a bucket, where no file is written
+        return count()
+    cached = files.read_json(path) if path.exists() else {}
+    if {name: cached.get(name) for name in key} == key:
+        return cached["counts"]
+    counts = count()
+    try:
+        files.write_json(path, key | {"counts": counts})
+    except OSError as error:
+        log.warning(f"{path} cannot be written ({error}); the next start counts the words of {split!r} again")
+    return counts
 
 
 class Vocabulary:

@@ -13,8 +13,7 @@ from barlow_jax.config.recipe import View
 from barlow_jax.config.schema import Data
 from barlow_jax.data.captions import Captions, no_captions_error
 from barlow_jax.data.collection import Collection
-from barlow_jax.data.decode_failures.counter import DecodeFailures
-from barlow_jax.data.decode_failures.rule import find_readable
+from barlow_jax.data.decode_failures import DecodeFailures, find_readable
 from barlow_jax.data.folders import printable
 from barlow_jax.data.image_crops import evaluation_crop, pad_or_crop
 from barlow_jax.data.image_formats import decode

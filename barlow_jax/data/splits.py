@@ -16,7 +16,7 @@ from barlow_jax.data import bit_depth, catalog, sklearn_digits
 from barlow_jax.data.captioned_digits import CaptionedDigits
 from barlow_jax.data.captions import Captions
 from barlow_jax.data.collection import Collection, open_all, open_collection
-from barlow_jax.data.decode_failures.counter import DecodeFailures
+from barlow_jax.data.decode_failures import DecodeFailures
 from barlow_jax.data.folders import printable
 from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.sampler import ProcessShard, SampleRange
@@ -120,12 +120,11 @@ def open_split(data: Data, split: str) -> Split:
     if data.name in catalog.BUILT_IN:
         return _open_collection(open_collection(data, split), data)
     try:
-        from barlow_jax.data import record_split, sources  # 10 s
+        from barlow_jax.data.record_split import RecordSplit  # 10 s
     except ImportError as error:
         raise catalog.without_tfds(data.name, error) from None
-    source = sources.open_split(data, split)
-    opened = record_split.RecordSplit(source)
-    bit_depth.warn_of_narrow_range(source.num_examples, opened.read_content, source.decode_failures.name)
+    opened = RecordSplit(data, split)
+    bit_depth.warn_of_narrow_range(opened.num_examples, opened.read_content, opened.decode_failures.name)
     return opened
 
 

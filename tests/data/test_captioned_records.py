@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 
 from barlow_jax.config.recipe import OPS, View, without
 from barlow_jax.config.schema import Data
-from barlow_jax.data import captions as captions_lib, sources, splits
+from barlow_jax.data import captions as captions_lib, catalog, splits, tfds_records
+from barlow_jax.data.record_split import RecordSplit
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -74,8 +75,8 @@ def test_tfds_s_coco_has_the_features_that_are_looked_for():
     )
     assert set(described) == set(tiny) and described.dtype == tiny.dtype
     for name in ("coco_captions", "tiny_captions"):
-        assert sources._has_captions(tfds.builder(name, data_dir="/nonexistent"))
-    assert not sources._has_captions(tfds.builder("cifar10", data_dir="/nonexistent"))
+        assert tfds_records._has_captions(tfds.builder(name, data_dir="/nonexistent"))
+    assert not tfds_records._has_captions(tfds.builder("cifar10", data_dir="/nonexistent"))
 
 
 def test_evaluation_has_all_captions_of_each_image(data, vocabulary):
@@ -122,12 +123,10 @@ def test_captions_change_nothing_of_the_images(data):
 
 def test_words_are_counted_once_and_cached_with_the_data(data, vocabulary, monkeypatch):
     splits.open_split(data, "test").read_captions(data)
-    (kept,) = sources.catalog.tfds_builder(data).data_path.glob("word_counts*")
+    (kept,) = catalog.tfds_builder(data).data_path.glob("word_counts*")
     assert kept.name == "word_counts-train_restval.json"
     with monkeypatch.context() as patch:
-        patch.setattr(
-            sources, "read_captions", lambda source: pytest.fail("the training split is read again")
-        )
+        patch.setattr(RecordSplit, "captions", lambda split: pytest.fail("the training split is read again"))
         (batch,) = _batches(splits.open_split(data, data.train_split), data)[:1]
     assert batch.views["b"].max() < len(vocabulary)
     # Of another split, or of other rules for words, they are no use.

@@ -10,10 +10,9 @@ import recorded
 import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, View
-from barlow_jax.data import pipeline, sources
-from barlow_jax.data.decode_failures.counter import MAX_NAMED, DecodeFailures
-from barlow_jax.data.decode_failures.replacement import _read
+from barlow_jax.data.decode_failures import MAX_NAMED, DecodeFailures
 from barlow_jax.data.image_formats import failure_reason
+from barlow_jax.data.record_split import RecordSplit
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -54,10 +53,10 @@ def data(tmp_path_factory):
 
 
 def _train(data, first_step=0, shard=WHOLE, examples=None, batch_size=8):
-    source = sources.open_split(data, "train")
+    source = RecordSplit(data, "train")
     sampler = EpochSampler(0, 40 if examples is None else len(examples), batch_size)
     sample_range = SampleRange(sampler, first_step, STEPS, shard, examples)
-    return list(pipeline.train_batches(source, data, VIEWS, sample_range)), source
+    return list(source.train_batches(data, VIEWS, sample_range)), source
 
 
 def _assert_same(actual, expected):
@@ -170,10 +169,8 @@ def test_an_undecodable_image_that_pads_is_not_counted(data, decode_failures):
 
 
 def _evaluate(data, examples=None):
-    source = sources.open_split(data, "train")
-    return list(
-        pipeline.eval_batches(source, data, batch_size=16, shard=ProcessShard(), examples=examples)
-    ), source
+    source = RecordSplit(data, "train")
+    return list(source.eval_batches(data, batch_size=16, shard=ProcessShard(), examples=examples)), source
 
 
 def test_the_log_names_the_image_and_the_reason(data, capfd):
@@ -203,9 +200,10 @@ def test_a_record_that_cannot_be_read_is_not_a_decode_failure(data):
     def fetch(index):
         raise tf.errors.DataLossError(None, None, "the disk is gone")
 
-    failing = dataclasses.replace(sources.open_split(data[0], "train"), fetch=fetch)
+    failing = RecordSplit(data[0], "train")
+    failing.fetch = fetch
     with pytest.raises(OSError, match=r"example 5 .* cannot be read"):
-        _read(failing, 5)
+        failing._read_decodable(5)
 
 
 def test_the_log_stops_naming_after_a_few(capsys):

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, Solarize, View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import decoding, pipeline, sources
+from barlow_jax.data import decoding
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
+from barlow_jax.data.record_split import RecordSplit
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.errors import UserError
 
@@ -20,13 +21,13 @@ DATA = Data(name="recorded_digits", image_size=8, eval_resize=8)
 
 @pytest.fixture(scope="module")
 def source():
-    return sources.open_split(DATA, "test")
+    return RecordSplit(DATA, "test")
 
 
 def _train(source, first_step=0, num_steps=3, shard=WHOLE, seed=0, data=DATA, views=VIEWS, examples=None):
     sampler = EpochSampler(seed, source.num_examples if examples is None else len(examples), 24)
     sample_range = SampleRange(sampler, first_step, num_steps, shard, examples)
-    return list(pipeline.train_batches(source, data, views, sample_range))
+    return list(source.train_batches(data, views, sample_range))
 
 
 def _assert_same(actual, expected):
@@ -82,7 +83,7 @@ def test_a_subset_of_the_examples_is_all_that_is_seen(source):
 
 
 def test_evaluation_sees_every_example_once_and_marks_the_padding(source):
-    batches = list(pipeline.eval_batches(source, DATA, batch_size=100, shard=ProcessShard()))
+    batches = list(source.eval_batches(DATA, batch_size=100, shard=ProcessShard()))
     index = np.concatenate([batch.index for batch in batches])
     assert len(index) == 400
     np.testing.assert_array_equal(index[index >= 0], np.arange(360))
@@ -91,7 +92,7 @@ def test_evaluation_sees_every_example_once_and_marks_the_padding(source):
 
 def test_evaluation_of_some_examples_keeps_their_order(source):
     chosen = np.array([5, 300, 2])
-    batches = pipeline.eval_batches(source, DATA, batch_size=2, shard=ProcessShard(), examples=chosen)
+    batches = source.eval_batches(DATA, batch_size=2, shard=ProcessShard(), examples=chosen)
     assert np.concatenate([batch.index for batch in batches]).tolist() == [5, 300, 2, -1]
 
 

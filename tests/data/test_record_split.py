@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import Blur, Jitter, View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import pipeline, record_split, sources
+from barlow_jax.data import tfds_records
+from barlow_jax.data.record_split import RecordSplit
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.errors import UserError
 
@@ -38,7 +39,7 @@ def data(images, tmp_path_factory):
 
 
 def test_decoded_is_every_image_in_the_corner_of_its_canvas(data, images, capfd):
-    split = record_split.RecordSplit(sources.open_split(data, "train"))
+    split = RecordSplit(data, "train")
     whole = split.decode_all(data)
     assert whole.views["canvas"].shape == (70, 16, 16, 3) and whole.views["canvas"].dtype == np.uint8
     np.testing.assert_array_equal(whole.index, np.where(np.isin(np.arange(70), DAMAGED), -1, np.arange(70)))
@@ -54,7 +55,7 @@ def test_decoded_is_every_image_in_the_corner_of_its_canvas(data, images, capfd)
 
 
 def test_an_image_larger_than_the_canvas_is_named_with_the_remedy(data):
-    split = record_split.RecordSplit(sources.open_split(data, "train"))
+    split = RecordSplit(data, "train")
     with pytest.raises(
         UserError, match=r"'train' has \d+ x \d+ pixels, which do not fit .* set config.data.canvas to 1"
     ):
@@ -62,7 +63,7 @@ def test_an_image_larger_than_the_canvas_is_named_with_the_remedy(data):
 
 
 def test_too_many_decode_failures_stop_the_decoding(data):
-    split = record_split.RecordSplit(sources.open_split(data, "train"))
+    split = RecordSplit(data, "train")
     with pytest.raises(UserError, match=r"config.data.max_decode_failures: .* 1 are allowed"):
         split.decode_all(dataclasses.replace(data, max_decode_failures=1))
 
@@ -78,15 +79,15 @@ def test_cached_records_are_read_once_and_give_the_same_batches(tmp_path, file_f
     data = Data(
         name="recorded_digits", data_dir=str(tmp_path), train_split="test", image_size=8, eval_resize=8
     )
-    asked, keeping = [], sources._cached
+    asked, keeping = [], tfds_records._cached
 
     def counted(read):
         return keeping(lambda indices: asked.extend(indices) or read(indices))
 
-    monkeypatch.setattr(sources, "_cached", counted)
-    plain, kept = (sources.open_split(d, "test") for d in (data, dataclasses.replace(data, cache="encoded")))
+    monkeypatch.setattr(tfds_records, "_cached", counted)
+    plain, kept = (RecordSplit(d, "test") for d in (data, dataclasses.replace(data, cache="encoded")))
     sampler = EpochSampler(0, 360, 60)
     for first in (0, 6):
         sample_range = SampleRange(sampler, first, first + 6)
-        _assert_same(*(pipeline.train_batches(s, data, VIEWS, sample_range) for s in (kept, plain)))
+        _assert_same(*(s.train_batches(data, VIEWS, sample_range) for s in (kept, plain)))
         assert sorted(asked) == list(range(360))

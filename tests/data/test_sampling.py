@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from barlow_jax.config import recipe
 from barlow_jax.config.schema import Data
-from barlow_jax.data import decoding, host_ops, host_views, pipeline, sources
+from barlow_jax.data import decoding, host_ops, host_views
+from barlow_jax.data.record_split import RecordSplit
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 
 
@@ -147,8 +148,8 @@ def test_the_pipeline_draws_with_these_seeds():
         for name, view in VIEWS.items()
     }
     data = Data(name="digits", image_size=8, eval_resize=8)
-    source, order = sources.open_split(data, "test"), EpochSampler(3, 360, 8)
-    (batch,) = pipeline.train_batches(source, data, light, SampleRange(order, 2, 3))
+    source, order = RecordSplit(data, "test"), EpochSampler(3, 360, 8)
+    (batch,) = source.train_batches(data, light, SampleRange(order, 2, 3))
     _, positions = order.batch(2)
     images = [
         decoding.decode(source.parse(record)[0])

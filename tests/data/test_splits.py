@@ -12,7 +12,7 @@ from barlow_jax.errors import UserError
 
 @pytest.mark.parametrize("module", ["tensorflow", "tensorflow_datasets"])
 def test_what_needs_tensorflow_says_so_where_it_is_missing(monkeypatch, module):
-    for name in ("sources", "record_split"):  # as if nothing had imported them yet
+    for name in ("tfds_records", "record_split"):  # as if nothing had imported them yet
         monkeypatch.delitem(sys.modules, f"barlow_jax.data.{name}", raising=False)
         monkeypatch.delattr(data, name, raising=False)
     monkeypatch.setitem(sys.modules, module, None)

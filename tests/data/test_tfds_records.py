@@ -9,7 +9,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from barlow_jax.config.schema import Data
-from barlow_jax.data import pipeline, sources
+from barlow_jax.data import tfds_records
+from barlow_jax.data.record_split import RecordSplit
 from barlow_jax.data.sampler import ProcessShard
 from barlow_jax.errors import UserError
 
@@ -24,7 +25,7 @@ def _examples(source, index):
 def test_records_are_read_by_index_in_either_format(tmp_path, file_format):
     builder = RecordedDigits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format=file_format)
-    source = sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), "train")
+    source = RecordSplit(Data(name="recorded_digits", data_dir=str(tmp_path)), "train")
     index = [0, 1436, 7, 7]
     reader = builder.as_dataset if file_format == "tfrecord" else builder.as_data_source
     expected = [{name: np.asarray(value) for name, value in e.items()} for e in reader(split="train")]
@@ -39,7 +40,7 @@ def test_a_part_of_a_split_is_that_part(tmp_path, file_format):
     builder = RecordedDigits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format=file_format)
     whole, part = (
-        sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), split)
+        RecordSplit(Data(name="recorded_digits", data_dir=str(tmp_path)), split)
         for split in ("train", "train[100:150]")
     )
     assert part.num_examples == 50
@@ -50,7 +51,7 @@ def test_a_part_of_a_split_is_that_part(tmp_path, file_format):
 
 
 def test_digits_are_prepared_on_first_use(tmp_path):
-    source = sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), "test")
+    source = RecordSplit(Data(name="recorded_digits", data_dir=str(tmp_path)), "test")
     assert source.num_examples == 360
 
 
@@ -58,14 +59,14 @@ def test_a_file_format_that_cannot_be_read_by_index_names_what_prepares_another(
     builder = RecordedDigits(data_dir=str(tmp_path))
     builder.download_and_prepare(file_format="parquet")
     with pytest.raises(UserError, match="launch/prepare_data"):
-        sources.open_split(Data(name="recorded_digits", data_dir=str(tmp_path)), "train")
+        RecordSplit(Data(name="recorded_digits", data_dir=str(tmp_path)), "train")
 
 
 @pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 @pytest.mark.parametrize("split", ["validation", "train+validation"])
 def test_a_multi_label_is_a_vector_of_all_classes(tmp_path, file_format, split):
     multi_label.MultiDigits(data_dir=str(tmp_path)).download_and_prepare(file_format=file_format)
-    source = sources.open_split(Data(name="multi_digits", data_dir=str(tmp_path)), split)
+    source = RecordSplit(Data(name="multi_digits", data_dir=str(tmp_path)), split)
     labels_by_image = {
         image.tobytes(): multi_label.multi_hot(objects)
         for part in split.split("+")
@@ -83,8 +84,8 @@ def test_a_multi_label_is_a_vector_of_all_classes(tmp_path, file_format, split):
 def test_batches_carry_all_labels_of_an_image(tmp_path):
     """Opening the split prepares the data set."""
     data = Data(name="multi_digits", data_dir=str(tmp_path), image_size=24, eval_resize=24)
-    source = sources.open_split(data, "test")
-    batches = list(pipeline.eval_batches(source, data, batch_size=32, shard=ProcessShard()))
+    source = RecordSplit(data, "test")
+    batches = list(source.eval_batches(data, batch_size=32, shard=ProcessShard()))
     labels_by_image = {
         image.tobytes(): multi_label.multi_hot(objects) for image, objects in multi_label.examples("test")
     }
@@ -105,13 +106,13 @@ class _Builder:
 def test_a_single_class_is_preferred_to_multiple_labels():
     multiple = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=7))
     single = tfds.features.ClassLabel(num_classes=3)
-    class_names, multi_label, read = sources._labels(_Builder(labels=multiple, label=single))
+    class_names, multi_label, read = tfds_records._labels(_Builder(labels=multiple, label=single))
     assert len(class_names) == 3 and not multi_label and read({"label": 2, "labels": [0]}) == 2
 
 
 def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
     multiple = tfds.features.Sequence(tfds.features.ClassLabel(num_classes=4))
-    class_names, multi_label, read = sources._labels(
+    class_names, multi_label, read = tfds_records._labels(
         _Builder(tags=multiple, objects=tfds.features.Sequence({"label": multiple}))
     )
     assert len(class_names) == 4 and multi_label
@@ -121,14 +122,14 @@ def test_without_a_list_of_plain_objects_all_that_is_shown_counts():
 
 def test_objects_with_a_class_each_are_no_labels_of_the_image():
     boxes = tfds.features.Sequence({"label": tfds.features.ClassLabel(num_classes=4)})
-    class_names, multi_label, read = sources._labels(_Builder(objects=boxes))
+    class_names, multi_label, read = tfds_records._labels(_Builder(objects=boxes))
     assert class_names is None and not multi_label and read({}) == -1
 
 
 def test_the_multi_labels_of_voc_are_read():
     """Features are TFDS's, without the images; classes and poses of objects are not labels of the image."""
     features = tfds.builder("voc/2007", data_dir="/nonexistent").info.features
-    class_names, multi_label, read = sources._labels(_Builder(**features))
+    class_names, multi_label, read = tfds_records._labels(_Builder(**features))
     assert len(class_names) == 20 and multi_label
     label = read(
         {"labels": tf.constant([2, 14], tf.int64), "labels_no_difficult": tf.constant([14], tf.int64)}
