@@ -8,7 +8,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config import shipped, values
 from barlow_jax.config.fields import Spec
 from barlow_jax.distributed import process_flags
-from barlow_jax.planning import tpu
+from barlow_jax.planning import chips
 
 path = os.path.expanduser  # type of a flag that takes a path: `~` is the home directory
 
@@ -82,7 +82,7 @@ def add_topology(parser: argparse.ArgumentParser, default: str) -> None:
         "--topology",
         metavar="NAME",
         help="TPU topology to compile for, GENERATION:AxB[xC][*SLICES]: v5e:8x8, v4:2x2x4, v5e:16x16*2 (two "
-        f"slices); generations: {', '.join(tpu.CHIPS)}; {default}",
+        f"slices); generations: {', '.join(chips.TPUS)}; {default}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Measure the loss, the input pipeline, the augmentation on devices, or checkpoints."""
+"""Measure the train step, the loss, the input pipeline, the augmentation on devices, or checkpoints."""
 
 import argparse
 import importlib
@@ -11,6 +11,7 @@ from barlow_jax.config.schema import Config
 
 COMMAND = Command(
     examples=(
+        "bench step --config cifar10 --workdir runs/bench",
         "bench loss --rows 256,1024 --widths 2048,8192",
         "bench input --config digits",
         "bench augment --topology v5e:2x2",
@@ -24,6 +25,7 @@ COMMAND = Command(
 
 # Benchmarks that read a flag, and its default
 _FLAGS = {
+    "against": ("step", None),
     "topology": ("loss augment", None),
     "rows": ("loss", "256,1024"),
     "widths": ("loss", "1024,2048,4096,8192"),
@@ -37,10 +39,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark and the flags of each."""
     parser.add_argument(
         "benchmark",
-        choices=("loss", "input", "augment", "checkpoint"),
-        help="loss: time, memory and collectives of each form of the loss; input: speed of the input "
+        choices=("step", "loss", "input", "augment", "checkpoint"),
+        help="step: time, throughput, utilization, memory and kernels of the train step on this machine's "
+        "devices; loss: time, memory and collectives of each form of the loss; input: speed of the input "
         "pipeline by stage; augment: speed of the augmentation on devices; checkpoint: seconds to save, "
         "restore and verify",
+    )
+    parser.add_argument_group("bench step").add_argument(
+        "--against",
+        choices=("plan",),
+        help="also estimate the step as `plan` does for these devices, and compare; not on CPUs",
     )
     flags.add_topology(
         parser.add_argument_group("bench loss, bench augment"),

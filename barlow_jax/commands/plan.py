@@ -1,4 +1,4 @@
-"""Compile the train step for a TPU topology; report its memory, traffic and predicted step time."""
+"""Compile the train step for a TPU topology or this machine; report memory, traffic and predicted time."""
 
 import argparse
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ COMMAND = Command(
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add what to compile, and for which chips."""
-    flags.add_topology(parser, "required unless --sweep lists topologies")
+    flags.add_topology(parser, "default: the accelerators of this machine")
     parser.add_argument(
         "--part",
         choices=("step", "head", "loss"),
@@ -53,9 +53,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     """Return a problem if there is nothing to compile for."""
-    if args.topology or args.sweep:
-        return []
-    return ["--topology is missing. Pass the chips to compile for, such as v5e:8x8."]
+    try:
+        if not (args.topology or args.sweep):
+            Topology.local()
+    except UserError as error:
+        return [f"--topology is missing. Pass the chips to compile for, such as v5e:8x8; {error}."]
+    return []
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -78,11 +81,12 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
 
 def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Config, Topology]]:
     """Yield label, config and topology of each case: topologies, or values of one key on --topology."""
-    key, equals, values = (args.sweep or args.topology).partition("=")
+    key, equals, values = (args.sweep or args.topology or "").partition("=")
     if equals and not args.topology:
         raise UserError(f"--sweep {args.sweep}: needs a --topology.")
     for value in (values if equals else key).split(","):
-        topology = Topology.parse(args.topology if equals else value)
+        name = args.topology if equals else value
+        topology = Topology.parse(name) if name else Topology.local()
         changes = [(key.removeprefix("config."), value)] if equals else []
         if args.images_per_chip:
             changes.append(("train.batch_size", str(args.images_per_chip * topology.num_chips)))
@@ -90,7 +94,7 @@ def _cases(config: Config, args: argparse.Namespace) -> Iterator[tuple[str, Conf
         problems = overrides.apply_overrides(tree, changes)
         case, more = overrides.from_tree(tree)
         if problems := [*problems, *more, *validate(case, Facts(topology.num_chips))]:
-            raise UserError(f"{value}: {problems[0]}")
+            raise UserError(f"{value or topology.name}: {problems[0]}")
         yield value, case, topology
 
 

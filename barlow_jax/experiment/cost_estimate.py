@@ -1,4 +1,4 @@
-"""Cost estimate of a train step on a TPU topology: memory, traffic and predicted step time."""
+"""Cost estimate of a train step on a topology: memory, traffic and predicted step time."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from barlow_jax.planning.tpu import Topology
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class CostEstimate:
-    """Cost of a train step on TPU chips; bytes, flops and seconds are per chip and step.
+    """Cost of a train step on its chips; bytes, flops and seconds are per chip and step.
 
     Attributes:
       fits: whether the step fits into the memory of the chips.
@@ -34,8 +34,8 @@ class CostEstimate:
 def plan(config: Config, topology: Topology, part: str = "step") -> dict[str, Any]:
     """Estimate the cost of a config on a topology; bytes, flops and seconds are per chip and step."""
     experiment = Experiment.from_config(config, topology.devices())
-    num_images = _num_images(config.data)
-    sampler = experiment.sampler(num_images or config.train.batch_size)
+    images = num_images(config.data)
+    sampler = experiment.sampler(images or config.train.batch_size)
     lowered, state = lowering.lower(experiment, sampler, part)
     result: dict[str, Any] = {
         "topology": topology.name,
@@ -54,7 +54,7 @@ def plan(config: Config, topology: Topology, part: str = "step") -> dict[str, An
     except DoesNotFit as error:
         remedies = _remedies(config, result, error.ratio)
         return result | {"fits": False, "reason": str(error), "remedies": remedies}
-    steps = experiment.num_steps(sampler) if num_images and part == "step" else None
+    steps = experiment.num_steps(sampler) if images and part == "step" else None
     return result | {"fits": True} | cost.summary() | _time_estimate(cost, topology, result, steps)
 
 
@@ -67,7 +67,7 @@ def _form(config: Config, experiment: Experiment) -> str | None:
 
 
 @functools.cache  # a folder of images is counted once, not for each row of a sweep
-def _num_images(data: Data) -> int | None:
+def num_images(data: Data) -> int | None:
     """Return the number of training images; None if it is unknown before the data set is prepared."""
     return catalog.count_images(data, (data.train_split,))[0].get(data.train_split)
 

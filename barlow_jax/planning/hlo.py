@@ -3,7 +3,7 @@
 XLA's own cost analysis counts the body of a loop once and ignores collectives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import dataclasses
 import math
 import re
@@ -19,7 +19,11 @@ _BYTES = {"pred": 1, "f8e4m3fn": 1, "f8e5m2": 1, "bf16": 2, "c64": 8, "c128": 16
 _BYTES |= {f"{kind}{8 * size}": size for kind in "suf" for size in (1, 2, 4, 8)}
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]((?:\{[^}]*\})?)")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$")
-_PASSES = {"highest": 6, "high": 3}  # bfloat16 passes of the matrix unit per float32 product, by precision
+# bfloat16 products that take the time of a float32 product, by its precision: passes of a TPU's matrix unit;
+# on a GPU the ratio of the peaks of bfloat16 to TF32, of which "high" needs three, and to float32 (989 / 67).
+_TPU_PASSES = {"highest": 6.0, "high": 3.0}
+GPU_PASSES = {"highest": 15.0, "high": 6.0, "default": 2.0}
+GPU_LIBRARY_CALL = 'custom_call_target="__cu'  # cuDNN, cuBLAS
 
 
 class Instruction(NamedTuple):
@@ -62,10 +66,11 @@ class HloModule:
     computations: dict[str, list[Instruction]]
     runs: dict[str, int]
     fused: set[str]  # computations that are one kernel, whose intermediate values are not in memory
+    num_partitions: int = 1  # chips among which the program was split
 
     @classmethod
     def parse(cls, text: str) -> "HloModule":
-        """Parse the text of a compiled program."""
+        """Parse the text of a compiled program, or of a lowered one, whose names have no %."""
         computations, entry = _computations(text)
         runs: dict[str, int] = {}
         fused: set[str] = set()
@@ -81,7 +86,8 @@ class HloModule:
                 visit(callee, times * (_trips(instruction, computations) if instruction.op == "while" else 1))
 
         visit(entry, 1)
-        return cls(computations, runs, fused)
+        partitions = re.match(r"HloModule .*num_partitions=(\d+)", text)
+        return cls(computations, runs, fused, int(partitions[1]) if partitions else 1)
 
     def collectives(self) -> list[Collective]:
         """Return all collectives. Pieces of one, which the compiler overlaps with products, count as one."""
@@ -112,13 +118,17 @@ class HloModule:
         )
 
     def extra_passes(self) -> float:
-        """Return the flops of float32 matrix products beyond those that XLA counts."""
-        return sum((_PASSES.get(precision, 1) - 1) * flops for precision, flops in self._products())
+        """Return the flops of float32 matrix products on a TPU beyond those that XLA counts."""
+        return self.product_flops(_TPU_PASSES) - self.product_flops({})
 
     def loop_factor(self) -> float:
         """Return the products' flops, relative to those with one run of each loop body; 1 without loops."""
         once = sum(flops for _, flops in self._products(loops=False))
-        return sum(flops for _, flops in self._products()) / once if once else 1.0
+        return self.product_flops({}) / once if once else 1.0
+
+    def product_flops(self, passes: Mapping[str, float]) -> float:
+        """Return the flops of all products and convolutions; `passes` weights float32 ones by precision."""
+        return sum(passes.get(precision, 1.0) * flops for precision, flops in self._products())
 
     def _products(self, loops: bool = True) -> Iterator[tuple[str, float]]:
         for name, times in self.runs.items():
@@ -128,7 +138,7 @@ class HloModule:
                     lhs, rhs = (shapes.get(operand, "") for operand in product.operands[:2])
                     precision = re.search(r"operand_precision=\{(\w+)", product.line)
                     flops = _product_flops(product, _shape(lhs), _shape(rhs)) * (times if loops else 1)
-                    yield precision[1] if precision and lhs.startswith("f32") else "default", flops
+                    yield (precision[1] if precision else "default") * lhs.startswith("f32"), flops
 
 
 def array_bytes(text: str, any_memory: bool = True) -> list[int]:
@@ -149,7 +159,8 @@ def _computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
             computations[current] = []
             entry = current if line.startswith("ENTRY") else entry
         elif current and (match := _INSTRUCTION.match(line)):
-            operands = re.findall(r"%([\w.\-]+)", match[4].split("), ")[0])
+            prefix = "%" if line.lstrip().removeprefix("ROOT ").startswith("%") else ""
+            operands = re.findall(prefix + r"([\w.\-]+)", match[4].split("), ")[0])
             computations[current].append(Instruction(match[1], match[2], match[3], tuple(operands), line))
     if not entry:
         raise ValueError("the text is not an HLO module: it has no ENTRY computation")

@@ -27,22 +27,27 @@ class Cost:
     temporary_bytes: int  # live only inside the program
     peak_bytes: int  # maximum that is live at once, including arguments
     flops: float  # as counted by XLA, times the runs of loops
-    matrix_flops: float  # the same, with float32 products counted by their passes of the bfloat16 unit
+    matrix_flops: float  # the same, a float32 product counted as the bfloat16 products that take its time
     hbm_bytes: float  # read and written
     collectives: tuple[Collective, ...]
 
     @classmethod
-    def from_compiled(cls, compiled: jax.stages.Compiled) -> "Cost":
-        """Return the cost of a compiled program."""
+    def from_compiled(cls, lowered: jax.stages.Lowered, compiled: jax.stages.Compiled) -> "Cost":
+        """Return the cost of a program, lowered and compiled."""
         memory, analysis = compiled.memory_analysis(), compiled.cost_analysis()
-        module = hlo.HloModule.parse(compiled.as_text())
+        module = hlo.HloModule.parse(text := compiled.as_text())
         flops = analysis.get("flops", 0.0) * module.loop_factor()
+        matrix_flops = flops + module.extra_passes()
+        if hlo.GPU_LIBRARY_CALL in text:  # XLA does not count what cuDNN and cuBLAS compute
+            source = hlo.HloModule.parse(lowered.as_text("hlo"))
+            flops = source.product_flops({}) / module.num_partitions
+            matrix_flops = source.product_flops(hlo.GPU_PASSES) / module.num_partitions
         return cls(
             argument_bytes=memory.argument_size_in_bytes,
             temporary_bytes=memory.temp_size_in_bytes,
             peak_bytes=memory.peak_memory_in_bytes,
             flops=flops,
-            matrix_flops=flops + module.extra_passes(),
+            matrix_flops=matrix_flops,
             hbm_bytes=traffic.hbm_bytes(module),
             collectives=tuple(module.collectives()),
         )
@@ -112,14 +117,16 @@ def _seconds(collective: Collective, topology: Topology) -> float:
         return 0.0
     if collective.kind == hlo.BETWEEN_SLICES:
         return collective.bytes / chip.dcn_bandwidth
+    if collective.kind == "collective-permute":
+        return collective.bytes / chip.link_bandwidth
+    if not chip.wraps:  # all send at the same time, through a switch
+        return collective.wire_bytes * (group - 1) / group / chip.link_bandwidth
     ways = {size: 2 if size % chip.wraps == 0 else 1 for size in topology.dims if size > 1}
     axes = [group]
     if group not in ways or group == math.prod(topology.dims):
         axes = [size for size in topology.dims if size > 1]
     if collective.kind == "all-to-all":
         return collective.bytes * max(axes) / (4 * ways[max(axes)] * chip.link_bandwidth)
-    if collective.kind == "collective-permute":
-        return collective.bytes / chip.link_bandwidth
     bandwidth = sum(chip.link_bandwidth * ways[size] for size in axes)
     return collective.wire_bytes * (group - 1) / group / bandwidth
 
@@ -142,20 +149,25 @@ def _number(size: str) -> float:
 
 
 def compile_cost(lowered: jax.stages.Lowered) -> tuple[Cost, jax.stages.Compiled]:
-    """Compile a program and return its cost.
+    """Compile a program as `compile_new` does, and return its cost."""
+    compiled = compile_new(lowered)
+    return Cost.from_compiled(lowered, compiled), compiled
+
+
+def compile_new(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compile a program without looking into the compilation cache.
 
     Raises:
       DoesNotFit: the program needs more memory than a chip has.
     """
     try:
         with _without_cache():
-            compiled = lowered.compile()
+            return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         sizes = _TOO_LARGE.search(str(error))
         if sizes is None:
             raise
         raise DoesNotFit(*(size for size in sizes.groups() if size)) from None
-    return Cost.from_compiled(compiled), compiled
 
 
 @contextlib.contextmanager

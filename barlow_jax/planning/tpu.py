@@ -1,7 +1,4 @@
-"""Cloud TPU chips, and topologies as devices for which programs can be compiled.
-
-The peak figures of the chips are from cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}, as of November 2026.
-"""
+"""Topologies: Cloud TPUs as devices for which programs can be compiled, or the devices of this machine."""
 
 from collections.abc import Sequence
 import contextlib
@@ -14,37 +11,18 @@ import re
 from typing import Any
 
 from barlow_jax.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-    """Peak figures of a chip."""
-
-    flops: float  # bfloat16 operations per second
-    hbm_bytes: float
-    hbm_bandwidth: float  # bytes per second
-    link_bandwidth: float  # bytes per second and direction of a link; a torus has two per axis
-    dcn_bandwidth: float  # bytes per second to other slices: a chip's part of its host's network cards
-    wraps: int  # an axis whose length is a multiple of this is a ring, a shorter one a line
-
-
-CHIPS = {
-    # The data center bandwidth of v4 is not published; that of v5p is assumed.
-    "v4": Chip(275e12, 32 * 2**30, 1200e9, 50e9, 6.25e9, 4),
-    "v5e": Chip(197e12, 16 * 2**30, 819e9, 50e9, 3.125e9, 16),
-    "v5p": Chip(459e12, 95 * 2**30, 2765e9, 100e9, 6.25e9, 4),
-    "v6e": Chip(918e12, 32 * 2**30, 1638e9, 100e9, 12.5e9, 16),
-}
+from barlow_jax.planning.chips import CHIPS, TPUS, Chip, chip_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """Slices of chips, such as `v5e:8x8`, or `v5e:8x8*2` for two slices of 64 chips."""
+    """Slices of chips, such as `v5e:8x8*2` (two slices of 64 chips), or the devices of this machine."""
 
     name: str
     generation: str
     dims: tuple[int, ...]
     slices: int
+    is_local: bool = False  # the devices of this machine
 
     @classmethod
     def parse(cls, name: str) -> "Topology":
@@ -54,10 +32,10 @@ class Topology:
           UserError: the name is malformed, or its generation has another number of axes.
         """
         match = re.fullmatch(r"(v\w+):(\d+(?:x\d+){1,2})(?:\*(\d+))?", name)
-        if not match or match[1] not in CHIPS:
+        if not match or match[1] not in TPUS:
             raise UserError(
                 f"--topology: {name!r} is not a topology; write v5e:8x8, v4:2x2x4 or v5e:16x16*2 (two "
-                f"slices), with one of {', '.join(CHIPS)}"
+                f"slices), with one of {', '.join(TPUS)}"
             )
         dims = tuple(int(n) for n in match[2].split("x"))
         axes = 2 if match[1] in ("v5e", "v6e") else 3
@@ -67,6 +45,28 @@ class Topology:
                 f"--topology: {name!r} is not a topology: {match[1]} has {axes} axes of at least 1 chip"
             )
         return cls(name, match[1], dims, slices)
+
+    @classmethod
+    def local(cls) -> "Topology":
+        """Return the topology of this machine's devices.
+
+        Raises:
+          UserError: their peak figures are unknown, as are those of a CPU.
+        """
+        import jax
+
+        devices = jax.devices()
+        kind, generation = devices[0].device_kind, chip_name(devices[0].device_kind)
+        if generation is None:
+            raise UserError(
+                f"this machine has {len(devices)} x {kind}, whose peak figures are not known, so the time of "
+                f"a step cannot be estimated for it; known: {', '.join(CHIPS)}"
+            )
+        dims: tuple[int, ...] = (len(devices),)
+        if generation in TPUS:
+            axes = zip(*(device.coords for device in devices), strict=True)
+            dims = tuple(max(axis) - min(axis) + 1 for axis in axes)
+        return cls(f"{len(devices)} x {kind}", generation, dims, 1, is_local=True)
 
     @property
     def chip(self) -> Chip:
@@ -84,9 +84,12 @@ class Topology:
         Raises:
           UserError: libtpu is missing, or does not support the topology.
         """
+        import jax
+
+        if self.is_local:
+            return jax.devices()
         if importlib.util.find_spec("libtpu") is None:
             raise UserError("compiling for a TPU requires libtpu: pip install -e '.[tpu]'")
-        import jax
         from jax.experimental import topologies
 
         # A host has 2 x 2 chips, unless the slice has fewer.
@@ -146,7 +149,7 @@ def missing_devices() -> str:
         reason = f" ({error})" if str(error) else ""
         return (
             f"JAX_PLATFORMS is {jax.config.jax_platforms}, but jax cannot use such a device{reason}. Install "
-            "barlow_jax[cuda] or barlow_jax[tpu] and the device's driver, or set JAX_PLATFORMS=cpu"
+            "barlow_jax[cuda13], [cuda12] or [tpu] and the device's driver, or set JAX_PLATFORMS=cpu"
         )
     return ""
 

@@ -7,7 +7,7 @@ writes: only the slice of an operand that a kernel slices, and nothing for a buf
 
 import re
 
-from barlow_jax.planning.hlo import COLLECTIVES, HloModule, Instruction, array_bytes
+from barlow_jax.planning.hlo import COLLECTIVES, GPU_LIBRARY_CALL, HloModule, Instruction, array_bytes
 
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "iota", "partition-id"}
 _FREE |= {"while", "call", "conditional", "after-all", "opt-barrier"}
@@ -34,6 +34,8 @@ def _instruction_bytes(module: HloModule, instruction: Instruction, types: dict[
         reads = (_bytes_read(module, body, index, operand) for index, operand in enumerate(operands))
         return _bytes_written(instruction, body) + sum(reads)
     written = array_bytes(instruction.result, any_memory=False)
+    if GPU_LIBRARY_CALL in instruction.line and instruction.result.startswith("("):
+        written = written[:-1]  # the last result is the kernel's workspace
     if instruction.op == "slice-start":  # source, slice, bookkeeping: reads as much as it writes
         return max(array_bytes(instruction.result)[1:], default=0) + sum(written[1:])
     if instruction.op.endswith("-start"):  # the result contains operands and results

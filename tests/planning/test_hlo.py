@@ -83,6 +83,19 @@ def test_products_count_their_passes_and_the_runs_of_their_loop():
     assert module.loop_factor() == (1 + 5) / 2
 
 
+def test_the_products_of_a_lowered_program_are_counted_on_all_devices_and_in_every_run_of_a_loop():
+    def function(x, kernel, y):
+        image = jax.lax.conv(x, kernel, (1, 1), "VALID")
+        return image, jax.lax.fori_loop(0, 7, lambda _, z: z @ y, y)
+
+    shapes = (2, 3, 6, 6), (4, 3, 3, 3), (8, 8)
+    lowered = jax.jit(function).lower(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    module = HloModule.parse(lowered.as_text("hlo"))
+    convolution, product = 2 * (2 * 4 * 4 * 4) * (3 * 3 * 3), 2 * 8**3
+    assert module.product_flops({}) == convolution + 7 * product
+    assert module.product_flops({"default": 2.0}) == 2 * (convolution + 7 * product)
+
+
 def test_text_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="no ENTRY"):
         HloModule.parse("define i32 @main()")

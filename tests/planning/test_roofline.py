@@ -66,6 +66,33 @@ def test_the_cost_of_a_product_is_its_flops_and_its_bytes():
     assert not cost.collectives and cost.by_kind() == {}
 
 
+def test_what_gpu_libraries_compute_is_counted_in_the_lowered_program():
+    square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    lowered = jax.jit(lambda a, b: a @ b).lower(square, square)
+
+    class Compiled:  # on two GPUs, without what XLA does not count
+        memory_analysis = lowered.compile().memory_analysis
+        cost_analysis = staticmethod(lambda: {"flops": 0.0})
+        as_text = staticmethod(
+            lambda: (
+                "HloModule m, num_partitions=2\nENTRY %main (a: f32[64,32]) -> f32[64,32] {\n"
+                "  %a = f32[64,32]{1,0} parameter(0)\n  ROOT %b = (f32[64,32]{1,0}, s8[9]{0}) "
+                'custom-call(%a, %a), custom_call_target="__cublas$gemm"\n}\n'
+            )
+        )
+
+    cost = Cost.from_compiled(lowered, Compiled)
+    assert cost.flops == 64**3 and cost.matrix_flops == 2 * 64**3, "TF32 has half the peak of bfloat16"
+    assert cost.hbm_bytes == 3 * 64 * 32 * 4
+
+
+def test_gpus_reach_each_other_at_the_full_rate_of_their_link():
+    eight = Topology("8 x H100", "H100", (8,), 1, is_local=True)
+    assert _wire(eight, "all-reduce", 450e9) == pytest.approx(2 * 7 / 8)
+    assert _wire(eight, "all-to-all", 450e9) == pytest.approx(7 / 8)
+    assert _wire(eight, "all-reduce", 1e9, group=1) == 0
+
+
 def test_a_program_that_is_too_large_reports_both_sizes():
     device = Topology.parse("v5e:2x2").devices()[0]
     sharding = jax.sharding.SingleDeviceSharding(device)

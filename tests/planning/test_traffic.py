@@ -100,3 +100,11 @@ def test_a_compiled_sum_moves_its_operands_and_its_result():
     square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
     text = jax.jit(lambda a, b: a + b).lower(square, square).compile().as_text()
     assert hbm_bytes(HloModule.parse(text)) == 3 * 64 * 64 * 4
+
+
+def test_a_gpu_kernels_workspace_is_not_counted():
+    call = (
+        "  %w = (f32[8,8]{1,0}, s8[4096]{0}) custom-call(%y, %y), "
+        'custom_call_target="__cublas$gemm"\n  ROOT %z = f32[8,8]{1,0} get-tuple-element(%w), index=0'
+    )
+    assert _bytes(Y + call) == 3 * ARRAY

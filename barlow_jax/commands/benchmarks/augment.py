@@ -1,7 +1,7 @@
 """`bench augment`: time of the augmentation on the devices, measured here or estimated for a TPU."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 from functools import partial
 import pathlib
@@ -30,10 +30,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     """
     topology, devices, name = choose_devices(args)
     config = config.replace({"data.augment_on": "device"})
-    pairs, rest = divmod(config.train.batch_size, len(devices))
-    if rest:
-        key = f"config.train.batch_size is {config.train.batch_size}"
-        raise UserError(f"{key}, but must be divisible by the {len(devices)} devices.")
+    pairs = rows_per_device(config, len(devices))
     experiment = Experiment.from_config(config, devices)
     log.info(f"augmentation of {pairs} images per device on {name}")
     step_cycles = _step_cycles(experiment, "host") if topology else 0
@@ -54,6 +51,28 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     return {"devices": name, "images_per_device": pairs, "rows": rows}
 
 
+def rows_per_device(config: Config, num_devices: int) -> int:
+    """Return the images of a step on each device.
+
+    Raises:
+      UserError: the devices cannot share the batch equally.
+    """
+    rows, rest = divmod(config.train.batch_size, num_devices)
+    if rest:
+        key = f"config.train.batch_size is {config.train.batch_size}"
+        raise UserError(f"{key}, but must be divisible by the {num_devices} devices.")
+    return rows
+
+
+def synthetic_views(abstract: Mapping[str, Any], config: Config) -> dict[str, np.ndarray]:
+    """Return random pixels for the shapes of a batch's decoded images or views."""
+    rng = np.random.default_rng(0)
+    views = {name: rng.integers(0, 256, leaf.shape).astype(leaf.dtype) for name, leaf in abstract.items()}
+    if CANVAS in views:
+        views[SHAPE] = np.full_like(views[SHAPE], config.data.canvas)
+    return views
+
+
 def _estimate(
     augment: Callable, config: Config, experiment: Experiment, step_cycles: int
 ) -> dict[str, float]:
@@ -72,12 +91,7 @@ def _step_cycles(experiment: Experiment, augment_on: str) -> int:
 
 def _seconds(augment: Callable, config: Config, experiment: Experiment) -> dict[str, float]:
     """Return the median seconds of a call."""
-    rng = np.random.default_rng(0)
-    images = {
-        name: rng.integers(0, 256 if name == CANVAS else config.data.canvas, leaf.shape).astype(leaf.dtype)
-        for name, leaf in lowering.abstract_images(config).items()
-    }
-    images[SHAPE] = np.full_like(images[SHAPE], config.data.canvas)
+    images = synthetic_views(lowering.abstract_images(config), config)
     on_devices = jax.device_put(images, experiment.layout.batch)
     median = median_seconds({"": lambda: jax.block_until_ready(augment(on_devices))})[""]
     return {"seconds": median, "images_per_second": config.train.batch_size / median}
