@@ -2,36 +2,65 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import math
+import pathlib
+import tomllib
+from typing import NamedTuple
 
 import altair as alt
 from markupsafe import Markup
 import numpy as np
 
-from barlow_jax.reporting import chart_specs, charts, formatting, rendering, series
-from barlow_jax.reporting.chart_specs import ONLY_IF_POSITIVE, ChartSpec
+from barlow_jax.reporting import charts, formatting, rendering, series
 from barlow_jax.reporting.schema import Run
+from barlow_jax.training import diagnostics
+
+_ONLY_IF_POSITIVE = {"skipped_steps", "decode_failures"}  # the summary already says that there are none
+
+
+class ChartSpec(NamedTuple):
+    """One chart of one or more metrics."""
+
+    title: str
+    axis: str  # quantity, with its unit
+    lines: Mapping[str, str]  # metric -> name of its line
+    caption: str = ""  # what a healthy run looks like
+    factor: float = 1.0  # from the metric's unit to the axis's
+    may_be_log: bool = False  # logarithmic if the values span more than a factor of 30
+    threshold: str | None = None  # dashed line: a threshold of `diagnostics`, in the metric's unit
+
+
+def _groups() -> dict[str, list[ChartSpec]]:
+    """Return the charts of templates/charts.toml by heading."""
+    text = pathlib.Path(__file__).with_name("templates").joinpath("charts.toml").read_text("utf-8")
+    return {
+        heading: [ChartSpec(title, **fields) for title, fields in table.items()]
+        for heading, table in tomllib.loads(text).items()
+    }
 
 
 def render(runs: Sequence[Run]) -> Markup:
-    """Return the section."""
+    """Return the section; a metric without a chart of its own is drawn as a term of the loss."""
     columns = dict.fromkeys(key for run in runs for row in run.metrics for key in row)
-    names = [name for name in columns if name not in ("step", "epoch")]
-    groups = {}
-    for heading, specs in chart_specs.groups(names).items():
+    names, groups = [name for name in columns if name not in ("step", "epoch")], _groups()
+    known = {name for specs in groups.values() for spec in specs for name in spec.lines}
+    titles = {name: name.replace("_", " ") for name in names if name not in known}
+    groups["Loss terms"] += [ChartSpec(t.capitalize(), t, {name: name}) for name, t in titles.items()]
+    shown = {}
+    for heading, specs in groups.items():
         # Without the lines that no run has.
         measured = [
             spec._replace(lines={n: spec.lines[n] for n in spec.lines if n in names}) for spec in specs
         ]
-        groups[heading] = {spec.title: _chart(spec, runs) for spec in measured if _has_values(spec, runs)}
+        shown[heading] = {spec.title: _chart(spec, runs) for spec in measured if _has_values(spec, runs)}
     has_metrics = any(run.metrics for run in runs)
-    return rendering.render("curves.html", groups=groups, num_runs=len(runs), has_metrics=has_metrics)
+    return rendering.render("curves.html", groups=shown, num_runs=len(runs), has_metrics=has_metrics)
 
 
 def _has_values(spec: ChartSpec, runs: Sequence[Run]) -> bool:
     if not spec.lines:
         return False
     values = np.concatenate([series.read(run, name).values for run in runs for name in spec.lines])
-    return len(values) > 0 and (not set(spec.lines) <= set(ONLY_IF_POSITIVE) or bool(np.any(values > 0)))
+    return len(values) > 0 and (not spec.lines.keys() <= _ONLY_IF_POSITIVE or bool(np.any(values > 0)))
 
 
 def _chart(spec: ChartSpec, runs: Sequence[Run]) -> Markup:
@@ -61,12 +90,14 @@ def _chart(spec: ChartSpec, runs: Sequence[Run]) -> Markup:
     if len(runs) > 1:
         chart = charts.legend_filter(chart, "run", 1, 0.12)
     if spec.threshold is not None:
-        rule = alt.Chart(charts.data([{"limit": spec.threshold}])).mark_rule(strokeDash=[3, 3], opacity=0.6)
+        limit = charts.data([{"limit": spec.factor * getattr(diagnostics, spec.threshold)}])
+        rule = alt.Chart(limit).mark_rule(strokeDash=[3, 3], opacity=0.6)
         chart = chart + rule.encode(y=alt.Y("limit:Q"))
     ranges = {run.name: ", ".join(_range(spec, run, name) for name in spec.lines) for run in runs}
     alternative = "; ".join(f"{name}: {text}" for name, text in ranges.items())
     shown = ranges[runs[0].name]
-    caption = f"{shown[0].upper()}{shown[1:]}. {spec.caption}" if len(runs) == 1 else spec.caption
+    caption = spec.caption.format(**vars(diagnostics))
+    caption = f"{shown[0].upper()}{shown[1:]}. {caption}" if len(runs) == 1 else caption
     return charts.figure(chart, f"{spec.title} over {axis}s: {alternative}", caption, 190)
 
 
