@@ -1,4 +1,4 @@
-"""Facts about vision transformers and ConvNeXts, by timm's names of the architectures."""
+"""Facts about ResNets, vision transformers and ConvNeXts, by timm's names of the architectures."""
 
 from typing import Literal, NamedTuple
 
@@ -6,6 +6,20 @@ from typing import Literal, NamedTuple
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+class ResNetFacts(NamedTuple):
+    """Facts about a ResNet."""
+
+    blocks: tuple[int, ...]  # per stage
+    bottleneck: bool = False  # blocks of 1x1, 3x3 and 1x1 convolutions, with 4 times the channels at the end
+    width: int = 64  # channels of the first stage; 64, 128, 256 are the papers' x1, x2, x4
+    stem: str = "imagenet"  # "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1)
+
+    @property
+    def features(self) -> int:
+        """Width H of the representation."""
+        return self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
 
 
 class VitFacts(NamedTuple):
@@ -28,6 +42,11 @@ class VitFacts(NamedTuple):
     crop: float = 0.875  # side of the evaluation crop / side of the resized image
     normalization: Normalization = _IMAGENET
 
+    @property
+    def features(self) -> int:
+        """Width H of the representation."""
+        return self.width
+
 
 class ConvNextFacts(NamedTuple):
     """Facts about a ConvNeXt and the images that it was trained with."""
@@ -39,7 +58,24 @@ class ConvNextFacts(NamedTuple):
     crop: float = 0.875
     normalization: Normalization = _IMAGENET
 
+    @property
+    def features(self) -> int:
+        """Width H of the representation."""
+        return self.widths[-1]
 
+
+Facts = ResNetFacts | VitFacts | ConvNextFacts
+# ResNet-8 and -10 are for CPUs.
+RESNETS = {
+    "resnet8": ResNetFacts((1, 1, 1)),
+    "resnet10": ResNetFacts((1, 1, 1, 1)),
+    "resnet18": ResNetFacts((2, 2, 2, 2)),
+    "resnet34": ResNetFacts((3, 4, 6, 3)),
+    "resnet50": ResNetFacts((3, 4, 6, 3), bottleneck=True),
+    "resnet101": ResNetFacts((3, 4, 23, 3), bottleneck=True),
+    "resnet152": ResNetFacts((3, 8, 36, 3), bottleneck=True),
+    "resnet200": ResNetFacts((3, 24, 36, 3), bottleneck=True),
+}
 _SIZES = {
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),

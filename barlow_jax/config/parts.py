@@ -14,17 +14,13 @@ import sys
 import traceback
 from typing import Any
 
-from barlow_jax.config.architectures import CONVNEXTS, VITS
+from barlow_jax.config.architectures import CONVNEXTS, RESNETS, VITS
 from barlow_jax.config.methods import METHODS
 from barlow_jax.errors import UserError
 
 # Names of the parts that this package has, by kind.
 SHIPPED: dict[str, tuple[str, ...]] = {
-    "encoder": (
-        *(f"resnet{layers}" for layers in (8, 10, 18, 34, 50, 101, 152, 200)),
-        *VITS,
-        *CONVNEXTS,
-    ),
+    "encoder": (*RESNETS, *VITS, *CONVNEXTS),
     "head": ("mlp",),
     "objective": tuple(METHODS),
     "optimizer": ("lars", "sgd", "adamw"),

@@ -13,6 +13,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.interop import weights
+from barlow_jax.interop.layouts import Encoder
 from barlow_jax.workdir import saved_run, selection
 
 _FORMS = (
@@ -146,7 +147,7 @@ def _file_config(path: pathlib.Path) -> dict[str, Any]:
     return {"network": read.encoder.network_keys} | known
 
 
-def check_file(path: pathlib.Path, encoder: weights.Encoder, config: Config) -> None:
+def check_file(path: pathlib.Path, encoder: Encoder, config: Config) -> None:
     """Like `check`, for a file of weights, whose tensors may be those of several architectures.
 
     Raises:

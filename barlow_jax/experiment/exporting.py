@@ -32,7 +32,7 @@ def export(
     out = out.resolve()
     module = importlib.import_module(f"barlow_jax.interop.{FORMATS[format]}")
     with files.new_folder(out) as draft:
-        layout = (format,) if FORMATS[format] == "export_layout" else ()
+        layout = (format,) if FORMATS[format] == "export_state_dict" else ()
         entries = module.write(trained, draft, *layout)
     entries["load"] = [line.replace("{out}", str(out)) for line in entries.get("load", ())]
     written = sorted(path for path in out.rglob("*") if path.is_file())

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
-from barlow_jax.config.parts import SHIPPED
+import numpy as np
+
+from barlow_jax.config.architectures import Facts
 from barlow_jax.config.recipe import Normalize
 from barlow_jax.config.schema import Config
-from barlow_jax.networks.encoders import representation_width
-from barlow_jax.networks.resnet import ENCODERS
+from barlow_jax.interop import layouts
+from barlow_jax.networks.encoders import encoder_facts, representation_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +38,17 @@ class TrainedEncoder:
         return self.config.network.encoder
 
     @property
-    def is_resnet(self) -> bool:
-        """True for a ResNet."""
-        return self.name in ENCODERS
+    def facts(self) -> Facts | None:
+        """Facts about the architecture; None for an encoder of the user's own."""
+        return encoder_facts(self.config.network)
 
-    @property
-    def is_own(self) -> bool:
-        """True for an encoder of the user's own."""
-        return self.name not in SHIPPED["encoder"]
+    def tensors(self, format: str) -> dict[str, np.ndarray]:
+        """Return the state dict in a format of `layout_tables`.
+
+        Raises:
+          UserError: the format has no such encoder.
+        """
+        return layouts.write(self.facts, format, self.params["encoder"], self.batch_stats.get("encoder", {}))
 
     @property
     def num_features(self) -> int:

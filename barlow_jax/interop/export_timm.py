@@ -6,20 +6,16 @@ model card `README.md`.
 
 import math
 import pathlib
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import save
 
-from barlow_jax.config.architectures import CONVNEXTS, VITS
+from barlow_jax.config.architectures import VITS, ConvNextFacts, VitFacts
 from barlow_jax.errors import UserError
 from barlow_jax.interop import layouts, model_card
 from barlow_jax.interop.encoder import TrainedEncoder
-from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
-from barlow_jax.networks.encoders import vit_facts
-from barlow_jax.networks.resnet import ENCODERS
 from barlow_jax.networks.vit import positions
 
 
@@ -64,29 +60,26 @@ def timm_model(trained: TrainedEncoder) -> Model:
     Raises:
       UserError: timm has no such model.
     """
-    network = trained.config.network
-    if trained.name in CONVNEXTS:
-        tensors = layouts.write(CONVNEXTS[trained.name], "timm", trained.params["encoder"])
-        return Model(trained.name, {}, "stem.0", "head.fc", tensors)
-    if trained.name in VITS:
-        return _vit(trained)
+    facts = trained.facts
+    if isinstance(facts, ConvNextFacts):
+        return Model(trained.name, {}, "stem.0", "head.fc", trained.tensors("timm"))
+    if isinstance(facts, VitFacts):
+        return _vit(trained, facts)
     if problem := _problem(trained):
-        other = "" if trained.is_own else "--format=torchvision, "
+        other = "--format=torchvision, " if facts else ""
         raise UserError(f"--format=timm: {problem}. Use {other}--format=orbax, --format=jax or --format=onnx")
-    block, blocks = ENCODERS[trained.name]
-    tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
-    if network.width == 64:
-        if trained.name == "resnet10":
-            return Model("resnet18", {"layers": list(blocks)}, "conv1", "fc", tensors)
-        return Model(trained.name, {}, "conv1", "fc", tensors)
-    channels = [network.width * 2**stage * block.expansion for stage in range(len(blocks))]
-    arguments = {"preact": False, "layers": list(blocks), "stem_chs": network.width, "channels": channels}
-    renamed = {_resnetv2_key(key): tensor for key, tensor in tensors.items()}
-    return Model("resnetv2_50", arguments, "stem.conv", "head.fc", renamed)
+    if facts.width == 64:
+        name, arguments = trained.name, {}
+        if name == "resnet10":
+            name, arguments = "resnet18", {"layers": list(facts.blocks)}
+        return Model(name, arguments, "conv1", "fc", trained.tensors("torchvision"))
+    channels = [facts.width * 2**stage * 4 for stage in range(len(facts.blocks))]
+    arguments = {"preact": False, "layers": list(facts.blocks), "stem_chs": facts.width, "channels": channels}
+    return Model("resnetv2_50", arguments, "stem.conv", "head.fc", trained.tensors("timm"))
 
 
-def _vit(trained: TrainedEncoder) -> Model:
-    facts, params, size = vit_facts(trained.config.network), trained.params["encoder"], trained.image_size
+def _vit(trained: TrainedEncoder, facts: VitFacts) -> Model:
+    params, size = trained.params["encoder"], trained.image_size
     name, arguments = trained.name, {"img_size": size}
     if facts.positions == "sincos":  # a function of the coordinates here, a parameter in timm
         grid, width = size // facts.patch, facts.width
@@ -101,26 +94,25 @@ def _vit(trained: TrainedEncoder) -> Model:
 
 
 def _problem(trained: TrainedEncoder) -> str | None:
-    if trained.is_own:
+    facts, epsilon = trained.facts, trained.config.network.batch_norm_epsilon
+    if facts is None:
         return f"timm has no model {trained.name}"
-    network, (block, blocks) = trained.config.network, ENCODERS[trained.name]
-    if network.stem != "imagenet":
-        return f"timm has no ResNet with the {network.stem} stem (config.network.stem)"
-    if len(blocks) != 4:
-        return f"timm's ResNet has four stages, but {trained.name} has {len(blocks)} (config.network.encoder)"
-    if network.batch_norm_epsilon != 1e-5:
-        epsilon = network.batch_norm_epsilon
+    if facts.stem != "imagenet":
+        return f"timm has no ResNet with the {facts.stem} stem (config.network.stem)"
+    if (stages := len(facts.blocks)) != 4:
+        return f"timm's ResNet has four stages, but {trained.name} has {stages} (config.network.encoder)"
+    if epsilon != 1e-5:
         return f"timm's BatchNorm has an epsilon of 1e-5, but config.network.batch_norm_epsilon is {epsilon}"
-    if network.width != 64 and (block.expansion == 1 or network.width % 8):
-        widths = "64" if block.expansion == 1 else "a multiple of 8"
-        return f"timm's {trained.name} must have width {widths}, but config.network.width is {network.width}"
+    if facts.width != 64 and (not facts.bottleneck or facts.width % 8):
+        widths = "a multiple of 8" if facts.bottleneck else "64"
+        return f"timm's {trained.name} must have width {widths}, but config.network.width is {facts.width}"
     return None
 
 
 def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
     """Return the content of config.json, including the preprocessing that timm applies to images."""
     size, data = trained.image_size, trained.config.data
-    is_vit = trained.name in VITS
+    is_vit = isinstance(trained.facts, VitFacts)
     last_map = None if is_vit else [math.ceil(size / 32)] * 2  # its size
     pretrained = {
         "input_size": [data.channels, size, size],
@@ -141,7 +133,7 @@ def config_of(trained: TrainedEncoder, model: Model) -> dict[str, Any]:
         "architecture": model.architecture,
         "num_classes": 0,
         "num_features": trained.num_features,
-        "global_pool": "token" if is_vit and vit_facts(trained.config.network).pool == "token" else "avg",
+        "global_pool": "token" if is_vit and trained.facts.pool == "token" else "avg",
         "model_args": model.arguments | ({} if data.channels == 3 else {"in_chans": data.channels}),
         "pretrained_cfg": pretrained,
     }
@@ -153,20 +145,12 @@ def crop_fraction(size: int, resize: int) -> float:
     return fraction if math.floor(size / fraction) == resize else math.nextafter(fraction, 0)
 
 
-def _resnetv2_key(key: str) -> str:
-    """Return the key in timm's ResNetV2 for a key of torchvision's ResNet."""
-    key = re.sub(r"^(conv|bn)1\.", lambda match: {"conv": "stem.conv.", "bn": "stem.norm."}[match[1]], key)
-    key = re.sub(r"^layer(\d)\.(\d+)\.", lambda match: f"stages.{int(match[1]) - 1}.blocks.{match[2]}.", key)
-    key = re.sub(r"\.bn(\d)\.", r".norm\1.", key)
-    return key.replace("downsample.0.", "downsample.conv.").replace("downsample.1.", "downsample.norm.")
-
-
 def _notes(trained: TrainedEncoder) -> list[str]:
     notes = [
         "To load this folder from disk, use `local-dir:FOLDER` as the model name. `hf upload OWNER/NAME "
         "FOLDER` publishes it on the Hub. `num_classes=N` adds an untrained classifier."
     ]
-    if trained.name in VITS and VITS[trained.name].positions == "sincos":
+    if getattr(trained.facts, "positions", "") == "sincos":
         notes.append(
             f"Position embeddings are stored as a table for {trained.image_size} pixels. At other sizes timm "
             "interpolates it, whereas barlow_jax computes the sines and cosines for that size."

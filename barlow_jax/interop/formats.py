@@ -7,10 +7,10 @@ import pathlib
 # entries for the results; `load` holds lines of code that load the export, with {out} for the folder's path.
 FORMATS = {
     "orbax": "export_orbax",
-    "torchvision": "export_torchvision",
+    "torchvision": "export_state_dict",
     "timm": "export_timm",
-    "original": "export_layout",
-    "huggingface": "export_layout",
+    "original": "export_state_dict",
+    "huggingface": "export_state_dict",
     "jax": "export_stablehlo",
     "savedmodel": "export_savedmodel",
     "onnx": "export_onnx",

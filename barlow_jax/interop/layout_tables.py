@@ -1,17 +1,42 @@
-"""Keys of vision transformers and ConvNeXts in other libraries, as tables.
+"""Keys of encoders in other libraries, as tables.
 
 A row is a key of the file and a path here: of one array, or of a layer, whose `weight` and `bias` follow the
-key. `(a,b)` are layers that the file stores as one array. {b} counts blocks, {s} stages from 0; {even} is 2 s
-and {odd} 2 s + 1. A row has no effect where the architecture lacks the layer, or an earlier row has named it.
-Options restrict a row to architectures that have (`+`) or lack (`-`) `gate` (SwiGLU), `registers`, `fc_norm`
-(pooling before the last LayerNorm) or `dense` (timm's MLP of 1x1 convolutions in the small ConvNeXts).
-`patches` leaves the class token's position out. An option such as `C11` is the file's shape, where a letter
-stands for each axis that is not 1.
+key. `(a,b)` are layers that the file stores as one array. {b} counts blocks, {s} stages from 0; {n} is s + 1,
+{even} 2 s and {odd} 2 s + 1. A row has no effect where the architecture lacks the layer, or an earlier row
+has named it. Options restrict a row to architectures that have (`+`) or lack (`-`) `gate` (SwiGLU),
+`registers`, `fc_norm` (pooling before the last LayerNorm) or `dense` (timm's MLP of 1x1 convolutions in the
+small ConvNeXts). `patches` leaves the class token's position out. An option such as `C11` is the file's
+shape, where a letter stands for each axis that is not 1.
 
 Sources: timm 1.0, torchvision 0.28, transformers 5, and the repositories of DINO, DINOv2, DINOv3, CLIP and
 ConvNeXt. MAE, MoCo v3 and DeiT use the keys of DINO.
 """
 
+_RESNET = """
+conv1 conv
+bn1 norm
+layer{n}.{b}.conv1 stages.{s}.{b}.conv1
+layer{n}.{b}.bn1 stages.{s}.{b}.norm1
+layer{n}.{b}.conv2 stages.{s}.{b}.conv2
+layer{n}.{b}.bn2 stages.{s}.{b}.norm2
+layer{n}.{b}.conv3 stages.{s}.{b}.conv3
+layer{n}.{b}.bn3 stages.{s}.{b}.norm3
+layer{n}.{b}.downsample.0 stages.{s}.{b}.shortcut.conv
+layer{n}.{b}.downsample.1 stages.{s}.{b}.shortcut.norm
+"""
+# timm's ResNetV2 without pre-activation, which has stems of any width.
+_TIMM_RESNETV2 = """
+stem.conv conv
+stem.norm norm
+stages.{s}.blocks.{b}.conv1 stages.{s}.{b}.conv1
+stages.{s}.blocks.{b}.norm1 stages.{s}.{b}.norm1
+stages.{s}.blocks.{b}.conv2 stages.{s}.{b}.conv2
+stages.{s}.blocks.{b}.norm2 stages.{s}.{b}.norm2
+stages.{s}.blocks.{b}.conv3 stages.{s}.{b}.conv3
+stages.{s}.blocks.{b}.norm3 stages.{s}.{b}.norm3
+stages.{s}.blocks.{b}.downsample.conv stages.{s}.{b}.shortcut.conv
+stages.{s}.blocks.{b}.downsample.norm stages.{s}.{b}.shortcut.norm
+"""
 _BLOCK = """
 blocks.{b}.norm1 blocks.{b}.norm1
 blocks.{b}.attn.proj blocks.{b}.attention.out
@@ -205,6 +230,7 @@ layernorm norm
 _CONVNEXTS = {"timm": _TIMM_CONVNEXT, "original": _CONVNEXT, "huggingface": _HF_CONVNEXT}
 # By kind of encoder (`layouts.kind`), then by format.
 TABLES = {
+    "resnet": {"torchvision": _RESNET, "timm": _TIMM_RESNETV2},
     "vit": {"timm": _TIMM_VIT, "original": _DINOV2, "torchvision": _TORCHVISION_VIT, "huggingface": _HF_VIT},
     "dinov2": {"timm": _TIMM_VIT, "original": _DINOV2, "huggingface": _HF_DINOV2},
     "dinov3": {"timm": _TIMM_EVA, "original": _DINOV3, "huggingface": _HF_DINOV3},

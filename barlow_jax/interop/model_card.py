@@ -8,14 +8,13 @@ import json
 import pathlib
 from typing import Any
 
-from barlow_jax.config.architectures import VITS
+from barlow_jax.config.architectures import ResNetFacts, VitFacts
 from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config
 from barlow_jax.interop.citations import PAPERS
 from barlow_jax.interop.encoder import TrainedEncoder
-from barlow_jax.networks.encoders import vit_facts
 from barlow_jax.papers import scores, tables
 from barlow_jax.papers.scores import PRETRAINED, UNNAMED, Evaluation, describe_data, read_evaluations
 from barlow_jax.version import __version__
@@ -81,14 +80,13 @@ def _method(trained: TrainedEncoder) -> str:
 
 
 def _introduction(trained: TrainedEncoder) -> str:
-    network = trained.config.network
-    details = f"{network.width} channels in the first stage, {network.stem} stem"
-    if trained.is_own:
+    facts, details = trained.facts, "ConvNeXt"
+    if facts is None:
         details = "a network of its authors' own"
-    elif trained.name in VITS:
-        details = f"patches of {vit_facts(network).patch} pixels"
-    elif not trained.is_resnet:
-        details = "ConvNeXt"
+    elif isinstance(facts, VitFacts):
+        details = f"patches of {facts.patch} pixels"
+    elif isinstance(facts, ResNetFacts):
+        details = f"{facts.width} channels in the first stage, {facts.stem} stem"
     training = "The weights came from a file; how they were trained is not recorded."
     if _has_history(trained):
         labels = "with" if trained.config.network.num_classes else "without"

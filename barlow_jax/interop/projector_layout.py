@@ -13,6 +13,7 @@ axes.
 """
 
 from collections.abc import Mapping
+from functools import partial
 import re
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ import numpy as np
 
 from barlow_jax.errors import UserError
 from barlow_jax.interop import state_dict
-from barlow_jax.interop.state_dict import Entry, bullet_list
+from barlow_jax.interop.state_dict import Layout, bullet_list
+from barlow_jax.networks import heads
 
 PREFIX = "projector."
 _KEY = re.compile(r"^(?:module\.)?projector\.")
@@ -59,25 +61,18 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> Projector:
     if problems:
         widths = ", ".join(map(str, shape.projector))
         raise UserError(bullet_list(f"not a projector of widths {widths} on {inputs} features", problems))
-    trees = state_dict.read(layout, keys, tensors)
-    return Projector(inputs, shape, *trees, [own for key, own in keys.items() if not layout[key].path])
+    return Projector(inputs, shape, *state_dict.read(layout, keys, tensors))
 
 
-def _layout(inputs: int, shape: Shape) -> dict[str, Entry]:
-    layout, position, last = {}, 0, len(shape.projector) - 1
-    for index, width in enumerate(shape.projector):
-        layer = {f"{PREFIX}{position}.weight": Entry(("layers", index, "kernel"), (width, inputs))}
-        if shape.projector_biases == "all" or (shape.projector_biases == "hidden" and index < last):
-            layer[f"{PREFIX}{position}.bias"] = Entry(("layers", index, "bias"), (width,))
-        layout |= layer
-        if index < last and shape.projector_batch_norm:
-            layout |= state_dict.norm(f"{PREFIX}{position + 1}", ("norms", index), width)
-        position += 3 if shape.projector_batch_norm else 2
-        inputs = width
-    if shape.projector_output_norm:
-        # It directly follows the last Linear.
-        after = position - (2 if shape.projector_batch_norm else 1)
-        layout |= state_dict.norm(f"{PREFIX}{after}", ("output_norm",), inputs, affine=False)
+def _layout(inputs: int, shape: Shape) -> Layout:
+    widths, batch_norm, biases, output_norm = shape
+    settings = {"batch_norm": batch_norm, "biases": biases, "output_norm": output_norm}
+    shapes = state_dict.module_shapes(partial(heads.Projector, inputs, widths, **settings))
+    layout, step, last = {}, 3 if batch_norm else 2, len(widths) - 1
+    for index in range(len(widths)):
+        norm = f"norms.{index}" if index < last else "output_norm"
+        for position, path in ((step * index, f"layers.{index}"), (step * index + 1, norm)):
+            layout |= dict(state_dict.expand_row(f"{PREFIX}{position}", path, path, shapes))
     return layout
 
 

@@ -6,10 +6,10 @@ import sys
 import tempfile
 from typing import Any
 
+from barlow_jax.config.architectures import ResNetFacts
 from barlow_jax.errors import UserError
-from barlow_jax.interop import export_timm, export_torchvision
+from barlow_jax.interop import export_state_dict, export_timm
 from barlow_jax.interop.encoder import TrainedEncoder
-from barlow_jax.interop.torchvision_layout import to_torchvision
 
 
 def build(trained: TrainedEncoder) -> Any:
@@ -22,12 +22,12 @@ def build(trained: TrainedEncoder) -> Any:
         import torch
         from torchvision.transforms import v2
 
-        if trained.is_resnet:
+        if isinstance(trained.facts, ResNetFacts):
             with tempfile.TemporaryDirectory() as folder:
                 file = pathlib.Path(folder) / "build.py"
-                file.write_text("\n".join(export_torchvision.construction_code(trained)))
+                file.write_text("\n".join(export_state_dict.construction_code(trained)))
                 model = runpy.run_path(str(file))["model"]
-            tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
+            tensors = trained.tensors("torchvision")
         else:
             found = export_timm.timm_model(trained)
             import timm

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from barlow_jax.errors import UserError
-from barlow_jax.interop import layouts, preprocessing, projector_layout, pth, torchvision_layout
+from barlow_jax.interop import layouts, preprocessing, projector_layout, pth
 from barlow_jax.interop.preprocessing import Preprocessing
 from barlow_jax.interop.state_dict import COUNTER
 
@@ -19,13 +19,10 @@ _PROJECTOR = re.compile(r"^(module\.)?projector\.")
 _LOSS = re.compile(rf"^(module\.)?bn\.(running_mean|running_var|{COUNTER})$")
 
 
-Encoder = torchvision_layout.Encoder | layouts.Encoder
-
-
 class Weights(NamedTuple):
     """Content of a file of weights."""
 
-    encoder: Encoder
+    encoder: layouts.Encoder
     projector: projector_layout.Projector | None
     ignored: dict[str, str]  # keys that were left out, with the reason
     preprocessing: Preprocessing | None = None  # of the images; None if unknown
@@ -33,10 +30,7 @@ class Weights(NamedTuple):
     def described(self, path: pathlib.Path) -> "Weights":
         """Return the weights with what the files next to them state."""
         found, names = preprocessing.read(path, self.encoder.names)
-        encoder = (
-            self.encoder if len(names) == len(self.encoder.names) else self.encoder._replace(names=names)
-        )
-        return self._replace(preprocessing=found, encoder=encoder)
+        return self._replace(preprocessing=found, encoder=self.encoder._replace(names=tuple(names)))
 
 
 def read(path: str | pathlib.Path) -> Weights:
@@ -64,7 +58,7 @@ def read(path: str | pathlib.Path) -> Weights:
 
 
 def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """Convert the state dict of an encoder (`layouts`, `torchvision_layout`) or an official full model.
+    """Convert the state dict of an encoder (`layouts`) or an official full model.
 
     The full models of Barlow Twins and VICReg hold a `projector` next to the `backbone`. Barlow Twins' also
     has `bn`, the BatchNorm of the loss, whose running statistics are not used.
@@ -76,9 +70,9 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     projector = {key: tensor for key, tensor in tensors.items() if _PROJECTOR.match(key)}
     loss = [key for key in tensors if projector and _LOSS.match(key)]
     rest = {key: tensor for key, tensor in tensors.items() if key not in {*projector, *loss}}
-    encoder, encoder_problem = _attempt(_encoder, rest)
+    encoder, encoder_problem = _attempt(layouts.read, rest)
     head, head_problem = _attempt(projector_layout.from_torch, projector) if projector else (None, "")
-    if encoder and head and head.inputs != (width := encoder.num_features):
+    if encoder and head and head.inputs != (width := encoder.facts.features):
         head_problem = f"the projector expects {head.inputs} features, but the encoder has {width}"
     if encoder_problem or head_problem:
         raise UserError("\n".join(filter(None, (encoder_problem, head_problem))))
@@ -86,10 +80,6 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
     ignored |= {key: "BatchNorm of the loss, which uses the statistics of its own batch here" for key in loss}
     _check_finite({key: tensor for key, tensor in tensors.items() if key not in ignored})
     return Weights(encoder, head, ignored)
-
-
-def _encoder(tensors: Mapping[str, np.ndarray]) -> Encoder:
-    return layouts.read(tensors) or torchvision_layout.from_torchvision(tensors)
 
 
 def _check_finite(tensors: Mapping[str, np.ndarray]) -> None:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import parts, schema as config_lib
-from barlow_jax.config.architectures import CONVNEXTS, VITS, VitFacts
+from barlow_jax.config.architectures import CONVNEXTS, RESNETS, VITS, ConvNextFacts, Facts, VitFacts
 from barlow_jax.networks import own, text
 from barlow_jax.networks.convnext import ConvNext
-from barlow_jax.networks.resnet import ResNet, num_features
+from barlow_jax.networks.resnet import ResNet
 from barlow_jax.networks.vit import Vit
 
 
@@ -34,16 +34,21 @@ def make_encoder(
         image = {"channels": channels, "image_size": image_size}
         return own.OwnModule("encoder", config.encoder, rngs, dtype=dtype, **image)
     kwargs = {"channels": channels, "dtype": dtype, "remat": config.remat, "rngs": rngs}
-    if config.encoder in VITS:
-        return Vit(vit_facts(config), grid=config.position_grid, **kwargs)
-    if config.encoder in CONVNEXTS:
-        return ConvNext(CONVNEXTS[config.encoder], **kwargs)
-    return ResNet(config.encoder, width=config.width, stem=config.stem, norm=norm, **kwargs)
+    facts = encoder_facts(config)
+    if isinstance(facts, VitFacts):
+        return Vit(facts, grid=config.position_grid, **kwargs)
+    if isinstance(facts, ConvNextFacts):
+        return ConvNext(facts, **kwargs)
+    return ResNet(facts, norm=norm, **kwargs)
 
 
-def vit_facts(config: config_lib.Network) -> VitFacts:
-    """Return the facts of the vision transformer, with the config's patch (if it is not named) and pool."""
-    facts = VITS[config.encoder]
+def encoder_facts(config: config_lib.Network) -> Facts | None:
+    """Return the facts of the encoder with the config's settings of it; None for a user's own."""
+    if facts := RESNETS.get(config.encoder):
+        return facts._replace(width=config.width, stem=config.stem)
+    facts = VITS.get(config.encoder)
+    if facts is None:
+        return CONVNEXTS.get(config.encoder)
     patch = config.patch if facts.positions == "sincos" else facts.patch
     return facts._replace(patch=patch, pool=facts.pool if config.pool == "auto" else config.pool)
 
@@ -58,15 +63,11 @@ def representation_width(
     """
     if config.encoder == config_lib.TEXT_ENCODER:
         return config.text.hidden_size
-    if config.encoder in VITS:
-        return VITS[config.encoder].width
-    if config.encoder in CONVNEXTS:
-        return CONVNEXTS[config.encoder].widths[-1]
     if config.encoder not in parts.SHIPPED["encoder"]:
         side = view_size or image_size
         kwargs = {"dtype": jnp.dtype(config.dtype), "channels": channels, "image_size": image_size}
         return own.output_width("encoder", config.encoder, (side, side, channels), **kwargs)
-    return num_features(config.encoder, config.width)
+    return encoder_facts(config).features
 
 
 def layer_depths(params: Mapping[str, Any]) -> Any:

@@ -10,6 +10,8 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from barlow_jax.config.architectures import ResNetFacts
+
 # He et al. 2015: normal with variance 2 / fan-out, not truncated, as in torchvision.
 _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -90,35 +92,14 @@ def _apply_block(block: nnx.Module, x: jax.Array, train: bool) -> jax.Array:
     return block(x, train=train)
 
 
-# Block type and blocks per stage. ResNet-8 and -10 are for CPUs; the others are torchvision's.
-ENCODERS = {
-    "resnet8": (BasicBlock, (1, 1, 1)),
-    "resnet10": (BasicBlock, (1, 1, 1, 1)),
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (BottleneckBlock, (3, 4, 6, 3)),
-    "resnet101": (BottleneckBlock, (3, 4, 23, 3)),
-    "resnet152": (BottleneckBlock, (3, 8, 36, 3)),
-    "resnet200": (BottleneckBlock, (3, 24, 36, 3)),
-}
-
-
-def num_features(name: str, width: int = 64) -> int:
-    """Return H, the width of the pooled representation."""
-    block, blocks = ENCODERS[name]
-    return width * 2 ** (len(blocks) - 1) * block.expansion
-
-
 class ResNet(nnx.Module):
     """ResNet encoder: stem, stages that double the width and halve the resolution, global average pool."""
 
     def __init__(
         self,
-        name: str,
+        facts: ResNetFacts,
         *,
         channels: int = 3,
-        width: int = 64,
-        stem: str = "imagenet",
         dtype: jnp.dtype = jnp.float32,
         norm: Any = nnx.BatchNorm,
         remat: bool = False,
@@ -127,23 +108,21 @@ class ResNet(nnx.Module):
         """Build the layers.
 
         Args:
-          name: A key of ENCODERS.
+          facts: Blocks, width and stem.
           channels: Channels C of the images.
-          width: Channels of the first stage; 64, 128, 256 are the papers' x1, x2, x4.
-          stem: "imagenet" (7x7/2, max-pool 3x3/2) or "cifar" (3x3/1).
           dtype: Dtype of the convolutions; parameters and statistics are float32.
           norm: Function that builds a BatchNorm from a number of channels.
           remat: Keeps only the input of each block for the backward pass and recomputes the rest.
           rngs: Random streams of the initialization.
         """
-        block, blocks = ENCODERS[name]
+        block, width = BottleneckBlock if facts.bottleneck else BasicBlock, facts.width
         parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
-        self.pool, self.remat = stem == "imagenet", remat
-        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.pool, self.remat = facts.stem == "imagenet", remat
+        kernel, stride = (7, 2) if self.pool else (3, 1)
         self.conv = parts["conv"](channels, width, kernel, stride, rngs=rngs)
         self.norm = norm(width, rngs=rngs)
         channels, stages = width, []
-        for stage, count in enumerate(blocks):
+        for stage, count in enumerate(facts.blocks):
             outputs, layers = width * 2**stage, []
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1

@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.experiment import exporting
-from barlow_jax.interop import export_torchvision
+from barlow_jax.interop import export_state_dict
 
 
 def _read(path):
@@ -173,9 +173,9 @@ def test_one_image_is_enough_and_the_runs_data_need_not_be_there(run_command, wo
 def test_a_file_of_weights_needs_neither_run_nor_config(run_command, workdir, photographs, tmp_path):
     """The defaults say how images are made; here as small as the run's."""
     trained = exporting.read_trained(from_tree(json.loads((workdir / "config.json").read_text()))[0], workdir)
-    export_torchvision.write(trained, tmp_path)
+    export_state_dict.write(trained, tmp_path)
     size = ("--config.data.image_size=8", "--config.data.eval_resize=8", "--config.network.dtype=float32")
-    argv = ("--encoder", tmp_path / export_torchvision.WEIGHTS, "--images", photographs, *size)
+    argv = ("--encoder", tmp_path / export_state_dict.WEIGHTS, "--images", photographs, *size)
     results, _ = run_command("embed", *argv, "--out", tmp_path / "file.npz")
     run_command("embed", "--workdir", workdir, "--images", photographs, "--out", tmp_path / "run.npz")
     assert results["step"] == -1

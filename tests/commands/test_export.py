@@ -8,11 +8,12 @@ import types
 import jax
 import numpy as np
 import pytest
+from resnet_state_dict import to_torchvision
 from safetensors.numpy import save_file
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.interop import formats, torchvision_layout
+from barlow_jax.interop import formats
 from barlow_jax.networks.network import Network
 from barlow_jax.workdir import selection
 
@@ -139,7 +140,7 @@ def file(tmp_path_factory):
     config = NetworkConfig(encoder="resnet10", width=4, projector=(8,))
     trees = jax.device_get(Network(config).init(jax.random.key(0)))
     path = tmp_path_factory.mktemp("file") / "encoder.safetensors"
-    save_file(torchvision_layout.to_torchvision(*(tree["encoder"] for tree in trees)), path)
+    save_file(to_torchvision(*(tree["encoder"] for tree in trees)), path)
     return path
 
 
@@ -212,7 +213,7 @@ def test_a_resnet50_of_noise_goes_in_and_comes_out_bit_for_bit(run_command, tmp_
     rng = np.random.default_rng(0)
     shapes = [tree["encoder"] for tree in Network(NetworkConfig(projector=(8,))).shapes()]
     noise = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
-    tensors = torchvision_layout.to_torchvision(*noise)
+    tensors = to_torchvision(*noise)
     given, out = tmp_path / "given.safetensors", tmp_path / "out"
     save_file(tensors, given, metadata={"format": "pt"})
     results, said = run_command("export", "--encoder", given, "--format", "torchvision", "--out", out)

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 from projector_state_dict import to_torch
 import pytest
+from resnet_state_dict import to_torchvision
 from safetensors.numpy import load_file, save_file
 
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.experiment import importing
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import weights
-from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import checksums
 from barlow_jax.networks.network import Network
 from barlow_jax.workdir import provenance

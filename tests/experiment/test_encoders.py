@@ -5,13 +5,13 @@ import json
 import jax
 import numpy as np
 import pytest
+from resnet_state_dict import to_torchvision
 import safetensors.numpy
 from score_records import by_fraction, measured
 
 from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.interop import torchvision_layout
 
 WIDE = """
 import runpy
@@ -65,7 +65,7 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
     state = Experiment.from_config(config).encoder_state(workdir, "pretrained")
     params, stats = jax.device_get((state.params["encoder"], state.batch_stats["encoder"]))
     path = tmp_path / "encoder.safetensors"
-    safetensors.numpy.save_file(torchvision_layout.to_torchvision(params, stats), path)
+    safetensors.numpy.save_file(to_torchvision(params, stats), path)
     wide = tmp_path / "wide.py"
     wide.write_text(WIDE.format(base=config_file))
     argv = ("--config", wide, "--workdir", tmp_path)
@@ -75,10 +75,7 @@ def test_a_file_in_torchvisions_layout_is_the_run_that_it_came_from(
     fraction = "--config.finetune.label_fractions=0.1"
     tuned, _ = run_command("finetune", "--encoder", path, *argv, fraction, *fast)
     assert by_fraction(tuned)[0.1] > 0
-    whole = {
-        f"module.backbone.{key}": tensor
-        for key, tensor in torchvision_layout.to_torchvision(params, stats).items()
-    }
+    whole = {f"module.backbone.{key}": tensor for key, tensor in to_torchvision(params, stats).items()}
     safetensors.numpy.save_file(whole | {"module.projector.0.weight": np.ones((4, 16), np.float32)}, path)
     official, _ = run_command("knn", "--encoder", path, *argv)
     assert measured(official) == measured(other), "only the encoder of an official checkpoint is read"

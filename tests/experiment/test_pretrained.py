@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import numpy as np
 import pytest
+from resnet_state_dict import to_torchvision
 from safetensors.numpy import save_file
 
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.pretrained import load
-from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.networks.network import Network
 
 NETWORK = Network(NetworkConfig(encoder="resnet8", width=4, stem="cifar", projector=(), dtype="float32"))

@@ -15,7 +15,7 @@ import pytest
 from barlow_jax.config.architectures import CONVNEXTS, VITS, ConvNextFacts, VitFacts
 from barlow_jax.config.schema import Network
 from barlow_jax.errors import UserError
-from barlow_jax.interop import layouts
+from barlow_jax.interop import layouts, state_dict
 from barlow_jax.networks.encoders import make_encoder
 
 SMALL = VitFacts(32, 2, 2, 4, 16)
@@ -57,9 +57,7 @@ def _weights(shapes):
 
 
 def _encode(encoder, images):
-    config = Network(
-        encoder=encoder.names[0], dtype="float32", position_grid=encoder.position_grid, pool=encoder.pool
-    )
+    config = Network(dtype="float32", **encoder.network_keys)
     build = lambda: make_encoder(config, nnx.BatchNorm, nnx.Rngs(0), channels=3)  # noqa: E731
     module = nnx.eval_shape(build)
     state = nnx.state(module)
@@ -87,7 +85,7 @@ def test_features_of_timms_tensors_are_timms_and_an_export_is_the_file(known, re
 
 
 def _params(facts):
-    shapes = layouts._shapes(facts, 3, 0)
+    shapes = layouts._shapes(layouts._short(facts), 3, 0)
     rng, params = np.random.default_rng(0), {}
     counts = facts.blocks if isinstance(facts, ConvNextFacts) else (facts.blocks,)
     for path, shape in shapes.items():
@@ -98,7 +96,7 @@ def _params(facts):
             stage, rest = int(path.split(".")[1]), path.split(".", 3)[3]
             repeats = [f"stages.{stage}.{block}.{rest}" for block in range(counts[stage])]
         for name in repeats:
-            layouts._set(params, name, rng.normal(size=shape).astype(np.float32))
+            state_dict.set_leaf(params, name, rng.normal(size=shape).astype(np.float32))
     return params
 
 
@@ -150,7 +148,7 @@ def test_published_keys_and_shapes():
         ("vit_small_patch16_dinov3_qkvb", "timm", 21_596_160, {"blocks.11.attn.q_bias": (384,)}),
     ):
         facts = (VITS | CONVNEXTS)[name]
-        entries = layouts._entries(facts, layouts.TABLES[layouts.kind(facts)][format_], 3, 0)
+        entries = layouts._layout(facts, layouts.TABLES[layouts.kind(facts)][format_], 3, 0)
         shapes = {key: entry.shape for key, entry in entries.items()}
         assert some.items() <= shapes.items() and sum(map(np.prod, shapes.values())) == count
 
@@ -160,7 +158,7 @@ def test_another_grid_is_recorded_and_other_keys_are_errors(known):
     tensors = _weights(json.loads(str(TIMM["fc_norm.keys"])))
     tensors["pos_embed"] = np.ones((1, 10, 32), np.float32)
     encoder = layouts.read(tensors)
-    assert (encoder.position_grid, encoder.pool, set(encoder.names)) == (3, "fc_norm", set(names))
+    assert (encoder.position_grid, encoder.facts.pool, set(encoder.names)) == (3, "fc_norm", set(names))
     assert "encoder" not in encoder.network_keys
     del tensors["norm.bias" if "norm.bias" in tensors else "fc_norm.bias"]
     with pytest.raises(UserError, match=r"fc_norm.bias: missing\n.*surplus: unknown"):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from barlow_jax.errors import UserError
-from barlow_jax.interop import export_onnx, export_timm, export_torchvision, torch_module
+from barlow_jax.interop import export_onnx, export_state_dict, export_timm, torch_module
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_missing_package_is_named_with_its_extra(write, package, extra, small,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("write", [export_timm.write, export_torchvision.write])
+@pytest.mark.parametrize("write", [export_timm.write, export_state_dict.write])
 def test_an_own_encoder_has_other_formats(write, small, tmp_path):
     with pytest.raises(UserError, match="--format=onnx") as error:
         write(small(encoder="own_parts:ConvNet"), tmp_path)

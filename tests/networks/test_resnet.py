@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
+from barlow_jax.config.architectures import RESNETS
 from barlow_jax.networks import resnet
-from barlow_jax.networks.resnet import ResNet, num_features
+from barlow_jax.networks.resnet import ResNet
 
 # Parameter counts of torchvision (timm for ResNet-200), without the classifier (H x 1000 + 1000).
 TORCHVISION = {
@@ -22,7 +23,7 @@ TORCHVISION = {
 
 
 def _count(name, width=64):
-    model = nnx.eval_shape(lambda: ResNet(name, width=width, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: ResNet(RESNETS[name]._replace(width=width), rngs=nnx.Rngs(0)))
     return sum(p.size for p in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
 
@@ -37,7 +38,7 @@ def test_parameter_count_is_torchvisions(name):
 @pytest.mark.parametrize(("width", "features", "millions"), [(128, 4096, 94), (256, 8192, 375)])
 def test_wider_resnets_have_the_features_and_size_of_the_papers(width, features, millions):
     """SimCLR reports 94 M and 375 M for ResNet-50 x2 and x4."""
-    assert num_features("resnet50", width) == features
+    assert RESNETS["resnet50"]._replace(width=width).features == features
     assert round(_count("resnet50", width) / 1e6) == millions
 
 
@@ -45,7 +46,7 @@ def _spatial_sizes(stem, pixels):
     sizes = []
 
     def trace():
-        model = ResNet("resnet10", width=4, stem=stem, rngs=nnx.Rngs(0))
+        model = ResNet(RESNETS["resnet10"]._replace(width=4, stem=stem), rngs=nnx.Rngs(0))
         x = model.conv(jnp.zeros((1, pixels, pixels, 3)))
         sizes.append(x.shape[1])
         if model.pool:
@@ -99,7 +100,7 @@ def _numpy_block(x, block, stride):
 @pytest.mark.parametrize("name", ["resnet10", "resnet50"])
 def test_forward_pass_is_that_of_the_equations(name):
     rng = np.random.default_rng(0)
-    model = ResNet(name, width=4, rngs=nnx.Rngs(0))
+    model = ResNet(RESNETS[name]._replace(width=4), rngs=nnx.Rngs(0))
 
     def randomize(leaf):  # running variances must be positive
         return jnp.asarray(rng.uniform(0.5, 1.0, leaf.shape) if leaf.ndim == 1 else leaf)

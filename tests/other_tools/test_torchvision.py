@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.schema import Data
-from barlow_jax.interop import export_torchvision
+from barlow_jax.interop import export_state_dict
 
 pytestmark = pytest.mark.interop
 FORWARD = """
@@ -36,7 +36,7 @@ def test_the_lines_that_are_told_build_a_model_with_the_same_features(
 ):
     given = trained(Data(image_size=64, eval_resize=64), **network)
     (tmp_path / "out").mkdir()
-    entries = export_torchvision.write(given, tmp_path / "out")
+    entries = export_state_dict.write(given, tmp_path / "out")
     batch = images(64)
     theirs = other_tool("torchvision", _code(entries, tmp_path / "out", given), batch)
     ours = features(given, batch)
@@ -47,7 +47,7 @@ def test_the_lines_that_are_told_build_a_model_with_the_same_features(
 def test_the_pth_is_a_plain_state_dict_with_the_same_bits(trained, other_tool, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    entries = export_torchvision.write(trained(encoder="resnet18", width=8), out)
+    entries = export_state_dict.write(trained(encoder="resnet18", width=8), out)
     code = f"""
 import torch
 from safetensors.torch import load_file

@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from resnet_state_dict import to_torchvision
 
 from barlow_jax.config.schema import Config, Network as NetworkConfig, Optim, Train
-from barlow_jax.interop.torchvision_layout import from_torchvision, to_torchvision
+from barlow_jax.interop.layouts import read as from_torchvision
 from barlow_jax.networks.heads import Projector
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.barlow_twins import barlow_twins_loss
@@ -147,7 +148,7 @@ def test_the_projector_has_torchs_equations(golden, double):
 def _resnet50(data, dtype, convert, *, train):
     """Return features, gradients and, in training, statistics of our ResNet-50 with torch's weights."""
     encoder = from_torchvision(_weights(data))
-    network = Network(NetworkConfig(encoder=encoder.name, width=encoder.width, projector=(1,), dtype=dtype))
+    network = Network(NetworkConfig(**encoder.network_keys, projector=(1,), dtype=dtype))
     head = np.zeros((2048, 1), np.float32)
     params = convert({"encoder": encoder.params, "projector": {"layers": {0: {"kernel": head}}}})
     stats = convert({"encoder": encoder.batch_stats})
@@ -207,7 +208,7 @@ def _twins(data, convert):
     """Return parameters and statistics of encoder and projector from torch's weights."""
     weights = _weights(data)
     encoder = from_torchvision({key: t for key, t in weights.items() if key.startswith("backbone.")})
-    assert (encoder.name, encoder.width) == (inputs.TWINS["encoder"], inputs.TWINS["width"])
+    assert (encoder.names, encoder.facts.width) == ((inputs.TWINS["encoder"],), inputs.TWINS["width"])
     head_params, head_stats = _projector_trees(weights, "projector.")
     return (
         convert({"encoder": encoder.params, "projector": head_params}),

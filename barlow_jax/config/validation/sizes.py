@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from barlow_jax.config.architectures import CONVNEXTS, VITS
-from barlow_jax.config.parts import SHIPPED
+from barlow_jax.config.architectures import CONVNEXTS, RESNETS, VITS
 from barlow_jax.config.schema import Config, Network
 
 # Pixels of the image per output pixel of the stem; each stage after the first halves the size again.
@@ -28,19 +27,17 @@ def image_size_problems(config: Config) -> Iterator[str]:
 
 
 def _too_small(network: Network, encoder: str, size: int) -> Iterator[str]:
-    if encoder not in SHIPPED["encoder"]:
-        return
     if facts := VITS.get(encoder):
         named, patch = facts.positions != "sincos", facts.patch
         patch = patch if named else network.patch
         if patch > 0 and size % patch:
             yield f"must be divisible by {'' if named else 'config.network.patch = '}{patch} for {encoder}."
         return
-    if encoder in CONVNEXTS:
-        stem, smallest = "", 32
-    else:
+    if resnet := RESNETS.get(encoder):
+        smallest = _STEM_STRIDE[network.stem] * 2 ** (len(resnet.blocks) - 1)
         stem = f" with the {network.stem} stem"
-        smallest = _STEM_STRIDE[network.stem] * 2 ** (2 if encoder == "resnet8" else 3)
+    else:
+        stem, smallest = "", 32 if encoder in CONVNEXTS else 0
     if size < smallest:
         yield f"{encoder}{stem} needs {smallest} pixels or more."
 

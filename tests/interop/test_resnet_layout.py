@@ -4,19 +4,21 @@ from flax import nnx
 import jax
 import numpy as np
 import pytest
+from resnet_state_dict import to_torchvision
 
+from barlow_jax.config.architectures import RESNETS
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
-from barlow_jax.interop.torchvision_layout import from_torchvision, to_torchvision
+from barlow_jax.interop.layouts import read
 from barlow_jax.networks.network import Network
-from barlow_jax.networks.resnet import ENCODERS, ResNet
+from barlow_jax.networks.resnet import ResNet
 
 RESNET50_PARAMETERS = 25_557_032 - 2_049_000  # torchvision's, less the classifier
 DEEP = ("resnet101", "resnet152", "resnet200")
 
 
 def _shapes(name, width=4, stem="imagenet"):
-    model = nnx.eval_shape(lambda: ResNet(name, width=width, stem=stem, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: ResNet(RESNETS[name]._replace(width=width, stem=stem), rngs=nnx.Rngs(0)))
     return [nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, nnx.BatchStat)]
 
 
@@ -32,11 +34,11 @@ def tensors():
 
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
-@pytest.mark.parametrize("name", [name for name in ENCODERS if name not in DEEP])
+@pytest.mark.parametrize("name", [name for name in RESNETS if name not in DEEP])
 def test_a_round_trip_changes_no_bit(name, stem):
     params, stats = _encoder(name, 4, stem)
-    encoder = from_torchvision(to_torchvision(params, stats))
-    assert (encoder.name, encoder.width, encoder.stem) == (name, 4, stem)
+    encoder = read(to_torchvision(params, stats))
+    assert encoder.network_keys == {"encoder": name, "width": 4, "stem": stem}
     assert jax.tree.structure((encoder.params, encoder.batch_stats)) == jax.tree.structure((params, stats))
     jax.tree.map(np.testing.assert_array_equal, (encoder.params, encoder.batch_stats), (params, stats))
     again = to_torchvision(encoder.params, encoder.batch_stats)
@@ -45,17 +47,17 @@ def test_a_round_trip_changes_no_bit(name, stem):
 
 @pytest.mark.parametrize("name", ["resnet101", pytest.param("resnet200", marks=pytest.mark.slow)])
 def test_deep_ones_are_recognized(name):
-    encoder = from_torchvision(to_torchvision(*_encoder(name, 1)))
-    assert (encoder.name, encoder.width, encoder.stem) == (name, 1, "imagenet")
+    encoder = read(to_torchvision(*_encoder(name, 1)))
+    assert encoder.network_keys == {"encoder": name, "width": 1, "stem": "imagenet"}
 
 
 def test_images_of_equal_channels_have_the_same_activations_with_any_number_of_channels():
-    rgb = from_torchvision(to_torchvision(*_encoder("resnet8", stem="cifar")))
+    rgb = read(to_torchvision(*_encoder("resnet8", stem="cifar")))
     grays = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
     for channels in (1, 5):
         other = rgb.with_channels(channels)
         assert other.params["conv"]["kernel"].shape == (3, 3, channels, 4)
-        again = from_torchvision(to_torchvision(other.params, other.batch_stats))
+        again = read(to_torchvision(other.params, other.batch_stats))
         np.testing.assert_array_equal(again.params["conv"]["kernel"], other.params["conv"]["kernel"])
         stems = [
             jax.lax.conv_general_dilated(
@@ -74,7 +76,7 @@ def test_images_of_equal_channels_have_the_same_activations_with_any_number_of_c
 def test_the_trees_are_those_that_the_network_makes():
     network = Network(NetworkConfig(encoder="resnet18", width=4, projector=(8,)))
     made = [tree["encoder"] for tree in jax.eval_shape(network.init, jax.random.key(0))]
-    encoder = from_torchvision(to_torchvision(*_encoder("resnet18")))
+    encoder = read(to_torchvision(*_encoder("resnet18")))
     given = jax.eval_shape(lambda: [encoder.params, encoder.batch_stats])
     assert jax.tree.structure(given) == jax.tree.structure(made)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), given) == jax.tree.map(
@@ -131,19 +133,23 @@ def test_a_kernel_changes_its_axes_and_nothing_else():
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone."])
 def test_prefixes_are_removed_and_the_classifier_is_left_out(tensors, prefix):
     classifier = {f"{prefix}fc.weight": np.ones((10, 32)), f"{prefix}fc.bias": np.ones(10)}
-    encoder = from_torchvision({prefix + key: value for key, value in tensors.items()} | classifier)
-    plain = from_torchvision(tensors)
-    jax.tree.map(np.testing.assert_array_equal, encoder[3:5], plain[3:5])
+    encoder = read({prefix + key: value for key, value in tensors.items()} | classifier)
+    plain = read(tensors)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (encoder.params, encoder.batch_stats),
+        (plain.params, plain.batch_stats),
+    )
     assert encoder.ignored == [prefix + key for key in plain.ignored] + list(classifier)
 
 
 def test_counters_may_be_absent(tensors):
-    encoder = from_torchvision({k: t for k, t in tensors.items() if not k.endswith("tracked")})
+    encoder = read({k: t for k, t in tensors.items() if not k.endswith("tracked")})
     assert encoder.ignored == []
 
 
 def test_halves_become_single_precision(tensors):
-    encoder = from_torchvision({key: t.astype(np.float16) for key, t in tensors.items()})
+    encoder = read({key: t.astype(np.float16) for key, t in tensors.items()})
     kernel = encoder.params["conv"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel, tensors["conv1.weight"].transpose(2, 3, 1, 0).astype(np.float16))
@@ -152,39 +158,39 @@ def test_halves_become_single_precision(tensors):
 def test_every_wrong_key_is_named_at_once(tensors):
     del tensors["bn1.bias"], tensors["layer2.0.bn1.running_var"]
     tensors["layer3.0.conv2.weight"] = tensors["layer3.0.conv2.weight"][:, :-1]
-    tensors |= {"projector.0.weight": np.ones((2, 2)), "bn.num_batches_tracked": np.zeros([])}
+    tensors |= {"bn.num_batches_tracked": np.zeros([]), "layer2.0.fc.weight": np.ones((2, 2))}
     with pytest.raises(UserError) as error:
-        from_torchvision(tensors)
+        read(tensors)
     assert str(error.value).splitlines() == [
-        "not a resnet10 of width 4 in torchvision's layout:",
-        "  projector.0.weight: unknown",
-        "  bn.num_batches_tracked: unknown",
+        "not a resnet10 in the layout torchvision:",
         "  bn1.bias: missing",
         "  layer2.0.bn1.running_var: missing",
         "  layer3.0.conv2.weight: has shape [16, 15, 3, 3], expected [16, 16, 3, 3]",
+        "  bn.num_batches_tracked: unknown",
+        "  layer2.0.fc.weight: unknown",
     ]
 
 
 def test_a_missing_stem_is_named(tensors):
     del tensors["conv1.weight"]
     with pytest.raises(UserError, match=r"conv1\.weight: missing"):
-        from_torchvision(tensors)
+        read(tensors)
 
 
 def test_a_key_with_and_without_prefix_is_an_error(tensors):
-    with pytest.raises(UserError, match=r"module\.bn1\.bias: .*twice"):
-        from_torchvision(tensors | {"module.bn1.bias": tensors["bn1.bias"]})
+    with pytest.raises(UserError, match=r"module\.bn1\.bias: unknown"):
+        read(tensors | {"module.bn1.bias": tensors["bn1.bias"]})
 
 
 def test_a_stem_of_another_size_is_an_error(tensors):
-    with pytest.raises(UserError, match=r"conv1\.weight.*\[4, 3, 5, 5\].*7x7"):
-        from_torchvision(tensors | {"conv1.weight": np.zeros((4, 3, 5, 5))})
+    with pytest.raises(UserError, match=r"conv1\.weight.*\[4, 3, 5, 5\].*7, 7"):
+        read(tensors | {"conv1.weight": np.zeros((4, 3, 5, 5))})
 
 
 def test_other_numbers_of_blocks_are_an_error(tensors):
     more = {key.replace("layer4.0", "layer4.1"): t for key, t in tensors.items()}
-    with pytest.raises(UserError, match=r"\[1, 1, 1, 2\] basic blocks.*resnet8"):
-        from_torchvision(tensors | more)
+    with pytest.raises(UserError, match=r"layer4\.1\.conv2\.weight: unknown"):
+        read(tensors | more)
 
 
 def test_a_deep_stem_is_refused_with_its_keys(tensors):
@@ -192,16 +198,16 @@ def test_a_deep_stem_is_refused_with_its_keys(tensors):
     del tensors["conv1.weight"]
     tensors |= {"conv1.0.weight": np.zeros((2, 3, 3, 3)), "conv1.1.running_mean": np.zeros(2)}
     with pytest.raises(UserError) as error:
-        from_torchvision(tensors)
+        read(tensors)
     assert str(error.value).splitlines()[1:] == [
+        "  conv1.weight: missing",
         "  conv1.0.weight: unknown",
         "  conv1.1.running_mean: unknown",
-        "  conv1.weight: missing",
     ]
 
 
 @pytest.mark.parametrize("keys", [[], ["patch_embed.weight", "cls_token"], ["conv1.weight", "bn1.weight"]])
 def test_another_network_is_an_error_that_lists_its_keys(keys):
-    with pytest.raises(UserError, match="not a ResNet in torchvision's layout") as error:
-        from_torchvision({key: np.ones(3) for key in keys})
+    with pytest.raises(UserError, match="not an encoder in a supported layout") as error:
+        read({key: np.ones(3) for key in keys})
     assert all(key in str(error.value) for key in keys)

@@ -1,7 +1,9 @@
-"""Format "torchvision": a ResNet with torchvision's keys, for torch, Detectron2's converter and `--encoder`.
+"""Formats "torchvision", "original" and "huggingface": a file of weights with the keys of `layout_tables`.
 
-Files: `encoder.safetensors`, `encoder.pth` if torch is installed, and `README.md` with the lines of Python
-that build the module, also for encoders for which torchvision has no constructor.
+Files: `model.safetensors` and `README.md`. A file that was imported comes back byte for byte, without the
+keys that the import ignored and without prefixes such as `module.`. A ResNet, for torch, Detectron2's
+converter and `--encoder`, is `encoder.safetensors`, and `encoder.pth` if torch is installed; `README.md` has
+the lines of Python that build the module, also where torchvision has no constructor.
 """
 
 import importlib.util
@@ -12,11 +14,11 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from barlow_jax.interop import export_layout, model_card
+from barlow_jax.config.architectures import ResNetFacts
+from barlow_jax.errors import UserError
+from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
-from barlow_jax.interop.torchvision_layout import to_torchvision
 from barlow_jax.io import files
-from barlow_jax.networks.resnet import ENCODERS
 
 WEIGHTS, PICKLED = "encoder.safetensors", "encoder.pth"
 _CONSTRUCTORS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -37,24 +39,35 @@ python tools/train_net.py --num-gpus 8 --config-file configs/coco_c4.yaml   # CO
 ```"""
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: pathlib.Path, format: str = "torchvision") -> dict[str, Any]:
     """Write the folder.
 
     Raises:
-      UserError: torchvision has no such encoder.
+      UserError: the format has no such encoder.
     """
-    if not trained.is_resnet:
-        return export_layout.write(trained, out, "torchvision")
-    tensors = to_torchvision(trained.params["encoder"], trained.batch_stats["encoder"])
+    facts, notes, more = trained.facts, [], {}
+    if facts is None or getattr(facts, "positions", "") == "sincos":
+        timm = "--format=timm, " if facts else ""
+        others = f"{timm}--format=orbax, --format=jax or --format=onnx"
+        raise UserError(f"--format={format} has no {trained.name}. Use {others}")
+    tensors, name = trained.tensors(format), "model.safetensors"
+    load = ["from safetensors.torch import load_file", f'state_dict = load_file("{{out}}/{name}")']
+    if isinstance(facts, ResNetFacts):
+        name = WEIGHTS
+        load = [
+            *construction_code(trained),
+            f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict',
+        ]
+        notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
     # save_file() would create a file that only its owner can read.
-    (out / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
-    load = [*construction_code(trained), f'model.load_state_dict(load_file("{{out}}/{WEIGHTS}"))  # strict']
-    notes = [_DETECTRON + _pixels(trained)] if fits_detectron(trained) else []
+    (out / name).write_bytes(save(tensors, metadata={"format": "pt"}))
     card = model_card.text(trained, [line.replace("{out}/", "") for line in load], notes=notes)
     files.write_text(out / "README.md", card)
+    if isinstance(facts, ResNetFacts):
+        more = _write_pth(out)
     if notes:
         load.append("# Detectron2: the commands are in {out}/README.md")
-    return {"keys": len(tensors), **_write_pth(out), "load": load}
+    return {"keys": len(tensors), **more, "load": load}
 
 
 def construction_code(trained: TrainedEncoder) -> list[str]:
@@ -63,8 +76,9 @@ def construction_code(trained: TrainedEncoder) -> list[str]:
     For three stages, or a width other than 64, parts of torchvision's class are replaced after construction.
     """
     network = trained.config.network
-    block, blocks = ENCODERS[trained.name]
-    kind = f"torchvision.models.resnet.{'BasicBlock' if block.expansion == 1 else 'Bottleneck'}"
+    facts = trained.facts
+    blocks, width, channels = facts.blocks, facts.width, trained.config.data.channels
+    kind = f"torchvision.models.resnet.{'Bottleneck' if facts.bottleneck else 'BasicBlock'}"
     lines = ["import torch, torchvision", "from safetensors.torch import load_file"]
     norm, more = "torch.nn.BatchNorm2d", ""
     if network.batch_norm_epsilon != _USUAL_EPSILON:
@@ -75,8 +89,7 @@ def construction_code(trained: TrainedEncoder) -> list[str]:
     else:
         arguments = ", ".join(filter(None, (kind, str([*blocks, 1][:4]), more)))
         lines.append(f"model = torchvision.models.ResNet({arguments})")
-    width, channels = network.width, trained.config.data.channels
-    if network.stem == "cifar":
+    if facts.stem == "cifar":
         lines.append(f"model.conv1 = torch.nn.Conv2d({channels}, {width}, 3, padding=1, bias=False)")
         lines.append("model.maxpool = torch.nn.Identity()")
     elif (width, channels) != (64, 3):

@@ -8,15 +8,15 @@ from safetensors import safe_open
 from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.config.schema import Config, Data, Network
 from barlow_jax.errors import UserError
-from barlow_jax.interop import export_torchvision, weights
+from barlow_jax.interop import export_state_dict, weights
 from barlow_jax.interop.encoder import TrainedEncoder
 
 
 def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_path):
     given = trained(encoder="resnet18", width=8)
-    entries = export_torchvision.write(given, tmp_path)
+    entries = export_state_dict.write(given, tmp_path)
     read = weights.read(tmp_path / "encoder.safetensors").encoder
-    assert (read.name, read.width, read.stem) == ("resnet18", 8, "imagenet")
+    assert read.network_keys == {"encoder": "resnet18", "width": 8, "stem": "imagenet"}
     trees = given.params["encoder"], given.batch_stats["encoder"]
     jax.tree.map(np.testing.assert_array_equal, (read.params, read.batch_stats), trees)
     with safe_open(tmp_path / "encoder.safetensors", "np") as file:
@@ -26,7 +26,7 @@ def test_the_weights_are_those_that_go_in_under_torchvisions_keys(trained, tmp_p
 
 def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    entries = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    entries = export_state_dict.write(trained(encoder="resnet8", width=8), tmp_path)
     assert (
         entries["pth"].startswith("not written, because torch is not installed")
         and not (tmp_path / "encoder.pth").exists()
@@ -35,8 +35,8 @@ def test_without_torch_the_results_say_that_there_is_no_pth(trained, tmp_path, m
 
 def test_where_torch_fails_the_reason_is_reported(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    monkeypatch.setattr(export_torchvision, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
-    entries = export_torchvision.write(trained(encoder="resnet8", width=8), tmp_path)
+    monkeypatch.setattr(export_state_dict, "_TO_PTH", "raise OSError('libtorch.so is another machine\\'s')")
+    entries = export_state_dict.write(trained(encoder="resnet8", width=8), tmp_path)
     assert "libtorch.so is another machine's" in entries["pth"]
     assert (tmp_path / "encoder.safetensors").exists()
 
@@ -44,19 +44,19 @@ def test_where_torch_fails_the_reason_is_reported(trained, tmp_path, monkeypatch
 def test_a_transformer_is_refused_with_the_formats_that_take_it(tmp_path):
     given = TrainedEncoder(Config(network=Network(encoder="vit_tiny")), {}, {}, 1)
     with pytest.raises(UserError, match=r"vit_tiny.*--format=timm"):
-        export_torchvision.write(given, tmp_path)
+        export_state_dict.write(given, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_another_normalization_is_passed_to_detectron2():
     half = View(normalize=Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
     given = TrainedEncoder(Config(recipe=Recipe({"a": half, "b": View()})), {}, {}, 1)
-    assert export_torchvision.fits_detectron(given)
+    assert export_state_dict.fits_detectron(given)
     assert (
         'MODEL.PIXEL_MEAN "[127.5, 127.5, 127.5]" MODEL.PIXEL_STD "[63.75, 63.75, 63.75]"'
-        in export_torchvision._pixels(given)
+        in export_state_dict._pixels(given)
     )
-    assert not export_torchvision._pixels(TrainedEncoder(Config(), {}, {}, 1))
+    assert not export_state_dict._pixels(TrainedEncoder(Config(), {}, {}, 1))
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_another_normalization_is_passed_to_detectron2():
 )
 def test_construction_code(trained, network, words):
     channels = 5 if "Conv2d(5" in words else 3
-    lines = export_torchvision.construction_code(
+    lines = export_state_dict.construction_code(
         TrainedEncoder(Config(network=Network(**network), data=Data(channels=channels)), {}, {}, 1)
     )
     assert words in "\n".join(lines) and compile("\n".join(lines), "lines", "exec")
 
 
 def test_the_card_says_what_the_images_are(trained, tmp_path):
-    export_torchvision.write(
+    export_state_dict.write(
         trained(Data(image_size=32, eval_resize=36), encoder="resnet8", width=8), tmp_path
     )
     card = (tmp_path / "README.md").read_text()
