@@ -1,10 +1,10 @@
 """Study of `adapt`: k-NN and linear accuracy on the target before, after, and with each safeguard alone.
 
     python launch/adaptation_study.py --workdir runs/adaptation --pairs digits --seeds 5
-    python launch/adaptation_study.py --workdir runs/adaptation --pairs digits animals --tfds /data/tfds
+    python launch/adaptation_study.py --workdir runs/adaptation --tfds /data/tfds --seeds 5
 
-Resumable: the same command goes on where it was interrupted, and more pairs or seeds add to the table in
-WORKDIR/table.md. `adapt` gets the target without its labels.
+Resumable: the same command goes on where it was interrupted, and more pairs, seeds or variants add to the
+table in WORKDIR/table.md. `adapt` gets the target without its labels.
 """
 
 import argparse
@@ -24,19 +24,28 @@ OFF = {"freeze": 0, "encoder_rate": 1, "layer_decay": 1, "anchor": "none"}
 # Overrides of config.adapt, and train.average_decay; {}: the defaults.
 VARIANTS = {
     "naive": (OFF, 0),
+    "all": ({}, 0.99),
     "warm-up": (OFF | {"freeze": 0.1}, 0),
-    "layer rates": (OFF | {"encoder_rate": 0.5, "layer_decay": 0.8}, 0),
+    "layer rates": (OFF | {"layer_decay": 0.8}, 0),
     "anchor weights": (OFF | {"anchor": "weights"}, 0),
     "anchor features": (OFF | {"anchor": "features"}, 0),
     "average": (OFF, 0.99),
-    "all": ({}, 0.99),
 }
 SOURCES = {"self-supervised": "{}", "supervised": "classification:{}"}
-BASES = {"digits": ("digits", 8, 40), "animals": ("cifar10_cpu", 32, 6)}  # config, pixels, epochs
+# Config, pixels, classes of the source, epochs of the source, epochs on the target.
+PAIRS = {
+    "digits": ("digits", 8, 10, 25, 20),
+    "animals": ("cifar10_cpu", 16, 6, 15, 10),
+    "negatives": ("cifar10_cpu", 16, 10, 15, 10),
+}
 ARRAYS = ("data.name=images", "data.augment_on=device", "data.cache=decoded", "data.eval_split=test")
+ALONE = "distributed.detect=false"  # jax looks for other processes only before its first computation
+IMAGES = {"train": 4000, "test": 2000}  # of CIFAR-10, of each role
+
+Split = tuple[np.ndarray, np.ndarray]  # images and labels
 
 
-def digits() -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+def digits() -> dict[str, dict[str, Split]]:
     """Return digits, and other digits turned by up to 60 degrees with noise, by role and split."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
@@ -55,31 +64,53 @@ def digits() -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
     }
 
 
-def animals(tfds: str | None) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Return CIFAR-10's animals, and its vehicles, by role and split."""
+def cifar10(tfds: str | None) -> dict[str, Split]:
+    """Return CIFAR-10 at 16 pixels by split, in a random order."""
     data, found = Data(name="cifar10", data_dir=tfds, image_size=32, eval_resize=32), {}
-    for name in ("train", "test"):
+    for name in IMAGES:
         batches = splits.open_split(data, name).eval_batches(data, batch_size=1000, shard=ProcessShard())
         rows = [(batch.views["eval"], batch.labels) for batch in batches]
         images, labels = (np.concatenate(part) for part in zip(*rows, strict=True))
+        order = np.random.default_rng(0).permutation(len(images))
+        halves = images.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4)).round().astype(np.uint8)
+        found[name] = halves[order], labels[order]
+    return found
+
+
+def animals(tfds: str | None) -> dict[str, dict[str, Split]]:
+    """Return CIFAR-10's animals, and its vehicles, by role and split."""
+    found: dict[str, dict[str, Split]] = {"source": {}, "target": {}}
+    for name, (images, labels) in cifar10(tfds).items():
         is_vehicle = np.isin(labels, (0, 1, 8, 9))
         for role, chosen in (("source", ~is_vehicle), ("target", is_vehicle)):
             _, classes = np.unique(labels[chosen], return_inverse=True)
-            found.setdefault(role, {})[name] = images[chosen], classes
+            found[role][name] = images[chosen][: IMAGES[name]], classes[: IMAGES[name]]
+    return found
+
+
+def negatives(tfds: str | None) -> dict[str, dict[str, Split]]:
+    """Return CIFAR-10, and other images of it as gray negatives of half the contrast, by role and split."""
+    found: dict[str, dict[str, Split]] = {"source": {}, "target": {}}
+    for name, (images, labels) in cifar10(tfds).items():
+        first, second = slice(0, IMAGES[name]), slice(IMAGES[name], 2 * IMAGES[name])
+        gray = images[second].mean(-1, keepdims=True).repeat(3, -1)
+        found["source"][name] = images[first], labels[first]
+        found["target"][name] = (191.5 - gray / 2).round().astype(np.uint8), labels[second]
     return found
 
 
 def prepare(folder: pathlib.Path, pair: str, tfds: str | None) -> None:
     """Write the arrays of a pair, those of the target also without labels."""
-    if not (folder / "unlabeled" / "test.npz").exists():
-        for role, parts in (digits() if pair == "digits" else animals(tfds)).items():
-            for name, (images, labels) in parts.items():
-                for out, more in (
-                    (role, {"labels": labels}),
-                    *([("unlabeled", {})] if role == "target" else []),
-                ):
-                    (folder / out).mkdir(parents=True, exist_ok=True)
-                    np.savez(folder / out / f"{name}.npz", images=images, **more)
+    if (folder / "unlabeled" / "test.npz").exists():
+        return
+    for role, parts in {"digits": lambda _: digits(), "animals": animals, "negatives": negatives}[pair](
+        tfds
+    ).items():
+        for name, (images, labels) in parts.items():
+            for out in (role, "unlabeled") if role == "target" else (role,):
+                (folder / out).mkdir(parents=True, exist_ok=True)
+                more = {} if out == "unlabeled" else {"labels": labels}
+                np.savez(folder / out / f"{name}.npz", images=images, **more)
 
 
 def run(*words: object, allowed: tuple[int, ...] = (0,)) -> dict:
@@ -104,33 +135,47 @@ def evaluate(name: str, encoder: object, folder: pathlib.Path, config: list[str]
     return json.loads(cache.read_text())
 
 
-def study(root: pathlib.Path, pair: str, source: str, seed: int) -> dict[str, dict[str, float]]:
-    """Train and evaluate all variants from one source; return accuracies by variant."""
-    base, pixels, epochs = BASES[pair]
+def study(
+    root: pathlib.Path, pair: str, source: str, seed: int, variants: list[str], scale: float
+) -> dict[str, dict[str, float]]:
+    """Train and evaluate the variants from one source; return accuracies by variant."""
+    base, pixels, classes, *epochs = PAIRS[pair]
     folder, data = root / f"{pair}-{source}-{seed}", root / pair
 
     def config(name: str, split: str, *more: str) -> list[str]:
-        keys = (*ARRAYS, f"data.data_dir={data / split}", f"data.canvas={pixels}", f"seed={seed}", *more)
+        keys = (
+            *ARRAYS,
+            ALONE,
+            f"data.data_dir={data / split}",
+            f"data.canvas={pixels}",
+            f"seed={seed}",
+            *more,
+        )
+        keys = (*keys, f"data.image_size={pixels}", f"data.eval_resize={pixels}", "network.width=16")
         return ["--config", name, *(f"--config.{key}" for key in keys)]
 
-    length = f"train.num_epochs={epochs}", "monitor.sinks=", f"monitor.every_epochs={epochs / 4}"
-    length += (f"checkpoint.every_epochs={epochs / 4}",)
-    classes = {"digits": 10, "animals": 6}[pair]
-    more = (f"network.num_classes={classes}",) if source == "supervised" else ()
+    def length(epochs: float) -> list[str]:
+        keys = ("monitor.every_epochs", "checkpoint.every_epochs", "checkpoint.keep_every_epochs")
+        fixed = [f"train.num_epochs={epochs}", f"optim.warmup_epochs={epochs / 10}", "monitor.sinks="]
+        return [*fixed, *(f"{key}={epochs / 4}" for key in keys)]
+
+    of_source, of_target = (length(scale * number) for number in epochs)
+    of_source += [f"network.num_classes={classes}"] if source == "supervised" else []
     start, target = folder / "source", config(base, "target")
-    run("pretrain", "--workdir", start, *config(SOURCES[source].format(base), "source", *length, *more))
+    run("pretrain", "--workdir", start, *config(SOURCES[source].format(base), "source", *of_source))
     rows = {"before": evaluate("before", start, folder, target)}
-    run("pretrain", "--workdir", folder / "scratch-run", *config(base, "unlabeled", *length))
+    run("pretrain", "--workdir", folder / "scratch-run", *config(base, "unlabeled", *of_target))
     rows["from scratch"] = evaluate("scratch", folder / "scratch-run", folder, target)
-    for name, (keys, decay) in VARIANTS.items():
+    for name in variants:
+        keys, decay = VARIANTS[name]
         workdir = folder / f"{name}-run".replace(" ", "-")
-        words = (*length, f"train.average_decay={decay}", *(f"adapt.{k}={v}" for k, v in keys.items()))
-        words = config(base, "unlabeled", *words)
+        words = [f"train.average_decay={decay}", *(f"adapt.{k}={v}" for k, v in keys.items())]
+        words = config(base, "unlabeled", *of_target, *words)
         results = run("adapt", "--weights", start, "--workdir", workdir, *words, allowed=(0, 4))
         rows[name] = evaluate(name.replace(" ", "-"), workdir, folder, target)
         if name in ("naive", "all"):
-            with_safeguard = "safeguard" if name == "naive" else "adapt"
-            rows[with_safeguard] = evaluate(with_safeguard, results["folder"], folder, target)
+            chosen = "naive, best candidate" if name == "naive" else "adapt"
+            rows[chosen] = evaluate(f"{name}-chosen", results["folder"], folder, target)
     return rows
 
 
@@ -157,9 +202,11 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
-    parser.add_argument("--pairs", nargs="+", choices=BASES, default=[*BASES])
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=[*PAIRS])
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=[*SOURCES])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=[*VARIANTS])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of all epochs, to try the script")
     parser.add_argument("--tfds", help="folder of CIFAR-10 in TFDS's format")
     args = parser.parse_args()
     found = {}
@@ -167,5 +214,6 @@ if __name__ == "__main__":
         for pair in args.pairs:
             prepare(args.workdir / pair, pair, args.tfds)
             for source in args.sources:
-                found[pair, source, seed] = study(args.workdir, pair, source, seed)
+                rows = study(args.workdir, pair, source, seed, args.variants, args.scale)
+                found[pair, source, seed] = rows
                 (args.workdir / "table.md").write_text(table(found) + "\n")
