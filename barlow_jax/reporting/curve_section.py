@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 import math
-import pathlib
-import tomllib
 from typing import NamedTuple
 
 import altair as alt
@@ -31,11 +29,8 @@ class ChartSpec(NamedTuple):
 
 def _groups() -> dict[str, list[ChartSpec]]:
     """Return the charts of templates/charts.toml by heading."""
-    text = pathlib.Path(__file__).with_name("templates").joinpath("charts.toml").read_text("utf-8")
-    return {
-        heading: [ChartSpec(title, **fields) for title, fields in table.items()]
-        for heading, table in tomllib.loads(text).items()
-    }
+    tables = rendering.read_toml("charts.toml")
+    return {heading: [ChartSpec(title, **spec) for title, spec in t.items()] for heading, t in tables.items()}
 
 
 def render(runs: Sequence[Run]) -> Markup:

@@ -47,53 +47,24 @@ def next_steps(run: Run, inspection: ModelInspection | None = None, seeds: int =
 
 def _remedy(run: Run, topic: str, inspection: ModelInspection | None) -> tuple[str, str]:
     """Return what to do about a finding, and the command."""
-    slower = _again(run, "lower_rate", "optim.learning_rate", 0.5)
-    longer = _longer(run)
-    views = formatting.command("show-views", run.workdir)
     steps = [s.step for s in inspection.snapshots if s.step > 0] if inspection else [0]
-    earlier = ("--encoder", f"{run.workdir}/checkpoints/{steps[(len(steps) - 1) // 2]}")
-    method, key = run.config.get("objective.name", ""), "objective.barlow_twins.off_diagonal_weight"
-    on_host = run.config.get("data.augment_on") == "host"
-    device = "Augment on the devices, so that the host only decodes. This needs a new run:"
-    cache = "Keep the encoded images in memory. This may change when the run resumes:"
-    remedies = {
-        "unfinished": (
-            "The numbers below are preliminary. If the run no longer runs, resume it:",
-            formatting.command("pretrain", run.workdir),
-        ),
-        "not_finite": ("The updates are too large. Start a run with half the learning rate:", slower),
-        "no_fall": ("Check that the views of an image still show the same object:", views),
-        "full": (remedy("full", method), slower),
-        "shrinking": (remedy("shrinking", method), slower),
-        "diagonal": (remedy("diagonal", method), views),
-        "dimensional": (remedy("dimensional", method), _again(run, "decorrelated", key, 2)),
-        "constant_feature": ("It carries no information. Start a run with half the learning rate:", slower),
-        "effective_rank": (
-            "Features became redundant during training. Measure what an earlier checkpoint scores:",
-            formatting.command("evaluate", run.workdir, *earlier),
-        ),
-        "overfitting": (
-            "Use stronger augmentations, more images or fewer epochs. Compare the views with the images:",
-            views,
-        ),
-        "decode_failures": (
-            "Other images replaced them. Repair or remove the files that are listed:",
-            shlex.join(["cat", f"{run.workdir}/decode_failures.jsonl"]),
-        ),
-        "data_wait": (device, _again(run, "on_device", "data.augment_on", "device"))
-        if on_host
-        else (cache, formatting.command("pretrain", run.workdir, "--config.data.cache=encoded")),
-        "not_evaluated": (
-            "Measure this encoder, the untrained encoder and the raw pixels with the same classifiers:",
-            formatting.command("evaluate", run.workdir),
-        ),
-        "no_gain": ("Training did not help. Check that the views keep what tells the classes apart:", views),
-        "pixels": (
-            "Raw pixels do as well: the run is too short, or this data too easy. Train longer:",
-            longer,
-        ),
+    earlier = f"{run.workdir}/checkpoints/{steps[(len(steps) - 1) // 2]}"
+    commands = {
+        "resume": formatting.command("pretrain", run.workdir),
+        "cached": formatting.command("pretrain", run.workdir, "--config.data.cache=encoded"),
+        "longer": _longer(run),
+        "lower_rate": _again(run, "lower_rate", "optim.learning_rate", 0.5),
+        "decorrelate": _again(run, "decorrelated", "objective.barlow_twins.off_diagonal_weight", 2),
+        "on_device": _again(run, "on_device", "data.augment_on", "device"),
+        "show_views": formatting.command("show-views", run.workdir),
+        "evaluate": formatting.command("evaluate", run.workdir),
+        "earlier": formatting.command("evaluate", run.workdir, "--encoder", earlier),
+        "list_failures": shlex.join(["cat", f"{run.workdir}/decode_failures.jsonl"]),
     }
-    return remedies[topic]
+    if topic == "data_wait" and run.config.get("data.augment_on") != "host":
+        topic = "data_wait_on_device"
+    action, command = rendering.read_toml("remedies.toml")[topic]
+    return action or remedy(topic, run.config.get("objective.name", "")), commands[command]
 
 
 def _monitor(run: Run, unfinished: bool) -> Iterator[Step]:

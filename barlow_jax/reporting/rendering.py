@@ -1,6 +1,7 @@
 """HTML from the Jinja templates in `templates/`. Every inserted value is escaped, except `Markup`."""
 
 from collections.abc import Iterable, Sequence
+import tomllib
 from typing import Any
 
 import jinja2
@@ -20,6 +21,11 @@ _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": 
 def render(template: str, **values: Any) -> Markup:
     """Return the rendered template, a file of `templates/`."""
     return Markup(_ENVIRONMENT.get_template(template).render(values))
+
+
+def read_toml(name: str) -> dict[str, Any]:
+    """Return the content of a table in `templates/`."""
+    return tomllib.loads(_ENVIRONMENT.loader.get_source(_ENVIRONMENT, name)[0])
 
 
 def paragraph(text: str) -> Markup:

@@ -11,7 +11,6 @@ from barlow_jax.reporting import cost, formatting, rendering
 from barlow_jax.reporting.schema import Run
 from barlow_jax.workdir import provenance
 
-_MAX_OPEN_ROWS = 12  # a longer table of differences is folded
 _CODE = Markup("<code>{}</code>")
 
 
@@ -20,73 +19,17 @@ def render(runs: Sequence[Run]) -> Markup:
     keys = sorted({key for run in runs for key in run.changed})
     return rendering.render(
         "setup.html",
-        # Facts by title of the card; None is left out.
-        cards={
-            r.name: {"Recipe": _recipe(r), "Code and devices": _code(r), "Time and cost": _time(r)}
-            for r in runs
-        },
-        has_config=any(run.config for run in runs),
-        num_changes=len(keys),
+        runs=runs,
+        keys=keys,
         changes=_changes(runs, keys),
-        is_open=len(keys) <= _MAX_OPEN_ROWS,
         starts={run.name: _starts(run) for run in runs},
+        formatting=formatting,
+        value=reference.format_value,
+        extensions=provenance.extensions,
+        devices=_devices,
+        command=_command,
+        cost=cost.facts,
     )
-
-
-def _recipe(run: Run) -> Mapping[str, Any]:
-    config, status = run.config, run.status or {}
-    if not config:
-        return {"Config": "config.json is missing or cannot be read"}
-    width = config.get("network.width")
-    projector = config.get("network.projector") or ()
-    size = config.get("data.image_size")
-    steps = f", {status['num_steps']:,} steps" if "num_steps" in status else ""
-    rate = reference.format_value(config.get("optim.learning_rate"))
-    return {
-        "Method": formatting.method(config),
-        "Data": f"{config.get('data.name')}, split {config.get('data.train_split')}, "
-        f"{size} {formatting.TIMES} {size} pixels",
-        "Encoder": f"{config.get('network.encoder')}"
-        + (f", width {width}" if width not in (None, 64) else ""),
-        "Projector": " → ".join(map(str, projector)) or "none",
-        "Batch size": formatting.count(config.get("train.batch_size", 0), "image"),
-        "Length": f"{reference.format_value(config.get('train.num_epochs'))} epochs{steps}",
-        "Extended": "; ".join(provenance.extensions(run.provenance)) or None,
-        "Optimizer": f"{config.get('optim.name')}, learning rate {rate} per 256 images",
-        "Seed": config.get("seed"),
-    }
-
-
-def _code(run: Run) -> Mapping[str, Any]:
-    if not run.provenance:
-        return {"Code": "not recorded: provenance.json is missing"}
-    entry = run.provenance[-1]
-    commit, code = entry.get("commit"), "not in a repository"
-    if commit:
-        changed = " (with uncommitted changes)" if commit.endswith("+") else ""
-        code = Markup('<code title="{}">{}</code>{}').format(commit, commit.rstrip("+")[:12], changed)
-    processes = run.devices.get("processes", 1)
-    return {
-        "barlow_jax": entry.get("version"),
-        "Commit": code,
-        "Devices": f"{_devices(entry)}, {formatting.count(processes, 'process', 'processes')}",
-        "Python": entry.get("python"),
-        "Platform": entry.get("platform"),
-        "Packages": ", ".join(f"{name} {version}" for name, version in entry["packages"].items()),
-        "Command": _CODE.format(_command(entry)),
-    }
-
-
-def _time(run: Run) -> Mapping[str, Any]:
-    status = run.status or {}
-    checkpoint = status.get("checkpoint") or {}
-    return {
-        "State": status.get("state", "unknown: status.json is missing"),
-        "Steps": f"{status['step']:,} of {status['num_steps']:,}" if "num_steps" in status else None,
-        "Last start": status.get("started"),
-        "Last update": status.get("updated"),
-        "Last checkpoint": f"step {checkpoint['step']:,}, {checkpoint.get('time')}" if checkpoint else None,
-    } | cost.facts(run)
 
 
 def _changes(runs: Sequence[Run], keys: Sequence[str]) -> Markup:
