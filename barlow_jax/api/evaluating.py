@@ -9,7 +9,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import embedding, evaluations, full_evaluation
 from barlow_jax.experiment.embedding import Features
 from barlow_jax.papers.scores import PIXELS, PRETRAINED, Evaluation
-from barlow_jax.reporting import neighbor_sheet
+from barlow_jax.reporting import contact_sheet
 
 
 def knn(
@@ -132,7 +132,7 @@ def embed(
         config, encoder, images=images, split=split, feature_source=feature_source, out=path
     )
     if nearest and path:
-        neighbor_sheet.draw(table, nearest, 8, path.with_suffix(".nearest.png"))
+        contact_sheet.draw_neighbors(table, nearest, 8, path.with_suffix(".nearest.png"))
     return table
 
 

@@ -75,7 +75,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     import jax
 
     from barlow_jax.experiment import embedding
-    from barlow_jax.reporting import neighbor_sheet
+    from barlow_jax.reporting import contact_sheet
 
     out, source = pathlib.Path(args.out), args.feature_source
     path = pathlib.Path(args.encoder or workdir)
@@ -85,7 +85,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     written = {"out": str(out)}
     if args.nearest and jax.process_index() == 0:
         sheet = out.with_suffix(".nearest.png")
-        neighbor_sheet.draw(features, args.nearest, args.queries, sheet)
+        contact_sheet.draw_neighbors(features, args.nearest, args.queries, sheet)
         written["nearest"] = str(sheet)
     return {
         **features.about,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 from functools import partial
 import math
+import os
 import pathlib
 from typing import Any
 
@@ -16,7 +17,9 @@ from barlow_jax.config.validation.data import problems_of
 from barlow_jax.config.validation.recipe import recipe_problems
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
-from barlow_jax.io import files
+from barlow_jax.evals.neighbors import nearest
+from barlow_jax.experiment.embedding import Features
+from barlow_jax.io import files, log
 
 SUFFIXES = (".png", ".pdf", ".svg")
 _CELL_INCHES = 1.4
@@ -56,6 +59,31 @@ def draw(
     files.write(
         out, lambda file: figure.savefig(file, format=out.suffix[1:].lower(), bbox_inches="tight", dpi=dpi)
     )
+
+
+def draw_neighbors(table: Features, neighbors: int, number: int, out: pathlib.Path) -> None:
+    """Draw a row for each of some images: the image, and its nearest neighbors with their cosines."""
+    queries = np.linspace(0, len(table) - 1, min(number, len(table))).astype(int)
+    rows, cosines = nearest(table.features[queries], table.features, neighbors, exclude=queries)
+    cells = np.concatenate([queries[:, np.newaxis], rows], axis=1)  # of the sheet: row numbers of the table
+    images = table.images(cells)
+
+    def describe(row: int) -> str:
+        label = table.labels[row]
+        has_label = label.ndim == 0 and label >= 0
+        return f"label {label}" if has_label else _shorten(os.path.basename(table.names[row]))
+
+    captions = [
+        [describe(query), *(f"{cosine:.3f}  {describe(n)}" for n, cosine in zip(near, values, strict=True))]
+        for (query, *near), values in zip(cells, cosines, strict=True)
+    ]
+    titles = ["image", *(f"nearest {number}" for number in range(1, cells.shape[1]))]
+    draw(images, out, titles=titles, captions=captions)
+    log.info(f"nearest neighbors of {len(queries)} images: {out}")
+
+
+def _shorten(name: str, length: int = 12) -> str:
+    return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
 def composite(images: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:
