@@ -115,7 +115,8 @@ def data_identity(data: Mapping[str, Any]) -> dict[str, Any]:
     if folder and "://" not in folder:
         folder = os.path.abspath(os.path.expanduser(folder))
     splits = {name: data[name] for name in ("train_split", "eval_split")}
-    labels = {name: data[name] for name in ("labels", "label_column", "classes") if data.get(name)}
+    labels = {name: data[name] for name in ("labels", "label_column") if data.get(name)}
+    labels |= {"classes": [*data["classes"]]} if data.get("classes") else {}  # as in JSON
     return {"name": data["name"], "data_dir": folder or None, **splits, **labels}
 
 

@@ -9,9 +9,11 @@ from barlow_jax.papers.scores import PRETRAINED, Evaluation, Score
 
 # Methods of the papers' tables that are shown; more would not fit a terminal.
 _METHODS = ("Supervised", "SimCLR", "BYOL", "SwAV", "Barlow Twins")
-_SMALL_METHODS = ("SimCLR", "BYOL", "W-MSE", "VICReg", "Barlow Twins")
+_SMALL_METHODS = ("SimCLR", "BYOL", "W-MSE 2", "W-MSE 4", "VICReg", "Barlow Twins")
+_SMALL_DATA = {data_set for table in published.SMALL_LINEAR.values() for data_set in table}
 _TRANSFER = {"places205": "Places205, top-1", "voc07": "VOC07, mAP", "inat18": "iNaturalist 2018, top-1"}
 _DETECTION = "Detectron2 measures it; see configs/detectron2"
+_DETECTION_ROWS = {"detection, VOC07+12, AP": 0, "detection, COCO, AP": 3, "segmentation, COCO, AP": 6}
 _TITLES = {"probe": "linear", "knn": "k-NN", "finetune": "fine-tuned"}
 _NO_EVALUATION = Evaluation(PRETRAINED, -1, ())
 DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
@@ -60,7 +62,7 @@ def rows_by_source(evaluations: Mapping[str, Evaluation], metric: str = "top1") 
 
 def has_published(data_set: str) -> bool:
     """Return whether the papers report results for this data set, in any version."""
-    return re.split("[:/]", data_set)[0] in ("imagenet2012", *published.SMALL_LINEAR)
+    return re.split("[:/]", data_set)[0] in ("imagenet2012", *_SMALL_DATA)
 
 
 def published_table(evaluation: Evaluation | None, data_set: str) -> PublishedTable:
@@ -69,7 +71,7 @@ def published_table(evaluation: Evaluation | None, data_set: str) -> PublishedTa
     The evaluation is that of the pretrained encoder. CIFAR and STL-10 have tables of their own.
     """
     evaluation = evaluation or _NO_EVALUATION
-    if data_set in published.SMALL_LINEAR:
+    if data_set in _SMALL_DATA:
         rows = tuple(_small_rows(evaluation, data_set))
         return PublishedTable(f"{data_set}, ResNet-18", _SMALL_METHODS, rows)
     return PublishedTable("ImageNet, ResNet-50", _METHODS, tuple(_imagenet_rows(evaluation)))
@@ -136,7 +138,8 @@ def format_retrieval(evaluations: Sequence[Evaluation], data_set: str) -> str:
 
 def _imagenet_rows(evaluation: Evaluation) -> Iterator[PublishedRow]:
     for metric in ("top1", "top5"):
-        reported = {method: getattr(top, metric) for method, top in published.LINEAR.items()}
+        linear = published.LINEAR | published.OWN_LINEAR
+        reported = {method: getattr(top, metric) for method, top in linear.items()}
         yield _row(f"linear, {_title(metric)}", reported, evaluation, "probe", metric)
     for fraction in (0.01, 0.1):
         for metric in ("top1", "top5"):
@@ -155,11 +158,15 @@ def _imagenet_rows(evaluation: Evaluation) -> Iterator[PublishedRow]:
         reason = None if data_set in measured else evaluation.not_measured[data_set]
         yield PublishedRow(f"transfer, {_TRANSFER.get(data_set, data_set)}", reported, value, reason)
     yield from _knn_rows(evaluation, {})
-    yield PublishedRow("detection and segmentation", {}, None, _DETECTION)
+    for name, column in _DETECTION_ROWS.items():
+        reported = {method: row[column] for method, row in published.DETECTION.items()}
+        yield PublishedRow(name, reported, None, _DETECTION)
 
 
 def _small_rows(evaluation: Evaluation, data_set: str) -> Iterator[PublishedRow]:
-    yield _row("linear, top-1", published.SMALL_LINEAR[data_set], evaluation, "probe", "top1")
+    for protocol, table in published.SMALL_LINEAR.items():
+        if data_set in table:
+            yield _row(f"linear, top-1 ({protocol})", table[data_set], evaluation, "probe", "top1")
     tables = {("euclidean", 5): published.SMALL_EUCLIDEAN5, ("cosine", 200): published.SMALL_KNN200}
     yield from _knn_rows(evaluation, {key: table.get(data_set, {}) for key, table in tables.items()})
 

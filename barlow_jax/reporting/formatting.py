@@ -53,6 +53,8 @@ def command(name: str, workdir: pathlib.Path, *arguments: str) -> str:
 
 
 def method(config: Mapping[str, Any]) -> str:
-    """Return the title of the method in a flat config."""
+    """Return the title of the method in a flat config; the papers number W-MSE by its views."""
     name = config.get("objective.name")
-    return METHODS.get(name, Method(str(name or "unknown method"))).title
+    title = METHODS.get(name, Method(str(name or "unknown method"))).title
+    views = {key.split(".")[2] for key in config if key.startswith("recipe.views.")}
+    return f"{title} {len(views)}" if name == "w_mse" else title

@@ -134,7 +134,7 @@ def test_evaluate_resumes_and_prints_its_table_the_papers_table_and_what_is_miss
         ("transfer, Places205, top-1", "config.transfer.places205.data.data_dir"),
         ("transfer, VOC07, mAP", "TFDS's voc/2007 is not prepared"),
         ("transfer, iNaturalist 2018, top-1", "TFDS's i_naturalist2018 is not prepared"),
-        ("detection and segmentation", "Detectron2"),
+        ("detection, COCO, AP", "Detectron2"),
     ):
         assert rows[name][-1] == "-" and f"  {name}: {reason}" in log
 

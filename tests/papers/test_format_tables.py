@@ -21,8 +21,10 @@ def test_small_data_sets_have_the_small_papers_columns():
     lines = tables.format_published(evaluation, "cifar10").splitlines()
     assert lines[0] == "published on cifar10, ResNet-18; this run on cifar10"
     rows = _rows(lines[1:])
-    assert rows["linear, top-1"] == ["90.7", "92.6", "91.5", "92.1", "92.1", "91.0"]
-    assert rows["k-NN 5 Euclidean, top-1"] == ["88.4", "89.5", "89.7", "-", "-", "88.0"]
+    # One row per protocol: online during 1000 epochs, and on frozen features.
+    assert rows["linear, top-1 (solo-learn, online)"] == ["90.7", "92.6", "-", "-", "92.1", "92.1", "91.0"]
+    assert rows["linear, top-1 (W-MSE's paper)"] == ["91.8", "91.7", "91.5", "92.0", "-", "-", "91.0"]
+    assert rows["k-NN 5 Euclidean, top-1"] == ["88.4", "89.5", "89.7", "89.9", "-", "-", "88.0"]
     assert rows["k-NN 200, top-1"][-2:] == ["84.2", "83.0"]
 
 
@@ -54,4 +56,20 @@ def test_the_papers_own_numbers():
     """Tables 1 to 3 of Barlow Twins, its own rows."""
     assert published.LINEAR["Barlow Twins"] == (73.2, 91.0)
     assert published.SEMI_SUPERVISED["Barlow Twins"] == {0.01: (55.0, 79.2), 0.1: (69.7, 89.3)}
+    assert published.DETECTION["Barlow Twins"][::3] == (56.8, 39.2, 34.3)
+    assert published.DETECTION_FPN["VICReg"] == (82.4, 39.4, 36.4)
     assert published.TRANSFER["Barlow Twins"] == {"places205": 54.1, "voc07": 86.2, "inat18": 46.5}
+
+
+def test_numbers_of_one_protocol_are_of_one_source():
+    """W-MSE's table has the same methods for each of its four data sets, in both of its columns."""
+    linear = published.SMALL_LINEAR["W-MSE's paper"]
+    assert (
+        linear.keys()
+        == published.SMALL_EUCLIDEAN5.keys()
+        == {"cifar10", "cifar100", "stl10", "tiny_imagenet"}
+    )
+    for data_set, row in linear.items():
+        assert row.keys() == published.SMALL_EUCLIDEAN5[data_set].keys()
+    assert (linear["cifar100"]["BYOL"], linear["tiny_imagenet"]["W-MSE 4"]) == (66.60, 49.22)
+    assert published.SMALL_LINEAR["solo-learn, online"]["cifar100"]["BYOL"] == 70.46

@@ -24,7 +24,11 @@ def test_an_encoder_is_compared_with_the_untrained_one_and_the_pixels(linear, kn
 
 def test_published_numbers_are_those_of_the_data_set():
     run = reported.run(changes={"data.name": "cifar10"}, results={"evaluate": reported.evaluate(91.0)})
-    assert "linear, top-1 91.0% (paper: 92.1%)" in summary_section.quality(run)[-1].text
+    assert "(solo-learn, online) 91.0% (paper: 92.1%)" in summary_section.quality(run)[-1].text
+    run.config["objective.name"] = "w_mse"
+    run.config.update({f"recipe.views.{name}.crop.min_area": 0.2 for name in "abcd"})
+    text = summary_section.quality(run)[-1].text  # of four views, in each column of its table
+    assert "(W-MSE's paper) 91.0% (paper: 92.0%)" in text and "98.6% (paper: 89.9%)" in text
     assert "No published results for digits" in summary_section.quality(reported.run())[-1].text
     run = reported.run(
         changes={"data.name": "imagenet2012:5.1.0"}, results={"evaluate": reported.evaluate(71.0)}
