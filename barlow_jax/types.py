@@ -117,9 +117,12 @@ class Objective:
 
     loss: Loss
     _: dataclasses.KW_ONLY
-    views: tuple[str, ...] = ()  # views that go through the network; () = all
+    views: tuple[str, ...] = ()  # views that go through the network; () = all, derived ones included
     grouping: Grouping = Grouping()
     target: Target | None = None
+    # ([B, ...] views, key of the step) -> views that go through the networks, such as mixtures of images.
+    # Those that the recipe does not name are normalized like view a. None = the views as they are.
+    derive: Callable[[Mapping[str, Array], Array], Mapping[str, Array]] | None = None
     init_memory: Callable[[Array], Any] = lambda key: {}  # key -> initial memory
     # (memory, key) -> memory, after every `refresh_every` steps of the schedule; None = never.
     refresh: Callable[[Any, Array], Any] | None = None

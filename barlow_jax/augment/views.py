@@ -158,8 +158,8 @@ def normalize(images: jax.Array, op: Normalize) -> jax.Array:
 
 
 def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
-    """Normalize each image view by its own row of the recipe; captions pass through unchanged."""
+    """Normalize each image view by its row of the recipe, or view a's; captions pass through unchanged."""
     return {
-        name: normalize(rows, recipe.views[name].normalize) if name in recipe.views else rows
+        name: normalize(rows, recipe.views.get(name, recipe.views["a"]).normalize) if rows.ndim == 4 else rows
         for name, rows in views.items()
     }

@@ -184,6 +184,14 @@ class Deepcluster:
 
 
 @dataclasses.dataclass(frozen=True)
+class MixedBarlowTwins:
+    """Bandara et al. 2023."""
+
+    off_diagonal_weight: float = field(1 / 128, "Weight lambda of the off-diagonal term.", min=0)
+    mixing_weight: float = field(4.0, "Weight of the mixtures' term, in units of lambda.", min=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Method:
     """A method's name, views, heads and advice. Heads in neither set must be off."""
 
@@ -194,6 +202,7 @@ class Method:
     optional_heads: frozenset[str] = frozenset()
     separate_branches: bool = False  # view b may have a network of its own
     image_memory: bool = False  # its memory has rows for every training image
+    own_classes: int = 0  # of its classifier, if they are not the labels of the data
     # Remedies in the method's own keys, in addition to those that hold for all methods.
     if_not_finite: str = ""  # if its loss is repeatedly not finite
     if_collapsed: str = ""  # if all embeddings have collapsed to one vector
@@ -220,8 +229,10 @@ METHODS: Mapping[str, Method] = {
     "deepcluster": Method("DeepCluster-v2", extra_views=True, image_memory=True),
     "emp_ssl": Method("EMP-SSL", extra_views=True),
     "intl": Method("INTL", extra_views=True),
+    "mixed_barlow_twins": Method("Mixed Barlow Twins"),
     "moco": Method("MoCo v2"),
     "npid": Method("NPID", ("a",), image_memory=True),
+    "rotation": Method("Rotation", ("a",), required_heads=frozenset({"num_classes"}), own_classes=4),
     "sigreg": Method("SIGReg (LeJEPA)", extra_views=True),
     "simclr": Method("SimCLR", separate_branches=True),
     "simsiam": Method(
@@ -243,6 +254,11 @@ METHODS: Mapping[str, Method] = {
         "--config.objective.w_mse.shrinkage above 0",
     ),
 }
+
+
+def uses_labels(name: str, num_classes: int) -> bool:
+    """Return whether a method with a classifier of so many classes learns the labels of the data."""
+    return bool(num_classes) and not (name in METHODS and METHODS[name].own_classes)
 
 
 def has_image_memory(name: str) -> bool:
@@ -276,3 +292,4 @@ class Objective:
     emp_ssl: EmpSsl = EmpSsl()
     npid: Npid = Npid()
     deepcluster: Deepcluster = Deepcluster()
+    mixed_barlow_twins: MixedBarlowTwins = MixedBarlowTwins()

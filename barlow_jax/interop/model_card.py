@@ -9,7 +9,7 @@ import pathlib
 from typing import Any
 
 from barlow_jax.config.architectures import ResNetFacts, VitFacts
-from barlow_jax.config.methods import METHODS, Method
+from barlow_jax.config.methods import METHODS, Method, uses_labels
 from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config
@@ -89,7 +89,8 @@ def _introduction(trained: TrainedEncoder) -> str:
         details = f"{facts.width} channels in the first stage, {facts.stem} stem"
     training = "The weights came from a file; how they were trained is not recorded."
     if _has_history(trained):
-        labels = "with" if trained.config.network.num_classes else "without"
+        config = trained.config
+        labels = "with" if uses_labels(config.objective.name, config.network.num_classes) else "without"
         data = trained.config.data.name
         training = f"Pretrained {labels} labels by {_method(trained)} on {data} (barlow_jax)."
     features = f"{trained.num_features} output features and no classifier"

@@ -23,7 +23,7 @@ def with_feature_anchor(objective: Objective, weight: float, views: tuple[str, .
 
     def loss(outputs: Any, memory: Any, context: LossContext) -> tuple[Any, Any, Any]:
         value, memory, metrics = objective.loss(outputs, memory, context)
-        pairs = [(outputs[name].representation, context.targets[name].representation) for name in outputs]
+        pairs = [(outputs[name].representation, context.targets[name].representation) for name in views]
         drift = 2 - 2 * jnp.mean(jnp.stack([cosines(*pair) for pair in pairs]))
         value += weight * drift
         return value, memory, metrics | {"loss": value, "feature_drift": drift}

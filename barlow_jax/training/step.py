@@ -76,8 +76,10 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     if parts.augment is not None:
         views = map_microbatches(parts.augment, views, parts.microbatches)
     params = objective.constrain(state.params)
-    targets, target = _target_outputs(state.target, views, parts)
     key = jax.random.fold_in(jax.random.key(parts.seed), state.step)
+    if objective.derive is not None:
+        views = objective.derive(views, key)
+    targets, target = _target_outputs(state.target, views, parts)
     schedule_step = state.step + parts.schedule_offset
     context = LossContext(batch.labels, schedule_step, key, targets, network.prototypes(params), batch.index)
     context = jax.tree.map(jax.lax.stop_gradient, context)

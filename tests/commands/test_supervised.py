@@ -64,6 +64,8 @@ def test_without_one_label_per_image_the_monitor_measures_no_accuracy(config_fil
     for train, test in ((several, several), (single, unlabeled), (unlabeled, None)):
         assert pretraining._check_labels(data, train, test) is None
     assert pretraining._check_labels(data, single, single).test is single
+    small_config.network.num_classes, small_config.objective.name = 4, "rotation"
+    assert pretraining._check_labels(typed(small_config), unlabeled, None) is None, "classes of its own"
 
 
 def test_its_step_is_planned_and_its_parts_are_refused(run_command, config):

@@ -83,7 +83,9 @@ def test_methods_are_compared_on_equal_terms(method, data):
         "network.prototypes",
         "network.num_classes",
     )
-    own += ("optim.learning_rate",) + ("recipe.views.b.",) * (method in ("classification", "npid"))
+    own += ("optim.learning_rate",) + ("recipe.views.b.",) * (
+        method in ("classification", "npid", "rotation")
+    )
     differ = {key for key in base | config if base.get(key) != config.get(key)}
     assert not {key for key in differ if not key.startswith(own)}
 
@@ -530,6 +532,55 @@ METHOD_SETTINGS = {
             **jitter(0.4, 0.4, 0.4, 0.2),
         ),
     },
+    "mixed_barlow_twins": LARS
+    | {
+        "optim.learning_rate": 0.2,
+        "optim.bias_learning_rate": 0.0048,
+        "optim.weight_decay": 1e-6,
+        "train.num_epochs": 300,
+        "train.batch_size": 1024,
+        "network.projector": (8192, 8192, 8192),
+        "objective.mixed_barlow_twins.off_diagonal_weight": 0.0051,
+        "objective.mixed_barlow_twins.mixing_weight": 0.5,
+        **views("ab", **BARLOW_TWINS_OPS),
+    },
+    "mixed_barlow_twins:cifar10": CIFAR
+    | {
+        "optim.name": "adamw",
+        "optim.learning_rate": 0.01,
+        "optim.final_scale": 0.001,
+        "optim.warmup_epochs": 10,
+        "train.num_epochs": 2000,
+        "train.batch_size": 256,
+        "network.projector": (512, 1024),
+        "objective.mixed_barlow_twins.off_diagonal_weight": 0.0078125,
+        "objective.mixed_barlow_twins.mixing_weight": 4,
+        **views("ab", blur__probability=0, solarize__probability=0, **jitter(0.4, 0.4, 0.4, 0.1)),
+    },
+    "mixed_barlow_twins:tiny_imagenet": {
+        "objective.mixed_barlow_twins.off_diagonal_weight": pytest.approx(0.0009765, rel=1e-3),
+        "objective.mixed_barlow_twins.mixing_weight": 4,
+    },
+    "mixed_barlow_twins:stl10": {"objective.mixed_barlow_twins.mixing_weight": 2},
+    "rotation": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.4,
+        "train.batch_size": 64,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 105,
+        "network.num_classes": 4,
+        "network.projector": (),
+    },
+    "rotation:cifar10": CIFAR
+    | SGD
+    | {
+        "optim.learning_rate": 0.2,
+        "train.batch_size": 128,
+        "optim.weight_decay": 5e-4,
+        "train.num_epochs": 200,
+        "network.num_classes": 4,
+    },
     "classification": IMAGENET_RUN
     | {
         "optim.name": "sgd",
@@ -565,6 +616,7 @@ def test_the_settings_of_a_methods_paper_are_in_its_config(name):
         ("w_mse", 4),
         ("w_mse:cifar10", 4),
         ("classification", 1),
+        ("rotation", 1),
         ("sigreg", 8),
         ("npid", 1),
         ("deepcluster", 8),

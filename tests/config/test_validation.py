@@ -170,6 +170,11 @@ def test_an_invalid_value_is_one_problem(overrides, expected):
     assert problem.startswith("config.") and problem.endswith(".")
 
 
+def test_a_method_with_classes_of_its_own_has_no_other_number():
+    problems = _problems(Facts(8), objective__name="rotation", network__num_classes=10)
+    assert any("config.network.num_classes is 10, but rotation has 4 classes" in p for p in problems)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_config_made_in_python_has_finite_numbers(value):
     (problem,) = validate(Config(optim=Optim(learning_rate=value)), Facts(8))

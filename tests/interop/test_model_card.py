@@ -183,6 +183,8 @@ def test_a_network_with_a_classifier_had_labels(trained):
     text = _text(given)
     assert "with labels by classification" in text
     assert "self-supervised-learning" not in _front(text)["tags"]
+    rotation = _text(trained(network=network, objective=Objective(name="rotation")))
+    assert "without labels by Rotation" in rotation
 
 
 def test_every_method_has_its_paper():

@@ -51,7 +51,12 @@ def _branch_problems(config: Config, requirements: Method | None) -> Iterator[st
 
 
 def _head_problems(config: Config, requirements: Method) -> Iterator[str]:
-    name = config.objective.name
+    name, own_classes = config.objective.name, requirements.own_classes
+    if own_classes and config.network.num_classes not in (0, own_classes):
+        yield (
+            f"config.network.num_classes is {config.network.num_classes}, but {name} has {own_classes} "
+            f"classes of its own. Set it to {own_classes}."
+        )
     for head, off in HEADS.items():
         value = getattr(config.network, head)
         if head in requirements.required_heads and not value:
