@@ -6,40 +6,20 @@ import time
 import jax
 import tqdm
 
-from barlow_jax.config.methods import METHODS, Method
 from barlow_jax.distributed import exchange
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import candidates, monitor
+from barlow_jax.experiment.progress_hook import Progress
 from barlow_jax.experiment.run import Run
 from barlow_jax.experiment.run_data import RunData
 from barlow_jax.io import log
-from barlow_jax.optim import optimizers
 from barlow_jax.training import preemption
-from barlow_jax.training.collapse_warning import CollapseWarner
 from barlow_jax.training.loop import Hook, every
-from barlow_jax.training.progress_hook import Progress
-from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import Metrics, TrainState
 from barlow_jax.workdir import selection
 from barlow_jax.workdir.status import Status
 
 _FIRST_STEPS = 5  # steps after the first one whose speed is logged at once
-
-
-def skip_watch(run: Run, state: TrainState) -> SkipWatch:
-    """Return the hook that stops the run after too many skipped steps in a row."""
-    name = run.experiment.config.objective.name
-    return SkipWatch(
-        run.workdir / "results" / "skipped.json",
-        max_in_a_row=run.experiment.config.train.max_skipped_steps,
-        last_finite=run.first_step,
-        num_skipped=run.first_step - int(optimizers.num_updates(state.opt_state)),
-        num_steps=run.num_steps,
-        gather=run.experiment.layout.replicate,
-        save=run.checkpoints.save,
-        newest_checkpoint=lambda: max(run.checkpoints.steps, default=-1),
-        advice=METHODS.get(name, Method(name)).if_not_finite,
-    )
 
 
 def end_of_compilation(run: Run) -> Hook:
@@ -76,26 +56,6 @@ def log_metrics(run: Run, progress: Progress) -> Hook:
         run.checkpoints.check_save()
 
     return every(run.experiment.config.train.log_every_steps, hook, last=run.num_steps)
-
-
-def progress(run: Run) -> Progress:
-    """Return the writer of metrics rows and progress lines for `log_metrics`; the caller closes it."""
-    rates = run.experiment.learning_rates(run.sampler)
-    warner = CollapseWarner(run.experiment.config, run.sampler.steps_per_epoch)
-    return Progress(
-        run.writer,
-        first_step=run.first_step,
-        num_steps=run.num_steps,
-        batch_size=run.sampler.batch_size,
-        epoch=run.sampler.epoch,
-        data_wait_s=lambda: run.prefetcher.wait_s,
-        learning_rates=lambda step: {
-            f"learning_rate_{name}": float(rate(step)) for name, rate in rates.items()
-        },
-        decode_failures=run.source.decode_failures.count_before,
-        # With the rank of the embeddings, which the monitor has measured.
-        warnings=lambda step, row: warner(step, {**run.writer.latest, **row}),
-    )
 
 
 def evaluations(run: Run, labeled: EvaluationData | None, data: RunData) -> dict[str, Hook]:

@@ -8,7 +8,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.config import overrides, records
 from barlow_jax.data import splits
 from barlow_jax.distributed import exchange
 from barlow_jax.evals import features
@@ -126,8 +125,7 @@ def is_saturated(run: Run) -> bool:
 
 
 def _verdict(run: Run) -> verdict.Verdict:
-    config = records.flatten(overrides.to_config_dict(run.experiment.config).to_dict())
-    return verdict.judge(run.writer.rows, config)
+    return verdict.judge(run.writer.rows, run.flat_config)
 
 
 def best_step(run: Run, done: int) -> int | None:

@@ -21,8 +21,10 @@ from barlow_jax.experiment import callbacks as user_callbacks, hooks
 from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.evaluations import settings
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.experiment.progress_hook import Progress
 from barlow_jax.experiment.run import Run, open_run
 from barlow_jax.experiment.run_data import RunData, open_data
+from barlow_jax.experiment.skipping import SkipWatch
 from barlow_jax.io import log
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
@@ -95,8 +97,8 @@ def _train(
     interrupted: Callable[[], bool],
 ) -> TrainState:
     """Run the steps that are left, with their hooks; return the last state."""
-    with contextlib.closing(hooks.progress(run)) as progress:
-        evaluations, skip_watch = hooks.evaluations(run, evaluated, data), hooks.skip_watch(run, state)
+    with contextlib.closing(Progress(run)) as progress:
+        evaluations, skip_watch = hooks.evaluations(run, evaluated, data), SkipWatch(run, state)
         hooks.run_missed_evaluations(run, evaluations, state)
         # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the metrics rows of that step exist.
         after_step = [

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
+from typing import Any
 
 import jax
 
@@ -39,6 +40,7 @@ class Run:
     status: Status
     prefetcher: DevicePrefetcher  # batches from `first_step` to `num_steps`
     writer: MetricsWriter
+    flat_config: dict[str, Any]  # config values by dotted key
     save_compiled: Callable[[], None]  # write new compiled programs to the persistent cache
 
     def steps(self, epochs: float) -> int:
@@ -86,7 +88,7 @@ def open_run(
         writer = MetricsWriter(workdir, first_step=first_step, sinks=config.monitor.sinks, config=flat_config)
         stack.enter_context(contextlib.closing(writer))
         fixed = (workdir, experiment, source, sampler, num_steps, first_step)
-        yield Run(*fixed, checkpoints, status, prefetcher, writer, save_compiled), state
+        yield Run(*fixed, checkpoints, status, prefetcher, writer, flat_config, save_compiled), state
 
 
 def _steps(sampler: EpochSampler, epochs: float) -> int:

@@ -97,9 +97,9 @@ def _embeddings(run: Run) -> Iterator[Check]:
             yield Check(INFO, "No embeddings were measured, so collapse is not checked.")
         return
     row = {name: value for name, value in rows[-1].items() if value is not None}
-    signs = verdict.collapse_signs(row, run.config)
-    recent = rows[-verdict.PERSISTENT_ROWS :]
-    persistent = bool(signs) and all(verdict.collapse_signs(row, run.config) for row in recent)
+    signs = diagnostics.collapse_signs(row, run.config)
+    recent = rows[-diagnostics.PERSISTENT_ROWS :]
+    persistent = bool(signs) and all(diagnostics.collapse_signs(row, run.config) for row in recent)
     severity = FAILURE if persistent else WARNING
     if sign := next((sign for sign in ("full", "shrinking") if sign in signs), None):
         name, value = signs[sign]

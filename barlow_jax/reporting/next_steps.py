@@ -14,7 +14,7 @@ from barlow_jax.reporting.evaluation_section import seed_groups
 from barlow_jax.reporting.schema import ModelInspection, Run
 from barlow_jax.reporting.summary_section import headline_scores, quality
 from barlow_jax.training import verdict
-from barlow_jax.training.collapse_warning import remedy
+from barlow_jax.training.diagnostics import remedy
 from barlow_jax.workdir import selection
 
 

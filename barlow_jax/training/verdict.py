@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from barlow_jax.training import diagnostics
+from barlow_jax.training.diagnostics import PERSISTENT_ROWS, collapse_signs, finding
 from barlow_jax.workdir import selection
 
 PATIENCE = 3  # measurements without improvement after which a run is saturated
-PERSISTENT_ROWS = 5  # rows in succession with a sign of collapse; one unlucky batch has one too
 # Changes that count, by metric; of ranks as a fraction. k-NN's standard error on 2 000 images is 0.5 %.
 _CHANGE = {selection.ADAPTED: 0.005, "knn_top1": 0.005, "view_retrieval_top1": 0.005, "alpha_req": 0.02}
 _RANK_CHANGE, _RETRIEVAL_LOSS = 0.01, 0.02
@@ -18,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 class Verdict(NamedTuple):
     """State of a run, and the numbers that it follows from."""
 
-    # A sign of `CollapseCriteria`, "overfitting", "saturated", "undertrained", or "unknown"
+    # A key of `diagnostics.NAMES`, "overfitting", "saturated", "undertrained", or "unknown"
     state: str
     text: str
     metric: str = ""  # that decided
@@ -42,19 +41,6 @@ def judge(rows: Rows, config: Mapping[str, Any]) -> Verdict:
     return _collapse(rows, config) or _overfitting(rows) or _progress(rows, config)
 
 
-def collapse_signs(row: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
-    """Return `CollapseCriteria.signs` of a row; none if it lacks a metric that they need."""
-    group = "objective.barlow_twins"
-    criteria = diagnostics.CollapseCriteria.for_objective(
-        config.get("objective.name", ""),
-        config.get(f"{group}.normalization", "batch"),
-        config.get(f"{group}.temperature"),
-    )
-    needed = ["embedding_spread", *(["embedding_std_mean"] if criteria.lengths else [])]
-    needed += ["diagonal_mean", "off_diagonal_rms"] if criteria.correlations else []
-    return criteria.signs(row) if all(row.get(name) is not None for name in needed) else {}
-
-
 def _collapse(rows: Rows, config: Mapping[str, Any]) -> Verdict | None:
     """Return the collapse that all of the newest rows after the warm-up have; None without one."""
     start = max(1.0, config.get("optim.warmup_epochs", 0.0))
@@ -66,7 +52,7 @@ def _collapse(rows: Rows, config: Mapping[str, Any]) -> Verdict | None:
         return None
     state, (metric, value) = states[0], found[-1][states[0]]
     row = {**trained[-1], "rankme_embedding": _latest(rows, "rankme_embedding")}
-    return Verdict(state, f"{diagnostics.finding(state, metric, value, row)}.".capitalize(), metric, value)
+    return Verdict(state, f"{finding(state, metric, value, row)}.".capitalize(), metric, value)
 
 
 def _overfitting(rows: Rows) -> Verdict | None:

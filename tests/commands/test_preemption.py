@@ -9,8 +9,8 @@ import run_processes
 import soak
 
 from barlow_jax.evals import features
+from barlow_jax.experiment.skipping import SkipWatch
 from barlow_jax.training import preemption
-from barlow_jax.training.skipping import SkipWatch
 
 
 def _terminate():

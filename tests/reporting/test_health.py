@@ -6,11 +6,12 @@ import math
 import pytest
 import reported
 
+from barlow_jax.config import records
 from barlow_jax.config.schema import Config, Objective, Optim
 from barlow_jax.reporting import health
 from barlow_jax.reporting.health import FAILURE, INFO, OK, WARNING
 from barlow_jax.training import diagnostics
-from barlow_jax.training.collapse_warning import CollapseWarner
+from barlow_jax.training.diagnostics import CollapseWarner
 
 
 def _severities(run, text):
@@ -51,7 +52,7 @@ def test_collapse_is_a_failure_exactly_if_training_warns(name, row):
     columns = {key: [value] * 20 for key, value in row.items()}
     rows = reported.metrics(20, **columns)
     config = Config(objective=Objective(name=name), optim=Optim(warmup_epochs=1.0))
-    warn = CollapseWarner(config, steps_per_epoch=25)
+    warn = CollapseWarner(records.flatten(dataclasses.asdict(config)), steps_per_epoch=25)
     warnings = [text for row in rows[:-1] for text in warn(row["step"], row)]
     checks = health.checks(reported.run(metrics=rows, changes={"objective.name": name}))
     assert (health.worst(checks) == FAILURE) == bool(warnings)

@@ -1,10 +1,13 @@
 """Collapse warnings appear once, if a sign lasts; the values were measured in runs on the digits."""
 
+import dataclasses
+
 import pytest
 
+from barlow_jax.config import records
 from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.config.schema import Config, Objective, Optim
-from barlow_jax.training.collapse_warning import CollapseWarner
+from barlow_jax.training.diagnostics import CollapseWarner
 
 HEALTHY = {"embedding_spread": 0.93, "diagonal_mean": 0.39, "off_diagonal_rms": 0.20}
 # Measured: step 110 and later of 200 steps without one of the terms; and one vector for all.
@@ -13,21 +16,25 @@ NO_INVARIANCE = {"embedding_spread": 0.90, "diagonal_mean": 0.067, "off_diagonal
 ONE_VECTOR = {"embedding_spread": 0.001, "diagonal_mean": 0.3, "off_diagonal_rms": 0.1}
 
 
+def _make(config):
+    return CollapseWarner(records.flatten(dataclasses.asdict(config)), steps_per_epoch=10)
+
+
 def _warner(**objective):
     settings = BarlowTwins(**objective)
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(barlow_twins=settings))
-    return CollapseWarner(config, steps_per_epoch=10)
+    return _make(config)
 
 
 def test_other_methods_have_no_correlations_and_advice_of_their_own():
     """VICReg's rows have no diagonal."""
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name="vicreg"))
     one_vector = {"embedding_spread": 0.001, "embedding_std_mean": 0.4}
-    (message,) = _messages(CollapseWarner(config, steps_per_epoch=10), [one_vector] * 9)
+    (message,) = _messages(_make(config), [one_vector] * 9)
     assert "one vector (embedding_spread is 0.001;" in message
     assert "a larger --config.objective.vicreg.variance_weight; or a lower" in message
     healthy = {"embedding_spread": 0.86, "embedding_std_mean": 0.28}
-    assert not _messages(CollapseWarner(config, steps_per_epoch=10), [healthy] * 9)
+    assert not _messages(_make(config), [healthy] * 9)
 
 
 @pytest.mark.parametrize(("name", "warns"), [("vicreg", True), ("byol", False)])
@@ -35,7 +42,7 @@ def test_embeddings_that_shrink_to_zero_cause_a_warning_if_the_loss_depends_on_l
     """The row is from 120 steps of VICReg without its variance term."""
     config = Config(optim=Optim(warmup_epochs=4.0), objective=Objective(name=name))
     row = {"embedding_spread": 0.74, "embedding_std_mean": 0.004}
-    messages = _messages(CollapseWarner(config, steps_per_epoch=10), [row] * 9)
+    messages = _messages(_make(config), [row] * 9)
     assert len(messages) == warns and (not warns or "(embedding_std_mean is 0.004;" in messages[0])
 
 

@@ -1,9 +1,24 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from barlow_jax.training.progress_hook import Progress
+from barlow_jax.experiment.progress_hook import Progress
 from barlow_jax.workdir.metrics import MetricsWriter
+
+
+def _make_run(path, first_step):
+    """Run of 100 steps, 20 an epoch; the learning rate rises, and every tenth step has a decode failure."""
+    return SimpleNamespace(
+        first_step=first_step,
+        num_steps=100,
+        flat_config={"optim.warmup_epochs": 0.0, "objective.name": "byol"},
+        experiment=SimpleNamespace(learning_rates=lambda sampler: {"weights": lambda step: step / 10}),
+        sampler=SimpleNamespace(batch_size=256, steps_per_epoch=20, epoch=lambda step: step / 20),
+        prefetcher=SimpleNamespace(wait_s=0.0),
+        source=SimpleNamespace(decode_failures=SimpleNamespace(count_before=lambda step: step // 10)),
+        writer=MetricsWriter(path, first_step=first_step),
+    )
 
 
 def _rows(path):
@@ -13,22 +28,14 @@ def _rows(path):
 def test_progress_reports_rates_and_the_data_wait_fraction(tmp_path, capsys, monkeypatch):
     clock = iter([100.0, 110.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    writer = MetricsWriter(tmp_path, first_step=0)
-    progress = Progress(
-        writer,
-        first_step=0,
-        num_steps=100,
-        batch_size=256,
-        epoch=lambda step: step / 20,
-        data_wait_s=lambda: 2.5,
-        learning_rates=lambda step: {"learning_rate_weights": step / 10},
-        decode_failures=lambda done: done // 10,
-    )
+    run = _make_run(tmp_path, first_step=0)
+    progress = Progress(run)
+    run.prefetcher.wait_s = 2.5
     monkeypatch.undo()
-    monkeypatch.setattr("barlow_jax.training.progress_hook.time.monotonic", lambda: 110.0)
+    monkeypatch.setattr("barlow_jax.experiment.progress_hook.time.monotonic", lambda: 110.0)
     progress(50, None, {"loss": 3.0, "skipped_steps": 4})
     progress.close()
-    writer.close()
+    run.writer.close()
     (row,) = _rows(tmp_path)
     assert row["images_per_second"] == 50 * 256 / 10 and row["data_wait_fraction"] == 0.25
     assert row["epoch"] == 2.5 and row["learning_rate_weights"] == 4.5, "a skipped step does not count"
@@ -49,25 +56,15 @@ def test_devices_that_wait_for_data_cause_one_warning_with_the_remedies(
     tmp_path, capsys, monkeypatch, fractions, warned
 ):
     clock = [0.0]
-    monkeypatch.setattr("barlow_jax.training.progress_hook.time.monotonic", lambda: clock[0])
-    waited = [0.0]
-    writer = MetricsWriter(tmp_path, first_step=7)
-    progress = Progress(
-        writer,
-        first_step=7,
-        num_steps=100,
-        batch_size=256,
-        epoch=lambda step: step / 20,
-        data_wait_s=lambda: waited[0],
-        learning_rates=lambda step: {},
-        decode_failures=lambda done: 0,
-    )
+    monkeypatch.setattr("barlow_jax.experiment.progress_hook.time.monotonic", lambda: clock[0])
+    run = _make_run(tmp_path, first_step=7)
+    progress = Progress(run)
     for number, fraction in enumerate(fractions):
         clock[0] += 100.0
-        waited[0] += 100.0 * fraction
+        run.prefetcher.wait_s += 100.0 * fraction
         progress(10 * (number + 1), None, {"loss": 3.0})
     progress.close()
-    writer.close()
+    run.writer.close()
     err = capsys.readouterr().err
     assert err.count("warning: the devices wait for data") == (warned is not None)
     if warned:

@@ -1,15 +1,19 @@
 """Skipped steps in a row: when the run stops, what it saves, and its report."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from barlow_jax.config.methods import METHODS
+from barlow_jax.config.schema import Config, Objective, Train
 from barlow_jax.errors import RunError
+from barlow_jax.experiment.skipping import SkipWatch
 from barlow_jax.training.loop import fit
-from barlow_jax.training.skipping import SkipWatch
 from barlow_jax.types import Batch, TrainState
 
 
@@ -23,20 +27,25 @@ class _Prefetcher:
         return Batch({}, None, jnp.array([self.number, -self.number]))
 
 
-def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, newest=-1, advice=""):
+def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, newest=-1, objective="byol"):
     """Run steps, skipping those in `skipped`; return the steps done, the steps saved, and the error."""
     saved, done = [], []
-    watch = SkipWatch(
-        tmp_path / "results" / "skipped.json",
-        max_in_a_row=max_in_a_row,
-        last_finite=first,
-        num_skipped=before,
-        num_steps=num_steps,
-        gather=lambda index: index,
-        save=lambda state: saved.append(int(state.step)),
-        newest_checkpoint=lambda: newest,
-        advice=advice,
+    experiment = SimpleNamespace(
+        config=Config(train=Train(max_skipped_steps=max_in_a_row), objective=Objective(name=objective)),
+        layout=SimpleNamespace(replicate=lambda index: index),
     )
+    checkpoints = SimpleNamespace(steps=[newest], save=lambda state: saved.append(int(state.step)))
+    run = SimpleNamespace(
+        workdir=tmp_path,
+        first_step=first,
+        num_steps=num_steps,
+        experiment=experiment,
+        checkpoints=checkpoints,
+    )
+    state = TrainState(
+        jnp.asarray(first), None, None, optax.ScaleByScheduleState(jnp.asarray(first - before))
+    )
+    watch = SkipWatch(run, state)
     total = [before]
 
     def step(state, batch):
@@ -46,7 +55,6 @@ def _run(tmp_path, skipped, *, max_in_a_row=3, num_steps=20, first=0, before=0, 
         metrics = {"loss": np.float32(1.0), "skipped_steps": np.int32(total[0])}
         return state._replace(step=jax.device_put(step)), jax.device_put(metrics)
 
-    state = TrainState(jnp.asarray(first), None, None, None)
     hooks = [watch, lambda number, state, metrics: done.append(number)]
     try:
         fit(watch.note_examples(step), state, _Prefetcher(first), num_steps=num_steps, hooks=hooks)
@@ -74,7 +82,8 @@ def test_steps_skipped_before_this_start_are_no_part_of_a_row(tmp_path):
 
 
 def test_the_methods_own_remedy_comes_first(tmp_path):
-    assert "Remedies: a wider net; a lower" in _run(tmp_path, {2, 3, 4}, advice="a wider net")[2]
+    advice = METHODS["w_mse"].if_not_finite
+    assert f"Remedies: {advice}; a lower" in _run(tmp_path, {2, 3, 4}, objective="w_mse")[2]
 
 
 def test_a_report_that_cannot_be_written_is_logged_and_the_state_is_saved(tmp_path, capsys):
