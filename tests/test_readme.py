@@ -14,7 +14,7 @@ import shlex
 import pytest
 
 from barlow_jax import commands
-from barlow_jax.cli import parsing, registry
+from barlow_jax.cli import parsing
 from barlow_jax.config import overrides, reference
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -97,7 +97,7 @@ def test_every_command_is_in_the_readme_with_its_purpose():
     rows = dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", table, re.MULTILINE))
     purposes = {
         name: summary[:1].lower() + summary[1:].removesuffix(".")
-        for name, summary in registry.summaries(commands).items()
+        for name, summary in parsing.summaries(commands).items()
     }
     assert rows == purposes
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 import pathlib
 
-from barlow_jax.api.opened import FeatureSource, PathLike, RunLike, open_checked, publish
+from barlow_jax.api.opened import FeatureSource, PathLike, open_checked, publish
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import embedding, evaluations, full_evaluation
@@ -13,7 +13,7 @@ from barlow_jax.reporting import contact_sheet
 
 
 def knn(
-    run: RunLike | PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
+    run: PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
 ) -> Evaluation:
     """Classify by the nearest neighbors of the frozen encoder's features (config.knn).
 
@@ -36,7 +36,7 @@ def knn(
 
 
 def probe(
-    run: RunLike | PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
+    run: PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
 ) -> Evaluation:
     """Train a linear classifier on the frozen encoder's features (config.probe); otherwise like `knn`.
 
@@ -46,7 +46,7 @@ def probe(
 
 
 def finetune(
-    run: RunLike | PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
+    run: PathLike, *, feature_source: FeatureSource = "pretrained", checkpoint: str | int = "newest"
 ) -> Evaluation:
     """Train encoder and classifier on fractions of the labels (config.finetune); otherwise like `knn`.
 
@@ -58,7 +58,7 @@ def finetune(
 
 
 def transfer(
-    run: RunLike | PathLike,
+    run: PathLike,
     *,
     only: Sequence[str] = (),
     feature_source: FeatureSource = "pretrained",
@@ -71,7 +71,7 @@ def transfer(
     return _measure("transfer", run, feature_source, checkpoint, only)
 
 
-def evaluate(run: RunLike | PathLike, *, checkpoint: str | int = "newest") -> dict[str, Evaluation]:
+def evaluate(run: PathLike, *, checkpoint: str | int = "newest") -> dict[str, Evaluation]:
     """Run probe, knn, finetune and transfer on pixels and on the encoder before and after training.
 
         evaluate("runs/digits")["pretrained"].value("top1", command="probe", label_fraction=1.0)
@@ -92,7 +92,7 @@ def evaluate(run: RunLike | PathLike, *, checkpoint: str | int = "newest") -> di
 
 
 def embed(
-    run: RunLike | PathLike,
+    run: PathLike,
     images: PathLike | None = None,
     *,
     split: str | None = None,
@@ -138,7 +138,7 @@ def embed(
 
 def _measure(
     command: str,
-    run: RunLike | PathLike,
+    run: PathLike,
     feature_source: str,
     checkpoint: str | int,
     only: Sequence[str] = (),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 import os
 import pathlib
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
@@ -13,24 +13,8 @@ from barlow_jax.io import files
 from barlow_jax.papers.scores import FEATURE_SOURCES, PRETRAINED, Evaluation, parse_evaluations
 from barlow_jax.workdir import results as result_files, saved_run
 
-PathLike = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]  # a `Run` is one too
 FeatureSource = Literal["pretrained", "untrained", "pixels"]
-
-
-@runtime_checkable
-class RunLike(Protocol):
-    """A `Run`."""
-
-    workdir: pathlib.Path
-    config: Config
-
-
-class Opened(NamedTuple):
-    """A run whose config has been checked, and its encoder."""
-
-    workdir: pathlib.Path
-    config: Config
-    encoder: pathlib.Path  # workdir, or one of its checkpoints
 
 
 def path_of(workdir: PathLike) -> pathlib.Path:
@@ -52,21 +36,23 @@ def read_config(workdir: pathlib.Path) -> Config:
     return overrides.from_tree(tree)[0]
 
 
-def locate(run: RunLike | PathLike) -> tuple[pathlib.Path, Config]:
-    """Return the workdir and the config of a run."""
-    if isinstance(run, RunLike):
-        return run.workdir, run.config
-    workdir = path_of(run)
-    return workdir, read_config(workdir)
+def locate(run: PathLike) -> tuple[pathlib.Path, Config]:
+    """Return the workdir and the config of a run; that of a `Run` may have overrides."""
+    workdir, config = path_of(run), getattr(run, "config", None)
+    return workdir, read_config(workdir) if config is None else config
 
 
 def open_checked(
-    run: RunLike | PathLike,
+    run: PathLike,
     feature_source: str,
     checkpoint: str | int,
     splits: Sequence[str] = ("train_split", "eval_split"),
-) -> Opened:
-    """Check the arguments of an evaluation, and the config against data and devices."""
+) -> tuple[pathlib.Path, Config, pathlib.Path]:
+    """Check the arguments of an evaluation, and the config against data and devices.
+
+    Returns:
+      The workdir, the config, and the path of the encoder: the workdir, or one of its checkpoints.
+    """
     problems = []
     if feature_source not in FEATURE_SOURCES:
         problems.append(f"feature_source is {feature_source!r}. Choose from {', '.join(FEATURE_SOURCES)}.")
@@ -77,7 +63,7 @@ def open_checked(
     workdir, config = locate(run)
     config = preflight.check(config, splits=splits)
     encoder = encoders.checkpoint_path(workdir, str(checkpoint), config.monitor.select_by)
-    return Opened(workdir, config, encoder)
+    return workdir, config, encoder
 
 
 def publish(workdir: pathlib.Path, results: dict[str, Any], *name: str) -> list[Evaluation]:

@@ -174,7 +174,8 @@ def adapt(weights: PathLike, config: Config, workdir: PathLike) -> Adaptation:
       RunError: too many steps in a row were not finite.
     """
     path = path_of(workdir)
-    config = preflight.check(adapting.configure(os.path.expanduser(weights), config), trains=True)
+    weights = os.path.expanduser(weights)
+    config = preflight.check(_adopt(config, encoders.describe(weights, "weights"), weights), trains=True)
     with preemption.watch():
         results = adapting.adapt(config, path)
     publish(path, results, "adapt")
@@ -211,14 +212,22 @@ def import_weights(
       UserError: the file does not fit the config, or the workdir already holds a run.
     """
     source, folder = pathlib.Path(path).expanduser(), path_of(workdir)
-    described, tree = encoders.describe_weights(str(source)), dataclasses.asdict(config)
-    tree["network"] |= described["network"]
-    if "preprocessing" in described:
-        described["preprocessing"].apply(tree)
-    config, problems = overrides_lib.from_tree(tree)
-    if problems := problems or validate(config, Facts()) or preflight.training_problems(config):
+    config = _adopt(config, encoders.describe_weights(str(source)))
+    if problems := validate(config, Facts()) or preflight.training_problems(config):
         raise UserError.from_problems(problems)
     publish(
         folder, importing.import_weights(config, source, folder, form=form, projector=projector), "import"
     )
     return Run(folder, config)
+
+
+def _adopt(config: Config, described: Mapping[str, Any], start: str | None = None) -> Config:
+    """Return the config with what an encoder determines; with its path `start`, to continue its training."""
+    tree = dataclasses.asdict(config)
+    problems = encoders.adopt(tree, described, start)
+    if start:
+        tree["train"]["average_decay"] = tree["train"]["average_decay"] or encoders.AVERAGE_DECAY
+    config, more = overrides_lib.from_tree(tree)
+    if problems := [*problems, *more]:
+        raise UserError.from_problems(problems)
+    return config

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import os
 import pathlib
 
-from barlow_jax.api.opened import PathLike, RunLike, locate
+from barlow_jax.api.opened import PathLike, locate
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
@@ -16,7 +16,7 @@ from barlow_jax.reporting.write_report import write_report
 
 
 def export(
-    run: RunLike | PathLike,
+    run: PathLike,
     out: PathLike,
     *,
     format: str = "orbax",
@@ -50,7 +50,7 @@ def export(
 
 
 def report(
-    runs: RunLike | PathLike | Sequence[RunLike | PathLike],
+    runs: PathLike | Sequence[PathLike],
     out: PathLike | None = None,
     *,
     device_hour_price: float | None = None,
@@ -74,7 +74,7 @@ def report(
     """
     if device_hour_price is not None and not 0 <= device_hour_price < float("inf"):
         raise UserError(f"device_hour_price is {device_hour_price}, but must be a number >= 0.")
-    several = [runs] if isinstance(runs, str | os.PathLike | RunLike) else list(runs)
+    several = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
     workdirs = [locate(run)[0] for run in several]
     written = write_report(workdirs, out, device_hour_price=device_hour_price, images=images)
     return pathlib.Path(written["out"])

@@ -3,10 +3,13 @@
 import argparse
 from collections.abc import Sequence
 import difflib
+import importlib
+import pathlib
+import pkgutil
 import sys
 from types import ModuleType
 
-from barlow_jax.cli import flags, registry
+from barlow_jax.cli import flags
 from barlow_jax.cli.results import stdout_to_stderr
 from barlow_jax.config import reference
 from barlow_jax.version import __version__
@@ -44,7 +47,7 @@ def parse(
       SystemExit: after --help or --version (0); for a missing or unknown command or a wrong value (2).
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    summaries = registry.summaries(package)
+    known_commands = summaries(package)
     name = next((token for token in argv if not token.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog=_PROG,
@@ -55,10 +58,10 @@ def parse(
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, title="commands", metavar="COMMAND")
     module, chosen = None, None
-    for known, summary in summaries.items():
+    for known, summary in known_commands.items():
         if known == name:
             with stdout_to_stderr():
-                module = registry.load(package, name)
+                module = load(package, name)
             chosen = _add_command(commands, name, summary, module)
         else:
             commands.add_parser(known, help=_uncapitalized(summary))
@@ -66,7 +69,7 @@ def parse(
         parser.print_help(sys.stderr)
         parser.exit(2)
     if name is not None and module is None:
-        parser.error(f"there is no command {name!r}.{_suggest(name, summaries)}")
+        parser.error(f"there is no command {name!r}.{_suggest(name, known_commands)}")
     args, rest = parser.parse_known_args(argv)
     if args.workdirs is None:
         args.workdirs = [args.workdir] if getattr(args, "workdir", None) else []
@@ -144,3 +147,31 @@ def _uncapitalized(summary: str) -> str:
 def _suggest(name: str, names: Sequence[str], suffix: str = "") -> str:
     near = difflib.get_close_matches(name, names, 1)
     return f" Did you mean {near[0]}{suffix}?" if near else ""
+
+
+def summaries(package: ModuleType) -> dict[str, str]:
+    """Return the summary of every command by its name, without importing the commands.
+
+    A file's name is the command's, with dashes: `show_views.py` is `show-views`, `import_.py` is `import`.
+    """
+    (folder,) = package.__path__
+    files = {
+        m.name: pathlib.Path(folder) / f"{m.name}.py" for m in pkgutil.iter_modules([folder]) if not m.ispkg
+    }
+    return {_command(stem): _summary(path) for stem, path in files.items()}
+
+
+def load(package: ModuleType, name: str) -> ModuleType:
+    """Import the module of a command."""
+    (stem,) = (m.name for m in pkgutil.iter_modules(package.__path__) if _command(m.name) == name)
+    return importlib.import_module(f"{package.__name__}.{stem}")
+
+
+def _command(stem: str) -> str:
+    return stem.rstrip("_").replace("_", "-")
+
+
+def _summary(path: pathlib.Path) -> str:
+    # Not `ast.parse`: in Python 3.11 it fails at random while another thread parses.
+    first_line = path.read_text("utf-8").partition("\n")[0]
+    return first_line.strip('"')

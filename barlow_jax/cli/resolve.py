@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from barlow_jax.cli.command import Command
-from barlow_jax.config import overrides, parts, records, shipped, values
+from barlow_jax.config import overrides, parts, records, shipped
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
@@ -101,21 +101,13 @@ def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], l
         if not (args.config or args.start or saved):
             return source, problems
     tree, more = _load_base(args, command)
-    problems = [*problems, *more]
+    if problems := [*problems, *more]:
+        return tree, problems
     if args.start:
         args.start_settings = encoders.start_settings(args.start, source)
-        problems += records.write(Config, tree, args.start_settings.items(), values.convert)
         if args.config or not saved:
             tree["train"]["average_decay"] = tree["train"]["average_decay"] or encoders.AVERAGE_DECAY
-    else:
-        tree["network"] |= source["network"]
-    if "preprocessing" in source:
-        source["preprocessing"].apply(tree)
-    if "recipe" in source and not problems:  # images are interpolated and normalized as in pretraining
-        tree["data"]["eval_interpolation"] = source["data"]["eval_interpolation"]
-        for view in tree["recipe"]["views"].values():
-            view["normalize"] = source["recipe"]["views"]["a"]["normalize"]
-    return tree, problems
+    return tree, encoders.adopt(tree, source, args.start)
 
 
 def _load_base(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:

@@ -63,7 +63,7 @@ def parse_groups(only: str | None) -> tuple[str, ...]:
 
 def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -> dict[str, Any]:
     """Run one ablation; return its changed keys, published accuracy, and scores or why it was skipped."""
-    from barlow_jax.experiment import run_cache
+    from barlow_jax.experiment import pretraining
 
     case = ablation.apply(base)
     changes = _changes(base, case)
@@ -76,7 +76,7 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
     name = _BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}"
     log.info(f"{name}: {', '.join(f'{key} = {value}' for key, value in changes.items()) or 'base config'}")
     probe = partial(_probe, feature_source=PRETRAINED)
-    return fields | run_cache.train_and_evaluate(case, workdir / name, "ablate", probe)
+    return fields | pretraining.train_and_evaluate(case, workdir / name, "ablate", probe)
 
 
 def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ number of runs, and compares their metrics without labels with their accuracy.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 import functools
 import hashlib
@@ -84,7 +84,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         return _study(config, workdir, args)
     import jax
 
-    from barlow_jax.experiment import run_cache
+    from barlow_jax.experiment import pretraining
     from barlow_jax.reporting import comparison
 
     methods = {UNTRAINED: config}
@@ -95,14 +95,15 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         for name, method in methods.items()
     ]
     for _, run_dir, case in cases:
-        run_cache.check_config(case, run_dir)
+        pretraining.check_config(case, run_dir)
+    evaluate = functools.partial(_evaluate, source=PRETRAINED, best=args.checkpoint == "best", costs=True)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
     for name, run_dir, case in cases:
         log.info(run_dir.name)
         rows[name].append(
             _measure_untrained(case, run_dir)
             if name == UNTRAINED
-            else run_cache.train_and_evaluate(case, run_dir, *_evaluation(_evaluate, args))
+            else pretraining.train_and_evaluate(case, run_dir, _results_name(args), evaluate)
         )
     log.info(comparison.table(rows))
     if jax.process_index() == 0:
@@ -114,7 +115,7 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
     """Train and evaluate the runs of --grid, and write study.md; a run that fails is recorded as such."""
     import jax
 
-    from barlow_jax.experiment import run_cache
+    from barlow_jax.experiment import pretraining
     from barlow_jax.reporting import study
 
     if args.objectives:
@@ -128,17 +129,15 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
         for seed in range(case.seed, case.seed + args.seeds):
             cases[f"{method}-{digest}-{seed}"] = method, changes, dataclasses.replace(case, seed=seed)
     for name, (_, _, case) in cases.items():
-        run_cache.check_config(case, workdir / name)
+        pretraining.check_config(case, workdir / name)
 
-    def evaluate(experiment: Experiment, run_dir: pathlib.Path, *, best: bool) -> dict[str, Any]:
-        return _evaluate_features(experiment, run_dir, PRETRAINED, best=best)[0]
-
+    evaluate = functools.partial(_evaluate, source=PRETRAINED, best=args.checkpoint == "best")
     runs: list[dict[str, Any]] = []
     for name, (method, changes, case) in cases.items():
         log.info(f"run {len(runs) + 1} of {len(cases)}, {name}: {changes}")
         row = {"run": name, "method": method, "changes": changes, "scores": [], "checkpoints": []}
         try:
-            row |= run_cache.train_and_evaluate(case, workdir / name, *_evaluation(evaluate, args))
+            row |= pretraining.train_and_evaluate(case, workdir / name, _results_name(args), evaluate)
             row["checkpoints"] = study.checkpoints(workdir / name)
         except RunError as error:
             log.warning(f"{name} failed: {error}")
@@ -195,51 +194,44 @@ def _method_file(name: str, base: Config, args: argparse.Namespace) -> tuple[dic
     return config_dict.to_dict(), problems
 
 
+def _results_name(args: argparse.Namespace) -> str:
+    return "compare-best" if args.checkpoint == "best" else "compare"
+
+
 def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
     import jax
 
-    from barlow_jax.experiment import run_cache
+    from barlow_jax.experiment import pretraining
     from barlow_jax.experiment.experiment import Experiment
 
     def measure() -> dict[str, Any]:
-        results, _ = _evaluate_features(Experiment.from_config(config), run_dir, UNTRAINED)
+        results = _evaluate(Experiment.from_config(config), run_dir, UNTRAINED)
         if jax.process_index() == 0:
             files.write_json(run_dir / "config.json", overrides.to_config_dict(config).to_dict())
         return results
 
-    return run_cache.cached(run_dir, "compare", measure, config)
+    return pretraining.cached(run_dir, "compare", measure, config)
 
 
-def _evaluate_features(
-    experiment: Experiment, run_dir: pathlib.Path, feature_source: str, *, best: bool = False
-) -> tuple[dict[str, Any], FeatureTable]:
-    """Return the scores and the rank of an encoder's features, and those of the evaluation split."""
+def _evaluate(
+    experiment: Experiment, run_dir: pathlib.Path, source: str, *, best: bool = False, costs: bool = False
+) -> dict[str, Any]:
+    """Return the scores and the rank of an encoder's features; with `costs`, also those of the train step."""
     from barlow_jax.evals.evaluation_data import EvaluationData
     from barlow_jax.evals.spectrum import spectrum
     from barlow_jax.experiment import evaluations
 
     path = selection.best_checkpoint(run_dir, experiment.config.monitor.select_by) if best else run_dir
     data = EvaluationData.open(experiment.config.data).check_labels()
-    evaluator = evaluations.Evaluator(experiment, path, feature_source, data)
+    evaluator = evaluations.Evaluator(experiment, path, source, data)
     results = evaluator.results(run_dir, ["probe", "knn"], evaluator.frozen(["probe", "knn"]))
     test = evaluator.tables[1]
-    return results | {"representation_rank": spectrum(test.features).effective_rank}, test
-
-
-def _evaluation(evaluate: Callable[..., Any], args: argparse.Namespace) -> tuple[str, Callable[..., Any]]:
-    """Return the name of the results and the function that measures them, for --checkpoint."""
-    best = args.checkpoint == "best"
-    return "compare-best" if best else "compare", functools.partial(evaluate, best=best)
-
-
-def _evaluate(experiment: Experiment, run_dir: pathlib.Path, *, best: bool) -> dict[str, Any]:
-    results, test = _evaluate_features(experiment, run_dir, PRETRAINED, best=best)
-    return {
-        **results,
-        **_embedding(experiment, run_dir, test, results["step"]),
-        "step_seconds": _step_seconds(experiment.config, run_dir),
-        "step_bytes": _step_bytes(experiment, results["data"]["train_images"]),
-    }
+    results["representation_rank"] = spectrum(test.features).effective_rank
+    if costs:
+        results |= _embedding(experiment, run_dir, test, results["step"])
+        results["step_seconds"] = _step_seconds(experiment.config, run_dir)
+        results["step_bytes"] = _step_bytes(experiment, results["data"]["train_images"])
+    return results
 
 
 def _embedding(

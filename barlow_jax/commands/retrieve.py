@@ -1,12 +1,10 @@
 """Retrieve images by captions and captions by images: R@K of a run trained on image and text."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 from functools import partial
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.recipe import SECOND_VIEW
@@ -15,9 +13,6 @@ from barlow_jax.errors import UserError
 from barlow_jax.io import log
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation, data_identity
-
-if TYPE_CHECKING:
-    from barlow_jax.experiment.experiment import Experiment
 
 COMMAND = Command(examples=("retrieve --workdir runs/captions",), config_groups=("retrieval",))
 
@@ -46,7 +41,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     embed_image, embed_caption = embedder("a"), embedder(SECOND_VIEW)
     measured = []
     for feature_source in (UNTRAINED, PRETRAINED):
-        params, stats, step = _restore(experiment, workdir, feature_source)
+        params, stats, step = experiment.encoder_state(workdir, feature_source, experiment.network)
         encode = partial(embed_image, params, stats)
         images = features.extract(encode, experiment.eval_batches(source), layout)
         decode_failures = source.num_examples - len(images.index)
@@ -74,17 +69,3 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
         },
         **evaluations.about(config, workdir, workdir, ["retrieve"]),
     }
-
-
-def _restore(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> tuple[Any, Any, int]:
-    """Return parameters and running statistics of both branches, laid out on the mesh, and their step."""
-    import jax
-
-    from barlow_jax.checkpoints.restore import open_checkpoints
-
-    init = experiment.jit_once(experiment.network.init)
-    if feature_source == UNTRAINED:
-        return *init(jax.random.key(experiment.config.seed)), 0
-    abstract = jax.eval_shape(init, jax.random.key(0))
-    with open_checkpoints(workdir, read_only=True) as checkpoints:
-        return checkpoints.restore_newest_part(*abstract, experiment.layout)

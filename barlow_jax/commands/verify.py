@@ -1,7 +1,6 @@
 """Verify every checkpoint of a run against its checksums and the network."""
 
 import argparse
-from functools import partial
 import pathlib
 from typing import Any
 
@@ -56,20 +55,13 @@ def _abstract(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     """Return shapes and dtypes of the run's state, which do not depend on the mesh."""
     from barlow_jax.checkpoints.restore import abstract_state
     from barlow_jax.data.sampler import EpochSampler
-    from barlow_jax.experiment.experiment import run_info
-    from barlow_jax.networks.network import Network
-    from barlow_jax.objectives.registry import make_objective
-    from barlow_jax.optim import optimizers
-    from barlow_jax.training.step import StepParts, init_state
+    from barlow_jax.experiment.experiment import Experiment
     from barlow_jax.workdir import provenance
 
-    optimizer = optimizers.make_optimizer(config.optim, optimizers.learning_rates(config, steps_per_epoch=1))
     data = provenance.recorded_data(workdir).get(config.data.train_split, {})
     sampler = EpochSampler(config.seed, data.get("images", config.train.batch_size), config.train.batch_size)
-    objective = make_objective(config.objective, run_info(config, sampler))
-    network = Network(config.network, **config.data.image)
-    parts = StepParts(network, objective, optimizer, normalize=dict)
-    return abstract_state(partial(init_state, parts=parts)).nonempty_fields()
+    init = Experiment.on_one_device(config).init(sampler)
+    return abstract_state(init).nonempty_fields()
 
 
 def _encoder_of(abstract: dict[str, Any]) -> dict[str, Any]:

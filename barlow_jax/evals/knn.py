@@ -8,9 +8,8 @@ Among classes of equal score the smallest wins; among training rows of equal dis
 scikit-learn's KNeighborsClassifier does the same for classes and leaves the order of rows undefined.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +40,7 @@ def knn(config: Config, train: FeatureTable, test: FeatureTable) -> list[Score]:
         weighted = knn_accuracy(subset, queries, ks=settings.k, temperature=settings.temperature)
         uniform = {}
         if settings.euclidean_k and len(rows) == len(train.labels):
-            uniform = euclidean_accuracy(subset, queries, ks=settings.euclidean_k)
+            uniform = knn_accuracy(subset, queries, ks=settings.euclidean_k, temperature=None)
         return {
             (distance, k, metric): value
             for distance, by_k in (("cosine", weighted), ("euclidean", uniform))
@@ -65,68 +64,44 @@ def _within(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def knn_accuracy(
-    train: FeatureTable, test: FeatureTable, *, ks: Sequence[int], temperature: float = 0.07
+    train: FeatureTable, test: FeatureTable, *, ks: Sequence[int], temperature: float | None = 0.07
 ) -> dict[int, dict[str, float]]:
-    """Return top1 and balanced_accuracy in 0..1 of weighted cosine votes for each k.
+    """Return top1 and balanced_accuracy in 0..1 for each k; the arguments are those of `knn_hits`."""
+    hits = knn_hits(train, test, ks=ks, temperature=temperature)
+    return {k: hit_rates(test.labels, row) for k, row in zip(ks, hits, strict=True)}
+
+
+def knn_hits(
+    train: FeatureTable, test: FeatureTable, *, ks: Sequence[int], temperature: float | None = 0.07
+) -> np.ndarray:
+    """Return `[len(ks), N]` whether the votes classify each row of `test` correctly.
 
     Args:
       train: rows that vote, with `[N]` labels; all of them vote if k is larger than N.
       test: rows to classify. The training row of the same image (`own`) does not vote.
       ks: numbers of neighbors.
-      temperature: a lower temperature gives near neighbors more weight.
+      temperature: of weighted cosine votes; a lower one gives near neighbors more weight. None: uniform
+        Euclidean votes. The mean of the training rows is then subtracted first, in float64: distances stay
+        the same, and float32 is more precise near 0.
     """
-    return _accuracy(train, test, ks, temperature, _unit)
-
-
-def euclidean_accuracy(
-    train: FeatureTable, test: FeatureTable, *, ks: Sequence[int]
-) -> dict[int, dict[str, float]]:
-    """Return top1 and balanced_accuracy in 0..1 of uniform Euclidean votes for each k.
-
-    The mean of the training rows is subtracted first, in float64: distances stay the same, and float32 is
-    more precise near 0. The arguments are those of `knn_accuracy`.
-    """
-    mean = train.features.mean(axis=0, dtype=np.float64)
-
-    def centered(features: np.ndarray) -> np.ndarray:
-        # NumPy casts to float64 in small buffers: ImageNet's table would not fit in memory as float64.
-        return np.subtract(features, mean, out=np.empty(features.shape, np.float32), casting="same_kind")
-
-    return _accuracy(train, test, ks, None, centered)
-
-
-def _accuracy(
-    train: FeatureTable,
-    test: FeatureTable,
-    ks: Sequence[int],
-    temperature: float | None,
-    prepare: Callable[[np.ndarray], Any],
-) -> dict[int, dict[str, float]]:
-    hits = _hits(train, test, ks, temperature, prepare)
-    return {k: hit_rates(test.labels, row) for k, row in zip(ks, hits, strict=True)}
-
-
-def knn_hits(train: FeatureTable, test: FeatureTable, k: int, temperature: float = 0.07) -> np.ndarray:
-    """Return `[N]` whether the weighted cosine votes classify each row of `test` correctly."""
-    return _hits(train, test, (k,), temperature, _unit)[0]
-
-
-def _hits(
-    train: FeatureTable,
-    test: FeatureTable,
-    ks: Sequence[int],
-    temperature: float | None,
-    prepare: Callable[[np.ndarray], Any],
-) -> np.ndarray:
     for table in (train, test):
         check_single_label(table.labels)
-    bank, labels = jnp.asarray(prepare(train.features)), jnp.asarray(train.labels)
+    mean = train.features.mean(axis=0, dtype=np.float64) if temperature is None else None
+
+    def prepare(features: np.ndarray) -> jax.Array:
+        if mean is None:
+            return _unit(features)
+        # NumPy casts to float64 in small buffers: ImageNet's table would not fit in memory as float64.
+        out = np.empty(features.shape, np.float32)
+        return jnp.asarray(np.subtract(features, mean, out=out, casting="same_kind"))
+
+    bank, labels = prepare(train.features), jnp.asarray(train.labels)
     num_classes = int(max(train.labels.max(), test.labels.max())) + 1
     limits = tuple(min(k, len(labels)) for k in ks)
     votes = []
     for start in range(0, len(test.labels), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        queries = jnp.asarray(prepare(test.features[rows]))
+        queries = prepare(test.features[rows])
         own = None if test.own is None else jnp.asarray(test.own[rows])
         fixed = {"limits": limits, "temperature": temperature, "num_classes": num_classes}
         votes.append(np.asarray(_vote(bank, labels, queries, own, **fixed)))

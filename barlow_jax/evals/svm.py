@@ -76,35 +76,24 @@ def mean_average_precision(
     }
 
 
-def fit(features: np.ndarray, target: np.ndarray, cost: float, *, config: Svm, seed: int) -> Any:
-    """Return scikit-learn's LinearSVC fitted to `[N, H]` features and `[N]` targets in 1, -1."""
+def fit(features: np.ndarray, target: np.ndarray, *, config: Svm, seed: int) -> Any:
+    """Return scikit-learn's LinearSVC fitted to `[N, H]` features and `[N]` targets in 1, -1.
+
+    Its cost `C` has the best mean average precision (scikit-learn's) over the folds; the first of equal costs
+    wins. The folds keep the fraction of positives and the order of the rows, like cv=3 of scikit-learn.
+    """
     from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.svm import LinearSVC
 
     solver = {"tol": config.tolerance, "max_iter": config.max_iterations, "random_state": seed}
     weights = {1: config.positive_weight, -1: 1}
-    model = LinearSVC(C=cost, loss="squared_hinge", dual=True, class_weight=weights, **solver)
+    model = LinearSVC(loss="squared_hinge", dual=True, class_weight=weights, **solver)
+    costs, folds = {"C": list(config.costs)}, StratifiedKFold(config.folds)
+    search = GridSearchCV(model, costs, scoring="average_precision", cv=folds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # checked by `n_iter_`
-        return model.fit(features, target)
-
-
-def choose_cost(features: np.ndarray, target: np.ndarray, *, config: Svm, seed: int) -> float:
-    """Return the cost with the best mean average precision (scikit-learn's) over the folds.
-
-    The first of equal costs wins. The folds keep the fraction of positives and the order of the rows, like
-    cv=3 of scikit-learn.
-    """
-    from sklearn.metrics import average_precision_score
-    from sklearn.model_selection import StratifiedKFold
-
-    folds = list(StratifiedKFold(config.folds).split(features, target))
-
-    def precision(cost: float, kept: np.ndarray, held: np.ndarray) -> float:
-        model = fit(features[kept], target[kept], cost, config=config, seed=seed)
-        return average_precision_score(target[held] == 1, model.decision_function(features[held]))
-
-    return max(config.costs, key=lambda cost: np.mean([precision(cost, *fold) for fold in folds]))
+        return search.fit(features, target).best_estimator_
 
 
 def _targets(column: np.ndarray, config: Svm) -> np.ndarray:
@@ -137,9 +126,8 @@ def _fit_class(
     rows: np.ndarray, target: np.ndarray, queries: np.ndarray, config: Svm, seed: int
 ) -> ClassResult:
     rows, target = rows[target != 0], target[target != 0]
-    cost = choose_cost(rows, target, config=config, seed=seed)
-    model = fit(rows, target, cost, config=config, seed=seed)
-    return ClassResult(cost, model.decision_function(queries), bool(model.n_iter_ < config.max_iterations))
+    model = fit(rows, target, config=config, seed=seed)
+    return ClassResult(model.C, model.decision_function(queries), bool(model.n_iter_ < config.max_iterations))
 
 
 def _prepare(features: np.ndarray, config: Svm) -> np.ndarray:

@@ -10,29 +10,13 @@ from barlow_jax.checkpoints.restore import open_checkpoints
 from barlow_jax.config.schema import Config
 from barlow_jax.config.training import Adapt
 from barlow_jax.errors import UserError
-from barlow_jax.experiment import candidates, encoders
+from barlow_jax.experiment import candidates
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.pretraining import pretrain
 from barlow_jax.interop import export_orbax
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import jsonl, log
 from barlow_jax.workdir import provenance, saved_run, selection
-
-
-def configure(weights: str, config: Config) -> Config:
-    """Return a config for continued pretraining of the encoder at a path."""
-    source = encoders.describe(weights, "weights")
-    settings = encoders.start_settings(weights, source)
-    known = source.get("recipe") or {}
-    normalize = known["views"]["a"]["normalize"] if known else source.get("preprocessing")
-    if normalize:  # as in pretraining
-        values = normalize if known else {"mean": normalize.mean, "std": normalize.std}
-        settings |= {
-            f"recipe.views.{v}.normalize.{k}": x for v in config.recipe.views for k, x in values.items()
-        }
-    return config.replace(
-        {"train.average_decay": config.train.average_decay or encoders.AVERAGE_DECAY, **settings}
-    )
 
 
 def adapt(config: Config, workdir: pathlib.Path) -> dict[str, Any]:

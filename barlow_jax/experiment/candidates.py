@@ -119,7 +119,7 @@ def read_start(experiment: Experiment, workdir: pathlib.Path) -> EncoderState:
 def _label_scores(experiment: Experiment, data: EvaluationData) -> Scores:
     """Return the function from an encoder to whether k-NN classifies each held-out image correctly."""
     tables, k = labeled_tables(experiment, data), experiment.config.monitor.k
-    return lambda *trees: knn_hits(*tables(*trees), k)[np.newaxis]
+    return lambda *trees: knn_hits(*tables(*trees), ks=(k,))
 
 
 def _view_scores(experiment: Experiment, source: splits.Split) -> Scores:

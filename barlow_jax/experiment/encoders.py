@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
+from barlow_jax.config import records, values
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
@@ -78,6 +79,26 @@ def start_settings(path: str, source: Mapping[str, Any]) -> dict[str, Any]:
     data = source.get("data") or (source["preprocessing"]._asdict() if "preprocessing" in source else {})
     settings |= {f"data.{key}": data[key] for key in _INPUT if key in data}
     return settings | {"adapt.weights": os.path.abspath(path)}
+
+
+def adopt(tree: dict[str, Any], source: Mapping[str, Any], start: str | None = None) -> list[str]:
+    """Set what an encoder determines in the tree of a config; return the problems.
+
+    `source` is what `describe` returns; `start` its path, if the config is that of its continued pretraining.
+    """
+    problems = []
+    if start:
+        settings = start_settings(start, source)
+        problems = records.write(Config, tree, settings.items(), values.convert)
+    else:
+        tree["network"] |= source["network"]
+    if "preprocessing" in source:
+        source["preprocessing"].apply(tree)
+    if "recipe" in source and not problems:  # images are interpolated and normalized as in pretraining
+        tree["data"]["eval_interpolation"] = source["data"]["eval_interpolation"]
+        for view in tree["recipe"]["views"].values():
+            view["normalize"] = source["recipe"]["views"]["a"]["normalize"]
+    return problems
 
 
 def describe_weights(path: str) -> dict[str, Any]:

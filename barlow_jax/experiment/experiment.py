@@ -14,7 +14,7 @@ import optax
 from barlow_jax.augment.views import augment, normalize_views
 from barlow_jax.config.methods import HEADS
 from barlow_jax.config.recipe import Recipe
-from barlow_jax.config.schema import Config
+from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, Segment
 from barlow_jax.distributed.mesh import Layout, choose_projector, make_mesh
@@ -62,6 +62,12 @@ class Experiment:
         one_pass = mesh.devices.flat[0].platform != "cpu"
         network = Network(config.network, layout.parallel_linear, one_pass=one_pass, **config.data.image)
         return cls(config, layout, network, shard)
+
+    @classmethod
+    def on_one_device(cls, config: Config) -> "Experiment":
+        """Return the experiment on one device, for states and encoders: they do not depend on the mesh."""
+        mesh = Mesh(slices=1, projector="replicated")
+        return cls.from_config(dataclasses.replace(config, mesh=mesh), jax.devices()[:1])
 
     def sampler(self, num_images: int, segment: Segment | None = None) -> EpochSampler:
         """Return the sampler of training batches, in the segment of the run that has this config.
@@ -156,14 +162,16 @@ class Experiment:
             return features.make_pixels(self.layout)
         return partial(self.jitted_encoder(), state.params, state.batch_stats)
 
-    def encoder_state(self, path: pathlib.Path, feature_source: str) -> encoders.EncoderState:
+    def encoder_state(
+        self, path: pathlib.Path, feature_source: str, network: Network | None = None
+    ) -> encoders.EncoderState:
         """Return the encoder of a feature source, laid out on the mesh; without arrays for pixels.
 
-        The path is that of a run, a checkpoint or a file.
+        The path is that of a run, a checkpoint or a file; a run may also have a network with heads.
         """
         if feature_source == PIXELS:
             return encoders.EncoderState(None, None, -1)
-        init = self.jit_once(self.encoder_network.init)
+        init = self.jit_once((network or self.encoder_network).init)
         if feature_source == UNTRAINED:
             return encoders.EncoderState(*init(jax.random.key(self.config.seed)), 0)
         abstract = jax.eval_shape(init, jax.random.key(0))

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from barlow_jax.config.schema import Config, Mesh
+from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
@@ -58,12 +58,8 @@ def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest"
     Raises:
       UserError: the encoder or checkpoint is missing or damaged.
     """
-    # The encoder does not depend on the mesh of the run, so one device is enough.
-    one_device = dataclasses.replace(config, mesh=Mesh(slices=1, projector="replicated"))
-    experiment = Experiment.from_config(one_device, jax.devices()[:1])
-    state = experiment.encoder_state(
-        encoders.checkpoint_path(where, checkpoint, config.monitor.select_by), PRETRAINED
-    )
+    path = encoders.checkpoint_path(where, checkpoint, config.monitor.select_by)
+    state = Experiment.on_one_device(config).encoder_state(path, PRETRAINED)
     params, batch_stats = jax.device_get((state.params, state.batch_stats))
     workdir, _ = encoders.split_step(where)
     measured, damaged = results.read(workdir)

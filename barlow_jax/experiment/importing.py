@@ -87,7 +87,7 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
             f"{config.objective.name} has a memory of all images, which starts with a run. Set "
             "config.objective.name to another method, or import with --as encoder."
         )
-    experiment = Experiment.from_config(config, jax.devices()[:1])
+    experiment = Experiment.on_one_device(config)
     sampler = experiment.sampler(config.train.batch_size)  # the state does not depend on the number of images
     state = experiment.init(sampler)(jax.random.key(config.seed))
     if imported.projector:

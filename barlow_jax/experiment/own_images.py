@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
+import contextlib
+from functools import partial
 import os
+import statistics
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,11 +15,16 @@ import numpy as np
 from barlow_jax.config import library, overrides as trees
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.data import collection, image_stats, splits
+from barlow_jax.data.sampler import SampleRange
 from barlow_jax.distributed import exchange, same_data
 from barlow_jax.errors import UserError
-from barlow_jax.experiment import choices as rules, step_trial
+from barlow_jax.experiment import choices as rules, lowering
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.training import compilation_cache
+from barlow_jax.training.prefetch import DevicePrefetcher
 
+_MIN_STEPS, _MAX_STEPS, _SECONDS = 3, 40, 8.0  # that a trial times
 _MEMORY = 0.9  # fraction of a device's memory that a step may need
 _STEPS_FRACTION = 0.95  # of a budget; evaluations and checkpoints take the rest
 
@@ -161,14 +169,22 @@ def _describe_devices() -> rules.Devices:
     return rules.Devices(jax.device_count(), device.platform == "cpu", cores, memory)
 
 
+class Trial(NamedTuple):
+    """Costs of a train step."""
+
+    memory: int  # bytes of each device
+    compile_seconds: float
+    step_seconds: float | None  # None if no step was executed
+
+
 def _fit_memory(
     choices: rules.Choices, tree: dict[str, Any], source: splits.Split, devices: rules.Devices, *, steps: bool
-) -> step_trial.Trial:
+) -> Trial:
     """Choose as many microbatches as the devices' memory requires; return the costs of the step."""
     rows = choices.get("train.batch_size") // devices.number
     while True:
         log.info("compiling the train step to measure it")
-        trial = step_trial.run(trees.from_tree(tree)[0], source, steps=steps)
+        trial = try_step(trees.from_tree(tree)[0], source, steps=steps)
         parts = 2 * choices.get("train.microbatches")
         if not devices.memory or trial.memory <= _MEMORY * devices.memory or rows % parts or rows < 2 * parts:
             return trial
@@ -184,3 +200,34 @@ def _line(choice: Mapping[str, Any]) -> str:
 
 def _format(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def try_step(config: Config, source: splits.Split, *, steps: bool) -> Trial:
+    """Compile the train step of a config; with `steps`, also execute and time some, with their data."""
+    experiment = Experiment.from_config(config)
+    sampler = experiment.sampler(source.num_examples)
+    with compilation_cache.persistent(config.train.compilation_cache):
+        started = time.monotonic()
+        compiled = lowering.lower(experiment, sampler, "step")[0].compile()
+        compile_seconds = time.monotonic() - started
+        memory = lowering.memory(compiled)
+        if not steps:
+            return Trial(memory, compile_seconds, None)
+        state, times = experiment.init(sampler)(jax.random.key(config.seed)), []
+        sample_range = SampleRange(sampler, 0, _MAX_STEPS, experiment.shard)
+        batches = source.train_batches(config.data, config.recipe.views, sample_range)
+        with contextlib.closing(DevicePrefetcher(batches, experiment.layout.shard)) as prefetcher:
+            while len(times) < _MAX_STEPS:
+                now = time.monotonic()
+                state, metrics = compiled(state, prefetcher.next())
+                jax.block_until_ready(metrics)
+                times.append(time.monotonic() - now)
+                if exchange.call_on_first(partial(_is_enough, times)):
+                    break
+    # The first step waits for the first batch. All processes use the time of process 0.
+    microseconds = exchange.call_on_first(lambda: int(1e6 * statistics.mean(times[1:])))
+    return Trial(memory, compile_seconds, microseconds / 1e6)
+
+
+def _is_enough(times: list[float]) -> int:
+    return int(len(times) > _MIN_STEPS and sum(times) >= _SECONDS)

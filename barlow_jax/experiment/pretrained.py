@@ -55,10 +55,9 @@ def load(
     if "data" in saved:
         tree, problems = saved_run.with_defaults(saved)
     else:  # a file; without preprocessing of its own, assume that its images were ImageNet's
-        tree, problems = overrides.default_config().to_dict(), []
-        if "preprocessing" in saved:
-            saved["preprocessing"].apply(tree)
-        tree["network"] |= saved["network"] | {"dtype": "float32"}
+        tree = overrides.default_config().to_dict()
+        problems = encoders.adopt(tree, saved)
+        tree["network"]["dtype"] = "float32"
     config, more = overrides.from_tree(tree)
     if problems or more:
         raise UserError("\n  ".join([f"The config of {path} is not of this version:", *problems, *more]))

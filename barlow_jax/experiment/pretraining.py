@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
+import json
 import pathlib
 import time
 from typing import Any
 
+import jax
 import numpy as np
 
 from barlow_jax.checkpoints import verify
@@ -17,15 +19,14 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.errors import UserError
 from barlow_jax.evals.evaluation_data import EvaluationData
-from barlow_jax.experiment import callbacks as user_callbacks, hooks
+from barlow_jax.experiment import callbacks as user_callbacks, evaluations, hooks
 from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.evaluations import settings
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.experiment.progress_hook import Progress
-from barlow_jax.experiment.run import Run, open_run
-from barlow_jax.experiment.run_data import RunData, open_data
+from barlow_jax.experiment.hooks import Progress
+from barlow_jax.experiment.run import Run, RunData, open_data, open_run
 from barlow_jax.experiment.skipping import SkipWatch
-from barlow_jax.io import log
+from barlow_jax.io import files, log
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import fit
@@ -199,3 +200,53 @@ def _data_record(config: Config, source: splits.Split, evaluated: EvaluationData
         record["eval_images"] = evaluated.test.num_examples
         record["shared_images"] = evaluated.count_shared(evaluated.own_rows(*indices))
     return record
+
+
+def train_and_evaluate(
+    config: Config,
+    workdir: pathlib.Path,
+    name: str,
+    evaluate: Callable[[Experiment, pathlib.Path], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the results of a run; train and evaluate it first as far as that has not been done.
+
+    `WORKDIR/results/NAME.json` caches the results, NAME being that of the command.
+
+    Raises:
+      UserError: the workdir holds a run with another config.
+    """
+    check_config(config, workdir)
+
+    def compute() -> dict[str, Any]:
+        trained = pretrain(config, workdir)
+        return {"loss": trained.get("loss"), **evaluate(Experiment.from_config(config), workdir)}
+
+    return cached(workdir, name, compute, config)
+
+
+def check_config(config: Config, workdir: pathlib.Path) -> None:
+    """Raise UserError if the workdir holds a run with another config."""
+    if problems := saved_run.differences(workdir, config):
+        raise UserError(problems[0])
+
+
+def cached(
+    workdir: pathlib.Path, name: str, compute: Callable[[], dict[str, Any]], config: Config
+) -> dict[str, Any]:
+    """Read `WORKDIR/results/NAME.json`; compute and write it if it is missing, or has other data or settings.
+
+    `compute` returns the results, with the entries "data" and "settings".
+    """
+    path = workdir / "results" / f"{name}.json"
+    if path.is_file():
+        results = files.read_json(path)
+        commands = [key for key in ("probe", "knn") if key in results.get("settings", {})]
+        current = json.loads(json.dumps(evaluations.settings(config, commands)))
+        images = data_identity(dataclasses.asdict(config.data))
+        if results.get("settings") == current and data_identity(results["data"]) == images:
+            return results
+        log.info(f"{path} is of other data or settings: evaluating again")
+    results = compute()
+    if jax.process_index() == 0:
+        files.write_json(path, results)
+    return results

@@ -8,10 +8,10 @@ import pytest
 
 from barlow_jax import commands
 from barlow_jax.__main__ import main
-from barlow_jax.cli import parsing, registry
+from barlow_jax.cli import parsing
 from barlow_jax.config import overrides
 
-NAMES = sorted(registry.summaries(commands))
+NAMES = sorted(parsing.summaries(commands))
 
 
 def test_without_a_command_all_commands_are_listed(capsys):
@@ -77,8 +77,8 @@ def test_help_has_a_summary_and_examples_that_parse(capsys, name):
     with pytest.raises(SystemExit) as error:
         main([name, "--help"])
     text = capsys.readouterr().out
-    assert error.value.code == 0 and registry.summaries(commands)[name].endswith(".")
-    module = registry.load(commands, name)
+    assert error.value.code == 0 and parsing.summaries(commands)[name].endswith(".")
+    module = parsing.load(commands, name)
     assert module.COMMAND.examples
     for example in module.COMMAND.examples:
         assert f"python -m barlow_jax {example}" in text
@@ -89,8 +89,8 @@ def test_help_has_a_summary_and_examples_that_parse(capsys, name):
 def test_no_help_text_waits_for_jax():
     """jax, flax and orbax take two seconds to import, TensorFlow ten."""
     program = (
-        "import sys; from barlow_jax import __main__, commands; from barlow_jax.cli import registry; "
-        f"modules = [registry.load(commands, name) for name in {NAMES}]; "
+        "import sys; from barlow_jax import __main__, commands; from barlow_jax.cli import parsing; "
+        f"modules = [parsing.load(commands, name) for name in {NAMES}]; "
         "sys.exit(len({'jax', 'flax', 'orbax', 'tensorflow', 'matplotlib'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -140,7 +140,7 @@ def trained(monkeypatch):
         (run_dir / "metrics.jsonl").write_text(json.dumps(row))
         return result("pretrained", 4, score("probe", 100 * config.optim.learning_rate), knn(50.0))
 
-    monkeypatch.setattr("barlow_jax.experiment.run_cache.train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr("barlow_jax.experiment.pretraining.train_and_evaluate", train_and_evaluate)
     return configs
 
 

@@ -9,7 +9,7 @@ import pytest
 from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.data import splits
-from barlow_jax.experiment import own_images, step_trial
+from barlow_jax.experiment import own_images
 from barlow_jax.experiment.choices import Devices
 
 SMALL = (
@@ -119,7 +119,7 @@ def choose(photographs, monkeypatch):
     """Function that chooses for the photographs, with the given costs of a step and devices."""
 
     def chosen(trial, hours=None, devices=None, **flags):
-        monkeypatch.setattr(step_trial, "run", trial)
+        monkeypatch.setattr(own_images, "try_step", trial)
         if devices:
             monkeypatch.setattr(own_images, "_describe_devices", lambda: devices)
         tree = load_config_file("configs/images.py")[0].to_dict()
@@ -131,18 +131,18 @@ def choose(photographs, monkeypatch):
 
 
 def test_a_budget_becomes_epochs_of_the_measured_steps(choose):
-    tree = choose(lambda *_, steps: step_trial.Trial(0, 20.0, 1.0 if steps else None), hours=1)
+    tree = choose(lambda *_, steps: own_images.Trial(0, 20.0, 1.0 if steps else None), hours=1)
     steps = 0.95 * 3600 - 20  # one step is an epoch
     assert abs(tree["train"]["num_epochs"] - steps) < 0.01 * steps
     with pytest.raises(own_images.UserError, match=r"--hours is 0\.1, which allows 3[0-4] steps of 10 s"):
-        choose(lambda *_, steps: step_trial.Trial(0, 0.0, 10.0), hours=0.1)
+        choose(lambda *_, steps: own_images.Trial(0, 0.0, 10.0), hours=0.1)
 
 
 def test_a_step_that_exceeds_the_memory_has_microbatches(choose):
     """Three tenths of its memory do not depend on the rows."""
 
     def trial(config, source, *, steps):
-        return step_trial.Trial(round(1e9 * (0.3 + 3 / config.train.microbatches)), 1.0, None)
+        return own_images.Trial(round(1e9 * (0.3 + 3 / config.train.microbatches)), 1.0, None)
 
     tree = choose(trial, devices=Devices(1, False, 8, 1_200_000_000))
     assert tree["train"]["microbatches"] == 4
@@ -151,8 +151,8 @@ def test_a_step_that_exceeds_the_memory_has_microbatches(choose):
 
 @pytest.mark.slow
 def test_the_trial_executes_real_steps(run, monkeypatch):
-    monkeypatch.setattr(step_trial, "_SECONDS", 0.0)
+    monkeypatch.setattr(own_images, "_SECONDS", 0.0)
     config = from_tree(_config(run[1]))[0]
     source = splits.open_split(config.data, "train")
-    trial = step_trial.run(config, source, steps=True)
+    trial = own_images.try_step(config, source, steps=True)
     assert trial.memory > 1e5 and 0 < trial.step_seconds < trial.compile_seconds

@@ -3,9 +3,13 @@
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
 import pytest
 from score_records import measured
 
+from barlow_jax.commands import verify
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import checksums
 
 
@@ -113,3 +117,13 @@ def test_pretraining_with_no_good_checkpoint_is_refused_and_leaves_all_as_it_is(
     _, said = run_command("pretrain", "--workdir", copy, code=2)
     assert "holds no usable checkpoint" in said and "step 18:" in said and "step 22:" in said
     assert _files(copy) == before
+
+
+def test_averaged_weights_and_the_optimizer_of_adapt_are_parts_of_the_state(small_config, typed, tmp_path):
+    config = typed(small_config)
+    averaged = config.replace({"train.average_decay": 0.9, "adapt.weights": str(tmp_path / "encoder")})
+    plain, both = (verify._abstract(c, tmp_path) for c in (config, averaged))
+    experiment = Experiment.from_config(averaged)
+    state = jax.eval_shape(experiment.init(experiment.sampler(config.train.batch_size)), jax.random.key(0))
+    assert both.keys() - plain.keys() == {"average"}
+    assert jax.tree.map(jnp.shape, both) == jax.tree.map(jnp.shape, state.nonempty_fields())

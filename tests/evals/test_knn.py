@@ -16,7 +16,7 @@ def knn_accuracy(*args, **options):
 
 
 def euclidean_accuracy(*args, **options):
-    return {k: values["top1"] for k, values in knn.euclidean_accuracy(*args, **options).items()}
+    return knn_accuracy(*args, **options, temperature=None)
 
 
 def _tables(seed=0, train=120, test=50, width=8, classes=5):
@@ -113,8 +113,8 @@ def test_multi_label_images_are_sent_to_transfer(measure):
         measure(table, table, ks=(1,))
 
 
-@pytest.mark.parametrize("measure", [knn.knn_accuracy, knn.euclidean_accuracy])
-def test_balanced_accuracy_is_that_of_scikit_learn(measure):
+@pytest.mark.parametrize("temperature", [0.07, None])
+def test_balanced_accuracy_is_that_of_scikit_learn(temperature):
     """Class 0 has two thirds of the rows, and one class occurs in training alone."""
     train, test = _tables(test=300)
     rare = np.random.default_rng(1).random(300) < 0.5
@@ -123,17 +123,17 @@ def test_balanced_accuracy_is_that_of_scikit_learn(measure):
     model = KNeighborsClassifier(
         20,
         algorithm="brute",
-        metric="cosine" if measure is knn.knn_accuracy else "euclidean",
-        weights=(lambda d: np.exp((1 - d) / 0.07)) if measure is knn.knn_accuracy else "uniform",
+        metric="cosine" if temperature else "euclidean",
+        weights=(lambda d: np.exp((1 - d) / 0.07)) if temperature else "uniform",
     ).fit(train.features.astype(np.float64), train.labels)
     predicted = model.predict(test.features.astype(np.float64))
-    actual = measure(train, test, ks=(20,))[20]
+    actual = knn.knn_accuracy(train, test, ks=(20,), temperature=temperature)[20]
     assert actual["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(test.labels, predicted))
     assert actual["top1"] == pytest.approx(np.mean(predicted == test.labels))
     assert abs(actual["top1"] - actual["balanced_accuracy"]) > 0.01
 
 
-@pytest.mark.parametrize("measure", [knn.knn_accuracy, knn.euclidean_accuracy])
+@pytest.mark.parametrize("measure", [knn_accuracy, euclidean_accuracy])
 @pytest.mark.parametrize("k", [1, 5, 24])
 def test_an_image_is_not_its_own_neighbor(measure, k):
     """Against one call per query without its row; 24 is the whole bank. Every third query has no row."""
@@ -144,8 +144,8 @@ def test_an_image_is_not_its_own_neighbor(measure, k):
         kept = np.arange(24) != own[row]
         rest = FeatureTable(bank.features[kept], bank.labels[kept])
         query = FeatureTable(bank.features[row : row + 1], bank.labels[row : row + 1])
-        hits.append(measure(rest, query, ks=(k,))[k]["top1"])
-    assert measure(bank, bank._replace(own=own), ks=(k,))[k]["top1"] == pytest.approx(np.mean(hits))
+        hits.append(measure(rest, query, ks=(k,))[k])
+    assert measure(bank, bank._replace(own=own), ks=(k,))[k] == pytest.approx(np.mean(hits))
 
 
 def test_a_subset_of_the_labels_excludes_the_same_rows():

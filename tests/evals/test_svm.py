@@ -79,8 +79,8 @@ def test_the_decision_is_that_of_another_solver_of_the_same_objective(cost):
     reference = scipy.optimize.minimize(
         objective, np.zeros(13), jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-9}
     )
-    config = Svm(tolerance=1e-9, max_iterations=1_000_000, positive_weight=5.0)
-    model = svm.fit(features, target, cost, config=config, seed=0)
+    config = Svm(costs=(cost,), tolerance=1e-9, max_iterations=1_000_000, positive_weight=5.0)
+    model = svm.fit(features, target, config=config, seed=0)
     np.testing.assert_allclose(model.decision_function(features), inputs @ reference.x, atol=1e-5)
 
 

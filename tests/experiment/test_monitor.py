@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from barlow_jax.config import records
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.config.schema import Config, Data, Monitor, Train
 from barlow_jax.data.collection import Collection
@@ -126,6 +127,7 @@ def test_a_saturated_run_stops_with_its_step_saved_and_is_not_trained_again():
     ]
     run = types.SimpleNamespace(
         experiment=types.SimpleNamespace(config=config),
+        flat_config=records.flatten(dataclasses.asdict(config)),
         steps=lambda epochs: round(10 * epochs),
         num_steps=100,
         first_step=40,

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from barlow_jax.experiment.progress_hook import Progress
+from barlow_jax.experiment.hooks import Progress
 from barlow_jax.workdir.metrics import MetricsWriter
 
 
@@ -32,7 +32,7 @@ def test_progress_reports_rates_and_the_data_wait_fraction(tmp_path, capsys, mon
     progress = Progress(run)
     run.prefetcher.wait_s = 2.5
     monkeypatch.undo()
-    monkeypatch.setattr("barlow_jax.experiment.progress_hook.time.monotonic", lambda: 110.0)
+    monkeypatch.setattr("barlow_jax.experiment.hooks.time.monotonic", lambda: 110.0)
     progress(50, None, {"loss": 3.0, "skipped_steps": 4})
     progress.close()
     run.writer.close()
@@ -56,7 +56,7 @@ def test_devices_that_wait_for_data_cause_one_warning_with_the_remedies(
     tmp_path, capsys, monkeypatch, fractions, warned
 ):
     clock = [0.0]
-    monkeypatch.setattr("barlow_jax.experiment.progress_hook.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("barlow_jax.experiment.hooks.time.monotonic", lambda: clock[0])
     run = _make_run(tmp_path, first_step=7)
     progress = Progress(run)
     for number, fraction in enumerate(fractions):

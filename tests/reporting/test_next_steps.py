@@ -9,7 +9,7 @@ import pytest
 import reported
 
 from barlow_jax import commands as command_package
-from barlow_jax.cli import registry
+from barlow_jax.cli import parsing
 from barlow_jax.reporting import next_steps
 
 
@@ -96,5 +96,5 @@ def test_the_commands_exist():
     commands = [step.command for step in (*_steps(**fields), *_steps()) if not step.command.startswith("cat")]
     assert {shlex.split(command)[3] for command in commands} == {"pretrain", "evaluate", "embed"}
     assert {"pretrain", "evaluate", "embed", "export", "show-views"} <= set(
-        registry.summaries(command_package)
+        parsing.summaries(command_package)
     )

@@ -3,7 +3,7 @@
 import dataclasses
 
 from barlow_jax.config.schema import Config, Data, Knn
-from barlow_jax.experiment import evaluations, run_cache
+from barlow_jax.experiment import evaluations, pretraining
 
 
 def test_results_of_other_data_or_settings_are_measured_again(tmp_path):
@@ -17,7 +17,7 @@ def test_results_of_other_data_or_settings_are_measured_again(tmp_path):
                 "settings": evaluations.settings(config, ["knn"]),
             }
 
-        return run_cache.cached(tmp_path, "compare", compute, config)
+        return pretraining.cached(tmp_path, "compare", compute, config)
 
     assert cached(config)["settings"] == cached(config)["settings"] or len(calls) == 1
     assert len(calls) == 1
