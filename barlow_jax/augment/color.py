@@ -109,28 +109,6 @@ def _pointwise(
     return _blend(0.0, planes, jnp.where(brightness_first, 1.0, brightness), top)
 
 
-def adjust_brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend the image with black."""
-    return jnp.stack(_blend(0.0, _planes(image), factor), axis=-1)
-
-
-def adjust_contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend the image, of up to four million pixels, with the mean of its L."""
-    planes = _planes(image)
-    return jnp.stack(_blend(_mean(_luma(planes)), planes, factor), axis=-1)
-
-
-def adjust_saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend the image with its L."""
-    planes = _planes(image)
-    return jnp.stack(_blend(_luma(planes), planes, factor), axis=-1)
-
-
-def shift_hue(image: jax.Array, turns: jax.Array) -> jax.Array:
-    """Shift H in PIL's 8-bit HSV, where 256 values are one turn."""
-    return jnp.stack(_shift_hue(_planes(image), turns), axis=-1)
-
-
 def luma(image: jax.Array, top: float = 255.0) -> jax.Array:
     """Return PIL's L, `[height, width]`: ITU-R 601 in 16-bit fixed point, rounded."""
     return _luma(_planes(image), top)
@@ -172,12 +150,10 @@ def _mean(plane: jax.Array, top: float = 255.0) -> jax.Array:
 
 
 def _shift_hue(planes: Planes, turns: jax.Array) -> Planes:
-    red, green, blue = planes
-    value = jnp.maximum(jnp.maximum(red, green), blue)
-    spread = value - jnp.minimum(jnp.minimum(red, green), blue)
+    value, spread, angle = _hue_angle(planes)
     # The additional half unit protects against a division that is an ulp low.
     saturation = jnp.floor((255.0 * spread + 0.5) / jnp.maximum(value, 1.0))
-    hue = _hue(planes, value, spread) + jnp.trunc(turns * 255.0)
+    hue = _hue(angle, spread) + jnp.trunc(turns * 255.0)
     hue = jnp.where(hue < 0, hue + 256.0, jnp.where(hue >= 256.0, hue - 256.0, hue))
     # Each channel is value (1 - saturation w). Over the six sectors of the hue circle w is 0, 0, rising, 1,
     # 1, falling. Units are 1 / 255, of which the circle has 6 * 255.
@@ -192,27 +168,26 @@ def _shift_hue(planes: Planes, turns: jax.Array) -> Planes:
 
 def _shift_exact_hue(planes: Planes, turns: jax.Array) -> Planes:
     """Shift the hue of values in 0..1 by a rotation of the HSV circle, without rounding."""
-    red, green, blue = planes
-    value = jnp.maximum(jnp.maximum(red, green), blue)
-    spread = value - jnp.minimum(jnp.minimum(red, green), blue)
-    sixths = jnp.where(
-        red == value,
-        green - blue,
-        jnp.where(green == value, 2.0 * spread + blue - red, 4.0 * spread + red - green),
-    ) / jnp.where(spread == 0, 1.0, spread)
+    value, spread, angle = _hue_angle(planes)
+    sixths = angle / jnp.where(spread == 0, 1.0, spread)
     angles = [jnp.mod(sixths + 6.0 * turns + start, 6.0) for start in (5, 3, 1)]
     return [value - spread * jnp.clip(jnp.minimum(angle, 4.0 - angle), 0.0, 1.0) for angle in angles]
 
 
-def _hue(planes: Planes, value: jax.Array, spread: jax.Array) -> jax.Array:
-    """Return PIL's H, `[height, width]`: 85 / 2 values for each sixth of the circle, truncated."""
+def _hue_angle(planes: Planes) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the largest channel, its distance from the smallest, and the angle on the hue circle.
+
+    The angle is in units of that distance, six of which are a turn: red is at 0, green at 2, blue at 4.
+    """
     red, green, blue = planes
-    # The angle on the circle in units of spread: red is at 0, green at 2, blue at 4.
-    angle = jnp.where(
-        red == value,
-        green - blue,
-        jnp.where(green == value, 2.0 * spread + blue - red, 4.0 * spread + red - green),
-    )
+    value = jnp.maximum(jnp.maximum(red, green), blue)
+    spread = value - jnp.minimum(jnp.minimum(red, green), blue)
+    from_green = jnp.where(green == value, 2.0 * spread + blue - red, 4.0 * spread + red - green)
+    return value, spread, jnp.where(red == value, green - blue, from_green)
+
+
+def _hue(angle: jax.Array, spread: jax.Array) -> jax.Array:
+    """Return PIL's H, `[height, width]`: 85 / 2 values for each sixth of the circle, truncated."""
     angle = 85.0 * jnp.where(angle < 0, angle + 6.0 * spread, angle)
     unit = 2.0 * jnp.maximum(spread, 1.0)
     hue = jnp.floor((angle + 0.5) / unit)

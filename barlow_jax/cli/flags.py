@@ -7,7 +7,7 @@ import os
 from barlow_jax.cli.command import Command
 from barlow_jax.config import shipped, values
 from barlow_jax.config.fields import Spec
-from barlow_jax.distributed import process_flags
+from barlow_jax.distributed import cluster
 from barlow_jax.planning import chips
 
 path = os.path.expanduser  # type of a flag that takes a path: `~` is the home directory
@@ -73,7 +73,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
             action="store_true",
             help="with --dry-run: also print the resolved config and the parameters",
         )
-        process_flags.add(parser)
+        cluster.add_flags(parser)
 
 
 def add_topology(parser: argparse.ArgumentParser, default: str) -> None:

@@ -10,7 +10,7 @@ from barlow_jax.config import overrides, parts, records, shipped
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
-from barlow_jax.distributed import cluster, exchange, process_flags
+from barlow_jax.distributed import cluster, exchange
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import preflight
 from barlow_jax.io import log
@@ -43,7 +43,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     problems += [f"--{name} needs --images. Use both, or neither." for name in given]
     if args.encoder and args.feature_source == "pixels":
         problems.append("--encoder has no effect with --pixels. Pass one of them.")
-    address, more = (None, []) if command.single_process else process_flags.parse(args)
+    address, more = (None, []) if command.single_process else cluster.parse_flags(args)
     problems += more
     # If the config was not read, `config` holds the defaults, and their problems are not the user's.
     if unread or command.checks == "types":

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from barlow_jax.data import dicom, exif, tiff
-from barlow_jax.data.pixel_arrays import DecodeError, channels_last, in_dtype, read_array_header
+from barlow_jax.data.pixel_arrays import DecodeError, channels_last, in_dtype
 from barlow_jax.errors import UserError
 
 # First bytes of the formats that Pillow reads here, of the others that are read, and of some that are not.
@@ -163,9 +163,9 @@ def _read_header(file: BinaryIO, head: bytes, name: str, follow_exif: bool) -> I
         pixels = dicom.decode(file.read())
         return _make_header(pixels.shape, pixels.dtype)
     if name == "NPY":
-        shape, dtype = read_array_header(file)
-        pixels = np.broadcast_to(np.zeros((), dtype), shape)  # without memory
-        return _make_header(channels_last(pixels, None).shape, dtype)
+        path = getattr(file, "name", None)  # of a file on the disk, which is not read
+        pixels = np.load(path or file, mmap_mode="r" if path else None, allow_pickle=False)
+        return _make_header(channels_last(pixels, None).shape, pixels.dtype)
     image = _open_pillow(file)
     value = exif.orientation(head) if follow_exif else 1
     if value == 0:  # the block is further on

@@ -15,10 +15,9 @@ from barlow_jax.data.captions import Captions, no_captions_error
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.decode_failures import DecodeFailures, find_readable
 from barlow_jax.data.folders import printable
-from barlow_jax.data.image_crops import evaluation_crop, pad_or_crop
 from barlow_jax.data.image_formats import decode
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, check_fits
-from barlow_jax.data.pillow_views import make_view
+from barlow_jax.data.pillow_views import evaluation_crop, make_view, pad_or_crop
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
 from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
 from barlow_jax.data.tiles import DecodedImages, list_tiles

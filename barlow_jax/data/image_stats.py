@@ -1,6 +1,6 @@
-"""Statistics of a collection over a fixed sample: sizes and types from headers, and pixel values."""
+"""Statistics of images over a fixed sample: sizes and types from headers, pixel values, and bit depth."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 import functools
@@ -16,11 +16,14 @@ from barlow_jax.data.folders import printable
 from barlow_jax.data.image_formats import ImageHeader, decode, read_header
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
 from barlow_jax.errors import UserError
+from barlow_jax.io import log
 
 NUM_IMAGES = 256
 _PERCENTILES = 0.1, 99.9
 _PIXELS_PER_IMAGE = 4096
 _MAX_PIXELS = 2**28  # that are decoded: a few seconds
+_NUM_16_BIT = 16  # images that are examined for the range of their 16-bit values
+_WIDE_ENOUGH = 2**15  # range of values
 
 
 class ImageStats(NamedTuple):
@@ -41,12 +44,7 @@ class ValueStats(NamedTuple):
 
 def measure(collection: Collection, num: int = NUM_IMAGES) -> ImageStats:
     """Return the headers of up to `num` images; no pixel is decoded."""
-    headers, failures = [], []
-    for name, result in _map(lambda index: header(collection, index), collection, num):
-        if isinstance(result, ImageHeader):
-            headers.append(result)
-        else:
-            failures.append(f"{name} {result}")
+    headers, failures = _map(lambda index: header(collection, index), collection, num)
     return ImageStats(len(collection.names), headers, failures)
 
 
@@ -81,9 +79,7 @@ def measure_values(collection: Collection, data: Data, num: int = NUM_IMAGES) ->
     if headers:
         size = np.median([header.height * header.width for header in headers])
         num = int(np.clip(_MAX_PIXELS // size, 16, num))
-    samples, failures = [], []
-    for name, result in _map(functools.partial(_sample_pixels, collection, data), collection, num):
-        samples.append(result) if isinstance(result, np.ndarray) else failures.append(f"{name} {result}")
+    samples, failures = _map(functools.partial(_sample_pixels, collection, data), collection, num)
     if not samples:
         found = "".join(f"; {failure}" for failure in failures[:1])
         raise UserError(f"config.data: none of {len(failures)} images of a sample can be decoded{found}")
@@ -112,8 +108,52 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + max(1, abs(low) / 1000)  # a constant channel becomes 0
 
 
-def _map(function: Callable[[int], Any], collection: Collection, num: int) -> Iterator[tuple[str, Any]]:
-    """Yield name and result of a sample of images; the result is the exception if an image cannot be read."""
+def warn_of_narrow_range(
+    total: int, read: Callable[[int], bytes | np.ndarray], name: Callable[[int], str]
+) -> None:
+    """Log a warning if the 16-bit images among some of a split's use less than half of the range.
+
+    Decoding keeps the upper 8 bits, which is right for values 0..65535. Of 12-bit values it leaves 16.
+    `read` returns the content of one of `total` images, or its pixels.
+    """
+
+    def limits(index: int) -> tuple[int, int, int] | None:
+        content = read(index)
+        if read_header(content).dtype != "uint16":
+            return None
+        pixels = decode(content)
+        return int(pixels.min()), int(pixels.max()), index
+
+    results = _sample(limits, total, _NUM_16_BIT, threads=1)  # images may be large
+    found = [result for _, result in results if isinstance(result, tuple)]
+    if not found:
+        return
+    lows, highs, indices = zip(*found, strict=True)
+    low, high = min(lows), max(highs)
+    if high - low < _WIDE_ENOUGH:
+        log.warning(
+            f"{len(found)} of {len(results)} images examined have 16 bits per channel, with values "
+            f"{low}..{high} of 0..65535, for example {name(indices[0])}. Decoding keeps the upper 8 "
+            f"bits: {(high >> 8) - (low >> 8) + 1} of 256 pixel values. Scale the images to the full range "
+            "first, or use --images or config.data.name=images with config.data.pixel_dtype=float32."
+        )
+
+
+def _map(function: Callable[[int], Any], collection: Collection, num: int) -> tuple[list[Any], list[str]]:
+    """Return the results for a sample of a collection, and name and reason of images that cannot be read."""
+    results, failures = [], []
+    for index, result in _sample(function, len(collection.names), num):
+        if isinstance(result, Exception):
+            failures.append(f"{printable(collection.names[index])} {result}")
+        else:
+            results.append(result)
+    return results, failures
+
+
+def _sample(
+    function: Callable[[int], Any], total: int, num: int, threads: int | None = None
+) -> list[tuple[int, Any]]:
+    """Return index and result of a sample of images; the result is the exception if one cannot be read."""
 
     def call(index: int) -> Any:
         try:
@@ -121,8 +161,6 @@ def _map(function: Callable[[int], Any], collection: Collection, num: int) -> It
         except (DecodeError, OSError) as error:
             return error
 
-    total = len(collection.names)
     indices = np.linspace(0, total - 1, min(num, total)).astype(int).tolist()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for index, result in zip(indices, pool.map(call, indices), strict=True):
-            yield printable(collection.names[index]), result
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        return list(zip(indices, pool.map(call, indices), strict=True))

@@ -1,7 +1,5 @@
 """Decoded pixels of any type: the types that are kept, the axis of the channels, the mapping to a batch."""
 
-from typing import BinaryIO
-
 import numpy as np
 
 from barlow_jax.config.schema import Data
@@ -89,19 +87,3 @@ def to_batch(pixels: np.ndarray, data: Data) -> np.ndarray:
         scaled = (scaled - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
     np.clip(scaled, 0, 1, out=scaled)
     return np.nan_to_num(scaled, copy=False) if pixels.dtype == np.float32 else scaled
-
-
-def read_array_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
-    """Return shape and dtype of an array in NumPy's format.
-
-    Raises:
-      ValueError: the file has another format.
-    """
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
-        version
-    )
-    if read is None:
-        raise ValueError(f"version {version} of NumPy's format is not read")
-    shape, _, dtype = read(file)
-    return shape, dtype

@@ -12,7 +12,7 @@ import numpy as np
 
 from barlow_jax.config.recipe import View
 from barlow_jax.config.schema import Data
-from barlow_jax.data import bit_depth, catalog, sklearn_digits
+from barlow_jax.data import catalog, image_stats, sklearn_digits
 from barlow_jax.data.captioned_digits import CaptionedDigits
 from barlow_jax.data.captions import Captions
 from barlow_jax.data.collection import Collection, open_all, open_collection
@@ -124,7 +124,7 @@ def open_split(data: Data, split: str) -> Split:
     except ImportError as error:
         raise catalog.without_tfds(data.name, error) from None
     opened = RecordSplit(data, split)
-    bit_depth.warn_of_narrow_range(opened.num_examples, opened.read_content, opened.decode_failures.name)
+    image_stats.warn_of_narrow_range(opened.num_examples, opened.read_content, opened.decode_failures.name)
     return opened
 
 
@@ -160,5 +160,5 @@ def open_images(path: str, data: Data) -> ImageSplit:
 def _open_collection(collection: Collection, data: Data) -> ImageSplit:
     if data.pixel_dtype == "uint8":
         names = collection.names
-        bit_depth.warn_of_narrow_range(len(names), collection.read, lambda index: printable(names[index]))
+        image_stats.warn_of_narrow_range(len(names), collection.read, lambda index: printable(names[index]))
     return ImageSplit(collection, data)

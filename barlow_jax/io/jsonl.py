@@ -31,11 +31,11 @@ def reopen(path: pathlib.Path, keep: Callable[[Any], bool]) -> list[Any]:
     Raises:
       OSError: the file cannot be read or rewritten.
     """
-    lines = path.read_text().splitlines() if path.exists() else []
-    kept = [(line, row) for line in lines if (row := _row(line)) is not None and keep(row)]
-    if len(kept) < len(lines):
-        files.write_text(path, "".join(f"{line}\n" for line, _ in kept))
-    return [row for _, row in kept]
+    rows, num_damaged = read(path)
+    kept = [row for row in rows if keep(row)]
+    if num_damaged or len(kept) < len(rows):
+        files.write_text(path, "".join(f"{json.dumps(row)}\n" for row in kept))
+    return kept
 
 
 def _row(line: str) -> dict[str, Any] | None:

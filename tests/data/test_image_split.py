@@ -19,11 +19,10 @@ from barlow_jax.config.recipe import Crop, Recipe, View
 from barlow_jax.config.schema import Data
 from barlow_jax.data import host_views, splits
 from barlow_jax.data.collection import Collection
-from barlow_jax.data.image_crops import evaluation_crop, pad_or_crop
 from barlow_jax.data.image_formats import decode
 from barlow_jax.data.image_split import ImageSplit
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE
-from barlow_jax.data.pillow_views import crop_box
+from barlow_jax.data.pillow_views import crop_box, evaluation_crop, pad_or_crop
 from barlow_jax.data.pixel_arrays import DecodeError
 from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.data.tiles import DecodedImages

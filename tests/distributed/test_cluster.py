@@ -4,8 +4,7 @@ import jax
 import pytest
 
 from barlow_jax.config.schema import Distributed
-from barlow_jax.distributed.cluster import join  # before a fixture replaces it
-from barlow_jax.distributed.process_flags import ProcessSpec
+from barlow_jax.distributed.cluster import ProcessSpec, join  # before a fixture replaces it
 
 
 def test_the_time_limits_of_the_config_reach_jax(monkeypatch):

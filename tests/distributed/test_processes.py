@@ -14,8 +14,8 @@ from run_processes import CONFIG
 
 from barlow_jax import __main__
 from barlow_jax.commands import pretrain
-from barlow_jax.distributed import process_flags, shutdown
-from barlow_jax.distributed.process_flags import ProcessSpec
+from barlow_jax.distributed import shutdown
+from barlow_jax.distributed.cluster import ProcessSpec, parse_flags
 from barlow_jax.io import checksums
 from barlow_jax.workdir import lock
 
@@ -228,7 +228,7 @@ def test_wrong_flags_are_named_with_the_other_problems(capsys, tmp_path, flags, 
 
 def test_flags_are_parsed():
     args = argparse.Namespace(coordinator="[::1]:80", num_processes="2", process_id="1")
-    assert process_flags.parse(args) == (ProcessSpec("[::1]:80", 2, 1), [])
+    assert parse_flags(args) == (ProcessSpec("[::1]:80", 2, 1), [])
 
 
 def _assert_other_process_lost(process):

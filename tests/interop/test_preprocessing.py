@@ -8,7 +8,7 @@ import pytest
 
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Data
-from barlow_jax.data.image_crops import evaluation_crop
+from barlow_jax.data.pillow_views import evaluation_crop
 from barlow_jax.errors import UserError
 from barlow_jax.interop import preprocessing
 
