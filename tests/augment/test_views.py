@@ -90,16 +90,6 @@ def test_every_op_is_implemented_on_host_and_accelerator(name):
     assert (name in recipe.DEFAULT_OPS) == (name not in views.KEYED_OP_FUNCTIONS)
 
 
-def test_an_op_that_is_not_implemented_is_an_error():
-    @dataclasses.dataclass(frozen=True)
-    class More(recipe.View):
-        posterize: recipe.Solarize = recipe.Solarize(1.0)
-        order: tuple[str, ...] = ("crop", "posterize", "normalize")
-
-    with pytest.raises(ValueError, match="posterize"):
-        views.apply_ops(np.zeros((8, 8, 3), np.uint8), More(), {})
-
-
 def test_host_and_accelerator_agree_for_the_same_uniforms(crops):
     """Each side computes strengths, sigma and order from the uniforms by itself."""
     import tensorflow as tf

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from barlow_jax.data.resize import Box, resize
+from barlow_jax.augment.geometry import Box, resize
 
 SIDE = 224
 METHODS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
