@@ -1,4 +1,4 @@
-"""Pretrain and probe the ablations of the Barlow Twins paper on a base config, in one table."""
+"""Pretrain and probe the ablations of the Barlow Twins or VICReg paper on a base config, in one table."""
 
 from __future__ import annotations
 
@@ -14,26 +14,36 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
-from barlow_jax.papers.ablations import ABLATIONS, GROUPS, Ablation
-from barlow_jax.papers.published import ABLATION_BASELINE
+from barlow_jax.papers.ablations import TABLES, Ablation
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, parse_scores
 
 if TYPE_CHECKING:
     from barlow_jax.experiment.experiment import Experiment
 
-COMMAND = Command(examples=("ablate --config digits --workdir runs/ablations --only loss",))
+_BASELINE = "baseline"  # group and name of the base
+
+COMMAND = Command(
+    examples=(
+        "ablate --config digits --workdir runs/ablations --only loss",
+        "ablate --config vicreg:digits --table vicreg --workdir runs/vicreg_ablations --only coefficients",
+    )
+)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --only."""
+    """Add --table and --only."""
+    parser.add_argument(
+        "--table",
+        choices=TABLES,
+        default="barlow_twins",
+        help="paper; the config must be one of its method; default: %(default)s",
+    )
+    groups = "; ".join(f"{name}: {', '.join(table.groups)}" for name, table in TABLES.items())
     parser.add_argument(
         "--only",
         metavar="GROUPS",
-        help=f"groups of ablations, separated by commas: {', '.join(GROUPS)}; default: all",
+        help=f"groups of ablations, separated by commas; default: all. {groups}",
     )
-
-
-_BASELINE = Ablation("baseline", "baseline", {}, ABLATION_BASELINE)
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -42,22 +52,29 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
 
     from barlow_jax.experiment.experiment import Experiment
 
-    groups = parse_groups(args.only)
+    groups, table = parse_groups(args.only, args.table), TABLES[args.table]
+    if config.objective.name != args.table:
+        raise UserError(
+            f"--table {args.table}: config.objective.name is {config.objective.name}. Pass a config of "
+            f"{args.table}, or another table."
+        )
     data = config.data
     num_images, _ = catalog.count_images(data, tuple(dict.fromkeys((data.train_split, data.eval_split))))
     facts = Facts(jax.device_count(), num_images)
     rows = [{"group": "", "name": "untrained", **_probe(Experiment.from_config(config), workdir, UNTRAINED)}]
-    for ablation in [_BASELINE, *(a for a in ABLATIONS if a.group in groups)]:
+    baseline = Ablation(_BASELINE, _BASELINE, {}, table.baseline)
+    for ablation in [baseline, *(a for a in table.ablations if a.group in groups)]:
         rows.append(row(ablation, config, workdir, facts))
     log.info(format_table(rows))
     return {"rows": rows}
 
 
-def parse_groups(only: str | None) -> tuple[str, ...]:
-    """Return the groups of --only, or all groups."""
-    groups = tuple(only.split(",")) if only else GROUPS
-    if unknown := [group for group in groups if group not in GROUPS]:
-        raise UserError(f"--only {only}: there is no group {unknown[0]!r}. Choose from {', '.join(GROUPS)}.")
+def parse_groups(only: str | None, table: str) -> tuple[str, ...]:
+    """Return the groups of --only, or all groups of the table."""
+    known = TABLES[table].groups
+    groups = tuple(only.split(",")) if only else known
+    if unknown := [group for group in groups if group not in known]:
+        raise UserError(f"--only {only}: there is no group {unknown[0]!r}. Choose from {', '.join(known)}.")
     return groups
 
 
@@ -69,11 +86,12 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
     changes = _changes(base, case)
     fields = {"group": ablation.group, "name": ablation.name, "changes": changes}
     fields["published"] = ablation.published._asdict()
-    if ablation is not _BASELINE and not changes:
+    is_base = ablation.group == _BASELINE
+    if not is_base and not changes:
         return fields | {"skipped": "same as the baseline"}
     if problems := validate(case, facts):
         return fields | {"skipped": problems[0]}
-    name = _BASELINE.name if ablation is _BASELINE else f"{ablation.group}-{ablation.name}"
+    name = _BASELINE if is_base else f"{ablation.group}-{ablation.name}"
     log.info(f"{name}: {', '.join(f'{key} = {value}' for key, value in changes.items()) or 'base config'}")
     probe = partial(_probe, feature_source=PRETRAINED)
     return fields | pretraining.train_and_evaluate(case, workdir / name, "ablate", probe)
@@ -91,7 +109,7 @@ def _changes(base: Config, case: Config) -> dict[str, Any]:
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
-    """Format linear top-1 in percent by label fraction; the paper's (ImageNet, 300 epochs) is last."""
+    """Format linear top-1 in percent by label fraction; the paper's, on ImageNet, is last."""
     fractions = list(_top1(rows[0]))
     heads = "".join(f"{fraction:>8.0%}" for fraction in fractions)
     lines = [f"{'linear top-1, %; label fraction':<32}{heads}   paper"]

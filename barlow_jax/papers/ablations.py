@@ -1,15 +1,16 @@
-"""Ablations of the Barlow Twins paper (section 4) as data: each changes some config keys of a base config.
+"""Ablations of the Barlow Twins and VICReg papers as data: each changes some config keys of a base config.
 
-The paper's base is `configs/imagenet.py` for 300 epochs. Changes are relative to the base where the
-paper's are (learning rate by batch size, width of the projector at the same depth), to suit small bases too.
+The papers' bases are `ablations` (300 epochs) and `ablations:vicreg` (100 epochs). Changes are relative to
+the base where the papers' are (learning rate by batch size, width of the projector at the same depth), to
+suit small bases too.
 """
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from barlow_jax.config.schema import Config
-from barlow_jax.papers.published import Accuracy
+from barlow_jax.papers.published import ABLATION_BASELINE, Accuracy
 
 # A value, or a function that computes it from the base.
 Change = Any | Callable[[Config], Any]
@@ -112,4 +113,72 @@ ABLATIONS = (
     # Footnote: "similar".
     Ablation("correlation", "auto", _twins(off_diagonal="auto")),
 )
-GROUPS = tuple(dict.fromkeys(ablation.group for ablation in ABLATIONS))
+
+
+def _vicreg(invariance: float, variance: float, covariance: float) -> dict[str, Any]:
+    """Return the changes of the coefficients."""
+    weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    return {f"objective.vicreg.{term}_weight": weight for term, weight in weights.items()}
+
+
+def _with_predictor(name: str, weight: float) -> dict[str, Any]:
+    """Return the changes to BYOL or SimSiam, with the head of the base and a predictor of its width."""
+    head = {"network.predictor": _depth(2), "network.projector_output_norm": name == "simsiam"}
+    return {"objective.name": name, f"objective.{name}.variance_weight": weight, **head}
+
+
+def _branch(encoder: str | None) -> dict[str, Any]:
+    return {"network.branches": "own", "network.second_encoder": encoder}
+
+
+# Of Bardes et al. 2022, 100 epochs; without the variance term, the embeddings collapse.
+VICREG = (
+    Ablation("coefficients", "10_10_1", _vicreg(10.0, 10.0, 1.0), Accuracy(68.2)),
+    Ablation("coefficients", "5_5_1", _vicreg(5.0, 5.0, 1.0), Accuracy(68.1)),
+    Ablation("coefficients", "1_1_0", _vicreg(1.0, 1.0, 0.0), Accuracy(57.5)),
+    Ablation("coefficients", "no_variance", {"objective.vicreg.variance_weight": 0.0}),
+    # Table 4. BYOL and SimSiam were trained by their own recipes there, as `byol:variance_imagenet` is.
+    *(
+        Ablation("variance", name + "_variance" * bool(weight), _with_predictor(name, weight), Accuracy(top1))
+        for name, weight, top1 in (
+            ("byol", 0.0, 69.3),
+            ("byol", 1.0, 70.2),
+            ("simsiam", 0.0, 67.9),
+            ("simsiam", 1.0, 68.1),
+        )
+    ),
+    # Table 5.
+    Ablation("branches", "own", _branch(None), Accuracy(66.5)),
+    Ablation("branches", "resnet101", _branch("resnet101"), Accuracy(68.1)),
+    Ablation("branches", "vit_small", _branch("vit_small"), Accuracy(66.2)),
+    # Of the expander's hidden layers, and of the embeddings.
+    Ablation("normalization", "no_expander_bn", {"network.projector_batch_norm": False}),
+    Ablation("normalization", "standardized", {"network.projector_output_norm": True}),
+    *(
+        Ablation("width", str(width), {"network.projector": _width(width)})
+        for width in (256, 512, 1024, 2048, 4096, 16384)
+    ),
+    # The official code's rates per 256 images at 100 epochs, 0.3 at 2048.
+    *(
+        Ablation("batch_size", str(size), {"train.batch_size": size, **_rate(rate / 0.3)})
+        for size, rate in ((128, 0.8), (256, 0.5), (512, 0.4))
+    ),
+)
+
+
+class Table(NamedTuple):
+    """Ablations of a paper, and what it reports for their base."""
+
+    ablations: tuple[Ablation, ...]
+    baseline: Accuracy
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of the ablations, in order."""
+        return tuple(dict.fromkeys(ablation.group for ablation in self.ablations))
+
+
+TABLES = {
+    "barlow_twins": Table(ABLATIONS, ABLATION_BASELINE),
+    "vicreg": Table(VICREG, Accuracy(68.6)),
+}

@@ -8,7 +8,7 @@ from score_records import by_fraction
 from barlow_jax.__main__ import main
 from barlow_jax.commands import ablate
 from barlow_jax.config.validation import Facts
-from barlow_jax.papers.ablations import ABLATIONS, GROUPS
+from barlow_jax.papers.ablations import ABLATIONS, TABLES
 
 SHORT = (
     "--config.train.num_epochs=0.5",
@@ -53,11 +53,19 @@ def test_what_is_the_base_or_does_not_fit_is_told_and_not_run(small_config, type
 
 def test_an_unknown_group_is_named(run_command, config_file, tmp_path):
     _, said = run_command("ablate", "--config", config_file, "--only", "los", "--workdir", tmp_path, code=2)
-    assert f"there is no group 'los'. Choose from {', '.join(GROUPS)}" in said
+    assert f"there is no group 'los'. Choose from {', '.join(TABLES['barlow_twins'].groups)}" in said
+
+
+def test_the_table_is_that_of_the_configs_method(run_command, config_file, tmp_path):
+    argv = ("ablate", "--config", config_file, "--workdir", tmp_path / "run")
+    _, said = run_command(*argv, "--table", "vicreg", code=2)
+    assert "--table vicreg: config.objective.name is barlow_twins" in said
+    _, said = run_command(*argv, "--table", "vicreg", "--only", "loss", code=2)
+    assert "there is no group 'loss'" in said and not (tmp_path / "run").exists()
 
 
 def test_the_help_names_every_group(capsys):
     with pytest.raises(SystemExit):
         main(["ablate", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert all(group in said for group in GROUPS)
+    assert all(group in said for table in TABLES.values() for group in table.groups)

@@ -1,20 +1,17 @@
 """Each ablation differs from the paper's base only in the keys that it lists."""
 
 import dataclasses
-import pathlib
 
 import pytest
 
 from barlow_jax.config.overrides import from_tree, load_config_file, to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
-from barlow_jax.papers.ablations import ABLATIONS, GROUPS
-
-CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+from barlow_jax.papers.ablations import ABLATIONS, TABLES, VICREG
 
 
 def _load(name):
-    config_dict, problems = load_config_file(str(CONFIGS / f"{name}.py"))
+    config_dict, problems = load_config_file(name)
     config, more = from_tree(config_dict.to_dict())
     assert not problems + more
     return config
@@ -25,6 +22,7 @@ def _flat(config):
 
 
 BASE = _load("ablations")
+VICREG_BASE = _load("ablations:vicreg")
 IDS = [f"{a.group}/{a.name}" for a in ABLATIONS]
 
 
@@ -47,7 +45,7 @@ def test_an_ablation_changes_the_fields_that_it_lists_and_no_other(ablation):
 
 def test_names_are_unique_and_every_group_of_the_paper_exists():
     assert len(set(IDS)) == len(IDS)
-    assert GROUPS == (
+    assert TABLES["barlow_twins"].groups == (
         "loss",
         "asymmetry",
         "batch_size",
@@ -57,6 +55,28 @@ def test_names_are_unique_and_every_group_of_the_paper_exists():
         "lambda",
         "correlation",
     )
+
+
+@pytest.mark.parametrize("ablation", VICREG, ids=[f"{a.group}/{a.name}" for a in VICREG])
+def test_an_ablation_of_vicreg_changes_the_fields_that_it_lists(ablation):
+    base, case = _flat(VICREG_BASE), ablation.apply(VICREG_BASE)
+    changed = {key for key, value in _flat(case).items() if base[key] != value}
+    # Keys that a row sets to the value of the base.
+    as_before = {"network.second_encoder", "network.projector_output_norm"}
+    as_before |= {f"objective.{name}.variance_weight" for name in ("byol", "simsiam")}
+    as_before |= {"objective.vicreg.covariance_weight"}
+    assert changed <= set(ablation.changes) <= changed | as_before
+    assert not validate(case, Facts(32, {"train": 1_281_167}))
+
+
+def test_vicregs_table_has_the_papers_numbers():
+    published = {f"{a.group}/{a.name}": a.published.top1 for a in VICREG}
+    assert (VICREG_BASE.train.num_epochs, VICREG_BASE.optim.learning_rate) == (100, 0.3)
+    assert TABLES["vicreg"].baseline.top1 == 68.6 and len(published) == len(VICREG)
+    assert published["coefficients/1_1_0"] == 57.5 and published["variance/byol_variance"] == 70.2
+    assert [published[f"branches/{n}"] for n in ("own", "resnet101", "vit_small")] == [66.5, 68.1, 66.2]
+    rates = [a.apply(VICREG_BASE).optim.learning_rate for a in VICREG if a.group == "batch_size"]
+    assert rates == [0.8, 0.5, 0.4]
 
 
 @pytest.mark.parametrize(
