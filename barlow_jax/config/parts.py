@@ -8,6 +8,7 @@ import difflib
 import functools
 import importlib
 import os
+import pathlib
 import re
 import runpy
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 from barlow_jax.config.architectures import CONVNEXTS, RESNETS, VITS
 from barlow_jax.config.methods import METHODS
 from barlow_jax.errors import UserError
+from barlow_jax.io import checksums
 
 # Names of the parts that this package has, by kind.
 SHIPPED: dict[str, tuple[str, ...]] = {
@@ -30,6 +32,7 @@ SHIPPED: dict[str, tuple[str, ...]] = {
 }
 _FUNCTION = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 _registered: dict[tuple[str, str], Callable[..., Any]] = {}
+_digests: dict[str, str] = {}  # see `code_digests`
 
 
 def register(kind: str, name: str, build: Callable[..., Any]) -> None:
@@ -111,10 +114,19 @@ def import_source(source: str, name: str = "") -> dict[str, Any]:
     sys.path.append(folder)
     try:
         if source.endswith(".py"):
-            return call(name or source, runpy.run_path, source)
-        return vars(call(name or source, importlib.import_module, source))
+            names = call(name or source, runpy.run_path, source)
+        else:
+            names = vars(call(name or source, importlib.import_module, source))
     finally:
         sys.path.remove(folder)
+    if file := names.get("__file__"):
+        _digests[source] = checksums.sha256(pathlib.Path(file))
+    return names
+
+
+def code_digests() -> dict[str, str]:
+    """Return the SHA-256 of each file of a user's code that this process has run, by module or path."""
+    return dict(_digests)
 
 
 def call(name: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

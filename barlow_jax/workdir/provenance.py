@@ -12,7 +12,8 @@ import platform
 import subprocess
 from typing import Any
 
-from barlow_jax.io import files
+from barlow_jax.config import parts
+from barlow_jax.io import files, log
 from barlow_jax.version import __version__
 
 FILE = "provenance.json"
@@ -27,7 +28,8 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
     have changed), `python`, `platform`, `packages` (version by name), `devices` (`kind`, `count`,
     `processes`), `command`, the number of its equal starts, `starts`, with the times of the `first` and the
     `last` in UTC; in an extended run also `segment` (`step`, `epoch` and `changed` of the last extension). A
-    run's entry has `data`: `images` and `digest` (`splits.Identity`) of each split that it reads.
+    run's entry has `data`: `images` and `digest` (`splits.Identity`) of each split that it reads; with parts
+    of a user's own, `own_code`: `parts.code_digests`.
     """
     try:
         entries = files.read_json(workdir / FILE)
@@ -43,7 +45,7 @@ def record(
     segment: Mapping[str, Any] | None = None,
     data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Record a start of the run, with the fields that `read` describes.
+    """Record a start of the run, with the fields that `read` describes; warn if a user's code has changed.
 
     The segment is what `segments.record` returns; `data` is `splits.Identity` as a dict, by split.
     """
@@ -53,6 +55,9 @@ def record(
         current["segment"] = dict(segment)
     if data:
         current["data"] = dict(data)
+    old, new = (entry.get("own_code", {}) for entry in (entries[-1] if entries else {}, current))
+    if changed := [name for name in old.keys() & new.keys() if old[name] != new[name]]:
+        log.warning(f"{', '.join(sorted(changed))}: the code has changed since the previous start")
     if not entries or {name: entries[-1].get(name) for name in current} != current:
         entries.append({**current, "starts": 0, "first": now})
     entries[-1] |= {"starts": entries[-1]["starts"] + 1, "last": now}
@@ -86,7 +91,9 @@ def extensions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def describe(command: Sequence[str], devices: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry without its number of starts and their times."""
+    own_code = parts.code_digests()
     return _code() | {
+        **({"own_code": own_code} if own_code else {}),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},

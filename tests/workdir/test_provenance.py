@@ -1,8 +1,10 @@
 """Provenance entries of starts."""
 
+import hashlib
 import json
 import pathlib
 
+from barlow_jax.config import parts
 from barlow_jax.workdir import provenance
 
 ONE, EIGHT = ({"kind": "cpu", "count": n, "processes": 1} for n in (1, 8))
@@ -32,6 +34,20 @@ def test_extensions_are_recorded_with_their_changes(tmp_path):
         "from step 22: train.batch_size 128 to 64, train.num_epochs 2.0 to 4.0",
         "from step 40: optim.learning_rate 0.2 to 0.1",
     ]
+
+
+def test_changed_code_of_a_user_is_noticed_at_the_next_start(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(parts, "_digests", {})
+    file = tmp_path / "nets.py"
+    for number in (1, 1, 2):
+        file.write_text(f"width = {number}\n")
+        assert parts.import_source(str(file))["width"] == number
+        provenance.record(tmp_path, ["pretrain"], ONE)
+        assert (str(file) in capsys.readouterr().err) == (number == 2)
+    entries = provenance.read(tmp_path)
+    assert [entry["starts"] for entry in entries] == [2, 1]
+    digest = hashlib.sha256(b"width = 2\n").hexdigest()
+    assert entries[1]["own_code"] == {str(file): digest} != entries[0]["own_code"]
 
 
 def test_packages_have_the_imported_versions(tmp_path):
