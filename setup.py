@@ -76,7 +76,8 @@ setuptools.setup(
     ],
     extras_require={
         "tpu": jax("[tpu]"),
-        "cuda": jax("[cuda13]"),
+        "cuda12": jax("[cuda12]"),  # NVIDIA driver 525 or newer
+        "cuda13": jax("[cuda13]"),  # NVIDIA driver 580 or newer
         "dicom": ["pydicom>=3"],
         "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images
         # Formats of `export`. Of jax2onnx, pip takes 0.13: later versions demand an older orbax-checkpoint.

@@ -63,7 +63,7 @@ def test_every_import_is_named_in_setup(declared):
 
 
 def test_folders_of_packages_exist_before_the_image_installs_them(declared):
-    before, _, _ = (ROOT / "launch" / "gke" / "Dockerfile").read_text().partition("pip install")
+    before, _, _ = (ROOT / "launch" / "Dockerfile").read_text().partition("pip install")
     assert all(folder in before for folder in declared["package_dir"].values())
 
 

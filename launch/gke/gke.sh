@@ -122,7 +122,7 @@ render() {
 build() {
   pin_commit
   log "+ git archive $COMMIT, the build context of:"
-  run docker build --platform=linux/amd64 --file=launch/gke/Dockerfile --tag="$IMAGE" - \
+  run docker build --platform=linux/amd64 --file=launch/Dockerfile --tag="$IMAGE" - \
     < <(git -C "$repository" archive "$COMMIT")
   run docker push "$IMAGE"
 }

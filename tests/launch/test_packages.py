@@ -23,12 +23,19 @@ def requirements(monkeypatch):
     monkeypatch.chdir(ROOT)
     runpy.run_path("setup.py")
 
-    def applicable(python):
-        everything = map(Requirement, [*given["install_requires"], *given["extras_require"]["tpu"]])
+    def applicable(python, extra="tpu"):
+        everything = map(Requirement, [*given["install_requires"], *given["extras_require"][extra]])
         where = LINUX | {"python_version": python}
         return {r.name: r.specifier for r in everything if not r.marker or r.marker.evaluate(where)}
 
     return applicable
+
+
+@pytest.mark.parametrize("extra", ["tpu", "cuda12", "cuda13"])
+def test_each_accelerators_extra_installs_the_jax_of_the_constraints(requirements, extra):
+    pins = (ROOT / "launch" / "constraints.txt").read_text()
+    pinned = re.search(r"^jax==(\S+)$", pins, re.MULTILINE)[1]
+    assert pinned in requirements("3.11", extra)["jax"]
 
 
 # What pip resolved on each version of Python, and what does not import with it.
@@ -55,9 +62,10 @@ def test_the_constraints_pin_every_package_within_the_bounds(requirements):
 
 
 def test_the_image_installs_with_the_constraints_and_has_an_init():
-    text = (ROOT / "launch" / "gke" / "Dockerfile").read_text()
+    text = (ROOT / "launch" / "Dockerfile").read_text()
     command = json.loads(text.split("ENTRYPOINT ")[1])
     assert command == ["tini", "--", "python", "-m", "barlow_jax"] and re.search(
         r"apt-get install .*tini", text
     )
+    assert "ARG EXTRA=tpu\n" in text and '".[$EXTRA]"' in text, "EXTRA=cuda13 for GPUs"
     assert "launch/constraints.txt" in text and "--constraint constraints.txt" in text

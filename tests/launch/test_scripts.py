@@ -50,7 +50,18 @@ def test_scripts_and_commands_in_the_readme_exist():
         assert re.search(rf"^  {command}\b", usage.stdout, re.MULTILINE), command
 
 
-@pytest.mark.parametrize("script", ["quickstart.sh", "test.sh", "prepare_data.sh", "tpu.sh", "gke/gke.sh"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "quickstart.sh",
+        "test.sh",
+        "prepare_data.sh",
+        "check_accelerator.sh",
+        "slurm.sh",
+        "tpu.sh",
+        "gke/gke.sh",
+    ],
+)
 def test_help_prints_the_usage_and_runs_nothing(script):
     command = ["bash", ROOT / "launch" / script, "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
