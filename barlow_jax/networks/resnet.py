@@ -31,44 +31,32 @@ def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, **kwargs: Any)
     )
 
 
-class BasicBlock(nnx.Module):
-    """Basic block of ResNet-18 and -34: two 3x3 convolutions."""
+class Block(nnx.Module):
+    """Residual block: two 3x3 convolutions, or as a bottleneck 1x1, 3x3 (with the stride: v1.5) and 1x1."""
 
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, width: int, stride: int, *, bottleneck: bool, conv: Any, norm: Any, rngs: nnx.Rngs
+    ):
         """Build the layers; `conv` and `norm` are factories of layers."""
-        self.conv1, self.norm1 = conv(inputs, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
-        self.conv2 = conv(width, width, 3, rngs=rngs)
-        self.norm2 = norm(width, scale_init=nnx.initializers.zeros, rngs=rngs)
-        self.shortcut = _shortcut(inputs, width, stride, conv=conv, norm=norm, rngs=rngs)
+        last, outputs = {"scale_init": nnx.initializers.zeros, "rngs": rngs}, width * (4 if bottleneck else 1)
+        if bottleneck:
+            self.conv1, self.norm1 = conv(inputs, width, 1, rngs=rngs), norm(width, rngs=rngs)
+            self.conv2, self.norm2 = conv(width, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
+            self.conv3, self.norm3 = conv(width, outputs, 1, rngs=rngs), norm(outputs, **last)
+        else:
+            self.conv1, self.norm1 = conv(inputs, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
+            self.conv2, self.norm2 = conv(width, width, 3, rngs=rngs), norm(width, **last)
+            self.conv3 = self.norm3 = None
+        projected = stride != 1 or inputs != outputs
+        parts = {"conv": conv, "norm": norm, "rngs": rngs}
+        self.shortcut = Shortcut(inputs, outputs, stride, **parts) if projected else None
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Map `[B, height, width, inputs]` to the block's output."""
         y = nnx.relu(self.norm1(self.conv1(x), use_running_average=not train))
         y = self.norm2(self.conv2(y), use_running_average=not train)
-        return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
-
-
-class BottleneckBlock(nnx.Module):
-    """Bottleneck block of ResNet-50 and up: 1x1, 3x3 (with the stride: v1.5) and 1x1 convolutions."""
-
-    expansion = 4
-
-    def __init__(self, inputs: int, width: int, stride: int, *, conv: Any, norm: Any, rngs: nnx.Rngs):
-        """Build the layers; `conv` and `norm` are factories of layers."""
-        outputs = width * self.expansion
-        self.conv1, self.norm1 = conv(inputs, width, 1, rngs=rngs), norm(width, rngs=rngs)
-        self.conv2, self.norm2 = conv(width, width, 3, stride, rngs=rngs), norm(width, rngs=rngs)
-        self.conv3 = conv(width, outputs, 1, rngs=rngs)
-        self.norm3 = norm(outputs, scale_init=nnx.initializers.zeros, rngs=rngs)
-        self.shortcut = _shortcut(inputs, outputs, stride, conv=conv, norm=norm, rngs=rngs)
-
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Map `[B, height, width, inputs]` to the block's output."""
-        y = nnx.relu(self.norm1(self.conv1(x), use_running_average=not train))
-        y = nnx.relu(self.norm2(self.conv2(y), use_running_average=not train))
-        y = self.norm3(self.conv3(y), use_running_average=not train)
+        if self.conv3:
+            y = self.norm3(self.conv3(nnx.relu(y)), use_running_average=not train)
         return nnx.relu(y + (self.shortcut(x, train=train) if self.shortcut else x))
 
 
@@ -82,10 +70,6 @@ class Shortcut(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Project `[B, height, width, inputs]` to the block's output shape."""
         return self.norm(self.conv(x), use_running_average=not train)
-
-
-def _shortcut(inputs: int, outputs: int, stride: int, **kwargs: Any) -> Shortcut | None:
-    return Shortcut(inputs, outputs, stride, **kwargs) if stride != 1 or inputs != outputs else None
 
 
 def _apply_block(block: nnx.Module, x: jax.Array, train: bool) -> jax.Array:
@@ -115,8 +99,8 @@ class ResNet(nnx.Module):
           remat: Keeps only the input of each block for the backward pass and recomputes the rest.
           rngs: Random streams of the initialization.
         """
-        block, width = BottleneckBlock if facts.bottleneck else BasicBlock, facts.width
-        parts = {"conv": partial(conv, dtype=dtype), "norm": norm}
+        width = facts.width
+        parts = {"conv": partial(conv, dtype=dtype), "norm": norm, "rngs": rngs}
         self.pool, self.remat = facts.stem == "imagenet", remat
         kernel, stride = (7, 2) if self.pool else (3, 1)
         self.conv = parts["conv"](channels, width, kernel, stride, rngs=rngs)
@@ -126,8 +110,8 @@ class ResNet(nnx.Module):
             outputs, layers = width * 2**stage, []
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
-                layers.append(block(channels, outputs, stride, **parts, rngs=rngs))
-                channels = outputs * block.expansion
+                layers.append(Block(channels, outputs, stride, bottleneck=facts.bottleneck, **parts))
+                channels = outputs * (4 if facts.bottleneck else 1)
             stages.append(nnx.List(layers))
         self.stages = nnx.List(stages)
 

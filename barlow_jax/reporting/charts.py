@@ -14,32 +14,6 @@ INVISIBLE = {"fillOpacity": 0, "strokeOpacity": 0}  # a point that only carries 
 # Zoom only by Ctrl and the wheel (or a pinch on a trackpad) and no pan by touch: pages scroll over charts.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 _PAN = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
-_CONFIG: dict[str, Any] = {
-    "background": "transparent",
-    "aria": False,  # the figure has a label of its own
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        **dict.fromkeys(
-            (f"{part}Color" for part in ("label", "title", "domain", "tick", "grid")), "currentColor"
-        ),
-        **{"gridOpacity": 0.13, "domainOpacity": 0.5, "tickOpacity": 0.5},
-        **{"titleFontWeight": "normal", "labelFontSize": 11, "titleFontSize": 12, "labelOverlap": True},
-    },
-    "axisY": {"minExtent": 44},
-    "legend": {
-        "labelColor": "currentColor",
-        "titleColor": "currentColor",
-        "orient": "top",
-        "titleFontWeight": "normal",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "labelLimit": 200,
-        "columns": {"expr": "width < 420 ? 2 : 5"},
-    },
-    "text": {"color": "currentColor"},
-    "rule": {"color": "currentColor"},
-}
 
 
 def color(index: int) -> str:
@@ -82,7 +56,10 @@ def figure(
 
     The alternative describes the chart to readers who cannot see it; the caption stands below it.
     """
-    configured = chart.properties(width="container", height=height).configure(**_CONFIG)
+    # ARIA is off in vega.json, since the figure has a label of its own.
+    configured = chart.properties(width="container", height=height).configure(
+        **rendering.read_data("vega.json")
+    )
     spec = configured.to_dict(validate=False)  # altair validated each part when it was created
     del spec["$schema"]  # a web address
     return rendering.component("chart", spec=spec, alternative=alternative, caption=caption, height=height)

@@ -29,7 +29,7 @@ class ChartSpec(NamedTuple):
 
 def _groups() -> dict[str, list[ChartSpec]]:
     """Return the charts of templates/charts.toml by heading."""
-    tables = rendering.read_toml("charts.toml")
+    tables = rendering.read_data("charts.toml")
     return {heading: [ChartSpec(title, **spec) for title, spec in t.items()] for heading, t in tables.items()}
 
 

@@ -1,7 +1,7 @@
 """Evaluations section: scores by feature source, next to published numbers, and image-text retrieval."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import altair as alt
 from markupsafe import Markup
@@ -12,14 +12,6 @@ from barlow_jax.papers.scores import FEATURE_SOURCES, PRETRAINED, Evaluation, re
 from barlow_jax.reporting import charts, formatting, rendering
 from barlow_jax.reporting.schema import Run
 from barlow_jax.reporting.summary_section import unusable_labels
-
-
-class _Comparison(NamedTuple):
-    setting: str | None  # what the papers measured on; None if they have no numbers for this data set
-    data: str
-    encoders: str
-    table: Markup
-    missing: Sequence[tuple[str, str]]  # row, and why it was not measured
 
 
 def render(runs: Sequence[Run]) -> Markup:
@@ -137,7 +129,7 @@ def _more_scores(run: Run) -> Iterator[tuple[str, Sequence[Markup]]]:
         yield f"{run.name}: {where}", shown
 
 
-def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
+def _comparison(runs: Sequence[Run], data: str) -> dict[str, Any] | None:
     """Compare runs on one data set with published numbers of that data set; else return their transfer."""
     pretrained = {run.name: read_evaluations(run.results).get("pretrained") for run in runs}
     compared = {name: tables.published_table(e, data) for name, e in pretrained.items() if e}
@@ -158,13 +150,16 @@ def _comparison(runs: Sequence[Run], data: str) -> _Comparison | None:
     if not rows:
         return None
     heads = ["%", *(["this run"] if len(compared) == 1 else compared), *methods]
-    return _Comparison(
-        setting,
-        data,
-        ", ".join(dict.fromkeys(str(run.config.get("network.encoder", "unknown encoder")) for run in runs)),
-        rendering.table(heads, rows, f"Scores of encoders trained on {data}, in percent"),
-        list(dict.fromkeys((r.name, r.reason) for rs in by_run for r in rs.values() if r.reason)),
-    )
+    return {
+        "setting": setting,  # what the papers measured on; None if they have no numbers for this data set
+        "data": data,
+        "encoders": ", ".join(
+            dict.fromkeys(str(run.config.get("network.encoder", "unknown encoder")) for run in runs)
+        ),
+        "table": rendering.table(heads, rows, f"Scores of encoders trained on {data}, in percent"),
+        # Row, and why it was not measured.
+        "missing": list(dict.fromkeys((r.name, r.reason) for rs in by_run for r in rs.values() if r.reason)),
+    }
 
 
 def _retrieval(run: Run) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _remedy(run: Run, topic: str, inspection: ModelInspection | None) -> tuple[s
     }
     if topic == "data_wait" and run.config.get("data.augment_on") != "host":
         topic = "data_wait_on_device"
-    action, command = rendering.read_toml("remedies.toml")[topic]
+    action, command = rendering.read_data("remedies.toml")[topic]
     return action or remedy(topic, run.config.get("objective.name", "")), commands[command]
 
 

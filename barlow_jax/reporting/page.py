@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 import dataclasses
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 import vl_convert
@@ -26,14 +26,6 @@ from barlow_jax.reporting.schema import ModelInspection, Run
 from barlow_jax.version import __version__
 
 _MAX_NAMES = 4  # in the title
-
-
-class Section(NamedTuple):
-    """One section of the page."""
-
-    anchor: str  # its id, and its name in the navigation
-    title: str
-    body: Markup
 
 
 def write(
@@ -75,27 +67,31 @@ def write(
         "out": str(out),
         "bytes": out.stat().st_size,
         "runs": names,
-        "sections": [section.anchor for section in sections],
+        "sections": list(sections),
     }
 
 
-def _sections(runs: Sequence[Run], inspection: ModelInspection | None, missing_reason: str) -> list[Section]:
+def _sections(
+    runs: Sequence[Run], inspection: ModelInspection | None, missing_reason: str
+) -> dict[str, tuple[str, Markup]]:
+    """Return title and body of each section by its id, which is its name in the navigation."""
+
     def inspected(render: Callable[[ModelInspection], Markup]) -> Markup:
         return render(inspection) if inspection else rendering.paragraph(missing_reason)
 
-    return [
-        Section("summary", "Summary", summary_section.render(runs, inspection)),
-        Section("curves", "Training curves", curve_section.render(runs)),
-        Section("evaluations", "Evaluations", evaluation_section.render(runs)),
-        Section("correlation", "Cross-correlation matrix", inspected(snapshot_section.render_correlation)),
-        Section("spectrum", "Effective rank and spectrum", inspected(snapshot_section.render_spectrum)),
-        Section("views", "Augmented views", inspected(image_section.render_views)),
-        Section("neighbors", "Nearest neighbors", inspected(image_section.render_neighbors)),
-        Section("projection", "Projection of the test images", inspected(image_section.render_projection)),
-        Section("setup", "Setup", setup_section.render(runs)),
-        Section("plan", "Plan and measurement", plan_section.render(runs)),
-        Section("next", "What to do next", next_steps.render(runs, inspection)),
-    ]
+    return {
+        "summary": ("Summary", summary_section.render(runs, inspection)),
+        "curves": ("Training curves", curve_section.render(runs)),
+        "evaluations": ("Evaluations", evaluation_section.render(runs)),
+        "correlation": ("Cross-correlation matrix", inspected(snapshot_section.render_correlation)),
+        "spectrum": ("Effective rank and spectrum", inspected(snapshot_section.render_spectrum)),
+        "views": ("Augmented views", inspected(image_section.render_views)),
+        "neighbors": ("Nearest neighbors", inspected(image_section.render_neighbors)),
+        "projection": ("Projection of the test images", inspected(image_section.render_projection)),
+        "setup": ("Setup", setup_section.render(runs)),
+        "plan": ("Plan and measurement", plan_section.render(runs)),
+        "next": ("What to do next", next_steps.render(runs, inspection)),
+    }
 
 
 def _with_distinct_names(runs: Sequence[Run]) -> list[Run]:

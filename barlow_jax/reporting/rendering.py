@@ -1,6 +1,7 @@
 """HTML from the Jinja templates in `templates/`. Every inserted value is escaped, except `Markup`."""
 
 from collections.abc import Iterable, Sequence
+import json
 import tomllib
 from typing import Any
 
@@ -23,9 +24,10 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(_ENVIRONMENT.get_template(template).render(values))
 
 
-def read_toml(name: str) -> dict[str, Any]:
-    """Return the content of a table in `templates/`."""
-    return tomllib.loads(_ENVIRONMENT.loader.get_source(_ENVIRONMENT, name)[0])
+def read_data(name: str) -> dict[str, Any]:
+    """Return the content of a .toml or .json file of `templates/`."""
+    text, *_ = _ENVIRONMENT.loader.get_source(_ENVIRONMENT, name)
+    return tomllib.loads(text) if name.endswith(".toml") else json.loads(text)
 
 
 def paragraph(text: str) -> Markup:

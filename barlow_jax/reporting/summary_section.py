@@ -1,7 +1,7 @@
 """Summary section: health, quality and cost of each run."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
@@ -20,13 +20,6 @@ _QUALITY = {
     INFO: "No baseline",
 }
 _BASELINES = {"pixels": "raw pixels", "untrained": "untrained encoder"}
-
-
-class _Card(NamedTuple):
-    title: str
-    severity: str
-    verdict: str
-    checks: Sequence[Check]
 
 
 def render(runs: Sequence[Run], inspection: ModelInspection | None) -> Markup:
@@ -107,7 +100,8 @@ def _published(run: Run) -> str:
     return f"{method} on {setting}: {'; '.join(pairs)}." if pairs else ""
 
 
-def _cards(run: Run, inspection: ModelInspection | None) -> list[_Card]:
+def _cards(run: Run, inspection: ModelInspection | None) -> dict[str, tuple[str, str, Sequence[Check]]]:
+    """Return severity, verdict and checks by the title of a card."""
     checks, results = health.checks(run, inspection), quality(run)
     severity = health.worst(checks) if run.metrics else INFO
     running = run.status is not None and run.status["state"] not in ("finished", "stopped")
@@ -115,11 +109,11 @@ def _cards(run: Run, inspection: ModelInspection | None) -> list[_Card]:
     seconds = cost.run_cost(run).wall_seconds
     wall = "Not recorded" if seconds is None else formatting.duration(seconds)
     facts = [Check(INFO, f"{quantity}: {text}.") for quantity, text in cost.facts(run).items()]
-    return [
-        _Card("Health", severity, _HEALTH[severity] + so_far, checks),
-        _Card("Quality", health.worst(results), _QUALITY[health.worst(results)], results),
-        _Card("Cost", INFO, wall, facts),
-    ]
+    return {
+        "Health": (severity, _HEALTH[severity] + so_far, checks),
+        "Quality": (health.worst(results), _QUALITY[health.worst(results)], results),
+        "Cost": (INFO, wall, facts),
+    }
 
 
 def _overview(runs: Sequence[Run]) -> Markup:

@@ -84,9 +84,9 @@ def _numpy_norm(x, norm):
 
 
 def _numpy_block(x, block, stride):
-    convs = [block.conv1, block.conv2] + ([block.conv3] if hasattr(block, "conv3") else [])
-    norms = [block.norm1, block.norm2] + ([block.norm3] if hasattr(block, "conv3") else [])
-    strides = [1, stride, 1] if hasattr(block, "conv3") else [stride, 1]
+    convs = [block.conv1, block.conv2] + ([block.conv3] if block.conv3 else [])
+    norms = [block.norm1, block.norm2] + ([block.norm3] if block.conv3 else [])
+    strides = [1, stride, 1] if block.conv3 else [stride, 1]
     y = x
     for index, (conv, norm, s) in enumerate(zip(convs, norms, strides, strict=True)):
         y = _numpy_norm(_numpy_conv(y, np.asarray(conv.kernel[...], np.float64), s), norm)
@@ -122,8 +122,8 @@ def test_forward_pass_is_that_of_the_equations(name):
 
 def test_residual_branches_start_at_zero():
     parts = {"conv": resnet.conv, "norm": nnx.BatchNorm, "rngs": nnx.Rngs(0)}
-    for block, last in ((resnet.BasicBlock, "norm2"), (resnet.BottleneckBlock, "norm3")):
-        layers = block(8, 4, 1, **parts)
+    for bottleneck, last in ((False, "norm2"), (True, "norm3")):
+        layers = resnet.Block(8, 4, 1, bottleneck=bottleneck, **parts)
         assert not np.any(getattr(layers, last).scale[...]) and np.all(layers.norm1.scale[...] == 1)
 
 
