@@ -70,9 +70,7 @@ def _counts(workdir):
     return {row["step"]: row["decode_failures"] for row in rows if "loss" in row}
 
 
-def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_off(
-    run, argv, tmp_path, run_command, folder
-):
+def test_a_run_continues_names_and_counts_them(run, run_command, folder):
     workdir, results, stderr = run
     assert results["step"] == 8 and np.isfinite(results["loss"])
     for file, words in (
@@ -87,7 +85,14 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     assert list(counts.values()) == sorted(counts.values()) and counts[8] == results["decode_failures"] == 4
     named = (workdir / "decode_failures.jsonl").read_text()
     assert len(named.splitlines()) == 4 and "005.png is empty" in named
+    judged, _ = run_command("knn", "--workdir", workdir)
+    assert judged["decode_failures"] == {"train": 4, "test": 2}
 
+
+@pytest.mark.slow
+def test_a_run_that_is_cut_off_repeats_them(run, argv, tmp_path, run_command):
+    workdir, *_ = run
+    counts, named = _counts(workdir), (workdir / "decode_failures.jsonl").read_text()
     cut = tmp_path / "cut"
     run_command("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
     again, stderr = run_command("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
@@ -95,8 +100,6 @@ def test_a_run_goes_through_names_and_counts_them_and_repeats_when_it_was_cut_of
     jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
     assert (cut / "decode_failures.jsonl").read_text() == named
-    judged, _ = run_command("knn", "--workdir", workdir)
-    assert judged["decode_failures"] == {"train": 4, "test": 2}
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """SIGTERM to a run: it stops at a step that is saved, and resumes to the same bits."""
 
+import json
 import os
 import signal
 import time
@@ -33,7 +34,12 @@ def argv(tmp_path, config_file):
     return ("pretrain", "--config", config_file, "--workdir", str(tmp_path))
 
 
-def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, run_command, monkeypatch):
+def _losses(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def test_in_a_step_the_step_is_saved(tmp_path, argv, finished, run_command, monkeypatch):
     watch = SkipWatch.__call__
 
     def terminated(self, done, state, metrics):
@@ -41,6 +47,7 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, run_command, monke
         if done == 7:
             _terminate()
 
+    argv = (*argv, "--config.monitor.every_epochs=0", "--config.train.max_steps=10")
     with monkeypatch.context() as patch:
         patch.setattr(SkipWatch, "__call__", terminated)
         _, stderr = run_command(*argv, code=143)
@@ -49,8 +56,10 @@ def test_in_a_step_the_step_is_saved(tmp_path, argv, workdir, run_command, monke
     for name in (".metrics.jsonl.17", "results/.pretrain.json.17"):  # as left by a killed process
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{")
-    stderr = _assert_resumes_to_the_same_bits(argv, tmp_path, workdir, run_command)
-    assert "resuming from the checkpoint of step 7" in stderr
+    results, stderr = run_command(*argv)
+    assert results["step"] == 10 and "resuming from the checkpoint of step 7" in stderr
+    assert _losses(tmp_path) == {step: loss for step, loss in _losses(finished).items() if step <= 10}
+    assert not list(tmp_path.rglob(".*.17"))
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ def test_it_is_evaluated_like_the_run(workdir, folder, run_command, tmp_path):
     )
 
 
+@pytest.mark.slow  # `test_it_is_evaluated_like_the_run` reads the same encoder
 def test_it_is_fine_tuned_like_the_run(workdir, folder, run_command):
     fast = (
         "--config.finetune.label_fractions=0.1",

@@ -179,8 +179,10 @@ def test_torchs_resnet50_takes_our_state_dict_strictly(golden):
     assert [" ".join(map(str, t.shape)) for t in tensors.values()] == list(data["shapes"])
 
 
-# Slow: test_resnet.py compares the evaluation mode with NumPy, and the gradients of training are the steps'.
-@pytest.mark.parametrize("mode", [pytest.param("eval", marks=pytest.mark.slow), "train"])
+# test_resnet.py compares the forward pass with NumPy; `test_training_steps_are_the_official_ones` compares
+# the gradients of training, of a smaller network.
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["eval", "train"])
 def test_resnet50_has_torchs_equations_forward_and_backward(golden, double, mode):
     """Everything is float64, except the pooled features, which ours rounds to float32."""
     data = golden("resnet50")

@@ -271,7 +271,9 @@ def _poisoned(objective):
     return Objective(loss)
 
 
-@pytest.mark.parametrize("optimizer", ["lars", pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
+@pytest.mark.parametrize(
+    "optimizer", ["lars", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adamw"))]
+)
 def test_a_step_that_is_not_finite_leaves_all_but_the_step_and_is_counted(small_config, typed, optimizer):
     """The next step equals bit for bit the one after the last finite step, as if without those batches."""
     small_config.optim.name = optimizer

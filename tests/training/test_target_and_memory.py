@@ -111,7 +111,7 @@ def layout():
     return Layout(make_mesh())
 
 
-@pytest.mark.parametrize("projector", ["replicated", "sharded"])
+@pytest.mark.parametrize("projector", ["replicated", pytest.param("sharded", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("microbatches", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_device_and_eight_agree(config, projector, microbatches, relative):
     one = _run(config, Layout(make_mesh(jax.devices()[:1])), 3, microbatches=microbatches)
