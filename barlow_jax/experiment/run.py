@@ -146,14 +146,14 @@ def _first_state(
     experiment: Experiment, sampler: EpochSampler, checkpoints: Checkpoints
 ) -> tuple[TrainState, int]:
     """Restore the newest intact checkpoint, or initialize a state if there is none; also return its step."""
-    init = experiment.init(sampler)
     if not checkpoints.steps:
         state = experiment.first_state(sampler)
         if experiment.config.adapt.weights:
             checkpoints.save(state)  # kept: candidates are compared with it
             checkpoints.wait()
         return state, 0
-    state, step = checkpoints.restore_newest(abstract_state(init), experiment.layout, sampler.segment.step)
+    abstract = abstract_state(experiment.init(sampler))
+    state, step = checkpoints.restore_newest(abstract, experiment.layout, sampler.segment.step)
     log.info(f"resuming from the checkpoint of step {step}")
     return state, step
 
