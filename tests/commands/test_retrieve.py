@@ -15,7 +15,7 @@ from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.cli.results import stdout_to_stderr
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
-from barlow_jax.experiment import lowering
+from barlow_jax.experiment import dry_run, lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import parse_evaluations
@@ -122,13 +122,15 @@ def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained,
         assert recall == pytest.approx(100 * np.mean(ranks < k), abs=0.12)
 
 
-def test_the_image_branch_is_an_encoder_like_any_other(trained, run_command):
+@pytest.mark.parametrize("command", ["knn", pytest.param("probe", marks=pytest.mark.slow)])
+def test_the_image_branch_is_an_encoder_like_any_other(trained, run_command, command):
     flags = (
         "--config.probe.augment=true",
         "--config.probe.num_epochs=20",
         "--config.probe.label_fractions=1",
+        "--config.knn.k=20",
     )
-    results, _ = run_command("probe", "--workdir", trained, *flags)
+    results, _ = run_command(command, "--workdir", trained, *flags)
     assert by_fraction(results)[1.0] > 10, "chance"
 
 
@@ -139,9 +141,9 @@ def test_views_are_shown_without_the_captions(config_path, tmp_path, run_command
     assert results["columns"] == ["original", "view a, device", "view a, host"]
 
 
-def test_a_dry_run_counts_both_branches(config_path, run_command):
-    results, _ = run_command("pretrain", "--config", config_path, "--dry-run")
-    parameters = results["plan"]["parameters"]
+def test_a_dry_run_counts_both_branches(config_path):
+    config = overrides.from_tree(overrides.load_config_file(str(config_path))[0].to_dict())[0]
+    parameters = dry_run.describe(config, 1437)["parameters"]
     assert set(parameters) == {"encoder", "projector", "second"}
     gru = 40 * 8 + 3 * 24 * (8 + 24 + 1)
     assert parameters["second"] == gru + 24 * 16 + 2 * 16 + 16 * 16

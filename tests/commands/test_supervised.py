@@ -68,9 +68,16 @@ def test_without_one_label_per_image_the_monitor_measures_no_accuracy(config_fil
     assert pretraining._check_labels(typed(small_config), unlabeled, None) is None, "classes of its own"
 
 
-def test_its_step_is_planned_and_its_parts_are_refused(run_command, config):
-    argv = ("plan", "--config", config(), "--topology", "v5e:2x2", "--config.train.batch_size=64")
-    result, stderr = run_command(*argv)
+PLAN = ("--topology", "v5e:2x2", "--config.train.batch_size=64")
+
+
+@pytest.mark.slow  # test_plan.py compiles a step with a projector
+def test_its_step_is_planned(run_command, config):
+    result, stderr = run_command("plan", "--config", config(), *PLAN)
     assert result["fits"] and result["form"] is None and "projector" not in stderr
+
+
+def test_its_parts_are_refused(run_command, config):
+    argv = ("plan", "--config", config(), *PLAN)
     _, stderr = run_command(*argv, "--part", "head", code=2)
     assert "--part head: classification has no projector" in stderr

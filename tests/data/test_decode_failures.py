@@ -59,6 +59,12 @@ def _train(data, first_step=0, shard=WHOLE, examples=None, batch_size=8):
     return list(source.train_batches(data, VIEWS, sample_range)), source
 
 
+@pytest.fixture(scope="module")
+def after(data):
+    """The batches of the data set with damaged images, and its split."""
+    return _train(data[1])
+
+
 def _assert_same(actual, expected):
     np.testing.assert_array_equal(actual.index, expected.index)
     np.testing.assert_array_equal(actual.labels, expected.labels)
@@ -66,8 +72,10 @@ def _assert_same(actual, expected):
         np.testing.assert_array_equal(actual.views[name], expected.views[name])
 
 
-def test_another_image_replaces_an_undecodable_one_and_no_other_row_changes(data, decode_failures, labels):
-    (before, _), (after, source) = (_train(d) for d in data)
+def test_another_image_replaces_an_undecodable_one_and_no_other_row_changes(
+    data, after, decode_failures, labels
+):
+    (before, _), (after, source) = _train(data[0]), after
     assert len(before) == len(after) == STEPS
     replaced = 0
     for expected, actual in zip(before, after, strict=True):
@@ -90,27 +98,24 @@ def test_another_image_replaces_an_undecodable_one_and_no_other_row_changes(data
     assert replaced == 8 and len(source.decode_failures) == 4, "each of four images twice"
 
 
-def test_the_replacement_is_sampled_from_seed_and_position(data, decode_failures):
+def test_the_replacement_is_sampled_from_seed_and_position(after, decode_failures):
     """The expected index comes from NumPy's generator, as documented."""
-    after, _ = _train(data[1])
     sampler = EpochSampler(0, 40, 8)
-    for step, batch in enumerate(after):
+    for step, batch in enumerate(after[0]):
         index, position = sampler.batch(step)
         for row in np.flatnonzero(np.isin(index, decode_failures)):
             draws = np.random.default_rng((0, position[row])).integers(40, size=100)
             assert batch.index[row] == next(draw for draw in draws if draw not in decode_failures)
 
 
-def test_a_start_in_the_middle_gives_the_same_bits(data):
-    whole, _ = _train(data[1])
-    for expected, actual in zip(_train(data[1], first_step=3)[0], whole[3:], strict=True):
+def test_a_start_in_the_middle_gives_the_same_bits(data, after):
+    for expected, actual in zip(_train(data[1], first_step=3)[0], after[0][3:], strict=True):
         _assert_same(actual, expected)
 
 
-def test_two_processes_give_together_the_same_batches(data):
-    whole, _ = _train(data[1])
+def test_two_processes_give_together_the_same_batches(data, after):
     parts = [_train(data[1], shard=ProcessShard(process, 2)) for process in range(2)]
-    for batch, *halves in zip(whole, *(batches for batches, _ in parts), strict=True):
+    for batch, *halves in zip(after[0], *(batches for batches, _ in parts), strict=True):
         for number, half in enumerate(halves):
             rows = slice(4 * number, 4 * number + 4)
             _assert_same(
