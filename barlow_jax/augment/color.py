@@ -17,6 +17,9 @@ from barlow_jax.config import recipe
 Planes = list[jax.Array]
 
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
+# A bit for each H that PIL rounds down even where H is exactly whole, because its float32 result falls just
+# below. Such colors lie 2 H / 85 sixths along the circle, at any spread.
+_SKIPPED_HUES = 0xFFFFFFFE, 0, 0x11000000, 0x111, 0x222AAAAA, 0x23232222, 0x22222, 0x80000000
 
 
 def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter, top: float = 255.0) -> jax.Array:
@@ -195,36 +198,6 @@ def _hue(angle: jax.Array, spread: jax.Array) -> jax.Array:
     return jnp.where(skipped, hue - 1.0, hue)
 
 
-def _skipped_hues() -> np.ndarray:
-    """Return `[8]` uint32 with a bit for each H that PIL rounds down even where H is exactly whole.
-
-    PIL's float32 result falls just below H there. Such colors lie 2 H / 85 sixths along the circle, at any
-    spread; this is PIL's arithmetic on one color of each.
-    """
-    hue = np.arange(256)
-    sector, along = np.divmod(2 * hue, 85)  # one of six sectors, and 85ths of it
-    up = (along / 85).astype(np.float32)  # distance of a rising channel from the maximum, as in PIL
-    down = ((85 - along) / 85).astype(np.float32)
-    one = np.float32(1)
-    sixths = np.select(
-        [sector == 0, sector == 1, sector == 2, sector == 3, sector == 4],
-        [
-            one - down,
-            2.0 + up.astype(float) - 1.0,
-            2.0 + 1.0 - down.astype(float),
-            4.0 + up.astype(float) - 1.0,
-            4.0 + 1.0 - down.astype(float),
-        ],
-        up - one,
-    )
-    turn = np.fmod(sixths.astype(np.float32).astype(float) / 6.0 + 1.0, 1.0).astype(np.float32)
-    skipped = np.floor(turn.astype(float) * 255.0) < hue
-    return np.packbits(skipped, bitorder="little").view("<u4")
-
-
-_SKIPPED_HUES = _skipped_hues()
-
-
 def _is_skipped(hue: jax.Array) -> jax.Array:
     """Look H up in a table of 256 bits, eight words: accelerators are slow at gathers, fast at selects."""
     hue = hue.astype(jnp.uint32)
@@ -243,13 +216,11 @@ def _divide(dividend: jax.Array, divisor: float) -> jax.Array:
 
 def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale, top: float = 255.0) -> jax.Array:
     """Set all three channels to L."""
-    del u, op
     return jnp.broadcast_to(luma(image, top)[..., None], image.shape)
 
 
 def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize, top: float = 255.0) -> jax.Array:
     """Invert pixel values from the threshold up."""
-    del u
     return jnp.where(image < op.threshold * (top / 255.0), image, top - image)
 
 

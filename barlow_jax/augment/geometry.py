@@ -46,19 +46,16 @@ def crop_box(shape: jax.Array, u: jax.Array, op: recipe.Crop) -> Box:
 
 def flip(image: jax.Array, u: jax.Array, op: recipe.Flip, top: float = 255.0) -> jax.Array:
     """Mirror left to right."""
-    del u, op, top
     return image[:, ::-1]
 
 
 def vertical_flip(image: jax.Array, key: jax.Array, op: recipe.VerticalFlip) -> jax.Array:
     """Mirror top to bottom."""
-    del key, op
     return image[::-1]
 
 
 def quarter_turn(image: jax.Array, key: jax.Array, op: recipe.QuarterTurn) -> jax.Array:
     """Turn a square image by 0 to 3 quarters, counterclockwise."""
-    del op
     turns = [partial(jnp.rot90, k=quarters) for quarters in range(4)]
     return jax.lax.switch(jax.random.randint(key, (), 0, 4), turns, image)
 

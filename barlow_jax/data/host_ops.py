@@ -94,19 +94,16 @@ def rotation(u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
 
 def flip(image: tf.Tensor, u: tf.Tensor, op: recipe.Flip) -> tf.Tensor:
     """Mirror left to right."""
-    del u, op
     return tf.reverse(image, axis=[1])
 
 
 def vertical_flip(image: tf.Tensor, u: tf.Tensor, op: recipe.VerticalFlip) -> tf.Tensor:
     """Mirror top to bottom."""
-    del u, op
     return tf.reverse(image, axis=[0])
 
 
 def quarter_turn(image: tf.Tensor, u: tf.Tensor, op: recipe.QuarterTurn) -> tf.Tensor:
     """Turn by 0 to 3 quarters, counterclockwise."""
-    del op
     return tf.image.rot90(image, tf.cast(u[0] * 4, tf.int32))
 
 
@@ -193,7 +190,6 @@ def _through_float32(x: tf.Tensor) -> tf.Tensor:
 
 def grayscale(image: tf.Tensor, u: tf.Tensor, op: recipe.Grayscale) -> tf.Tensor:
     """Set all channels to the luma."""
-    del u, op
     return tf.repeat(luma(image), 3, axis=-1)
 
 
@@ -244,7 +240,6 @@ def _convolve(image: tf.Tensor, kernel: tf.Tensor, axis: int) -> tf.Tensor:
 
 def solarize(image: tf.Tensor, u: tf.Tensor, op: recipe.Solarize) -> tf.Tensor:
     """Invert pixel values from the threshold up."""
-    del u
     return tf.where(image < op.threshold, image, 255.0 - image)
 
 

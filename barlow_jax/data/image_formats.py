@@ -23,7 +23,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from barlow_jax.data import dicom, exif, tiff
+from barlow_jax.data import exif, tiff
 from barlow_jax.data.pixel_arrays import DecodeError, channels_last, in_dtype
 from barlow_jax.errors import UserError
 
@@ -143,7 +143,7 @@ def _decode(content: bytes, name: str, channels: int | None, follow_exif: bool) 
     if name == "TIFF":
         return tiff.decode(content, channels, follow_exif)
     if name == "DICOM":
-        return dicom.decode(content)
+        return _decode_dicom(content)
     if name == "NPY":
         return channels_last(np.load(io.BytesIO(content), allow_pickle=False), channels)
     if channels := _channels_of_png16(content):
@@ -156,11 +156,35 @@ def _decode(content: bytes, name: str, channels: int | None, follow_exif: bool) 
     return exif.turn(pixels, exif.orientation(content)) if follow_exif else pixels
 
 
+def _decode_dicom(content: bytes) -> np.ndarray:
+    try:
+        import pydicom
+    except ImportError:
+        raise UserError(
+            "DICOM files are read by pydicom, which is not installed; pip install 'barlow_jax[dicom]'"
+        ) from None
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    pixels = dataset.pixel_array
+    if dataset.BitsAllocated == 1:
+        pixels = pixels.astype(bool)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = pydicom.pixels.apply_color_lut(pixels, dataset)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":  # stored values count from white to black
+        is_signed = dataset.PixelRepresentation == 1
+        pixels = (-1 if is_signed else 2**dataset.BitsStored - 1) - pixels
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        if pixels.ndim > 3:
+            raise DecodeError(f"is a DICOM of {len(pixels)} frames of color: write one frame per file")
+        pixels = np.moveaxis(pixels, 0, 2)
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    return pixels if (slope, intercept) == (1, 0) else (pixels * slope + intercept).astype(np.float32)
+
+
 def _read_header(file: BinaryIO, head: bytes, name: str, follow_exif: bool) -> ImageHeader:
     if name == "TIFF":
         return _make_header(*tiff.read_header(file, follow_exif))
     if name == "DICOM":
-        pixels = dicom.decode(file.read())
+        pixels = _decode_dicom(file.read())
         return _make_header(pixels.shape, pixels.dtype)
     if name == "NPY":
         path = getattr(file, "name", None)  # of a file on the disk, which is not read

@@ -137,11 +137,9 @@ class RecordSplit(Records):
             raise no_captions_error(data.name)
 
         def read() -> Iterator[list[str]]:
-            is_train = self._split == data.train_split
-            train = (
-                self if is_train else RecordSplit(dataclasses.replace(data, cache="none"), data.train_split)
-            )
-            return train.captions()
+            if self._split == data.train_split:
+                return self.captions()
+            return Records(dataclasses.replace(data, cache="none"), data.train_split).captions()
 
         counts = load_or_count(self._builder.data_path, data.train_split, read)
         return Vocabulary(counts, data.caption_min_count)
@@ -153,7 +151,10 @@ class RecordSplit(Records):
 
         A row whose image cannot be decoded is replaced or left blank (`decode_failures`).
         """
-        dataset = self._partial_batches(data, step_range, make_example)
+        if not step_range.steps:
+            return
+        num_rows = len(step_range.batch(step_range.steps[0])[0])
+        dataset = self._partial_batches(data, step_range, make_example, num_rows)
         blank = tf.nest.map_structure(
             lambda spec: np.zeros(spec.shape[1:], spec.dtype.as_numpy_dtype), dataset.element_spec.batch
         )._replace(index=np.int32(-1))
@@ -181,18 +182,20 @@ class RecordSplit(Records):
         for step in step_range.steps:
             partial = partial or next(partial_batches, None)
             if partial is None or partial.step[0] != step:
-                yield _stack([make_row(step, row) for row in range(step_range.num_rows)])
+                yield _stack([make_row(step, row) for row in range(num_rows)])
                 continue
-            missing = np.setdiff1d(np.arange(step_range.num_rows), partial.row)
+            missing = np.setdiff1d(np.arange(num_rows), partial.row)
             rows = [make_row(step, row) for row in missing.tolist()]
             yield _merge(partial, missing, rows) if rows else partial.batch
             partial = None
 
     def _partial_batches(
-        self, data: Data, step_range: SampleRange | EvaluationRange, make_example: MakeExample
+        self,
+        data: Data,
+        step_range: SampleRange | EvaluationRange,
+        make_example: MakeExample,
+        num_rows: int,
     ) -> tf.data.Dataset:
-        num_rows = step_range.num_rows
-
         def row_indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
             index, extra = step_range.batch(int(step))
             return index.astype(np.int64), extra.astype(np.int64)

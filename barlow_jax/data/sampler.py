@@ -101,11 +101,6 @@ class SampleRange:
         """The steps in order."""
         return range(self.first_step, self.num_steps)
 
-    @property
-    def num_rows(self) -> int:
-        """Rows per step on this process."""
-        return _num_rows(self.shard, self.sampler.batch_size)
-
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return indices into the split and global positions of this process's rows of a step."""
         rows = self.shard.rows(self.sampler.batch_size)
@@ -138,11 +133,6 @@ class EvaluationRange:
         """The steps in order."""
         return range(-(-len(self.examples) // self.batch_size))
 
-    @property
-    def num_rows(self) -> int:
-        """Rows per step on this process."""
-        return _num_rows(self.shard, self.batch_size)
-
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return indices into the split of this process's rows of a step, and whether each is real.
 
@@ -151,11 +141,6 @@ class EvaluationRange:
         rows = (step * self.batch_size + np.arange(self.batch_size))[self.shard.rows(self.batch_size)]
         is_real = rows < len(self.examples)
         return self.examples[np.where(is_real, rows, 0)], is_real
-
-
-def _num_rows(shard: ProcessShard, batch_size: int) -> int:
-    rows = shard.rows(batch_size)
-    return rows.stop - rows.start
 
 
 @functools.lru_cache(maxsize=2)

@@ -86,6 +86,30 @@ def test_hue_shift_is_pillows_hsv_bit_for_bit(images, turns):
         assert _difference(_run(_shift_hue, image, turns), pillow).max() == 0
 
 
+def test_the_table_of_hues_that_are_rounded_down_is_pillows_arithmetic():
+    """On one color of each hue."""
+    hue = np.arange(256)
+    sector, along = np.divmod(2 * hue, 85)  # one of six sectors, and 85ths of it
+    up = (along / 85).astype(np.float32)  # distance of a rising channel from the maximum, as in PIL
+    down = ((85 - along) / 85).astype(np.float32)
+    one = np.float32(1)
+    sixths = np.select(
+        [sector == 0, sector == 1, sector == 2, sector == 3, sector == 4],
+        [
+            one - down,
+            2.0 + up.astype(float) - 1.0,
+            2.0 + 1.0 - down.astype(float),
+            4.0 + up.astype(float) - 1.0,
+            4.0 + 1.0 - down.astype(float),
+        ],
+        up - one,
+    )
+    turn = np.fmod(sixths.astype(np.float32).astype(float) / 6.0 + 1.0, 1.0).astype(np.float32)
+    skipped = np.floor(turn.astype(float) * 255.0) < hue
+    bits = np.packbits(skipped, bitorder="little").view("<u4")
+    assert tuple(bits.tolist()) == color._SKIPPED_HUES
+
+
 @pytest.mark.parametrize("low", [0, 1, 2])
 def test_hue_shift_is_pillows_on_the_whole_color_cube(low):
     """Each case covers a ninth of all colors."""
