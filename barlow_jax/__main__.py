@@ -9,8 +9,7 @@ from typing import Any
 
 from barlow_jax import commands
 from barlow_jax.cli import parsing, resolve
-from barlow_jax.cli.results import publish, stdout_to_stderr
-from barlow_jax.cli.stderr_filter import without_codec_notes
+from barlow_jax.cli.results import publish, stdout_to_stderr, without_codec_notes
 from barlow_jax.distributed import shutdown
 from barlow_jax.errors import RunError, UserError, format_problems
 from barlow_jax.io import log

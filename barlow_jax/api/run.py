@@ -18,7 +18,7 @@ from barlow_jax.experiment import adapting, encoders, importing, preflight, pret
 from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.embedding import Features
 from barlow_jax.io import dataframes, jsonl, log
-from barlow_jax.training import preemption, run_status
+from barlow_jax.training import preemption, verdict
 from barlow_jax.workdir import saved_run
 
 
@@ -36,13 +36,8 @@ class Run:
     workdir: pathlib.Path
     config: Config
 
-    knn, probe, finetune, transfer = (
-        evaluating.knn,
-        evaluating.probe,
-        evaluating.finetune,
-        evaluating.transfer,
-    )
-    evaluate, embed = evaluating.evaluate, evaluating.embed
+    knn, probe, finetune = evaluating.knn, evaluating.probe, evaluating.finetune
+    transfer, evaluate, embed = evaluating.transfer, evaluating.evaluate, evaluating.embed
     export, report = writing.export, writing.report
 
     def features(
@@ -62,7 +57,7 @@ class Run:
     @property
     def status(self) -> dict[str, Any]:
         """Progress, health and cost of the run, as the command `status` returns them; safe while it runs."""
-        return run_status.read(self.workdir)
+        return verdict.read_status(self.workdir)
 
     def __fspath__(self) -> str:
         return os.fspath(self.workdir)

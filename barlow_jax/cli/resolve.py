@@ -90,9 +90,8 @@ def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], l
         if args.weights:
             source = encoders.describe_weights(args.weights)
         else:
-            source = encoders.describe(
-                args.encoder or args.start, "--encoder" if args.encoder else "--weights"
-            )
+            flag = "--encoder" if args.encoder else "--weights"
+            source = encoders.describe(args.encoder or args.start, flag)
     except UserError as error:
         return overrides.default_config().to_dict(), [str(error)]
     problems, saved = [], args.workdir and saved_run.saved_config(args.workdir)
@@ -192,7 +191,6 @@ def _count_devices(*, joined: bool) -> int | None:
     """Return the number of devices of all processes; None if counting would wait for other processes."""
     import jax
 
-    waits = not joined and "tpu" in (
-        jax.config.jax_platforms or ""
-    )  # libtpu waits for all hosts of its slice
+    # libtpu waits for all hosts of its slice.
+    waits = not joined and "tpu" in (jax.config.jax_platforms or "")
     return None if waits else jax.device_count()

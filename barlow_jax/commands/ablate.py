@@ -83,7 +83,8 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
     from barlow_jax.experiment import pretraining
 
     case = ablation.apply(base)
-    changes = _changes(base, case)
+    before, after = (records.flatten(overrides.to_config_dict(c).to_dict()) for c in (base, case))
+    changes = {key: value for key, value in after.items() if value != before[key]}
     fields = {"group": ablation.group, "name": ablation.name, "changes": changes}
     fields["published"] = ablation.published._asdict()
     is_base = ablation.group == _BASELINE
@@ -101,11 +102,6 @@ def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -
     from barlow_jax.experiment import evaluations
 
     return evaluations.measure("probe", experiment.config, workdir, workdir, feature_source)
-
-
-def _changes(base: Config, case: Config) -> dict[str, Any]:
-    before, after = (records.flatten(overrides.to_config_dict(c).to_dict()) for c in (base, case))
-    return {key: value for key, value in after.items() if value != before[key]}
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:

@@ -88,7 +88,8 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     from barlow_jax.reporting import comparison
 
     methods = {UNTRAINED: config}
-    methods |= {name: method_config(name, config, args) for name in parse_names(args.objectives)}
+    names = args.objectives.split(",") if args.objectives else METHODS
+    methods |= {name: method_config(name, config, args) for name in names}
     cases = [
         (name, workdir / f"{name}-{seed}", dataclasses.replace(method, seed=seed))
         for seed in range(config.seed, config.seed + args.seeds)
@@ -149,12 +150,6 @@ def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> d
         files.write_text(workdir / "study.md", study.markdown(runs, tables))
     log.info(f"{len(runs)} runs, {sum('failed' in row for row in runs)} failed: {workdir / 'study.md'}")
     return {"runs": runs, "statistics": tables}
-
-
-def parse_names(objectives: str | None) -> tuple[str, ...]:
-    """Return the methods of --objectives, or all methods."""
-    names = tuple(objectives.split(",")) if objectives else tuple(METHODS)
-    return tuple(dict.fromkeys(names))
 
 
 def method_config(

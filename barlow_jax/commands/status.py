@@ -8,7 +8,7 @@ from typing import Any
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.io import log
-from barlow_jax.training import run_status
+from barlow_jax.training import verdict
 from barlow_jax.workdir import lock
 
 COMMAND = Command(examples=("status --workdir runs/digits",), checks="runs", single_process=True)
@@ -20,11 +20,8 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
 
 
 def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of `status.json` without its marks, and the verdict. Safe while the run is running.
-
-    `run_status.read` describes them.
-    """
-    status, holder = run_status.read(workdir), lock.holder(workdir)
+    """Show the fields of `verdict.read_status`, and return them. Safe while the run is running."""
+    status, holder = verdict.read_status(workdir), lock.holder(workdir)
     if status["state"] is None:
         message = (
             f"{workdir}: status.json is missing or not readable; checkpoints of steps {status['checkpoints']}"

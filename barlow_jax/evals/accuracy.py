@@ -1,7 +1,7 @@
-"""Accuracy of a classifier: top-1, top-5 and balanced accuracy of single-label images, average precision."""
+"""Accuracies of a classifier and their means over class-balanced subsets of the labels; average precision."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from barlow_jax.types import FeatureTable
 Head = Mapping[str, jax.Array]
 
 _CHUNK = 4096  # rows at once: a [chunk, C] matrix of logits
+# A solver's own figures: their means stay as they are, everything else is an accuracy.
+_SOLVER = ("iterations", "gradient")
 
 
 def check_single_label(labels: np.ndarray) -> None:
@@ -130,3 +132,52 @@ def average_precision(
     # Integers are exact: the float product 3 * 0.1 is above 0.3.
     reached = [hits * 10 >= tenth * hits[-1] for tenth in range(11)]
     return float(np.mean([precision[np.argmax(at_recall)] for at_recall in reached]))
+
+
+class FractionResult(NamedTuple):
+    """Result of a classifier with a fraction of the labels."""
+
+    label_fraction: float
+    repeats: int  # subsets that the values are means over
+    values: dict[Hashable, float]  # accuracies in percent by key; those of _SOLVER as they are
+
+
+def label_subset(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Return the sorted indices of a subset with the same fraction of every class, at least one image each.
+
+    The same seed gives the same subset of `[N]` labels; a fraction of 1 or more gives all indices.
+    Images without a label (-1) are in no subset.
+
+    Raises:
+      UserError: the labels are multi-label.
+    """
+    check_single_label(labels)
+    if fraction >= 1:
+        return np.flatnonzero(labels >= 0)
+    rng = np.random.default_rng(seed)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[: max(1, round(fraction * np.sum(labels == label)))]
+        for label in np.unique(labels[labels >= 0])
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def accuracy_by_fraction(
+    labels: np.ndarray,
+    fractions: Sequence[float],
+    subset_repeats: int,
+    measure: Callable[[np.ndarray, int], Mapping[Hashable, float]],
+) -> list[FractionResult]:
+    """Measure a classifier on each fraction of the labels; below 1, take the mean over fixed subsets.
+
+    `measure(indices, seed)` trains on these of the `[N]` training examples. It returns accuracies in 0..1,
+    and optionally "iterations" and "gradient" of a solver.
+    """
+    results = []
+    for fraction in fractions:
+        repeats = subset_repeats if fraction < 1 else 1
+        measured = [measure(label_subset(labels, fraction, seed), seed) for seed in range(repeats)]
+        means = {key: float(np.mean([values[key] for values in measured])) for key in measured[0]}
+        values = {key: mean if key in _SOLVER else round(100 * mean, 2) for key, mean in means.items()}
+        results.append(FractionResult(fraction, repeats, values))
+    return results

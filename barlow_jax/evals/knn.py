@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.config.schema import Config
-from barlow_jax.evals.accuracy import check_single_label, hit_rates
-from barlow_jax.evals.subsets import accuracy_by_fraction
+from barlow_jax.evals.accuracy import accuracy_by_fraction, check_single_label, hit_rates
 from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
 

@@ -14,7 +14,7 @@ from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.distributed import same_data
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.evals import features, linear_lbfgs, linear_sgd
-from barlow_jax.evals.subsets import accuracy_by_fraction
+from barlow_jax.evals.accuracy import accuracy_by_fraction
 from barlow_jax.papers.scores import Score
 from barlow_jax.types import FeatureTable
 

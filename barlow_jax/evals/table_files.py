@@ -53,12 +53,10 @@ def write(
     columns |= {"names": np.array(names, np.str_), "index": table.index}
     if corners is not None:
         columns |= {"row": corners[:, 0].astype(np.int32), "column": corners[:, 1].astype(np.int32)}
-    fill = _fill_npz if path.suffix == ".npz" else _fill_parquet
-    files.write(path, lambda file: fill(file, columns, json.dumps(about)))
-
-
-def _fill_npz(file: BinaryIO, columns: Mapping[str, np.ndarray], about: str) -> None:
-    np.savez(file, **columns, about=np.array(about))
+    if path.suffix == ".npz":
+        files.write(path, lambda file: np.savez(file, **columns, about=np.array(json.dumps(about))))
+    else:
+        files.write(path, lambda file: _fill_parquet(file, columns, json.dumps(about)))
 
 
 def _fill_parquet(file: BinaryIO, columns: Mapping[str, np.ndarray], about: str) -> None:

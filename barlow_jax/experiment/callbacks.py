@@ -50,7 +50,6 @@ def hooks(run: Run, callbacks: Sequence[Callback]) -> list[Hook]:
     intervals = {"step": train.log_every_steps} | ({"evaluation": run.steps(monitored)} if monitored else {})
 
     def hook(kind: _Kind, done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
         name = notify(run, callbacks, kind, done, state)
         # The answer of process 0 is that of all.
         if done < run.num_steps and exchange.call_on_first(lambda: int(name is not None)):
@@ -63,7 +62,6 @@ def interruption(run: Run, interrupted: Callable[[], bool]) -> Hook:
     """Return the hook that stops the run after a Ctrl-C."""
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
         if done < run.num_steps and interrupted():
             _stop(run, state, "interrupted (Ctrl-C)")
 

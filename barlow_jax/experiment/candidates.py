@@ -6,6 +6,7 @@ et al. 2022, https://arxiv.org/abs/2109.01903), and BatchNorm's running statisti
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 import pathlib
 from typing import Any, NamedTuple
 
@@ -73,20 +74,19 @@ def compare(run: Run, held_out: splits.Split, labeled: EvaluationData | None) ->
     """
     experiment = run.experiment
     scores = _label_scores(experiment, labeled) if labeled else _view_scores(experiment, held_out)
-    first: list[Any] = []  # the start and its scores, from the first measurement on
+
+    @functools.cache
+    def read_and_measure_start() -> tuple[EncoderState, np.ndarray]:
+        encoder = read_start(experiment, run.workdir)
+        return encoder, scores(*encoder[:2])
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
-        if not first:
-            start = read_start(experiment, run.workdir)
-            first.extend([start, scores(*start[:2])])
-        ends = {
-            False: (state.params, state.batch_stats),
-            **({True: state.evaluated()} if state.average else {}),
-        }
+        start, reference = read_and_measure_start()
+        ends = {False: (state.params, state.batch_stats)}
+        ends |= {True: state.evaluated()} if state.average else {}
         try:
             gains = {
-                candidate: gain(scores(*candidate.encoder(first[0], ends[candidate.averaged])), first[1])
+                candidate: gain(scores(*candidate.encoder(start, ends[candidate.averaged])), reference)
                 for candidate in (Candidate(averaged, alpha) for averaged in ends for alpha in _ALPHAS)
             }
         except NotMeasurableError as error:
@@ -133,13 +133,11 @@ def _view_scores(experiment: Experiment, source: splits.Split) -> Scores:
     network = experiment.encoder_network
     without_heads = dataclasses.replace(config, network=network.config)
     frozen = FrozenNetwork(dataclasses.replace(experiment, config=without_heads, network=network))
-    views: dict[str, np.ndarray] = {}  # made at the first measurement
+    views = functools.cache(lambda: monitor_views(experiment, source, around))
     neighbors: list[jax.Array] = []  # of the start
 
     def scores(*trees: Any) -> np.ndarray:
-        if not views:
-            views.update(monitor_views(experiment, source, around))
-        outputs = [frozen.outputs(*trees, FIRST_VIEW, rows, around)[0] for rows in views.values()]
+        outputs = [frozen.outputs(*trees, FIRST_VIEW, rows, around)[0] for rows in views().values()]
         features = jnp.stack(outputs, axis=1)
         if not neighbors:
             neighbors.append(label_free.mean_neighbors(features))

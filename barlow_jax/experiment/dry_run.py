@@ -36,7 +36,9 @@ def dry_run(
     log.info("\n".join(_line(key, value) for key, value in plan.items() if value is not None))
     if compiles:
         log.info("compiling the train step to measure its memory")
-        plan["step_memory_bytes"] = memory = _step_memory(experiment, sampler)
+        lowered, _ = lowering.lower(experiment, sampler, "step")
+        memory = lowering.memory(lowered.compile(experiment.fast_compilation))
+        plan["step_memory_bytes"] = memory
         log.info(_line("step_memory_bytes", memory) + " per device")
     resolved = overrides.to_config_dict(config).to_dict()
     plan["changed"] = changes = saved_run.changes(workdir, config) if workdir else {}
@@ -77,7 +79,9 @@ def _describe(
         "images": unknown or num_images,
         "classes": catalog.NUM_CLASSES.get(config.data.name),
         "network": config.network.encoder,
-        "parameters": {name: _size(part) for name, part in state.params.items()},
+        "parameters": {
+            name: sum(x.size for x in jax.tree.leaves(part)) for name, part in state.params.items()
+        },
         "steps": unknown or experiment.num_steps(sampler),
         "steps_per_epoch": unknown or sampler.steps_per_epoch,
         "batch_size": sampler.batch_size,
@@ -107,12 +111,6 @@ def headline(plan: dict[str, Any]) -> str:
     )
 
 
-def _step_memory(experiment: Experiment, sampler: EpochSampler) -> int:
-    """Return `lowering.memory` of the train step, compiled without optimizations on a CPU."""
-    lowered, _ = lowering.lower(experiment, sampler, "step")
-    return lowering.memory(lowered.compile(experiment.fast_compilation))
-
-
 def _line(key: str, value: Any) -> str:
     if isinstance(value, dict):
         value = ", ".join(
@@ -122,7 +120,3 @@ def _line(key: str, value: Any) -> str:
     if key.endswith("_bytes"):
         key, value = key.removesuffix("_bytes"), f"{value / 1e6:,.1f} MB"
     return f"{key.replace('_', ' '):<24}{value}"
-
-
-def _size(tree: Any) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))

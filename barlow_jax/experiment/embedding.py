@@ -93,7 +93,9 @@ def embed(
         table_files.check(out)
     split = split or config.data.eval_split
     source = same_data.open_images(os.fspath(images), config.data) if images else _open(config, split)
-    config = _limit_batch_size(config, source.num_examples)
+    # A row of padding costs as much as an image: a few images are not padded to a large batch.
+    limit = -(-source.num_examples // jax.device_count()) * jax.device_count()
+    config = dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, limit))
     width = (
         config.data.image_size**2 * config.data.channels
         if feature_source == PIXELS
@@ -125,13 +127,6 @@ def _open(config: Config, split: str) -> splits.Split:
     if not source.num_examples:
         raise UserError(f"--split: {split} of {config.data.name} has no images; choose another split")
     return source
-
-
-def _limit_batch_size(config: Config, num_images: int) -> Config:
-    """Avoid padding a few images to a large batch: a row of padding costs as much as an image."""
-    devices = jax.device_count()
-    limit = -(-num_images // devices) * devices
-    return dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, limit))
 
 
 def _extract(experiment: Experiment, encode: Encode, source: splits.Split) -> FeatureTable:

@@ -23,9 +23,8 @@ from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed import same_data
 from barlow_jax.errors import UserError
 from barlow_jax.evals import features
-from barlow_jax.evals.accuracy import make_accuracy
+from barlow_jax.evals.accuracy import accuracy_by_fraction, label_subset, make_accuracy
 from barlow_jax.evals.evaluation_data import EvaluationData
-from barlow_jax.evals.subsets import accuracy_by_fraction, label_subset
 from barlow_jax.experiment.encoders import EncoderState
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.optim import optimizers

@@ -54,17 +54,6 @@ def end_of_compilation(run: Run) -> Hook:
     return hook
 
 
-def log_metrics(run: Run, progress: Hook) -> Hook:
-    """Every `log_every_steps`, write metrics and status, and check whether the last save failed."""
-
-    def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        progress(done, state, metrics)
-        run.status.log(done, run.writer.latest)
-        run.checkpoints.check_save()
-
-    return every(run.experiment.config.train.log_every_steps, hook, last=run.num_steps)
-
-
 def evaluations(run: Run, labeled: EvaluationData | None, data: RunData) -> dict[str, Hook]:
     """Return the evaluations of the encoder during training, by the metric that each writes.
 
@@ -99,7 +88,6 @@ def early_stop(run: Run) -> list[Hook]:
     """Return the hook that ends a saturated run; none unless the config asks for it."""
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
         if done < run.num_steps and monitor.is_saturated(run):
             run.checkpoints.save(state)
             raise preemption.Finished
@@ -169,7 +157,7 @@ def _outside_steps(status: Status, activity: str, hook: Hook) -> Hook:
 
 
 class Progress:
-    """Hook that fetches the metrics, writes them as a row, and shows the progress.
+    """Hook that fetches the metrics, writes them as a row and to the status, and shows the progress.
 
     Shows a progress bar on a terminal and in notebooks, and log lines elsewhere. Rates cover the time since
     the previous call. Warns of a collapse, and once per run if the devices wait for data, ignoring the first
@@ -184,7 +172,7 @@ class Progress:
         self._bar, self._visible = progress_bar(total=run.num_steps, initial=run.first_step, unit="step")
 
     def __call__(self, done: int, state: TrainState, metrics: Metrics) -> None:
-        """Write the row of step `done` and show it."""
+        """Write the row of step `done` and show it; check whether the last save failed."""
         run, row = self._run, {name: float(value) for name, value in jax.device_get(metrics).items()}
         now, (step, since, waited) = time.monotonic(), self._last
         self._last = (done, now, run.prefetcher.wait_s)
@@ -210,6 +198,8 @@ class Progress:
         # With the rank of the embeddings, which the monitor has measured.
         for message in self._collapse(done, {**run.writer.latest, **row}):
             log.warning(message)
+        run.status.log(done, run.writer.latest)
+        run.checkpoints.check_save()
 
     def close(self) -> None:
         """Close the progress bar."""

@@ -1,6 +1,7 @@
 """Measurements of the encoder during training: metrics without labels, and k-NN accuracy; and the verdict."""
 
 from collections.abc import Callable
+import functools
 from functools import partial
 import math
 from typing import Any
@@ -27,19 +28,16 @@ from barlow_jax.workdir import selection
 def label_free(run: Run, source: splits.Split) -> Hook:
     """Return a hook that measures `label_free_metrics` on fixed views of images of a split."""
     network, around = FrozenNetwork(run.experiment), preemption.with_stop_points
-    views: dict[str, np.ndarray] = {}  # made at the first measurement
+    views = functools.cache(lambda: monitor_views(run.experiment, source, around))
 
     def measure(state: TrainState) -> dict[str, float]:
-        if not views:
-            views.update(monitor_views(run.experiment, source, around))
         encode = partial(network.outputs, *state.evaluated(), FIRST_VIEW, around=around)
-        outputs = [encode(rows) for rows in views.values()]
+        outputs = [encode(rows) for rows in views().values()]
         representations, embeddings = (jnp.stack(parts, axis=1) for parts in zip(*outputs, strict=True))
         metrics = label_free_metrics(representations, embeddings[:, 0] if embeddings.size else None)
         return {name: float(value) for name, value in metrics.items()}
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
         epoch = {"epoch": run.sampler.epoch(done)}
         try:
             values = measure(state)
@@ -82,7 +80,6 @@ def knn(run: Run, data: EvaluationData) -> Hook:
     config, tables = run.experiment.config.monitor, labeled_tables(run.experiment, data)
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del metrics
         try:
             train, test = tables(*state.encoder())
         except features.NotMeasurableError as error:
@@ -104,7 +101,6 @@ def judge(run: Run) -> Hook:
     last = "unknown"
 
     def hook(done: int, state: TrainState, metrics: Metrics) -> None:
-        del state, metrics
         nonlocal last
         found = _verdict(run)
         # Training warns of a collapse itself, and is expected to improve until it ends.

@@ -166,11 +166,8 @@ class Encoder:
         return jax.jit(self.apply, out_shardings=self._experiment.layout.replicated)
 
     def _check(self, images: Any) -> None:
-        shape, dtype, data = (
-            np.shape(images),
-            getattr(images, "dtype", type(images).__name__),
-            self.config.data,
-        )
+        data, shape = self.config.data, np.shape(images)
+        dtype = getattr(images, "dtype", type(images).__name__)
         if len(shape) != 4 or shape[-1] != data.channels or 0 in shape or dtype != np.dtype(data.pixel_dtype):
             values = "pixel values 0..255" if data.pixel_dtype == "uint8" else "values in 0..1"
             raise ValueError(

@@ -29,7 +29,7 @@ from barlow_jax.experiment.skipping import SkipWatch
 from barlow_jax.io import files, log
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
-from barlow_jax.training.loop import fit
+from barlow_jax.training.loop import every, fit
 from barlow_jax.training.step import StepParts, compile_step
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run, segments, selection
@@ -108,7 +108,7 @@ def _train(
             # Goodput counts from here, so before the first row.
             hooks.end_of_compilation(run),
             # Before an evaluation: a preemption in it saves this step.
-            hooks.log_metrics(run, progress),
+            every(run.experiment.config.train.log_every_steps, progress, last=run.num_steps),
             # Before the save: if the process is killed during an evaluation, the resumed run repeats it.
             *evaluations.values(),
             *hooks.judgment(run),

@@ -122,7 +122,8 @@ def open_run(
             files.write_json(workdir / "config.json", overrides.to_config_dict(config).to_dict())
             provenance.record(workdir, sys.argv[1:], describe_devices(), segment, data.identities)
         status.begin(first_step)
-        source.decode_failures.write_to(workdir / _decode_failures_file(), first_step)
+        suffix = "" if first_process else f"-{jax.process_index()}"
+        source.decode_failures.write_to(workdir / f"decode_failures{suffix}.jsonl", first_step)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
         prefetcher = stack.enter_context(contextlib.closing(_prefetcher(experiment, source, sample_range)))
         flat_config = records.flatten(overrides.to_config_dict(config).to_dict())
@@ -134,12 +135,6 @@ def open_run(
 
 def _steps(sampler: EpochSampler, epochs: float) -> int:
     return max(1, round(epochs * sampler.steps_per_epoch))
-
-
-def _decode_failures_file() -> str:
-    """Return the name of this process's file of decode failures."""
-    suffix = f"-{jax.process_index()}" if jax.process_index() else ""
-    return f"decode_failures{suffix}.jsonl"
 
 
 def _first_state(

@@ -1,10 +1,15 @@
 """Verdict on a run, from its metrics alone: collapsed, overfitting, saturated, or not trained to the end."""
 
 from collections.abc import Mapping, Sequence
+import pathlib
+import socket
+import time
 from typing import Any, NamedTuple
 
+from barlow_jax.config import records
+from barlow_jax.io import jsonl
 from barlow_jax.training.diagnostics import PERSISTENT_ROWS, collapse_signs, finding
-from barlow_jax.workdir import selection
+from barlow_jax.workdir import lock, saved_run, selection
 
 PATIENCE = 3  # measurements without improvement after which a run is saturated
 # Changes that count, by metric; of ranks as a fraction. k-NN's standard error on 2 000 images is 0.5 %.
@@ -112,3 +117,24 @@ def change(metric: str, value: float) -> float:
 
 def _latest(rows: Rows, name: str) -> float | None:
     return next((row[name] for row in reversed(rows) if row.get(name) is not None), None)
+
+
+def read_status(workdir: pathlib.Path) -> dict[str, Any]:
+    """Return the fields of `status.json` without its marks, and the verdict. Safe while the run is running.
+
+    Returns:
+      The fields, `age_seconds` and `alive`, which is None if the run was on another machine and its lock is
+      free. Without a readable `status.json`: `state` (None), `alive` and the steps of the `checkpoints`.
+    """
+    status, alive = saved_run.saved_status(workdir), lock.holder(workdir) is not None
+    if status is None:
+        return {"state": None, "alive": alive, "checkpoints": saved_run.checkpoint_steps(workdir)}
+    del status["marks"]
+    rows, _ = jsonl.read(workdir / "metrics.jsonl")
+    rows = [row for row in rows if isinstance(row.get("step"), int)]
+    tree, _ = saved_run.with_defaults(saved_run.saved_config(workdir) or {})
+    status["verdict"] = judge(rows, records.flatten(tree))._asdict()
+    local = status["host"] == socket.gethostname()
+    status["alive"] = True if alive else False if local else None
+    status["age_seconds"] = max(0.0, time.time() - status["updated_unix"])
+    return status

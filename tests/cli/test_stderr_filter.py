@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import os, sys
-from barlow_jax.cli.stderr_filter import without_codec_notes
+from barlow_jax.cli.results import without_codec_notes
 with without_codec_notes():
     os.write(2, b"Corrupt JPEG data: 19 extraneous bytes before marker 0xd9\\nkept \\xff 1\\n")
     sys.stderr.write("kept 2\\r")

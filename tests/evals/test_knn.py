@@ -7,7 +7,7 @@ from barlow_jax.config.evaluation import Knn
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.evals import knn
-from barlow_jax.evals.subsets import label_subset
+from barlow_jax.evals.accuracy import label_subset
 from barlow_jax.types import FeatureTable
 
 

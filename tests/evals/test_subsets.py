@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.errors import UserError
-from barlow_jax.evals.subsets import accuracy_by_fraction, label_subset
+from barlow_jax.evals.accuracy import accuracy_by_fraction, label_subset
 
 LABELS = np.repeat(np.arange(4), [100, 50, 200, 3])
 

@@ -18,6 +18,8 @@ def _make_run(path, first_step):
         prefetcher=SimpleNamespace(wait_s=0.0),
         source=SimpleNamespace(decode_failures=SimpleNamespace(count_before=lambda step: step // 10)),
         writer=MetricsWriter(path, first_step=first_step),
+        status=SimpleNamespace(log=lambda done, values: None),
+        checkpoints=SimpleNamespace(check_save=lambda: None),
     )
 
 

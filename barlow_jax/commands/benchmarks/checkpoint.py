@@ -25,7 +25,12 @@ _MAX_BLOCKED = 0.05  # fraction of the time that saves may block training
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Measure a state of `--state-mb` megabytes, or the config's own if that is 0. The files are removed."""
-    state = _random_state(args.state_mb) if args.state_mb else _initial_state(config)
+    if args.state_mb:
+        state = _random_state(args.state_mb)
+    else:
+        experiment = Experiment.from_config(config)
+        init = experiment.init(experiment.sampler(config.train.batch_size))
+        state = init(jax.random.key(config.seed))
     if workdir:
         workdir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workdir, prefix="bench-checkpoint-") as folder:
@@ -35,11 +40,6 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     for name, value in row.items():
         log.info(f"{name.replace('_', ' '):<28}{_format(name, value)}")
     return row
-
-
-def _initial_state(config: Config) -> TrainState:
-    experiment = Experiment.from_config(config)
-    return experiment.init(experiment.sampler(config.train.batch_size))(jax.random.key(config.seed))
 
 
 def _random_state(megabytes: float) -> TrainState:
