@@ -192,6 +192,13 @@ class MixedBarlowTwins:
 
 
 @dataclasses.dataclass(frozen=True)
+class Vse:
+    """Equation 6 of Faghri et al. 2018."""
+
+    margin: float = field(0.2, "Margin of the hinge, in units of the cosine.", min=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Method:
     """A method's name, views, heads and advice. Heads in neither set must be off."""
 
@@ -246,6 +253,7 @@ METHODS: Mapping[str, Method] = {
         separate_branches=True,
         if_collapsed="a larger --config.objective.vicreg.variance_weight",
     ),
+    "vse": Method("VSE++", separate_branches=True),
     "w_mse": Method(
         "W-MSE",
         extra_views=True,
@@ -293,3 +301,4 @@ class Objective:
     npid: Npid = Npid()
     deepcluster: Deepcluster = Deepcluster()
     mixed_barlow_twins: MixedBarlowTwins = MixedBarlowTwins()
+    vse: Vse = Vse()

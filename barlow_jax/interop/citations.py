@@ -93,4 +93,10 @@ PAPERS = {
   booktitle = {International Conference on Learning Representations},
   year      = {2018},
 }""",
+    "vse": r"""@inproceedings{faghri2018vse,
+  title     = {{VSE++}: Improving Visual-Semantic Embeddings with Hard Negatives},
+  author    = {Faghri, Fartash and Fleet, David J. and Kiros, Jamie Ryan and Fidler, Sanja},
+  booktitle = {British Machine Vision Conference},
+  year      = {2018},
+}""",
 }
