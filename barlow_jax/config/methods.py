@@ -264,14 +264,9 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def uses_labels(name: str, num_classes: int) -> bool:
-    """Return whether a method with a classifier of so many classes learns the labels of the data."""
-    return bool(num_classes) and not (name in METHODS and METHODS[name].own_classes)
-
-
-def has_image_memory(name: str) -> bool:
-    """Return whether a method remembers every training image."""
-    return name in METHODS and METHODS[name].image_memory
+def method_facts(name: str) -> Method:
+    """Return the facts about a method; those of a user's own are the defaults."""
+    return METHODS.get(name, Method(name))
 
 
 @dataclasses.dataclass(frozen=True)

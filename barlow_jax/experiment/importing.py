@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.config.methods import has_image_memory
+from barlow_jax.config.methods import method_facts
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
@@ -82,7 +82,7 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     Raises:
       UserError: the projectors of file and config differ; names the keys to set.
     """
-    if has_image_memory(config.objective.name):
+    if method_facts(config.objective.name).image_memory:
         raise UserError(
             f"{config.objective.name} has a memory of all images, which starts with a run. Set "
             "config.objective.name to another method, or import with --as encoder."

@@ -13,7 +13,7 @@ import numpy as np
 
 from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import FOLDER, newest_step
-from barlow_jax.config.methods import uses_labels
+from barlow_jax.config.methods import method_facts
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler
@@ -177,7 +177,7 @@ def _check_labels(config: Config, source: splits.Split, test: splits.Split | Non
             evaluated = None
     labels = "multi-label annotations" if source.multi_label else f"{num_classes or 'no'} classes"
     classes = config.network.num_classes
-    if not uses_labels(config.objective.name, classes):
+    if not classes or method_facts(config.objective.name).own_classes:
         return evaluated
     if source.multi_label or num_classes != classes:
         raise UserError(f"config.network.num_classes is {classes}, but {name} has {labels}.")

@@ -11,7 +11,7 @@ import jax
 
 from barlow_jax.checkpoints.restore import Checkpoints, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import overrides, records
-from barlow_jax.config.methods import has_image_memory
+from barlow_jax.config.methods import method_facts
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
@@ -56,7 +56,7 @@ def open_data(config: Config, workdir: pathlib.Path, *, extend: bool) -> RunData
     identities = {name: splits.identify(split)._asdict() for name, split in opened.items()}
     changes = {} if newest_step(workdir) is None else provenance.data_changes(workdir, identities)
     remedy = "Restore the images, use another workdir, or pass --extend to train on with the new ones."
-    if has_image_memory(config.objective.name):
+    if method_facts(config.objective.name).image_memory:
         extend, remedy = False, "Restore the images, or use another workdir: the method remembers each image."
     problems = [
         f"--workdir: {workdir} was trained with {old} in {name}, but there are {new} now. {remedy}"

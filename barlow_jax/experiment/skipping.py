@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.config.methods import METHODS, Method
+from barlow_jax.config.methods import method_facts
 from barlow_jax.errors import RunError
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import files, log
@@ -94,7 +94,7 @@ class SkipWatch:
         if jax.process_index() == 0:
             self._write_report({"last_finite_step": self._last_finite, "skipped": examples})
         name = self._run.experiment.config.objective.name
-        own = METHODS.get(name, Method(name)).if_not_finite
+        own = method_facts(name).if_not_finite
         advice = f"{own}; " if own else ""
         raise RunError(
             f"{len(examples)} steps in a row, {examples[0]['step']} to {examples[-1]['step']}, were skipped "

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any
 
 from barlow_jax.config.architectures import ResNetFacts, VitFacts
-from barlow_jax.config.methods import METHODS, Method, uses_labels
+from barlow_jax.config.methods import METHODS, method_facts
 from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config
@@ -76,7 +76,7 @@ def _title(trained: TrainedEncoder) -> str:
 
 def _method(trained: TrainedEncoder) -> str:
     name = trained.config.objective.name
-    return name if name == "classification" else METHODS.get(name, Method(name)).title
+    return name if name == "classification" else method_facts(name).title
 
 
 def _introduction(trained: TrainedEncoder) -> str:
@@ -90,7 +90,8 @@ def _introduction(trained: TrainedEncoder) -> str:
     training = "The weights came from a file; how they were trained is not recorded."
     if _has_history(trained):
         config = trained.config
-        labels = "with" if uses_labels(config.objective.name, config.network.num_classes) else "without"
+        own_classes = method_facts(config.objective.name).own_classes
+        labels = "with" if config.network.num_classes and not own_classes else "without"
         data = trained.config.data.name
         training = f"Pretrained {labels} labels by {_method(trained)} on {data} (barlow_jax)."
     features = f"{trained.num_features} output features and no classifier"

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 from typing import Any
 
-from barlow_jax.config.methods import METHODS, Method
+from barlow_jax.config.methods import method_facts
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -55,6 +55,6 @@ def command(name: str, workdir: pathlib.Path, *arguments: str) -> str:
 def method(config: Mapping[str, Any]) -> str:
     """Return the title of the method in a flat config; the papers number W-MSE by its views."""
     name = config.get("objective.name")
-    title = METHODS.get(name, Method(str(name or "unknown method"))).title
+    title = method_facts(str(name or "unknown method")).title
     views = {key.split(".")[2] for key in config if key.startswith("recipe.views.")}
     return f"{title} {len(views)}" if name == "w_mse" else title

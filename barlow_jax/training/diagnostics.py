@@ -17,7 +17,7 @@ sign means that features correlate with each other as much as with themselves: a
 from collections.abc import Mapping
 from typing import Any
 
-from barlow_jax.config.methods import METHODS, Method
+from barlow_jax.config.methods import method_facts
 
 SPREAD, DIAGONAL, RATIO = 0.05, 0.1, 0.9
 PERSISTENT_ROWS = 5  # rows in succession with a sign of collapse; one unlucky batch has one too
@@ -75,7 +75,7 @@ def collapse_signs(row: Mapping[str, Any], config: Mapping[str, Any]) -> dict[st
 def remedy(sign: str, objective: str) -> str:
     """Return a sentence with the keys that help against a sign of collapse of this method."""
     if sign in ("full", "shrinking"):
-        own = METHODS.get(objective, Method(objective)).if_collapsed
+        own = method_facts(objective).if_collapsed
         advice = f"{own}; or " if own else ""
         return f"Use {advice}a lower --config.optim.learning_rate or --config.optim.weight_decay."
     if sign == "diagonal":
