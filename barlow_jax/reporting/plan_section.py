@@ -11,12 +11,8 @@ from barlow_jax.reporting.schema import Run
 
 def render(runs: Sequence[Run]) -> Markup:
     """Return the section."""
-    plans, unplanned = {}, []
-    for run in runs:
-        if result := run.results.get("plan"):
-            plans[run.name] = [_plan(plan, run) for plan in result.get("rows", [result])]
-        else:
-            unplanned.append(run)
+    plans = {run.name: (run, run.results["plan"]) for run in runs if run.results.get("plan")}
+    unplanned = [run for run in runs if run.name not in plans]
     rows = [[run.name, *map(formatting.number, _measured(run))] for run in unplanned]
     heads = ["measured", "images per second", "ms per step"]
     return rendering.render(
@@ -26,24 +22,12 @@ def render(runs: Sequence[Run]) -> Markup:
         unplanned=[run.name for run in unplanned],
         command=formatting.command("plan", (unplanned or runs)[0].workdir, "--topology", "v5e:4x4"),
         measured=rendering.table(heads, rows, "Medians over the rows of metrics.jsonl"),
+        count=formatting.count,
+        compare=_comparison,
     )
 
 
-def _plan(plan: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    chips = formatting.count(plan.get("chips", 0), "chip")
-    name = f"{plan.get('topology')}, {chips}, batch size {plan.get('batch_size')}"
-    if plan.get("case") and plan["case"] != plan.get("topology"):
-        name = f"{plan['case']}: {name}"
-    if not plan.get("fits"):
-        reason = plan.get("reason", "no reason recorded")
-        return {"name": name, "fits": False, "reason": reason, "remedies": plan.get("remedies", ())}
-    count = run.devices.get("count")
-    devices = f"{count} {formatting.TIMES} {run.devices.get('kind')}" if count else "unknown devices"
-    table = _comparison(plan, run, f"Plan for {name} and measured run")
-    return {"name": name, "fits": True, "bound": plan["bound"], "devices": devices, "table": table}
-
-
-def _comparison(plan: Mapping[str, Any], run: Run, caption: str) -> Markup:
+def _comparison(plan: Mapping[str, Any], run: Run, name: str) -> Markup:
     (rate, step_ms), count = _measured(run), run.devices.get("count")
     rate_per_chip = rate / count if rate and count else None
     status = run.status or {}
@@ -60,7 +44,9 @@ def _comparison(plan: Mapping[str, Any], run: Run, caption: str) -> Markup:
         compares = run.on_tpu and planned and measured is not None
         ratio = f"{measured / planned:.2f} {formatting.TIMES}" if compares else "-"
         cells.append([title, formatting.number(measured), formatting.number(planned), ratio])
-    return rendering.table(["quantity", "measured", "plan", "measured / plan"], cells, caption)
+    return rendering.table(
+        ["quantity", "measured", "plan", "measured / plan"], cells, f"Plan for {name} and measured run"
+    )
 
 
 def _measured(run: Run) -> tuple[float | None, float | None]:

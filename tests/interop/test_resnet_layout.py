@@ -9,6 +9,7 @@ from resnet_state_dict import to_torchvision
 from barlow_jax.config.architectures import RESNETS
 from barlow_jax.config.schema import Network as NetworkConfig
 from barlow_jax.errors import UserError
+from barlow_jax.interop import layouts
 from barlow_jax.interop.layouts import read
 from barlow_jax.networks.network import Network
 from barlow_jax.networks.resnet import ResNet
@@ -43,6 +44,14 @@ def test_a_round_trip_changes_no_bit(name, stem):
     jax.tree.map(np.testing.assert_array_equal, (encoder.params, encoder.batch_stats), (params, stats))
     again = to_torchvision(encoder.params, encoder.batch_stats)
     assert encoder.ignored == [key for key in again if key.endswith("num_batches_tracked")]
+
+
+def test_timms_resnetv2_without_preactivation_is_read_too():
+    facts = RESNETS["resnet50"]._replace(width=4)
+    params, stats = _encoder("resnet50")
+    encoder = read(layouts.write(facts, "timm", params, stats))
+    assert (encoder.names, encoder.facts, encoder.format) == (("resnet50",), facts, "timm")
+    jax.tree.map(np.testing.assert_array_equal, (encoder.params, encoder.batch_stats), (params, stats))
 
 
 @pytest.mark.parametrize("name", ["resnet101", pytest.param("resnet200", marks=pytest.mark.slow)])
