@@ -99,7 +99,7 @@ class Records:
             yield [text.decode() for text in texts]
 
     def _records(self) -> tf.data.Dataset:
-        return tf.data.Dataset.range(self.num_examples).batch(1024).map(self.fetch).unbatch()
+        return tf.data.Dataset.range(self.num_examples).batch(256).map(self.fetch).unbatch()
 
 
 def _prepare(data: Data) -> Any:
