@@ -5,6 +5,8 @@ import functools
 import math
 from typing import Any
 
+import jax
+
 from barlow_jax.config.schema import Config, Data
 from barlow_jax.data import catalog
 from barlow_jax.experiment import lowering
@@ -31,8 +33,13 @@ class CostEstimate:
         return "\n".join(format_plan(self.values))
 
 
-def plan(config: Config, topology: Topology, part: str = "step") -> dict[str, Any]:
-    """Estimate the cost of a config on a topology; bytes, flops and seconds are per chip and step."""
+def plan(
+    config: Config, topology: Topology, part: str = "step", compiled: jax.stages.Compiled | None = None
+) -> dict[str, Any]:
+    """Estimate the cost of a config on a topology; bytes, flops and seconds are per chip and step.
+
+    `compiled` is the program if it has been compiled already.
+    """
     experiment = Experiment.from_config(config, topology.devices())
     images = num_images(config.data)
     sampler = experiment.sampler(images or config.train.batch_size)
@@ -50,7 +57,7 @@ def plan(config: Config, topology: Topology, part: str = "step") -> dict[str, An
         "optimizer_bytes": state and lowering.bytes_per_device(state.opt_state),
     }
     try:
-        cost, _ = compile_cost(lowered)
+        cost = Cost.from_compiled(lowered, compiled) if compiled else compile_cost(lowered)[0]
     except DoesNotFit as error:
         remedies = _remedies(config, result, error.ratio)
         return result | {"fits": False, "reason": str(error), "remedies": remedies}

@@ -27,7 +27,7 @@ from barlow_jax.planning import kernels
 from barlow_jax.planning.chips import CHIPS, chip_name
 from barlow_jax.planning.formatting import format_bytes, format_ms
 from barlow_jax.planning.hlo import HloModule
-from barlow_jax.planning.roofline import compile_new
+from barlow_jax.planning.roofline import DoesNotFit, compile_new
 from barlow_jax.planning.tpu import Topology
 from barlow_jax.types import Batch, TrainState
 
@@ -42,17 +42,26 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     rows_per_device(config, jax.device_count())
     experiment = Experiment.from_config(config)
     sampler = experiment.sampler(num_images(config.data) or config.train.batch_size)
-    result = _measure(experiment, sampler)
+    try:
+        result, compiled = _measure(experiment, sampler)
+    except (jax.errors.JaxRuntimeError, DoesNotFit) as error:
+        if not isinstance(error, DoesNotFit) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(
+            f"the step needs more memory than the devices have: {str(error).splitlines()[0]}. Use a smaller "
+            "config.train.batch_size, or a larger config.train.microbatches."
+        ) from error
     log.info("\n".join(_lines(result)))
     if topology:
-        result["plan"] = predicted = plan(config, topology)
+        result["plan"] = predicted = plan(config, topology, compiled=compiled)
         result["against_plan"] = rows = _compare(result, predicted)
         log.info(f"{'against plan':<24}{'predicted':>12}{'measured':>12}{'ratio':>8}")
         log.info("\n".join(_comparison_line(name, row) for name, row in rows.items()))
     return result
 
 
-def _measure(experiment: Experiment, sampler: EpochSampler) -> dict[str, Any]:
+def _measure(experiment: Experiment, sampler: EpochSampler) -> tuple[dict[str, Any], jax.stages.Compiled]:
+    """Return the measurements and the compiled step."""
     device, count, config = jax.devices()[0], jax.device_count(), experiment.config
     log.info(f"train step of {config.train.batch_size} images on {count} x {device.device_kind}")
     started = time.perf_counter()
@@ -62,18 +71,10 @@ def _measure(experiment: Experiment, sampler: EpochSampler) -> dict[str, Any]:
     compile_seconds = time.perf_counter() - traced
     state = experiment.init(sampler)(jax.random.key(config.seed))
     batch = jax.device_put(_synthetic_batch(lowered.args_info[0][1], config), experiment.layout.batch)
-    try:
-        state, seconds, steps = _time(compiled, state, batch)
-        profile = None
-        if device.platform != "cpu":  # of which the profiler records no kernels
-            profile = kernels.profile(lambda: _run(compiled, state, batch, _PROFILED), _PROFILED)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise UserError(
-            f"the step needs {format_bytes(lowering.memory(compiled))}, more than each {device.device_kind} "
-            "has free. Use a smaller config.train.batch_size, or a larger config.train.microbatches."
-        ) from error
+    state, seconds, steps = _time(compiled, state, batch)
+    profile = None
+    if device.platform != "cpu":  # of which the profiler records no kernels
+        profile = kernels.profile(lambda: _run(compiled, state, batch, _PROFILED), _PROFILED)
     result = {
         "devices": f"{count} x {device.device_kind}",
         "batch_size": config.train.batch_size,
@@ -85,7 +86,7 @@ def _measure(experiment: Experiment, sampler: EpochSampler) -> dict[str, Any]:
     }
     if "peak_bytes_in_use" in (stats := device.memory_stats() or {}):
         result["peak_memory_bytes"] = stats["peak_bytes_in_use"]
-    return result | (profile or {})
+    return result | (profile or {}), compiled
 
 
 def _rates(

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax
 import pytest
 
 from barlow_jax.commands.benchmarks import step
@@ -51,7 +52,7 @@ def test_a_measurement_is_compared_with_the_estimate(run_command, config_file, m
     seconds = {"step_seconds": 2.0, "trace_seconds": 1.0, "compile_seconds": 1.0, "steps_timed": 3}
     rates |= {"images_per_second": 8.0, "views_per_second": 16.0}
     sizes = {"program_bytes": 1e6, "peak_memory_bytes": 8e6}
-    monkeypatch.setattr(step, "_measure", lambda *_: rates | seconds | sizes)
+    monkeypatch.setattr(step, "_measure", lambda *_: (rates | seconds | sizes, None))
     monkeypatch.setattr(step, "plan", partial(step.plan, part="loss"))
     result, _ = run_command("bench", "step", "--config", config_file, *SMALL, "--against", "plan")
     plan, rows = result["plan"], result["against_plan"]
@@ -67,6 +68,23 @@ def test_a_cpu_is_not_compared_with_an_estimate(run_command, config_file):
     for argv in (("bench", "step", "--against", "plan"), ("plan",)):
         _, said = run_command(*argv, "--config", config_file, *SMALL, code=2)
         assert "cpu" in said and "H100" in said
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        roofline.DoesNotFit("31.5G", "15.75G"),  # when a TPU's program is compiled
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory allocating 9 bytes"),  # a GPU's, run
+    ],
+)
+def test_too_little_memory_is_an_error_with_a_remedy(run_command, config_file, monkeypatch, error):
+    monkeypatch.setattr(step, "_measure", lambda *_: _raise(error))
+    _, said = run_command("bench", "step", "--config", config_file, *SMALL, code=2)
+    assert "train.microbatches" in said
 
 
 def test_a_batch_that_does_not_divide_is_named(run_command, config_file):
