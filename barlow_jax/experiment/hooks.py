@@ -65,11 +65,11 @@ def evaluations(run: Run, labeled: EvaluationData | None, data: RunData) -> dict
         return {}
     run.checkpoints.best_step = monitor.best_step(run, run.first_step)
     enough = data.test is not None and data.test.num_examples >= run.experiment.shard.processes
-    measures = {"rankme": monitor.label_free(run, data.test if enough else data.train)}
+    held_out = data.test if enough else data.train
+    measures = {"rankme": monitor.label_free(run, held_out)}
     if labeled is not None:
         measures["knn_top1"] = monitor.knn(run, labeled)
     if run.experiment.config.adapt.weights:
-        held_out = data.test if enough else data.train
         measures[selection.ADAPTED] = candidates.compare(run, held_out, labeled)
     interval = run.steps(config.every_epochs)
     return {
