@@ -1,11 +1,14 @@
 """compare through the entry point: a method beside the base, a few steps each."""
 
+import argparse
 import json
 import shutil
 
 import pytest
 from score_records import by_fraction, knn, result, score
 
+from barlow_jax.commands import compare
+from barlow_jax.config import overrides
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.reporting.study import read_grid
 
@@ -189,3 +192,11 @@ def test_a_grid_that_cannot_run_is_refused_before_the_first_run(
 ):
     argv = ("compare", "--config", base, "--workdir", tmp_path / "study", *flags)
     assert words in run_command(*argv, code=2)[1] and not trained
+
+
+def test_methods_are_trained_on_the_data_set_of_the_bases_argument():
+    base, _ = overrides.from_tree(overrides.load_config_file("cifar10:cifar100")[0].to_dict())
+    args = argparse.Namespace(config="cifar10:cifar100", overrides=[], grid=None)
+    for name in ("barlow_twins", "vicreg"):
+        config = compare.method_config(name, base, args)
+        assert (config.objective.name, config.data.name) == (name, "cifar100")
