@@ -12,7 +12,12 @@ from sklearn.metrics import log_loss
 from barlow_jax.augment.views import normalize_views
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import MixedBarlowTwins
+from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.distributed.mesh import Layout, make_mesh
+from barlow_jax.errors import UserError
+from barlow_jax.experiment import lowering
+from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.losses.feature_anchor import with_feature_anchor
 from barlow_jax.networks import encoders
 from barlow_jax.networks.network import Network
 from barlow_jax.objectives.mixed_barlow_twins import sample_mixture
@@ -134,3 +139,21 @@ def test_steps_agree_on_one_device_and_eight_and_repeat(small_config, typed, met
     np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-5)
     np.testing.assert_allclose(results[1][2], results[0][2], rtol=1e-4)
     assert relative(results[1][1], results[0][1]) < 1e-5
+
+
+def test_the_cost_of_the_head_includes_the_derived_view_and_its_loss_alone_is_refused(small_config, typed):
+    small_config.objective.name = "mixed_barlow_twins"
+    experiment = Experiment.from_config(typed(small_config))
+    rows = experiment.config.train.batch_size
+    lowered, _ = lowering.lower(experiment, EpochSampler(0, rows, rows), "head")
+    assert "mixing" in lowered.out_info[1]
+    with pytest.raises(UserError):
+        lowering.jit_loss(experiment.config, experiment.layout)
+
+
+def test_a_feature_anchor_ignores_derived_views():
+    rng = np.random.default_rng(0)
+    outputs = {n: Outputs(*rng.normal(size=(2, ROWS, 6)).astype(np.float32)) for n in ("a", "b", "mixed")}
+    objective = with_feature_anchor(make_objective(MIXED), 1.0, ("a", "b"))
+    context = LossContext(jnp.zeros(ROWS), key=KEY, targets={name: outputs[name] for name in "ab"})
+    assert objective.loss(outputs, {}, context)[2]["feature_drift"] == pytest.approx(0, abs=1e-5)
