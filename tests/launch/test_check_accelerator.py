@@ -83,7 +83,9 @@ def test_every_command_is_valid(script, monkeypatch, capsys, tmp_path, small):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setattr(sys, "argv", ["check", "--dry-run", f"--out={tmp_path / 'out'}", *small])
     assert script["main"]() == 0
-    lines = [shlex.split(line[2:]) for line in capsys.readouterr().err.splitlines() if "barlow_jax" in line]
+    lines = [
+        shlex.split(line[2:]) for line in capsys.readouterr().err.splitlines() if "-m barlow_jax" in line
+    ]
     assert [words[3] for words in lines] == ["bench", "bench", *["pretrain"] * 3, "knn", "probe"]
     for words in lines:
         _, args, problems = parsing.parse(commands, words[3:])
