@@ -96,8 +96,8 @@ def use_data_set(config: ml_collections.ConfigDict, name: str, recipe: str) -> N
     """
     if name == recipe:
         return
-    names = [data_set for data_set in DATA_SETS if recipe_of(data_set) == recipe]
-    if name not in names:
+    if recipe_of(name) != recipe:
+        names = [data_set for data_set in DATA_SETS if recipe_of(data_set) == recipe]
         raise ValueError(f"{recipe}.py does not support {name!r}. Use {', '.join([recipe, *names])}")
     data_set = DATA_SETS[name]
     for view in config.recipe.views.values():

@@ -191,7 +191,7 @@ def _open_once(
     if kept:
         left_out = len(order)
         order, *classes = _keep(kept, order, *classes)
-        note += f"; {left_out - len(order)} images of other classes are left out"
+        note += f"; {left_out - len(order)} images of other classes, in all splits, are left out"
     return _Opened(source, order, splits if is_split else None, note, *classes)
 
 
