@@ -28,14 +28,8 @@ def _results(workdir):
 
 @pytest.fixture(scope="module")
 def adapted(finished, config_file, tmp_path_factory):
-    """Workdir and exit code of an adaptation that stopped after half its steps and was resumed."""
+    """Workdir and exit code of an adaptation."""
     workdir = tmp_path_factory.mktemp("adapt") / "run"
-    assert (
-        _adapt(
-            finished, config_file, workdir, "--config.train.max_steps=6", "--config.monitor.every_epochs=0"
-        )
-        == 4
-    )
     return workdir, _adapt(finished, config_file, workdir)
 
 
@@ -101,6 +95,8 @@ def test_the_folder_holds_the_candidate_or_the_original(adapted, averaged, tmp_p
 
 @pytest.mark.slow
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(adapted, finished, config_file, tmp_path):
+    half = ("--config.train.max_steps=6", "--config.monitor.every_epochs=0")
+    assert _adapt(finished, config_file, tmp_path, *half) == 4
     code = _adapt(finished, config_file, tmp_path)
     for average in (False, True):
         _equal(_arrays(tmp_path, 11, average), _arrays(adapted[0], 11, average))
