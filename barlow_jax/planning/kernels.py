@@ -15,10 +15,8 @@ _LINES = re.compile(r"Stream\b|XLA Ops$")  # of a GPU; of a TPU
 
 def profile(run: Callable[[], None], steps: int) -> dict[str, Any] | None:
     """Profile a call that makes `steps` steps, and return `summarize` of the first device's kernels."""
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
     with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder, profiler_options=options):
+        with jax.profiler.trace(folder):
             run()
         files = sorted(pathlib.Path(folder).rglob("*.xplane.pb"))
         return summarize(jax.profiler.ProfileData.from_file(str(files[0])), steps) if files else None
@@ -37,9 +35,11 @@ def summarize(data: jax.profiler.ProfileData, steps: int, top: int = 12) -> dict
                 launches[event.name] += 1
     if not seconds:
         return None
-    kernels = [
-        {"name": name, "seconds": time, "launches": launches[name] / steps}
-        for name, time in seconds.most_common(top)
-    ]
-    totals = {"launches": launches.total() / steps, "kernel_seconds": seconds.total()}
-    return totals | {"kernels": kernels}
+    return {
+        "launches": launches.total() / steps,
+        "kernel_seconds": seconds.total(),
+        "kernels": [
+            {"name": name, "seconds": time, "launches": launches[name] / steps}
+            for name, time in seconds.most_common(top)
+        ],
+    }

@@ -34,6 +34,11 @@ from barlow_jax.types import Batch, TrainState
 _WARM_UP, _PROFILED = 3, 3  # steps
 # Steps are timed in windows of a second, without waiting for the single step, as in training.
 _WINDOW_SECONDS, _MIN_WINDOWS, _MAX_WINDOWS, _MAX_SECONDS = 1.0, 3, 10, 20.0
+_COMPARED = {  # names of the estimate: title, name of the measurement
+    "step_s": ("step, full overlap", "step_seconds", format_ms),
+    "serial_step_s": ("step, no overlap", "step_seconds", format_ms),
+    "peak_bytes": ("peak memory", "peak_memory_bytes", format_bytes),
+}
 
 
 def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -54,9 +59,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     log.info("\n".join(_lines(result)))
     if topology:
         result["plan"] = predicted = plan(config, topology, compiled=compiled)
-        result["against_plan"] = rows = _compare(result, predicted)
-        log.info(f"{'against plan':<24}{'predicted':>12}{'measured':>12}{'ratio':>8}")
-        log.info("\n".join(_comparison_line(name, row) for name, row in rows.items()))
+        result["against_plan"] = _compare(result, predicted)
     return result
 
 
@@ -152,22 +155,15 @@ def _time(step: Callable, state: TrainState, batch: Batch) -> tuple[TrainState, 
 
 
 def _compare(result: dict[str, Any], predicted: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return predicted and measured values; the step takes between full overlap and none."""
-    pairs = {"peak_bytes": (predicted.get("peak_bytes"), result.get("peak_memory_bytes"))}
-    for name in ("step_s", "serial_step_s"):
-        pairs[name] = predicted.get(name), result["step_seconds"]
-    return {
-        name: {"predicted": estimate, "measured": value, "measured_over_predicted": value / estimate}
-        for name, (estimate, value) in pairs.items()
-        if estimate and value
-    }
-
-
-def _comparison_line(name: str, row: dict[str, float]) -> str:
-    title = {"step_s": "step, full overlap", "serial_step_s": "step, no overlap"}.get(name, "peak memory")
-    text = format_bytes if name == "peak_bytes" else format_ms
-    cells = f"{text(row['predicted']):>12}{text(row['measured']):>12}"
-    return f"{title:<24}{cells}{row['measured_over_predicted']:>8.2f}"
+    """Log and return predicted and measured values; the step takes between full overlap and none."""
+    rows = {}
+    log.info(f"{'against plan':<24}{'predicted':>12}{'measured':>12}{'ratio':>12}")
+    for name, (title, measured, text) in _COMPARED.items():
+        if (estimate := predicted.get(name)) and (value := result.get(measured)):
+            ratio = value / estimate
+            rows[name] = {"predicted": estimate, "measured": value, "measured_over_predicted": ratio}
+            log.info(f"{title:<24}{text(estimate):>12}{text(value):>12}{ratio:>12.4g}")
+    return rows
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

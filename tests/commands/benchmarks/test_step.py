@@ -51,10 +51,18 @@ def test_a_measurement_is_compared_with_the_estimate(run_command, config_file, m
     }
     seconds = {"step_seconds": 2.0, "trace_seconds": 1.0, "compile_seconds": 1.0, "steps_timed": 3}
     rates |= {"images_per_second": 8.0, "views_per_second": 16.0}
-    sizes = {"program_bytes": 1e6, "peak_memory_bytes": 8e6}
+    sizes = {
+        "program_bytes": 1e6,
+        "peak_memory_bytes": 8e6,
+        "peak_flops": 989e12,
+        "model_flop_utilization": 0.4,
+    }
+    kernel = {"name": "gemm", "seconds": 0.5, "launches": 2.0}
+    sizes |= {"launches": 3.0, "kernel_seconds": 0.8, "kernels": [kernel]}
     monkeypatch.setattr(step, "_measure", lambda *_: (rates | seconds | sizes, None))
     monkeypatch.setattr(step, "plan", partial(step.plan, part="loss"))
-    result, _ = run_command("bench", "step", "--config", config_file, *SMALL, "--against", "plan")
+    result, table = run_command("bench", "step", "--config", config_file, *SMALL, "--against", "plan")
+    assert all(text in table for text in ("40.0%", "62.5%", "500.00 ms", "gemm", "8.0 MB"))
     plan, rows = result["plan"], result["against_plan"]
     assert plan["chips"] == 8 and plan["hbm_capacity"] == 80e9
     for name, measured in (("step_s", 2.0), ("serial_step_s", 2.0), ("peak_bytes", 8e6)):
