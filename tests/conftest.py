@@ -47,18 +47,10 @@ loop.fit = _fit_with_transfer_guard
 
 @pytest.fixture(scope="session", autouse=True)
 def _folders(tmp_path_factory, pytestconfig):
-    """Prepare data sets of TFDS in a fresh folder.
-
-    Tests, workers, the processes that tests start, and later runs share compiled programs.
-    """
+    """Prepare data sets of TFDS in a fresh folder; tests, workers and later runs share compiled programs."""
     os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
-    shared = {
-        "jax_compilation_cache_dir": str(pytestconfig.cache.mkdir("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.03,
-    }
-    for name, value in shared.items():
-        jax.config.update(name, value)
-        os.environ[name.upper()] = str(value)
+    jax.config.update("jax_compilation_cache_dir", str(pytestconfig.cache.mkdir("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
 
 
 @pytest.fixture(scope="session", autouse=True)

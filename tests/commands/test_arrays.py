@@ -1,6 +1,7 @@
 """Runs on the package's own data through the entry point: without TensorFlow, and on the devices."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -85,7 +86,9 @@ def class_folders(tmp_path_factory):
     return root
 
 
-def test_digits_folders_and_arrays_need_no_tensorflow(folder, class_folders, config_file, tmp_path):
+def test_digits_folders_and_arrays_need_no_tensorflow(
+    folder, class_folders, config_file, tmp_path, pytestconfig
+):
     """All have 300 images of 8 pixels, so that they share the compiled programs."""
     sources = {
         "digits": ("name=digits", f"train_split=train[:{TRAIN}]", "eval_split=test[:50]"),
@@ -103,6 +106,7 @@ def test_digits_folders_and_arrays_need_no_tensorflow(folder, class_folders, con
     done = subprocess.run(
         [sys.executable, "-c", ALONE, *("|".join(map(str, argv)) for argv in commands)],
         cwd=pathlib.Path(__file__).parents[2],
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(pytestconfig.cache.mkdir("compiled"))},
         capture_output=True,
         text=True,
         check=False,

@@ -22,7 +22,7 @@ STEPS = (
     "--config.monitor.every_epochs=0.5",
     "--config.monitor.max_images=256",
 )
-ENVIRONMENT = {"WITHOUT_TENSORFLOW": "yes"}  # it takes ten seconds to import
+# Without TensorFlow, which takes ten seconds to import.
 ARRAYS = ("--config.data.name=images", "--config.data.augment_on=device", "--config.data.canvas=8")
 HEARTBEAT_S = 4
 # Number of devices of one process, and the layout of the projector there.
@@ -40,11 +40,21 @@ def argv(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def two(argv):
+def environment(tmp_path_factory):
+    """Environment in which all processes share a compilation cache."""
+    return {
+        "WITHOUT_TENSORFLOW": "yes",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+
+
+@pytest.fixture(scope="module")
+def two(argv, environment):
     """Return `two(part, workdir)`, which starts both processes with two devices each."""
 
     def start(part, workdir, *more):
-        return run_processes.start_two(part, "--workdir", workdir, *argv, *more, devices=2, **ENVIRONMENT)
+        return run_processes.start_two(part, "--workdir", workdir, *argv, *more, devices=2, **environment)
 
     return start
 
@@ -122,12 +132,12 @@ def half_way(two, request, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("devices", "projector"), CASES)
 def test_on_other_devices_the_run_resumes_with_the_same_images(
-    half_way, untouched, argv, tmp_path, devices, projector
+    half_way, untouched, argv, environment, tmp_path, devices, projector
 ):
     workdir = tmp_path / "run"
     shutil.copytree(half_way, workdir)
     flags = ("--workdir", workdir, *argv, f"--config.mesh.projector={projector}")
-    process = run_processes.start(["record_ids", tmp_path], *flags, devices=devices, **ENVIRONMENT)
+    process = run_processes.start(["record_ids", tmp_path], *flags, devices=devices, **environment)
     run_processes.finish(process)
     losses, expected = ([row["loss"] for row in _rows(run) if "loss" in row] for run in (workdir, untouched))
     assert len(losses) == len(expected) == 10
