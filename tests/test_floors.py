@@ -7,8 +7,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 PACKAGE = pathlib.Path(__file__).parents[1] / "barlow_jax"
 # From top to bottom: a module imports from its own room and from those further down.
 ROOMS = (
@@ -91,7 +89,26 @@ def _with_tensorflow():
     return needed
 
 
-by_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def for_each(paths):
+    """Turn a check of a file into one test of all files, whose failure names each file that does not pass."""
+
+    def decorate(check):
+        def test():
+            problems = {}
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    problems[str(path.relative_to(PACKAGE.parent))] = str(error)
+            assert not problems
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return decorate
+
+
+by_module = for_each(MODULES)
 
 
 @by_module
@@ -180,7 +197,7 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@for_each(FILES)
 def test_no_docstring_begins_with_a_fragment(path):
     documented = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
     docstrings = [
