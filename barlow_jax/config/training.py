@@ -62,7 +62,7 @@ class Train:
     )
     stop_when_saturated: bool = field(
         False,
-        "Stop when three measurements in a row have not improved the metric of monitor.select_by. Later "
+        "Stop when five measurements in a row have not improved the metric of monitor.select_by. Later "
         "measurements can still improve it when the learning rate decays.",
     )
     compilation_cache: str | None = field(

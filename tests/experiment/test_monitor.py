@@ -123,14 +123,14 @@ def test_a_saturated_run_stops_with_its_step_saved_and_is_not_trained_again():
     config = Config(train=Train(stop_when_saturated=True), monitor=Monitor(every_epochs=1.0))
     rows = [
         {"step": step, "epoch": step / 10, "view_retrieval_top1": 0.5, "alignment": 0.5}
-        for step in (10, 20, 30)
+        for step in (10, 20, 30, 40, 50)
     ]
     run = types.SimpleNamespace(
         experiment=types.SimpleNamespace(config=config),
         flat_config=records.flatten(dataclasses.asdict(config)),
         steps=lambda epochs: round(10 * epochs),
         num_steps=100,
-        first_step=40,
+        first_step=60,
         writer=types.SimpleNamespace(rows=rows),
         checkpoints=types.SimpleNamespace(save=saved.append),
     )
@@ -145,10 +145,10 @@ def test_a_saturated_run_stops_with_its_step_saved_and_is_not_trained_again():
         if done % 10 == 0:
             rows.append({"step": done, "epoch": done / 10, "view_retrieval_top1": 0.5, "alignment": 0.5})
 
-    state = TrainState(30, {}, {}, {})
+    state = TrainState(50, {}, {}, {})
     batches = types.SimpleNamespace(next=lambda running: None)
     final = loop.fit(step, state, batches, num_steps=100, hooks=[measure, hook])
-    assert final.step == 40 and stopped[-1] == 40 and [state.step for state in saved] == [40]
+    assert final.step == 60 and stopped[-1] == 60 and [state.step for state in saved] == [60]
     assert hooks.has_stopped(run)
     never = dataclasses.replace(config, train=Train())
     run.experiment.config = never
