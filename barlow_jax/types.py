@@ -32,6 +32,7 @@ class Outputs(NamedTuple):
     prediction: Array | None = None  # [B, D] output of the predictor on the embedding
     logits: Array | None = None  # [B, C] output of the classifier on the representation, float32
     scores: Array | None = None  # [B, K] cosines of the embedding with the prototypes, float32
+    joint: Array | None = None  # [B, D] output of the joint head, in the first of the views that it takes
 
 
 class LossContext(NamedTuple):

@@ -22,7 +22,7 @@ import numpy as np
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config import overrides, shipped
-from barlow_jax.config.methods import METHODS
+from barlow_jax.config.method_facts import METHODS
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import RunError, UserError

@@ -1,6 +1,5 @@
-"""Constants of each method as its paper and official code have them, and its requirements on the network."""
+"""Constants of each method as its paper and official code have them."""
 
-from collections.abc import Mapping
 import dataclasses
 from typing import Literal
 
@@ -174,6 +173,28 @@ class Npid:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pirl(Npid):
+    """Equation 5 of Misra and van der Maaten 2020, with the memory bank and the losses of `npid`."""
+
+    temperature: float = field(0.1, "Temperature of the softmax. Version 1: 0.07.", above=0)
+    negatives: int = field(
+        32000, "Images that are sampled in each step to compare with; 0 = all images.", min=0
+    )
+    patch_weight: float = field(
+        0.5, "Weight lambda of the patches' term; the image's has 1 - lambda.", min=0, max=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Jigsaw:
+    """Noroozi and Favaro 2016."""
+
+    permutations: int = field(
+        2000, "Permutations of the nine patches to tell apart; at most 362 880.", min=2, max=362880
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Deepcluster:
     """DeepCluster-v2 (Caron et al. 2020)."""
 
@@ -196,77 +217,6 @@ class Vse:
     """Equation 6 of Faghri et al. 2018."""
 
     margin: float = field(0.2, "Margin of the hinge, in units of the cosine.", min=0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """A method's name, views, heads and advice. Heads in neither set must be off."""
-
-    title: str  # in the papers' tables
-    views: tuple[str, ...] = ("a", "b")
-    extra_views: bool = False  # more views are allowed
-    required_heads: frozenset[str] = frozenset({"projector"})  # keys of HEADS
-    optional_heads: frozenset[str] = frozenset()
-    separate_branches: bool = False  # view b may have a network of its own
-    image_memory: bool = False  # its memory has rows for every training image
-    own_classes: int = 0  # of its classifier, if they are not the labels of the data
-    # Remedies in the method's own keys, in addition to those that hold for all methods.
-    if_not_finite: str = ""  # if its loss is repeatedly not finite
-    if_collapsed: str = ""  # if all embeddings have collapsed to one vector
-
-
-# Keys of `config.network`, with the value that turns the head off.
-HEADS: Mapping[str, tuple[int, ...] | int] = {
-    "projector": (),
-    "predictor": (),
-    "prototypes": 0,
-    "num_classes": 0,
-}
-_PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
-# By the name of the method's file in `objectives/`. Methods of a user's own are not checked.
-METHODS: Mapping[str, Method] = {
-    "barlow_twins": Method("Barlow Twins", optional_heads=frozenset({"predictor"}), separate_branches=True),
-    "byol": Method(
-        "BYOL",
-        optional_heads=frozenset({"predictor"}),
-        if_collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "
-        "--config.objective.byol.variance_weight=1",
-    ),
-    "classification": Method("Supervised", ("a",), required_heads=frozenset({"num_classes"})),
-    "deepcluster": Method("DeepCluster-v2", extra_views=True, image_memory=True),
-    "emp_ssl": Method("EMP-SSL", extra_views=True),
-    "intl": Method("INTL", extra_views=True),
-    "mixed_barlow_twins": Method("Mixed Barlow Twins"),
-    "moco": Method("MoCo v2"),
-    "npid": Method("NPID", ("a",), image_memory=True),
-    "rotation": Method("Rotation", ("a",), required_heads=frozenset({"num_classes"}), own_classes=4),
-    "sigreg": Method("SIGReg (LeJEPA)", extra_views=True),
-    "simclr": Method("SimCLR", separate_branches=True),
-    "simsiam": Method(
-        "SimSiam",
-        required_heads=_PREDICTOR,
-        if_collapsed="--config.objective.simsiam.variance_weight=1",
-    ),
-    "swav": Method("SwAV", extra_views=True, required_heads=_PROJECTOR | {"prototypes"}),
-    "vicreg": Method(
-        "VICReg",
-        separate_branches=True,
-        if_collapsed="a larger --config.objective.vicreg.variance_weight",
-    ),
-    "vse": Method("VSE++", separate_branches=True),
-    "w_mse": Method(
-        "W-MSE",
-        extra_views=True,
-        if_not_finite="if smallest_pivot in the metrics is 0, a covariance was singular: use a larger "
-        "--config.objective.w_mse.sub_batch, a narrower last layer in --config.network.projector, or "
-        "--config.objective.w_mse.shrinkage above 0",
-    ),
-}
-
-
-def method_facts(name: str) -> Method:
-    """Return the facts about a method; those of a user's own are the defaults."""
-    return METHODS.get(name, Method(name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +244,8 @@ class Objective:
     intl: Intl = Intl()
     emp_ssl: EmpSsl = EmpSsl()
     npid: Npid = Npid()
+    pirl: Pirl = Pirl()
+    jigsaw: Jigsaw = Jigsaw()
     deepcluster: Deepcluster = Deepcluster()
     mixed_barlow_twins: MixedBarlowTwins = MixedBarlowTwins()
     vse: Vse = Vse()

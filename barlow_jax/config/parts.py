@@ -16,7 +16,7 @@ import traceback
 from typing import Any
 
 from barlow_jax.config.architectures import CONVNEXTS, RESNETS, VITS
-from barlow_jax.config.methods import METHODS
+from barlow_jax.config.method_facts import METHODS
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
 

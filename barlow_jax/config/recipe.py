@@ -19,6 +19,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 SECOND_VIEW = "b"
 # The views of full size, where a method has smaller ones too.
 FULL_VIEWS = ("a", "b")
+# Views that are cut from the cells of a 3 x 3 grid of another view (barlow_jax.augment.patches).
+PATCHES = tuple(f"patch{number}" for number in range(9))
 
 
 def _probability(default: float) -> float:

@@ -192,10 +192,10 @@ class Network:
         (8192, 8192, 8192), "Widths of the projector's layers; the last one is the embedding's D.", min=1
     )
     projector_batch_norm: bool = field(
-        True, "BatchNorm after each hidden layer of the projector and the predictor."
+        True, "BatchNorm after each hidden layer of the projector, the predictor and the joint head's MLP."
     )
     projector_biases: Literal["none", "hidden", "all"] = field(
-        "none", "Layers of the projector and the predictor that have biases."
+        "none", "Layers of the projector, the predictor and the joint head that have biases."
     )
     projector_output_norm: bool = field(False, "BatchNorm without scale and shift on the embedding.")
     predictor: tuple[int, ...] = field(
@@ -207,6 +207,12 @@ class Network:
         min=0,
     )
     num_classes: int = field(0, "Outputs of a linear classifier on the representation; 0 = none.", min=0)
+    joint_head: tuple[int, ...] = field(
+        (),
+        "Widths of the head on patches of an image: an MLP of all widths but the last on the representation "
+        "of each patch, then a linear layer on its outputs for all patches side by side. Empty = none.",
+        min=1,
+    )
     dtype: Literal["float32", "bfloat16"] = field(
         "bfloat16", "Precision of the computation. Parameters are always float32."
     )

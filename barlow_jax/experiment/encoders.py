@@ -9,7 +9,7 @@ import jax
 
 from barlow_jax.checkpoints.restore import FOLDER, newest_step, open_checkpoints
 from barlow_jax.config import records, values
-from barlow_jax.config.methods import HEADS
+from barlow_jax.config.method_facts import HEADS
 from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError

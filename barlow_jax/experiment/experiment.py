@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from barlow_jax.augment.views import augment, normalize_views
-from barlow_jax.config.methods import HEADS
+from barlow_jax.config.method_facts import HEADS, method_facts
 from barlow_jax.config.recipe import Recipe
 from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.data import splits
@@ -60,7 +60,13 @@ class Experiment:
         layout = Layout(mesh, projector, config.mesh.embeddings)
         shard = ProcessShard(jax.process_index(), jax.process_count())
         one_pass = mesh.devices.flat[0].platform != "cpu"
-        network = Network(config.network, layout.parallel_linear, one_pass=one_pass, **config.data.image)
+        network = Network(
+            config.network,
+            layout.parallel_linear,
+            one_pass=one_pass,
+            joint_views=method_facts(config.objective.name).joint_views,
+            **config.data.image,
+        )
         return cls(config, layout, network, shard)
 
     @classmethod

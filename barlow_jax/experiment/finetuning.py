@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.config.methods import HEADS
+from barlow_jax.config.method_facts import HEADS
 from barlow_jax.config.recipe import Recipe, classifier_view
 from barlow_jax.config.schema import Config, Finetune, Objective
 from barlow_jax.data import splits

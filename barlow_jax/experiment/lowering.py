@@ -36,6 +36,8 @@ def lower(
     config = experiment.config
     if part != "step" and not config.network.projector:
         raise UserError(f"--part {part}: {config.objective.name} has no projector. Use --part step.")
+    if part != "step" and experiment.network.joint_views:
+        raise UserError(f"--part {part}: {config.objective.name} cuts patches of images. Use --part step.")
     if part == "loss":
         return jit_loss(config, experiment.layout).lower(abstract_embeddings(config)), None
     rows, parts, layout = sampler.batch_size, experiment.step_parts(sampler), experiment.layout

@@ -13,7 +13,7 @@ import numpy as np
 
 from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.restore import FOLDER, newest_step
-from barlow_jax.config.methods import method_facts
+from barlow_jax.config.method_facts import method_facts
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler

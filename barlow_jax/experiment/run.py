@@ -11,7 +11,7 @@ import jax
 
 from barlow_jax.checkpoints.restore import Checkpoints, abstract_state, newest_step, open_checkpoints
 from barlow_jax.config import overrides, records
-from barlow_jax.config.methods import method_facts
+from barlow_jax.config.method_facts import method_facts
 from barlow_jax.config.schema import Config
 from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange

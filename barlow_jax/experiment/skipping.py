@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from barlow_jax.config.methods import method_facts
+from barlow_jax.config.method_facts import method_facts
 from barlow_jax.errors import RunError
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import files, log

@@ -9,7 +9,7 @@ import numpy as np
 
 from barlow_jax.augment.views import normalize
 from barlow_jax.config import overrides
-from barlow_jax.config.methods import HEADS
+from barlow_jax.config.method_facts import HEADS
 from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files

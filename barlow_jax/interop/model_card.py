@@ -9,7 +9,7 @@ import pathlib
 from typing import Any
 
 from barlow_jax.config.architectures import ResNetFacts, VitFacts
-from barlow_jax.config.methods import METHODS, method_facts
+from barlow_jax.config.method_facts import METHODS, method_facts
 from barlow_jax.config.overrides import to_config_dict
 from barlow_jax.config.records import flatten
 from barlow_jax.config.schema import Config

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.config.methods import HEADS
+from barlow_jax.config.method_facts import HEADS
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.errors import UserError
 from barlow_jax.networks import encoders, own
@@ -108,6 +108,11 @@ class Siamese(nnx.Module):
         self.predictor = head(widths[-1], config.predictor) if widths and config.predictor else None
         self.prototypes = Prototypes(widths[-1], config.prototypes, rngs=rngs) if config.prototypes else None
         self.classifier = Classifier(inputs, config.num_classes, rngs=rngs) if config.num_classes else None
+        *each, joint = config.joint_head or (0,)
+        self.joint_views = network.joint_views if joint else ()
+        self.joint_mlp = mlp(inputs, each) if each else None
+        side_by_side = len(self.joint_views) * (inputs, *each)[-1]
+        self.joint_head = mlp(side_by_side, (joint,)) if joint else None
         second = second_branch_config(config)
         self.second = Siamese(second, network, rngs) if second else None
 
@@ -124,7 +129,22 @@ class Siamese(nnx.Module):
         representations = {}
         for _, groups in itertools.groupby(grouping.encoder_groups(sizes), lambda names: sizes[names[0]]):
             representations |= _by_view(self.encoder, encode, views, list(groups), one_pass)
-        return _by_view(self, self._apply_heads, representations, grouping.head_groups(sizes), one_pass)
+        joint = [name for name in self.joint_views if name in views]
+        outputs = {name: Outputs(representations[name]) for name in joint}
+        if joint:
+            outputs[joint[0]] = self._apply_joint_head(representations, joint)
+        if rest := {name: size for name, size in sizes.items() if name not in joint}:
+            groups = grouping.head_groups(rest)
+            outputs |= _by_view(self, self._apply_heads, representations, groups, one_pass)
+        return outputs
+
+    def _apply_joint_head(self, representations: Mapping[str, jax.Array], names: Sequence[str]) -> Outputs:
+        """Return the outputs of the first of the named views, which share the MLP's batch statistics."""
+        parts = {name: representations[name] for name in names}
+        if self.joint_mlp is not None:
+            parts = _by_view(self.joint_mlp, partial(self.joint_mlp, train=True), parts, [names], True)
+        joint = self.joint_head(jnp.concatenate([parts[name] for name in names], axis=1), train=True)
+        return Outputs(representations[names[0]], joint=joint)
 
     def _apply_heads(self, representation: jax.Array) -> Outputs:
         embedding = self.projector and self.projector(representation, train=True)
@@ -185,6 +205,7 @@ class Network:
     # CPUs, a pass per view takes 0.8 of that time (resnet8, 128 images of 24 pixels): more of it is cached.
     one_pass: bool = True
     image_size: int = 224  # their side in evaluations
+    joint_views: tuple[str, ...] = ()  # views that go through the joint head, side by side, and no other head
 
     @functools.cached_property
     def _graph(self) -> Any:

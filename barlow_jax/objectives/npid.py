@@ -83,7 +83,8 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     settings, num_images = config.npid, run_info.num_images
     is_nce = settings.loss == "nce"
     if is_nce and not settings.negatives:
-        raise UserError("config.objective.npid.loss=nce needs config.objective.npid.negatives above 0.")
+        key = f"config.objective.{config.name}"
+        raise UserError(f"{key}.negatives is 0, but {key}.loss=nce compares with sampled images. Set both.")
 
     def loss(outputs, memory, context):
         v, bank, index = outputs["a"].embedding, memory["bank"], context.index

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 from typing import Any
 
-from barlow_jax.config.methods import method_facts
+from barlow_jax.config.method_facts import method_facts
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

@@ -17,7 +17,7 @@ sign means that features correlate with each other as much as with themselves: a
 from collections.abc import Mapping
 from typing import Any
 
-from barlow_jax.config.methods import method_facts
+from barlow_jax.config.method_facts import method_facts
 
 SPREAD, DIAGONAL, RATIO = 0.05, 0.1, 0.9
 PERSISTENT_ROWS = 5  # rows in succession with a sign of collapse; one unlucky batch has one too

@@ -12,6 +12,9 @@ from barlow_jax.experiment.experiment import Experiment
 
 CHANGES = {
     "mixed_barlow_twins": "config.train.microbatches = 2",
+    "jigsaw": "config.network.joint_head, config.network.projector = (16, 8), ()\n"
+    "    config.objective.jigsaw.permutations, config.recipe.views.a.crop.size = 8, 24\n"
+    "    with config.unlocked():\n        del config.recipe.views['b']",
     "rotation": "config.network.num_classes, config.network.projector = 4, ()\n"
     "    with config.unlocked():\n        del config.recipe.views['b']",
 }

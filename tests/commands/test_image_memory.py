@@ -13,7 +13,12 @@ from barlow_jax.experiment.experiment import Experiment
 SETTINGS = {
     "npid": {"negatives": 64, "loss": "nce"},
     "deepcluster": {"clusters": 20, "heads": 2},
+    "pirl": {"negatives": 64},
 }
+PATCHES = (
+    "    config.recipe.views.b.crop.size = 24\n"
+    "    config.network.joint_head = (16, *config.network.projector[-1:])\n"
+)
 
 
 @pytest.fixture(params=SETTINGS)
@@ -26,6 +31,7 @@ def method_config(request, config_file, tmp_path):
         f"    config.objective.name = {request.param!r}\n    config.monitor.every_epochs = 0.0\n"
         f"    config.objective.{request.param}.update({SETTINGS[request.param]!r})\n"
         + ("    with config.unlocked():\n        del config.recipe.views['b']\n" * (request.param == "npid"))
+        + PATCHES * (request.param == "pirl")
         + "    return config\n"
     )
     return path

@@ -3,7 +3,7 @@
 import pytest
 
 from barlow_jax.config.data_sets import DATA_SETS
-from barlow_jax.config.methods import METHODS
+from barlow_jax.config.method_facts import METHODS
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate

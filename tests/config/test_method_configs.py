@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from barlow_jax.config.methods import METHODS
+from barlow_jax.config.method_facts import METHODS
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.config.records import flatten
 from barlow_jax.config.validation import Facts, validate
@@ -82,10 +82,11 @@ def test_methods_are_compared_on_equal_terms(method, data):
         "network.predictor",
         "network.prototypes",
         "network.num_classes",
+        "network.joint_head",
+        "optim.learning_rate",
     )
-    own += ("optim.learning_rate",) + ("recipe.views.b.",) * (
-        method in ("classification", "npid", "rotation")
-    )
+    own += ("recipe.views.b.",) * (METHODS[method].views == ("a",))
+    own += ("recipe.views.a.crop.size", "recipe.views.b.crop.size") * bool(METHODS[method].joint_views)
     differ = {key for key in base | config if base.get(key) != config.get(key)}
     assert not {key for key in differ if not key.startswith(own)}
 
@@ -562,6 +563,47 @@ METHOD_SETTINGS = {
         "objective.mixed_barlow_twins.mixing_weight": 4,
     },
     "mixed_barlow_twins:stl10": {"objective.mixed_barlow_twins.mixing_weight": 2},
+    "pirl": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.final_scale": 1e-3,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 800,
+        "train.batch_size": 1024,
+        "network.projector": (2048, 128),
+        "network.joint_head": (2048, 128, 128),
+        "network.projector_batch_norm": False,
+        "objective.pirl.temperature": 0.1,
+        "objective.pirl.momentum": 0.5,
+        "objective.pirl.negatives": 32000,
+        "objective.pirl.patch_weight": 0.5,
+        "objective.pirl.loss": "softmax",
+        **views("ab", blur__probability=0.5, grayscale__probability=0.2, **jitter(0.8, 0.8, 0.8, 0.2)),
+        **views("a", crop__min_area=0.08, crop__size=None),
+        **views("b", crop__min_area=0.6, crop__size=255),
+    },
+    "pirl:v1_imagenet": {
+        "network.projector": (128,),
+        "network.joint_head": (128, 128),
+        "objective.pirl.temperature": 0.07,
+        "objective.pirl.loss": "nce",
+        **views("ab", blur__probability=0, **jitter(0.4, 0.4, 0.4, 0.2)),
+        **views("ab", jitter__probability=1),
+    },
+    "jigsaw": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.1,
+        "optim.warmup_epochs": 5,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 105,
+        "train.batch_size": 256,
+        "network.joint_head": (1000, 1000, 2000),
+        "network.projector": (),
+        "objective.jigsaw.permutations": 2000,
+        **views("a", crop__size=255, grayscale__probability=0.66, flip__probability=0.5),
+    },
     "rotation": IMAGENET_RUN
     | SGD
     | {
@@ -617,6 +659,9 @@ def test_the_settings_of_a_methods_paper_are_in_its_config(name):
         ("w_mse:cifar10", 4),
         ("classification", 1),
         ("rotation", 1),
+        ("pirl", 2),
+        ("jigsaw", 1),
+        ("context_prediction", 1),
         ("sigreg", 8),
         ("npid", 1),
         ("deepcluster", 8),

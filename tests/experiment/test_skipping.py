@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from barlow_jax.config.methods import METHODS
+from barlow_jax.config.method_facts import METHODS
 from barlow_jax.config.schema import Config, Objective, Train
 from barlow_jax.errors import RunError
 from barlow_jax.experiment.skipping import SkipWatch

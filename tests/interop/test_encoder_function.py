@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from barlow_jax.config.architectures import VITS
-from barlow_jax.config.methods import HEADS
+from barlow_jax.config.method_facts import HEADS
 from barlow_jax.config.recipe import Normalize, Recipe, View
 from barlow_jax.config.schema import Data
 from barlow_jax.distributed.mesh import Layout, make_mesh

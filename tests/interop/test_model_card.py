@@ -6,7 +6,8 @@ import pytest
 from score_records import knn, result, score
 import yaml
 
-from barlow_jax.config.methods import METHODS, BarlowTwins
+from barlow_jax.config.method_facts import METHODS
+from barlow_jax.config.methods import BarlowTwins
 from barlow_jax.config.recipe import Custom, Recipe, View
 from barlow_jax.config.schema import Config, Data, Network, Objective, Train
 from barlow_jax.interop import model_card

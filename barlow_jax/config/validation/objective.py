@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
-from barlow_jax.config.methods import HEADS, METHODS, Method
+from barlow_jax.config.method_facts import HEADS, METHODS, Method
 from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
+
+SMALLEST_GRID = 12  # pixels; its patches have 3
 
 
 def objective_problems(config: Config) -> Iterator[str]:
@@ -26,11 +28,13 @@ def objective_problems(config: Config) -> Iterator[str]:
 
 def _width_problems(config: Config) -> Iterator[str]:
     network = config.network
-    if network.projector and network.predictor and network.predictor[-1] != network.projector[-1]:
-        yield (
-            f"config.network.predictor is {network.predictor}, but must end in the projector's width, "
-            f"{network.projector[-1]}."
-        )
+    for head in ("predictor", "joint_head"):
+        widths = getattr(network, head)
+        if network.projector and widths and widths[-1] != network.projector[-1]:
+            yield (
+                f"config.network.{head} is {widths}, but must end in the projector's width, "
+                f"{network.projector[-1]}."
+            )
     for head in ("prototypes", "num_classes"):
         if getattr(network, head) == 1:
             yield f"config.network.{head} is 1, but must be 2 or more, or 0 for none."
@@ -56,6 +60,12 @@ def _head_problems(config: Config, requirements: Method) -> Iterator[str]:
         yield (
             f"config.network.num_classes is {config.network.num_classes}, but {name} has {own_classes} "
             f"classes of its own. Set it to {own_classes}."
+        )
+    outputs = {"jigsaw": config.objective.jigsaw.permutations, "context_prediction": 8}.get(name)
+    if outputs and config.network.joint_head and config.network.joint_head[-1] != outputs:
+        yield (
+            f"config.network.joint_head is {config.network.joint_head}, but {name} has {outputs} classes. "
+            f"Set its last width to {outputs}."
         )
     for head, off in HEADS.items():
         value = getattr(config.network, head)
@@ -83,3 +93,10 @@ def _view_problems(config: Config, requirements: Method) -> Iterator[str]:
             f"config.recipe.views is {views}, but {config.objective.name} needs "
             f"{' and '.join(requirements.views)}{only}."
         )
+    elif requirements.joint_views:
+        name = requirements.views[-1]
+        if (size := config.recipe.views[name].output_size(config.data.image_size)) < SMALLEST_GRID:
+            yield (
+                f"View {name} has {size} pixels, but {config.objective.name} cuts it into 3 x 3 patches. Set "
+                f"config.recipe.views.{name}.crop.size to {SMALLEST_GRID} or more."
+            )
