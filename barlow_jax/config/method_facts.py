@@ -54,6 +54,7 @@ METHODS: Mapping[str, Method] = {
     "mixed_barlow_twins": Method("Mixed Barlow Twins"),
     "moco": Method("MoCo v2"),
     "npid": Method("NPID", ("a",), image_memory=True),
+    "pcl": Method("PCL v2", image_memory=True),
     "pirl": Method(
         "PIRL",
         required_heads=_PROJECTOR | {"joint_head"},

@@ -202,6 +202,37 @@ class Deepcluster:
     heads: int = field(3, "Clusterings, by turns of the embeddings of view a and of view b.", min=1)
     iterations: int = field(10, "Iterations of k-means after each epoch.", min=1)
     temperature: float = field(0.1, "Temperature of the softmax over centroids.", above=0)
+    sinkhorn_epsilon: float | None = field(
+        None,
+        "Entropy regularization of an assignment by Sinkhorn-Knopp, with equally large clusters, as in SeLa; "
+        "none = the nearest centroid.",
+        above=0,
+    )
+    classifier_learning_rate: float | None = field(
+        None,
+        "Learning rate per 256 images of a linear classifier that starts again after each clustering, as in "
+        "DeepCluster (2018); none = the centroids are the classifier.",
+        above=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Pcl:
+    """PCL v2 (Li et al. 2021)."""
+
+    clusters: tuple[int, ...] = field(
+        (25000, 50000, 100000), "Numbers of clusters, one for each clustering.", min=2, non_empty=True
+    )
+    iterations: int = field(20, "Iterations of k-means after each epoch.", min=1)
+    negatives: int = field(
+        16384, "Prototypes that each step samples per clustering, in addition to those of the batch.", min=1
+    )
+    temperature: float = field(
+        0.2, "Temperature of InfoNCE, and mean concentration of the clusters.", above=0
+    )
+    warmup_epochs: float = field(20.0, "Number of first epochs with InfoNCE alone.", min=0)
+    target_momentum: float = field(0.999, "Momentum of the key encoder's moving average.", min=0, max=1)
+    queue_size: int = field(16384, "Keys in the queue, a multiple of the batch.", min=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,5 +278,6 @@ class Objective:
     pirl: Pirl = Pirl()
     jigsaw: Jigsaw = Jigsaw()
     deepcluster: Deepcluster = Deepcluster()
+    pcl: Pcl = Pcl()
     mixed_barlow_twins: MixedBarlowTwins = MixedBarlowTwins()
     vse: Vse = Vse()

@@ -15,6 +15,16 @@ Centroids have no gradient. In the first epoch there are no clusters yet: it onl
 is 0, and weight decay alone moves the parameters (the official code makes a pass over the data instead).
 Images that do not fill the last batch of an epoch keep their embeddings of an earlier epoch, and have no
 label before the first; in the official code they have none.
+
+SeLa's assignments (Asano et al. 2020), with `sinkhorn_epsilon`: an iteration assigns the images by
+Sinkhorn-Knopp over the whole memory, so that all clusters have about the same size. SeLa's own scores come
+from a classifier that is trained; here, as in DeepCluster-v2, they are the cosines with the centroids.
+
+DeepCluster's classifier (Caron et al. 2018), with `classifier_learning_rate` r: the logits are W z_vb + u, of
+the embedding as it is, instead of c . z / t. Each clustering draws W from N(0, 0.01^2) and sets u = 0; SGD
+without momentum, W <- W - r B/256 dL/dW, trains them next to the network. They are part of the memory. The
+official code samples images so that clusters are equally frequent, has a weight decay of 1e-5 on W, and
+whitens what it clusters by a PCA; here there is none of the three.
 """
 
 from functools import partial
@@ -25,97 +35,59 @@ import jax.numpy as jnp
 from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Deepcluster
 from barlow_jax.config.recipe import FULL_VIEWS
-from barlow_jax.errors import UserError
-from barlow_jax.losses import memory_bank
+from barlow_jax.losses import clustering, memory_bank
 from barlow_jax.losses.contrastive import LossAndAccuracy, similarities
 from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, Objective, RunInfo
-
-_PARTS = 1024  # of a bank's rows, which the devices hold in whole numbers (memory_bank)
-
-
-def assign(bank: jax.Array, centroids: jax.Array) -> jax.Array:
-    """Return the `[R]` int32 clusters of `[R, D]` unit rows, R a multiple of 1024, given `[K, D]` centroids.
-
-    Similarities are computed for 1024 rows at a time, which all devices share.
-    """
-    parts = bank.reshape(_PARTS, -1, bank.shape[1]).swapaxes(0, 1)
-    clusters = jax.lax.map(lambda rows: jnp.argmax(similarities(rows, centroids), axis=1), parts)
-    return clusters.swapaxes(0, 1).reshape(-1).astype(jnp.int32)
-
-
-def spherical_kmeans(
-    key: jax.Array, bank: jax.Array, clusters: int, iterations: int = 10
-) -> tuple[jax.Array, jax.Array]:
-    """Return `[K, D]` centroids and the `[R]` int32 clusters of `[R, D]` unit rows.
-
-    Rows of zeros have not been written yet. They belong to no cluster, -1.
-
-    Args:
-      key: Random key of the first centroids.
-      bank: rows; R is a multiple of 1024, and K or more of them are not zero.
-      clusters: K.
-      iterations: Number of times that centroids are computed.
-    """
-    is_written = jnp.any(bank != 0, axis=1)
-    weights = is_written / jnp.sum(is_written)
-    start = jax.random.choice(key, len(bank), [clusters], replace=False, p=weights)
-
-    def iterate(_, centroids):
-        labels = jnp.where(is_written, assign(bank, centroids), clusters)  # dropped
-        sums = jax.ops.segment_sum(bank, labels, clusters)
-        return jnp.where(jnp.any(sums != 0, axis=1, keepdims=True), unit_rows(sums), centroids)
-
-    centroids = jax.lax.fori_loop(0, iterations, iterate, bank[start])
-    return centroids, jnp.where(is_written, assign(bank, centroids), -1)
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """Build the objective over all views.
 
     Its memory is {"bank_a", "bank_b": `[R, D]` unit rows, 0 before the first; "labels": `[R, H]` int32
-    clusters, -1 if there is none; "centroids": `[H, K, D]`}.
+    clusters, -1 if there is none; "centroids": `[H, K, D]`}. A trained classifier has "weights", `[H, K, D]`,
+    and "biases", `[H, K]`, instead of the centroids.
 
     Raises:
       UserError: If there are more clusters than images in an epoch.
     """
     settings = config.deepcluster
-    images = run_info.batch_size * run_info.steps_per_epoch  # whole batches
-    if run_info.num_images and settings.clusters > images:
-        raise UserError(
-            f"config.objective.deepcluster.clusters is {settings.clusters}, but an epoch has {images} "
-            "images. Use fewer clusters."
-        )
+    clustering.check_clusters("config.objective.deepcluster.clusters", settings.clusters, run_info)
+    is_trained = settings.classifier_learning_rate is not None
+    learning_rate = (settings.classifier_learning_rate or 0) * run_info.batch_size / 256
+    shape = settings.heads, settings.clusters, run_info.width
+    parts = {"weights": shape, "biases": shape[:2]} if is_trained else {"centroids": shape}
 
     def loss(outputs, memory, context):
         labels = memory["labels"][context.index]  # [B, H]
-        units = {name: unit_rows(outputs[name].embedding) for name in run_info.views}
-        centroids = jax.lax.stop_gradient(memory["centroids"])
-        terms = [
-            _cross_entropy(similarities(z, centroids[head]) / settings.temperature, labels[:, head])
-            for z in units.values()
-            for head in range(settings.heads)
-        ]
-        value, accuracy = (sum(values) / len(terms) for values in zip(*terms, strict=True))
-        banks = {
+        embeddings = {name: outputs[name].embedding for name in run_info.views}
+        units = {name: unit_rows(z) for name, z in embeddings.items()}
+        inputs = list((embeddings if is_trained else units).values())
+        classifier = jax.lax.stop_gradient({name: memory[name] for name in parts})
+        value, accuracy = _classify(classifier, inputs, labels, settings.temperature)
+        new = {
             _bank(name): memory_bank.write(memory[_bank(name)], context.index, units[name])
             for name in FULL_VIEWS
         }
+        if is_trained:
+            gradient = jax.grad(lambda *args: _classify(*args).loss)(
+                classifier, jax.lax.stop_gradient(inputs), labels, settings.temperature
+            )
+            new |= jax.tree.map(lambda w, g: w - learning_rate * g, classifier, gradient)
         metrics = {"loss": config.scale * value, "cluster_accuracy": accuracy}
-        embeddings = [outputs[name].embedding for name in FULL_VIEWS]
-        return (
-            config.scale * value,
-            memory | banks,
-            metrics | embedding_statistics(embeddings, unit_length=True),
-        )
+        metrics |= embedding_statistics([embeddings[name] for name in FULL_VIEWS], unit_length=True)
+        return config.scale * value, memory | new, metrics
 
     def init_memory(key):
-        rows, width = memory_bank.num_rows(run_info.num_images), run_info.width
-        return {_bank(name): jnp.zeros([rows, width]) for name in FULL_VIEWS} | {
-            "labels": jnp.full([rows, settings.heads], -1, jnp.int32),
-            "centroids": jnp.zeros([settings.heads, settings.clusters, width]),
-        }
+        rows = memory_bank.num_rows(run_info.num_images)
+        return (
+            {_bank(name): jnp.zeros([rows, run_info.width]) for name in FULL_VIEWS}
+            | {
+                "labels": jnp.full([rows, settings.heads], -1, jnp.int32),
+            }
+            | {name: jnp.zeros(shape) for name, shape in parts.items()}
+        )
 
     return Objective(
         loss,
@@ -127,22 +99,45 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
 
 def _refresh(memory: dict[str, jax.Array], key: jax.Array, settings: Deepcluster) -> dict[str, jax.Array]:
-    """Cluster the banks anew, by turns."""
+    """Cluster the banks again, by turns."""
+    epsilon = settings.sinkhorn_epsilon
+    offsets = None if epsilon is None else partial(clustering.balanced_offsets, epsilon=epsilon)
     banks = [memory[_bank(FULL_VIEWS[head % len(FULL_VIEWS)])] for head in range(settings.heads)]
     results = [
-        spherical_kmeans(jax.random.fold_in(key, head), bank, settings.clusters, settings.iterations)
+        clustering.kmeans(
+            jax.random.fold_in(key, head), bank, settings.clusters, settings.iterations, offsets=offsets
+        )
         for head, bank in enumerate(banks)
     ]
     centroids, labels = zip(*results, strict=True)
-    return memory | {"centroids": jnp.stack(centroids), "labels": jnp.stack(labels, axis=1)}
+    memory = memory | {"labels": jnp.stack(labels, axis=1)}
+    if settings.classifier_learning_rate is None:
+        return memory | {"centroids": jnp.stack(centroids)}
+    weights = 0.01 * jax.random.normal(jax.random.fold_in(key, settings.heads), memory["weights"].shape)
+    return memory | {"weights": weights, "biases": jnp.zeros_like(memory["biases"])}
+
+
+def _classify(
+    classifier: dict[str, jax.Array], embeddings: list[jax.Array], labels: jax.Array, temperature: float
+) -> LossAndAccuracy:
+    """Return L, and the fraction of embeddings whose own cluster has the largest logit.
+
+    Args:
+      classifier: {"centroids"}, or {"weights", "biases"}: the entries of the memory.
+      embeddings: `[B, D]` by view; unit rows for centroids.
+      labels: `[B, H]`.
+      temperature: t, of the centroids.
+    """
+    terms = []
+    for z in embeddings:
+        for head in range(labels.shape[1]):
+            if "centroids" in classifier:
+                logits = similarities(z, classifier["centroids"][head]) / temperature
+            else:
+                logits = similarities(z, classifier["weights"][head]) + classifier["biases"][head, None]
+            terms.append(clustering.cross_entropy(logits, labels[:, head]))
+    return LossAndAccuracy(*(sum(values) / len(terms) for values in zip(*terms, strict=True)))
 
 
 def _bank(view: str) -> str:
     return f"bank_{view}"
-
-
-def _cross_entropy(logits: jax.Array, labels: jax.Array) -> LossAndAccuracy:
-    """Return the mean cross-entropy and accuracy over `[N]` images; those without a label count as 0."""
-    own = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=1)[:, 0]
-    losses = jnp.where(labels >= 0, jax.nn.logsumexp(logits, axis=1) - own, 0.0)
-    return LossAndAccuracy(jnp.mean(losses), jnp.mean(jnp.argmax(logits, axis=1) == labels))

@@ -11,8 +11,9 @@ from barlow_jax.reporting.schema import ModelInspection, Run
 from barlow_jax.training import diagnostics, verdict
 
 OK, WARNING, FAILURE, INFO = "ok", "warning", "failure", "info"
-# Objectives against a moving target network or its queue: their loss may rise while the run learns.
-_LOSS_MAY_RISE = ("byol", "moco", "simsiam", "swav")
+# Objectives against a moving target network, its queue, or clusters that change: their loss may rise while
+# the run learns.
+_LOSS_MAY_RISE = ("byol", "deepcluster", "moco", "pcl", "simsiam", "swav")
 # Metrics that count what should not happen: title, what is counted, and the topic of `Check`.
 _COUNTS = {
     "skipped_steps": ("Skipped steps", "step", " with a loss or gradient that was not finite", "not_finite"),

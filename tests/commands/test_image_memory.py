@@ -14,6 +14,16 @@ SETTINGS = {
     "npid": {"negatives": 64, "loss": "nce"},
     "deepcluster": {"clusters": 20, "heads": 2},
     "pirl": {"negatives": 64},
+    "sela": {"clusters": 20, "heads": 2, "sinkhorn_epsilon": 0.05},
+    "classifier": {"clusters": 20, "heads": 2, "classifier_learning_rate": 0.05},
+    "pcl": {
+        "clusters": (10, 20),
+        "iterations": 5,
+        "negatives": 8,
+        "warmup_epochs": 1.0,
+        "queue_size": 512,
+        "target_momentum": 0.9,
+    },
 }
 PATCHES = (
     "    config.recipe.views.b.crop.size = 24\n"
@@ -25,11 +35,12 @@ PATCHES = (
 def method_config(request, config_file, tmp_path):
     """Return a config file of two epochs of 11 steps."""
     path = tmp_path / "method.py"
+    method = {"sela": "deepcluster", "classifier": "deepcluster"}.get(request.param, request.param)
     path.write_text(
         "import runpy\n\ndef get_config():\n"
         f"    config = runpy.run_path({str(config_file)!r})['get_config']()\n"
-        f"    config.objective.name = {request.param!r}\n    config.monitor.every_epochs = 0.0\n"
-        f"    config.objective.{request.param}.update({SETTINGS[request.param]!r})\n"
+        f"    config.objective.name = {method!r}\n    config.monitor.every_epochs = 0.0\n"
+        f"    config.objective.{method}.update({SETTINGS[request.param]!r})\n"
         + ("    with config.unlocked():\n        del config.recipe.views['b']\n" * (request.param == "npid"))
         + PATCHES * (request.param == "pirl")
         + "    return config\n"

@@ -79,6 +79,19 @@ SETTINGS = {
     "simsiam:variance_digits": {"objective.simsiam.variance_weight": 1, "data.name": "digits"},
     "simclr:own_imagenet": {"network.branches": "own", "network.second_encoder": None},
     "simclr:different_imagenet": {"network.branches": "own", "network.second_encoder": "resnet101"},
+    "deepcluster:sela_imagenet": {
+        "objective.deepcluster.sinkhorn_epsilon": 0.05,
+        "objective.deepcluster.clusters": 3000,
+        "objective.deepcluster.heads": 3,
+        "objective.deepcluster.classifier_learning_rate": None,
+    },
+    "deepcluster:classifier_imagenet": {
+        "objective.deepcluster.classifier_learning_rate": 0.05,
+        "objective.deepcluster.clusters": 10000,
+        "objective.deepcluster.heads": 1,
+        "objective.deepcluster.sinkhorn_epsilon": None,
+    },
+    "deepcluster:classifier_digits": {"objective.deepcluster.clusters": 100},
     "moco:v1_imagenet100": {"objective.moco.temperature": 0.07, "network.encoder": "resnet18"},
 }
 

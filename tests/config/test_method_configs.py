@@ -506,6 +506,26 @@ METHOD_SETTINGS = {
         **views("ab", crop__min_area=0.14, crop__max_area=1, crop__size=None),
         **views("cdefgh", crop__min_area=0.05, crop__max_area=0.14, crop__size=96),
     },
+    "pcl": IMAGENET_RUN
+    | SGD
+    | {
+        "optim.learning_rate": 0.03,
+        "optim.weight_decay": 1e-4,
+        "train.num_epochs": 200,
+        "train.batch_size": 256,
+        "network.projector": (2048, 128),
+        "network.projector_batch_norm": False,
+        "network.projector_biases": "all",
+        "objective.pcl.clusters": (25000, 50000, 100000),
+        "objective.pcl.iterations": 20,
+        "objective.pcl.negatives": 16384,
+        "objective.pcl.temperature": 0.2,
+        "objective.pcl.warmup_epochs": 20,
+        "objective.pcl.target_momentum": 0.999,
+        "objective.pcl.queue_size": 16384,
+        **views("ab", crop__min_area=0.2, crop__method="bilinear", **MOCO_COLOR),
+    },
+    "pcl:cifar10": {"objective.pcl.clusters": (250, 500, 1000), "network.projector": (2048, 256)},
     "emp_ssl:cifar10": CIFAR
     | {
         "optim.name": "lars",

@@ -10,7 +10,7 @@ from barlow_jax.config.methods import Deepcluster, Npid
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.losses import memory_bank
-from barlow_jax.objectives.deepcluster import assign, spherical_kmeans
+from barlow_jax.losses.clustering import kmeans
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import LossContext, Outputs, RunInfo
 
@@ -112,8 +112,8 @@ def test_nce_needs_negatives():
         _npid(Npid(loss="nce"))
 
 
-def _deepcluster(clusters=5):
-    settings = Deepcluster(clusters=clusters, heads=3, iterations=1, temperature=0.2)
+def _deepcluster(clusters=5, **changes):
+    settings = Deepcluster(clusters=clusters, heads=3, iterations=1, temperature=0.2, **changes)
     return make_objective(config_lib.Objective(name="deepcluster", deepcluster=settings), TWO_VIEWS)
 
 
@@ -150,29 +150,6 @@ def test_deepcluster_is_the_cross_entropy_of_the_labels(devices):
     np.testing.assert_allclose(np.vdot(gradients["b"], direction), expected, rtol=1e-4)
 
 
-def test_spherical_kmeans_is_lloyds_algorithm_on_the_sphere(devices):
-    """Both start from the same centroids; rows that were never written belong to no cluster."""
-    rng = np.random.default_rng(0)
-    bank = np.zeros((2048, WIDTH), np.float32)
-    bank[:1500] = _unit(rng.normal(size=(1500, WIDTH)) + 2 * np.repeat(np.eye(WIDTH)[:5], 300, 0))
-    bank[40] = 0
-    layout = Layout(make_mesh(devices))
-    run = jax.jit(spherical_kmeans, static_argnums=(2, 3))
-    start, _ = run(KEY, bank, 6, 0)
-    assert all(np.any(np.all(bank == row, axis=1)) and np.any(row) for row in np.asarray(start))
-    centroids, labels = run(KEY, jax.device_put(bank, layout.batch), 6, 10)
-    expected = np.asarray(start, np.float64)
-    written = np.any(bank != 0, axis=1)
-    for _ in range(10):
-        clusters = np.argmax(bank @ expected.T, axis=1)
-        for k in range(6):
-            members = bank[written & (clusters == k)]
-            expected[k] = _unit(members.mean(0)) if len(members) else expected[k]
-    np.testing.assert_allclose(centroids, expected, atol=1e-5)
-    np.testing.assert_array_equal(labels, np.where(written, np.argmax(bank @ expected.T, axis=1), -1))
-    np.testing.assert_array_equal(assign(jnp.asarray(bank), centroids)[written], np.asarray(labels)[written])
-
-
 def test_the_refresh_uses_both_views_by_turns():
     objective = _deepcluster()
     rng = np.random.default_rng(0)
@@ -182,7 +159,7 @@ def test_the_refresh_uses_both_views_by_turns():
     new = jax.jit(objective.refresh)(objective.init_memory(KEY) | banks, KEY)
     for head, name in enumerate("aba"):
         bank, centroids = banks[f"bank_{name}"], np.asarray(new["centroids"][head])
-        once, _ = spherical_kmeans(jax.random.fold_in(KEY, head), jnp.asarray(bank), 5, iterations=1)
+        once, _ = kmeans(jax.random.fold_in(KEY, head), jnp.asarray(bank), 5, iterations=1)
         np.testing.assert_allclose(centroids, once, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, rtol=1e-6)
         np.testing.assert_array_equal(
@@ -194,3 +171,66 @@ def test_the_refresh_uses_both_views_by_turns():
 def test_more_clusters_than_images_are_an_error():
     with pytest.raises(UserError, match="clusters is 97"):
         _deepcluster(clusters=97)
+
+
+def test_the_classifier_is_trained_by_the_gradient_of_its_cross_entropy(devices):
+    """Logits are those of the embedding as it is; all H V N labels weigh equally."""
+    rng, views = np.random.default_rng(3), {"a": 2 * _embedding(0), "b": _embedding(1)}
+    objective = _deepcluster(classifier_learning_rate=4.0)  # of 256 images; 16 have 1/16 of it
+    assert "centroids" not in objective.init_memory(KEY)
+    labels = rng.integers(-1, 5, size=(1024, 3)).astype(np.int32)
+    weights, biases = (rng.normal(size=(3, 5, *shape)).astype(np.float32) for shape in ((WIDTH,), ()))
+    memory = objective.init_memory(KEY) | {"labels": labels, "weights": weights, "biases": biases}
+
+    def reference(views):
+        """Return the loss and its gradient with respect to the logits, by view."""
+        terms, gradients = [], {}
+        for name, z in views.items():
+            logits = np.einsum("hkd,bd->bhk", weights.astype(np.float64), z) + biases
+            p = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+            y, has_label = labels[INDEX], (labels[INDEX] >= 0)[..., None]
+            one_hot = np.eye(5)[np.maximum(y, 0)]
+            terms.append(-np.sum(has_label * one_hot * np.log(p), axis=2))
+            gradients[name] = has_label * (p - one_hot) / (3 * 2 * ROWS)
+        return np.mean(terms), gradients
+
+    value, gradients, new, _ = _run(objective, views, devices, memory)
+    expected, by_logits = reference(views)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for name, by_logit in by_logits.items():
+        np.testing.assert_allclose(
+            gradients[name], np.einsum("bhk,hkd->bd", by_logit, weights), rtol=1e-4, atol=1e-7
+        )
+    slopes = sum(np.einsum("bhk,bd->hkd", by_logits[name], z) for name, z in views.items())
+    np.testing.assert_allclose(new["weights"], weights - slopes / 4, rtol=1e-5, atol=1e-6)
+    slopes = sum(by_logits[name].sum(0) for name in views)
+    np.testing.assert_allclose(new["biases"], biases - slopes / 4, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(new["bank_a"][INDEX[:-1]], axis=1), 1, rtol=1e-6)
+
+
+def test_the_classifier_starts_again_after_each_clustering():
+    objective = _deepcluster(classifier_learning_rate=0.05)
+    bank = np.zeros((1024, WIDTH), np.float32)
+    bank[:IMAGES] = _unit(np.random.default_rng(0).normal(size=(IMAGES, WIDTH)))
+    memory = objective.init_memory(KEY) | {"bank_a": bank, "bank_b": bank, "biases": np.ones((3, 5))}
+    refresh = jax.jit(objective.refresh)
+    new, other = refresh(memory, KEY), refresh(memory, jax.random.key(1))
+    assert new.keys() == memory.keys() and not np.any(new["biases"])
+    assert np.std(new["weights"]) == pytest.approx(0.01, rel=0.2) and np.all(new["labels"][:IMAGES] >= 0)
+    assert not np.any(new["weights"] == other["weights"])
+
+
+def test_selas_clusters_have_equal_sizes():
+    rng, bank = np.random.default_rng(0), np.zeros((1024, WIDTH), np.float32)
+    bank[:IMAGES] = _unit(rng.normal(size=(IMAGES, WIDTH)) + 2 * np.eye(WIDTH)[0])
+    banks = {"bank_a": bank, "bank_b": bank}
+
+    def sizes(**changes):
+        objective = _deepcluster(**changes)
+        labels = jax.jit(objective.refresh)(objective.init_memory(KEY) | banks, KEY)["labels"]
+        assert np.all(labels[IMAGES:] == -1)
+        return np.stack([np.bincount(column, minlength=5) for column in labels[:IMAGES].T])
+
+    # The largest element of a soft code, so that sizes are not exactly 20.
+    assert np.max(np.abs(sizes(sinkhorn_epsilon=0.05) - 20)) <= 5
+    assert np.max(np.abs(sizes() - 20)) > 12
