@@ -154,7 +154,8 @@ def normalize(images: jax.Array, op: Normalize) -> jax.Array:
 
 def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
     """Normalize each image view by its row of the recipe, or view a's; captions pass through unchanged."""
+    as_view = {name: name if name in recipe.views else "a" for name in views}
     return {
-        name: normalize(rows, recipe.views.get(name, recipe.views["a"]).normalize) if rows.ndim == 4 else rows
-        for name, rows in views.items()
+        name: normalize(images, recipe.views[as_view[name]].normalize) if images.ndim == 4 else images
+        for name, images in views.items()
     }
