@@ -11,7 +11,7 @@ from barlow_jax.io import jsonl
 from barlow_jax.training.diagnostics import PERSISTENT_ROWS, collapse_signs, finding
 from barlow_jax.workdir import lock, saved_run, selection
 
-# Measurements without improvement after which a run is saturated. In 31 runs on the digits with 12 measurements
+# Measurements without improvement after which a run is saturated. In 31 runs on the digits, 12 measurements
 # each, 2 of 13 such verdicts by k-NN were wrong, and 4 of 17 by retrieval; with three, 6 of 25 and 13 of 27.
 PATIENCE = 5
 # Changes that count, by metric; of ranks as a fraction. k-NN's standard error on 2 000 images is 0.5 %.
