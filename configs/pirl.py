@@ -20,7 +20,8 @@ colors, no blur.
 Differences from the code: colors change before view b is cut, and not in each patch on its own; negatives are
 the same for all rows of a batch; version 1's random photometric op (autocontrast and the like) is left out.
 CIFAR-10: the same with patches of 12 of 48 pixels and 200 epochs, untested.
-Digits, and cifar10_cpu (untried): all images as negatives; learning rate and views of the base.
+Digits, and cifar10_cpu (untried): all images as negatives; learning rate and views of the base, and BatchNorm
+in the heads: without it the loss was that of a uniform guess, log 1437 = 7.27, after 8 epochs.
 """
 
 from barlow_jax.config.overrides import adapt_to_data
@@ -28,7 +29,7 @@ from barlow_jax.config.overrides import adapt_to_data
 
 def imagenet(config):
     method(config)
-    use_sgd_and_strong_colors(config)
+    use_official_settings(config)
     config.recipe.views.b.crop.size = 255
     config.network.projector = (2048, 128)
     config.network.joint_head = (2048, 128, 128)
@@ -38,7 +39,7 @@ def imagenet(config):
 
 def cifar10(config):
     method(config)
-    use_sgd_and_strong_colors(config)
+    use_official_settings(config)
     config.recipe.views.b.crop.size = 48
     config.network.projector = (512, 128)
     config.network.joint_head = (512, 128, 128)
@@ -56,11 +57,11 @@ def small(config):
 def method(config):
     config.objective.name = "pirl"
     config.objective.scale = 1.0
-    config.network.projector_batch_norm = False
     config.network.projector_biases = "all"
 
 
-def use_sgd_and_strong_colors(config):
+def use_official_settings(config):
+    config.network.projector_batch_norm = False
     config.optim.name = "sgd"
     config.optim.learning_rate = 0.03
     config.optim.bias_learning_rate = None
