@@ -81,13 +81,9 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
     def init_memory(key):
         rows = memory_bank.num_rows(run_info.num_images)
-        return (
-            {_bank(name): jnp.zeros([rows, run_info.width]) for name in FULL_VIEWS}
-            | {
-                "labels": jnp.full([rows, settings.heads], -1, jnp.int32),
-            }
-            | {name: jnp.zeros(shape) for name, shape in parts.items()}
-        )
+        shapes = parts | {_bank(name): (rows, run_info.width) for name in FULL_VIEWS}
+        memory = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+        return memory | {"labels": jnp.full([rows, settings.heads], -1, jnp.int32)}
 
     return Objective(
         loss,

@@ -7,8 +7,8 @@ queue of older keys, all on the unit sphere:
     L    = InfoNCE(q, k, queue) - 1/(M N) sum_mb log P_mb
     P_mb = exp(q_b . c_(y_mb) / phi_(y_mb)) / sum_k exp(q_b . c_k / phi_k)
 
-InfoNCE is MoCo's (`objectives/moco.py`). The second term is 0 for the first `warmup_epochs`. Its sum over
-k is of the prototypes of the batch and r others, sampled in each step.
+InfoNCE is MoCo's (`objectives/moco.py`). The second term is 0 for the first `warmup_epochs`. The sum
+over k contains the prototypes of the batch and r others, which each step samples.
 
 The steps of an epoch fill a memory with the keys of every image. After the epoch k-means clusters them
 (`losses/clustering.py`, Euclidean), and prototypes are its centroids scaled to length 1. A cluster of n keys
