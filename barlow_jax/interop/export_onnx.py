@@ -86,7 +86,9 @@ def _convert(to_onnx: Callable, trained: TrainedEncoder, encode: Callable) -> An
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # about its own intermediate results
     try:
-        return to_onnx(lambda images: program(images)[0], [images], **names)
+        model = to_onnx(lambda images: program(images)[0], [images], **names)
+        _pool_over_images(model.graph)
+        return model
     except Exception as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -94,3 +96,32 @@ def _convert(to_onnx: Callable, trained: TrainedEncoder, encode: Callable) -> An
         ) from error
     finally:
         logging.disable(level)
+
+
+def _pool_over_images(graph: Any) -> None:
+    """Let pooling go over height and width, with channels first.
+
+    jax2onnx pools `[1, 1, B, height, width, C]` by windows of four dimensions, which ONNX Runtime refuses.
+    """
+    from onnx import helper
+
+    producers = {output: node for node in graph.node for output in node.output}
+    for pool in [node for node in graph.node if node.op_type == "MaxPool"]:
+        values = {a.name: helper.get_attribute_value(a) for a in pool.attribute}
+        if len(values["kernel_shape"]) != 4:
+            continue
+        inner = producers[pool.input[0]]
+        (squeeze,) = [node for node in graph.node if node.input and node.input[0] == pool.output[0]]
+        first, last, pads = f"{pool.name}_first", f"{pool.name}_last", values["pads"]
+        sizes = {"kernel_shape": values["kernel_shape"][1:3], "strides": values["strides"][1:3]}
+        images = producers[inner.input[0]].input[0]
+        nodes = [
+            helper.make_node("Transpose", [images], [first], perm=(0, 3, 1, 2)),
+            helper.make_node("MaxPool", [first], [last], pads=[*pads[1:3], *pads[5:7]], **sizes),
+            helper.make_node("Transpose", [last], list(squeeze.output), perm=(0, 2, 3, 1)),
+        ]
+        position = list(graph.node).index(squeeze)
+        for node in (producers[inner.input[0]], inner, pool, squeeze):
+            graph.node.remove(node)
+        for offset, node in enumerate(nodes):
+            graph.node.insert(position - 3 + offset, node)
