@@ -81,7 +81,7 @@ setuptools.setup(
         "dicom": ["pydicom>=3"],
         "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images
         # Formats of `export`. Of jax2onnx, pip takes 0.13: later versions demand an older orbax-checkpoint.
-        "onnx": ["jax2onnx>=0.13", "onnxruntime>=1.24"],
+        "onnx": ["jax2onnx>=0.13", "onnx>=1.18", "onnxruntime>=1.24"],
         "umap": ["umap-learn>=0.5.7"],  # one more projection in `report`
         "docs": ["pdoc>=15"],  # the API reference
         "wandb": ["wandb>=0.31"],  # sinks of metrics
