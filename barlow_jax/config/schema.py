@@ -110,7 +110,9 @@ class Data:
         min=0,
     )
     tile_overlap: int = field(0, "Overlap of neighbouring tiles.", unit="pixels", min=0)
-    threads: int = field(0, "Threads that decode on this host; 0 = one per core.", min=0)
+    threads: int = field(
+        0, "Threads that decode on this host; 0 = one per core that the process may use.", min=0
+    )
     prefetch: int = field(2, "Batches prepared in advance.", min=1)
     max_decode_failures: int | None = field(
         1000,

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 import functools
-import os
 
 import numpy as np
 from PIL import Image
@@ -22,6 +21,7 @@ from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
 from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
 from barlow_jax.data.tiles import DecodedImages, list_tiles
 from barlow_jax.errors import UserError
+from barlow_jax.io import processors
 from barlow_jax.types import Batch
 
 _PARTS = 4  # of a batch per thread: a row alone costs as much to hand over as a small image to read
@@ -141,7 +141,7 @@ class ImageSplit:
 
         `spec` has shape and type of a row of each view; `fill` makes a row of black ones.
         """
-        threads = data.threads or os.cpu_count() or 1
+        threads = data.threads or processors.available()
         pool = ThreadPoolExecutor(threads)
         is_training = isinstance(step_range, SampleRange)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 import functools
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from barlow_jax.data.folders import printable
 from barlow_jax.data.image_formats import ImageHeader, decode, read_header
 from barlow_jax.data.pixel_arrays import DecodeError, check_values, to_batch
 from barlow_jax.errors import UserError
-from barlow_jax.io import log
+from barlow_jax.io import log, processors
 
 NUM_IMAGES = 256
 _PERCENTILES = 0.1, 99.9
@@ -162,5 +161,5 @@ def _sample(
             return error
 
     indices = np.linspace(0, total - 1, min(num, total)).astype(int).tolist()
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or processors.available()) as pool:
         return list(zip(indices, pool.map(call, indices), strict=True))

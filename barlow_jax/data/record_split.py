@@ -11,7 +11,6 @@ of its own, would take 70 to 90 us per image, 7 % of decoding ImageNet.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
-import os
 import re
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, check_fits
 from barlow_jax.data.sampler import EvaluationRange, ProcessShard, SampleRange
 from barlow_jax.data.tfds_records import Records
 from barlow_jax.errors import UserError
+from barlow_jax.io import processors
 from barlow_jax.types import Batch
 
 _DECODE_ROWS = 64  # at a time
@@ -209,7 +209,9 @@ class RecordSplit(Records):
                 return PartialBatch(step, row, make_example(*arguments))
 
             rows = tf.data.Dataset.from_tensor_slices((tf.range(num_rows), records, index, extra))
-            rows = rows.map(_without_autograph(make_row), num_parallel_calls=data.threads or os.cpu_count())
+            rows = rows.map(
+                _without_autograph(make_row), num_parallel_calls=data.threads or processors.available()
+            )
             # `_batches` makes a failed row again; a failure that is not the image's is raised there.
             return rows.ignore_errors().batch(num_rows)
 

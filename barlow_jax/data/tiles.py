@@ -15,6 +15,7 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data.collection import Collection
 from barlow_jax.data.image_stats import header
 from barlow_jax.data.pixel_arrays import DecodeError
+from barlow_jax.io import processors
 
 
 def list_tiles(collection: Collection, data: Data) -> np.ndarray:
@@ -35,7 +36,7 @@ def list_tiles(collection: Collection, data: Data) -> np.ndarray:
         rows, columns = (_starts(length, data.tile, step) for length in (height, width))
         return [(index, row, column) for row in rows for column in columns]
 
-    with ThreadPoolExecutor(data.threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(data.threads or processors.available()) as pool:
         parts = pool.map(corners, range(len(collection.names)))
         return np.array([corner for part in parts for corner in part], np.int64).reshape(-1, 3)
 

@@ -7,7 +7,6 @@ Protocol: Goyal et al. 2019, "Scaling and benchmarking self-supervised visual re
 implemented in VISSL.
 """
 
-import os
 from typing import Any, NamedTuple
 import warnings
 
@@ -16,7 +15,7 @@ import numpy as np
 from barlow_jax.config.schema import Svm
 from barlow_jax.errors import UserError
 from barlow_jax.evals.accuracy import average_precision
-from barlow_jax.io import log
+from barlow_jax.io import log, processors
 from barlow_jax.types import FeatureTable
 
 _PARALLEL_ENTRIES = 1_000_000  # from this size of the training features on, all cores are used
@@ -116,7 +115,7 @@ def _fit_classes(
 
     rows, queries = (_prepare(table.features, config) for table in (train, test))
     # Processes, not threads: LIBLINEAR has one random generator per process, and results must repeat.
-    jobs = min(os.cpu_count() or 1, len(targets)) if rows.size >= _PARALLEL_ENTRIES else 1
+    jobs = min(processors.available(), len(targets)) if rows.size >= _PARALLEL_ENTRIES else 1
     return Parallel(n_jobs=jobs)(
         delayed(_fit_class)(rows, target, queries, config, seed) for target in targets
     )

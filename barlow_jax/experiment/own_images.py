@@ -20,7 +20,7 @@ from barlow_jax.distributed import exchange, same_data
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import choices as rules, lowering
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.io import log
+from barlow_jax.io import log, processors
 from barlow_jax.training import compilation_cache
 from barlow_jax.training.prefetch import DevicePrefetcher
 
@@ -165,7 +165,7 @@ def _describe_images(opened: collection.Collection, data: Data) -> rules.Images:
 def _describe_devices() -> rules.Devices:
     device = jax.local_devices()[0]
     memory = (device.memory_stats() or {}).get("bytes_limit")  # None on a CPU
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processors.available()
     return rules.Devices(jax.device_count(), device.platform == "cpu", cores, memory)
 
 

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import dataclasses
 import itertools
-import os
 import pathlib
 import resource
 import statistics
@@ -28,7 +27,7 @@ from barlow_jax.data.pixel_arrays import DecodeError
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.io import log
+from barlow_jax.io import log, processors
 from barlow_jax.types import Batch
 
 _BATCH = 25
@@ -65,7 +64,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     for name in _TITLES:
         cpu, wall = (statistics.median(column) for column in zip(*costs[name], strict=True))
         rows.append({"stage": name, "pairs_per_cpu_second": size / cpu, "pairs_per_second": size / wall})
-    results = {"images": args.images, "cores": os.cpu_count(), "image_size": config.data.image_size}
+    results = {"images": args.images, "cores": processors.available(), "image_size": config.data.image_size}
     log.info(format_table(rows))
     if workdir:
         path = workdir / "results" / "bench-input.png"
@@ -90,7 +89,7 @@ def _runs(config: Config, source: splits.Split, sampler: EpochSampler) -> dict[s
             return decode(source.read_content(index), 3, follow_exif=False)
 
     def each(function: Callable[[int], Any], num_steps: int) -> None:
-        with ThreadPoolExecutor(data.threads or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(data.threads or processors.available()) as pool:
             for _ in pool.map(function, indices(num_steps)):
                 pass
 
