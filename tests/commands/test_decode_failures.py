@@ -6,11 +6,8 @@ import jax
 import numpy as np
 from PIL import Image
 import pytest
+from saved_states import read_state
 from sklearn.datasets import load_digits
-
-from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
-from barlow_jax.config import overrides
-from barlow_jax.experiment.experiment import Experiment
 
 TRAIN, TEST = 288, 72
 FLAGS = (
@@ -56,15 +53,6 @@ def run(argv, tmp_path, run_command):
     return tmp_path / "run", *run_command("pretrain", *argv, "--workdir", tmp_path / "run")
 
 
-def _state(workdir, step):
-    experiment = Experiment.from_config(
-        overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0]
-    )
-    init = experiment.init(experiment.sampler(TRAIN))
-    with open_checkpoints(workdir) as checkpoints:
-        return jax.device_get(checkpoints.restore(abstract_state(init), experiment.layout, step))
-
-
 def _counts(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return {row["step"]: row["decode_failures"] for row in rows if "loss" in row}
@@ -97,7 +85,7 @@ def test_a_run_that_is_cut_off_repeats_them(run, argv, tmp_path, run_command):
     run_command("pretrain", *argv, "--workdir", cut, "--config.train.max_steps=3")
     again, stderr = run_command("pretrain", *argv, "--workdir", cut, "--config.data.max_decode_failures=none")
     assert again["first_step"] == 3 and "resuming from the checkpoint of step 3" in stderr
-    jax.tree.map(np.testing.assert_array_equal, _state(cut, 8), _state(workdir, 8))
+    jax.tree.map(np.testing.assert_array_equal, read_state(cut, 8, TRAIN), read_state(workdir, 8, TRAIN))
     assert _counts(cut) == counts | {3: counts[4]}, "of step 3, where it was cut off, too"
     assert (cut / "decode_failures.jsonl").read_text() == named
 
@@ -117,7 +105,7 @@ def test_images_on_the_devices_are_replaced_and_counted_as_those_of_the_host(arg
     for name in ("loss", "step", "decode_failures"):
         assert results[name] == whole[name]
     assert results["decode_failures"] == 4 and stderr.count("decode failure ") == 4
-    states = (_state(tmp_path / place, 8) for place in ("host", "devices"))
+    states = (read_state(tmp_path / place, 8, TRAIN) for place in ("host", "devices"))
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 

@@ -1,14 +1,9 @@
 """Runs of methods whose step derives views: stopped, resumed, in microbatches, and evaluated."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
-
-from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
-from barlow_jax.config import overrides
-from barlow_jax.experiment.experiment import Experiment
+from saved_states import read_state
 
 CHANGES = {
     "mixed_barlow_twins": "config.train.microbatches = 2",
@@ -18,14 +13,6 @@ CHANGES = {
     "rotation": "config.network.num_classes, config.network.projector = 4, ()\n"
     "    with config.unlocked():\n        del config.recipe.views['b']",
 }
-
-
-def _params(workdir):
-    config, _ = overrides.from_tree(json.loads((workdir / "config.json").read_text()))
-    experiment = Experiment.from_config(config)
-    with open_checkpoints(workdir) as checkpoints:
-        abstract = abstract_state(experiment.init(experiment.sampler(1437)))
-        return jax.device_get(checkpoints.restore(abstract, experiment.layout, 22))
 
 
 @pytest.mark.slow
@@ -43,6 +30,8 @@ def test_a_stopped_run_resumes_to_the_same_bits(method, config_file, tmp_path, r
     for steps in (8, 22):
         parts, _ = run_command(*argv, tmp_path / "parts", f"--config.train.max_steps={steps}")
     assert parts["first_step"] == 8 and parts["loss"] == whole["loss"] != 0
-    jax.tree.map(np.testing.assert_array_equal, *(_params(tmp_path / name) for name in ("whole", "parts")))
+    jax.tree.map(
+        np.testing.assert_array_equal, *(read_state(tmp_path / name, 22) for name in ("whole", "parts"))
+    )
     scores = run_command("knn", "--workdir", tmp_path / "parts")[0]["scores"]
     assert all(score["value"] > 20 for score in scores)

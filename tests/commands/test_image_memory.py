@@ -5,10 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-
-from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
-from barlow_jax.config import overrides
-from barlow_jax.experiment.experiment import Experiment
+from saved_states import read_state
 
 SETTINGS = {
     "npid": {"negatives": 64, "loss": "nce"},
@@ -48,14 +45,6 @@ def method_config(request, config_file, tmp_path):
     return path
 
 
-def _state(workdir):
-    config, _ = overrides.from_tree(json.loads((workdir / "config.json").read_text()))
-    experiment = Experiment.from_config(config)
-    with open_checkpoints(workdir) as checkpoints:
-        abstract = abstract_state(experiment.init(experiment.sampler(1437)))
-        return jax.device_get(checkpoints.restore(abstract, experiment.layout, 22))
-
-
 @pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_bits(method_config, tmp_path, run_command):
     """The runs include a refresh after each epoch, and each checkpoint has the memory."""
@@ -64,7 +53,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(method_config, tmp_path, run_com
     for steps in (8, 14, 22):
         parts, _ = run_command(*argv, tmp_path / "parts", f"--config.train.max_steps={steps}")
     assert parts["first_step"] == 14 and parts["loss"] == whole["loss"] != 0
-    states = [_state(tmp_path / name) for name in ("whole", "parts")]
+    states = [read_state(tmp_path / name, 22) for name in ("whole", "parts")]
     jax.tree.map(np.testing.assert_array_equal, *states)
     rows = [rows for rows in jax.tree.leaves(states[0].memory) if rows.shape[:1] == (2048,)]
     assert rows and all(np.any(rows[:1437] != 0) for rows in rows)

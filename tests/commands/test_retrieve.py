@@ -7,11 +7,11 @@ import captioned
 import jax
 import numpy as np
 import pytest
+from saved_states import read_state
 from score_records import by_fraction
 
 from barlow_jax.__main__ import main
 from barlow_jax.augment.views import normalize
-from barlow_jax.checkpoints.restore import abstract_state, open_checkpoints
 from barlow_jax.cli.results import stdout_to_stderr
 from barlow_jax.config import overrides
 from barlow_jax.data import splits
@@ -58,14 +58,6 @@ def trained(config_path, tmp_path_factory):
     return path
 
 
-def _state(workdir, step):
-    config = overrides.from_tree(json.loads((workdir / "config.json").read_text()))[0]
-    experiment = Experiment.from_config(config)
-    with open_checkpoints(workdir) as checkpoints:
-        abstract = abstract_state(experiment.init(experiment.sampler(1437)))
-        return jax.device_get(checkpoints.restore(abstract, experiment.layout, step))
-
-
 def _recalls(results):
     """R@K by feature source, direction and K."""
     return tables.retrieval_rows(parse_evaluations(results), "captioned_digits")
@@ -77,7 +69,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(config_path, trained, tmp_p
     run_command(*argv, "--config.train.max_steps=2")
     results, _ = run_command(*argv)
     assert results["first_step"] == 2 and results["step"] == 6
-    jax.tree.map(np.testing.assert_array_equal, _state(tmp_path, 6), _state(trained, 6))
+    jax.tree.map(np.testing.assert_array_equal, read_state(tmp_path, 6), read_state(trained, 6))
 
 
 def test_results_include_chance_and_the_untrained_network(trained, run_command):
@@ -97,7 +89,7 @@ def test_results_include_chance_and_the_untrained_network(trained, run_command):
 
 def test_embeddings_are_those_of_the_frozen_network_one_row_per_caption(trained, run_command):
     """Computed from the checkpoint's arrays, row by row, with an independent ranking."""
-    state = _state(trained, 6)
+    state = read_state(trained, 6)
     config = overrides.from_tree(json.loads((trained / "config.json").read_text()))[0]
     experiment = Experiment.from_config(config)
     source = splits.open_split(config.data, "test")
