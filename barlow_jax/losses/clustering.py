@@ -55,15 +55,18 @@ def kmeans(
       bank: `[R, D]` rows; K or more of them are written.
       clusters: K.
       iterations: Number of times that centroids are computed.
-      spherical: Scales centroids to length 1.
-      offsets: Function of the bank and the centroids; None = no offsets.
+      spherical: Scales centroids to length 1; False: Euclidean k-means.
+      offsets: Function of the bank and the centroids; None = those of the kind of k-means.
     """
     is_written = jnp.any(bank != 0, axis=1)
     weights = is_written / jnp.sum(is_written)
     start = jax.random.choice(key, len(bank), [clusters], replace=False, p=weights)
 
     def nearest(centroids):
-        return assign(bank, centroids, offsets(bank, centroids) if offsets else 0.0)
+        if offsets:
+            return assign(bank, centroids, offsets(bank, centroids))
+        half_squares = jnp.sum(jnp.square(centroids), axis=1)[None] / 2
+        return assign(bank, centroids, 0.0 if spherical else half_squares)
 
     def iterate(_, centroids):
         labels = jnp.where(is_written, nearest(centroids), clusters)  # dropped
@@ -74,12 +77,6 @@ def kmeans(
 
     centroids = jax.lax.fori_loop(0, iterations, iterate, bank[start])
     return centroids, jnp.where(is_written, nearest(centroids), -1)
-
-
-def euclidean_offsets(bank: jax.Array, centroids: jax.Array) -> jax.Array:
-    """Return the `[1, K]` offsets with which a row belongs to the cluster of the nearest centroid."""
-    del bank
-    return jnp.sum(jnp.square(centroids), axis=1)[None] / 2
 
 
 def balanced_offsets(

@@ -156,12 +156,7 @@ def _refresh(memory: dict[str, jax.Array], key: jax.Array, settings: Pcl) -> dic
     bank, columns = memory["bank"], []
     for m, clusters in enumerate(settings.clusters):
         centroids, labels = clustering.kmeans(
-            jax.random.fold_in(key, m),
-            bank,
-            clusters,
-            settings.iterations,
-            spherical=False,
-            offsets=clustering.euclidean_offsets,
+            jax.random.fold_in(key, m), bank, clusters, settings.iterations, spherical=False
         )
         phi = concentrations(bank, centroids, labels, temperature=settings.temperature)
         memory = memory | {f"prototypes_{m}": unit_rows(centroids), f"phi_{m}": phi}

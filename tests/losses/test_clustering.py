@@ -9,7 +9,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses.clustering import assign, balanced_offsets, euclidean_offsets, kmeans
+from barlow_jax.losses.clustering import assign, balanced_offsets, kmeans
 
 KEY, WIDTH = jax.random.key(0), 8
 
@@ -50,7 +50,7 @@ def test_spherical_kmeans_is_lloyds_algorithm_on_the_sphere(devices):
 def test_euclidean_kmeans_is_that_of_scikit_learn(devices):
     bank = _bank(np.random.default_rng(0))
     written = np.any(bank != 0, axis=1)
-    run = jax.jit(partial(kmeans, spherical=False, offsets=euclidean_offsets), static_argnums=(2, 3))
+    run = jax.jit(partial(kmeans, spherical=False), static_argnums=(2, 3))
     start, _ = run(KEY, bank, 7, 0)
     reference = KMeans(7, init=np.asarray(start, np.float64), n_init=1, max_iter=6, tol=0)
     expected = reference.fit_predict(bank[written].astype(np.float64))

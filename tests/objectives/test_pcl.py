@@ -12,7 +12,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.config.methods import Moco, Pcl
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
-from barlow_jax.losses.clustering import euclidean_offsets, kmeans
+from barlow_jax.losses.clustering import kmeans
 from barlow_jax.objectives.pcl import concentrations, proto_nce
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.types import LossContext, Outputs, RunInfo
@@ -169,7 +169,6 @@ def test_the_refresh_clusters_the_keys_at_each_number_of_clusters(devices):
             clusters,
             iterations=3,
             spherical=False,
-            offsets=euclidean_offsets,
         )
         np.testing.assert_allclose(new[f"prototypes_{m}"], _unit(np.asarray(centroids)), atol=1e-6)
         np.testing.assert_array_equal(new["labels"][:, m], labels)
