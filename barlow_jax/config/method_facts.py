@@ -20,6 +20,8 @@ class Method:
     own_classes: int = 0  # of its classifier, if they are not the labels of the data
     # Views that the joint head takes side by side: patches of the last of `views`.
     joint_views: tuple[str, ...] = ()
+    # It learns against a moving target network, a queue or changing clusters: its loss may rise meanwhile.
+    loss_may_rise: bool = False
     # Remedies in the method's own keys, in addition to those that hold for all methods.
     if_not_finite: str = ""  # if its loss is repeatedly not finite
     if_collapsed: str = ""  # if all embeddings have collapsed to one vector
@@ -40,6 +42,7 @@ METHODS: Mapping[str, Method] = {
     "byol": Method(
         "BYOL",
         optional_heads=frozenset({"predictor"}),
+        loss_may_rise=True,
         if_collapsed="--config.network.predictor, --config.objective.byol.target_momentum above 0, or "
         "--config.objective.byol.variance_weight=1",
     ),
@@ -47,14 +50,14 @@ METHODS: Mapping[str, Method] = {
     "context_prediction": Method(
         "Context prediction", ("a",), required_heads=frozenset({"joint_head"}), joint_views=PATCHES[:2]
     ),
-    "deepcluster": Method("DeepCluster-v2", extra_views=True, image_memory=True),
+    "deepcluster": Method("DeepCluster-v2", extra_views=True, image_memory=True, loss_may_rise=True),
     "emp_ssl": Method("EMP-SSL", extra_views=True),
     "intl": Method("INTL", extra_views=True),
     "jigsaw": Method("Jigsaw", ("a",), required_heads=frozenset({"joint_head"}), joint_views=PATCHES),
     "mixed_barlow_twins": Method("Mixed Barlow Twins"),
-    "moco": Method("MoCo v2"),
+    "moco": Method("MoCo v2", loss_may_rise=True),
     "npid": Method("NPID", ("a",), image_memory=True),
-    "pcl": Method("PCL v2", image_memory=True),
+    "pcl": Method("PCL v2", image_memory=True, loss_may_rise=True),
     "pirl": Method(
         "PIRL",
         required_heads=_PROJECTOR | {"joint_head"},
@@ -67,9 +70,10 @@ METHODS: Mapping[str, Method] = {
     "simsiam": Method(
         "SimSiam",
         required_heads=_PREDICTOR,
+        loss_may_rise=True,
         if_collapsed="--config.objective.simsiam.variance_weight=1",
     ),
-    "swav": Method("SwAV", extra_views=True, required_heads=_PROJECTOR | {"prototypes"}),
+    "swav": Method("SwAV", extra_views=True, required_heads=_PROJECTOR | {"prototypes"}, loss_may_rise=True),
     "vicreg": Method(
         "VICReg",
         separate_branches=True,

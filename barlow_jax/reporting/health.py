@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from barlow_jax.config.method_facts import method_facts
 from barlow_jax.reporting import formatting, series
 from barlow_jax.reporting.schema import ModelInspection, Run
 from barlow_jax.training import diagnostics, verdict
 
 OK, WARNING, FAILURE, INFO = "ok", "warning", "failure", "info"
-# Objectives against a moving target network, its queue, or clusters that change: their loss may rise while
-# the run learns.
-_LOSS_MAY_RISE = ("byol", "deepcluster", "moco", "pcl", "simsiam", "swav")
 # Metrics that count what should not happen: title, what is counted, and the topic of `Check`.
 _COUNTS = {
     "skipped_steps": ("Skipped steps", "step", " with a loss or gradient that was not finite", "not_finite"),
@@ -85,7 +83,7 @@ def _loss(run: Run) -> Check:
         return Check(OK, f"The loss is {rows}: {start}.")
     if trend[1] < trend[0]:
         return Check(OK, f"The loss is {rows} and fell from {start} to {end}.")
-    if run.config.get("objective.name") in _LOSS_MAY_RISE:
+    if method_facts(str(run.config.get("objective.name"))).loss_may_rise:
         note = "With this method it may rise; judge by the k-NN accuracy."
         return Check(INFO, f"The loss is {rows} and went from {start} to {end}. {note}")
     return Check(WARNING, f"The loss is {rows} but did not fall: from {start} to {end}.", "no_fall")
