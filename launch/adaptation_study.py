@@ -45,7 +45,7 @@ IMAGES = {"train": 4000, "test": 2000}  # of CIFAR-10, of each role
 Split = tuple[np.ndarray, np.ndarray]  # images and labels
 
 
-def digits() -> dict[str, dict[str, Split]]:
+def digits(_tfds: str | None) -> dict[str, dict[str, Split]]:
     """Return digits, and other digits turned by up to 60 degrees with noise, by role and split."""
     from scipy import ndimage
     from sklearn.datasets import load_digits
@@ -103,9 +103,7 @@ def prepare(folder: pathlib.Path, pair: str, tfds: str | None) -> None:
     """Write the arrays of a pair, those of the target also without labels."""
     if (folder / "unlabeled" / "test.npz").exists():
         return
-    for role, parts in {"digits": lambda _: digits(), "animals": animals, "negatives": negatives}[pair](
-        tfds
-    ).items():
+    for role, parts in {"digits": digits, "animals": animals, "negatives": negatives}[pair](tfds).items():
         for name, (images, labels) in parts.items():
             for out in (role, "unlabeled") if role == "target" else (role,):
                 (folder / out).mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """HTML from the Jinja templates in `templates/`. Every inserted value is escaped, except `Markup`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+import functools
 import json
 import tomllib
 from typing import Any
@@ -24,8 +25,9 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(_ENVIRONMENT.get_template(template).render(values))
 
 
-def read_data(name: str) -> dict[str, Any]:
-    """Return the content of a .toml or .json file of `templates/`."""
+@functools.cache
+def read_data(name: str) -> Mapping[str, Any]:
+    """Return the content of a .toml or .json file of `templates/`, which is read once."""
     text, *_ = _ENVIRONMENT.loader.get_source(_ENVIRONMENT, name)
     return tomllib.loads(text) if name.endswith(".toml") else json.loads(text)
 
