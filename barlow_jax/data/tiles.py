@@ -55,14 +55,15 @@ def _starts(length: int, tile: int, step: int) -> list[int]:
 class DecodedImages:
     """Decoded images in a temporary file without a name, so that each is decoded once for all of its tiles.
 
-    Threads that ask for the same image wait for one decoder. Images that would leave less than a tenth of the
-    disk free are not kept.
+    Threads that ask for the same image wait for one decoder. The file takes at most half of what was free on the
+    disk; images beyond that are decoded for each tile.
     """
 
     def __init__(self, decode: Callable[[int], np.ndarray]):
         """Keep no image yet; `decode` returns the pixels of the image with an index."""
         self._decode, self._lock = decode, threading.Lock()
         self._file, self._end = tempfile.TemporaryFile(), 0  # noqa: SIM115  deleted with this object
+        self._max_bytes = shutil.disk_usage(tempfile.gettempdir()).free // 2
         self._kept: dict[int, Future] = {}  # of (offset in the file, shape, type); None if it is not kept
 
     def __call__(self, index: int) -> np.ndarray:
@@ -83,9 +84,8 @@ class DecodedImages:
         return np.frombuffer(pixels, dtype).reshape(shape)
 
     def _keep(self, pixels: np.ndarray) -> tuple[int, tuple[int, ...], np.dtype] | None:
-        disk = shutil.disk_usage(tempfile.gettempdir())
         with self._lock:
-            if disk.free - pixels.nbytes < disk.total / 10:
+            if self._end + pixels.nbytes > self._max_bytes:
                 return None
             offset = self._end
             self._end += -(-pixels.nbytes // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY

@@ -291,7 +291,9 @@ def test_an_image_is_decoded_once_for_all_of_its_tiles(monkeypatch):
     decoded = []
     images = [np.random.default_rng(k).normal(size=(30, 40, k + 1)).astype(np.float32) for k in range(5)]
 
-    def read(indices):
+    def read(indices, free):
+        decoded.clear()
+        monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=free))
         cache = DecodedImages(lambda index: decoded.append(index) or images[index])
         with ThreadPoolExecutor(4) as pool:
             for index, pixels in zip(indices, pool.map(cache, indices), strict=True):
@@ -299,10 +301,8 @@ def test_an_image_is_decoded_once_for_all_of_its_tiles(monkeypatch):
         return len(decoded)
 
     indices = np.random.default_rng(0).integers(5, size=60).tolist()
-    assert read(indices) == 5
-    full = types.SimpleNamespace(free=10**9, total=10**10)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: full)
-    assert read(indices) == 5 + 60 + 5
+    assert read(indices, free=10**9) == 5
+    assert read(indices, free=0) == 5 + 60
 
 
 def test_a_tiled_image_that_fails_is_decoded_once():
