@@ -47,7 +47,8 @@ setuptools.setup(
         "absl-py>=2.1",
         "altair>=6.3,<7",  # the charts of `report`
         "clu>=0.0.12,<0.1",
-        "etils[epath]>=1.9",  # paths of buckets
+        "etils[epath]>=1.9",  # Orbax's paths
+        "fsspec>=2025.3",
         f"flax>=0.12.8,<0.12.9; {OLDER}",
         f"flax>=0.12.10,!=0.12.11,<0.13; {NEWER}",
         *jax(),
@@ -70,6 +71,7 @@ setuptools.setup(
         "tensorflow-datasets>=4.9.10,<4.10",
         "tifffile>=2024.9",
         "tqdm>=4.66",
+        "universal-pathlib>=0.3",  # one interface to paths on disks and in buckets
         "vl-convert-python>=1.9,<2",  # the script that draws them, which the page takes with it
         "tensorboard>=2.20",  # its writer of events, which needs no TensorFlow
         "importlib_resources>=6",  # TFDS imports it without naming it
@@ -78,6 +80,8 @@ setuptools.setup(
         "tpu": jax("[tpu]"),
         "cuda12": jax("[cuda12]"),  # NVIDIA driver 525 or newer
         "cuda13": jax("[cuda13]"),  # NVIDIA driver 580 or newer
+        "gcs": ["gcsfs>=2025.3"],  # workdirs and data in gs://
+        "s3": ["s3fs>=2025.3"],  # in s3://
         "dicom": ["pydicom>=3"],
         "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images
         # Formats of `export`. Of jax2onnx, pip takes 0.13: later versions demand an older orbax-checkpoint.
@@ -94,8 +98,9 @@ setuptools.setup(
             "barlow_jax[onnx]",
         ],  # what tests/other_tools loads exports with
         "test": [
-            "barlow_jax[dicom,docs,hf,mlflow,wandb]",
+            "barlow_jax[dicom,docs,gcs,hf,mlflow,wandb]",
             "build>=1.2",
+            "gcp-storage-emulator>=2026.7",  # a bucket on this machine
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",

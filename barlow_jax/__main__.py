@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-import pathlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,7 @@ from barlow_jax.cli.results import publish, stdout_to_stderr, without_codec_note
 from barlow_jax.distributed import shutdown
 from barlow_jax.errors import RunError, UserError, format_problems
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.planning import tpu
 from barlow_jax.training import preemption
 
@@ -60,7 +60,7 @@ def _run(module: ModuleType, args: argparse.Namespace, problems: list[str]) -> i
         if problems := [*problems, *more]:
             log.error(format_problems(problems), every_process=True)
             return 2
-        workdir = args.workdir and pathlib.Path(args.workdir)
+        workdir = args.workdir and Path(args.workdir)
         args.num_images = facts.num_images.get(config.data.train_split)
         if args.dry_run:
             from barlow_jax.experiment.dry_run import dry_run

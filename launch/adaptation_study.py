@@ -162,8 +162,9 @@ def study(
     start, target = folder / "source", config(base, "target")
     run("pretrain", "--workdir", start, *config(SOURCES[source].format(base), "source", *of_source))
     rows = {"before": evaluate("before", start, folder, target)}
-    run("pretrain", "--workdir", folder / "scratch-run", *config(base, "unlabeled", *of_target))
-    rows["from scratch"] = evaluate("scratch", folder / "scratch-run", folder, target)
+    scratch = root / f"{pair}-scratch-{seed}"  # of both sources
+    run("pretrain", "--workdir", scratch, *config(base, "unlabeled", *of_target))
+    rows["from scratch"] = evaluate("scratch", scratch, scratch, target)
     for name in variants:
         keys, decay = VARIANTS[name]
         workdir = folder / f"{name}-run".replace(" ", "-")

@@ -1,12 +1,16 @@
 """Fixtures that all tests share: eight CPU devices, a data folder of their own, and one finished run."""
 
+import asyncio
 import fcntl
+import functools
 import gc
 import json
 import os
 import pathlib
 import shutil
+import types
 
+import bucket_server
 from xla_flags import xla_flags
 
 # Set before jax and numpy are imported. Threads of OpenMP and BLAS wait actively for each other: t-SNE of 360
@@ -15,6 +19,7 @@ os.environ["XLA_FLAGS"] = xla_flags(8)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import gcsfs.retry
 import jax
 import numpy as np
 import pytest
@@ -22,6 +27,7 @@ import pytest
 from barlow_jax.__main__ import main
 from barlow_jax.config.overrides import from_tree, load_config_file
 from barlow_jax.distributed import cluster
+from barlow_jax.io.paths import Path
 from barlow_jax.training import loop
 
 # With TensorFlow imported, full collections of garbage take a third of the time of tracing.
@@ -119,6 +125,45 @@ def finished(tmp_path_factory, config_file):
 def workdir(finished, tmp_path_factory):
     """Copy of the finished run for the tests of one file."""
     return shutil.copytree(finished, tmp_path_factory.mktemp("copy") / "run")
+
+
+@pytest.fixture(scope="session")
+def _bucket_server():
+    """Set the environment so that Google Cloud Storage is a server on this machine."""
+    with pytest.MonkeyPatch.context() as patch, bucket_server.process() as url:
+        for name, value in bucket_server.environment(url).items():
+            patch.setenv(name, value)
+        yield url
+
+
+@pytest.fixture
+def bucket(_bucket_server, tmp_path, monkeypatch):
+    """Path of an empty folder in a bucket; copies of its data have a folder of their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield Path(f"gs://{bucket_server.BUCKET}/{tmp_path.name}")
+    bucket_server.inject(_bucket_server)
+
+
+@pytest.fixture
+def inject(_bucket_server):
+    """Function that injects faults into the server (`bucket_server.py`)."""
+    return functools.partial(bucket_server.inject, _bucket_server)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Do not wait before a request to a bucket is repeated."""
+
+    async def sleep(seconds):
+        await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(gcsfs.retry, "asyncio", types.SimpleNamespace(sleep=sleep))
+
+
+@pytest.fixture
+def count_requests(_bucket_server):
+    """Function that returns how many requests the server has answered."""
+    return functools.partial(bucket_server.count_requests, _bucket_server)
 
 
 @pytest.fixture(scope="session")

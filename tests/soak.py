@@ -20,13 +20,18 @@ import json
 import os
 import pathlib
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
 
+import bucket_server
+from etils import epath
 from xla_flags import xla_flags
+
+from barlow_jax.io import jsonl, paths
+from barlow_jax.io.paths import Path
+from barlow_jax.workdir import saved_run
 
 CONFIG = pathlib.Path(__file__).with_name("small_config.py")
 FLAGS = (
@@ -46,17 +51,31 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=pathlib.Path, help="keep the runs and their output here; default: temporary"
     )
+    parser.add_argument(
+        "--bucket",
+        action="store_true",
+        help="the runs are in a bucket (bucket_server.py), where each request takes 50 ms and 5 %% fail",
+    )
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = args.folder or pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return soak(folder, args.kills, random.Random(args.seed))
+        root = Path(folder)
+        if args.bucket:
+            url = stack.enter_context(bucket_server.process())
+            os.environ.update(bucket_server.environment(url))
+            bucket_server.inject(url, latency_s=0.05, failing=0.05)
+            root = Path(f"gs://{bucket_server.BUCKET}")
+        return soak(root, folder, args.kills, random.Random(args.seed))
 
 
-def soak(folder: pathlib.Path, kills: int, rng: random.Random) -> int:
-    """Return 0 if every completed run equals the uninterrupted one bit for bit; print the progress."""
+def soak(root: Path, folder: pathlib.Path, kills: int, rng: random.Random) -> int:
+    """Return 0 if every completed run equals the uninterrupted one bit for bit; print the progress.
+
+    The workdirs are in `root`, everything else in `folder`.
+    """
     _import_all(folder)
     began = time.monotonic()
-    untouched = Start(folder / "untouched", cold=False)
+    untouched = Start(root / "untouched", folder, cold=False)
     times = untouched.run_to_end()
     done, finished, different = 0, 0, 0
     phases = itertools.cycle(PHASES)
@@ -65,16 +84,16 @@ def soak(folder: pathlib.Path, kills: int, rng: random.Random) -> int:
         if number > 4 * kills + 4:
             print("the runs end before they can be killed")
             return 1
-        workdir = folder / f"run{finished}"
-        start = Start(workdir, cold=phase == "compile" and done < kills)
+        workdir = root / f"run{finished}"
+        start = Start(workdir, folder, cold=phase == "compile" and done < kills)
         outcome = "its end" if done == kills else start.stop(phase, rng, times)
         if outcome == "its end":
             start.finish(0)
         print(f"{time.monotonic() - began:5.0f} s  run {finished}  start {number}: {outcome}", flush=True)
         if outcome == "its end":
             finished += 1
-            different += not _is_same(workdir, folder / "untouched")
-            shutil.rmtree(workdir)
+            different += not _is_same(workdir, root / "untouched", folder)
+            paths.remove_folder(workdir)
             if done == kills:
                 break
         else:
@@ -87,10 +106,10 @@ def soak(folder: pathlib.Path, kills: int, rng: random.Random) -> int:
 class Start:
     """One start of the run, as a process."""
 
-    def __init__(self, workdir: pathlib.Path, *, cold: bool):
-        """Fork the process; `cold` compiles without the cache."""
+    def __init__(self, workdir: Path, folder: pathlib.Path, *, cold: bool):
+        """Fork the process, whose log is in the folder; `cold` compiles without the cache."""
         self._workdir = workdir
-        self._log = workdir.with_name(f"{workdir.name}.log")
+        self._log = folder / f"{workdir.name}.log"
         self._from = self._log.stat().st_size if self._log.exists() else 0
         self._rows = self._count_rows()
         self._began = time.monotonic()
@@ -157,26 +176,29 @@ class Start:
         return self._output()[-3000:].decode(errors="replace")
 
     def _half_saved(self) -> bool:
-        return any((self._workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+        folder = self._workdir / "checkpoints"
+        if paths.is_url(folder):
+            started = {path.name for path in folder.glob("*")}
+            return bool(started - {str(step) for step in saved_run.checkpoint_steps(self._workdir)})
+        return any(folder.glob("*.orbax-checkpoint-tmp*"))
 
     def _count_rows(self) -> int:
-        path = self._workdir / "metrics.jsonl"
-        return path.read_bytes().count(b"\n") if path.exists() else 0
+        return len(jsonl.read(self._workdir / "metrics.jsonl")[0])
 
 
-def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
+def differences(one: Path, other: Path) -> list[str]:
     """Return a phrase for each difference between two complete runs. Uses jax."""
     return [*_different_names(one, other), *_different_rows(one, other), *_different_arrays(one, other)]
 
 
-def _different_names(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
+def _different_names(one: Path, other: Path) -> Iterator[str]:
     for part in ("", "checkpoints", "results"):
         names = [{path.name for path in (workdir / part).iterdir()} for workdir in (one, other)]
         if names[0] != names[1]:
             yield f"/{part} has {sorted(names[0])} and {sorted(names[1])}"
 
 
-def _different_rows(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
+def _different_rows(one: Path, other: Path) -> Iterator[str]:
     rows = [(workdir / "metrics.jsonl").read_text().splitlines() for workdir in (one, other)]
     if len(rows[0]) != len(rows[1]):
         yield f"metrics.jsonl has {len(rows[0])} and {len(rows[1])} rows"
@@ -187,7 +209,7 @@ def _different_rows(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
             yield f"row {number} of metrics.jsonl is {a} and {b}"
 
 
-def _different_arrays(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
+def _different_arrays(one: Path, other: Path) -> Iterator[str]:
     a, b = map(final_arrays, (one, other))
     if a.keys() != b.keys():
         yield f"arrays are {sorted(a)} and {sorted(b)}"
@@ -197,14 +219,14 @@ def _different_arrays(one: pathlib.Path, other: pathlib.Path) -> Iterator[str]:
             yield f"{name} has other bits"
 
 
-def final_arrays(workdir: pathlib.Path) -> dict:
+def final_arrays(workdir: Path) -> dict:
     """Return all arrays of the newest checkpoint on the host, by name."""
     import jax
     import numpy as np
     import orbax.checkpoint as ocp
 
-    step = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
-    folder = workdir.absolute() / "checkpoints" / str(step) / "default"
+    step = max(saved_run.checkpoint_steps(workdir))
+    folder = epath.Path(str(workdir.absolute() / "checkpoints" / str(step) / "default"))
     handler = ocp.PyTreeCheckpointHandler()
     shapes = handler.metadata(folder).tree
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
@@ -212,7 +234,7 @@ def final_arrays(workdir: pathlib.Path) -> dict:
     return {name: np.asarray(array) for name, array in ocp.tree.to_flat_dict(tree, sep=".").items()}
 
 
-def _is_same(one: pathlib.Path, other: pathlib.Path) -> bool:
+def _is_same(one: Path, other: Path, folder: pathlib.Path) -> bool:
     """Compare in a process of its own: this one must not use jax, or its forks could not."""
 
     def compare() -> int:
@@ -220,7 +242,7 @@ def _is_same(one: pathlib.Path, other: pathlib.Path) -> bool:
         print("\n".join(phrases), file=sys.stderr)
         return int(bool(phrases))
 
-    log = one.with_name(f"{one.name}.compared")
+    log = folder / f"{one.name}.compared"
     _, status = os.waitpid(_fork(log, compare), 0)
     if status:
         print(f"{one.name} differs from the uninterrupted run:\n{log.read_text()}", flush=True)
@@ -246,7 +268,7 @@ def _fork(log: pathlib.Path, work) -> int:
         os._exit(code)
 
 
-def _pretrain(workdir: pathlib.Path, cold: bool) -> int:
+def _pretrain(workdir: Path, cold: bool) -> int:
     import jax
 
     from barlow_jax.__main__ import main

@@ -1,13 +1,14 @@
 """Evaluations and features of a run's encoder."""
 
 from collections.abc import Sequence
-import pathlib
 
-from barlow_jax.api.opened import FeatureSource, PathLike, open_checked, publish
+from barlow_jax.api.opened import FeatureSource, open_checked, publish
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import embedding, evaluations, full_evaluation
 from barlow_jax.experiment.embedding import Features
+from barlow_jax.io import paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.papers.scores import PIXELS, PRETRAINED, Evaluation
 from barlow_jax.reporting import contact_sheet
 
@@ -127,7 +128,7 @@ def embed(
     problems = [] if images else catalog.count_images(config.data, (split or config.data.eval_split,))[1]
     if problems:
         raise UserError.from_problems(problems)
-    path = out if out is None else pathlib.Path(out).expanduser()
+    path = out if out is None else Path(paths.text(out))
     table = embedding.embed(
         config, encoder, images=images, split=split, feature_source=feature_source, out=path
     )

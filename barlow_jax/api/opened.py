@@ -1,31 +1,29 @@
 """Arguments that the functions share: a run or its workdir, feature source and checkpoint."""
 
 from collections.abc import Sequence
-import os
-import pathlib
 from typing import Any, Literal
 
 from barlow_jax.config import overrides
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders, preflight
-from barlow_jax.io import files
+from barlow_jax.io import files, paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.papers.scores import FEATURE_SOURCES, PRETRAINED, Evaluation, parse_evaluations
 from barlow_jax.workdir import results as result_files, saved_run
 
-PathLike = str | os.PathLike[str]  # a `Run` is one too
 FeatureSource = Literal["pretrained", "untrained", "pixels"]
 
 
-def path_of(workdir: PathLike) -> pathlib.Path:
+def path_of(workdir: PathLike) -> Path:
     """Return the path of a workdir, which may be new."""
-    text = os.path.expanduser(workdir)
+    text = paths.text(workdir)
     if problems := preflight.workdir_problems(text):
         raise UserError.from_problems(problems)
-    return pathlib.Path(text)
+    return Path(text)
 
 
-def read_config(workdir: pathlib.Path) -> Config:
+def read_config(workdir: Path) -> Config:
     """Return the config of the run in a workdir."""
     saved = saved_run.saved_config(workdir)
     if saved is None:
@@ -36,7 +34,7 @@ def read_config(workdir: pathlib.Path) -> Config:
     return overrides.from_tree(tree)[0]
 
 
-def locate(run: PathLike) -> tuple[pathlib.Path, Config]:
+def locate(run: PathLike) -> tuple[Path, Config]:
     """Return the workdir and the config of a run; that of a `Run` may have overrides."""
     workdir, config = path_of(run), getattr(run, "config", None)
     return workdir, read_config(workdir) if config is None else config
@@ -47,7 +45,7 @@ def open_checked(
     feature_source: str,
     checkpoint: str | int,
     splits: Sequence[str] = ("train_split", "eval_split"),
-) -> tuple[pathlib.Path, Config, pathlib.Path]:
+) -> tuple[Path, Config, Path]:
     """Check the arguments of an evaluation, and the config against data and devices.
 
     Returns:
@@ -66,7 +64,7 @@ def open_checked(
     return workdir, config, encoder
 
 
-def publish(workdir: pathlib.Path, results: dict[str, Any], *name: str) -> list[Evaluation]:
+def publish(workdir: Path, results: dict[str, Any], *name: str) -> list[Evaluation]:
     """Write the results to `results/` of the workdir, where the report reads them; return the evaluations."""
     file = "-".join(part for part in name if part not in ("", PRETRAINED))
     files.write_json(result_files.results_file(workdir, file, results), results)

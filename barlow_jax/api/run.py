@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import os
-import pathlib
 from typing import Any, Literal, NamedTuple
 
 from barlow_jax.api import evaluating, writing
-from barlow_jax.api.opened import FeatureSource, PathLike, path_of, publish, read_config
+from barlow_jax.api.opened import FeatureSource, path_of, publish, read_config
 from barlow_jax.config import overrides as overrides_lib
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
@@ -17,7 +15,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import adapting, encoders, importing, preflight, pretraining
 from barlow_jax.experiment.callbacks import Callback
 from barlow_jax.experiment.embedding import Features
-from barlow_jax.io import dataframes, jsonl, log
+from barlow_jax.io import dataframes, jsonl, log, paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.training import preemption, verdict
 from barlow_jax.workdir import saved_run
 
@@ -33,7 +32,7 @@ class Run:
       config: config of the run, with the overrides of `open_run`.
     """
 
-    workdir: pathlib.Path
+    workdir: Path
     config: Config
 
     knn, probe, finetune = evaluating.knn, evaluating.probe, evaluating.finetune
@@ -60,7 +59,7 @@ class Run:
         return verdict.read_status(self.workdir)
 
     def __fspath__(self) -> str:
-        return os.fspath(self.workdir)
+        return str(self.workdir)
 
     def __repr__(self) -> str:
         status = self.status
@@ -169,12 +168,12 @@ def adapt(weights: PathLike, config: Config, workdir: PathLike) -> Adaptation:
       RunError: too many steps in a row were not finite.
     """
     path = path_of(workdir)
-    weights = os.path.expanduser(weights)
+    weights = paths.text(weights)
     config = preflight.check(_adopt(config, encoders.describe(weights, "weights"), weights), trains=True)
     with preemption.watch():
         results = adapting.adapt(config, path)
     publish(path, results, "adapt")
-    encoder = pathlib.Path(results["folder"])
+    encoder = Path(results["folder"])
     return Adaptation(
         Run(encoder, read_config(encoder)), results["adapted"], results["best"], Run(path, config)
     )
@@ -206,7 +205,7 @@ def import_weights(
     Raises:
       UserError: the file does not fit the config, or the workdir already holds a run.
     """
-    source, folder = pathlib.Path(path).expanduser(), path_of(workdir)
+    source, folder = Path(paths.text(path)), path_of(workdir)
     config = _adopt(config, encoders.describe_weights(str(source)))
     if problems := validate(config, Facts()) or preflight.training_problems(config):
         raise UserError.from_problems(problems)

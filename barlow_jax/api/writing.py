@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 import os
-import pathlib
 
-from barlow_jax.api.opened import PathLike, locate
+from barlow_jax.api.opened import locate
 from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import cost_estimate, exporting
 from barlow_jax.experiment.cost_estimate import CostEstimate
 from barlow_jax.interop import formats
+from barlow_jax.io import paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.planning.tpu import Topology
 from barlow_jax.reporting.write_report import write_report
 
@@ -22,7 +23,7 @@ def export(
     format: str = "orbax",
     checkpoint: str | int = "newest",
     license: str = "other",
-) -> pathlib.Path:
+) -> Path:
     """Write the encoder in the format of another tool; the lines of code that load it are logged.
 
         export("runs/digits", "exported", format="torchvision")
@@ -41,10 +42,10 @@ def export(
       UserError: an argument is wrong, the checkpoint is missing or damaged, or the format does not fit the
         encoder.
     """
-    folder = pathlib.Path(out).expanduser()
-    if problems := formats.problems(format, os.fspath(out) and folder, str(checkpoint)):
+    where = paths.text(out)
+    if problems := formats.problems(format, where, str(checkpoint)):
         raise UserError.from_problems(problems)
-    workdir, config = locate(run)
+    (workdir, config), folder = locate(run), Path(where)
     exporting.export(config, workdir, folder, format=format, checkpoint=str(checkpoint), license=license)
     return folder
 
@@ -55,7 +56,7 @@ def report(
     *,
     device_hour_price: float | None = None,
     images: bool = True,
-) -> pathlib.Path:
+) -> Path:
     """Write an HTML report of one or more runs: health, quality, cost, and an inspection of the first.
 
         report(["runs/a", "runs/b"], "comparison.html")
@@ -74,10 +75,10 @@ def report(
     """
     if device_hour_price is not None and not 0 <= device_hour_price < float("inf"):
         raise UserError(f"device_hour_price is {device_hour_price}, but must be a number >= 0.")
-    several = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    several = [runs] if isinstance(runs, str | os.PathLike | Path) else list(runs)
     workdirs = [locate(run)[0] for run in several]
     written = write_report(workdirs, out, device_hour_price=device_hour_price, images=images)
-    return pathlib.Path(written["out"])
+    return Path(written["out"])
 
 
 def plan(

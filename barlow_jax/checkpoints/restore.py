@@ -14,7 +14,7 @@ from barlow_jax.checkpoints.verify import Verdict
 from barlow_jax.distributed import exchange
 from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import RunError, UserError
-from barlow_jax.io import checksums, log
+from barlow_jax.io import checksums, log, paths
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import saved_run
 from barlow_jax.workdir.saved_run import CHECKPOINTS as FOLDER
@@ -123,10 +123,9 @@ class Checkpoints(Saver):
             return
         target = self._workdir / DAMAGED
         for step in steps if jax.process_index() == 0 else ():
-            target.mkdir(exist_ok=True)
-            paths = (target / (f"{step}-{n}" if n else str(step)) for n in itertools.count())
-            free = next(path for path in paths if not path.exists())
-            (self._workdir / FOLDER / str(step)).rename(free)
+            names = (target / (f"{step}-{n}" if n else str(step)) for n in itertools.count())
+            free = next(path for path in names if not path.exists())
+            paths.move_folder(self._workdir / FOLDER / str(step), free)
             log.info(f"moved the damaged checkpoint of step {step} to {free}")
         exchange.call_on_first(lambda: 0)  # all processes wait for the moves
         self._manager.reload()

@@ -5,10 +5,8 @@ the background, Orbax's manager reports it at the next call, forgets existing ch
 files behind; so that manager is discarded, and the next save opens a new one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
-import pathlib
-import shutil
 from typing import Any
 
 from absl import logging as absl_logging
@@ -20,7 +18,8 @@ from barlow_jax.checkpoints import verify
 from barlow_jax.checkpoints.barrier import FailedElsewhere, SaveBarrier
 from barlow_jax.distributed import exchange
 from barlow_jax.errors import RunError
-from barlow_jax.io import checksums, files, log
+from barlow_jax.io import checksums, files, log, paths
+from barlow_jax.io.paths import Path
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import saved_run
 from barlow_jax.workdir.saved_run import CHECKPOINTS as FOLDER
@@ -47,6 +46,7 @@ class Saver:
         """
         self._barrier = SaveBarrier()
         self.best_step: int | None = None  # kept too
+        self.before_commit: Callable[[], None] = lambda: None  # on process 0; if it raises, the save fails
         policies = [checkpoint_managers.LatestN(keep_newest), _KeepBest(self)]
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
@@ -64,7 +64,7 @@ class Saver:
                 post_finalization_callback=self._check_and_sum, barrier_sync_fn=self._barrier
             ),
         )
-        self._workdir = pathlib.Path(workdir).absolute()
+        self._workdir = Path(paths.absolute(workdir))
         self._saving = -1  # step of the save under way, -1 without one
         self._abstract: Any = None  # shapes and dtypes of its arrays
         self._unsaved: tuple[int, str] | None = None  # step and reason of the last save, if it failed
@@ -75,7 +75,9 @@ class Saver:
         if self._options.read_only:  # Orbax would log a warning about that
             absl_logging.set_verbosity(absl_logging.ERROR)
         try:
-            return ocp.CheckpointManager(verify.LiteralPath(self._workdir / FOLDER), options=self._options)
+            return ocp.CheckpointManager(
+                verify.LiteralPath(str(self._workdir / FOLDER)), options=self._options
+            )
         finally:
             absl_logging.set_verbosity(verbosity)
 
@@ -168,14 +170,18 @@ class Saver:
                 manager.close()
         with contextlib.suppress(OSError):
             for draft in self._drafts(step) if jax.process_index() == 0 else ():
-                shutil.rmtree(draft, ignore_errors=True)
+                paths.remove_folder(draft)
 
-    def _drafts(self, step: int) -> Sequence[pathlib.Path]:
-        """Return Orbax's temporary folders of a step."""
-        return sorted((self._workdir / FOLDER).glob(f"{step}.*"))
+    def _drafts(self, step: int) -> Sequence[Path]:
+        """Return Orbax's temporary folders of a step; in a bucket, its folder as long as it is incomplete."""
+        folder = self._workdir / FOLDER
+        if paths.is_url(folder):
+            return [] if step in saved_run.checkpoint_steps(self._workdir) else [folder / str(step)]
+        return sorted(folder.glob(f"{step}.*"))
 
     def _check_and_sum(self) -> None:
         folder = [self._workdir / FOLDER / str(self._saving), *self._drafts(self._saving)][-1]
+        self.before_commit()
         verify.check_saved(folder, self._abstract)
         checksums.write(folder, exclude=verify.WITHOUT_CHECKSUM)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 import glob
 import os
-import pathlib
 import re
 from typing import Any, NamedTuple
 
@@ -11,11 +10,13 @@ from etils import epath
 import orbax.checkpoint as ocp
 
 from barlow_jax.io import checksums
+from barlow_jax.io.paths import Path
+from barlow_jax.workdir.saved_run import COMMITTED
 
 # Orbax's folder for the single tree of a step.
 _ITEM = "default"
 # Orbax writes these after the checksums have been computed; they hold no part of the state.
-WITHOUT_CHECKSUM = ("_CHECKPOINT_METADATA", "commit_success.txt")
+WITHOUT_CHECKSUM = ("_CHECKPOINT_METADATA", COMMITTED)
 
 
 class LiteralPath(type(epath.Path())):
@@ -41,7 +42,7 @@ class Verdict(NamedTuple):
         return shown or ("intact" if self.verified else "has no checksums and cannot be verified")
 
 
-def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdict:
+def examine(folder: Path, abstract: Any, *, part: bool = False) -> Verdict:
     """Verify the checkpoint of one step by reading all its files.
 
     `abstract` is the nested dict of the arrays to restore, with shapes and dtypes; if it is a `part`, the
@@ -52,7 +53,7 @@ def examine(folder: pathlib.Path, abstract: Any, *, part: bool = False) -> Verdi
     return Verdict(tuple(problems or _mismatches(folder, abstract, part)), verified)
 
 
-def is_encoder_only(folder: pathlib.Path) -> bool:
+def is_encoder_only(folder: Path) -> bool:
     """Return whether a checkpoint holds an encoder without heads and without the rest of a run's state."""
     try:
         tree = saved_arrays(folder)
@@ -62,18 +63,18 @@ def is_encoder_only(folder: pathlib.Path) -> bool:
         return False
 
 
-def saved_arrays(folder: pathlib.Path) -> Any:
+def saved_arrays(folder: Path) -> Any:
     """Return the metadata of the saved arrays as a nested dict."""
-    return ocp.PyTreeCheckpointHandler().metadata(LiteralPath(folder / _ITEM)).tree
+    return ocp.PyTreeCheckpointHandler().metadata(LiteralPath(str(folder / _ITEM))).tree
 
 
-def check_saved(folder: pathlib.Path, abstract: Any) -> None:
+def check_saved(folder: Path, abstract: Any) -> None:
     """Raise ValueError if the arrays just saved in a folder are not those of `abstract`."""
     if problems := _mismatches(folder, abstract, part=False):
         raise ValueError(f"it cannot be read back ({Verdict(tuple(problems), verified=False).summary})")
 
 
-def _mismatches(folder: pathlib.Path, abstract: Any, part: bool) -> list[str]:
+def _mismatches(folder: Path, abstract: Any, part: bool) -> list[str]:
     """Describe the arrays that differ from `abstract`. Orbax would cast another dtype silently."""
     try:
         saved = _described(saved_arrays(folder))

@@ -1,7 +1,6 @@
 """Resolution of a command line: a config that can run, or every reason why it cannot."""
 
 import argparse
-import os
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +12,7 @@ from barlow_jax.data import catalog
 from barlow_jax.distributed import cluster, exchange
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import preflight
-from barlow_jax.io import log
+from barlow_jax.io import log, paths
 from barlow_jax.workdir import saved_run
 
 _IMAGES_CONFIG = shipped.FOLDER / "images.py"
@@ -33,16 +32,15 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     check = getattr(module, "check", lambda args, config: [])
     if command.checks == "runs":
         return Config(), Facts(), [*_missing_runs(args, command), *check(args, None)]
+    if args.workdir and (problem := paths.problem(args.workdir)):  # before its config is read
+        return Config(), Facts(), [f"--workdir: {problem}."]
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]
     config, more = preflight.build(tree, args.workdir)
     required = command.workdir == "required" and not args.dry_run
     problems += [*more, *preflight.workdir_problems(args.workdir, required=required)]
     problems += check(args, None if unread else config)
-    given = [name for name in ("labels", "hours") if getattr(args, name) and not args.own_images]
-    problems += [f"--{name} needs --images. Use both, or neither." for name in given]
-    if args.encoder and args.feature_source == "pixels":
-        problems.append("--encoder has no effect with --pixels. Pass one of them.")
+    problems += _contradictions(args)
     address, more = (None, []) if command.single_process else cluster.parse_flags(args)
     problems += more
     # If the config was not read, `config` holds the defaults, and their problems are not the user's.
@@ -78,6 +76,14 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     if joined:
         problems = exchange.all_problems(problems)
     return config, facts, problems
+
+
+def _contradictions(args: argparse.Namespace) -> list[str]:
+    given = [name for name in ("labels", "hours") if getattr(args, name) and not args.own_images]
+    problems = [f"--{name} needs --images. Use both, or neither." for name in given]
+    if args.encoder and args.feature_source == "pixels":
+        problems.append("--encoder has no effect with --pixels. Pass one of them.")
+    return problems
 
 
 def _load(args: argparse.Namespace, command: Command) -> tuple[dict[str, Any], list[str]]:
@@ -133,7 +139,7 @@ def _load_images(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Load the config of a run on the images at --images: its saved one, --config, or `images`."""
     path, saved = args.own_images, args.workdir and saved_run.saved_config(args.workdir)
     if ".py:" in path or not parts.is_own("source", path):
-        path = os.path.abspath(path)
+        path = paths.absolute(path)
     if saved and not args.config:
         tree, problems = saved_run.with_defaults(saved)
     else:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 import contextlib
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 from typing import Any
 
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir.results import results_file
 
 # libjpeg's notes on damaged images, without their names; a decode failure is logged with its name.
@@ -36,7 +36,7 @@ def publish(results: dict[str, Any], workdir: str | None, name: str) -> None:
     jax = sys.modules.get("jax")  # not imported by `status`, which starts at once
     if jax is None or jax.process_index() == 0:
         if name and workdir:
-            files.write_json(results_file(pathlib.Path(workdir), name, results), results)
+            files.write_json(results_file(Path(workdir), name, results), results)
         print(json.dumps(results), flush=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from barlow_jax.cli.command import Command
@@ -14,6 +13,7 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.ablations import TABLES, Ablation
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED, parse_scores
 
@@ -46,7 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Pretrain and probe the base and each ablation; finished runs are read, an unfinished run resumes."""
     import jax
 
@@ -78,7 +78,7 @@ def parse_groups(only: str | None, table: str) -> tuple[str, ...]:
     return groups
 
 
-def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -> dict[str, Any]:
+def row(ablation: Ablation, base: Config, workdir: Path, facts: Facts) -> dict[str, Any]:
     """Run one ablation; return its changed keys, published accuracy, and scores or why it was skipped."""
     from barlow_jax.experiment import pretraining
 
@@ -98,7 +98,7 @@ def row(ablation: Ablation, base: Config, workdir: pathlib.Path, facts: Facts) -
     return fields | pretraining.train_and_evaluate(case, workdir / name, "ablate", probe)
 
 
-def _probe(experiment: Experiment, workdir: pathlib.Path, feature_source: str) -> dict[str, Any]:
+def _probe(experiment: Experiment, workdir: Path, feature_source: str) -> dict[str, Any]:
     from barlow_jax.experiment import evaluations
 
     return evaluations.measure("probe", experiment.config, workdir, workdir, feature_source)

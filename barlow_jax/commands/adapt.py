@@ -1,12 +1,12 @@
 """Continue pretraining a released encoder on other images, and keep the original if it is not improved."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import saved_run
 
 COMMAND = Command(
@@ -43,7 +43,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return problems
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train, and write the best encoder."""
     from barlow_jax.experiment.adapting import adapt
 

@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.io.paths import Path
 
 COMMAND = Command(
     examples=(
@@ -100,7 +100,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     ]
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark and return its results; only its own module is imported."""
     module = importlib.import_module(f"barlow_jax.commands.benchmarks.{args.benchmark}")
     return module.run(config, workdir, args)

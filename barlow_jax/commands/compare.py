@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.io import files, jsonl, log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import PRETRAINED, UNTRAINED
 from barlow_jax.workdir import selection
 
@@ -74,7 +74,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate every method with every seed; finished runs are read, an unfinished run resumes."""
     if args.checkpoint == "best" and not config.monitor.every_epochs:
         raise UserError(
@@ -112,7 +112,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     return {"rows": rows}
 
 
-def _study(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def _study(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate the runs of --grid, and write study.md; a run that fails is recorded as such."""
     import jax
 
@@ -193,7 +193,7 @@ def _results_name(args: argparse.Namespace) -> str:
     return "compare-best" if args.checkpoint == "best" else "compare"
 
 
-def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
+def _measure_untrained(config: Config, run_dir: Path) -> dict[str, Any]:
     import jax
 
     from barlow_jax.experiment import pretraining
@@ -209,7 +209,7 @@ def _measure_untrained(config: Config, run_dir: pathlib.Path) -> dict[str, Any]:
 
 
 def _evaluate(
-    experiment: Experiment, run_dir: pathlib.Path, source: str, *, best: bool = False, costs: bool = False
+    experiment: Experiment, run_dir: Path, source: str, *, best: bool = False, costs: bool = False
 ) -> dict[str, Any]:
     """Return the scores and the rank of an encoder's features; with `costs`, also those of the train step."""
     from barlow_jax.evals.evaluation_data import EvaluationData
@@ -229,9 +229,7 @@ def _evaluate(
     return results
 
 
-def _embedding(
-    experiment: Experiment, run_dir: pathlib.Path, test: FeatureTable, step: int
-) -> dict[str, float]:
+def _embedding(experiment: Experiment, run_dir: Path, test: FeatureTable, step: int) -> dict[str, float]:
     """Return the rank of the test images' embeddings at a checkpoint, and their mean standard deviation.
 
     The standard deviation is that of the features of unit-length embeddings, times sqrt(D): 1 at best, 0 if
@@ -256,7 +254,7 @@ def _embedding(
     }
 
 
-def _step_seconds(config: Config, run_dir: pathlib.Path) -> float | None:
+def _step_seconds(config: Config, run_dir: Path) -> float | None:
     """Return the median seconds per step over the rows of the metrics."""
     rows, _ = jsonl.read(run_dir / "metrics.jsonl")
     rates = [row["images_per_second"] for row in rows if row.get("images_per_second")]

@@ -1,7 +1,6 @@
 """List the keys of the config, or show the values, bounds and documentation of some."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
@@ -10,6 +9,7 @@ from barlow_jax.config import reference
 from barlow_jax.config.records import suggest_key
 from barlow_jax.config.schema import Config
 from barlow_jax.io import files, log
+from barlow_jax.io.paths import Path
 
 COMMAND = Command(
     examples=("config", "config optim.learning_rate data.cache", "config optim --config digits"),
@@ -44,10 +44,10 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     ]
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Print the keys; return their values by name, or the path of the written reference."""
     if args.markdown:
-        path = pathlib.Path(args.markdown)
+        path = Path(args.markdown)
         files.write_text(path, reference.format_markdown())
         return {"markdown": str(path)}
     if not args.keys:

@@ -1,13 +1,13 @@
 """Write the features of a split, or of other images, to .npz or .parquet."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import provenance
 
 COMMAND = Command(
@@ -70,15 +70,15 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return problems
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Write the features, and return the number of rows and their source."""
     import jax
 
     from barlow_jax.experiment import embedding
     from barlow_jax.reporting import contact_sheet
 
-    out, source = pathlib.Path(args.out), args.feature_source
-    path = pathlib.Path(args.encoder or workdir)
+    out, source = Path(args.out), args.feature_source
+    path = Path(args.encoder or workdir)
     features = embedding.embed(
         config, path, split=args.split, images=args.images, feature_source=source, out=out
     )

@@ -1,7 +1,6 @@
 """Write the encoder of a run in the format of another tool, such as orbax, torchvision, timm or onnx."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
@@ -9,6 +8,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.interop import formats
+from barlow_jax.io.paths import Path
 
 COMMAND = Command(
     examples=(
@@ -50,7 +50,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return formats.problems(args.format, args.out, args.checkpoint)
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Write the folder --out; return its files and the entries of the format."""
     import jax
 
@@ -59,7 +59,7 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     jax.config.update("jax_platforms", "cpu")  # the accelerators may be in use by the run
     if workdir is None and not args.encoder:
         raise UserError("--workdir is missing. Pass the run to export, or --encoder")
-    path, out = pathlib.Path(args.encoder or workdir), pathlib.Path(args.out)
+    path, out = Path(args.encoder or workdir), Path(args.out)
     return exporting.export(
         config, path, out, format=args.format, checkpoint=args.checkpoint, license=args.license
     )

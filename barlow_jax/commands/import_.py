@@ -1,12 +1,12 @@
 """Import released weights (timm, torchvision, Hugging Face, official): an encoder, or the start of a run."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.io.paths import Path
 
 COMMAND = Command(
     examples=("import --weights resnet50.pth --config imagenet --workdir runs/imported",),
@@ -44,9 +44,9 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return [] if args.weights else ["--weights is missing. Pass the file to import."]
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Write the encoder folder or the run; return what was taken from the file."""
     from barlow_jax.experiment import importing
 
-    path, projector = pathlib.Path(args.weights), not args.without_projector
+    path, projector = Path(args.weights), not args.without_projector
     return importing.import_weights(config, path, workdir, form=args.form, projector=projector)

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
@@ -12,6 +11,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.planning.formatting import format_bytes, format_ms
 from barlow_jax.planning.tpu import Topology
 
@@ -61,7 +61,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return []
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return one cost estimate, or one per case of --sweep; `fits` is False if none fits into memory."""
     from barlow_jax.experiment.cost_estimate import format_plan, plan
 

@@ -1,12 +1,12 @@
 """Pretrain an encoder without labels; resumes from the newest checkpoint of the workdir."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import saved_run
 
 COMMAND = Command(
@@ -49,7 +49,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     )
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Train until the schedule's last step."""
     # It imports jax, which --help and a wrong command line do without.
     from barlow_jax.experiment import dry_run

@@ -1,12 +1,12 @@
 """Write an HTML report of one or more runs: health, quality, cost, and model inspection."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import lock
 
 COMMAND = Command(
@@ -39,7 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Report all of `args.workdirs`, by their own configs; only the model of the first is inspected."""
     import jax
 
@@ -48,7 +48,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     if args.images and lock.holder(workdir):
         jax.config.update("jax_platforms", "cpu")  # the run is using the accelerators
     return write_report(
-        [pathlib.Path(path) for path in args.workdirs],
+        [Path(path) for path in args.workdirs],
         args.out,
         device_hour_price=args.device_hour_price,
         images=args.images,

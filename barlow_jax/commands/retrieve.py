@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 from functools import partial
-import pathlib
 from typing import Any
 
 from barlow_jax.cli.command import Command
@@ -11,13 +10,14 @@ from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import CHANCE, PRETRAINED, UNTRAINED, Evaluation, data_identity
 
 COMMAND = Command(examples=("retrieve --workdir runs/captions",), config_groups=("retrieval",))
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Return R@K on the evaluation split by chance, before and after training."""
     from barlow_jax.checkpoints.restore import newest_step
     from barlow_jax.distributed import same_data

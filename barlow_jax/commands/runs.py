@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import difflib
 import operator
 import os
-import pathlib
 import re
 from typing import Any
 
@@ -14,7 +13,8 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config import reference
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.io import files, log
+from barlow_jax.io import files, log, paths
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import PRETRAINED, read_evaluations
 from barlow_jax.reporting import cost, formatting, load_run
 from barlow_jax.training import diagnostics, verdict
@@ -60,20 +60,20 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return problems
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> Row:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> Row:
     """Return `runs`, one flat record each, and `not_read`, the reason by folder. Only files are read."""
-    root, rows, configs, not_read = pathlib.Path(args.root), [], [], {}
-    for path, names, _ in os.walk(root):
+    root, rows, configs, not_read = Path(args.root), [], [], {}
+    for path, names, _ in paths.walk(root):
         names.sort()
         if saved_run.is_run(path):
             names[:] = [name for name in names if name != saved_run.CHECKPOINTS]
             try:
-                row, run_config = read(pathlib.Path(path))
+                row, run_config = read(Path(path))
             except (UserError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 not_read[path] = str(error)
                 log.warning(f"{path} is left out: {error}")
             else:
-                rows.append({"run": os.path.relpath(path, root)} | row)
+                rows.append({"run": os.path.relpath(path, str(root))} | row)
                 configs.append(run_config)
     if not rows:
         raise UserError(f"{root} holds no run. Pass the workdir of a run, or a folder above it.")
@@ -83,11 +83,11 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
     rows = [rows[i] | {key: configs[i].get(key) for key in different} for i in order]
     log.info(_table(rows, [*_SHOWN, (args.sort or "run").lstrip("+"), *different]))
     if args.out:
-        _write(pathlib.Path(args.out), rows)
+        _write(Path(args.out), rows)
     return {"runs": rows, "not_read": not_read}
 
 
-def read(folder: pathlib.Path) -> tuple[Row, Mapping[str, Any]]:
+def read(folder: Path) -> tuple[Row, Mapping[str, Any]]:
     """Return the fields of a run, and its config by flat key.
 
     Raises:
@@ -168,7 +168,7 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def _write(path: pathlib.Path, rows: Sequence[Row]) -> None:
+def _write(path: Path, rows: Sequence[Row]) -> None:
     if path.suffix == ".json":
         return files.write_json(path, rows)
     import pyarrow as pa

@@ -1,7 +1,6 @@
 """Draw a contact sheet of images and their augmented views, as the network receives them."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli import flags
@@ -9,6 +8,7 @@ from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 
 COMMAND = Command(
     examples=(
@@ -44,13 +44,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Draw the first training images of a run and their views, with the run's random numbers."""
     from barlow_jax.data import splits
     from barlow_jax.reporting import contact_sheet
 
     channels = _parse_channels(args.channels, config.data.channels)
-    out = pathlib.Path(args.out) if args.out else workdir and workdir / "views.png"
+    out = Path(args.out) if args.out else workdir and workdir / "views.png"
     if out is None or out.suffix.lower() not in contact_sheet.SUFFIXES:
         raise UserError(f"--out: needs a file that ends in .png, .pdf or .svg, got {out}")
     source = splits.open_split(config.data, config.data.train_split)

@@ -1,13 +1,13 @@
 """Show the progress of a run, whether it is alive, and the time lost by restarts."""
 
 import argparse
-import pathlib
 import socket
 from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.training import verdict
 from barlow_jax.workdir import lock
 
@@ -19,7 +19,7 @@ def check(args: argparse.Namespace, config: Config | None) -> list[str]:
     return [f"--config.{key}: status reads no config. Leave it out." for key, _ in args.overrides]
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Show the fields of `verdict.read_status`, and return them. Safe while the run is running."""
     status, holder = verdict.read_status(workdir), lock.holder(workdir)
     if status["state"] is None:
@@ -33,7 +33,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     return status
 
 
-def _table(workdir: pathlib.Path, status: dict[str, Any], holder: str | None) -> list[tuple[str, str]]:
+def _table(workdir: Path, status: dict[str, Any], holder: str | None) -> list[tuple[str, str]]:
     saved, rate, loss = status["checkpoint"], status["images_per_second"], status["loss"]
     step, num_steps = status["step"], status["num_steps"]
     useful, wall = _duration(status["useful_seconds"]), _duration(status["wall_seconds"])

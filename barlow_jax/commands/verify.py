@@ -1,20 +1,20 @@
 """Verify every checkpoint of a run against its checksums and the network."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from barlow_jax.cli.command import Command
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 
 COMMAND = Command(
     examples=("verify --workdir runs/digits",), checks="types", single_process=True, failure=("intact", 1)
 )
 
 
-def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Verify the checkpoints and return one row for each. Safe while the run is running.
 
     Returns:
@@ -51,7 +51,7 @@ def run(config: Config, workdir: pathlib.Path, args: argparse.Namespace) -> dict
     }
 
 
-def _abstract(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+def _abstract(config: Config, workdir: Path) -> dict[str, Any]:
     """Return shapes and dtypes of the run's state, which do not depend on the mesh."""
     from barlow_jax.checkpoints.restore import abstract_state
     from barlow_jax.data.sampler import EpochSampler

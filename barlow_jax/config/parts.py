@@ -8,7 +8,6 @@ import difflib
 import functools
 import importlib
 import os
-import pathlib
 import re
 import runpy
 import sys
@@ -19,6 +18,7 @@ from barlow_jax.config.architectures import CONVNEXTS, RESNETS, VITS
 from barlow_jax.config.method_facts import METHODS
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums
+from barlow_jax.io.paths import Path
 
 # Names of the parts that this package has, by kind.
 SHIPPED: dict[str, tuple[str, ...]] = {
@@ -120,7 +120,7 @@ def import_source(source: str, name: str = "") -> dict[str, Any]:
     finally:
         sys.path.remove(folder)
     if file := names.get("__file__"):
-        _digests[source] = checksums.sha256(pathlib.Path(file))
+        _digests[source] = checksums.sha256(Path(file))
     return names
 
 

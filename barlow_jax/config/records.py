@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import difflib
 import functools
-import os
 import typing
 from typing import Any, Self
 
 from barlow_jax.config import fields, parts, values
 from barlow_jax.config.fields import Spec
 from barlow_jax.errors import UserError
+from barlow_jax.io import paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _absolute(value: Any, spec: Spec) -> Any:
     is_path = spec.is_path and value not in spec.words
     if spec.part and (not is_path or parts.is_own(spec.part, value)):
         is_path = ".py:" in value
-    return os.path.abspath(os.path.expanduser(value)) if is_path and "://" not in value else value
+    return paths.absolute(value) if is_path else value
 
 
 def _build(kind: Any, value: Any, path: str, problems: list[str]) -> Any:

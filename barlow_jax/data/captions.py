@@ -9,7 +9,6 @@ word, then the vocabulary.
 
 import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
-import pathlib
 import re
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from barlow_jax.errors import UserError
 from barlow_jax.io import files, log
+from barlow_jax.io.paths import Path
 from barlow_jax.types import PADDING, UNKNOWN
 
 FIRST_WORD_ID = UNKNOWN + 1
@@ -57,10 +57,8 @@ def load_or_count(folder: Any, split: str, read: Callable[[], Iterable[list[str]
     def count() -> dict[str, int]:
         return dict(count_words(caption for captions in read() for caption in captions))
 
-    path = pathlib.Path(folder) / f"word_counts-{re.sub(r'[^A-Za-z0-9]+', '_', split)}.json"
+    path = Path(folder) / f"word_counts-{re.sub(r'[^A-Za-z0-9]+', '_', split)}.json"
     key = {"split": split, "word": WORD}
-    if "://" in str(folder):  # a bucket, where no file is written
-        return count()
     cached = files.read_json(path) if path.exists() else {}
     if {name: cached.get(name) for name in key} == key:
         return cached["counts"]

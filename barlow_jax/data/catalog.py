@@ -13,6 +13,7 @@ from barlow_jax.config.data_sets import DATA_SETS
 from barlow_jax.config.schema import Data
 from barlow_jax.data import collection, sklearn_digits, slices
 from barlow_jax.errors import UserError
+from barlow_jax.io import paths
 
 # Data sets that this package reads itself, without TensorFlow.
 BUILT_IN = (*sklearn_digits.NAMES, "images")
@@ -123,10 +124,12 @@ def tfds_builder(data: Data) -> Any:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise without_tfds(data.name, error) from None
+    if problem := paths.problem(data.data_dir or ""):
+        raise UserError(f"config.data.data_dir: {problem}")
     try:
         return tfds.builder(data.name, data_dir=data.data_dir)
     except tfds.core.DatasetNotFoundError:
-        names = [*BUILT_IN, *tfds.list_builders()]
+        names = [*BUILT_IN, *tfds.list_builders(with_community_datasets=False)]
         near = difflib.get_close_matches(data.name, names, 1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None

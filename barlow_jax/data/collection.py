@@ -22,6 +22,7 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data import folders, image_sources, sklearn_digits, slices, tables
 from barlow_jax.data.image_sources import FOLDERS, SPLIT, Source
 from barlow_jax.errors import UserError
+from barlow_jax.io import paths
 
 TRAIN, HELD_OUT = "train", "held_out"
 _NO_LABEL = ("", "-1", "nan")
@@ -134,15 +135,27 @@ def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _
         return _open_once(data.name, None, None, (), (), (), ())
     if not path:
         raise UserError(f"{key}.data_dir is none; set it to the folder or file of the images")
-    changed = tuple(os.path.getmtime(p) for p in (path, data.labels) if p and os.path.exists(p))
+    labels = data.labels
+    if any(map(paths.is_url, (path, labels))):
+        path, labels = (_on_disk(key, source) for source in (path, labels))
+    changed = tuple(os.path.getmtime(p) for p in (path, labels) if p and os.path.exists(p))
     in_use = _part_names(path, data.train_split, data.eval_split) if split else ()
     others = tuple(name for name in _part_names(path, split) if name not in in_use) if split else ()
     try:
         if parts.is_own("source", path):
             changed = (parts.find("source", path),)  # it may be registered again
-        return _open_once(path, data.labels, data.label_column, data.classes, in_use, others, changed)
+        return _open_once(path, labels, data.label_column, data.classes, in_use, others, changed)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
+
+
+def _on_disk(key: str, path: str | None) -> str | None:
+    if problem := paths.problem(path or ""):
+        raise UserError(f"{key}: {problem}")
+    try:
+        return path and paths.on_disk(path)
+    except FileNotFoundError:
+        raise UserError(f"{key}: {path} does not exist") from None
 
 
 def _part_names(path: str, *splits: str) -> tuple[str, ...]:

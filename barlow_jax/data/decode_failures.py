@@ -8,7 +8,6 @@ the batch. In an evaluation the row is blank: zeros, and index -1.
 
 from collections.abc import Callable
 import json
-import pathlib
 import threading
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from barlow_jax.data.sampler import EvaluationRange, SampleRange
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl, log
 from barlow_jax.io.jsonl import AppendOnlyFile
+from barlow_jax.io.paths import Path
 
 MAX_NAMED = 10  # in the log, and in the error
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class DecodeFailures:
     def __len__(self) -> int:
         return len(self._descriptions)
 
-    def write_to(self, path: pathlib.Path, first_step: int) -> None:
+    def write_to(self, path: Path, first_step: int) -> None:
         """Append every further image that training reads to a file of JSON lines.
 
         A line is `{"step": ..., "index": ..., "image": ...}`, with the first step that read the image.
@@ -51,7 +51,19 @@ class DecodeFailures:
         rows = jsonl.reopen(path, lambda row: row["step"] < first_step)
         with self._lock:
             self._first_step |= {row["index"]: row["step"] for row in rows}
-            self._file = AppendOnlyFile(path)
+            self._file = jsonl.open_append(path)
+
+    def flush(self) -> None:
+        """Make sure that a killed process leaves all lines; see `AppendOnlyFile.flush`."""
+        with self._lock:
+            if self._file:
+                self._file.flush()
+
+    def close(self) -> None:
+        """Write what is pending, and close the file."""
+        with self._lock:
+            if self._file:
+                self._file.close()
 
     def count_before(self, step: int) -> int:
         """Return the number of images that training read before `step`, whatever the prefetching has read."""

@@ -53,7 +53,7 @@ def open_source(path: str, label_column: str | None, splits: Collection[str] = (
     if parts.is_own("source", path):
         return _open_own(path)
     if not os.path.exists(path):
-        raise UserError(f"{path} does not exist" + ("; mount the bucket (gcsfuse)" if "://" in path else ""))
+        raise UserError(f"{path} does not exist")
     if os.path.isdir(path):
         if any(os.path.exists(f"{path}/{name}") for name in ("dataset_dict.json", "dataset_info.json")):
             return _open_hugging_face(path, [])

@@ -20,7 +20,7 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data import catalog
 from barlow_jax.data.decode_failures import DecodeFailures
 from barlow_jax.errors import UserError
-from barlow_jax.io import log
+from barlow_jax.io import log, paths
 
 tf.config.set_visible_devices([], "GPU")  # TensorFlow would take their memory, which JAX needs
 
@@ -106,7 +106,13 @@ def _prepare(data: Data) -> Any:
     """Return the TFDS builder of a data set, after preparing that if it is not prepared yet."""
     builder = catalog.tfds_builder(data)
     if builder.data_path.exists():
-        return builder
+        path = str(builder.data_path)
+        return tfds.builder_from_directory(paths.on_disk(path)) if paths.is_url(path) else builder
+    if paths.is_url(builder.data_path):
+        raise UserError(
+            f"config.data: {builder.data_path} does not exist; prepare the data set and copy it there: "
+            f"BUCKET=<bucket> bash launch/prepare_data.sh {data.name}"
+        )
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     log.info(f"preparing {builder.info.full_name} in {builder.data_path}")

@@ -55,8 +55,8 @@ def _starts(length: int, tile: int, step: int) -> list[int]:
 class DecodedImages:
     """Decoded images in a temporary file without a name, so that each is decoded once for all of its tiles.
 
-    Threads that ask for the same image wait for one decoder. The file takes at most half of what was free on the
-    disk; images beyond that are decoded for each tile.
+    Threads that ask for the same image wait for one decoder. The file takes at most half of the free disk;
+    images beyond that are decoded for each tile.
     """
 
     def __init__(self, decode: Callable[[int], np.ndarray]):

@@ -10,20 +10,20 @@ about     the source of the features as JSON; in Parquet it is in the schema's m
 
 from collections.abc import Mapping, Sequence
 import json
-import pathlib
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.types import FeatureTable
 
 SUFFIXES = (".npz", ".parquet")
 _GROUP_BYTES = 2**26  # approximate size of the features in a row group
 
 
-def check(path: pathlib.Path) -> None:
+def check(path: Path) -> None:
     """Check that such a file can be written here.
 
     Raises:
@@ -36,7 +36,7 @@ def check(path: pathlib.Path) -> None:
 
 
 def write(
-    path: pathlib.Path,
+    path: Path,
     table: FeatureTable,
     names: Sequence[str],
     about: Mapping[str, Any],

@@ -1,7 +1,6 @@
 """Continued pretraining of an encoder on other images, which never returns a worse one."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import jax
@@ -16,10 +15,11 @@ from barlow_jax.experiment.pretraining import pretrain
 from barlow_jax.interop import export_orbax
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import jsonl, log
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import provenance, saved_run, selection
 
 
-def adapt(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
+def adapt(config: Config, workdir: Path) -> dict[str, Any]:
     """Train a run from `config.adapt.weights`, and write the best encoder to `WORKDIR/adapted-STEPS`.
 
     That is the candidate with the largest gain, if its lower bound is above 0, else the original encoder.
@@ -45,7 +45,7 @@ def adapt(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
     return results | {"adapted": adapted, "folder": str(out), "best": best}
 
 
-def _write(config: Config, workdir: pathlib.Path, out: pathlib.Path, best: dict[str, Any] | None) -> None:
+def _write(config: Config, workdir: Path, out: Path, best: dict[str, Any] | None) -> None:
     """Write the encoder folder of the best candidate, or of the original encoder if there is none."""
     experiment = Experiment.from_config(config)
     start = candidates.read_start(experiment, workdir)

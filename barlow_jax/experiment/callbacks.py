@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from functools import partial
-import pathlib
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from barlow_jax.distributed import exchange
 from barlow_jax.errors import RunError
 from barlow_jax.experiment.run import Run
+from barlow_jax.io.paths import Path
 from barlow_jax.training.loop import Hook, every
 from barlow_jax.training.preemption import Finished
 from barlow_jax.types import Metrics, TrainState
@@ -38,7 +38,7 @@ class Event:
     metrics: Mapping[str, float | None]  # newest value by name (docs/monitoring.md); None if not finite
     # On the devices. The next step overwrites the arrays: copy what is to be kept, with jax.device_get.
     state: TrainState = dataclasses.field(repr=False)
-    workdir: pathlib.Path
+    workdir: Path
 
 
 Callback = Callable[[Event], bool | None]

@@ -7,7 +7,6 @@ et al. 2022, https://arxiv.org/abs/2109.01903), and BatchNorm's running statisti
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +25,7 @@ from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork, monitor
 from barlow_jax.experiment.monitor import labeled_tables
 from barlow_jax.experiment.run import Run
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import Hook
@@ -111,7 +111,7 @@ def describe(row: Mapping[str, Any]) -> str:
     )
 
 
-def read_start(experiment: Experiment, workdir: pathlib.Path) -> EncoderState:
+def read_start(experiment: Experiment, workdir: Path) -> EncoderState:
     """Return the encoder that a run started from, which its checkpoint of step 0 has."""
     return experiment.encoder_state(workdir / FOLDER / "0", PRETRAINED)
 

@@ -1,6 +1,5 @@
 """Plan of a pretraining run, from shapes alone: what it trains, for how long, in how much memory and disk."""
 
-import pathlib
 from typing import Any
 
 import jax
@@ -13,13 +12,14 @@ from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.optim import optimizers
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import saved_run, segments
 
 
 def dry_run(
-    config: Config, num_images: int | None, workdir: pathlib.Path | None, *, compiles: bool, verbose: bool
+    config: Config, num_images: int | None, workdir: Path | None, *, compiles: bool, verbose: bool
 ) -> dict[str, Any]:
     """Log the plan of a run; return the resolved config and the plan.
 
@@ -52,13 +52,13 @@ def dry_run(
     return {"config": resolved, "plan": plan}
 
 
-def describe(config: Config, num_images: int | None, workdir: pathlib.Path | None = None) -> dict[str, Any]:
+def describe(config: Config, num_images: int | None, workdir: Path | None = None) -> dict[str, Any]:
     """Return the plan of a run; nothing is computed on the devices."""
     experiment = Experiment.from_config(config)
     return _describe(experiment, _sampler(experiment, num_images, workdir), num_images)[0]
 
 
-def _sampler(experiment: Experiment, num_images: int | None, workdir: pathlib.Path | None) -> EpochSampler:
+def _sampler(experiment: Experiment, num_images: int | None, workdir: Path | None) -> EpochSampler:
     """Return the sampler of the segment that starts or resumes, for one batch if the size is not known."""
     num_rows = num_images or experiment.config.train.batch_size
     segment = workdir and segments.current(workdir, experiment.config, num_rows)

@@ -1,8 +1,6 @@
 """Features of a split, or of other images, as a table."""
 
 import dataclasses
-import os
-import pathlib
 from typing import Any
 
 import jax
@@ -16,7 +14,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import table_files
 from barlow_jax.evals.features import Encode, extract
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.io import files, log
+from barlow_jax.io import files, log, paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PIXELS, PRETRAINED, data_identity
 from barlow_jax.training.progress import show_progress
@@ -52,17 +51,17 @@ class Features:
         number, width = self.features.shape
         return f"Features of {number} images, width {width}: {self.about}"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the table as .npz or .parquet (docs/evaluation.md).
 
         Raises:
           UserError: the path has another suffix or is a folder.
         """
-        table_files.check(pathlib.Path(path))
+        table_files.check(Path(path))
         corners = getattr(self._source, "corners", None)
         corners = None if corners is None else corners[self.index]
         table = FeatureTable(self.features, self.labels, self.index)
-        table_files.write(pathlib.Path(path), table, self.names, self.about, corners)
+        table_files.write(Path(path), table, self.names, self.about, corners)
 
     def images(self, rows: np.ndarray) -> np.ndarray:
         """Return the images of these rows as `[*rows.shape, height, width, C]` pixel values."""
@@ -75,12 +74,12 @@ class Features:
 
 def embed(
     config: Config,
-    path: pathlib.Path | None,
+    path: Path | None,
     *,
     split: str | None = None,
-    images: str | os.PathLike[str] | None = None,
+    images: PathLike | None = None,
     feature_source: str = PRETRAINED,
-    out: pathlib.Path | None = None,
+    out: Path | None = None,
 ) -> Features:
     """Return the features of a split (default: config.data.eval_split), or of the images at a path.
 
@@ -92,7 +91,7 @@ def embed(
     if out:
         table_files.check(out)
     split = split or config.data.eval_split
-    source = same_data.open_images(os.fspath(images), config.data) if images else _open(config, split)
+    source = same_data.open_images(paths.text(images), config.data) if images else _open(config, split)
     # A row of padding costs as much as an image: a few images are not padded to a large batch.
     limit = -(-source.num_examples // jax.device_count()) * jax.device_count()
     config = dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, limit))
@@ -108,7 +107,7 @@ def embed(
     table = _extract(experiment, encode, source)
     about = {"feature_source": feature_source, "step": step, "encoder": config.network.encoder}
     if images:
-        about["images_of"] = os.path.abspath(images)
+        about["images_of"] = paths.absolute(images)
     else:
         identity = data_identity(dataclasses.asdict(config.data))
         about |= {"data": config.data.name, "data_dir": identity["data_dir"], "split": split}

@@ -1,8 +1,6 @@
 """Loading of a trained encoder from a run, a checkpoint, an encoder folder, or a file of released weights."""
 
 from collections.abc import Mapping
-import os
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +13,8 @@ from barlow_jax.distributed.mesh import Layout
 from barlow_jax.errors import UserError
 from barlow_jax.interop import weights
 from barlow_jax.interop.layouts import Encoder
+from barlow_jax.io import paths
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import saved_run, selection
 
 _FORMS = (
@@ -35,7 +35,7 @@ class EncoderState(NamedTuple):
     step: int  # updates that it was trained for; -1 if a file does not contain the number
 
 
-def checkpoint_path(path: pathlib.Path, checkpoint: str, select_by: str) -> pathlib.Path:
+def checkpoint_path(path: Path, checkpoint: str, select_by: str) -> Path:
     """Return the path of a run's "newest" or "best" checkpoint, the latter by `select_by`, or of a step.
 
     Raises:
@@ -63,7 +63,7 @@ def describe(path: str, flag: str = "--encoder") -> dict[str, Any]:
     Raises:
       UserError: the path holds no encoder.
     """
-    source = pathlib.Path(path)
+    source = Path(path)
     config = _file_config(source) if _is_file(source) else saved_run.saved_config(split_step(source)[0])
     if config is None:
         raise UserError(f"{flag}: {path} holds no encoder. {_FORMS}")
@@ -78,7 +78,7 @@ def start_settings(path: str, source: Mapping[str, Any]) -> dict[str, Any]:
     settings = {f"network.{k}": v for k, v in source["network"].items() if not k.startswith(_NOT_ENCODER)}
     data = source.get("data") or (source["preprocessing"]._asdict() if "preprocessing" in source else {})
     settings |= {f"data.{key}": data[key] for key in _INPUT if key in data}
-    return settings | {"adapt.weights": os.path.abspath(path)}
+    return settings | {"adapt.weights": paths.absolute(path)}
 
 
 def adopt(tree: dict[str, Any], source: Mapping[str, Any], start: str | None = None) -> list[str]:
@@ -91,7 +91,7 @@ def adopt(tree: dict[str, Any], source: Mapping[str, Any], start: str | None = N
         settings = start_settings(start, source)
         problems = records.write(Config, tree, settings.items(), values.convert)
     else:
-        tree["network"] |= source["network"]
+        tree["network"] |= {key: value for key, value in source["network"].items() if key not in HEADS}
     if "preprocessing" in source:
         source["preprocessing"].apply(tree)
     if "recipe" in source and not problems:  # images are interpolated and normalized as in pretraining
@@ -107,12 +107,12 @@ def describe_weights(path: str) -> dict[str, Any]:
     Raises:
       UserError: the path is not a file of weights.
     """
-    if not _is_file(pathlib.Path(path)):
+    if not _is_file(Path(path)):
         raise UserError(f"--weights: needs a file ({', '.join(weights.SUFFIXES)}), got {path}")
-    return _file_config(pathlib.Path(path))
+    return _file_config(Path(path))
 
 
-def check(path: pathlib.Path, config: Config, saved: Mapping[str, Any]) -> None:
+def check(path: Path, config: Config, saved: Mapping[str, Any]) -> None:
     """Check that an encoder has the architecture of the config; `saved` is what is known of its own config.
 
     Raises:
@@ -129,7 +129,7 @@ def check(path: pathlib.Path, config: Config, saved: Mapping[str, Any]) -> None:
             )
 
 
-def restore(path: pathlib.Path, config: Config, abstract: tuple[Any, Any], layout: Layout) -> EncoderState:
+def restore(path: Path, config: Config, abstract: tuple[Any, Any], layout: Layout) -> EncoderState:
     """Read an encoder onto the mesh, given the shapes of `(params, batch_stats)`.
 
     Raises:
@@ -162,13 +162,13 @@ def restore(path: pathlib.Path, config: Config, abstract: tuple[Any, Any], layou
         return EncoderState(*checkpoints.restore_part(*abstract, layout, step), step)
 
 
-def _file_config(path: pathlib.Path) -> dict[str, Any]:
+def _file_config(path: Path) -> dict[str, Any]:
     read = weights.read(path)
     known = {"preprocessing": read.preprocessing} if read.preprocessing else {}
     return {"network": read.encoder.network_keys} | known
 
 
-def check_file(path: pathlib.Path, encoder: Encoder, config: Config) -> None:
+def check_file(path: Path, encoder: Encoder, config: Config) -> None:
     """Like `check`, for a file of weights, whose tensors may be those of several architectures.
 
     Raises:
@@ -180,11 +180,11 @@ def check_file(path: pathlib.Path, encoder: Encoder, config: Config) -> None:
     check(path, config, {"network": encoder.network_keys})
 
 
-def _is_file(path: pathlib.Path) -> bool:
+def _is_file(path: Path) -> bool:
     return path.suffix in weights.SUFFIXES and not path.is_dir()
 
 
-def split_step(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+def split_step(path: Path) -> tuple[Path, int | None]:
     """Split the path of a checkpoint into workdir and step; the step of any other path is None."""
     if path.parent.name == FOLDER and path.name.isdigit():
         return path.parent.parent, int(path.name)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-import pathlib
 from typing import Any
 
 from barlow_jax.config.schema import Config
@@ -17,6 +16,7 @@ from barlow_jax.evals.linear_probe import probe
 from barlow_jax.experiment import encoders, finetuning
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import Evaluation, Score
 from barlow_jax.types import FeatureTable
 from barlow_jax.workdir import provenance
@@ -38,9 +38,7 @@ def settings(config: Config, commands: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def about(
-    config: Config, workdir: pathlib.Path, path: pathlib.Path, commands: Sequence[str]
-) -> dict[str, Any]:
+def about(config: Config, workdir: Path, path: Path, commands: Sequence[str]) -> dict[str, Any]:
     """Return settings, date and code of a result, and the path of an encoder of another run or of a file."""
     run, _ = encoders.split_step(path)
     foreign = {} if run.resolve() == workdir.resolve() else {"encoder": str(path.absolute())}
@@ -50,9 +48,7 @@ def about(
 class Evaluator:
     """Encoder of a feature source, and its scores; features of the config's data are extracted once."""
 
-    def __init__(
-        self, experiment: Experiment, path: pathlib.Path, source: str, data: EvaluationData | None = None
-    ):
+    def __init__(self, experiment: Experiment, path: Path, source: str, data: EvaluationData | None = None):
         """Read the encoder at a path; nothing is measured yet. `frozen` needs the data of the config."""
         self.experiment, self.path, self.source, self._data = experiment, path, source, data
         self.state = experiment.encoder_state(path, source)
@@ -63,7 +59,7 @@ class Evaluator:
         """Features of both splits, and the entry "data" of a result."""
         return self.experiment.feature_tables(self._encode, self._data)
 
-    def results(self, workdir: pathlib.Path, commands: Sequence[str], measured: Measured) -> dict[str, Any]:
+    def results(self, workdir: Path, commands: Sequence[str], measured: Measured) -> dict[str, Any]:
         """Return scores and details as the results of commands in a workdir, which may be another run's."""
         evaluation = Evaluation(self.source, self.state.step, tuple(measured[0]))
         return (
@@ -122,8 +118,8 @@ class Evaluator:
 def measure(
     command: str,
     config: Config,
-    workdir: pathlib.Path,
-    path: pathlib.Path,
+    workdir: Path,
+    path: Path,
     feature_source: str,
     only: Sequence[str] = (),
 ) -> dict[str, Any]:

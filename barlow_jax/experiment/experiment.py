@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from functools import partial
-import pathlib
 from typing import Any
 
 import jax
@@ -22,6 +21,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import encoders
+from barlow_jax.io.paths import Path
 from barlow_jax.losses.feature_anchor import with_feature_anchor
 from barlow_jax.networks.encoders import layer_depths, representation_width
 from barlow_jax.networks.network import Network
@@ -134,7 +134,7 @@ class Experiment:
         state = self.init(sampler)(jax.random.key(self.config.seed))
         if not self.config.adapt.weights:
             return state
-        encoder = self.encoder_state(pathlib.Path(self.config.adapt.weights), PRETRAINED)
+        encoder = self.encoder_state(Path(self.config.adapt.weights), PRETRAINED)
         parts = self.step_parts(sampler)
 
         def replace(state: TrainState, params: Any, batch_stats: Any) -> TrainState:
@@ -157,7 +157,7 @@ class Experiment:
             self.config.data, batch_size=batch_size, shard=self.shard, examples=examples
         )
 
-    def encoder(self, path: pathlib.Path, feature_source: str) -> tuple[features.Encode, int]:
+    def encoder(self, path: Path, feature_source: str) -> tuple[features.Encode, int]:
         """Return the frozen encoder and its training step; -1 for pixels."""
         state = self.encoder_state(path, feature_source)
         return self.encode_with(state), state.step
@@ -169,7 +169,7 @@ class Experiment:
         return partial(self.jitted_encoder(), state.params, state.batch_stats)
 
     def encoder_state(
-        self, path: pathlib.Path, feature_source: str, network: Network | None = None
+        self, path: Path, feature_source: str, network: Network | None = None
     ) -> encoders.EncoderState:
         """Return the encoder of a feature source, laid out on the mesh; without arrays for pixels.
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import pathlib
 from typing import Any
 
 import jax
@@ -13,15 +12,16 @@ from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.formats import FORMATS
-from barlow_jax.io import files, log
+from barlow_jax.io import files, log, paths
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import provenance, results
 
 
 def export(
     config: Config,
-    path: pathlib.Path,
-    out: pathlib.Path,
+    path: Path,
+    out: Path,
     *,
     format: str,
     checkpoint: str = "newest",
@@ -34,7 +34,10 @@ def export(
     with files.new_folder(out) as draft:
         layout = (format,) if FORMATS[format] == "export_state_dict" else ()
         entries = module.write(trained, draft, *layout)
-    entries["load"] = [line.replace("{out}", str(out)) for line in entries.get("load", ())]
+    lines, folder = entries.get("load", ()), str(out)
+    if paths.is_url(out) and format != "orbax":
+        lines, folder = [f"# first: gcloud storage cp --recursive {out} .", *lines], out.name
+    entries["load"] = [line.replace("{out}", folder) for line in lines]
     written = sorted(path for path in out.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in written)
     source = f"step {trained.step}" if trained.step >= 0 else "a file of weights"
@@ -50,7 +53,7 @@ def export(
     }
 
 
-def read_trained(config: Config, where: pathlib.Path, checkpoint: str = "newest") -> TrainedEncoder:
+def read_trained(config: Config, where: Path, checkpoint: str = "newest") -> TrainedEncoder:
     """Read the encoder at a path, as accepted by --encoder, into the host's memory.
 
     The checkpoint is "newest" (intact), "best" (by config.monitor.select_by), or a step in digits.

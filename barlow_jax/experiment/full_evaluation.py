@@ -4,11 +4,11 @@ Each result is on disk as soon as it is measured: a repeated evaluation resumes 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 from functools import partial
 import hashlib
 import json
-import pathlib
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from barlow_jax.experiment import evaluations
 from barlow_jax.experiment.evaluations import Evaluator, Measured
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import jsonl, log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers import tables
 from barlow_jax.papers.scores import (
     FEATURE_SOURCES,
@@ -33,7 +34,7 @@ from barlow_jax.training import compilation_cache
 from barlow_jax.workdir import provenance
 
 
-def evaluate(config: Config, workdir: pathlib.Path, path: pathlib.Path) -> dict[str, Any]:
+def evaluate(config: Config, workdir: Path, path: Path) -> dict[str, Any]:
     """Return the evaluations of pixels and of the encoder at a path before and after training.
 
     If the data allow no accuracy, only the transfer to other data sets is measured. Each result is logged
@@ -102,7 +103,7 @@ class PartialResults:
     to agree on what is done.
     """
 
-    def __init__(self, workdir: pathlib.Path, config: Config, data_sets: Sequence[EvaluationData]):
+    def __init__(self, workdir: Path, config: Config, data_sets: Sequence[EvaluationData]):
         """Read what a stopped evaluation has left.
 
         The config, the images of the data sets, this version of the code and the number of devices are part
@@ -132,7 +133,8 @@ class PartialResults:
             if self._writes:
                 row = {"digest": digest, "scores": [s.to_json() for s in scores], "details": details}
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                jsonl.AppendOnlyFile(self._path).append(json.dumps(row))
+                with contextlib.closing(jsonl.open_append(self._path)) as file:
+                    file.append(json.dumps(row))
         for row in tables.rows_by_source({source: Evaluation(source, -1, tuple(scores))}):
             log.info(f"{source:<12}{row.name:<34}{row.values[source]:>6.1f} %")
         return scores, details
@@ -140,7 +142,7 @@ class PartialResults:
     def remove(self) -> None:
         """Remove the file: the evaluation is complete."""
         if self._writes:
-            self._path.unlink(missing_ok=True)
+            jsonl.remove(self._path)
 
 
 def _digest(key: str, parts: Iterable[bytes]) -> str:

@@ -1,6 +1,7 @@
 """Hooks of a pretraining run; `pretraining.pretrain` states their order."""
 
 from collections.abc import Mapping
+import contextlib
 import time
 
 import jax
@@ -107,6 +108,8 @@ def save_checkpoint(run: Run) -> Hook:
     def save(done: int, state: TrainState, metrics: Metrics) -> None:
         if monitor_epochs:
             run.checkpoints.best_step = monitor.best_step(run, done)
+        with contextlib.suppress(OSError):  # the save will fail too
+            run.source.decode_failures.flush()
         run.checkpoints.save(state)
 
     config, monitor_epochs = run.experiment.config.checkpoint, run.experiment.config.monitor.every_epochs

@@ -1,7 +1,6 @@
 """Import of released weights as an encoder or as the start of a run."""
 
 from collections.abc import Mapping
-import pathlib
 from typing import Any, Literal
 
 import jax
@@ -17,6 +16,7 @@ from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.projector_layout import Projector
 from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, log
+from barlow_jax.io.paths import Path
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.training.step import init_target
 from barlow_jax.types import TrainState
@@ -25,8 +25,8 @@ from barlow_jax.workdir import saved_run
 
 def import_weights(
     config: Config,
-    path: pathlib.Path,
-    workdir: pathlib.Path,
+    path: Path,
+    workdir: Path,
     *,
     form: Literal["encoder", "start"] | None = None,
     projector: bool = True,
@@ -100,7 +100,7 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     return state._replace(params=params, batch_stats=batch_stats, target=target)
 
 
-def summary(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
+def summary(results: Mapping[str, Any], workdir: Path) -> str:
     """Return a summary of the import and the next command."""
     encoder, projector = results["encoder"], results["projector"]
     lines = [
@@ -128,7 +128,7 @@ def summary(results: Mapping[str, Any], workdir: pathlib.Path) -> str:
     return "\n".join([*lines, f"next: python -m barlow_jax {command} --workdir {workdir}"])
 
 
-def _check_workdir(workdir: pathlib.Path) -> None:
+def _check_workdir(workdir: Path) -> None:
     existing = [name for name in saved_run.FILES if (workdir / name).is_file()]
     existing += [saved_run.CHECKPOINTS] if saved_run.checkpoint_steps(workdir) else []
     if existing:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 import contextlib
 from functools import partial
-import os
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -20,7 +19,8 @@ from barlow_jax.distributed import exchange, same_data
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import choices as rules, lowering
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.io import log, processors
+from barlow_jax.io import log, paths, processors
+from barlow_jax.io.paths import PathLike
 from barlow_jax.training import compilation_cache
 from barlow_jax.training.prefetch import DevicePrefetcher
 
@@ -30,9 +30,9 @@ _STEPS_FRACTION = 0.95  # of a budget; evaluations and checkpoints take the rest
 
 
 def config_for_images(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
-    labels: str | os.PathLike[str] = "",
+    labels: PathLike = "",
     hours: float | None = None,
     preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -53,7 +53,7 @@ def config_for_images(
     """
     if hours is not None and not 0 < hours < float("inf"):
         raise UserError(f"hours is {hours}, but must be a number > 0.")
-    fixed = {"data.data_dir": os.fspath(path), "data.labels": os.fspath(labels), **(overrides or {})}
+    fixed = {"data.data_dir": paths.text(path), "data.labels": paths.text(labels), **(overrides or {})}
     config = library.load_config("images" if preset is None else f"images:{preset}").replace(fixed)
     tree, _ = choose(config, set(overrides or {}), preset=preset, hours=hours, trains=True)
     return trees.from_tree(tree)[0]

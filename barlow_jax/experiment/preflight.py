@@ -1,8 +1,6 @@
 """Checks of a config, a data set and a workdir before anything slow starts."""
 
 from collections.abc import Mapping, Sequence
-import os
-import pathlib
 from typing import Any
 
 from barlow_jax.config import overrides
@@ -11,7 +9,8 @@ from barlow_jax.config.validation import Facts, validate
 from barlow_jax.config.value_range import AUTO
 from barlow_jax.data import catalog
 from barlow_jax.errors import UserError
-from barlow_jax.io import log
+from barlow_jax.io import log, paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.workdir import saved_run
 
 _NUM_SAMPLED = 16  # images, of which one must be decoded
@@ -46,7 +45,7 @@ def check(
     return config
 
 
-def build(tree: Mapping[str, Any], workdir: str | os.PathLike[str] | None) -> tuple[Config, list[str]]:
+def build(tree: Mapping[str, Any], workdir: PathLike | None) -> tuple[Config, list[str]]:
     """Return the config and its problems; an automatic value range is that of the workdir's run, if any."""
     config, problems = overrides.from_tree(tree)
     saved = saved_run.saved_config(workdir) if workdir and config.data.value_range == AUTO else None
@@ -103,10 +102,10 @@ def workdir_problems(workdir: str | None, *, required: bool = True) -> list[str]
     """Return what keeps a path from being a workdir."""
     if not workdir:
         return ["--workdir is missing. Pass the folder for checkpoints and results."] if required else []
-    if "://" in workdir:
-        return [f"--workdir {workdir} is not a path. Mount the bucket (gcsfuse) and pass the mounted folder."]
-    if "\\" in os.path.abspath(workdir):  # TensorStore does not find the files again
+    if problem := paths.problem(workdir):
+        return [f"--workdir: {problem}."]
+    if "\\" in paths.absolute(workdir):  # TensorStore does not find the files again
         return [f"--workdir {workdir} has a backslash in its path. Use another path."]
-    if pathlib.Path(workdir).exists() and not pathlib.Path(workdir).is_dir():
+    if Path(workdir).exists() and not Path(workdir).is_dir():
         return [f"--workdir {workdir} is not a folder."]
     return []

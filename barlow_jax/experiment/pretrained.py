@@ -13,8 +13,6 @@ this package.
 from collections.abc import Callable, Iterable
 import dataclasses
 import functools
-import os
-import pathlib
 from typing import Any
 
 import jax
@@ -29,13 +27,15 @@ from barlow_jax.experiment import encoders
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import torch_module
 from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.io import paths
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.workdir import saved_run
 
 
 def load(
-    path: str | os.PathLike[str], *, devices: Iterable[jax.Device] | None = None, dtype: str | None = None
+    path: PathLike, *, devices: Iterable[jax.Device] | None = None, dtype: str | None = None
 ) -> "Encoder":
     """Read an encoder onto devices.
 
@@ -51,7 +51,7 @@ def load(
     Raises:
       UserError: the encoder is missing or damaged.
     """
-    saved = encoders.describe(os.fspath(path), "load")
+    saved = encoders.describe(paths.text(path), "load")
     if "data" in saved:
         tree, problems = saved_run.with_defaults(saved)
     else:  # a file; without preprocessing of its own, assume that its images were ImageNet's
@@ -66,7 +66,7 @@ def load(
     mesh = Mesh(slices=1, projector="replicated")
     config = dataclasses.replace(config, network=network, mesh=mesh)
     experiment = Experiment.from_config(config, list(jax.local_devices() if devices is None else devices))
-    state = experiment.encoder_state(pathlib.Path(path), PRETRAINED)
+    state = experiment.encoder_state(Path(path), PRETRAINED)
     return Encoder(
         config, state.params["encoder"], state.batch_stats.get("encoder", {}), state.step, experiment
     )

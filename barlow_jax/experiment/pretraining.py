@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
 import json
-import pathlib
 import time
 from typing import Any
 
@@ -27,6 +26,7 @@ from barlow_jax.experiment.hooks import Progress
 from barlow_jax.experiment.run import Run, RunData, open_data, open_run
 from barlow_jax.experiment.skipping import SkipWatch
 from barlow_jax.io import files, log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import every, fit
@@ -40,7 +40,7 @@ _RESULT_METRICS = ("loss", "skipped_steps", "knn_top1", "knn_balanced_accuracy",
 
 def pretrain(
     config: Config,
-    workdir: pathlib.Path,
+    workdir: Path,
     *,
     extend: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -103,6 +103,8 @@ def _train(
         hooks.run_missed_evaluations(run, evaluations, state)
         # DO NOT CHANGE THE ORDER. A checkpoint of a step implies that the metrics rows of that step exist.
         after_step = [
+            # May stop the run: the workdir is another run's.
+            lambda *_: run.check_lock(),
             # May stop the run: then this step is neither logged nor saved.
             skip_watch,
             # Goodput counts from here, so before the first row.
@@ -127,7 +129,7 @@ def _train(
         return fit(step, state, run.prefetcher, num_steps=num_steps, hooks=[hook])
 
 
-def _check_workdir(workdir: pathlib.Path) -> None:
+def _check_workdir(workdir: Path) -> None:
     step = newest_step(workdir)
     if step is not None and verify.is_encoder_only(workdir / FOLDER / str(step)):
         raise UserError(
@@ -137,7 +139,7 @@ def _check_workdir(workdir: pathlib.Path) -> None:
         )
 
 
-def _check_length(experiment: Experiment, sampler: EpochSampler, workdir: pathlib.Path) -> None:
+def _check_length(experiment: Experiment, sampler: EpochSampler, workdir: Path) -> None:
     step, num_steps = newest_step(workdir), experiment.num_steps(sampler)
     if step is not None and step > num_steps:
         train = experiment.config.train
@@ -204,9 +206,9 @@ def _data_record(config: Config, source: splits.Split, evaluated: EvaluationData
 
 def train_and_evaluate(
     config: Config,
-    workdir: pathlib.Path,
+    workdir: Path,
     name: str,
-    evaluate: Callable[[Experiment, pathlib.Path], dict[str, Any]],
+    evaluate: Callable[[Experiment, Path], dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the results of a run; train and evaluate it first as far as that has not been done.
 
@@ -224,15 +226,13 @@ def train_and_evaluate(
     return cached(workdir, name, compute, config)
 
 
-def check_config(config: Config, workdir: pathlib.Path) -> None:
+def check_config(config: Config, workdir: Path) -> None:
     """Raise UserError if the workdir holds a run with another config."""
     if problems := saved_run.differences(workdir, config):
         raise UserError(problems[0])
 
 
-def cached(
-    workdir: pathlib.Path, name: str, compute: Callable[[], dict[str, Any]], config: Config
-) -> dict[str, Any]:
+def cached(workdir: Path, name: str, compute: Callable[[], dict[str, Any]], config: Config) -> dict[str, Any]:
     """Read `WORKDIR/results/NAME.json`; compute and write it if it is missing, or has other data or settings.
 
     `compute` returns the results, with the entries "data" and "settings".

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
-import pathlib
 import sys
 from typing import Any
 
@@ -20,6 +19,7 @@ from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.errors import UserError
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import files, log
+from barlow_jax.io.paths import Path
 from barlow_jax.training import compilation_cache, device_cache, preemption
 from barlow_jax.training.prefetch import DevicePrefetcher
 from barlow_jax.types import TrainState
@@ -38,7 +38,7 @@ class RunData:
     changes: dict[str, list[str]]  # [old, new] where the newest checkpoint was trained on other examples
 
 
-def open_data(config: Config, workdir: pathlib.Path, *, extend: bool) -> RunData:
+def open_data(config: Config, workdir: Path, *, extend: bool) -> RunData:
     """Open the splits of a run on all processes.
 
     Raises:
@@ -71,7 +71,7 @@ def open_data(config: Config, workdir: pathlib.Path, *, extend: bool) -> RunData
 class Run:
     """One start of a pretraining run."""
 
-    workdir: pathlib.Path
+    workdir: Path
     experiment: Experiment
     source: splits.Split  # training split
     sampler: EpochSampler
@@ -83,6 +83,7 @@ class Run:
     writer: MetricsWriter
     flat_config: dict[str, Any]  # config values by dotted key
     save_compiled: Callable[[], None]  # write new compiled programs to the persistent cache
+    check_lock: Callable[[], None]  # raise RunError if another run has taken over the workdir
 
     def steps(self, epochs: float) -> int:
         """Return the nearest number of steps to a number of epochs, at least one."""
@@ -91,7 +92,7 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(
-    experiment: Experiment, data: RunData, sampler: EpochSampler, workdir: pathlib.Path
+    experiment: Experiment, data: RunData, sampler: EpochSampler, workdir: Path
 ) -> Iterator[tuple[Run, TrainState]]:
     """Open a run on a workdir, and yield it with the state that it starts from.
 
@@ -103,7 +104,8 @@ def open_run(
     # Outermost: a preempted process exits only when everything below is closed and the last save is complete.
     with preemption.run_scope(), contextlib.ExitStack() as stack:
         # Before the first write: a workdir in use stays as it is.
-        exchange.call_on_first(lambda: stack.enter_context(lock.acquire(workdir)) or 0)
+        locks: list[Callable[[], None]] = []
+        exchange.call_on_first(lambda: locks.append(stack.enter_context(lock.acquire(workdir))) or 0)
         if first_process:
             files.remove_drafts(workdir)  # leftovers of a killed process
             files.remove_drafts(workdir / "results", "pretrain.json")
@@ -124,13 +126,17 @@ def open_run(
         status.begin(first_step)
         suffix = "" if first_process else f"-{jax.process_index()}"
         source.decode_failures.write_to(workdir / f"decode_failures{suffix}.jsonl", first_step)
+        stack.callback(source.decode_failures.close)
         sample_range = SampleRange(sampler, first_step, num_steps, experiment.shard)
         prefetcher = stack.enter_context(contextlib.closing(_prefetcher(experiment, source, sample_range)))
         flat_config = records.flatten(overrides.to_config_dict(config).to_dict())
         writer = MetricsWriter(workdir, first_step=first_step, sinks=config.monitor.sinks, config=flat_config)
         stack.enter_context(contextlib.closing(writer))
+        checkpoints.before_commit = writer.flush  # a checkpoint implies the rows of its step
         fixed = (workdir, experiment, source, sampler, num_steps, first_step)
-        yield Run(*fixed, checkpoints, status, prefetcher, writer, flat_config, save_compiled), state
+        check_lock = locks[0] if locks else lambda: None
+        opened = (checkpoints, status, prefetcher, writer, flat_config, save_compiled, check_lock)
+        yield Run(*fixed, *opened), state
 
 
 def _steps(sampler: EpochSampler, epochs: float) -> int:

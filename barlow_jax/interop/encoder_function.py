@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import pathlib
 
 import jax
 import numpy as np
@@ -13,6 +12,7 @@ from barlow_jax.config.method_facts import HEADS
 from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.networks.network import Network
 
 # Every export is lowered for all of these.
@@ -46,7 +46,7 @@ def encode(trained: TrainedEncoder) -> Callable[[Weights, jax.Array], jax.Array]
     return function
 
 
-def describe(trained: TrainedEncoder, out: pathlib.Path, load: Sequence[str], promise: str) -> None:
+def describe(trained: TrainedEncoder, out: Path, load: Sequence[str], promise: str) -> None:
     """Write `config.json` and the model card `README.md` next to an exported function.
 
     `load` are lines of Python that load and call the function, with `{out}` for the folder; `promise` says

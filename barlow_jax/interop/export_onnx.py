@@ -9,7 +9,6 @@ from collections.abc import Callable
 import dataclasses
 from functools import partial
 import logging
-import pathlib
 from typing import Any
 
 import jax
@@ -20,13 +19,14 @@ import numpy as np
 from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
 from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.io.paths import Path
 
 FILE = "encoder.onnx"
 _MOST_BYTES = 2**31 - 2**24  # limit of a protocol buffer, less the program itself
 _LARGEST_ERROR = 1e-4  # relative to the largest feature
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     """Write `encoder.onnx`, `config.json` and `README.md`.
 
     The input `images` is `[B, image_size, image_size, C]` with any B, the output `features` is `[B, H]`

@@ -12,7 +12,6 @@ package:
 """
 
 from collections.abc import Mapping
-import pathlib
 import sys
 from typing import Any
 
@@ -24,6 +23,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.distributed.mesh import describe_devices
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import provenance
 
 LOAD = [
@@ -33,7 +33,7 @@ LOAD = [
 ]
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     """Write the folder; `config.json`, which marks it as a workdir, is written last.
 
     Args:
@@ -57,7 +57,7 @@ def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
     return {"checkpoint": f"{FOLDER}/{step}", "parameters": number, "load": LOAD}
 
 
-def save(workdir: pathlib.Path, config: Config, step: int, parts: Mapping[str, Any]) -> None:
+def save(workdir: Path, config: Config, step: int, parts: Mapping[str, Any]) -> None:
     """Save named trees of arrays as the only checkpoint of a new workdir, and its config.
 
     Raises:

@@ -6,7 +6,6 @@ variables, stored once and without a size limit. Files: the SavedModel, `config.
 
 from collections.abc import Iterator
 import contextlib
-import pathlib
 from typing import Any
 
 import jax
@@ -16,9 +15,10 @@ from jaxlib.mlir.dialects import stablehlo
 from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
 from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.io.paths import Path
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     """Write the SavedModel, `config.json` and `README.md`.
 
     The signature `serving_default` maps `images`, `[B, image_size, image_size, C]` with any B, to

@@ -7,7 +7,6 @@ The price is one copy of the weights per compiled batch size. With weights as ar
 at most 2 GB. Files: `encoder.jaxexport`, `config.json`, `README.md`.
 """
 
-import pathlib
 from typing import Any
 
 import jax
@@ -17,12 +16,13 @@ import numpy as np
 from barlow_jax.errors import UserError
 from barlow_jax.interop import encoder_function
 from barlow_jax.interop.encoder import TrainedEncoder
+from barlow_jax.io.paths import Path
 
 FILE = "encoder.jaxexport"
 _MOST_BYTES = 2**31 - 2**24  # limit of a flatbuffer, less the program itself
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     """Write `encoder.jaxexport`, `config.json` and `README.md`.
 
     Raises:

@@ -7,7 +7,6 @@ the lines of Python that build the module, also where torchvision has no constru
 """
 
 import importlib.util
-import pathlib
 import subprocess
 import sys
 from typing import Any
@@ -19,6 +18,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.interop import model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 
 WEIGHTS, PICKLED = "encoder.safetensors", "encoder.pth"
 _CONSTRUCTORS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -39,7 +39,7 @@ python tools/train_net.py --num-gpus 8 --config-file configs/coco_c4.yaml   # CO
 ```"""
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path, format: str = "torchvision") -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: Path, format: str = "torchvision") -> dict[str, Any]:
     """Write the folder.
 
     Raises:
@@ -125,7 +125,7 @@ def _pixels(trained: TrainedEncoder) -> str:
     )
 
 
-def _write_pth(out: pathlib.Path) -> dict[str, str]:
+def _write_pth(out: Path) -> dict[str, str]:
     """Write the pickled state dict; return its name, or the reason why it was not written."""
     if importlib.util.find_spec("torch") is None:
         return {"pth": f"not written, because torch is not installed (pip install torch); use {WEIGHTS}"}

@@ -5,7 +5,6 @@ model card `README.md`.
 """
 
 import math
-import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.interop import layouts, model_card
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.networks.vit import positions
 
 
@@ -29,7 +29,7 @@ class Model(NamedTuple):
     tensors: dict[str, np.ndarray]  # state dict
 
 
-def write(trained: TrainedEncoder, out: pathlib.Path) -> dict[str, Any]:
+def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     """Write the folder.
 
     Raises:

@@ -1,7 +1,6 @@
 """Formats of `export`."""
 
-import os
-import pathlib
+from barlow_jax.io.paths import Path
 
 # Module of `interop` by the name of the format. Its `write(trained, out)` fills an empty folder and returns
 # entries for the results; `load` holds lines of code that load the export, with {out} for the folder's path.
@@ -17,9 +16,9 @@ FORMATS = {
 }
 
 
-def problems(format: str | None, out: str | os.PathLike[str] | None, checkpoint: str) -> list[str]:
+def problems(format: str | None, out: str | None, checkpoint: str) -> list[str]:
     """Return what is wrong with the format, the folder to write or the checkpoint."""
-    found, folder = [], out and pathlib.Path(out)
+    found, folder = [], out and Path(out)
     if format not in FORMATS:
         found.append(f"--format is {format or 'missing'}. Pass one of {', '.join(FORMATS)}.")
     if not folder:

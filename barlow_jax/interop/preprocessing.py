@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 import math
-import pathlib
 from typing import Any, NamedTuple
 
 from barlow_jax.config.architectures import CONVNEXTS, VITS
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 
 _PILLOW = {2: "bilinear", 3: "bicubic"}  # resampling filters by Pillow's number
 
@@ -31,7 +31,7 @@ class Preprocessing(NamedTuple):
                 view["normalize"] |= normalization
 
 
-def read(weights: pathlib.Path, names: Sequence[str]) -> tuple[Preprocessing | None, Sequence[str]]:
+def read(weights: Path, names: Sequence[str]) -> tuple[Preprocessing | None, Sequence[str]]:
     """Return the preprocessing, None if unknown, and those of the architectures that the files allow.
 
     timm's `config.json` has both; Hugging Face's `preprocessor_config.json` the first, and the activation in
@@ -73,7 +73,7 @@ def _side(size: int | Mapping[str, int]) -> int:
     return size if isinstance(size, int) else size.get("shortest_edge") or size["height"]
 
 
-def _json(path: pathlib.Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:

@@ -1,7 +1,6 @@
 """Released weights: an encoder, and a projector if present, from a file of torch tensors."""
 
 from collections.abc import Callable, Mapping
-import pathlib
 import re
 from typing import Any, NamedTuple
 
@@ -13,6 +12,8 @@ from barlow_jax.errors import UserError
 from barlow_jax.interop import layouts, preprocessing, projector_layout, pth
 from barlow_jax.interop.preprocessing import Preprocessing
 from barlow_jax.interop.state_dict import COUNTER
+from barlow_jax.io import paths
+from barlow_jax.io.paths import Path
 
 SUFFIXES = (".safetensors", *pth.SUFFIXES)
 _PROJECTOR = re.compile(r"^(module\.)?projector\.")
@@ -27,26 +28,27 @@ class Weights(NamedTuple):
     ignored: dict[str, str]  # keys that were left out, with the reason
     preprocessing: Preprocessing | None = None  # of the images; None if unknown
 
-    def described(self, path: pathlib.Path) -> "Weights":
+    def described(self, path: Path) -> "Weights":
         """Return the weights with what the files next to them state."""
         found, names = preprocessing.read(path, self.encoder.names)
         return self._replace(preprocessing=found, encoder=self.encoder._replace(names=tuple(names)))
 
 
-def read(path: str | pathlib.Path) -> Weights:
+def read(path: str | Path) -> Weights:
     """Read a `.safetensors` file or one written by `torch.save` (`.pth`, `.pt`, `.pth.tar`).
 
     Raises:
       UserError: the file is missing, damaged, or holds something else; the message names it.
     """
-    path = pathlib.Path(path)
+    path = Path(path)
     try:
+        local = Path(paths.on_disk(str(path)))
         if path.suffix in pth.SUFFIXES:
-            tensors, entries = pth.load(path)
+            tensors, entries = pth.load(local)
             weights = from_tensors(tensors)
             reasons = {key: pth.IGNORED_ENTRIES[key] for key in entries}
             return weights._replace(ignored=weights.ignored | reasons).described(path)
-        return from_tensors(load_file(path)).described(path)
+        return from_tensors(load_file(local)).described(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:

@@ -5,7 +5,7 @@ import dataclasses
 import os
 from typing import Any, Final, NamedTuple
 
-from barlow_jax.io import dataframes
+from barlow_jax.io import dataframes, paths
 
 # Feature sources: the image itself, the encoder before training, and the encoder of a checkpoint or file.
 PIXELS: Final = "pixels"
@@ -112,12 +112,10 @@ def data_identity(data: Mapping[str, Any]) -> dict[str, Any]:
       data: the fields of `config.data`, or the entry "data" of a result.
     """
     folder = data["data_dir"]
-    if folder and "://" not in folder:
-        folder = os.path.abspath(os.path.expanduser(folder))
     splits = {name: data[name] for name in ("train_split", "eval_split")}
     labels = {name: data[name] for name in ("labels", "label_column") if data.get(name)}
     labels |= {"classes": [*data["classes"]]} if data.get("classes") else {}  # as in JSON
-    return {"name": data["name"], "data_dir": folder or None, **splits, **labels}
+    return {"name": data["name"], "data_dir": paths.absolute(folder) if folder else None, **splits, **labels}
 
 
 def measured_on(result: Mapping[str, Any]) -> dict[str, Any] | None:

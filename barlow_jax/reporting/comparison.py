@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-import pathlib
 from typing import Any
 
 import numpy as np
 
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import parse_scores
 
 # From one run's results to a cell; None if the run has no such value.
@@ -56,7 +56,7 @@ def _cell(values: Sequence[float | None]) -> str:
     return f"{mean:.{digits}f} ± {float(np.std(present, ddof=1)):.{digits}f}"
 
 
-def draw(rows: Rows, out: pathlib.Path, data_name: str) -> None:
+def draw(rows: Rows, out: Path, data_name: str) -> None:
     """Write a plot of linear accuracies: a panel per label fraction, a point per run, mean ± std."""
     from matplotlib.figure import Figure
 

@@ -5,7 +5,6 @@ import dataclasses
 from functools import partial
 import math
 import os
-import pathlib
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from barlow_jax.data.sampler import EpochSampler, ProcessShard, SampleRange
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.embedding import Features
 from barlow_jax.io import files, log
+from barlow_jax.io.paths import Path
 
 SUFFIXES = (".png", ".pdf", ".svg")
 _CELL_INCHES = 1.4
@@ -28,7 +28,7 @@ _CAPTION_INCHES = 0.2
 
 def draw(
     images: Sequence[Sequence[np.ndarray]],
-    out: pathlib.Path,
+    out: Path,
     *,
     titles: Sequence[str] = (),
     captions: Sequence[Sequence[str]] | None = None,
@@ -61,7 +61,7 @@ def draw(
     )
 
 
-def draw_neighbors(table: Features, neighbors: int, number: int, out: pathlib.Path) -> None:
+def draw_neighbors(table: Features, neighbors: int, number: int, out: Path) -> None:
     """Draw a row for each of some images: the image, and its nearest neighbors with their cosines."""
     queries = np.linspace(0, len(table) - 1, min(number, len(table))).astype(int)
     rows, cosines = nearest(table.features[queries], table.features, neighbors, exclude=queries)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 import math
-import pathlib
 import shlex
 from typing import Any
 
 from barlow_jax.config.method_facts import method_facts
+from barlow_jax.io.paths import Path
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -47,7 +47,7 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-def command(name: str, workdir: pathlib.Path, *arguments: str) -> str:
+def command(name: str, workdir: Path, *arguments: str) -> str:
     """Return the shell command line that runs a barlow_jax command on a workdir."""
     return shlex.join(["python", "-m", "barlow_jax", name, "--workdir", str(workdir), *arguments])
 

@@ -1,7 +1,6 @@
 """Inspection of a run's network: snapshots, augmented views, nearest neighbors and projections."""
 
 import contextlib
-import pathlib
 
 import numpy as np
 from PIL import Image
@@ -15,6 +14,7 @@ from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.evals.neighbors import nearest
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.reporting import contact_sheet
 from barlow_jax.reporting.schema import ModelInspection, Neighbors, Projection
@@ -26,9 +26,7 @@ _VIEW_ROWS, _NUM_QUERIES, _NUM_NEIGHBORS = 6, 8, 5
 _VIEW_PIXELS, _NEIGHBOR_PIXELS, _PROJECTION_PIXELS = 96, 64, 32  # maximum per side
 
 
-def inspect_model(
-    experiment: Experiment, workdir: pathlib.Path, *, images: int = 512
-) -> ModelInspection | None:
+def inspect_model(experiment: Experiment, workdir: Path, *, images: int = 512) -> ModelInspection | None:
     """Inspect the network of a run. The checkpoints are only read, so the run may still be training.
 
     All randomness comes from the run's seed or a fixed one: the same files give the same inspection. At most
@@ -59,7 +57,7 @@ def inspect_model(
 
 
 def _neighbors_and_projections(
-    experiment: Experiment, workdir: pathlib.Path, train: splits.Split, test: splits.Split
+    experiment: Experiment, workdir: Path, train: splits.Split, test: splits.Split
 ) -> tuple[Neighbors, list[Projection]]:
     """Encode up to 10 000 training and 1 000 test images with the newest intact checkpoint."""
     config = experiment.config

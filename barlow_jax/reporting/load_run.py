@@ -3,13 +3,13 @@
 import collections
 from collections.abc import Mapping
 import dataclasses
-import pathlib
 from typing import Any
 
 from barlow_jax.config import records
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl, log
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import by_data
 from barlow_jax.reporting.schema import Run
 from barlow_jax.workdir import provenance, results, saved_run
@@ -17,7 +17,7 @@ from barlow_jax.workdir import provenance, results, saved_run
 ABSENT = "absent"
 
 
-def read_run(workdir: pathlib.Path) -> Run:
+def read_run(workdir: Path) -> Run:
     """Read a run's files. Missing files are left out; damaged files too, with a warning.
 
     Raises:
@@ -72,7 +72,7 @@ def changed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return dict(sorted((different | groups).items()))
 
 
-def _config(workdir: pathlib.Path) -> dict[str, Any]:
+def _config(workdir: Path) -> dict[str, Any]:
     """Return the complete config by flat key; empty if it cannot be read."""
     try:
         saved = saved_run.saved_config(workdir)
@@ -87,7 +87,7 @@ def _config(workdir: pathlib.Path) -> dict[str, Any]:
     return records.flatten(tree)
 
 
-def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
+def _metrics(path: Path) -> list[dict[str, float | None]]:
     try:
         rows, damaged = jsonl.read(path)
     except OSError as error:
@@ -99,6 +99,6 @@ def _metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
     return valid
 
 
-def _warn_if_damaged(path: pathlib.Path) -> None:
+def _warn_if_damaged(path: Path) -> None:
     if path.exists():
         log.warning(f"{path} is damaged and left out of the report.")

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 import dataclasses
-import pathlib
 from typing import Any
 
 from markupsafe import Markup
 import vl_convert
 
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.reporting import (
     curve_section,
     evaluation_section,
@@ -31,7 +31,7 @@ _MAX_NAMES = 4  # in the title
 def write(
     runs: Sequence[Run],
     inspection: ModelInspection | None,
-    out: pathlib.Path,
+    out: Path,
     *,
     device_hour_price: float | None = None,
     missing_reason: str | None = None,

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from barlow_jax.evals.correlation import Correlation
 from barlow_jax.evals.spectrum import Spectrum
+from barlow_jax.io.paths import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Run:
     """Contents of a workdir's files. A missing file is None or empty."""
 
     name: str  # folder name
-    workdir: pathlib.Path
+    workdir: Path
     config: Mapping[str, Any]  # by flat key, "data.image_size"
     changed: Mapping[str, tuple[Any, Any]]  # by flat key: the default, which is the paper's; this run's value
     provenance: Sequence[Mapping[str, Any]]  # entries of `provenance.read`

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-import pathlib
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from barlow_jax.experiment import fixed_views
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.experiment.fixed_views import FIRST_VIEW, FrozenNetwork
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.reporting.schema import Snapshot
 from barlow_jax.workdir import saved_run
 
@@ -28,7 +28,7 @@ _MAX_ATTEMPTS = 3  # to read checkpoints while the run removes old ones
 
 
 def take_snapshots(
-    experiment: Experiment, workdir: pathlib.Path, source: splits.Split, images: int
+    experiment: Experiment, workdir: Path, source: splits.Split, images: int
 ) -> list[Snapshot]:
     """Return snapshots before training and at up to five evenly spaced checkpoints.
 
@@ -58,7 +58,7 @@ def take_snapshots(
 
 
 def _restore_snapshots(
-    layout: Layout, workdir: pathlib.Path, abstract: tuple[Any, Any], record: Callable[..., Snapshot]
+    layout: Layout, workdir: Path, abstract: tuple[Any, Any], record: Callable[..., Snapshot]
 ) -> list[Snapshot]:
     """Return the snapshots that `record` takes of a step, its parameters and running statistics."""
     snapshots = []

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 import itertools
 import json
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from barlow_jax.config import shipped
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import parse_scores
 from barlow_jax.reporting import formatting
 from barlow_jax.workdir import saved_run
@@ -57,7 +57,7 @@ def read_grid(source: str) -> list[dict[str, str]]:
     return [{key: "none" if text == "null" else text for key, text in cell.items()} for cell in texts]
 
 
-def checkpoints(run_dir: pathlib.Path) -> list[dict[str, Any]]:
+def checkpoints(run_dir: Path) -> list[dict[str, Any]]:
     """Return the metrics of each kept checkpoint that the monitor measured, with `random` and `newest`."""
     rows: dict[int, dict[str, Any]] = {}
     for row in jsonl.read(run_dir / "metrics.jsonl")[0]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 import dataclasses
-import os
-import pathlib
 import time
 from typing import Any
 
@@ -12,14 +10,15 @@ from barlow_jax.config.schema import Config, Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.reporting import load_run, page, schema
 from barlow_jax.reporting.inspect_model import inspect_model
 from barlow_jax.workdir import saved_run
 
 
 def write_report(
-    workdirs: Sequence[pathlib.Path],
-    out: str | os.PathLike[str] | None = None,
+    workdirs: Sequence[Path],
+    out: PathLike | None = None,
     *,
     device_hour_price: float | None = None,
     images: bool = True,
@@ -31,7 +30,7 @@ def write_report(
       `out`, `bytes`, `runs` (names), `sections`, `snapshots` (inspected steps), `seconds`.
     """
     started = time.monotonic()
-    out = pathlib.Path(out) if out else workdirs[0] / "report.html"
+    out = Path(out) if out else workdirs[0] / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
     runs = [load_run.read_run(path) for path in workdirs]
@@ -45,7 +44,7 @@ def write_report(
 
 
 def _inspect(
-    workdir: pathlib.Path, images: bool, changes: Sequence[tuple[str, str]]
+    workdir: Path, images: bool, changes: Sequence[tuple[str, str]]
 ) -> tuple[schema.ModelInspection | None, str | None]:
     """Return the inspection; or None and the reason, which is also logged.
 
@@ -65,7 +64,7 @@ def _inspect(
         return None, f"Not available: {error}"
 
 
-def _config(workdir: pathlib.Path, changes: Sequence[tuple[str, str]]) -> Config | None:
+def _config(workdir: Path, changes: Sequence[tuple[str, str]]) -> Config | None:
     """Return the run's config on this machine's mesh; None if it cannot be read, which `read_run` has logged.
 
     Raises:

@@ -13,7 +13,6 @@ folder's name adds a CPU's instruction sets.
 from collections.abc import Callable, Iterator
 import contextlib
 import hashlib
-import pathlib
 import platform
 import tempfile
 import zlib
@@ -22,7 +21,8 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from barlow_jax.distributed import exchange
-from barlow_jax.io import checksums, files, log
+from barlow_jax.io import files, log, paths
+from barlow_jax.io.paths import Path
 
 _SUFFIX = "-cache"  # of jax's entries
 _MAX_BYTES = 2_000_000_000  # size of the persistent folder; the oldest entries are removed
@@ -40,14 +40,14 @@ def persistent(folder: str | None) -> Iterator[Callable[[], None]]:
     if not folder or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         yield lambda: None
         return
-    store = pathlib.Path(folder).expanduser() / _machine()
+    store = Path(folder).expanduser() / _machine()
     options = {
         "jax_persistent_cache_min_compile_time_secs": _MIN_COMPILE_S,
         "jax_persistent_cache_enable_xla_caches": "none",  # their path would be part of the key
     }
     before = {name: getattr(jax.config, name) for name in options}
     with tempfile.TemporaryDirectory(prefix="barlow_jax-", ignore_cleanup_errors=True) as name:
-        live = pathlib.Path(name)
+        live = Path(name)
         _load(store, live)
         _configure(options | {"jax_compilation_cache_dir": name})
         try:
@@ -62,7 +62,7 @@ def _machine() -> str:
     if jax.default_backend() != "cpu":
         return jax.default_backend()
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
         sets = next(line for line in lines if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         sets = platform.processor()
@@ -75,26 +75,26 @@ def _configure(options: dict[str, object]) -> None:
     compilation_cache.reset_cache()
 
 
-def _load(store: pathlib.Path, live: pathlib.Path) -> None:
+def _load(store: Path, live: Path) -> None:
     """Link the intact entries; remove the others."""
     try:
         for path in sorted(store.glob(f"*{_SUFFIX}.*")):
-            if checksums.sha256(path) == path.suffix[1:]:
-                with contextlib.suppress(FileExistsError):
-                    (live / path.stem).symlink_to(path.absolute())
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == path.suffix[1:]:
+                _link(path, live / path.stem, content)
             else:
                 log.warning(f"removed the damaged compiled program {path}", every_process=True)
                 path.unlink(missing_ok=True)
     except OSError as error:
         _warn(store, "read", error)
-    names = ",".join(sorted(path.name for path in live.iterdir()))
+    names = ",".join(sorted(path.name for path in live.iterdir() if path.is_symlink()))
     checksum = zlib.crc32(names.encode()) >> 1
     if exchange.any_process(checksum != exchange.call_on_first(lambda: checksum)):
-        for path in live.iterdir():
+        for path in live.glob(f"*{_SUFFIX}"):
             path.unlink()
 
 
-def _save(live: pathlib.Path, store: pathlib.Path) -> None:
+def _save(live: Path, store: Path) -> None:
     """Move new entries to the persistent folder, and remove its oldest ones."""
     new = [path for path in live.glob(f"*{_SUFFIX}") if not path.is_symlink()]
     if not new or jax.process_index() != 0:
@@ -106,7 +106,7 @@ def _save(live: pathlib.Path, store: pathlib.Path) -> None:
             target = store / f"{path.name}.{hashlib.sha256(content).hexdigest()}"
             files.write_bytes(target, content)
             path.unlink()
-            path.symlink_to(target.absolute())
+            _link(target, path, content)
         entries = [(entry.stat(), entry) for entry in store.glob(f"*{_SUFFIX}.*")]
         size = 0
         for stat, entry in sorted(entries, key=lambda pair: -pair[0].st_mtime):
@@ -117,7 +117,18 @@ def _save(live: pathlib.Path, store: pathlib.Path) -> None:
         _warn(store, "written", error)
 
 
-def _warn(store: pathlib.Path, operation: str, error: OSError) -> None:
+def _link(entry: Path, name: Path, content: bytes) -> None:
+    """Link an entry of the persistent folder; one in a bucket is copied for that."""
+    if paths.is_url(entry):
+        copies = name.with_name("copies")
+        copies.mkdir(exist_ok=True)
+        (copies / name.name).write_bytes(content)
+        entry = copies / name.name
+    with contextlib.suppress(FileExistsError):
+        name.symlink_to(entry.absolute())
+
+
+def _warn(store: Path, operation: str, error: OSError) -> None:
     message = (
         f"the cache of compiled programs in {store} cannot be {operation} ({error.strerror or error}), so a "
         "restart compiles again. Use another folder: --config.train.compilation_cache=DIR."

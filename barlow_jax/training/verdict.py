@@ -1,13 +1,13 @@
 """Verdict on a run, from its metrics alone: collapsed, overfitting, saturated, or not trained to the end."""
 
 from collections.abc import Mapping, Sequence
-import pathlib
 import socket
 import time
 from typing import Any, NamedTuple
 
 from barlow_jax.config import records
 from barlow_jax.io import jsonl
+from barlow_jax.io.paths import Path
 from barlow_jax.training.diagnostics import PERSISTENT_ROWS, collapse_signs, finding
 from barlow_jax.workdir import lock, saved_run, selection
 
@@ -121,7 +121,7 @@ def _latest(rows: Rows, name: str) -> float | None:
     return next((row[name] for row in reversed(rows) if row.get(name) is not None), None)
 
 
-def read_status(workdir: pathlib.Path) -> dict[str, Any]:
+def read_status(workdir: Path) -> dict[str, Any]:
     """Return the fields of `status.json` without its marks, and the verdict. Safe while the run is running.
 
     Returns:

@@ -5,32 +5,39 @@ package filelock has no read-only query of the holder, which `status` needs on a
 the file behind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import datetime
 import errno
 import fcntl
 import os
-import pathlib
 import socket
 import time
 from typing import IO
 
 from barlow_jax.errors import UserError
-from barlow_jax.io import log
+from barlow_jax.io import log, paths
+from barlow_jax.io.paths import Path
+from barlow_jax.workdir import lease
 
 FILE = "pretrain.lock"
 _HELD_ERRORS = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 @contextlib.contextmanager
-def acquire(workdir: pathlib.Path) -> Iterator[None]:
+def acquire(workdir: Path) -> Iterator[Callable[[], None]]:
     """Hold a workdir's lock during the block; on a file system without locks, only log a warning.
+
+    Yields a function that raises RunError once another run has taken over the workdir: see `lease`.
 
     Raises:
         UserError: another process holds the lock; the message names it.
     """
     path = workdir / FILE
+    if paths.is_url(workdir):
+        with lease.acquire(path) if str(path).startswith("gs://") else _unlocked(path, "no lock") as check:
+            yield check
+        return
     try:
         for wait_s in (0.1, 0.2, 0.4):  # `holder` in another process holds it for a moment
             file = _lock(path)
@@ -38,9 +45,8 @@ def acquire(workdir: pathlib.Path) -> Iterator[None]:
                 break
             time.sleep(wait_s)
     except OSError as error:
-        reason = error.strerror or error
-        log.warning(f"{path} cannot be locked ({reason}); make sure that no other run uses {workdir}")
-        yield
+        with _unlocked(path, str(error.strerror or error)) as check:
+            yield check
         return
     if file is None:
         raise UserError(
@@ -53,15 +59,17 @@ def acquire(workdir: pathlib.Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now:%Y-%m-%d %H:%M:%S} UTC\n")
         file.flush()
         try:
-            yield
+            yield lambda: None
         finally:
             with contextlib.suppress(OSError):  # the workdir may be missing
                 path.unlink(missing_ok=True)  # before the release: `_lock` detects a file opened meanwhile
 
 
-def holder(workdir: pathlib.Path) -> str | None:
+def holder(workdir: Path) -> str | None:
     """Return a description of the process that holds the lock, or None; change nothing."""
     path = workdir / FILE
+    if str(path).startswith("gs://"):
+        return lease.holder(path)
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -70,7 +78,13 @@ def holder(workdir: pathlib.Path) -> str | None:
         return _description(path) if error.errno in _HELD_ERRORS else None
 
 
-def _lock(path: pathlib.Path) -> IO[str] | None:
+@contextlib.contextmanager
+def _unlocked(path: Path, reason: str) -> Iterator[Callable[[], None]]:
+    log.warning(f"{path} cannot be locked ({reason}); make sure that no other run uses {path.parent}")
+    yield lambda: None
+
+
+def _lock(path: Path) -> IO[str] | None:
     """Open and lock the file, ready to be rewritten; return None if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -88,14 +102,14 @@ def _lock(path: pathlib.Path) -> IO[str] | None:
             raise
 
 
-def _is_at(file: IO[str], path: pathlib.Path) -> bool:
+def _is_at(file: IO[str], path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _description(path: pathlib.Path) -> str:
+def _description(path: Path) -> str:
     try:
         return path.read_text().strip() or "an unnamed process"
     except OSError:

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 import json
 import math
-import pathlib
 from typing import Any
 
 import jax
 
 from barlow_jax.io import jsonl
-from barlow_jax.io.jsonl import AppendOnlyFile
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir.sinks import BackgroundSink
 
 
@@ -26,7 +25,7 @@ class MetricsWriter:
 
     def __init__(
         self,
-        workdir: pathlib.Path,
+        workdir: Path,
         *,
         first_step: int,
         sinks: Sequence[str] = (),
@@ -52,7 +51,7 @@ class MetricsWriter:
         for row in self.rows:
             self.first_step_names |= row.keys() if row["step"] == first_step else set()
             self.latest |= row
-        self._jsonl = AppendOnlyFile(path)
+        self._jsonl = jsonl.open_append(path)
         self._sinks = [BackgroundSink(name, workdir, config or {}, newest) for name in dict.fromkeys(sinks)]
 
     def write(self, step: int, row: dict[str, float]) -> None:
@@ -65,6 +64,11 @@ class MetricsWriter:
         self._jsonl.append(json.dumps(self.rows[-1]))
         for sink in self._sinks:
             sink.write(step, row)
+
+    def flush(self) -> None:
+        """Make sure that a killed process leaves all rows; see `AppendOnlyFile.flush`."""
+        if self._active:
+            self._jsonl.flush()
 
     def close(self) -> None:
         """Write what is pending, and close the file and the sinks."""

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 import hashlib
 import json
-import pathlib
 from typing import Any
 
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import data_identity, measured_on
 from barlow_jax.workdir import saved_run
 
 
-def read(workdir: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[pathlib.Path, str]]:
+def read(workdir: Path) -> tuple[dict[str, dict[str, Any]], dict[Path, str]]:
     """Return the content of each file by its name without `.json`, and what is wrong with damaged files."""
     results, damaged = {}, {}
     for path in sorted((workdir / "results").glob("*.json")):
@@ -25,7 +25,7 @@ def read(workdir: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[pathlib
     return results, damaged
 
 
-def results_file(workdir: pathlib.Path, name: str, results: Mapping[str, Any]) -> pathlib.Path:
+def results_file(workdir: Path, name: str, results: Mapping[str, Any]) -> Path:
     """Return `<workdir>/results/NAME.json`; for other images or another encoder `NAME@DATA-DIGEST.json`.
 
     The images of the run's config have the plain name. Without a run, and for `transfer`, the first result

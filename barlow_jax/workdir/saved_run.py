@@ -1,15 +1,16 @@
 """Reading a workdir: its saved config and status, its checkpoints, and whether a run may resume."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 from barlow_jax.config import overrides, records
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
-from barlow_jax.io import files
+from barlow_jax.io import files, paths
+from barlow_jax.io.paths import Path
 
 CHECKPOINTS = "checkpoints"  # folder of the checkpoints, one folder per step
+COMMITTED = "commit_success.txt"  # the object that Orbax writes last, in the folder of a step in a bucket
 STATUS = "status.json"  # written by `workdir.status`
 FILES = (STATUS, "config.json")  # every run has at least one of them
 # Keys that may change when a run resumes: they affect what is monitored, kept and measured, not what is
@@ -51,14 +52,14 @@ _MAY_EXTEND = (
 )
 
 
-def is_run(workdir: str | pathlib.Path) -> bool:
+def is_run(workdir: str | Path) -> bool:
     """Return whether a folder is the workdir of a run."""
-    return any((pathlib.Path(workdir) / name).is_file() for name in FILES)
+    return any((Path(workdir) / name).is_file() for name in FILES)
 
 
-def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
+def saved_config(workdir: str | Path) -> dict[str, Any] | None:
     """Return the nested dict in `<workdir>/config.json`; None if the file is missing."""
-    path = pathlib.Path(workdir) / "config.json"
+    path = Path(workdir) / "config.json"
     if not path.is_file():
         return None
     try:
@@ -70,25 +71,29 @@ def saved_config(workdir: str | pathlib.Path) -> dict[str, Any] | None:
     return saved
 
 
-def saved_status(workdir: str | pathlib.Path) -> dict[str, Any] | None:
+def saved_status(workdir: str | Path) -> dict[str, Any] | None:
     """Return the content of `<workdir>/status.json`; None if the file is missing or damaged."""
     try:
-        status = files.read_json(pathlib.Path(workdir) / STATUS)
+        status = files.read_json(Path(workdir) / STATUS)
         return status if {"state", "step", "marks", "updated_unix"} <= status.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
-def checkpoint_steps(workdir: str | pathlib.Path) -> list[int]:
+def checkpoint_steps(workdir: str | Path) -> list[int]:
     """Return the steps of the complete checkpoints in order; none if the folder cannot be read."""
-    folder = pathlib.Path(workdir) / CHECKPOINTS
+    folder = Path(workdir) / CHECKPOINTS
     try:
-        return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+        if paths.is_url(folder):
+            found = [path.parent for path in folder.glob(f"*/{COMMITTED}")]
+        else:
+            found = [*folder.glob("*")]
+        return sorted(int(path.name) for path in found if path.name.isdigit())
     except OSError:
         return []
 
 
-def resume_problems(workdir: str | pathlib.Path, resume: str) -> list[str]:
+def resume_problems(workdir: str | Path, resume: str) -> list[str]:
     """Return the reasons why `--resume` does not allow a run to start on this workdir."""
     steps = checkpoint_steps(workdir)
     if resume == "never" and steps:
@@ -116,13 +121,13 @@ def config_changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[A
     }
 
 
-def changes(workdir: str | pathlib.Path, config: Config) -> dict[str, list[Any]]:
+def changes(workdir: str | Path, config: Config) -> dict[str, list[Any]]:
     """Return `config_changes` from the saved config of a run to another config; {} if none is saved."""
     saved = saved_config(workdir)
     return {} if saved is None else config_changes(saved, overrides.to_config_dict(config).to_dict())
 
 
-def differences(workdir: str | pathlib.Path, config: Config, *, extend: bool = False) -> list[str]:
+def differences(workdir: str | Path, config: Config, *, extend: bool = False) -> list[str]:
     """Return one sentence for each key whose value differs from the saved run's and may not change.
 
     With `extend`, the keys that an extension may change are allowed if the run has a checkpoint.

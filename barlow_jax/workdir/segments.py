@@ -8,7 +8,6 @@ training images; `command`; and `started`, in UTC.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import datetime
-import pathlib
 from typing import Any
 
 from barlow_jax.config import overrides
@@ -16,6 +15,7 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data.sampler import EpochSampler, Segment
 from barlow_jax.errors import UserError
 from barlow_jax.io import files
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import provenance, saved_run
 
 FILE = "segments.json"
@@ -23,7 +23,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Segment))
 _KEYS = {*_FIELDS, "config", "changed"}
 
 
-def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def read(workdir: Path) -> list[dict[str, Any]]:
     """Return the segments; none if the run was never extended.
 
     Raises:
@@ -46,7 +46,7 @@ def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def current(
-    workdir: pathlib.Path, config: Config, num_images: int, data_changes: Mapping[str, Any] | None = None
+    workdir: Path, config: Config, num_images: int, data_changes: Mapping[str, Any] | None = None
 ) -> Segment:
     """Return the segment that a start with this config resumes, or begins at the newest checkpoint.
 
@@ -63,7 +63,7 @@ def current(
 
 
 def record(
-    workdir: pathlib.Path,
+    workdir: Path,
     segment: Segment,
     config: Config,
     command: Sequence[str],
@@ -94,7 +94,7 @@ def record(
     return {name: entries[-1][name] for name in ("step", "epoch", "changed")} if entries else None
 
 
-def _first(workdir: pathlib.Path) -> dict[str, Any]:
+def _first(workdir: Path) -> dict[str, Any]:
     """Return the entry of the segment before the first extension."""
     config = saved_run.saved_config(workdir)
     data = provenance.recorded_data(workdir).get(config["data"]["train_split"], {})

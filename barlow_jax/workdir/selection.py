@@ -1,11 +1,11 @@
 """Choice of a run's best checkpoint by what was measured in training (`config.monitor.select_by`)."""
 
 from collections.abc import Mapping, Sequence
-import pathlib
 from typing import Any
 
 from barlow_jax.errors import UserError
 from barlow_jax.io import jsonl
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import saved_run
 
 ADAPTED = "adapt_gain_lower"  # of a run of `adapt`
@@ -42,7 +42,7 @@ def best_step(rows: Sequence[Mapping[str, Any]], select_by: str, steps: Sequence
     return max(measured, key=lambda step: (by_step[step], step), default=None)
 
 
-def best_checkpoint(workdir: pathlib.Path, select_by: str) -> pathlib.Path:
+def best_checkpoint(workdir: Path, select_by: str) -> Path:
     """Return the folder of a run's best checkpoint.
 
     Raises:

@@ -6,8 +6,8 @@ run. It is made with the workdir, the run id of earlier starts or None, and the 
 
 from collections.abc import Mapping, Sequence
 import importlib.util
+import io
 import os
-import pathlib
 import queue
 import secrets
 import socket
@@ -16,25 +16,32 @@ import time
 from typing import Any
 
 from barlow_jax.errors import UserError
-from barlow_jax.io import files, log
+from barlow_jax.io import files, log, paths
+from barlow_jax.io.paths import Path
 
 _PATIENCE_S = 120.0  # a sink that is busy with one row, or with its start, for longer is dropped
 _CLOSE_S = 5.0  # a preempted process may have 15 s
+_INTERVAL_S = 60.0  # between copies of TensorBoard's events to a bucket
 _PROJECT = "barlow_jax"
 
 
 class _TensorBoard:
     """TensorBoard events in `<workdir>/tensorboard`, written without TensorFlow."""
 
-    def __init__(self, workdir: pathlib.Path, run_id: str | None, config: Mapping[str, Any]):
+    def __init__(self, workdir: Path, run_id: str | None, config: Mapping[str, Any]):
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.plugins.hparams import summary_v2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self.run_id, self._event, self._summary = "tensorboard", event_pb2.Event, summary_pb2.Summary
-        (workdir / "tensorboard").mkdir(exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
-        self._writer = RecordWriter((workdir / "tensorboard" / name).open("ab"))
+        self._path, self._written = workdir / "tensorboard" / name, time.monotonic()
+        if paths.is_url(workdir):  # where nothing can be appended
+            self._file = io.BytesIO()
+        else:
+            self._path.parent.mkdir(exist_ok=True)
+            self._file = self._path.open("ab")
+        self._writer = RecordWriter(self._file)
         self._write(file_version="brain.Event:2")
         if run_id is None:
             values = {key: v if isinstance(v, int | float) else str(v) for key, v in config.items()}
@@ -43,19 +50,28 @@ class _TensorBoard:
     def _write(self, **fields: Any) -> None:
         self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
         self._writer.flush()
+        if time.monotonic() - self._written > _INTERVAL_S:
+            self._copy()
+
+    def _copy(self) -> None:
+        """Write all events so far to the bucket."""
+        if isinstance(self._file, io.BytesIO):
+            files.write_bytes(self._path, self._file.getvalue())
+            self._written = time.monotonic()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         values = [self._summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         self._write(step=step, summary=self._summary(value=values))
 
     def close(self) -> None:
+        self._copy()
         self._writer.close()
 
 
 class _Wandb:
     """Weights & Biases; its own environment variables choose project, entity, name and mode."""
 
-    def __init__(self, workdir: pathlib.Path, run_id: str | None, config: Mapping[str, Any]):
+    def __init__(self, workdir: Path, run_id: str | None, config: Mapping[str, Any]):
         import wandb
 
         # Without a key, `init` would ask for one on the terminal.
@@ -67,7 +83,7 @@ class _Wandb:
             name=os.environ.get("WANDB_NAME", workdir.resolve().name),
             id=self.run_id,
             resume="allow",
-            dir=str(workdir),
+            dir=None if paths.is_url(workdir) else str(workdir),
             config=dict(config),
             settings=wandb.Settings(silent=True, console="off"),
         )
@@ -82,11 +98,13 @@ class _Wandb:
 class _Mlflow:
     """MLflow: the server of MLFLOW_TRACKING_URI, or files in `<workdir>/mlflow`."""
 
-    def __init__(self, workdir: pathlib.Path, run_id: str | None, config: Mapping[str, Any]):
+    def __init__(self, workdir: Path, run_id: str | None, config: Mapping[str, Any]):
         from mlflow import MlflowClient, entities
 
         self._metric, uri = entities.Metric, os.environ.get("MLFLOW_TRACKING_URI")
         if not uri:
+            if paths.is_url(workdir):
+                raise UserError("the workdir is in a bucket: set MLFLOW_TRACKING_URI")
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # mlflow 3 refuses files without it
         self._client = client = MlflowClient(uri or (workdir / "mlflow").absolute().as_uri())
         if run_id is not None:
@@ -127,9 +145,7 @@ class BackgroundSink:
     step of each metric that it had received when the run started last.
     """
 
-    def __init__(
-        self, name: str, workdir: pathlib.Path, config: Mapping[str, Any], newest: Mapping[str, int]
-    ):
+    def __init__(self, name: str, workdir: Path, config: Mapping[str, Any], newest: Mapping[str, int]):
         """Start the thread; `newest` is the newest step of each metric that earlier starts have written."""
         self._name, self._state_file = name, workdir / "sinks" / f"{name}.json"
         try:
@@ -143,7 +159,7 @@ class BackgroundSink:
         self._thread = threading.Thread(target=self._work, args=(workdir, run_id, config), daemon=True)
         self._thread.start()
 
-    def _work(self, workdir: pathlib.Path, run_id: str | None, config: Mapping[str, Any]) -> None:
+    def _work(self, workdir: Path, run_id: str | None, config: Mapping[str, Any]) -> None:
         try:
             sink = SINKS[self._name](workdir, run_id, config)
             files.write_json(self._state_file, {"run_id": sink.run_id, "newest": self._newest})

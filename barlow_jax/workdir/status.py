@@ -17,15 +17,18 @@ import contextlib
 import datetime
 import math
 import os
-import pathlib
 import socket
 import time
 from typing import Any
 
-from barlow_jax.io import files, log
+from barlow_jax.io import files, log, paths
+from barlow_jax.io.background import Background
+from barlow_jax.io.paths import Path
 from barlow_jax.workdir import saved_run
 
 _MAX_MARKS = 200
+_INTERVAL_S = 5.0  # between writes to a bucket
+_CLOSE_S = 60.0
 _METRICS = ("loss", "skipped_steps", "decode_failures")
 # Step, useful seconds until it was reached, Unix time when it was reached.
 _Mark = tuple[int, float, float]
@@ -34,9 +37,7 @@ _Mark = tuple[int, float, float]
 class Status:
     """Context manager that keeps `status.json` current on process 0, which is the `active` one."""
 
-    def __init__(
-        self, workdir: pathlib.Path, *, num_steps: int, epoch: Callable[[int], float], active: bool = True
-    ):
+    def __init__(self, workdir: Path, *, num_steps: int, epoch: Callable[[int], float], active: bool = True):
         """Read the status that earlier starts left.
 
         Args:
@@ -57,6 +58,8 @@ class Status:
         self._state, self._reason = "starting", None
         self._useful, self._since = self._marks[-1][1] if self._marks else 0.0, None
         self._first_step = self._step = int(previous.get("step", 0))
+        self._unwritten: Mapping[str, Any] = {}
+        self._background = Background(self._write_file, _INTERVAL_S) if paths.is_url(workdir) else None
 
     def __enter__(self) -> "Status":
         self._write()
@@ -71,6 +74,8 @@ class Status:
             self._write(self._previous)  # the run was already finished
         else:
             self._write()
+        if self._background is not None:
+            self._background.close(_CLOSE_S)
 
     def begin(self, first_step: int) -> None:
         """Set the step that this start resumes from; later steps will be repeated."""
@@ -135,10 +140,20 @@ class Status:
             self._since = now
 
     def _write(self, content: dict[str, Any] | None = None) -> None:
+        self._unwritten = content or self._content()
+        if self._background is not None:
+            self._background.request()
+        else:
+            self._write_file()
+
+    def _write_file(self) -> None:
         if not self._active:
             return
+        content = self._unwritten
+        if "checkpoint" not in content:
+            content = {**content, "checkpoint": self._checkpoint()}
         try:
-            files.write_json(self._workdir / saved_run.STATUS, content or self._content())
+            files.write_json(self._workdir / saved_run.STATUS, content)
             self._warned = False
         except OSError as error:
             if not self._warned:
@@ -157,7 +172,6 @@ class Status:
             "epoch": self._epoch(self._step),
             "images_per_second": _finite(self._row.get("images_per_second")),
             "loss": _finite(self._row.get("loss")),
-            "checkpoint": self._checkpoint(),
             "starts": self._starts,
             "restarts": self._starts - 1,
             "decode_failures": int(self._row.get("decode_failures") or 0),
@@ -179,10 +193,9 @@ class Status:
         """Return step and time of the newest complete checkpoint."""
         steps = saved_run.checkpoint_steps(self._workdir)
         try:
-            return {
-                "step": steps[-1],
-                "time": _utc((self._workdir / saved_run.CHECKPOINTS / str(steps[-1])).stat().st_mtime),
-            }
+            path = self._workdir / saved_run.CHECKPOINTS / str(steps[-1])
+            path = path / saved_run.COMMITTED if paths.is_url(path) else path
+            return {"step": steps[-1], "time": _utc(path.stat().st_mtime)}
         except (OSError, IndexError):
             return None
 

@@ -181,7 +181,7 @@ def test_in_an_event_loop_and_in_a_thread_and_without_traces(config, tmp_path, c
     ("options", "word"),
     [
         ({"workdir": ""}, "workdir"),
-        ({"workdir": "gs://bucket/run"}, "workdir"),
+        ({"workdir": "ftp://bucket/run"}, "workdir"),
         ({"callbacks": ["print"]}, "callbacks"),
         ({"resume": "must"}, "resume"),
         ({"overrides": {"train.batch_size": 5000}}, "batch_size"),

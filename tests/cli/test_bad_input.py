@@ -224,9 +224,9 @@ COMMAND_LINES = {
     "a config with a typo": (("pretrain", "--config", "{tmp}/typo.py", "--workdir", "{tmp}/run"), "optm"),
     "no workdir": (("pretrain", "--config", CONFIG), "--workdir is missing"),
     "a file for a workdir": (("pretrain", "--config", CONFIG, "--workdir", CONFIG), "is not a folder"),
-    "a bucket for a workdir": (
-        ("pretrain", "--config", CONFIG, "--workdir", "gs://b/run"),
-        "Mount the bucket",
+    "a workdir on a web server": (
+        ("pretrain", "--config", CONFIG, "--workdir", "https://b/run"),
+        "the schemes of buckets",
     ),
     "a run whose config is truncated": (("probe", "--workdir", "{tmp}/truncated"), "config.json"),
     "a run whose config is a list": (("probe", "--workdir", "{tmp}/list"), "config.json"),

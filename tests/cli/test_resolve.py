@@ -63,7 +63,7 @@ def test_all_problems_are_in_one_message(capsys, tmp_path):
         (["pretrain", "--config", DIGITS], "--workdir is missing"),
         (["pretrain", "--config", "configs/digit.py", "--workdir", "x"], "configs/digit.py does not exist"),
         (["pretrain", "--config", DIGITS, "--workdir", DIGITS], "is not a folder"),
-        (["pretrain", "--config", DIGITS, "--workdir", "gs://bucket/run"], "Mount the bucket"),
+        (["pretrain", "--config", DIGITS, "--workdir", "ftp://bucket/run"], "the schemes of buckets"),
         (["pretrain", "--config", DIGITS, "--workdir", "x", "extra"], "extra is no argument"),
         (
             ["pretrain", "--config", DIGITS, "--workdir", "x", "--config.data.name=didgits"],

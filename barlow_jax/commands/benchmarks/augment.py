@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 from functools import partial
-import pathlib
 from typing import Any
 
 import jax
@@ -18,11 +17,12 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.planning import hlo
 from barlow_jax.planning.roofline import compile_cost
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return one row per operation, for views with it and those before it.
 
     With a topology the rows have cycles in the compiler's estimate, and the last row is for all operations

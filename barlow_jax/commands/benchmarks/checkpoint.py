@@ -1,7 +1,7 @@
 """`bench checkpoint`: seconds to save (blocking training, and in all), to restore and to verify."""
 
 import argparse
-import pathlib
+import os
 import statistics
 import tempfile
 import time
@@ -15,15 +15,16 @@ from barlow_jax.config.schema import Config
 from barlow_jax.data import catalog
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.experiment.experiment import Experiment
-from barlow_jax.io import log
+from barlow_jax.io import log, paths
+from barlow_jax.io.paths import Path
 from barlow_jax.types import TrainState
-from barlow_jax.workdir.saved_run import CHECKPOINTS
+from barlow_jax.workdir.saved_run import checkpoint_steps
 
 _REPEATS = 3
 _MAX_BLOCKED = 0.05  # fraction of the time that saves may block training
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Measure a state of `--state-mb` megabytes, or the config's own if that is 0. The files are removed."""
     if args.state_mb:
         state = _random_state(args.state_mb)
@@ -31,11 +32,12 @@ def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) 
         experiment = Experiment.from_config(config)
         init = experiment.init(experiment.sampler(config.train.batch_size))
         state = init(jax.random.key(config.seed))
-    if workdir:
-        workdir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=workdir, prefix="bench-checkpoint-") as folder:
-        row = {"state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state))}
-        row |= _measure(state, pathlib.Path(folder))
+    folder = (workdir or Path(tempfile.gettempdir())) / f"bench-checkpoint-{os.getpid()}"
+    row = {"state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state))}
+    try:
+        row |= _measure(state, folder)
+    finally:
+        paths.remove_folder(folder)
     row |= _blocked_fraction(config, args.step_seconds, row["blocked_seconds"])
     for name, value in row.items():
         log.info(f"{name.replace('_', ' '):<28}{_format(name, value)}")
@@ -52,7 +54,7 @@ def _random_state(megabytes: float) -> TrainState:
     return TrainState(jnp.int32(0), params, {}, momentum)
 
 
-def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
+def _measure(state: TrainState, folder: Path) -> dict[str, Any]:
     """Return median seconds; the first save starts Orbax's threads and is not counted."""
     jax.block_until_ready(state)
     times: dict[str, list[float]] = {"blocked_seconds": [], "saved_seconds": []}
@@ -61,7 +63,7 @@ def _measure(state: TrainState, folder: pathlib.Path) -> dict[str, Any]:
             started = time.perf_counter()
             checkpoints.save(state._replace(step=jnp.int32(step)))
             times["blocked_seconds"].append(time.perf_counter() - started)
-            while checkpoints.is_saving and not (folder / CHECKPOINTS / str(step)).exists():
+            while checkpoints.is_saving and step not in checkpoint_steps(folder):
                 checkpoints.check_save()
                 time.sleep(0.005)
             times["saved_seconds"].append(time.perf_counter() - started)

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import dataclasses
 import itertools
-import pathlib
 import resource
 import statistics
 import time
@@ -28,6 +27,7 @@ from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.distributed.mesh import Layout, make_mesh
 from barlow_jax.errors import UserError
 from barlow_jax.io import log, processors
+from barlow_jax.io.paths import Path
 from barlow_jax.types import Batch
 
 _BATCH = 25
@@ -43,7 +43,7 @@ _TITLES = {
 }
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return pairs per CPU-second and per second of each stage; with a workdir, also draw a bar chart."""
     if args.images < 2 * _BATCH:
         raise UserError(f"--images is {args.images}, but must be at least {2 * _BATCH}.")
@@ -152,7 +152,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def plot(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw one bar per stage."""
     from matplotlib.figure import Figure
 

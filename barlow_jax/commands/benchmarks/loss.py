@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-import pathlib
 import statistics
 import time
 from typing import Any
@@ -14,6 +13,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.planning.roofline import DoesNotFit, compile_cost
 from barlow_jax.planning.tpu import Topology
 
@@ -32,7 +32,7 @@ _MEASURES = {  # axis label of each panel of the plot, and the factor to its uni
 }
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return one row for each N, D and form, per device; with a workdir, also draw a plot."""
     topology, devices, name = choose_devices(args)
     sizes = [(n, d) for n in _numbers(args.rows, "--rows") for d in _numbers(args.widths, "--widths")]
@@ -125,7 +125,7 @@ def _line(row: dict[str, Any]) -> str:
     return f"{head}{'  '.join(shown)}"
 
 
-def _plot(rows: Sequence[dict[str, Any]], device_name: str, path: pathlib.Path) -> None:
+def _plot(rows: Sequence[dict[str, Any]], device_name: str, path: Path) -> None:
     """Draw one panel per measure over D, with one line per form and N."""
     from matplotlib.figure import Figure
 

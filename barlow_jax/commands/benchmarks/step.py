@@ -5,7 +5,6 @@ Every step gets the same synthetic batch, which is already on the devices: no da
 
 import argparse
 from collections.abc import Callable, Sequence
-import pathlib
 import statistics
 import time
 from typing import Any
@@ -23,6 +22,7 @@ from barlow_jax.experiment import lowering
 from barlow_jax.experiment.cost_estimate import num_images, plan
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
+from barlow_jax.io.paths import Path
 from barlow_jax.planning import kernels
 from barlow_jax.planning.chips import CHIPS, chip_name
 from barlow_jax.planning.formatting import format_bytes, format_ms
@@ -41,7 +41,7 @@ _COMPARED = {  # names of the estimate: title, name of the measurement
 }
 
 
-def run(config: Config, workdir: pathlib.Path | None, args: argparse.Namespace) -> dict[str, Any]:
+def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
     """Return the measurements; with `--against plan`, also the estimate for the same devices."""
     topology = Topology.local() if args.against else None
     rows_per_device(config, jax.device_count())
