@@ -17,7 +17,7 @@ NOT_RUN = {
     "--topology": "compiles for a TPU, in minutes: tests/commands/test_plan.py, tests/commands/benchmarks",
     "--sweep": "likewise",
     "--config.monitor.sinks=tensorboard,wandb": "needs an extra and an account: tests/workdir/test_sinks.py",
-    "--grid": "trains 72 runs: tests/commands/test_compare.py",
+    "--grid": "trains 69 runs: tests/commands/test_compare.py",
     "--coordinator": "needs several hosts: tests/commands/test_two_processes.py",
     "--weights": "needs released weights: tests/commands/test_import_.py",
     "transfer": "needs VOC07, which is downloaded: tests/commands/test_transfer.py",
