@@ -41,7 +41,7 @@ def add_shared(parser: argparse.ArgumentParser, command: Command) -> None:
             help=f"a shipped config ({', '.join(shipped.shipped_configs())}) or a Python file, each with "
             "an argument if it takes one (vicreg:digits); default: config.json of the workdir",
         )
-    help_text = "folder of the run: checkpoints, metrics and results"
+    help_text = "folder of the run, on a disk or in a bucket (gs://...): checkpoints, metrics and results"
     if command.workdir == "several":
         help_text += "; give several to compare runs"
     several = {"nargs": "+", "dest": "workdirs"} if command.workdir == "several" else {}

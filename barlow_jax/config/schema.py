@@ -29,7 +29,8 @@ class Data:
     data_dir: str | None = field(
         None,
         "Folder of the data: TFDS's data_dir; for images, a folder or file (docs/own_images.md), or a "
-        "function that returns them (docs/extending.md). A relative path is recorded as an absolute one.",
+        "function that returns them (docs/extending.md). A relative path is recorded as an absolute one. "
+        "Data in a bucket (gs://bucket/folder) are read from a copy on the disk.",
         is_path=True,
         part="source",
     )

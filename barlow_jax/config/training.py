@@ -69,7 +69,7 @@ class Train:
         "~/.cache/barlow_jax",
         "Folder of compiled programs, which a restart loads; none = no cache. The cache is executed as "
         "code: nobody else should be able to write to it. On preemptible machines and on several hosts, use "
-        "a mounted folder that all of them see.",
+        "a folder that all of them see, such as gs://bucket/compiled.",
     )
 
 
