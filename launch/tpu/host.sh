@@ -34,7 +34,7 @@ setup() {
   fi
   cd "$repository"
   is_done test -x "$venv/bin/python" || run "$uv" venv --quiet --python 3.11 "$venv"
-  run "$uv" pip install --quiet --python "$venv/bin/python" --constraint launch/constraints.txt -e '.[tpu]'
+  run "$uv" pip install --quiet --python "$venv/bin/python" --constraint launch/constraints.txt -e '.[tpu,gcs]'
   run ln -sfn "$repository" "$base/current"
 }
 

@@ -16,7 +16,7 @@ LINUX = {"platform_system": "Linux", "platform_machine": "x86_64"}
 
 @pytest.fixture
 def requirements(monkeypatch):
-    """Function from a Python version to the requirements by package, with those of the extra `tpu`."""
+    """Function from a Python version and an extra to the requirements by package."""
     given = {}
     setuptools = types.SimpleNamespace(setup=given.update, find_packages=lambda **_: [])
     monkeypatch.setitem(sys.modules, "setuptools", setuptools)
@@ -53,10 +53,11 @@ def test_jax_and_flax_are_bounded_together(requirements, python, jax, flax, refu
     assert not [pair for pair in refused if pair[1] in bounds[pair[0]]]
 
 
-def test_the_constraints_pin_every_package_within_the_bounds(requirements):
+@pytest.mark.parametrize("extra", ["tpu", "gcs"])
+def test_the_constraints_pin_every_package_within_the_bounds(requirements, extra):
     lines = (ROOT / "launch" / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    for name, bounds in requirements("3.11").items():
+    for name, bounds in requirements("3.11", extra).items():
         assert pins[re.sub(r"[_.]", "-", name)] in bounds, name
     assert {"jaxlib", "libtpu"} < pins.keys()
 
@@ -67,5 +68,5 @@ def test_the_image_installs_with_the_constraints_and_has_an_init():
     assert command == ["tini", "--", "python", "-m", "barlow_jax"] and re.search(
         r"apt-get install .*tini", text
     )
-    assert "ARG EXTRA=tpu\n" in text and '".[$EXTRA]"' in text, "EXTRA=cuda13 for GPUs"
+    assert "ARG EXTRA=tpu\n" in text and '".[$EXTRA,gcs]"' in text, "EXTRA=cuda13 for GPUs"
     assert "launch/constraints.txt" in text and "--constraint constraints.txt" in text
