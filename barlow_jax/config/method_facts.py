@@ -38,7 +38,9 @@ HEADS: Mapping[str, tuple[int, ...] | int] = {
 _PROJECTOR, _PREDICTOR = frozenset({"projector"}), frozenset({"projector", "predictor"})
 # By the name of the method's file in `objectives/`. Methods of a user's own are not checked.
 METHODS: Mapping[str, Method] = {
-    "barlow_twins": Method("Barlow Twins", optional_heads=frozenset({"predictor"}), separate_branches=True),
+    "barlow_twins": Method(
+        "Barlow Twins", extra_views=True, optional_heads=frozenset({"predictor"}), separate_branches=True
+    ),
     "byol": Method(
         "BYOL",
         optional_heads=frozenset({"predictor"}),
@@ -66,7 +68,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "rotation": Method("Rotation", ("a",), required_heads=frozenset({"num_classes"}), own_classes=4),
     "sigreg": Method("SIGReg (LeJEPA)", extra_views=True),
-    "simclr": Method("SimCLR", separate_branches=True),
+    "simclr": Method("SimCLR", extra_views=True, separate_branches=True),
     "simsiam": Method(
         "SimSiam",
         required_heads=_PREDICTOR,
@@ -76,6 +78,7 @@ METHODS: Mapping[str, Method] = {
     "swav": Method("SwAV", extra_views=True, required_heads=_PROJECTOR | {"prototypes"}, loss_may_rise=True),
     "vicreg": Method(
         "VICReg",
+        extra_views=True,
         separate_branches=True,
         if_collapsed="a larger --config.objective.vicreg.variance_weight",
     ),

@@ -11,6 +11,9 @@ bfloat16 operands are requested for the large products. `losses/correlation.py` 
 ways; `losses/barlow_twins_ablations.py` has the ablations of the paper's table 5.
 """
 
+from collections.abc import Sequence
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +21,7 @@ from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.barlow_twins_ablations import ablated_terms
 from barlow_jax.losses.correlation import CorrelationTerms, Form, off_diagonal_energy, resolve_form
 from barlow_jax.losses.embedding_statistics import standardized_embedding_statistics
+from barlow_jax.losses.pairs import mean_over_pairs
 from barlow_jax.losses.standardization import check_views, standardize
 from barlow_jax.types import Objective, Reshard, RunInfo
 
@@ -61,7 +65,7 @@ def barlow_twins_loss(
     References:
       Zbontar, Jing, Misra, LeCun, Deny 2021, https://arxiv.org/abs/2103.03230
     """
-    z_a, z_b, form = _prepare(z_a, z_b, form, reshard)
+    (z_a, z_b), form = _prepare([z_a, z_b], form, reshard)
     terms = barlow_twins_terms(z_a, z_b, form=form, operand_dtype=operand_dtype)
     return terms.invariance + off_diagonal_weight * terms.redundancy
 
@@ -80,7 +84,7 @@ def barlow_twins_terms(
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
-    """Build the objective over views a and b, with metrics that are comparable between widths.
+    """Build the objective over all pairs of views, with metrics that are comparable between widths.
 
     A predictor, if the network has one, acts on view a and `stop_gradient` on view b (table 6).
     """
@@ -89,15 +93,16 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     is_ablated = ablations != {"normalization": "batch", "off_diagonal": "cross", "temperature": None}
 
     def loss(outputs, memory, context):
-        z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
+        z_a, *others = (outputs[name].embedding for name in run_info.views)
         z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction
-        z_b = jax.lax.stop_gradient(z_b) if settings.stop_gradient else z_b
-        z_a, z_b, form = _prepare(z_a, z_b, config.form, run_info.reshard)
+        if settings.stop_gradient:
+            others = [jax.lax.stop_gradient(z) for z in others]
+        embeddings, form = _prepare([z_a, *others], config.form, run_info.reshard)
         products = {"form": form, "operand_dtype": jnp.dtype(config.operand_dtype)}
         if is_ablated:
-            terms = ablated_terms(z_a, z_b, **ablations, **products)
+            terms = mean_over_pairs(partial(ablated_terms, **ablations, **products), embeddings)
         else:
-            terms = barlow_twins_terms(z_a, z_b, **products)
+            terms = mean_over_pairs(partial(barlow_twins_terms, **products), embeddings)
         value = config.scale * (
             settings.invariance_weight * terms.invariance + settings.off_diagonal_weight * terms.redundancy
         )
@@ -109,25 +114,24 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
             "diagonal_mean": terms.diagonal_mean,
             "off_diagonal_rms": jnp.sqrt(terms.redundancy / max(1.0, width * (width - 1.0))),
         }
-        return value, memory, metrics | standardized_embedding_statistics(z_a, z_b)
+        return value, memory, metrics | standardized_embedding_statistics(*embeddings[:2])
 
     return Objective(loss)
 
 
 def cross_correlation(z_a: jax.Array, z_b: jax.Array) -> jax.Array:
     """Return C, `[D, D]`, of two views' `[N, D]` embeddings."""
-    z_a, z_b, _ = _prepare(z_a, z_b, "direct", None)
+    (z_a, z_b), _ = _prepare([z_a, z_b], "direct", None)
     return jnp.matmul(standardize(z_a).T, standardize(z_b), precision="highest") / z_a.shape[0]
 
 
 def _prepare(
-    z_a: jax.Array, z_b: jax.Array, form: Form, reshard: Reshard | None
-) -> tuple[jax.Array, jax.Array, Form]:
+    embeddings: Sequence[jax.Array], form: Form, reshard: Reshard | None
+) -> tuple[Sequence[jax.Array], Form]:
     """Check the shapes, resolve the form and lay the embeddings out by features."""
-    check_views([z_a, z_b])
-    if z_a.shape[0] < 2:
-        raise ValueError(f"batch statistics need 2 rows or more, got {z_a.shape}; use a larger batch")
-    form = resolve_form(form, z_a.shape[0], z_a.shape[1], reshard)
-    if reshard:
-        z_a, z_b = reshard.by_features(z_a), reshard.by_features(z_b)
-    return z_a, z_b, form
+    check_views(embeddings)
+    rows, width = embeddings[0].shape
+    if rows < 2:
+        raise ValueError(f"batch statistics need 2 rows or more, got {(rows, width)}; use a larger batch")
+    form = resolve_form(form, rows, width, reshard)
+    return [reshard.by_features(z) for z in embeddings] if reshard else embeddings, form

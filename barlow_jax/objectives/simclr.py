@@ -13,12 +13,15 @@ gradient. At N = 4096 the logits take 268 MB / P, up to half more with the gradi
 forward, three times that with the gradient.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.losses.contrastive import LossAndAccuracy, info_nce, similarities
 from barlow_jax.losses.embedding_statistics import embedding_statistics
+from barlow_jax.losses.pairs import mean_over_pairs
 from barlow_jax.losses.standardization import check_views
 from barlow_jax.networks.unit_sphere import unit_rows
 from barlow_jax.types import Grouping, Objective, RunInfo
@@ -60,14 +63,17 @@ def nt_xent(
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
-    """Build the objective over views a and b."""
+    """Build the objective over all pairs of views; the negatives of a pair are in its two views."""
 
     def loss(outputs, memory, context):
-        pair = outputs["a"].embedding, outputs["b"].embedding
-        operand_dtype = jnp.dtype(config.operand_dtype)
-        result = nt_xent(*pair, temperature=config.simclr.temperature, operand_dtype=operand_dtype)
+        embeddings = [outputs[name].embedding for name in run_info.views]
+        settings = {
+            "temperature": config.simclr.temperature,
+            "operand_dtype": jnp.dtype(config.operand_dtype),
+        }
+        result = mean_over_pairs(partial(nt_xent, **settings), embeddings)
         value = config.scale * result.loss
         metrics = {"loss": value, "contrast_accuracy": result.accuracy}
-        return value, memory, metrics | embedding_statistics(pair, unit_length=True)
+        return value, memory, metrics | embedding_statistics(embeddings, unit_length=True)
 
     return Objective(loss, grouping=Grouping(encoder="size", heads="together"))

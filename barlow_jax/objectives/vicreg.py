@@ -21,6 +21,7 @@ from barlow_jax.config.methods import Vicreg
 from barlow_jax.losses.correlation import Form
 from barlow_jax.losses.covariance import covariance_energy, variance_hinge
 from barlow_jax.losses.embedding_statistics import embedding_statistics
+from barlow_jax.losses.pairs import mean_over_pairs
 from barlow_jax.losses.standardization import check_views
 from barlow_jax.types import Objective, Reshard, RunInfo
 
@@ -118,7 +119,7 @@ def _weighted(terms: VicregTerms, settings: Vicreg) -> jax.Array:
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
-    """Build the objective over views a and b.
+    """Build the objective over all pairs of views.
 
     Its metrics are the three terms and `covariance_rms`, the root mean square of the covariances of different
     features, which is comparable between widths.
@@ -126,13 +127,14 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     settings = config.vicreg
 
     def loss(outputs, memory, context):
-        z_a, z_b = outputs["a"].embedding, outputs["b"].embedding
+        embeddings = [outputs[name].embedding for name in run_info.views]
         products = {"form": config.form, "operand_dtype": jnp.dtype(config.operand_dtype)}
-        terms = vicreg_terms(z_a, z_b, settings, reshard=run_info.reshard, **products)
+        options = {"settings": settings, "reshard": run_info.reshard, **products}
+        terms = mean_over_pairs(partial(vicreg_terms, **options), embeddings)
         value = config.scale * _weighted(terms, settings)
-        pairs = 2 * max(1, z_a.shape[1] - 1)  # per feature, in two views
+        pairs = 2 * max(1, embeddings[0].shape[1] - 1)  # per feature, in two views
         rms = jnp.sqrt(jnp.maximum(terms.covariance, 0.0) / pairs)
         metrics = {"loss": value, **terms._asdict(), "covariance_rms": rms}
-        return value, memory, metrics | embedding_statistics([z_a, z_b])
+        return value, memory, metrics | embedding_statistics(embeddings)
 
     return Objective(loss)

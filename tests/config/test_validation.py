@@ -356,3 +356,21 @@ def test_an_automatic_value_range_is_measured_for_the_training_data_alone():
     overrides = {f"transfer__voc07__data__{key}": value for key, value in transfer.items()}
     (problem,) = _problems(Facts(8), **overrides)
     assert "config.transfer.voc07.data.value_range" in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network.branches", "own"),
+        ("network.predictor", "8192"),
+        ("objective.barlow_twins.stop_gradient", "True"),
+        ("objective.barlow_twins.off_diagonal", "auto"),
+    ],
+)
+def test_what_treats_two_views_differently_allows_no_third_one(key, value):
+    tree = default_config().to_dict()
+    tree["recipe"]["views"]["c"] = tree["recipe"]["views"]["a"]
+    assert not validate(from_tree(tree)[0], Facts())
+    assert not apply_overrides(tree, [(key, value)])
+    (problem,) = validate(from_tree(tree)[0], Facts())
+    assert problem.startswith("config.recipe.views is a, b, c") and f"config.{key} " in problem

@@ -93,6 +93,11 @@ def _view_problems(config: Config, requirements: Method) -> Iterator[str]:
             f"config.recipe.views is {views}, but {config.objective.name} needs "
             f"{' and '.join(requirements.views)}{only}."
         )
+    elif len(config.recipe.views) > len(required) and (asymmetric := _asymmetric_key(config)):
+        yield (
+            f"config.recipe.views is {views}, but config.{asymmetric} treats views a and b differently. "
+            f"Define {' and '.join(requirements.views)} only, or turn it off."
+        )
     elif requirements.joint_views:
         name = requirements.views[-1]
         if (size := config.recipe.views[name].output_size(config.data.image_size)) < SMALLEST_GRID:
@@ -100,3 +105,18 @@ def _view_problems(config: Config, requirements: Method) -> Iterator[str]:
                 f"View {name} has {size} pixels, but {config.objective.name} cuts it into 3 x 3 patches. Set "
                 f"config.recipe.views.{name}.crop.size to {SMALLEST_GRID} or more."
             )
+
+
+def _asymmetric_key(config: Config) -> str | None:
+    """Return a key that gives two views different roles, if one is on."""
+    if config.network.branches == "own":
+        return "network.branches"
+    if config.objective.name != "barlow_twins":
+        return None
+    settings = config.objective.barlow_twins
+    values = {
+        "network.predictor": config.network.predictor,
+        "objective.barlow_twins.stop_gradient": settings.stop_gradient,
+        "objective.barlow_twins.off_diagonal": settings.off_diagonal != "cross",
+    }
+    return next((key for key, value in values.items() if value), None)
