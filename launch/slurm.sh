@@ -2,7 +2,7 @@
 # Submit a command to Slurm: one process per GPU, saved before the time limit, requeued until it is finished.
 #
 # Usage: bash launch/slurm.sh [--dry-run] COMMAND [ARGUMENT ...]
-#   COMMAND       pretrain, or an evaluation, with its arguments; --workdir must be on a disk of all nodes
+#   COMMAND       pretrain, or an evaluation, with its arguments; --workdir must be gs://... or on a disk of all nodes
 #   --dry-run     print the call of sbatch without submitting
 # Environment variables:
 #   NODES         nodes (default: 1)
@@ -30,8 +30,8 @@ help_from_header "$@"
 for name in NODES GPUS CPUS MAX_RESTARTS; do require_number "$name"; done
 [[ $# -gt 0 ]] || add_problem "the command is missing, as in: bash launch/slurm.sh pretrain --config imagenet"
 workdir=$(workdir_of "$@")
-[[ $workdir == /* ]] || \
-  add_problem "--workdir is '$workdir', but must be an absolute path on a disk that all nodes share"
+[[ $workdir =~ ^(/|(gs|s3)://[^/]+/.) ]] || \
+  add_problem "--workdir is '$workdir', but must be an absolute path on a disk of all nodes, or gs://BUCKET/FOLDER"
 [[ -x $PYTHON ]] || add_problem "PYTHON is '$PYTHON', which is no program; install the package with [cuda13] there"
 exit_on_problems
 

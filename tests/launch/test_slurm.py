@@ -73,6 +73,7 @@ def test_a_run_that_is_finished_wrong_cancelled_or_hopeless_is_not(slurm, exit_c
 
 
 def test_a_dry_run_submits_nothing(slurm):
+    assert "--workdir gs://bucket/run" in slurm("--dry-run", "pretrain", "--workdir", "gs://bucket/run")[0]
     output, calls = slurm("--dry-run", *PRETRAIN)
     assert output.startswith("+ sbatch ") and output.endswith("--workdir '/shared/two words'\n") and not calls
 
