@@ -25,7 +25,7 @@ Usage: bash launch/tpu.sh [--dry-run] COMMAND
 
   create             request the slice; waiting in the queue costs nothing until the slice is ACTIVE
   wait               wait until the slice is ACTIVE
-  setup              send the commit to every host, install it, and mount the bucket
+  setup              send the commit to every host, install it, and mount the bucket if MOUNT is set
   run ARG...         start `python -m barlow_jax ARG...` on every host, and return
   status             print the slice's state, and each host's newest checkpoint and process state
   logs               follow the log of host 0 (WORKER=3: host 3)
@@ -40,10 +40,11 @@ With --dry-run, every command is printed and none is run. Settings are environme
   NAME               name of the slice
   PROJECT ZONE       project and zone of the slice
   ACCELERATOR        type of the slice, such as v5litepod-64 or v6e-64
-  BUCKET             bucket with the workdir and the data, mounted on every host
-  MOUNT              where the bucket is mounted (default: /mnt/bucket)
-  CACHE_DIR          folder on the hosts that caches files read from the bucket (default: none); in
-                     /dev/shm it uses their memory
+  MOUNT              folder, such as /mnt/bucket, at which every host mounts BUCKET with gcsfuse (default: no
+                     mount; paths in a bucket are gs://BUCKET/...)
+  BUCKET             bucket to mount
+  CACHE_DIR          folder on the hosts that caches files read from MOUNT (default: none); in /dev/shm it
+                     uses their memory
   SPOT               yes: cheaper, but can be preempted at any time (default: no)
   SERVICE_ACCOUNT    service account of the hosts (default: the project's)
   RUNTIME_VERSION    image of the hosts (default: depends on the accelerator)
@@ -55,12 +56,12 @@ With --dry-run, every command is printed and none is run. Settings are environme
   KEEP               yes: babysit keeps the slice, which continues to cost money, after the run (default: no)
 
 Example:
-  export NAME=imagenet PROJECT=my-project ZONE=us-central1-a ACCELERATOR=v5litepod-64 BUCKET=my-bucket
-  bash launch/tpu.sh babysit pretrain --config imagenet --workdir /mnt/bucket/runs/imagenet
+  export NAME=imagenet PROJECT=my-project ZONE=us-central1-a ACCELERATOR=v5litepod-64
+  bash launch/tpu.sh babysit pretrain --config imagenet --workdir gs://my-bucket/runs/imagenet
 END
 }
 
-: "${SPOT:=no}" "${KEEP:=no}" "${POLL:=60}" "${MAX_RESTARTS:=10}" "${MOUNT:=/mnt/bucket}"
+: "${SPOT:=no}" "${KEEP:=no}" "${POLL:=60}" "${MAX_RESTARTS:=10}" "${MOUNT:=}"
 : "${MAX_HOURS:=}" "${BUCKET:=}" "${ACCELERATOR:=}" "${RUNTIME_VERSION:=}" "${SERVICE_ACCOUNT:=}" "${CACHE_DIR:=}"
 
 # Print the image whose drivers fit the accelerator.
@@ -82,11 +83,6 @@ require_slice() {
   fi
 }
 
-require_bucket() {
-  strip_bucket_url
-  require BUCKET "bucket with the workdir and the data, in the region of the slice"
-}
-
 command=${1:-help}
 shift || true
 require NAME "name of the slice"
@@ -99,11 +95,14 @@ if [[ ! $MAX_HOURS =~ ^([0-9]+(\.[0-9]+)?)?$ ]]; then
 fi
 require_choice SPOT yes no
 require_choice KEEP yes no
+if [[ -n $CACHE_DIR && -z $MOUNT ]]; then
+  add_problem "CACHE_DIR is '$CACHE_DIR', but it caches only a mounted bucket; set MOUNT, or unset it"
+fi
 case $command in
   create) require_slice ;;
-  setup) require_bucket ;;
+  setup) require_mount ;;
   run) require_workdir "$@" ;;
-  babysit) require_slice && require_bucket && require_workdir "$@" ;;
+  babysit) require_slice && require_workdir "$@" ;;
   wait | status | logs | ssh | stop | delete) ;;
   help | -h | --help) usage && exit ;;
   *) usage >&2 && exit 2 ;;

@@ -33,8 +33,9 @@ With --dry-run, every command is printed and none is run. Settings are environme
   ACCELERATOR        v4, v5litepod, v5p or v6e (xpk: with its size, such as v5litepod-64)
   TOPOLOGY           topology of the node pool's slice, such as 8x8
   CHIPS              chips per host (default: 4, or all chips of a smaller slice)
-  BUCKET             bucket with the workdir and the data, mounted in every pod
-  MOUNT              where the bucket is mounted (default: /mnt/bucket)
+  MOUNT              folder, such as /mnt/bucket, at which every pod mounts BUCKET (default: no mount; paths
+                     in a bucket are gs://BUCKET/...)
+  BUCKET             bucket to mount
   SPOT               yes: use only spot nodes (default: no)
   MAX_RESTARTS       restarts of the run, including preemptions (default: 50)
   NAMESPACE          Kubernetes namespace (default: default)
@@ -44,18 +45,16 @@ With --dry-run, every command is printed and none is run. Settings are environme
 
 Example:
   export IMAGE=us-docker.pkg.dev/my-project/barlow/barlow_jax:1 NAME=imagenet ACCELERATOR=v5litepod
-  export TOPOLOGY=8x8 BUCKET=my-bucket
-  bash launch/gke/gke.sh apply pretrain --config imagenet --workdir /mnt/bucket/runs/imagenet
+  export TOPOLOGY=8x8
+  bash launch/gke/gke.sh apply pretrain --config imagenet --workdir gs://my-bucket/runs/imagenet
 END
 }
 
-: "${MOUNT:=/mnt/bucket}" "${SPOT:=no}" "${MAX_RESTARTS:=50}" "${NAMESPACE:=default}"
+: "${MOUNT:=}" "${SPOT:=no}" "${MAX_RESTARTS:=50}" "${NAMESPACE:=default}"
 : "${KUBERNETES_ACCOUNT:=default}" "${BUCKET:=}" "${ACCELERATOR:=}" "${TOPOLOGY:=}" "${CHIPS:=}"
 
 require_jobset() {
-  strip_bucket_url
   require IMAGE "image that build has pushed"
-  require BUCKET "bucket with the workdir and the data"
   require ACCELERATOR "v4, v5litepod, v5p or v6e"
   case $ACCELERATOR in
     v4*) GKE_ACCELERATOR=tpu-v4-podslice ;;
@@ -101,16 +100,14 @@ json_list() {
 
 render() {
   local line name cache ARGS
-  cache=$(cache_flag "$1")
+  cache=$(cache_flag "$@")
   ARGS=$(json_list "$1" ${cache:+"$cache"} "${@:2}")
   shopt -u patsub_replacement 2>/dev/null || true # otherwise bash 5.2 replaces & in a value by the match
   while IFS= read -r line; do
-    case $line in
-      *" # if SPOT")
-        if [[ $SPOT != yes ]]; then continue; fi
-        line=${line% # if SPOT}
-        ;;
-    esac
+    if [[ $line =~ ^(.*)" # if "([A-Z]+)$ ]]; then
+      line=${BASH_REMATCH[1]} name=${BASH_REMATCH[2]}
+      case ${!name} in "" | no) continue ;; esac
+    fi
     if [[ $line =~ @([A-Z_]+)@ && $line != "#"* ]]; then
       name=${BASH_REMATCH[1]}
       line=${line/@$name@/${!name}}
@@ -135,7 +132,7 @@ apply() {
 # By default XPK does not restart after exit code 1, which an error of a disk or the network causes.
 xpk_workload() {
   local cache
-  cache=$(cache_flag "$1")
+  cache=$(cache_flag "$@")
   run xpk workload create --cluster="$CLUSTER" --project="$PROJECT" --zone="$ZONE" --workload="$NAME" \
     --tpu-type="$ACCELERATOR" --num-slices=1 --docker-image="$IMAGE" \
     --max-restarts="$MAX_RESTARTS" --restart-on-exit-codes=1 \

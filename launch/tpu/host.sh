@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Work on one host of a slice; tpu.sh calls it there, from the commit that it sent.
-#   setup BUCKET MOUNT [CACHE_DIR]  install packages, mount the bucket, create the environment
-#   start ARG...                    start python -m barlow_jax ARG..., independent of the connection
-#   status                          print one line: status HOST CHECKPOINT running | exited CODE | died | idle
+#   setup [BUCKET MOUNT [CACHE_DIR]] mount the bucket, install packages, create the environment
+#   start [--mount=DIR] ARG...       start python -m barlow_jax ARG..., independent of the connection
+#   status                           print a line: status HOST CHECKPOINT running | exited CODE | died | idle
 #   stop | end | logs | log_tail
 set -euo pipefail
 
@@ -25,8 +25,10 @@ setup() {
     log "$(hostname): a run is active; nothing was changed"
     return
   fi
-  install_gcsfuse
-  mount_bucket "$@"
+  if (($#)); then
+    install_gcsfuse
+    mount_bucket "$@"
+  fi
   # uv installs Python 3.11: the images have 3.10.
   if ! is_done test -x "$uv"; then
     run curl -fsSL -o "$base/uv.sh" https://astral.sh/uv/0.11.30/install.sh
@@ -49,11 +51,11 @@ install_gcsfuse() {
   run sudo apt-get -o DPkg::Lock::Timeout=600 -qqy install gcsfuse
 }
 
-# All hosts must see at once what one host writes, so file metadata is not cached. A checkpoint becomes valid
-# by renaming its folder, which needs a bucket that can do this in one step.
+# All hosts must see at once what one host writes, so file metadata is not cached. A checkpoint in a mounted
+# workdir becomes valid by renaming its folder, which needs a bucket that can do this in one step.
 mount_bucket() {
   local bucket=$1 mount=$2 cache=${3:-}
-  if is_done mountpoint "$mount"; then return; fi
+  if is_done mountpoint -q "$mount"; then return; fi
   is_done fusermount -uz "$mount" || true # remains of a mount whose process died
   run sudo mkdir -p "$mount"
   run sudo chown "$(id -u):$(id -g)" "$mount"
@@ -62,15 +64,24 @@ mount_bucket() {
     set -- "$@" --cache-dir="$cache" --file-cache-max-size-mb=-1 --file-cache-cache-file-for-range-read
   fi
   run gcsfuse "$@" "$bucket" "$mount"
+  is_dry_run || check_mount "$mount"
   if ! run touch "$mount/.written-by-$(hostname)" || ! run rm "$mount/.written-by-$(hostname)"; then
     log "error: gs://$bucket is not writable: grant roles/storage.objectUser to the hosts' service account"
     return 1
   fi
 }
 
+# Fail if no bucket is mounted at a folder: what is written there would be lost with this host.
+check_mount() {
+  if mountpoint -q "$1"; then return; fi
+  log "error: $(hostname): no bucket is mounted at $1"
+  return 1
+}
+
 # Starting a running command again has no effect; another command is refused.
 start() {
-  local line
+  local line mount=""
+  case $1 in --mount=*) mount=${1#--mount=} && shift ;; esac
   line=$(quote "$@")
   mkdir -p "$files"
   exec 9>"$files/lock" # held by all processes of the run
@@ -82,6 +93,10 @@ start() {
     log "error: $(hostname) is running another command: $(<"$files/command")"
     log "stop it first: bash launch/tpu.sh stop"
     return 75
+  fi
+  if [[ -n $mount ]] && ! check_mount "$mount"; then
+    log "mount it first: bash launch/tpu.sh setup"
+    return 1
   fi
   rm -f "$files"/{exit_code,pid,stopped}
   printf '%s\n' "$line" >"$files/command"
@@ -101,7 +116,7 @@ start() {
 
 # Run the command, and record its exit code and its log.
 supervise() {
-  local code=0 workdir
+  local code=0
   trap : TERM # stay alive when the host shuts down; the command gets its own signal
   cd "$repository"
   log "=== $(date -Is) $(hostname) $(basename "$repository"): $(<"$files/command")"
@@ -111,9 +126,16 @@ supervise() {
   if [[ -e $files/stopped && $code != 0 ]]; then code=130; fi
   log "=== $(date -Is) exit code $code"
   printf '%s\n' "$code" >"$files/exit_code"
-  # Copy the log to the bucket, because the host may be deleted soon.
-  workdir=$(<"$files/workdir")
-  if mkdir -p "$workdir/logs"; then cp "$files/log" "$workdir/logs/$(date +%Y%m%dT%H%M%S)-$(hostname).log"; fi
+  copy_log "$(<"$files/workdir")/logs/$(date +%Y%m%dT%H%M%S)-$(hostname).log"
+}
+
+# Copy the log to the bucket, because the host may be deleted soon.
+copy_log() {
+  local error
+  case $1 in
+    gs://*) error=$(timeout 60 gcloud storage cp --quiet "$files/log" "$1" 2>&1) ;;
+    *) error=$({ mkdir -p "${1%/*}" && cp "$files/log" "$1"; } 2>&1) ;;
+  esac || log "the log was not copied to $1: $error"
 }
 
 status() {
@@ -131,12 +153,21 @@ status() {
 
 # Print the step of the newest complete checkpoint, 0 without one.
 newest_checkpoint() {
-  local folder newest=0
-  for folder in "$1"/checkpoints/*; do
-    folder=${folder##*/}
-    if [[ $folder =~ ^[0-9]+$ ]] && ((10#$folder > newest)); then newest=$((10#$folder)); fi
-  done
+  local path step newest=0
+  while IFS= read -r path; do
+    step=${path#"$1/checkpoints/"}
+    step=${step%/commit_success.txt}
+    if [[ $step =~ ^[0-9]+$ ]] && ((10#$step > newest)); then newest=$((10#$step)); fi
+  done < <(list_checkpoints "$1/checkpoints")
   printf '%s\n' "$newest"
+}
+
+# In a bucket, a checkpoint is complete with its object commit_success.txt; in a folder, with its final name.
+list_checkpoints() {
+  case $1 in
+    gs://*) timeout 60 gcloud storage ls "$1/*/commit_success.txt" 2> >(grep -v "matched no objects" >&2) ;;
+    *) printf '%s\n' "$1"/* ;;
+  esac
 }
 
 # End the run for the user, with exit code 130; babysit uses `end`, which keeps the run's own exit code.

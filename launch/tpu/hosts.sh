@@ -18,7 +18,7 @@ each_host() {
 # shellcheck disable=SC2154  # scratch: tpu.sh, repository: environment.sh
 setup_hosts() {
   local folder=barlow_jax/$COMMIT
-  set -- setup "$BUCKET" "$MOUNT" ${CACHE_DIR:+"$CACHE_DIR"}
+  set -- setup ${MOUNT:+"$BUCKET" "$MOUNT"} ${CACHE_DIR:+"$CACHE_DIR"}
   archive "$folder" "$scratch/barlow_jax.tar.gz" &&
     run gcloud compute tpus tpu-vm scp "$scratch/barlow_jax.tar.gz" "$NAME:barlow_jax.tar.gz" \
       --project="$PROJECT" --zone="$ZONE" --worker=all --quiet &&
@@ -33,8 +33,8 @@ setup_hosts() {
 # Start the command on every host; it continues when this connection ends.
 start_hosts() {
   local cache
-  cache=$(cache_flag "$1")
-  each_host start "$1" ${cache:+"$cache"} "${@:2}"
+  cache=$(cache_flag "$@")
+  each_host start ${MOUNT:+"--mount=$MOUNT"} "$1" ${cache:+"$cache"} "${@:2}"
 }
 
 # Open a shell on one host, or run a command line on all of them.

@@ -18,7 +18,9 @@ class Cloud:
 
     def __init__(self, folder: pathlib.Path, repository: pathlib.Path):
         self.folder, self.repo, self.bin = folder, folder / "repo", folder / "bin"
+        self.bucket = folder / "gs" / "bucket"  # whose URL is gs://bucket
         self.mount = folder / "mount"
+        self.mounted = {"BUCKET": "bucket", "MOUNT": str(self.mount)}  # settings
         shutil.copytree(repository, self.repo)
         self.commit = _git(self.repo, "rev-parse", "HEAD").strip()
         for name in ["cloud.py", "host_tool.sh"]:
@@ -32,15 +34,13 @@ class Cloud:
             (self.bin / name).chmod(0o755)
         (folder / "commands").mkdir()
         (folder / "host_bin").mkdir()
-        for name in ["sudo", "hostname", "mountpoint", "curl"]:
+        for name in ["sudo", "hostname", "mountpoint", "curl", "gcloud"]:
             (folder / "host_bin" / name).symlink_to(folder / "host_tool.sh")
         self.settings = {
             "NAME": "slice",
             "PROJECT": "project",
             "ZONE": "zone",
             "ACCELERATOR": "v5litepod-16",
-            "BUCKET": "bucket",
-            "MOUNT": str(self.mount),
             "POLL": "0",
             "HOME": str(folder),
             "PATH": f"{self.bin}:{os.environ['PATH']}",

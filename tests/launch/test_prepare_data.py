@@ -12,10 +12,11 @@ from barlow_jax.config.schema import Data
 from barlow_jax.data import collection
 
 ARCHIVES = ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"]
+SETTINGS = {"BUCKET": "bucket", "PYTHON": sys.executable}
 
 
 def test_a_data_set_is_prepared_and_copied(cloud):
-    output = cloud.launch("prepare_data.sh", "--dry-run", "imagenette/320px-v2", PYTHON=sys.executable)
+    output = cloud.launch("prepare_data.sh", "--dry-run", "imagenette/320px-v2", **SETTINGS)
     *_, prepare, copy = output.splitlines()
     tfds = f"{cloud.folder}/tfds"
     assert prepare.endswith(f"prepare_data.py imagenette/320px-v2 {tfds} {tfds}/downloads/manual")
@@ -24,12 +25,12 @@ def test_a_data_set_is_prepared_and_copied(cloud):
 
 
 def test_an_empty_bucket_copies_nothing(cloud):
-    output = cloud.launch("prepare_data.sh", "--dry-run", "cifar10", PYTHON=sys.executable, BUCKET="")
+    output = cloud.launch("prepare_data.sh", "--dry-run", "cifar10", **SETTINGS | {"BUCKET": ""})
     assert "prepare_data.py cifar10" in output and "gcloud" not in output
 
 
 def test_arrays_are_written_and_copied_too(cloud):
-    output = cloud.launch("prepare_data.sh", "--dry-run", "cifar10", "--arrays", PYTHON=sys.executable)
+    output = cloud.launch("prepare_data.sh", "--dry-run", "cifar10", "--arrays", **SETTINGS)
     *_, prepare, records, arrays = output.splitlines()
     tfds = f"{cloud.folder}/tfds"
     assert prepare.endswith(f"{tfds}/downloads/manual {tfds}/arrays/cifar10")
@@ -43,12 +44,12 @@ def test_an_unknown_argument_is_named(cloud):
 
 
 def test_missing_imagenet_archives_are_reported_before_the_installation(cloud):
-    output = cloud.launch("prepare_data.sh", "imagenet2012", BUCKET=None, code=2)
+    output = cloud.launch("prepare_data.sh", "imagenet2012", code=2)
     assert all(f"{archive} is missing" in output for archive in ARCHIVES) and "BUCKET is not set" in output
     for archive in ARCHIVES:
         (cloud.folder / archive).touch()
     manual_dir = f"--manual-dir={cloud.folder}"
-    output = cloud.launch("prepare_data.sh", "--dry-run", "imagenet2012", manual_dir, PYTHON=sys.executable)
+    output = cloud.launch("prepare_data.sh", "--dry-run", "imagenet2012", manual_dir, **SETTINGS)
     assert f"imagenet2012 {cloud.folder}/tfds {cloud.folder}\n" in output
 
 
