@@ -46,8 +46,11 @@ def reopen(path: Path, keep: Callable[[Any], bool]) -> list[Any]:
     rows, num_damaged = read(path)
     kept = [row for row in rows if keep(row)]
     if num_damaged or len(kept) < len(rows):
-        _remove_parts(path, other_than=_read_text(path))  # first: the new text may have been that of a merge
-        files.write_text(path, "".join(f"{json.dumps(row)}\n" for row in kept))
+        old, new = _read_text(path), "".join(f"{json.dumps(row)}\n" for row in kept)
+        _remove_parts(path, other_than=old)  # before the new text, which may be one that they continue
+        if new != old:
+            files.write_text(path, new)
+        _remove_parts(path)
     return kept
 
 

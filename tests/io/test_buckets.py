@@ -82,6 +82,15 @@ def test_lines_of_a_killed_process_are_kept_and_those_to_be_dropped_do_not_retur
     assert [row["step"] for row in jsonl.read(path)[0]] == [1, 2, 3]
     assert [row["step"] for row in jsonl.reopen(path, lambda row: row["step"] <= 2)] == [1, 2]
     assert [row["step"] for row in jsonl.read(path)[0]] == [1, 2]
+    for kept in (2, 0):  # a run that resumes at the text that was merged last, and one that starts again
+        killed = jsonl.open_append(path)
+        killed._write(b'{"step": 3}\n')
+        rows = jsonl.reopen(path, lambda row, kept=kept: row["step"] <= kept)
+        assert rows == jsonl.read(path)[0] and len(rows) == kept
+    jsonl.remove(path)
+    killed = jsonl.open_append(path)
+    killed._write(b'{"step": 1}\n')
+    assert jsonl.reopen(path, lambda row: False) == jsonl.read(path)[0] == []
     jsonl.remove(path)
     assert not path.exists() and jsonl.read(path) == ([], 0)
 
