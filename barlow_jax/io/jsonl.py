@@ -162,8 +162,9 @@ class _BucketFile(AppendOnlyFile):
         files.write_bytes(_parts(self._path) / f"{_digest(self._merged)}-{self._num_parts:06d}", data)
         self._unmerged += data.decode()
         self._num_parts += 1
-        if self._num_parts == _MAX_PARTS:
-            self._merge()
+        if self._num_parts >= _MAX_PARTS:
+            with contextlib.suppress(OSError):  # the part is written; the next one tries again
+                self._merge()
 
     def _merge(self) -> None:
         files.write_text(self._path, self._merged + self._unmerged)
