@@ -11,7 +11,7 @@
 # Environment variables:
 #   BUCKET        bucket to copy to; BUCKET= (empty) copies nothing
 #   DATA_DIR      folder in which the data is prepared (default: ~/tfds): a disk with space for the archives
-#                 and twice the data, or a mounted bucket
+#                 and twice the data
 # Example: BUCKET=my-bucket bash launch/prepare_data.sh imagenet2012 --manual-dir=/archives
 set -euo pipefail
 
@@ -41,6 +41,8 @@ case $name in
     done
     ;;
 esac
+[[ $data_dir != *://* ]] || \
+  add_problem "DATA_DIR is '$data_dir', but must be on a disk: data is copied to BUCKET from there"
 [[ -n ${BUCKET+set} ]] || add_problem "BUCKET is not set: the bucket to copy to; BUCKET= copies nothing"
 exit_on_problems
 strip_bucket_url

@@ -38,9 +38,10 @@ def test_arrays_are_written_and_copied_too(cloud):
     assert arrays.endswith(f"{tfds}/arrays/cifar10 gs://bucket/tfds/arrays/cifar10")
 
 
-def test_an_unknown_argument_is_named(cloud):
-    output = cloud.launch("prepare_data.sh", "cifar10", "--array", code=2)
+def test_an_unknown_argument_and_a_folder_in_a_bucket_are_named(cloud):
+    output = cloud.launch("prepare_data.sh", "cifar10", "--array", DATA_DIR="gs://bucket/tfds", code=2)
     assert "--array: unknown argument; the arguments are --manual-dir=DIR and --arrays" in output
+    assert "DATA_DIR is 'gs://bucket/tfds'" in output
 
 
 def test_missing_imagenet_archives_are_reported_before_the_installation(cloud):
