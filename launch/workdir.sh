@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced: the workdir of a run on several hosts, in a bucket or a mounted bucket.
 
-# Print the value of --workdir among the arguments of a command, without a slash at its end.
+# Print the value of --workdir among the arguments of a command.
 workdir_of() {
   local previous="" word workdir=""
   for word in "$@"; do
@@ -11,7 +11,7 @@ workdir_of() {
     esac
     previous=$word
   done
-  printf '%s\n' "${workdir%/}"
+  printf '%s\n' "$workdir"
 }
 
 # With MOUNT, which is optional, BUCKET is mounted there on every host.
@@ -29,7 +29,7 @@ require_workdir() {
   local workdir
   workdir=$(workdir_of "$@")
   require_mount
-  if [[ $workdir =~ ^gs://[^/]+/. || (-n $MOUNT && $workdir == "$MOUNT"/*) ]]; then return; fi
+  if [[ $workdir =~ ^gs://[^/]+/[^/] || (-n $MOUNT && $workdir == "$MOUNT"/*) ]]; then return; fi
   add_problem "--workdir is '$workdir', but must be gs://BUCKET/FOLDER, or in MOUNT, the mounted bucket" \
     "(${MOUNT:-not set})"
 }

@@ -80,7 +80,7 @@ check_mount() {
 
 # Starting a running command again has no effect; another command is refused.
 start() {
-  local line mount=""
+  local line workdir mount=""
   case $1 in --mount=*) mount=${1#--mount=} && shift ;; esac
   line=$(quote "$@")
   mkdir -p "$files"
@@ -100,7 +100,8 @@ start() {
   fi
   rm -f "$files"/{exit_code,pid,stopped}
   printf '%s\n' "$line" >"$files/command"
-  workdir_of "$@" >"$files/workdir"
+  workdir=$(workdir_of "$@")
+  printf '%s\n' "${workdir%/}" >"$files/workdir" # in a bucket, a//b is not a/b
   setsid nohup bash "${BASH_SOURCE[0]}" supervise "$@" </dev/null >>"$files/log" 2>&1 &
   # Wait for its process id: until then, the end of this connection would end the run too.
   for _ in {1..600}; do

@@ -216,7 +216,7 @@ def test_all_missing_settings_are_named_at_once(cloud):
     output = cloud.launch(
         "tpu.sh", "run", "pretrain", "--workdir=gs://bucket/", CACHE_DIR="/dev/shm/x", code=2
     )
-    assert "--workdir is 'gs://bucket'" in output and "CACHE_DIR is '/dev/shm/x'" in output
+    assert "--workdir is 'gs://bucket/'" in output and "CACHE_DIR is '/dev/shm/x'" in output
 
 
 @pytest.mark.parametrize(
