@@ -81,7 +81,7 @@ setuptools.setup(
         "cuda12": jax("[cuda12]"),  # NVIDIA driver 525 or newer
         "cuda13": jax("[cuda13]"),  # NVIDIA driver 580 or newer
         "gcs": ["gcsfs>=2025.3"],  # workdirs and data in gs://
-        "s3": ["s3fs>=2025.3"],  # in s3://
+        "s3": ["s3fs>=2025.3"],  # data and outputs in s3://
         "dicom": ["pydicom>=3"],
         "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images
         # Formats of `export`. Of jax2onnx, pip takes 0.13: later versions demand an older orbax-checkpoint.

@@ -37,6 +37,7 @@ PAIRS = {
     "digits": ("digits", 8, 10, 25, 20),
     "animals": ("cifar10_cpu", 16, 6, 15, 10),
     "negatives": ("cifar10_cpu", 16, 10, 15, 10),
+    "few": ("digits", 8, 10, 25, 200),
 }
 ARRAYS = ("data.name=images", "data.augment_on=device", "data.cache=decoded", "data.eval_split=test")
 ALONE = "distributed.detect=false"  # jax looks for other processes only before its first computation
@@ -62,6 +63,14 @@ def digits(_tfds: str | None) -> dict[str, dict[str, Split]]:
         }
         for role, x in (("source", images), ("target", noisy))
     }
+
+
+def few(_tfds: str | None) -> dict[str, dict[str, Split]]:
+    """Return digits, and 128 others of the same kind, by role and split: little to learn, much to lose."""
+    source = digits(None)["source"]
+    images, labels = source["test"]
+    target = {"train": (images[:128], labels[:128]), "test": (images[128:], labels[128:])}
+    return {"source": source, "target": target}
 
 
 def cifar10(tfds: str | None) -> dict[str, Split]:
@@ -103,7 +112,8 @@ def prepare(folder: pathlib.Path, pair: str, tfds: str | None) -> None:
     """Write the arrays of a pair, those of the target also without labels."""
     if (folder / "unlabeled" / "test.npz").exists():
         return
-    for role, parts in {"digits": digits, "animals": animals, "negatives": negatives}[pair](tfds).items():
+    make = {"digits": digits, "animals": animals, "negatives": negatives, "few": few}[pair]
+    for role, parts in make(tfds).items():
         for name, (images, labels) in parts.items():
             for out in (role, "unlabeled") if role == "target" else (role,):
                 (folder / out).mkdir(parents=True, exist_ok=True)

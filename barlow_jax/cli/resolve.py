@@ -32,7 +32,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     check = getattr(module, "check", lambda args, config: [])
     if command.checks == "runs":
         return Config(), Facts(), [*_missing_runs(args, command), *check(args, None)]
-    if args.workdir and (problem := paths.problem(args.workdir)):  # before its config is read
+    if args.workdir and (problem := paths.problem(args.workdir, ("gs",))):  # before its config is read
         return Config(), Facts(), [f"--workdir: {problem}."]
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]

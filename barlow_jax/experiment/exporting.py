@@ -36,7 +36,7 @@ def export(
         entries = module.write(trained, draft, *layout)
     lines, folder = entries.get("load", ()), str(out)
     if paths.is_url(out) and format != "orbax":
-        lines, folder = [f"# first: gcloud storage cp --recursive {out} .", *lines], out.name
+        lines, folder = [f"# copy {out} to this folder first", *lines], out.name
     entries["load"] = [line.replace("{out}", folder) for line in lines]
     written = sorted(path for path in out.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in written)

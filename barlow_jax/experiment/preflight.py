@@ -102,7 +102,7 @@ def workdir_problems(workdir: str | None, *, required: bool = True) -> list[str]
     """Return what keeps a path from being a workdir."""
     if not workdir:
         return ["--workdir is missing. Pass the folder for checkpoints and results."] if required else []
-    if problem := paths.problem(workdir):
+    if problem := paths.problem(workdir, ("gs",)):
         return [f"--workdir: {problem}."]
     if "\\" in paths.absolute(workdir):  # TensorStore does not find the files again
         return [f"--workdir {workdir} has a backslash in its path. Use another path."]

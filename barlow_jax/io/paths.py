@@ -5,7 +5,7 @@ objects whose names contain slashes, and no rename, append or lock: what follows
 `files`, `jsonl`, `checksums` and `workdir.lease`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import errno
 import fcntl
 import functools
@@ -34,13 +34,16 @@ def is_url(path: Any) -> bool:
     return "://" in str(path)
 
 
-def problem(path: str) -> str | None:
-    """Return what keeps a path from being used, with the remedy; None for every path of a disk."""
+def problem(path: str, schemes: Sequence[str] = tuple(_PACKAGES)) -> str | None:
+    """Return what keeps a path from being used, with the remedy; None for every path of a disk.
+
+    `schemes` are those of the buckets that are possible.
+    """
     scheme, separator, rest = path.partition("://")
     if not separator:
         return None
-    if scheme not in _PACKAGES:
-        return f"{path} has the scheme {scheme}://; the schemes of buckets are {', '.join(_PACKAGES)}"
+    if scheme not in schemes:
+        return f"{path} begins with {scheme}://; the schemes of buckets are {', '.join(schemes)}"
     if not rest.strip("/"):
         return f"{path} names no bucket"
     if importlib.util.find_spec(package := _PACKAGES[scheme]) is None:

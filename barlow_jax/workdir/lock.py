@@ -35,7 +35,7 @@ def acquire(workdir: Path) -> Iterator[Callable[[], None]]:
     """
     path = workdir / FILE
     if paths.is_url(workdir):
-        with lease.acquire(path) if str(path).startswith("gs://") else _unlocked(path, "no lock") as check:
+        with lease.acquire(path) as check:
             yield check
         return
     try:
@@ -68,7 +68,7 @@ def acquire(workdir: Path) -> Iterator[Callable[[], None]]:
 def holder(workdir: Path) -> str | None:
     """Return a description of the process that holds the lock, or None; change nothing."""
     path = workdir / FILE
-    if str(path).startswith("gs://"):
+    if paths.is_url(workdir):
         return lease.holder(path)
     try:
         with path.open() as file:
