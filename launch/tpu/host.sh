@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 source "$repository/launch/workdir.sh"
 
 base=$HOME/barlow_jax
-files=$base/run # files of the newest run: lock, log, command, workdir, pid, exit_code
+files=$base/run # files of the newest run: lock, log, command, mount, workdir, pid, exit_code
 uv=$HOME/.local/bin/uv
 
 is_running() { [[ -e $files/lock ]] && ! flock --nonblock "$files/lock" true; }
@@ -36,7 +36,8 @@ setup() {
   fi
   cd "$repository"
   is_done test -x "$venv/bin/python" || run "$uv" venv --quiet --python 3.11 "$venv"
-  run "$uv" pip install --quiet --python "$venv/bin/python" --constraint launch/constraints.txt -e '.[tpu,gcs]'
+  run "$uv" pip install --quiet --python "$venv/bin/python" --constraint launch/constraints.txt \
+    -e '.[tpu,gcs]'
   run ln -sfn "$repository" "$base/current"
 }
 
@@ -100,6 +101,7 @@ start() {
   fi
   rm -f "$files"/{exit_code,pid,stopped}
   printf '%s\n' "$line" >"$files/command"
+  printf '%s\n' "$mount" >"$files/mount"
   workdir=$(workdir_of "$@")
   printf '%s\n' "${workdir%/}" >"$files/workdir" # in a bucket, a//b is not a/b
   setsid nohup bash "${BASH_SOURCE[0]}" supervise "$@" </dev/null >>"$files/log" 2>&1 &
@@ -135,7 +137,7 @@ copy_log() {
   local error
   case $1 in
     gs://*) error=$(timeout 60 gcloud storage cp --quiet "$files/log" "$1" 2>&1) ;;
-    *) error=$({ mkdir -p "${1%/*}" && cp "$files/log" "$1"; } 2>&1) ;;
+    *) error=$({ check_mount "$(<"$files/mount")" && mkdir -p "${1%/*}" && cp "$files/log" "$1"; } 2>&1) ;;
   esac || log "the log was not copied to $1: $error"
 }
 

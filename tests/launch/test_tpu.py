@@ -49,16 +49,24 @@ def test_a_run_in_a_mounted_bucket(cloud):
     assert len([*cloud.mount.glob("run/logs/*.log")]) == 2 and not cloud.bucket.exists()
 
 
-def test_nothing_starts_on_a_host_whose_bucket_is_no_longer_mounted(cloud):
-    cloud.plan({"runs": [{"code": 0}]})
+def test_a_bucket_that_was_unmounted_is_not_written_to(cloud):
+    """A run does not start, even one that only reads there, and the log of one that has started stays."""
+
+    def unmount():
+        for mounted in cloud.folder.glob("hosts/*/mounted"):
+            mounted.unlink()
+
+    cloud.plan({"runs": [{"code": "forever"}]})
     cloud.launch("tpu.sh", "create")
     cloud.launch("tpu.sh", "setup", **cloud.mounted)
-    for mounted in cloud.folder.glob("hosts/*/mounted"):
-        mounted.unlink()
-    # Its data are read from the mounted bucket.
+    unmount()
     output = cloud.launch("tpu.sh", "run", *PRETRAIN, **cloud.mounted, code=1)
     assert f"host-1: no bucket is mounted at {cloud.mount}" in output and cloud.runs() == []
-    assert "mounted" not in cloud.launch("tpu.sh", "run", *PRETRAIN)
+    cloud.launch("tpu.sh", "setup", **cloud.mounted)
+    cloud.launch("tpu.sh", "run", "pretrain", f"--workdir={cloud.mount}/run", **cloud.mounted)
+    unmount()
+    cloud.launch("tpu.sh", "stop")
+    assert len(cloud.runs()) == 2 and not (cloud.mount / "run" / "logs").exists()
 
 
 def test_a_mount_without_effect_ends_the_setup(cloud):
