@@ -30,7 +30,7 @@ help_from_header "$@"
 for name in NODES GPUS CPUS MAX_RESTARTS; do require_number "$name"; done
 [[ $# -gt 0 ]] || add_problem "the command is missing, as in: bash launch/slurm.sh pretrain --config imagenet"
 workdir=$(workdir_of "$@")
-[[ $workdir =~ ^(/|(gs|s3)://[^/]+/[^/]) ]] || \
+[[ $workdir =~ ^(/|gs://[^/]+/[^/]) ]] || \
   add_problem "--workdir is '$workdir', but must be an absolute path on a disk of all nodes, or gs://BUCKET/FOLDER"
 [[ -x $PYTHON ]] || add_problem "PYTHON is '$PYTHON', which is no program; install the package with [cuda13] there"
 exit_on_problems

@@ -82,3 +82,4 @@ def test_all_wrong_settings_are_named_at_once(slurm):
     output, calls = slurm("pretrain", "--workdir", "runs/x", NODES="two", PYTHON="/none", code=2)
     assert all(f"  {name} is" in output for name in ("NODES", "PYTHON", "--workdir")) and not calls
     assert "command is missing" in slurm(code=2)[0]
+    assert "--workdir is 's3://bucket/run'" in slurm("pretrain", "--workdir=s3://bucket/run", code=2)[0]
