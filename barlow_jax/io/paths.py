@@ -122,6 +122,8 @@ def _copy(remote: Path, target: str) -> None:
     objects = remote.fs.find(remote.path, detail=True)
     if not objects:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(remote))
+    if outside := [name for name in objects if ".." in name.split("/")]:
+        raise UserError(f"{outside[0]} has a name that leads out of its folder; rename the object")
     local = {name: target + name.removeprefix(remote.path.rstrip("/")) for name in objects}
     stamps = {name: _stamp(info) for name, info in objects.items()}
     missing = [name for name in objects if not _has(local[name], objects[name]["size"], stamps[name])]

@@ -57,9 +57,8 @@ def acquire(path: Path) -> Iterator[Callable[[], None]]:
       OSError: the store cannot be reached.
     """
     now = datetime.datetime.now(datetime.UTC)
-    own = Lease(
-        socket.gethostname(), os.getpid(), secrets.token_hex(8), f"{now:%Y-%m-%d %H:%M:%S} UTC", 0, 0.0
-    )
+    since, token = f"{now:%Y-%m-%d %H:%M:%S} UTC", secrets.token_hex(8)
+    own = Lease(socket.gethostname(), os.getpid(), token, since, generation=0, age_s=0.0)
     blob = _blob(path)
     renewal = _Renewal(blob, path, own._replace(generation=_take(blob, path, own)))
     _held.add(own.token)
@@ -90,8 +89,8 @@ def _take(blob: Any, path: Path, own: Lease) -> int:
         first = first or lease
         if lease.generation != first.generation:
             raise UserError(
-                f"--workdir: another run is using {path.parent}: {lease}. Wait until it ends, stop "
-                "it, or use another workdir."
+                f"--workdir: another run is using {path.parent}: {lease}. Wait until it ends, stop it, "
+                "or use another workdir."
             )
         if lease is first:
             log.info(f"waiting for {path} of {lease} to expire or to be renewed")
@@ -111,9 +110,10 @@ class _Renewal:
         while not self._ended.wait(_RENEW_S):
             try:
                 generation = _write(self._blob, self._own, self._own.generation)
-                if not generation:  # or the answer to an earlier attempt was lost
-                    lease = _read(self._blob)
-                    generation = lease.generation if lease and lease.token == self._own.token else 0
+                if not generation and (lease := _read(self._blob)) is None:  # someone removed it
+                    generation = _write(self._blob, self._own, 0)
+                elif not generation and lease.token == self._own.token:  # an earlier answer was lost
+                    generation = lease.generation
             except OSError:
                 continue  # it is still this process's if nobody takes it meanwhile
             self._lost = not generation
@@ -169,7 +169,7 @@ def _blob(path: Path) -> Any:
 
     bucket, _, name = path.path.partition("/")
     with _os_errors():
-        return storage.Client().bucket(bucket).blob(name)
+        return storage.Client(project=None).bucket(bucket).blob(name)
 
 
 def _read(blob: Any) -> Lease | None:

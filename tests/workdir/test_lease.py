@@ -103,6 +103,14 @@ def test_a_holder_that_was_cut_off_learns_that_another_run_has_the_workdir(bucke
     assert not (bucket / lock.FILE).exists()
 
 
+def test_a_lease_that_someone_removed_is_made_again(bucket, quick):
+    with lock.acquire(bucket) as check:
+        (bucket / lock.FILE).unlink()
+        time.sleep(2)
+        check()
+        assert lock.holder(bucket)
+
+
 def test_of_two_processes_one_creates_the_lease(bucket):
     blob = lease._blob(bucket / lock.FILE)
     new = lease.Lease("host", 1, "token", "now", 0, 0.0)
