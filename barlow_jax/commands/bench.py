@@ -15,7 +15,7 @@ COMMAND = Command(
         "bench loss --rows 256,1024 --widths 2048,8192",
         "bench input --config digits",
         "bench augment --topology v5e:2x2",
-        "bench checkpoint --state-mb 400 --step-seconds 0.5 --workdir /mnt/bucket/bench",
+        "bench checkpoint --state-mb 400 --step-seconds 0.5 --workdir gs://bucket/bench",
     ),
     workdir="optional",
     single_process=True,
