@@ -74,6 +74,7 @@ def test_images_and_compiled_programs_are_read_from_a_bucket(bucket, run_command
     assert any((bucket / "cache").glob("*/*-cache.*"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(bucket, finished, config_file, run_command):
     workdir = bucket / "run"
     finish(start(["end_at_a_batch", "SIGKILL", 0, 21], "--workdir", workdir, devices=8), -signal.SIGKILL)

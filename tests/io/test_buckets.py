@@ -42,7 +42,7 @@ def test_an_unreachable_bucket_and_a_refused_request_are_errors_of_a_disk(bucket
         (bucket / "a").read_text()
 
 
-def test_requests_that_fail_now_and_then_are_repeated(bucket, inject):
+def test_requests_that_fail_now_and_then_are_repeated(bucket, inject, impatient):
     inject(failing=0.2)
     for number in range(10):
         files.write_text(bucket / str(number), str(number))
