@@ -3,7 +3,7 @@
     python tests/bucket_server.py PORT
 
 The package gcp-storage-emulator does the work. Added here are what it lacks: requests in parallel,
-preconditions on an object's generation, and faults.
+an object's generation in answers and in preconditions, and faults.
 """
 
 from collections.abc import Iterator
@@ -74,6 +74,7 @@ def _serve(port: int) -> None:
         protocol_version = "HTTP/1.1"
         faults: dict[str, Any] = {}
         answered, lock, random = 0, threading.Lock(), random.Random(0)
+        generation = "0"  # of the object of the request
 
         def _answer(self, status, content):
             self.send_response(status)
@@ -101,27 +102,31 @@ def _serve(port: int) -> None:
                     self._body()
                     return self._answer(503, _REFUSED)
                 connection, body = self.rfile, self._body()
-                if not self._precondition_holds(body):
+                query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
+                self.generation = self._find_generation(query, body)
+                if query.get("ifGenerationMatch", self.generation) != self.generation:
                     return self._answer(412, _REFUSED)
                 self.rfile = io.BytesIO(body)
                 server.Router(self).handle(method)
-                self.rfile = connection
+                self.rfile, self.generation = connection, "0"
                 return None
 
-        def _precondition_holds(self, body):
-            """Check `ifGenerationMatch`; 0 means that the object must not exist."""
-            url = urllib.parse.urlsplit(self.path)
-            query = dict(urllib.parse.parse_qsl(url.query))
-            if "ifGenerationMatch" not in query:
-                return True
-            bucket, _, name = url.path.partition("/b/")[2].partition("/o")
-            in_body = re.search(rb'"name": ?"(.*?)"', body)  # of an upload with metadata
-            name = in_body[1].decode() if in_body else query.get("name", urllib.parse.unquote(name[1:]))
+        def _find_generation(self, query, body):
+            """Return the generation of the object that a request names, 0 if it does not exist."""
+            bucket, _, name = urllib.parse.urlsplit(self.path).path.partition("/b/")[2].partition("/o")
+            name = query.get("name", urllib.parse.unquote(name[1:]))
+            if query.get("uploadType") == "multipart" and (found := re.search(rb'"name": ?"(.*?)"', body)):
+                name = found[1].decode()
             try:
-                generation = self.storage.get_file_obj(bucket, name)["generation"]
+                return self.storage.get_file_obj(bucket, name)["generation"]
             except NotFound:
-                generation = "0"
-            return generation == query["ifGenerationMatch"]
+                return "0"
+
+        def end_headers(self):
+            """Name the object's generation, on which TensorStore makes its next write conditional."""
+            if self.command == "GET" and self.generation != "0":
+                self.send_header("x-goog-generation", self.generation)
+            super().end_headers()
 
         do_GET = functools.partialmethod(_handle, "GET")
         do_POST = functools.partialmethod(_handle, "POST")
