@@ -75,9 +75,7 @@ class Saver:
         if self._options.read_only:  # Orbax would log a warning about that
             absl_logging.set_verbosity(absl_logging.ERROR)
         try:
-            return ocp.CheckpointManager(
-                verify.LiteralPath(str(self._workdir / FOLDER)), options=self._options
-            )
+            return ocp.CheckpointManager(verify.for_orbax(self._workdir / FOLDER), options=self._options)
         finally:
             absl_logging.set_verbosity(verbosity)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from etils import epath
 import orbax.checkpoint as ocp
 
-from barlow_jax.io import checksums
+from barlow_jax.io import checksums, paths
 from barlow_jax.io.paths import Path
 from barlow_jax.workdir.saved_run import COMMITTED
 
@@ -25,6 +25,13 @@ class LiteralPath(type(epath.Path())):
     def glob(self, pattern: str) -> Iterator["LiteralPath"]:
         """Yield the paths below this one that match; only `pattern` is a pattern."""
         return map(type(self), epath.Path(glob.escape(os.fspath(self))).glob(pattern))
+
+
+def for_orbax(path: Path) -> LiteralPath:
+    """Return a path as Orbax takes it."""
+    if paths.is_url(path):
+        paths.open_bucket(path)
+    return LiteralPath(str(path))
 
 
 class Verdict(NamedTuple):
@@ -65,7 +72,7 @@ def is_encoder_only(folder: Path) -> bool:
 
 def saved_arrays(folder: Path) -> Any:
     """Return the metadata of the saved arrays as a nested dict."""
-    return ocp.PyTreeCheckpointHandler().metadata(LiteralPath(str(folder / _ITEM))).tree
+    return ocp.PyTreeCheckpointHandler().metadata(for_orbax(folder / _ITEM)).tree
 
 
 def check_saved(folder: Path, abstract: Any) -> None:

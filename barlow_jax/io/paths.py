@@ -50,12 +50,17 @@ def problem(path: str, schemes: Sequence[str] = tuple(_PACKAGES)) -> str | None:
         return f"{path} needs {package}; run `pip install 'barlow_jax[{package.removesuffix('fs')}]'`"
     try:
         if scheme == "gs":
-            Path(path).fs.check_bucket(rest.split("/")[0])
+            open_bucket(Path(path)).check_bucket(rest.split("/")[0])
     except FileNotFoundError:
         return f"{path} names a bucket that does not exist"
     except OSError as error:
         return f"{path} cannot be reached: {error.strerror or error}"
     return None
+
+
+def open_bucket(path: Path) -> Any:
+    """Return fsspec's file system of a bucket; from then on etils uses it too (see `gcs.FileSystem`)."""
+    return path.fs
 
 
 def text(path: PathLike) -> str:
