@@ -3,23 +3,13 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
+import lock_holder
 import pytest
 
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.workdir import lease, lock
-
-HOLD_UNTIL_STDIN_CLOSES = """
-import sys
-from barlow_jax.io.paths import Path
-from barlow_jax.workdir import lock
-with lock.acquire(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -32,16 +22,8 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def holder(bucket):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD_UNTIL_STDIN_CLOSES, str(bucket)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with lock_holder.hold(bucket) as process:
+        yield process
 
 
 def _pretend_another_host(monkeypatch):

@@ -5,36 +5,19 @@ import fcntl
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 
+import lock_holder
 import pytest
 
 from barlow_jax.errors import UserError
 from barlow_jax.workdir import lock
 
-HOLD_UNTIL_STDIN_CLOSES = """
-import pathlib, sys, time
-from barlow_jax.workdir import lock
-with lock.acquire(pathlib.Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
 
 @pytest.fixture
 def holder(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD_UNTIL_STDIN_CLOSES, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with lock_holder.hold(tmp_path) as process:
+        yield process
 
 
 def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path, holder):
