@@ -80,7 +80,15 @@ setuptools.setup(
         "tpu": jax("[tpu]"),
         "cuda12": jax("[cuda12]"),  # NVIDIA driver 525 or newer
         "cuda13": jax("[cuda13]"),  # NVIDIA driver 580 or newer
-        "gcs": ["gcsfs>=2025.3"],  # workdirs and data in gs://
+        # Workdirs and data in gs://; gcsfs brings the others, which this package imports too.
+        "gcs": [
+            "gcsfs>=2025.3",
+            "aiohttp>=3.10",
+            "google-auth>=2.35",
+            "google-cloud-storage>=2.18",
+            "google-crc32c>=1.5",
+            "requests>=2.32",
+        ],
         "s3": ["s3fs>=2025.3"],  # data and outputs in s3://
         "dicom": ["pydicom>=3"],
         "hf": ["datasets>=3"],  # data sets of Hugging Face with data.name=images

@@ -11,14 +11,13 @@ import argparse
 from collections.abc import Mapping
 import functools
 import json
+import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
 import numpy as np
-
-from barlow_jax.io.paths import Path
 
 SUFFIXES = (".pth", ".pt", ".tar")
 # Keys under which a full checkpoint holds the state dict, the preferred one first, and its other entries with
@@ -51,7 +50,7 @@ class Unreadable(Exception):
     """The file cannot be read; the message says why and how to fix it."""
 
 
-def load(path: Path) -> tuple[Mapping[str, np.ndarray], list[str]]:
+def load(path: pathlib.Path) -> tuple[Mapping[str, np.ndarray], list[str]]:
     """Return the state dict as arrays (floats as float32) and the names of the ignored entries.
 
     Raises:
@@ -65,11 +64,11 @@ def load(path: Path) -> tuple[Mapping[str, np.ndarray], list[str]]:
 
 
 @functools.lru_cache(maxsize=1)  # a command reads the file twice, for the config and for the arrays
-def _load(path: Path, *stamp: int) -> tuple[Mapping[str, np.ndarray], list[str]]:
+def _load(path: pathlib.Path, *stamp: int) -> tuple[Mapping[str, np.ndarray], list[str]]:
     from safetensors.numpy import load_file
 
     with tempfile.TemporaryDirectory() as folder:
-        arrays = Path(folder) / "arrays.safetensors"
+        arrays = pathlib.Path(folder) / "arrays.safetensors"
         # -P keeps this folder off sys.path, so that its modules cannot hide packages of the same name.
         command = [sys.executable, "-P", __file__, str(path), str(arrays)]
         done = subprocess.run(command, capture_output=True, text=True)

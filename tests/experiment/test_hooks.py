@@ -95,6 +95,7 @@ def test_checkpoints_by_the_clock_and_those_kept_forever(monkeypatch, keep_every
         steps=lambda epochs: round(10 * epochs),
         status=types.SimpleNamespace(during=lambda *_: contextlib.nullcontext()),
         checkpoints=types.SimpleNamespace(save=steps.append),
+        source=types.SimpleNamespace(decode_failures=types.SimpleNamespace(flush=lambda: None)),
     )
     hook = hooks.save_checkpoint(run)
     for done in range(1, 31):
