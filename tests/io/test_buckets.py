@@ -1,6 +1,8 @@
 """Files, lines and checksums in a bucket: what holds there without rename, append and lock."""
 
+from functools import partial
 import shutil
+import time
 import types
 
 import pytest
@@ -8,6 +10,13 @@ import pytest
 from barlow_jax.errors import UserError
 from barlow_jax.io import checksums, files, jsonl, paths
 from barlow_jax.io.paths import Path
+
+
+def _wait_for(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _names(folder):
@@ -52,13 +61,17 @@ def test_requests_that_fail_now_and_then_are_repeated(bucket, inject, impatient)
 def test_appended_lines_are_read_while_the_file_is_open_and_merged_when_it_is_closed(bucket, monkeypatch):
     monkeypatch.setattr(jsonl, "_INTERVAL_S", 0.0)
     monkeypatch.setattr(jsonl, "_MAX_PARTS", 3)
-    path, seen = bucket / "m.jsonl", 0
+    path, seen = bucket / "m.jsonl", [0]
     file = jsonl.open_append(path)
+
+    def is_read(step):
+        seen.append(len(jsonl.read(path)[0]))
+        assert seen[-1] >= seen[-2]
+        return seen[-1] > step
+
     for step in range(10):
         file.append(f'{{"step": {step}}}')
-        while (now := len(jsonl.read(path)[0])) <= step:
-            assert now >= seen
-        seen = now
+        _wait_for(partial(is_read, step))
     file.close()
     assert path.read_text() == "".join(f'{{"step": {step}}}\n' for step in range(10))
     assert _names(bucket) == ["m.jsonl"]
@@ -102,13 +115,13 @@ def test_lines_wait_for_a_bucket_that_cannot_be_reached(bucket, inject, impatien
     inject(unreachable=True)
     file.append("1")
     file.append("2")
-    while "cannot be written" not in (logged := capsys.readouterr().err):
-        pass
+    _wait_for(lambda: file._failure)
     inject()
     file.append("3")
     file.close()
     assert path.read_text() == "1\n2\n3\n"
-    assert "can be written again" in logged + capsys.readouterr().err
+    logged = capsys.readouterr().err  # at the end: a message that is written meanwhile could be lost
+    assert "cannot be written" in logged and "can be written again" in logged
 
 
 def test_checksums_are_those_that_the_bucket_keeps_and_hold_on_a_disk(bucket, count_requests, tmp_path):
