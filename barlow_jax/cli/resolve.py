@@ -32,13 +32,14 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     check = getattr(module, "check", lambda args, config: [])
     if command.checks == "runs":
         return Config(), Facts(), [*_missing_runs(args, command), *check(args, None)]
-    if args.workdir and (problem := paths.problem(args.workdir, ("gs",))):  # before its config is read
-        return Config(), Facts(), [f"--workdir: {problem}."]
+    required = command.workdir == "required" and not args.dry_run
+    wrong = preflight.workdir_problems(args.workdir, required=required)
+    if wrong and args.workdir and paths.is_url(args.workdir):  # its config cannot be read
+        return Config(), Facts(), wrong
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]
     config, more = preflight.build(tree, args.workdir)
-    required = command.workdir == "required" and not args.dry_run
-    problems += [*more, *preflight.workdir_problems(args.workdir, required=required)]
+    problems += [*more, *wrong]
     problems += check(args, None if unread else config)
     problems += _contradictions(args)
     address, more = (None, []) if command.single_process else cluster.parse_flags(args)

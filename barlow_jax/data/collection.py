@@ -135,9 +135,7 @@ def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _
         return _open_once(data.name, None, None, (), (), (), ())
     if not path:
         raise UserError(f"{key}.data_dir is none; set it to the folder or file of the images")
-    labels = data.labels
-    if any(map(paths.is_url, (path, labels))):
-        path, labels = (_on_disk(key, source) for source in (path, labels))
+    path, labels = (_on_disk(key, source) for source in (path, data.labels))
     changed = tuple(os.path.getmtime(p) for p in (path, labels) if p and os.path.exists(p))
     in_use = _part_names(path, data.train_split, data.eval_split) if split else ()
     others = tuple(name for name in _part_names(path, split) if name not in in_use) if split else ()
@@ -150,12 +148,12 @@ def _open(key: str, path: str | None, data: Data, split: str | None = None) -> _
 
 
 def _on_disk(key: str, path: str | None) -> str | None:
-    if problem := paths.problem(path or ""):
-        raise UserError(f"{key}: {problem}")
     try:
         return path and paths.on_disk(path)
     except FileNotFoundError:
         raise UserError(f"{key}: {path} does not exist") from None
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
 def _part_names(path: str, *splits: str) -> tuple[str, ...]:

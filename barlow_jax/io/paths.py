@@ -105,11 +105,13 @@ def on_disk(path: str) -> str:
     """Return a path on this disk with the same content: of a bucket, a copy that is kept and kept up to date.
 
     Raises:
-      UserError: the disk is too small.
+      UserError: the path cannot be used (`problem`), or the disk is too small.
       OSError: the path is missing, or the bucket cannot be read.
     """
     if not is_url(path):
         return path
+    if wrong := problem(path):
+        raise UserError(wrong)
     remote = Path(path)
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256(path.rstrip("/").encode()).hexdigest()[:16]

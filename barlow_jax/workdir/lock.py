@@ -45,8 +45,9 @@ def acquire(workdir: Path) -> Iterator[Callable[[], None]]:
                 break
             time.sleep(wait_s)
     except OSError as error:
-        with _unlocked(path, str(error.strerror or error)) as check:
-            yield check
+        reason = error.strerror or error
+        log.warning(f"{path} cannot be locked ({reason}); make sure that no other run uses {workdir}")
+        yield lambda: None
         return
     if file is None:
         raise UserError(
@@ -76,12 +77,6 @@ def holder(workdir: Path) -> str | None:
         return None
     except OSError as error:
         return _description(path) if error.errno in _HELD_ERRORS else None
-
-
-@contextlib.contextmanager
-def _unlocked(path: Path, reason: str) -> Iterator[Callable[[], None]]:
-    log.warning(f"{path} cannot be locked ({reason}); make sure that no other run uses {path.parent}")
-    yield lambda: None
 
 
 def _lock(path: Path) -> IO[str] | None:

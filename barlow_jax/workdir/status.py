@@ -59,7 +59,8 @@ class Status:
         self._useful, self._since = self._marks[-1][1] if self._marks else 0.0, None
         self._first_step = self._step = int(previous.get("step", 0))
         self._unwritten: Mapping[str, Any] = {}
-        self._background = Background(self._write_file, _INTERVAL_S) if paths.is_url(workdir) else None
+        in_bucket = active and paths.is_url(workdir)
+        self._background = Background(self._write_file, _INTERVAL_S) if in_bucket else None
 
     def __enter__(self) -> "Status":
         self._write()
@@ -140,6 +141,8 @@ class Status:
             self._since = now
 
     def _write(self, content: dict[str, Any] | None = None) -> None:
+        if not self._active:
+            return
         self._unwritten = content or self._content()
         if self._background is not None:
             self._background.request()
@@ -147,8 +150,6 @@ class Status:
             self._write_file()
 
     def _write_file(self) -> None:
-        if not self._active:
-            return
         content = self._unwritten
         if "checkpoint" not in content:
             content = {**content, "checkpoint": self._checkpoint()}
