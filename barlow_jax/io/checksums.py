@@ -7,6 +7,7 @@ every object on arrival: there it is used instead, and nothing is read again.
 """
 
 import base64
+from collections.abc import Callable
 import hashlib
 
 from barlow_jax.io import files, paths
@@ -14,18 +15,21 @@ from barlow_jax.io.paths import Path
 
 FILE = "digests.json"
 _SHA256, _CRC32C = "sha256", "crc32c"
-_NAMES = {_SHA256: "SHA-256", _CRC32C: "CRC32C"}
 
 
 def write(folder: Path, *, exclude: tuple[str, ...] = ()) -> None:
     """Write FILE into a folder: size in bytes and checksum of each file below it, excluded names aside."""
-    algorithm = _CRC32C if str(folder).startswith("gs://") else _SHA256
-    digests = _Digests(folder, algorithm)
-    entries = {
-        name: [size, digests.of(name)]
-        for name, size in sorted(digests.sizes.items())
-        if name.rpartition("/")[2] not in (FILE, *exclude)
-    }
+    skipped = (FILE, *exclude)
+    if paths.is_url(folder):
+        algorithm, found = _CRC32C, _stored(folder)
+        entries = {name: value for name, value in found.items() if name.rpartition("/")[2] not in skipped}
+    else:
+        algorithm = _SHA256
+        entries = {
+            path.relative_to(folder).as_posix(): (path.stat().st_size, sha256(path))
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name not in skipped
+        }
     files.write_json(folder / FILE, {"algorithm": algorithm, "files": entries})
 
 
@@ -43,50 +47,38 @@ def verify(folder: Path) -> list[str]:
     try:
         content = files.read_json(folder / FILE)
         expected = {name: (int(size), str(digest)) for name, (size, digest) in content["files"].items()}
-        digests = _Digests(folder, content["algorithm"])
+        compute = _ALGORITHMS[content["algorithm"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         return [f"{FILE} is damaged"]
-    phrases = (digests.problem(name, size, digest) for name, (size, digest) in expected.items())
+    stored = _stored(folder) if paths.is_url(folder) and compute is crc32c else {}
+    phrases = (
+        _problem(folder / name, size, digest, compute, stored.get(name))
+        for name, (size, digest) in expected.items()
+    )
     return [f"{name} {phrase}" for name, phrase in zip(expected, phrases, strict=True) if phrase]
 
 
-class _Digests:
-    """Sizes and checksums of the files below a folder.
+def _stored(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return size and checksum by path below a folder in a bucket, in order, as the bucket keeps them."""
+    root = folder.path.rstrip("/") + "/"
+    found = paths.open_bucket(folder).find(root, detail=True)
+    return {name.removeprefix(root): (info["size"], info["crc32c"]) for name, info in sorted(found.items())}
 
-    Attributes:
-        sizes: bytes by path relative to the folder.
-    """
 
-    def __init__(self, folder: Path, algorithm: str):
-        """List the files; in a bucket, with the checksums that it keeps."""
-        self._folder, self._algorithm, self._stored = folder, algorithm, {}
-        self._changed = f"has another {_NAMES[algorithm]} than when it was written"
-        if paths.is_url(folder):
-            root = folder.path.rstrip("/") + "/"
-            found = folder.fs.find(root, detail=True)
-            self.sizes = {name.removeprefix(root): info["size"] for name, info in found.items()}
-            self._stored = {name.removeprefix(root): info.get("crc32c") for name, info in found.items()}
-        else:
-            below = (path for path in folder.rglob("*") if path.is_file())
-            self.sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in below}
-
-    def of(self, name: str) -> str:
-        """Return the checksum of a file."""
-        path = self._folder / name
-        if self._algorithm == _SHA256:
-            return sha256(path)
-        return self._stored.get(name) or crc32c(path)
-
-    def problem(self, name: str, size: int, digest: str) -> str | None:
-        """Return how a file differs from its size and checksum."""
-        try:
-            if name not in self.sizes:
-                return "is missing"
-            if (current := self.sizes[name]) != size:
-                return f"has {current} bytes instead of {size}"
-            return None if self.of(name) == digest else self._changed
-        except OSError as error:
-            return f"cannot be read ({error.strerror or error})"
+def _problem(
+    path: Path, size: int, digest: str, compute: Callable[[Path], str], stored: tuple[int, str] | None
+) -> str | None:
+    """Return how a file differs from its size and checksum; `stored` are those that a bucket keeps."""
+    try:
+        if (current := stored[0] if stored else path.stat().st_size) != size:
+            return f"has {current} bytes instead of {size}"
+        if (stored[1] if stored else compute(path)) == digest:
+            return None
+        return f"has another {'CRC32C' if compute is crc32c else 'SHA-256'} than when it was written"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
 
 
 def sha256(path: Path) -> str:
@@ -104,3 +96,6 @@ def crc32c(path: Path) -> str:
         while block := file.read(2**20):
             checksum.update(block)
     return base64.b64encode(checksum.digest()).decode()
+
+
+_ALGORITHMS = {_SHA256: sha256, _CRC32C: crc32c}

@@ -1,7 +1,7 @@
 """`bench checkpoint`: seconds to save (blocking training, and in all), to restore and to verify."""
 
 import argparse
-import os
+import secrets
 import statistics
 import tempfile
 import time
@@ -32,7 +32,7 @@ def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[
         experiment = Experiment.from_config(config)
         init = experiment.init(experiment.sampler(config.train.batch_size))
         state = init(jax.random.key(config.seed))
-    folder = (workdir or Path(tempfile.gettempdir())) / f"bench-checkpoint-{os.getpid()}"
+    folder = (workdir or Path(tempfile.gettempdir())) / f"bench-checkpoint-{secrets.token_hex(4)}"
     row = {"state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state))}
     try:
         row |= _measure(state, folder)
