@@ -106,9 +106,10 @@ setuptools.setup(
             "barlow_jax[onnx]",
         ],  # what tests/other_tools loads exports with
         "test": [
-            "barlow_jax[dicom,docs,gcs,hf,mlflow,wandb]",
+            "barlow_jax[dicom,docs,gcs,hf,mlflow,s3,wandb]",
             "build>=1.2",
-            "gcp-storage-emulator>=2026.7",  # a bucket on this machine
+            "gcp-storage-emulator>=2026.7",  # buckets on this machine
+            "moto[server]>=5.1",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
