@@ -98,7 +98,7 @@ setuptools.setup(
         "docs": ["pdoc>=15"],  # the API reference
         "wandb": ["wandb>=0.31"],  # sinks of metrics
         "mlflow": ["mlflow-skinny>=3"],
-        "parity": ["torch>=2.6"],  # the reference of tests/parity
+        "parity": ["torch>=2.6", "lightly>=1.6"],  # the references of tests/parity
         "interop": [
             "torch>=2.6",
             "torchvision>=0.18",
