@@ -152,10 +152,23 @@ def normalize(images: jax.Array, op: Normalize) -> jax.Array:
     return (values - mean) / std
 
 
-def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
-    """Normalize each image view by its row of the recipe, or view a's; captions pass through unchanged."""
+def normalize_views(
+    views: Mapping[str, jax.Array], recipe: Recipe, scale: float = 1.0
+) -> dict[str, jax.Array]:
+    """Normalize each image view by its row of the recipe, or view a's; captions pass through unchanged.
+
+    A `scale` below 1 reduces the sides of the views (bilinear, antialiased).
+    """
     as_view = {name: name if name in recipe.views else "a" for name in views}
     return {
-        name: normalize(images, recipe.views[as_view[name]].normalize) if images.ndim == 4 else images
+        name: _reduce(normalize(images, recipe.views[as_view[name]].normalize), scale)
+        if images.ndim == 4
+        else images
         for name, images in views.items()
     }
+
+
+def _reduce(images: jax.Array, scale: float) -> jax.Array:
+    batch, height, width, channels = images.shape
+    shape = (batch, round(scale * height), round(scale * width), channels)
+    return images if scale == 1 else jax.image.resize(images, shape, "linear")

@@ -43,6 +43,14 @@ class Train:
         "Parts in which a batch passes through the network, to save memory. The loss is that of the batch.",
         min=1,
     )
+    image_sizes: tuple[int, ...] = field(
+        (),
+        "Sides of the views in parts of equal length of the schedule, such as 96,128,160 (progressive "
+        "resolution); the last is data.image_size. The views are made in that size and reduced in the step. "
+        "Empty = data.image_size throughout.",
+        unit="pixels",
+        min=1,
+    )
     max_steps: int | None = field(
         None, "Stop after this many steps; the schedule is still that of num_epochs. none = never.", min=1
     )

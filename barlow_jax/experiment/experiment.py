@@ -1,8 +1,10 @@
 """Experiment: a config on a mesh of devices, with its network, data and encoder."""
 
+import bisect
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from functools import partial
+import itertools
 from typing import Any
 
 import jax
@@ -21,6 +23,7 @@ from barlow_jax.errors import UserError
 from barlow_jax.evals import features
 from barlow_jax.evals.evaluation_data import EvaluationData
 from barlow_jax.experiment import encoders
+from barlow_jax.io import log
 from barlow_jax.io.paths import Path
 from barlow_jax.losses.feature_anchor import with_feature_anchor
 from barlow_jax.networks.encoders import layer_depths, representation_width
@@ -29,8 +32,8 @@ from barlow_jax.objectives.registry import make_objective
 from barlow_jax.optim import adaptation, optimizers
 from barlow_jax.optim.param_groups import WEIGHTS
 from barlow_jax.papers.scores import PIXELS, PRETRAINED, UNTRAINED
-from barlow_jax.training.step import StepParts, init_average, init_state, init_target
-from barlow_jax.types import Batch, FeatureTable, Reshard, RunInfo, TrainState
+from barlow_jax.training.step import StepParts, compile_step, init_average, init_state, init_target
+from barlow_jax.types import Batch, FeatureTable, Metrics, Reshard, RunInfo, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +123,31 @@ class Experiment:
             microbatches=config.train.microbatches,
             average_decay=config.train.average_decay,
         )
+
+    def train_step(
+        self, state: TrainState, parts: StepParts, sampler: EpochSampler, first_step: int
+    ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+        """Return the step of a run from `first_step` on; with `train.image_sizes`, its program changes."""
+        sizes, size = self.config.train.image_sizes, self.config.data.image_size
+        if not sizes:
+            return compile_step(self.layout, state, parts)
+        num_steps = run_info(self.config, sampler).num_steps
+        starts = [round(num_steps * i / len(sizes)) - sampler.schedule_offset for i in range(len(sizes))]
+        scaled = [partial(normalize_views, recipe=self.config.recipe, scale=side / size) for side in sizes]
+        programs = [
+            compile_step(self.layout, state, dataclasses.replace(parts, normalize=normalize))
+            for normalize in scaled
+        ]
+        count = itertools.count(first_step)
+
+        def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            done = next(count)
+            stage = max(bisect.bisect_right(starts, done) - 1, 0)
+            if done in (first_step, starts[stage]):
+                log.info(f"step {done}: views of {sizes[stage]} pixels")
+            return programs[stage](state, batch)
+
+        return step
 
     def augment(self, recipe: Recipe) -> Callable[..., dict[str, jax.Array]]:
         """Return the on-device augmentation, `decoded images -> views`."""

@@ -30,7 +30,7 @@ from barlow_jax.io.paths import Path
 from barlow_jax.papers.scores import data_identity
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import every, fit
-from barlow_jax.training.step import StepParts, compile_step
+from barlow_jax.training.step import StepParts
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import provenance, saved_run, segments, selection
 
@@ -125,8 +125,8 @@ def _train(
         num_steps = run.first_step if hooks.has_stopped(run) else run.num_steps
         if run.first_step < num_steps:
             log.info("compiling the train step")
-        step = skip_watch.note_examples(compile_step(run.experiment.layout, state, parts))
-        return fit(step, state, run.prefetcher, num_steps=num_steps, hooks=[hook])
+        step = run.experiment.train_step(state, parts, run.sampler, run.first_step)
+        return fit(skip_watch.note_examples(step), state, run.prefetcher, num_steps=num_steps, hooks=[hook])
 
 
 def _check_workdir(workdir: Path) -> None:

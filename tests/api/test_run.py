@@ -14,6 +14,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+import soak
 
 import barlow_jax as bj
 from barlow_jax.errors import RunError, UserError
@@ -95,6 +96,18 @@ def test_a_callback_stops_the_run_which_resumes(config, tmp_path):
     assert (run.status["state"], run.status["step"], run.status["checkpoint"]["step"]) == ("stopped", 4, 4)
     assert "lambda" in run.status["reason"]
     assert bj.pretrain(config, workdir=tmp_path).status["state"] == "finished"
+
+
+def test_a_run_of_growing_views_resumes_to_the_same_bits(config, tmp_path):
+    config = config.replace({"train.image_sizes": (6, 8), "train.max_steps": 14})  # 8 from step 11 on
+    for step in (4, 12):
+        bj.pretrain(config, workdir=tmp_path / "run", callbacks=[lambda event, at=step: event.step == at])
+    for name in ("run", "untouched"):
+        assert bj.pretrain(config, workdir=tmp_path / name).status["state"] == "finished"
+    arrays = [soak.final_arrays(tmp_path / name) for name in ("run", "untouched")]
+    assert arrays[0].keys() == arrays[1].keys()
+    for name, array in arrays[0].items():
+        np.testing.assert_array_equal(array, arrays[1][name])
 
 
 def test_a_callback_that_raises_is_named(config, tmp_path):

@@ -246,6 +246,16 @@ def test_each_view_is_finished_by_its_own_row_of_the_recipe():
     assert np.all(result["a"] > 2)
 
 
+def test_views_are_reduced_as_pillow_reduces_them():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), dtype=np.uint8)
+    plain = Recipe({"a": recipe.View(normalize=Normalize((0.0,) * 3, (1 / 255,) * 3))})
+    reduced = views.normalize_views({"a": pixels, "b": pixels[:, :8, :8]}, plain, scale=0.75)
+    assert reduced["b"].shape == (2, 6, 6, 3)
+    for row, image in zip(reduced["a"], pixels, strict=True):
+        expected = Image.fromarray(image).resize((9, 9), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(row, expected, atol=1.0)
+
+
 def test_captions_pass_through_unchanged():
     images, words = np.zeros((4, SIZE, SIZE, 3), np.uint8), np.arange(12, dtype=np.int32).reshape(4, 3)
     plain = Recipe({"a": recipe.View(crop=WHOLE)})

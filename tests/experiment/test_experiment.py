@@ -10,7 +10,7 @@ from barlow_jax.config.recipe import Normalize
 from barlow_jax.config.schema import Checkpoint
 from barlow_jax.data.sampler import EpochSampler
 from barlow_jax.evals import features
-from barlow_jax.experiment import run
+from barlow_jax.experiment import experiment as experiment_module, run
 from barlow_jax.experiment.experiment import Experiment, run_info
 
 
@@ -38,6 +38,20 @@ def test_the_parts_of_a_step_are_those_of_the_config(config):
     info = run_info(config, sampler)
     assert (info.views, info.width, info.batch_size, info.num_images) == (("a", "b"), 24, 128, 1437)
     assert (info.steps_per_epoch, info.num_steps) == (11, 22)
+
+
+@pytest.mark.parametrize(("first_step", "offset"), [(0, 0), (9, 0), (0, 6)])
+def test_the_size_of_the_views_follows_the_schedule(config, monkeypatch, first_step, offset):
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, image_sizes=(6, 9, 12)))
+    sampler = types.SimpleNamespace(steps_per_epoch=6, num_examples=768, schedule_offset=offset)  # 12 steps
+    monkeypatch.setattr(
+        experiment_module, "compile_step", lambda _layout, _state, parts: lambda state, batch: parts
+    )
+    experiment = Experiment.from_config(config)
+    parts = experiment.step_parts(experiment.sampler(1437))
+    step = experiment.train_step(None, parts, sampler, first_step)
+    scales = [step(None, None).normalize.keywords["scale"] for _ in range(first_step, 12 - offset)]
+    assert scales == ([0.5] * 4 + [0.75] * 4 + [1.0] * 4)[first_step + offset :]
 
 
 def test_the_frozen_encoder_normalizes_images_like_view_a(config, monkeypatch):

@@ -14,6 +14,7 @@ def image_size_problems(config: Config) -> Iterator[str]:
     network, data = config.network, config.data
     sizes: dict[str, int | None] = {"data.image_size": data.image_size}
     sizes |= {f"recipe.views.{name}.crop.size": view.crop.size for name, view in config.recipe.views.items()}
+    sizes |= {f"train.image_sizes[{i}]": size for i, size in enumerate(config.train.image_sizes)}
     second = None if network.reads_text else network.second_encoder
     for key, size in sizes.items():
         if size is not None:
@@ -23,6 +24,23 @@ def image_size_problems(config: Config) -> Iterator[str]:
         yield (
             f"config.data.image_size is {data.image_size}, but images are resized to "
             f"config.data.eval_resize = {data.eval_resize} before they are cropped. Use a larger eval_resize."
+        )
+    yield from _progressive_problems(config)
+
+
+def _progressive_problems(config: Config) -> Iterator[str]:
+    sizes, size = config.train.image_sizes, config.data.image_size
+    if not sizes:
+        return
+    if sizes[-1] != size or max(sizes) > size:
+        yield (
+            f"config.train.image_sizes is {','.join(map(str, sizes))}, but must end with "
+            f"config.data.image_size = {size}, and have no larger size."
+        )
+    if config.network.encoder in VITS:
+        yield (
+            f"config.train.image_sizes needs an encoder for any size, but the positions of "
+            f"{config.network.encoder} are those of one size. Use a ResNet or a ConvNeXt, or leave it empty."
         )
 
 
