@@ -39,9 +39,7 @@ def lars(
       trust_clip: Uses q = min(q / rate, 1), so that no layer moves further than with plain SGD. This is the
         "clip" of LARC, which solo-learn's CIFAR recipes use with a trust_coefficient of 0.02.
     """
-    trust = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient)
-    if trust_clip:
-        trust = _scale_by_clipped_trust_ratio(trust_coefficient, rates[param_groups.WEIGHTS])
+    trust = _scale_by_trust_ratio(trust_coefficient, rates[param_groups.WEIGHTS] if trust_clip else None)
     return optax.chain(
         optax.masked(optax.add_decayed_weights(weight_decay), param_groups.is_weight),
         optax.masked(trust, param_groups.is_weight),
@@ -50,22 +48,25 @@ def lars(
     )
 
 
-def _scale_by_clipped_trust_ratio(
-    trust_coefficient: float, rate: optax.Schedule
+def _scale_by_trust_ratio(
+    trust_coefficient: float, clip_rate: optax.Schedule | None
 ) -> optax.GradientTransformation:
+    """Return q d; `optax.scale_by_trust_ratio` reads p and d once more, since it computes each norm twice."""
+
     def init(params):
-        return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32))
+        return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32)) if clip_rate else optax.EmptyState()
 
     def update(updates, state, params):
-        learning_rate = rate(state.count)
-
         def scale(d: jax.Array, p: jax.Array) -> jax.Array:
             p_norm, d_norm = jnp.linalg.norm(p.ravel()), jnp.linalg.norm(d.ravel())
             ratio = trust_coefficient * p_norm / jnp.where(d_norm == 0, 1.0, d_norm)
-            # At the warmup's first step the rate is 0 and q / rate overflows; the minimum is then 1.
-            clipped = jnp.minimum(ratio / jnp.maximum(learning_rate, jnp.finfo(p.dtype).tiny), 1.0)
-            return d * jnp.where((p_norm == 0) | (d_norm == 0), 1.0, clipped)
+            if clip_rate:
+                # At the warmup's first step the rate is 0 and q / rate overflows; the minimum is then 1.
+                rate = jnp.maximum(clip_rate(state.count), jnp.finfo(p.dtype).tiny)
+                ratio = jnp.minimum(ratio / rate, 1.0)
+            return d * jnp.where((p_norm == 0) | (d_norm == 0), 1.0, ratio)
 
-        return jax.tree.map(scale, updates, params), state._replace(count=state.count + 1)
+        updates = jax.tree.map(scale, updates, params)
+        return updates, state._replace(count=state.count + 1) if clip_rate else state
 
     return optax.GradientTransformation(init, update)
