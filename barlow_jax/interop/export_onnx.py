@@ -23,6 +23,8 @@ from barlow_jax.io.paths import Path
 
 FILE = "encoder.onnx"
 _MOST_BYTES = 2**31 - 2**24  # limit of a protocol buffer, less the program itself
+# Versions from 0.13.1 on demand an older orbax-checkpoint than this package, but do not use it.
+_FOR_JAX_0_11 = "jax from 0.11 on needs `pip install --no-deps jax2onnx==0.17.1`"
 _LARGEST_ERROR = 1e-4  # relative to the largest feature
 
 
@@ -91,8 +93,9 @@ def _convert(to_onnx: Callable, trained: TrainedEncoder, encode: Callable) -> An
         return model
     except Exception as error:
         reason = " ".join(str(error).split())
+        newer = "" if jax.__version_info__ < (0, 11) else f" ({_FOR_JAX_0_11})"
         raise UserError(
-            f"jax2onnx cannot convert {trained.name}: {type(error).__name__}: {reason}"
+            f"jax2onnx cannot convert {trained.name}: {type(error).__name__}: {reason}{newer}"
         ) from error
     finally:
         logging.disable(level)
