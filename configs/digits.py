@@ -55,7 +55,7 @@ def get_config():
     config.probe.subset_repeats = config.knn.subset_repeats = 20
     config.knn.k = (20,)
     # ImageNet's 20 epochs would be 20 steps.
-    config.finetune.num_epochs = 50
+    config.finetune.num_epochs = 40
     config.finetune.batch_size = 64
-    config.finetune.subset_repeats = 3
+    config.finetune.subset_repeats = 2
     return config
