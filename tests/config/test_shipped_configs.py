@@ -24,10 +24,12 @@ def test_config_is_valid(path):
     assert not validate(config, Facts(num_devices=8))
 
 
-@pytest.mark.parametrize("data", ["digits", "cifar10_cpu"])
-def test_the_runs_of_the_study_are_valid(data):
-    folder, trees, cells = CONFIGS[0].parent, {}, read_grid(str(CONFIGS[0].parent / "study.json"))
-    assert len(cells) >= 60
+@pytest.mark.parametrize(
+    ("grid", "data", "runs", "methods"), [("study", "digits", 69, 8), ("study_cifar", "cifar10_cpu", 18, 3)]
+)
+def test_the_runs_of_a_study_are_valid(grid, data, runs, methods):
+    folder, trees, cells = CONFIGS[0].parent, {}, read_grid(grid)
+    assert len(cells) == runs
     for cell in cells:
         method = cell.pop("objective.name")
         file = f"{folder / data}.py" if method == "barlow_twins" else f"{folder / method}.py:{data}"
@@ -36,7 +38,7 @@ def test_the_runs_of_the_study_are_valid(data):
         assert not apply_overrides(tree, cell.items())
         config, problems = from_tree(tree)
         assert not problems and not validate(config, Facts(num_devices=2))
-    assert len(trees) == 8
+    assert len(trees) == methods
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
