@@ -54,6 +54,7 @@ EVALUATIONS = ("probe", "knn", "finetune", "evaluate", "ablate", "compare")
 REPLACED = {  # several runs by one, and placeholders
     " --seeds 3": "",
     "runs/compare": "runs/compare --seeds 1 --objectives vicreg",
+    "runs/methods": "runs/methods --seeds 1 --objectives vicreg",
     "--only loss,asymmetry": "--only asymmetry",
     "bench input": "bench input --images 50",
     "config KEY": "config seed",
