@@ -8,7 +8,7 @@ file has the same loss between two views of an image, which nobody has published
     python -m barlow_jax pretrain --config vse:digits --workdir runs/vse_digits
 
 Expected: not published for images alone. On COCO captions R@1 41.3 % image to text, 30.3 % text to image.
-Measured: digits: not yet.
+Measured: digits, 20 epochs, linear probe with 10 % of the labels: 76.3 % (untrained 74.9 %; docs/results.md).
 Hardware: as for imagenet.py; cifar10.py; digits.py.
 
 All: margin 0.2, embeddings on the unit sphere, SimCLR's head and SimCLR's views, and otherwise the base's
