@@ -100,8 +100,7 @@ def test_a_callback_stops_the_run_which_resumes(config, tmp_path):
 
 def test_a_run_of_growing_views_resumes_to_the_same_bits(config, tmp_path):
     config = config.replace({"train.image_sizes": (6, 8), "train.max_steps": 14})  # 8 from step 11 on
-    for step in (4, 12):
-        bj.pretrain(config, workdir=tmp_path / "run", callbacks=[lambda event, at=step: event.step == at])
+    bj.pretrain(config, workdir=tmp_path / "run", callbacks=[lambda event: event.step == 12])
     for name in ("run", "untouched"):
         assert bj.pretrain(config, workdir=tmp_path / name).status["state"] == "finished"
     arrays = [soak.final_arrays(tmp_path / name) for name in ("run", "untouched")]

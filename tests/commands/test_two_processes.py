@@ -100,7 +100,7 @@ def _assert_lost_the_other(process):
 
 
 def test_preempted_before_the_first_step_both_exit_at_once(two, tmp_path):
-    for process in two(["terminate_in", "barlow_jax.experiment.pretraining.compile_step", 0], tmp_path):
+    for process in two(["terminate_in", "barlow_jax.experiment.experiment.compile_step", 0], tmp_path):
         _, err = run_processes.finish(process, 143)
         assert "nothing to save" in err.splitlines()[-1]
 
