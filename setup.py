@@ -110,7 +110,7 @@ setuptools.setup(
             "build>=1.2",
             "gcp-storage-emulator>=2026.7",  # buckets on this machine
             "moto[server]>=5.1",
-            "aiobotocore[boto3]>=3.10",  # the boto3 that goes with s3fs, which pip else searches for minutes
+            "aiobotocore[boto3]>=3.10",  # the boto3 that s3fs needs; pip would try others for minutes
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",

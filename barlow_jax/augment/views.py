@@ -152,23 +152,25 @@ def normalize(images: jax.Array, op: Normalize) -> jax.Array:
     return (values - mean) / std
 
 
-def normalize_views(
-    views: Mapping[str, jax.Array], recipe: Recipe, scale: float = 1.0
-) -> dict[str, jax.Array]:
-    """Normalize each image view by its row of the recipe, or view a's; captions pass through unchanged.
-
-    A `scale` below 1 reduces the sides of the views (bilinear, antialiased).
-    """
+def normalize_views(views: Mapping[str, jax.Array], recipe: Recipe) -> dict[str, jax.Array]:
+    """Normalize each image view by its row of the recipe, or view a's; captions pass through unchanged."""
     as_view = {name: name if name in recipe.views else "a" for name in views}
     return {
-        name: _reduce(normalize(images, recipe.views[as_view[name]].normalize), scale)
-        if images.ndim == 4
-        else images
+        name: normalize(images, recipe.views[as_view[name]].normalize) if images.ndim == 4 else images
         for name, images in views.items()
     }
 
 
-def _reduce(images: jax.Array, scale: float) -> jax.Array:
-    batch, height, width, channels = images.shape
-    shape = (batch, round(scale * height), round(scale * width), channels)
-    return images if scale == 1 else jax.image.resize(images, shape, "linear")
+def reduce_views(views: Mapping[str, jax.Array], scale: float) -> dict[str, jax.Array]:
+    """Multiply the sides of each image view by `scale`, from 0 to 1; captions pass through unchanged.
+
+    The images are float32; the interpolation is bilinear and antialiased.
+    """
+
+    def reduce(images: jax.Array) -> jax.Array:
+        batch, height, width, channels = images.shape
+        return jax.image.resize(
+            images, (batch, round(scale * height), round(scale * width), channels), "linear"
+        )
+
+    return {name: reduce(images) if images.ndim == 4 else images for name, images in views.items()}

@@ -55,8 +55,8 @@ def train_and_test(
     """
     steps_per_epoch = math.ceil(num_train / config.batch_size)
     num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
-    size = min(config.batch_size, num_train)
-    head, results = _train(epoch_batches, test, config, size, num_epochs, num_classes, seed)
+    step_rows = min(config.batch_size, num_train)
+    head, results = _train(epoch_batches, test, config, step_rows, num_epochs, num_classes, seed)
     best = max(results, key=lambda result: result["top1"])
     if not all(np.isfinite(np.asarray(values)).all() for values in head.values()):
         raise UserError(
@@ -70,12 +70,12 @@ def _train(
     epoch_batches: Callable[[int], Iterable[FeatureTable]],
     test: FeatureTable,
     config: Probe,
-    batch_size: int,
+    step_rows: int,
     num_epochs: int,
     num_classes: int,
     seed: int,
 ) -> tuple[accuracy.Head, list[dict[str, float]]]:
-    """Return the trained classifier and its accuracies after each epoch."""
+    """Return the trained classifier and its accuracies after each epoch; each step has `step_rows` rows."""
 
     def steps() -> Iterator[tuple]:
         for epoch, rate in enumerate(learning_rates(config, num_epochs)):
@@ -83,7 +83,7 @@ def _train(
             batch, following = next(batches), next(batches, None)
             while batch is not None:
                 accuracy.check_single_label(batch.labels)
-                yield *_pad(batch, batch_size), np.float32(rate), following is None
+                yield *_pad(batch, step_rows), np.float32(rate), following is None
                 batch, following = following, next(batches, None)
 
     width = test.features.shape[1]
@@ -91,7 +91,7 @@ def _train(
     weight = 0.01 * jax.random.normal(jax.random.key(seed), (width, num_classes))
     head = {"weight": weight, "bias": jnp.zeros(num_classes)}
     state, rows, results = optimizer.init(head), accuracy.on_device(test), []
-    size = max(1, _CHUNK_BYTES // (4 * batch_size * width))
+    size = max(1, _CHUNK_BYTES // (4 * step_rows * width))
     batches = steps()
     while chunk := list(itertools.islice(batches, size)):
         stacked = tuple(np.stack(column) for column in zip(*chunk, strict=True))

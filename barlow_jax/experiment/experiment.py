@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from barlow_jax.augment.views import augment, normalize_views
+from barlow_jax.augment.views import augment, normalize_views, reduce_views
 from barlow_jax.config.method_facts import HEADS, method_facts
 from barlow_jax.config.recipe import Recipe
 from barlow_jax.config.schema import Config, Mesh
@@ -32,6 +32,7 @@ from barlow_jax.objectives.registry import make_objective
 from barlow_jax.optim import adaptation, optimizers
 from barlow_jax.optim.param_groups import WEIGHTS
 from barlow_jax.papers.scores import PIXELS, PRETRAINED, UNTRAINED
+from barlow_jax.training.microbatches import Views
 from barlow_jax.training.step import StepParts, compile_step, init_average, init_state, init_target
 from barlow_jax.types import Batch, FeatureTable, Metrics, Reshard, RunInfo, TrainState
 
@@ -133,16 +134,17 @@ class Experiment:
             return compile_step(self.layout, state, parts)
         num_steps = run_info(self.config, sampler).num_steps
         starts = [round(num_steps * i / len(sizes)) - sampler.schedule_offset for i in range(len(sizes))]
-        scaled = [partial(normalize_views, recipe=self.config.recipe, scale=side / size) for side in sizes]
-        programs = [
-            compile_step(self.layout, state, dataclasses.replace(parts, normalize=normalize))
-            for normalize in scaled
-        ]
+
+        def normalize(views: Views, scale: float) -> Views:
+            return reduce_views(parts.normalize(views), scale)
+
+        scaled = [dataclasses.replace(parts, normalize=partial(normalize, scale=s / size)) for s in sizes]
+        programs = [compile_step(self.layout, state, parts) for parts in scaled]
         count = itertools.count(first_step)
 
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
             done = next(count)
-            stage = max(bisect.bisect_right(starts, done) - 1, 0)
+            stage = bisect.bisect_right(starts, done) - 1
             if done in (first_step, starts[stage]):
                 log.info(f"step {done}: views of {sizes[stage]} pixels")
             return programs[stage](state, batch)

@@ -57,13 +57,13 @@ def _scale_by_trust_ratio(
         return optax.ScaleByScheduleState(count=jnp.zeros([], jnp.int32)) if clip_rate else optax.EmptyState()
 
     def update(updates, state, params):
+        # At the warmup's first step the rate is 0 and q / rate overflows; the minimum is then 1.
+        rate = jnp.maximum(clip_rate(state.count), jnp.finfo(jnp.float32).tiny) if clip_rate else None
+
         def scale(d: jax.Array, p: jax.Array) -> jax.Array:
             p_norm, d_norm = jnp.linalg.norm(p.ravel()), jnp.linalg.norm(d.ravel())
             ratio = trust_coefficient * p_norm / jnp.where(d_norm == 0, 1.0, d_norm)
-            if clip_rate:
-                # At the warmup's first step the rate is 0 and q / rate overflows; the minimum is then 1.
-                rate = jnp.maximum(clip_rate(state.count), jnp.finfo(p.dtype).tiny)
-                ratio = jnp.minimum(ratio / rate, 1.0)
+            ratio = ratio if rate is None else jnp.minimum(ratio / rate, 1.0)
             return d * jnp.where((p_norm == 0) | (d_norm == 0), 1.0, ratio)
 
         updates = jax.tree.map(scale, updates, params)

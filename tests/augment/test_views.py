@@ -249,7 +249,8 @@ def test_each_view_is_finished_by_its_own_row_of_the_recipe():
 def test_views_are_reduced_as_pillow_reduces_them():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), dtype=np.uint8)
     plain = Recipe({"a": recipe.View(normalize=Normalize((0.0,) * 3, (1 / 255,) * 3))})
-    reduced = views.normalize_views({"a": pixels, "b": pixels[:, :8, :8]}, plain, scale=0.75)
+    normalized = views.normalize_views({"a": pixels, "b": pixels[:, :8, :8]}, plain)
+    reduced = views.reduce_views(normalized, 0.75)
     assert reduced["b"].shape == (2, 6, 6, 3)
     for row, image in zip(reduced["a"], pixels, strict=True):
         expected = Image.fromarray(image).resize((9, 9), Image.Resampling.BILINEAR)
