@@ -8,6 +8,7 @@ ONNX Runtime has no bfloat16 convolutions on CPUs. Files: `encoder.onnx`, `confi
 from collections.abc import Callable
 import dataclasses
 from functools import partial
+from importlib import metadata
 import logging
 from typing import Any
 
@@ -24,7 +25,7 @@ from barlow_jax.io.paths import Path
 FILE = "encoder.onnx"
 _MOST_BYTES = 2**31 - 2**24  # limit of a protocol buffer, less the program itself
 # Versions from 0.13.1 on demand an older orbax-checkpoint than this package, but do not use it.
-_FOR_JAX_0_11 = "jax from 0.11 on needs `pip install --no-deps jax2onnx==0.17.1`"
+_FOR_JAX_0_11 = " (jax from 0.11 on needs `pip install --no-deps jax2onnx==0.17.1`)"
 _LARGEST_ERROR = 1e-4  # relative to the largest feature
 
 
@@ -93,9 +94,10 @@ def _convert(to_onnx: Callable, trained: TrainedEncoder, encode: Callable) -> An
         return model
     except Exception as error:
         reason = " ".join(str(error).split())
-        newer = "" if jax.__version_info__ < (0, 11) else f" ({_FOR_JAX_0_11})"
+        too_old = jax.__version_info__ >= (0, 11) and metadata.version("jax2onnx") < "0.17"
+        remedy = _FOR_JAX_0_11 if too_old else ""
         raise UserError(
-            f"jax2onnx cannot convert {trained.name}: {type(error).__name__}: {reason}{newer}"
+            f"jax2onnx cannot convert {trained.name}: {type(error).__name__}: {reason}{remedy}"
         ) from error
     finally:
         logging.disable(level)
