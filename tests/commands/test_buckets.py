@@ -52,7 +52,7 @@ def test_a_bucket_that_does_not_exist_is_bad_input(bucket, config_file, run_comm
     assert "does not exist" in run_command(*images, code=2)[1]
 
 
-def test_images_and_compiled_programs_are_read_from_a_bucket(bucket, run_command, config_file):
+def test_images_and_compiled_programs_are_read_from_a_bucket(bucket, tmp_path, run_command, config_file):
     with (bucket / "data" / "train.npz").open("wb") as file:
         np.savez(file, images=np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3), np.uint8))
     keys = {
@@ -61,13 +61,14 @@ def test_images_and_compiled_programs_are_read_from_a_bucket(bucket, run_command
         "train.compilation_cache": bucket / "cache",
         "data.eval_split": "train",
         "monitor.every_epochs": 0,
+        "checkpoint.every_epochs": 100,
     }
     argv = ("pretrain", "--config", config_file, *(f"--config.{key}={value}" for key, value in keys.items()))
     shared = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     jax_cache.reset_cache()
     try:
-        losses = [run_command(*argv, "--workdir", bucket / name)[0]["loss"] for name in ("a", "b")]
+        losses = [run_command(*argv, "--workdir", tmp_path / name)[0]["loss"] for name in ("a", "b")]
     finally:
         jax.config.update("jax_compilation_cache_dir", shared)
         jax_cache.reset_cache()
