@@ -20,6 +20,7 @@ NOT_RUN = {
     "--grid": "trains 69 runs: tests/commands/test_compare.py",
     "--coordinator": "needs several hosts: tests/commands/test_two_processes.py",
     "--weights": "needs released weights: tests/commands/test_import_.py",
+    "gs://my-bucket/runs/digits": "needs a bucket: tests/commands/test_buckets.py",
     "transfer": "needs VOC07, which is downloaded: tests/commands/test_transfer.py",
     "--config imagenet": "needs ImageNet",
     "--config cifar10": "needs CIFAR-10, which is downloaded",
@@ -51,7 +52,7 @@ SMALL_EVALUATIONS = [
     "finetune.subset_repeats=1",
 ]
 EVALUATIONS = ("probe", "knn", "finetune", "evaluate", "ablate", "compare")
-REPLACED = {  # several runs by one, and placeholders
+REPLACED = {  # several runs by one, what skipped commands write, other widths, and placeholders
     " --seeds 3": "",
     "runs/compare": "runs/compare --seeds 1 --objectives vicreg",
     "runs/methods": "runs/methods --seeds 1 --objectives vicreg",
@@ -59,6 +60,9 @@ REPLACED = {  # several runs by one, and placeholders
     "bench input": "bench input --images 50",
     "config KEY": "config seed",
     "runs runs": "runs runs/digits",
+    "WORKDIR": "runs/digits",
+    "adapted/adapted-4000": "adapted",
+    "joint_head=256,128,128": "joint_head=16,16",
 }
 
 
@@ -112,6 +116,9 @@ def images(tmp_path_factory):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_of_a_page_runs(page, tmp_path, images, finished, run_command, monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = [block for block in _code_blocks(page, "python") if "class ConvNet" in block]
+    (tmp_path / "my_nets.py").write_text("\n".join(own))
     for words in _command_lines(page):
         if not not_run(page, words):
             run_command(*arguments(words, tmp_path, images, finished))
