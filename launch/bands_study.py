@@ -8,15 +8,12 @@ each channel vary between images. `pretrain --images` chooses all settings but t
 """
 
 import argparse
-import contextlib
-import io
-import json
 import pathlib
 
 import numpy as np
 from scipy import ndimage
 
-from barlow_jax.__main__ import main
+import barlow_jax as bj
 
 CHANNELS, SIDE, MATERIALS = 13, 32, 4
 # Materials, and the standard deviation in pixels, along and across, of the filter that makes the texture.
@@ -46,14 +43,6 @@ def write_images(folder: pathlib.Path, seed: int) -> None:
         np.savez(folder / name, images=[image(spectra, label, rng) for label in labels], labels=labels)
 
 
-def run(*words: object) -> dict:
-    """Run a command, and return its results."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        if code := main([str(word) for word in words]):
-            raise SystemExit(code)
-    return json.loads(out.getvalue())
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -66,10 +55,8 @@ if __name__ == "__main__":
     for seed in range(args.seeds):
         images, workdir = args.workdir / f"images-{seed}", args.workdir / f"run-{seed}"
         write_images(images, seed)
-        keys = (f"seed={seed}", f"train.num_epochs={args.epochs}", "distributed.detect=false")
-        run("pretrain", "--images", images, "--workdir", workdir, *(f"--config.{key}" for key in keys))
-        top1 = []
-        for source in (["--pixels"], ["--untrained"], []):
-            scores = run("knn", "--workdir", workdir, *source, "--config.knn.k=20")["scores"]
-            top1.append(next(score["value"] for score in scores if score["metric"] == "top1"))
+        keys = {"seed": seed, "train.num_epochs": args.epochs}
+        run = bj.pretrain(bj.config_for_images(images, overrides=keys), workdir=workdir)
+        sources = (run.knn(feature_source=source) for source in ("pixels", "untrained", "pretrained"))
+        top1 = [scores.value("top1", k=20, distance="cosine") for scores in sources]
         print(f"| {seed} | {' | '.join(f'{value:.1f}' for value in top1)} |", flush=True)
