@@ -25,6 +25,7 @@ NOT_RUN = {
     "--config imagenet": "needs ImageNet",
     "--config cifar10": "needs CIFAR-10, which is downloaded",
     "--config cifar10_cpu": "needs CIFAR-10, which is downloaded",
+    "--config cifar10_fast:cpu": "needs CIFAR-10, which is downloaded",
     "--config vicreg:cifar10": "needs CIFAR-10, which is downloaded",
 }
 SMALL = [

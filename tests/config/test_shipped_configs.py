@@ -177,6 +177,16 @@ def test_a_setting_of_the_paper_is_in_its_config(name, key, value):
     assert flatten(config)[key] == value
 
 
+@pytest.mark.parametrize("hardware", ["gpu", "cpu"])
+def test_a_fast_recipe_trains_on_fewer_pixels_than_it_evaluates(hardware):
+    config_dict, problems = load_config_file(f"{CONFIGS[0].with_name('cifar10_fast.py')}:{hardware}")
+    assert not problems
+    config, problems = from_tree(config_dict.to_dict())
+    assert not problems and not validate(config, Facts(num_devices=1))
+    sizes = {view.crop.size for view in config.recipe.views.values()}
+    assert max(sizes) < config.data.image_size == config.data.eval_resize
+
+
 def test_imagenet_paper_changes_only_where_paper_and_code_differ():
     configs = (
         load_config_file(str(CONFIGS[0].with_name(f"{n}.py")))[0] for n in ("imagenet", "imagenet_paper")
