@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 import types
 
 import bucket_server
@@ -51,10 +52,16 @@ def _fit_with_transfer_guard(step, *args, fit=loop.fit, **options):
 loop.fit = _fit_with_transfer_guard
 
 
+def pytest_configure(config):
+    """Prepare data sets of TFDS in a fresh folder: it reads the variable when a test module imports it."""
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    os.environ["TFDS_DATA_DIR"] = folder.name
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _folders(tmp_path_factory, pytestconfig):
-    """Prepare data sets of TFDS in a fresh folder; tests, workers and later runs share compiled programs."""
-    os.environ["TFDS_DATA_DIR"] = str(tmp_path_factory.mktemp("tfds"))
+def _compiled_programs(pytestconfig):
+    """Tests, workers and later runs share compiled programs."""
     jax.config.update("jax_compilation_cache_dir", str(pytestconfig.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.03)
 

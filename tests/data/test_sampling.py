@@ -10,6 +10,7 @@ import distributions
 from distributions import DEVIATIONS, IMAGES, OPS, P_VALUE, VIEWS
 import numpy as np
 import pytest
+import recorded  # noqa: F401  registers the data set
 import tensorflow as tf
 
 from barlow_jax.config import recipe
@@ -147,7 +148,7 @@ def test_the_pipeline_draws_with_these_seeds():
         name: dataclasses.replace(view, jitter=recipe.Jitter(0.0), blur=recipe.Blur(0.0))
         for name, view in VIEWS.items()
     }
-    data = Data(name="digits", image_size=8, eval_resize=8)
+    data = Data(name="recorded_digits", image_size=8, eval_resize=8)
     source, order = RecordSplit(data, "test"), EpochSampler(3, 360, 8)
     (batch,) = source.train_batches(data, light, SampleRange(order, 2, 3))
     _, positions = order.batch(2)
