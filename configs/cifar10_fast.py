@@ -32,6 +32,7 @@ def cpu():
     config.data.augment_on, config.data.cache = "device", "decoded"
     config.network.width = 32
     config.optim.learning_rate = 8e-3
+    config.optim.warmup_epochs = 0.725
     config.train.num_epochs = 14.5
     config.monitor.every_epochs = 5.0
     for view in config.recipe.views.values():
