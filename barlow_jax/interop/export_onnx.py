@@ -10,6 +10,7 @@ import dataclasses
 from functools import partial
 from importlib import metadata
 import logging
+import re
 from typing import Any
 
 import jax
@@ -94,8 +95,8 @@ def _convert(to_onnx: Callable, trained: TrainedEncoder, encode: Callable) -> An
         return model
     except Exception as error:
         reason = " ".join(str(error).split())
-        version = tuple(map(int, metadata.version("jax2onnx").split(".")[:2]))
-        too_old = jax.__version_info__ >= (0, 11) and version < (0, 17)
+        release = re.findall(r"\d+", metadata.version("jax2onnx"))[:2]
+        too_old = jax.__version_info__ >= (0, 11) and [int(number) for number in release] < [0, 17]
         remedy = _FOR_JAX_0_11 if too_old else ""
         raise UserError(
             f"jax2onnx cannot convert {trained.name}: {type(error).__name__}: {reason}{remedy}"
