@@ -119,7 +119,7 @@ setuptools.setup(
             "nbformat>=5.10",
             "pandas>=2.2",
             "mypy>=1.18,<3",
-            "packaging>=24",
+            "packaging>=24.2",  # setuptools 77 needs it
             "ruff>=0.17.6,<0.18",  # another version formats otherwise
             "pyyaml>=6",
             "scipy>=1.11",

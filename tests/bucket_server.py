@@ -25,7 +25,6 @@ import urllib.parse
 import urllib.request
 
 BUCKET = "test"
-_REFUSED = b'{"error": {"message": "refused"}}'
 
 
 def environment(url: str) -> dict[str, str]:
@@ -83,6 +82,10 @@ def _serve(port: int) -> None:
             self.end_headers()
             self.wfile.write(content)
 
+        def _refuse(self, status):
+            error = {"code": status, "message": "refused"}
+            self._answer(status, json.dumps({"error": error}).encode())
+
         def _body(self):
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
@@ -100,12 +103,12 @@ def _serve(port: int) -> None:
                 type(self).answered += 1
                 if self.random.random() < self.faults.get("failing", 0):
                     self._body()
-                    return self._answer(503, _REFUSED)
+                    return self._refuse(503)
                 connection, body = self.rfile, self._body()
                 query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
                 self.generation = self._find_generation(query, body)
                 if query.get("ifGenerationMatch", self.generation) != self.generation:
-                    return self._answer(412, _REFUSED)
+                    return self._refuse(412)
                 self.rfile = io.BytesIO(body)
                 server.Router(self).handle(method)
                 self.rfile, self.generation = connection, "0"

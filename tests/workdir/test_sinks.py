@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -80,6 +81,15 @@ def test_mlflow_keeps_one_run_with_the_config_over_restarts(tmp_path, monkeypatc
 
 
 def _wandb_records(path):
+    """Return the protocol buffers in wandb's file, which another process may still write."""
+    end = time.monotonic() + 30
+    while not (records := [*_read_wandb(path)]) or not records[-1].HasField("exit"):
+        assert time.monotonic() < end, f"{path} has {len(records)} records, and no end"
+        time.sleep(0.05)
+    return records
+
+
+def _read_wandb(path):
     """Yield the protocol buffers in wandb's file: a header of 7 bytes, then LevelDB's log format."""
     from wandb.proto import wandb_internal_pb2
 
@@ -97,6 +107,7 @@ def _wandb_records(path):
 def test_wandb_keeps_one_run_with_the_config_over_restarts(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(sinks, "_CLOSE_S", 60.0)  # no loss of rows on a busy machine
     run_id = _write_twice(tmp_path, "wandb")
     values, config = {name: [] for name in EXPECTED}, {}
     logs = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns)
