@@ -138,11 +138,7 @@ def embed(
 
 
 def _measure(
-    command: str,
-    run: PathLike,
-    feature_source: str,
-    checkpoint: str | int,
-    only: Sequence[str] = (),
+    command: str, run: PathLike, feature_source: str, checkpoint: str | int, only: Sequence[str] = ()
 ) -> Evaluation:
     workdir, config, encoder = open_checked(run, feature_source, checkpoint)
     results = evaluations.measure(command, config, workdir, encoder, feature_source, only)

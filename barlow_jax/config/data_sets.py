@@ -69,10 +69,7 @@ DATA_SETS = {
         "cifar10", 200, {"train": 100_000, "val": 10_000}, _keys("images", 64, **_TINY), *_TINY_PIXELS
     ),
     "imagenette": DataSet(
-        "imagenet",
-        10,
-        {"train": 9_469, "validation": 3_925},
-        _keys("imagenette/320px-v2", 224) | _SUBSET,
+        "imagenet", 10, {"train": 9_469, "validation": 3_925}, _keys("imagenette/320px-v2", 224) | _SUBSET
     ),
     "imagenet100": DataSet(
         "imagenet",

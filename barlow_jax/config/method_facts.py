@@ -61,10 +61,7 @@ METHODS: Mapping[str, Method] = {
     "npid": Method("NPID", ("a",), image_memory=True),
     "pcl": Method("PCL v2", image_memory=True, loss_may_rise=True),
     "pirl": Method(
-        "PIRL",
-        required_heads=_PROJECTOR | {"joint_head"},
-        image_memory=True,
-        joint_views=PATCHES,
+        "PIRL", required_heads=_PROJECTOR | {"joint_head"}, image_memory=True, joint_views=PATCHES
     ),
     "rotation": Method("Rotation", ("a",), required_heads=frozenset({"num_classes"}), own_classes=4),
     "sigreg": Method("SIGReg (LeJEPA)", extra_views=True),

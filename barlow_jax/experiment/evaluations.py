@@ -116,12 +116,7 @@ class Evaluator:
 
 
 def measure(
-    command: str,
-    config: Config,
-    workdir: Path,
-    path: Path,
-    feature_source: str,
-    only: Sequence[str] = (),
+    command: str, config: Config, workdir: Path, path: Path, feature_source: str, only: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Return the results of "probe", "knn", "finetune" or "transfer" for the encoder at a path.
 

@@ -19,13 +19,7 @@ from barlow_jax.workdir import provenance, results
 
 
 def export(
-    config: Config,
-    path: Path,
-    out: Path,
-    *,
-    format: str,
-    checkpoint: str = "newest",
-    license: str = "other",
+    config: Config, path: Path, out: Path, *, format: str, checkpoint: str = "newest", license: str = "other"
 ) -> dict[str, Any]:
     """Write the encoder at a path to a new folder; return its files and the entries of the format."""
     trained = dataclasses.replace(read_trained(config, path, checkpoint), license=license)

@@ -205,10 +205,7 @@ def _data_record(config: Config, source: splits.Split, evaluated: EvaluationData
 
 
 def train_and_evaluate(
-    config: Config,
-    workdir: Path,
-    name: str,
-    evaluate: Callable[[Experiment, Path], dict[str, Any]],
+    config: Config, workdir: Path, name: str, evaluate: Callable[[Experiment, Path], dict[str, Any]]
 ) -> dict[str, Any]:
     """Return the results of a run; train and evaluate it first as far as that has not been done.
 
