@@ -194,9 +194,8 @@ def choose_optimizer(choices: Choices, devices: Devices) -> None:
         )
     elif choices.get("optim.name") == "lars":
         nearest = min(_LARS_RATES, key=lambda size: abs(size.bit_length() - batch.bit_length()))
-        choices.set(
-            f"the authors' rate for a batch of {nearest}", {"optim.learning_rate": _LARS_RATES[nearest]}
-        )
+        rate = {"optim.learning_rate": _LARS_RATES[nearest]}
+        choices.set(f"the authors' rate for a batch of {nearest}", rate)
 
 
 def choose_length(
@@ -212,21 +211,14 @@ def choose_length(
         reason = f"{steps} steps, at most {MAX_EPOCHS} epochs; --hours sets another length"
         epochs = min(MAX_EPOCHS, max(1.0, steps / per_epoch))
     else:
-        seconds, step_seconds = budget
-        reason = (
-            f"{seconds / 3600:.2g} hours of steps of {step_seconds:.3g} s, at most the authors' 1000 epochs"
-        )
-        epochs = min(seconds / step_seconds, max(1000 * per_epoch, CPU_STEPS)) / per_epoch
+        seconds, per_step = budget
+        reason = f"{seconds / 3600:.2g} hours of steps of {per_step:.3g} s, at most the authors' 1000 epochs"
+        epochs = min(seconds / per_step, max(1000 * per_epoch, CPU_STEPS)) / per_epoch
     choices.set(reason, {"train.num_epochs": float(f"{epochs:.4g}")})
     epochs = choices.get("train.num_epochs")
     steps = max(1, round(epochs * per_epoch))
-    choices.set(
-        "5 % of the epochs, at most 10", {"optim.warmup_epochs": min(10.0, float(f"{epochs / 20:.3g}"))}
-    )
+    warmup = min(10.0, float(f"{epochs / 20:.3g}"))
+    choices.set("5 % of the epochs, at most 10", {"optim.warmup_epochs": warmup})
     choices.set("100 rows of metrics or more", {"train.log_every_steps": min(50, max(1, steps // 100))})
-
-
-def choose_monitor(choices: Choices) -> None:
-    """Choose how often the encoder is measured during training."""
-    every = float(f"{choices.get('train.num_epochs') / 5:.3g}")
+    every = float(f"{epochs / 5:.3g}")
     choices.set("five measurements of the encoder", {"monitor.every_epochs": every})

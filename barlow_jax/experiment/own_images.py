@@ -91,7 +91,6 @@ def choose(
     rules.choose_network(choices, number, devices, hours)
     rules.choose_optimizer(choices, devices)
     rules.choose_length(choices, number, devices, None)
-    rules.choose_monitor(choices)
     if trains and (hours or devices.memory):
         trial = _fit_memory(choices, tree, source, devices, steps=bool(hours))
         if hours:
@@ -106,7 +105,6 @@ def choose(
                     "smaller config.data.image_size or config.network."
                 )
             rules.choose_length(choices, number, devices, (seconds, trial.step_seconds))
-            rules.choose_monitor(choices)
     log.info("\n".join(["chosen settings:", *map(_line, choices.made)]))
     return tree, choices.made
 
@@ -134,13 +132,8 @@ def _choose_splits(choices: rules.Choices, sizes: Mapping[str, int]) -> None:
     train = "train" if "train" in sizes else max(sizes, key=lambda name: sizes[name])
     others = [name for name in ("held_out", "validation", "val", "test", *sizes) if name in sizes]
     test = next((name for name in others if name != train), None)
-    choices.set(
-        f"splits: {listed}",
-        {
-            "data.train_split": train if test else f"{train}[:90%]",
-            "data.eval_split": test or f"{train}[90%:]",
-        },
-    )
+    train, test = (train, test) if test else (f"{train}[:90%]", f"{train}[90%:]")
+    choices.set(f"splits: {listed}", {"data.train_split": train, "data.eval_split": test})
 
 
 def _describe_images(opened: collection.Collection, data: Data) -> rules.Images:

@@ -33,7 +33,6 @@ def _choose(images, devices, budget=None, hours=None, **user):
     choices_lib.choose_network(choices, images.number, devices, hours)
     choices_lib.choose_optimizer(choices, devices)
     choices_lib.choose_length(choices, images.number, devices, budget)
-    choices_lib.choose_monitor(choices)
     chosen = {key: value for made in choices.made for key, value in made["settings"].items()}
     assert all(made["reason"] for made in choices.made)
     assert {key: flatten(tree)[key] for key in chosen} == chosen
