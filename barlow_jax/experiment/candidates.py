@@ -93,9 +93,8 @@ def compare(run: Run, held_out: splits.Split, labeled: EvaluationData | None) ->
             log.warning(f"step {done}: no candidates: {error}")
             return
         best = max(gains, key=lambda candidate: gains[candidate][1])
-        values = (*map(float, best), *gains[best])
-        row = dict(zip(("averaged", "alpha", "gain", "gain_lower"), values, strict=True))
-        row = {f"adapt_{name}": value for name, value in row.items()}
+        names = ("adapt_averaged", "adapt_alpha", "adapt_gain", "adapt_gain_lower")
+        row = dict(zip(names, (*map(float, best), *gains[best]), strict=True))
         run.writer.write(done, row)
         log.info(f"step {done}  best candidate: {describe(row)}")
 
