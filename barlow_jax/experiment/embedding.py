@@ -91,7 +91,12 @@ def embed(
     if out:
         table_files.check(out)
     split = split or config.data.eval_split
-    source = same_data.open_images(paths.text(images), config.data) if images else _open(config, split)
+    if images:
+        source = same_data.open_images(paths.text(images), config.data)
+    else:
+        source = same_data.open_split(config.data, split)
+        if not source.num_examples:
+            raise UserError(f"--split: {split} of {config.data.name} has no images; choose another split")
     # A row of padding costs as much as an image: a few images are not padded to a large batch.
     limit = -(-source.num_examples // jax.device_count()) * jax.device_count()
     config = dataclasses.replace(config, eval_batch_size=min(config.eval_batch_size, limit))
@@ -119,13 +124,6 @@ def embed(
         features.save(out)
         log.info(f"{len(features)} rows of {width} features: {out}")
     return features
-
-
-def _open(config: Config, split: str) -> splits.Split:
-    source = same_data.open_split(config.data, split)
-    if not source.num_examples:
-        raise UserError(f"--split: {split} of {config.data.name} has no images; choose another split")
-    return source
 
 
 def _extract(experiment: Experiment, encode: Encode, source: splits.Split) -> FeatureTable:
