@@ -41,10 +41,8 @@ class Configs:
         files = shipped.shipped_configs()
         if name not in files:
             near = difflib.get_close_matches(name, files, 1)
-            raise AttributeError(
-                f"there is no shipped config {name!r}. {'Did you mean ' if near else 'Choose from '}"
-                + f"{', '.join(near or files)}{'?' if near else '.'}"
-            )
+            hint = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(files)}."
+            raise AttributeError(f"there is no shipped config {name!r}. {hint}")
 
         def make(argument: str | None = None) -> Config:
             return load_config(name if argument is None else f"{name}:{argument}")

@@ -103,12 +103,9 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
 def summary(results: Mapping[str, Any], workdir: Path) -> str:
     """Return a summary of the import and the next command."""
     encoder, projector = results["encoder"], results["projector"]
-    lines = [
-        ", ".join(
-            [encoder["encoder"], *(f"{key} {value}" for key, value in encoder.items() if key != "encoder")]
-        )
-        + (f"; projector {', '.join(map(str, projector))}" if projector else "")
-    ]
+    keys = (f"{key} {value}" for key, value in encoder.items() if key != "encoder")
+    widths = f"; projector {', '.join(map(str, projector))}" if projector else ""
+    lines = [", ".join([encoder["encoder"], *keys]) + widths]
     before, after = results["channels"].values()
     if before != after:
         lines.append(
@@ -119,11 +116,9 @@ def summary(results: Mapping[str, Any], workdir: Path) -> str:
     reasons: dict[str, list[str]] = {}
     for key, reason in results["ignored"].items():
         reasons.setdefault(reason, []).append(key)
-    for reason, keys in reasons.items():
-        lines.append(
-            f"ignored: {keys[0] if len(keys) == 1 else f'{keys[0]} to {keys[-1]}, {len(keys)} keys'} "
-            f"({reason})"
-        )
+    for reason, names in reasons.items():
+        named = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, {len(names)} keys"
+        lines.append(f"ignored: {named} ({reason})")
     command = "pretrain" if results["as"] == "start" else "probe"
     return "\n".join([*lines, f"next: python -m barlow_jax {command} --workdir {workdir}"])
 
