@@ -94,13 +94,8 @@ def jit_loss(config: Config, layout: Layout) -> Callable:
     """
     objective = make_objective(config.objective, run_info(config, reshard=layout.reshard))
     has_memory = jax.eval_shape(objective.init_memory, jax.random.key(0))
-    if (
-        objective.target
-        or objective.derive
-        or has_memory
-        or config.network.prototypes
-        or not config.network.projector
-    ):
+    reads_more = objective.target or objective.derive or has_memory or config.network.prototypes
+    if reads_more or not config.network.projector:
         raise UserError(
             f"The loss of {config.objective.name} depends on more than embeddings. Use --part step."
         )
