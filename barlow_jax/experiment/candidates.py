@@ -128,15 +128,15 @@ def _view_scores(experiment: Experiment, source: splits.Split) -> Scores:
     must also recover the start's own neighborhoods better than the start does: those of its features averaged
     over the views, from single views. The first encoder that the function gets is the start.
     """
-    config, around = experiment.config, preemption.with_stop_points
     network = experiment.encoder_network
-    without_heads = dataclasses.replace(config, network=network.config)
-    frozen = FrozenNetwork(dataclasses.replace(experiment, config=without_heads, network=network))
-    views = functools.cache(lambda: monitor_views(experiment, source, around))
+    without_heads = dataclasses.replace(experiment.config, network=network.config)
+    encoder = dataclasses.replace(experiment, config=without_heads, network=network)
+    frozen = FrozenNetwork(encoder, preemption.with_stop_points)
+    views = functools.cache(lambda: monitor_views(experiment, source))
     neighbors: list[jax.Array] = []  # of the start
 
     def scores(*trees: Any) -> np.ndarray:
-        outputs = [frozen.outputs(*trees, FIRST_VIEW, rows, around)[0] for rows in views().values()]
+        outputs = [frozen.outputs(*trees, FIRST_VIEW, rows)[0] for rows in views().values()]
         features = jnp.stack(outputs, axis=1)
         if not neighbors:
             neighbors.append(label_free.mean_neighbors(features))

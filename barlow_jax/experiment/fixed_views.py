@@ -16,6 +16,7 @@ from barlow_jax.data import splits
 from barlow_jax.data.sampler import EpochSampler, SampleRange
 from barlow_jax.evals import features
 from barlow_jax.experiment.experiment import Experiment
+from barlow_jax.training import preemption
 from barlow_jax.types import Batch
 
 FIRST_VIEW = "a"  # every method has it
@@ -51,37 +52,30 @@ def make_views(
     return {name: np.concatenate([rows[name] for rows in made]) for name in made[0]}
 
 
-def monitor_views(
-    experiment: Experiment, source: splits.Split, around: Callable[[Iterable[Batch]], Iterable[Batch]] = iter
-) -> dict[str, np.ndarray]:
+def monitor_views(experiment: Experiment, source: splits.Split) -> dict[str, np.ndarray]:
     """Return `monitor.views` views, by turns of the kinds a and b, of each of `monitor.num_images` images."""
     config, recipe = experiment.config.monitor, experiment.config.recipe.views
     pair = recipe[FIRST_VIEW], recipe.get(SECOND_VIEW, recipe[FIRST_VIEW])
     augmentations = {str(i): pair[i % 2] for i in range(config.views)}
-    views = make_views(experiment, source, config.num_images, augmentations, around)
+    views = make_views(experiment, source, config.num_images, augmentations, preemption.with_stop_points)
     return {name: views[name] for name in augmentations}
 
 
 class FrozenNetwork:
     """Outputs of one network at different parameters; compiles once per branch."""
 
-    def __init__(self, experiment: Experiment):
-        """Initialize without compiling anything."""
-        self._experiment = experiment
+    def __init__(self, experiment: Experiment, around: Callable[[Iterable[Batch]], Iterable[Batch]] = iter):
+        """Initialize without compiling anything. `around` wraps the batches."""
+        self._experiment, self._around = experiment, around
         self._compiled: dict[Any, Callable[..., jax.Array]] = {}
 
     def outputs(
-        self,
-        params: Any,
-        batch_stats: Any,
-        name: str,
-        rows: np.ndarray,
-        around: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
+        self, params: Any, batch_stats: Any, name: str, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return `[n, H]` representations and `[n, D]` embeddings, float32; D = 0 without a projector.
 
         The trees are those of the whole network; the name of the view selects the branch. `rows` are this
-        process's, n counts those of all processes; `around` wraps the batches.
+        process's, n counts those of all processes.
         """
         encode = partial(self._encode(name), params, batch_stats)
         size = max(1, _BATCH_SIZE // self._experiment.shard.processes)
@@ -92,7 +86,7 @@ class FrozenNetwork:
                 part = rows[start : start + size]
                 yield Batch({name: part}, np.zeros(len(part), np.int32), np.arange(len(part)))
 
-        table = features.extract(encode, around(batches()), self._experiment.layout)
+        table = features.extract(encode, self._around(batches()), self._experiment.layout)
         width = table.features.shape[1] - (0, *self._experiment.config.network.projector)[-1]
         return table.features[:, :width], table.features[:, width:]
 

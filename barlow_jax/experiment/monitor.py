@@ -27,11 +27,11 @@ from barlow_jax.workdir import selection
 
 def label_free(run: Run, source: splits.Split) -> Hook:
     """Return a hook that measures `label_free_metrics` on fixed views of images of a split."""
-    network, around = FrozenNetwork(run.experiment), preemption.with_stop_points
-    views = functools.cache(lambda: monitor_views(run.experiment, source, around))
+    network = FrozenNetwork(run.experiment, preemption.with_stop_points)
+    views = functools.cache(lambda: monitor_views(run.experiment, source))
 
     def measure(state: TrainState) -> dict[str, float]:
-        encode = partial(network.outputs, *state.evaluated(), FIRST_VIEW, around=around)
+        encode = partial(network.outputs, *state.evaluated(), FIRST_VIEW)
         outputs = [encode(rows) for rows in views().values()]
         representations, embeddings = (jnp.stack(parts, axis=1) for parts in zip(*outputs, strict=True))
         metrics = label_free_metrics(representations, embeddings[:, 0] if embeddings.size else None)
