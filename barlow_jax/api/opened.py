@@ -28,10 +28,10 @@ def read_config(workdir: Path) -> Config:
     saved = saved_run.saved_config(workdir)
     if saved is None:
         raise UserError(f"{workdir} holds no run (config.json is missing). Pass the workdir of a run.")
-    tree, problems = saved_run.with_defaults(saved)
+    config, problems = overrides.from_tree(saved)
     if problems:
         raise UserError.from_problems(problems)
-    return overrides.from_tree(tree)[0]
+    return config
 
 
 def locate(run: PathLike) -> tuple[Path, Config]:

@@ -173,10 +173,8 @@ def adapt(weights: PathLike, config: Config, workdir: PathLike) -> Adaptation:
     with preemption.watch():
         results = adapting.adapt(config, path)
     publish(path, results, "adapt")
-    encoder = Path(results["folder"])
-    return Adaptation(
-        Run(encoder, read_config(encoder)), results["adapted"], results["best"], Run(path, config)
-    )
+    encoder = open_run(results["folder"])
+    return Adaptation(encoder, results["adapted"], results["best"], Run(path, config))
 
 
 def import_weights(
@@ -209,9 +207,8 @@ def import_weights(
     config = _adopt(config, encoders.describe_weights(str(source)))
     if problems := validate(config, Facts()) or preflight.training_problems(config):
         raise UserError.from_problems(problems)
-    publish(
-        folder, importing.import_weights(config, source, folder, form=form, projector=projector), "import"
-    )
+    results = importing.import_weights(config, source, folder, form=form, projector=projector)
+    publish(folder, results, "import")
     return Run(folder, config)
 
 

@@ -31,7 +31,6 @@ from barlow_jax.io import paths
 from barlow_jax.io.paths import Path, PathLike
 from barlow_jax.networks.encoders import representation_width
 from barlow_jax.papers.scores import PRETRAINED
-from barlow_jax.workdir import saved_run
 
 
 def load(
@@ -51,12 +50,10 @@ def load(
     Raises:
       UserError: the encoder is missing or damaged.
     """
-    saved = encoders.describe(paths.text(path), "load")
-    if "data" in saved:
-        tree, problems = saved_run.with_defaults(saved)
-    else:  # a file; without preprocessing of its own, assume that its images were ImageNet's
-        tree = overrides.default_config().to_dict()
-        problems = encoders.adopt(tree, saved)
+    tree, problems = encoders.describe(paths.text(path), "load"), []
+    if "data" not in tree:  # a file; without preprocessing of its own, assume that its images were ImageNet's
+        file, tree = tree, overrides.default_config().to_dict()
+        problems = encoders.adopt(tree, file)
         tree["network"]["dtype"] = "float32"
     config, more = overrides.from_tree(tree)
     if problems or more:
