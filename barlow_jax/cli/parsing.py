@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import difflib
 import importlib
 import pathlib
-import pkgutil
 import sys
 from types import ModuleType
 
@@ -154,24 +153,17 @@ def summaries(package: ModuleType) -> dict[str, str]:
 
     A file's name is the command's, with dashes: `show_views.py` is `show-views`, `import_.py` is `import`.
     """
-    (folder,) = package.__path__
-    files = {
-        m.name: pathlib.Path(folder) / f"{m.name}.py" for m in pkgutil.iter_modules([folder]) if not m.ispkg
-    }
-    return {_command(stem): _summary(path) for stem, path in files.items()}
+    # Not `ast.parse`: in Python 3.11 it fails at random while another thread parses.
+    first_lines = {name: path.read_text("utf-8").partition("\n")[0] for name, path in _files(package).items()}
+    return {name: line.strip('"') for name, line in first_lines.items()}
 
 
 def load(package: ModuleType, name: str) -> ModuleType:
     """Import the module of a command."""
-    (stem,) = (m.name for m in pkgutil.iter_modules(package.__path__) if _command(m.name) == name)
-    return importlib.import_module(f"{package.__name__}.{stem}")
+    return importlib.import_module(f"{package.__name__}.{_files(package)[name].stem}")
 
 
-def _command(stem: str) -> str:
-    return stem.rstrip("_").replace("_", "-")
-
-
-def _summary(path: pathlib.Path) -> str:
-    # Not `ast.parse`: in Python 3.11 it fails at random while another thread parses.
-    first_line = path.read_text("utf-8").partition("\n")[0]
-    return first_line.strip('"')
+def _files(package: ModuleType) -> dict[str, pathlib.Path]:
+    (folder,) = package.__path__
+    files = (path for path in sorted(pathlib.Path(folder).glob("*.py")) if path.stem != "__init__")
+    return {path.stem.rstrip("_").replace("_", "-"): path for path in files}
