@@ -39,9 +39,7 @@ def resolve(module: ModuleType, args: argparse.Namespace) -> tuple[Config, Facts
     tree, unread = _load(args, command)
     problems = [*unread, *overrides.apply_overrides(tree, args.overrides)]
     config, more = preflight.build(tree, args.workdir)
-    problems += [*more, *wrong]
-    problems += check(args, None if unread else config)
-    problems += _contradictions(args)
+    problems += [*more, *wrong, *check(args, None if unread else config), *_contradictions(args)]
     address, more = (None, []) if command.single_process else cluster.parse_flags(args)
     problems += more
     # If the config was not read, `config` holds the defaults, and their problems are not the user's.
@@ -187,7 +185,7 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
 def _missing_runs(args: argparse.Namespace, command: Command) -> list[str]:
     problems = []
     for workdir in [] if command.workdir == "none" else args.workdirs or [None]:
-        wrong = preflight.workdir_problems(workdir, required=True)
+        wrong = preflight.workdir_problems(workdir)
         if not wrong and not saved_run.is_run(workdir):
             wrong = [f"--workdir {workdir} holds no run (it has neither {' nor '.join(saved_run.FILES)})."]
         problems += wrong
