@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 import contextlib
-from functools import partial
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -215,12 +214,8 @@ def try_step(config: Config, source: splits.Split, *, steps: bool) -> Trial:
                 state, metrics = compiled(state, prefetcher.next())
                 jax.block_until_ready(metrics)
                 times.append(time.monotonic() - now)
-                if exchange.call_on_first(partial(_is_enough, times)):
+                if exchange.call_on_first(lambda: int(len(times) > _MIN_STEPS and sum(times) >= _SECONDS)):
                     break
     # The first step waits for the first batch. All processes use the time of process 0.
     microseconds = exchange.call_on_first(lambda: int(1e6 * statistics.mean(times[1:])))
     return Trial(memory, compile_seconds, microseconds / 1e6)
-
-
-def _is_enough(times: list[float]) -> int:
-    return int(len(times) > _MIN_STEPS and sum(times) >= _SECONDS)
