@@ -106,12 +106,15 @@ def split_overrides(
 def _add_command(
     commands: argparse._SubParsersAction, name: str, summary: str, module: ModuleType
 ) -> argparse.ArgumentParser:
-    examples = "\n".join(f"  {_PROG} {example}" for example in module.COMMAND.examples)
+    examples = [f"  {_PROG} {example}" for example in module.COMMAND.examples]
+    keys = [line for group in module.COMMAND.config_groups for line in reference.format_group(group)]
+    if keys:
+        keys = ["config keys (--config.KEY=VALUE), with defaults and allowed values:", *keys, ""]
     parser = commands.add_parser(
         name,
         help=_uncapitalized(summary),
         description=summary,
-        epilog=f"examples:\n{examples}\n\n{_config_keys(module.COMMAND.config_groups)}{_NOTES}",
+        epilog="\n".join(["examples:", *examples, "", *keys, _NOTES]),
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -128,15 +131,6 @@ def _add_command(
     if hasattr(module, "add_flags"):
         module.add_flags(parser)
     return parser
-
-
-def _config_keys(groups: Sequence[str]) -> str:
-    keys = [line for group in groups for line in reference.format_group(group)]
-    return (
-        "\n".join(["config keys (--config.KEY=VALUE), with defaults and allowed values:", *keys, "\n"])
-        if keys
-        else ""
-    )
 
 
 def _uncapitalized(summary: str) -> str:
