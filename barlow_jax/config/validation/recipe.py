@@ -36,13 +36,11 @@ def _order_problems(view: View) -> Iterator[str]:
 
 def _device_problems(view: View) -> Iterator[str]:
     before = view.order[: view.order.index("crop")] if "crop" in view.order else ()
-    for op in before:
-        if view.applies(op):
-            yield (
-                f"has {op} before crop, but the accelerator, which receives padded images, must crop first. "
-                f"Set config.data.augment_on=host, or move {op} behind crop."
-            )
-            return
+    if op := next(filter(view.applies, before), None):
+        yield (
+            f"has {op} before crop, but the accelerator, which receives padded images, must crop first. "
+            f"Set config.data.augment_on=host, or move {op} behind crop."
+        )
 
 
 def _host_problems(view: View) -> Iterator[str]:
