@@ -6,17 +6,7 @@ from barlow_jax.config.schema import Config, Data
 from barlow_jax.config.value_range import AUTO, DTYPE, parse_limits
 
 _WITHOUT_CAPTIONS = ("digits", "images")
-_IMAGES_ONLY = (
-    "labels",
-    "label_column",
-    "classes",
-    "held_out",
-    "channels",
-    "pixel_dtype",
-    "value_range",
-    "tile",
-    "tile_overlap",
-)
+_IMAGES_ONLY = "labels label_column classes held_out channels pixel_dtype value_range tile tile_overlap"
 
 
 def data_problems(config: Config) -> Iterator[str]:
@@ -34,23 +24,19 @@ def data_problems(config: Config) -> Iterator[str]:
 
 def problems_of(prefix: str, data: Data) -> Iterator[str]:
     """Yield contradictions within the settings of the data set whose keys begin with `config.<prefix>`."""
+    prefix, default = f"config.{prefix}", Data()
     if data.augment_on == "host" and data.pixel_dtype == "float32":
         yield (
-            f"config.{prefix}.augment_on is host, where images are uint8, but config.{prefix}.pixel_dtype is "
-            f"float32. Set config.{prefix}.augment_on=device."
+            f"{prefix}.augment_on is host, where images are uint8, but {prefix}.pixel_dtype is float32. "
+            f"Set {prefix}.augment_on=device."
         )
     if data.cache == "decoded" and data.augment_on == "host":
         yield (
-            f"config.{prefix}.cache is decoded, but decoded images are kept and augmented on the devices. "
-            f"Set config.{prefix}.augment_on=device, or config.{prefix}.cache=encoded."
+            f"{prefix}.cache is decoded, but decoded images are kept and augmented on the devices. "
+            f"Set {prefix}.augment_on=device, or {prefix}.cache=encoded."
         )
-    yield from _pixel_problems(f"config.{prefix}", data)
-
-
-def _pixel_problems(prefix: str, data: Data) -> Iterator[str]:
-    default = Data()
     if data.name != "images":
-        for key in _IMAGES_ONLY:
+        for key in _IMAGES_ONLY.split():
             if getattr(data, key) != getattr(default, key):
                 yield (
                     f"{prefix}.{key} is {getattr(data, key)}, but {data.name} has splits and labels of its "
