@@ -139,9 +139,7 @@ def choose_values(choices: Choices, values: ValueStats) -> None:
         choices.set(reason, {"data.value_range": values.value_range})
     mean = tuple(round(x, 4) for x in values.mean)
     std = tuple(max(round(x, 4), 0.001) for x in values.std)  # of a constant channel, 0
-    keys = {
-        f"recipe.views.{v}.normalize.{k}": x for v in ("a", "b") for k, x in (("mean", mean), ("std", std))
-    }
+    keys = {f"recipe.views.{v}.normalize.{k}": x for v in "ab" for k, x in (("mean", mean), ("std", std))}
     choices.set("measured on a sample", keys)
 
 

@@ -28,14 +28,9 @@ _GROUPS = {"retrieve": "retrieval"}  # of config keys, by command; the others ha
 
 def settings(config: Config, commands: Sequence[str]) -> dict[str, Any]:
     """Return the entry "settings" of a result: what the scores of these commands depend on, but the data."""
-    groups = {name: getattr(config, _GROUPS.get(name, name)) for name in commands}
-    return {
-        "seed": config.seed,
-        "image_size": config.data.image_size,
-        "eval_resize": config.data.eval_resize,
-        "eval_interpolation": config.data.eval_interpolation,
-        **{name: dataclasses.asdict(group) for name, group in groups.items()},
-    }
+    data = {key: getattr(config.data, key) for key in ("image_size", "eval_resize", "eval_interpolation")}
+    groups = {name: dataclasses.asdict(getattr(config, _GROUPS.get(name, name))) for name in commands}
+    return {"seed": config.seed, **data, **groups}
 
 
 def about(config: Config, workdir: Path, path: Path, commands: Sequence[str]) -> dict[str, Any]:
@@ -62,9 +57,8 @@ class Evaluator:
     def results(self, workdir: Path, commands: Sequence[str], measured: Measured) -> dict[str, Any]:
         """Return scores and details as the results of commands in a workdir, which may be another run's."""
         evaluation = Evaluation(self.source, self.state.step, tuple(measured[0]))
-        return (
-            evaluation.to_json() | about(self.experiment.config, workdir, self.path, commands) | measured[1]
-        )
+        origin = about(self.experiment.config, workdir, self.path, commands)
+        return evaluation.to_json() | origin | measured[1]
 
     def frozen(self, commands: Sequence[str]) -> Measured:
         """Return the scores of the commands "probe" and "knn" on the features of the frozen encoder."""

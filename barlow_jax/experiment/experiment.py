@@ -182,10 +182,8 @@ class Experiment:
 
     def eval_batches(self, source: splits.Split, examples: np.ndarray | None = None) -> Iterator[Batch]:
         """Yield this process's evaluation batches of a split, or of the examples with these indices."""
-        batch_size = self.config.eval_batch_size
-        return source.eval_batches(
-            self.config.data, batch_size=batch_size, shard=self.shard, examples=examples
-        )
+        size = self.config.eval_batch_size
+        return source.eval_batches(self.config.data, batch_size=size, shard=self.shard, examples=examples)
 
     def encoder(self, path: Path, feature_source: str) -> tuple[features.Encode, int]:
         """Return the frozen encoder and its training step; -1 for pixels."""

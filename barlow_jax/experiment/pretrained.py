@@ -64,9 +64,8 @@ def load(
     config = dataclasses.replace(config, network=network, mesh=mesh)
     experiment = Experiment.from_config(config, list(jax.local_devices() if devices is None else devices))
     state = experiment.encoder_state(Path(path), PRETRAINED)
-    return Encoder(
-        config, state.params["encoder"], state.batch_stats.get("encoder", {}), state.step, experiment
-    )
+    stats = state.batch_stats.get("encoder", {})
+    return Encoder(config, state.params["encoder"], stats, state.step, experiment)
 
 
 def to_torch(run: Any) -> Any:
@@ -86,11 +85,9 @@ def to_torch(run: Any) -> Any:
       UserError: the encoder or a package is missing, or no package has such a model.
     """
     encoder = load(getattr(run, "workdir", run), devices=jax.local_devices()[:1])
-    trees = jax.device_get((encoder.params, encoder.batch_stats))
-    trained = TrainedEncoder(
-        encoder.config, *({"encoder": tree} if tree else {} for tree in trees), encoder.step
-    )
-    return torch_module.build(trained)
+    arrays = jax.device_get((encoder.params, encoder.batch_stats))
+    trees = ({"encoder": tree} if tree else {} for tree in arrays)
+    return torch_module.build(TrainedEncoder(encoder.config, *trees, encoder.step))
 
 
 @dataclasses.dataclass(frozen=True)
