@@ -240,9 +240,8 @@ def geometric(view: View) -> View:
 
 def classifier_view(view: View) -> View:
     """Return the view that classifiers train on: only the view's crop (bilinear) and flip."""
-    off: dict[str, Any] = {"jitter": Jitter(0.0), "grayscale": Grayscale(0.0), "blur": Blur(0.0)}
     crop = dataclasses.replace(view.crop, method="bilinear", size=None)
-    return View(crop=crop, flip=view.flip, normalize=view.normalize, **off)
+    return dataclasses.replace(geometric(View()), crop=crop, flip=view.flip, normalize=view.normalize)
 
 
 OPS = tuple(field.name for field in dataclasses.fields(View) if field.name != "order")

@@ -292,6 +292,5 @@ class Config(Record):
     @property
     def views(self) -> tuple[str, ...]:
         """Names of the views that the network sees: the recipe's images, and the caption if it reads one."""
-        return tuple(
-            sorted({*self.recipe.views, SECOND_VIEW} if self.network.reads_text else self.recipe.views)
-        )
+        caption = {SECOND_VIEW} if self.network.reads_text else set()
+        return tuple(sorted({*self.recipe.views, *caption}))
