@@ -167,9 +167,9 @@ def _choose(args: argparse.Namespace, config: Config, command: Command) -> tuple
         fixed |= {f"recipe.views.{view}.normalize.{key}" for view in "ab" for key in ("mean", "std")}
     if args.config:
         name, preset = shipped.split_argument(args.config)
-        is_shipped = shipped.config_path(name).samefile(_IMAGES_CONFIG)
-        preset = preset if is_shipped else None
-        if not is_shipped:  # what this file sets
+        if not shipped.config_path(name).samefile(_IMAGES_CONFIG):
+            preset = None
+            # What this file sets stays.
             trees = (overrides.load_config_file(path)[0] for path in (args.config, str(_IMAGES_CONFIG)))
             own, base = (records.flatten(tree.to_dict()) for tree in trees)
             fixed |= {key for key in own if own[key] != base.get(key)}

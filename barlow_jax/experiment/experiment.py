@@ -50,26 +50,19 @@ class Experiment:
     def from_config(cls, config: Config, devices: Sequence[jax.Device] | None = None) -> "Experiment":
         """Return the experiment on the given devices; None = all devices of all processes."""
         mesh = make_mesh(devices, config.mesh.slices)
-        projector = config.mesh.projector
-        if projector == "auto" and config.network.head != "mlp":
+        settings, projector = config.network, config.mesh.projector
+        if projector == "auto" and settings.head != "mlp":
             projector = "replicated"
         elif projector == "auto":
-            network = config.network
-            projector = choose_projector(
-                (representation_width(network, **config.data.image), *network.projector),
-                config.train.batch_size,
-                mesh.shape["data"],
-                jnp.dtype(network.dtype).itemsize,
-            )
+            widths = (representation_width(settings, **config.data.image), *settings.projector)
+            itemsize = jnp.dtype(settings.dtype).itemsize
+            projector = choose_projector(widths, config.train.batch_size, mesh.shape["data"], itemsize)
         layout = Layout(mesh, projector, config.mesh.embeddings)
         shard = ProcessShard(jax.process_index(), jax.process_count())
         one_pass = mesh.devices.flat[0].platform != "cpu"
+        joint_views = method_facts(config.objective.name).joint_views
         network = Network(
-            config.network,
-            layout.parallel_linear,
-            one_pass=one_pass,
-            joint_views=method_facts(config.objective.name).joint_views,
-            **config.data.image,
+            settings, layout.parallel_linear, one_pass=one_pass, joint_views=joint_views, **config.data.image
         )
         return cls(config, layout, network, shard)
 
