@@ -68,6 +68,7 @@ class Saver:
         self._saving = -1  # step of the save under way, -1 without one
         self._abstract: Any = None  # shapes and dtypes of its arrays
         self._unsaved: tuple[int, str] | None = None  # step and reason of the last save, if it failed
+        self._failed: set[int] = set()  # steps of all saves that failed
         self._manager: ocp.CheckpointManager | None = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -157,6 +158,7 @@ class Saver:
 
     def _abandon(self, step: int, reason: str) -> None:
         self._saving, self._unsaved = -1, (step, reason)
+        self._failed.add(step)
         log.warning(
             f"the checkpoint of step {step} is NOT saved: {reason}. Training continues, older checkpoints "
             "stay, and the next save tries again. Free disk space, or make the workdir writable.",
@@ -166,9 +168,14 @@ class Saver:
         with contextlib.suppress(Exception):  # it raises the same error again
             if manager is not None:
                 manager.close()
-        with contextlib.suppress(OSError):
-            for draft in self._drafts(step) if jax.process_index() == 0 else ():
-                paths.remove_folder(draft)
+        self._remove_drafts()
+
+    def _remove_drafts(self) -> None:
+        """Remove what failed saves left; their threads may have written more since the last time."""
+        for step in self._failed if jax.process_index() == 0 else ():
+            with contextlib.suppress(OSError):
+                for draft in self._drafts(step):
+                    paths.remove_folder(draft)
 
     def _drafts(self, step: int) -> Sequence[Path]:
         """Return Orbax's temporary folders of a step; in a bucket, its folder as long as it is incomplete."""
@@ -192,6 +199,7 @@ class Saver:
         self._settle(together=together)
         if self._manager is not None:
             self._manager.close()
+        self._remove_drafts()
         if self._unsaved is not None:
             step, reason = self._unsaved
             newest = max(saved_run.checkpoint_steps(self._workdir), default="none")

@@ -33,7 +33,7 @@ from barlow_jax.optim import adaptation, optimizers
 from barlow_jax.optim.param_groups import WEIGHTS
 from barlow_jax.papers.scores import PIXELS, PRETRAINED, UNTRAINED
 from barlow_jax.training.microbatches import Views
-from barlow_jax.training.step import StepParts, compile_step, init_average, init_state, init_target
+from barlow_jax.training.step import StepParts, compile_step, init_state, replace_weights
 from barlow_jax.types import Batch, FeatureTable, Metrics, Reshard, RunInfo, TrainState
 
 
@@ -158,18 +158,7 @@ class Experiment:
         if not self.config.adapt.weights:
             return state
         encoder = self.encoder_state(Path(self.config.adapt.weights), PRETRAINED)
-        parts = self.step_parts(sampler)
-
-        def replace(state: TrainState, params: Any, batch_stats: Any) -> TrainState:
-            params, batch_stats = state.params | params, state.batch_stats | batch_stats
-            return state._replace(
-                params=params,
-                batch_stats=batch_stats,
-                opt_state=parts.optimizer.init(params),
-                target=init_target(params, batch_stats, parts.network, parts.objective),
-                average=init_average(params, batch_stats, parts),
-            )
-
+        replace = partial(replace_weights, parts=self.step_parts(sampler))
         shardings = self.layout.state_shardings(state)
         return jax.jit(replace, out_shardings=shardings)(state, encoder.params, encoder.batch_stats)
 

@@ -10,15 +10,14 @@ from barlow_jax.config.method_facts import method_facts
 from barlow_jax.config.schema import Config
 from barlow_jax.errors import UserError
 from barlow_jax.experiment import encoders
-from barlow_jax.experiment.experiment import Experiment, run_info
+from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.interop import export_orbax, weights
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.interop.projector_layout import Projector
 from barlow_jax.interop.weights import Weights
 from barlow_jax.io import checksums, log
 from barlow_jax.io.paths import Path
-from barlow_jax.objectives.registry import make_objective
-from barlow_jax.training.step import init_target
+from barlow_jax.training.step import replace_weights
 from barlow_jax.types import TrainState
 from barlow_jax.workdir import saved_run
 
@@ -76,8 +75,8 @@ def import_weights(
 def initial_state(config: Config, imported: Weights) -> TrainState:
     """Return the state of a run at step 0 with the imported arrays, the rest as `pretrain` initializes it.
 
-    A target network is a copy of the network, as at the start of any run. With two branches
-    (`network.branches=own`) the first one is imported.
+    A target network and the averaged weights are copies of the network, as at the start of any run. With two
+    branches (`network.branches=own`) the first one is imported.
 
     Raises:
       UserError: the projectors of file and config differ; names the keys to set.
@@ -93,11 +92,9 @@ def initial_state(config: Config, imported: Weights) -> TrainState:
     if imported.projector:
         _check_projector(config, imported.projector, state)
     parts = jax.device_put(_parts(imported), experiment.layout.replicated)
-    params = state.params | {name: part for name, (part, _) in parts.items()}
-    batch_stats = state.batch_stats | {name: part for name, (_, part) in parts.items() if part}
-    objective = make_objective(config.objective, run_info(config))
-    target = init_target(params, batch_stats, experiment.network, objective)
-    return state._replace(params=params, batch_stats=batch_stats, target=target)
+    params = {name: part for name, (part, _) in parts.items()}
+    batch_stats = {name: part for name, (_, part) in parts.items() if part}
+    return replace_weights(state, params, batch_stats, experiment.step_parts(sampler))
 
 
 def summary(results: Mapping[str, Any], workdir: Path) -> str:

@@ -42,23 +42,35 @@ def init_state(key: jax.Array, parts: StepParts) -> TrainState:
         params,
         batch_stats,
         parts.optimizer.init(params),
-        init_target(params, batch_stats, parts.network, parts.objective),
+        _init_target(params, batch_stats, parts),
         parts.objective.init_memory(jax.random.fold_in(key, 1)),
-        init_average(params, batch_stats, parts),
+        _init_average(params, batch_stats, parts),
     )
 
 
-def init_average(params: Any, batch_stats: Any, parts: StepParts) -> dict[str, Any]:
+def replace_weights(state: TrainState, params: Any, batch_stats: Any, parts: StepParts) -> TrainState:
+    """Return a state before the first step in which parts of the network, such as `encoder`, are replaced."""
+    params, batch_stats = state.params | params, state.batch_stats | batch_stats
+    return state._replace(
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=parts.optimizer.init(params),
+        target=_init_target(params, batch_stats, parts),
+        average=_init_average(params, batch_stats, parts),
+    )
+
+
+def _init_average(params: Any, batch_stats: Any, parts: StepParts) -> dict[str, Any]:
     """Return the averages before the first step; {} if there are none."""
     return {"params": params, "batch_stats": batch_stats} if parts.average_decay else {}
 
 
-def init_target(params: Any, batch_stats: Any, network: Network, objective: Objective) -> dict[str, Any]:
+def _init_target(params: Any, batch_stats: Any, parts: StepParts) -> dict[str, Any]:
     """Return the target network's part of parameters and running statistics; {} if the objective has none."""
-    if objective.target is None:
+    if parts.objective.target is None:
         return {}
     trees = {"params": params, "batch_stats": batch_stats}
-    return {name: network.target_network.select(tree) for name, tree in trees.items()}
+    return {name: parts.network.target_network.select(tree) for name, tree in trees.items()}
 
 
 def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[TrainState, Metrics]:

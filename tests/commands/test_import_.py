@@ -173,6 +173,11 @@ def test_a_target_network_is_a_copy_of_the_file(config_file, trees, full, name):
     assert bool(state.memory) == (name == "moco")
 
 
+def test_averaged_weights_start_from_the_file(config_file, trees, full):
+    state = importing.initial_state(_config(config_file, **{"train.average_decay": 0.9}), weights.read(full))
+    _equal(state.evaluated(), trees)
+
+
 def test_another_projector_is_refused_with_the_keys_to_set_or_left_out(
     run_command, config_file, full, tmp_path
 ):
