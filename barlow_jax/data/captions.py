@@ -53,16 +53,12 @@ def load_or_count(folder: Any, split: str, read: Callable[[], Iterable[list[str]
     The counts depend on the split alone, so any command may write the file, which is in the folder of the
     prepared data set; if none can, each counts for itself. `read` returns the captions of each image.
     """
-
-    def count() -> dict[str, int]:
-        return dict(count_words(caption for captions in read() for caption in captions))
-
     path = Path(folder) / f"word_counts-{re.sub(r'[^A-Za-z0-9]+', '_', split)}.json"
     key = {"split": split, "word": WORD}
     cached = files.read_json(path) if path.exists() else {}
     if {name: cached.get(name) for name in key} == key:
         return cached["counts"]
-    counts = count()
+    counts = dict(count_words(caption for captions in read() for caption in captions))
     try:
         files.write_json(path, key | {"counts": counts})
     except OSError as error:

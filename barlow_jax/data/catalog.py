@@ -29,9 +29,7 @@ _NUM_IMAGES = {
 }
 # Classes of the same data sets, for messages before TensorFlow is imported.
 NUM_CLASSES = {
-    "digits": 10,
-    "captioned_digits": 10,
-    "cifar10": 10,
+    **dict.fromkeys((*sklearn_digits.NAMES, "cifar10"), 10),
     **{name: data_set.num_classes for name, data_set in _TFDS.items()},
     "imagenet2012": 1000,
 }

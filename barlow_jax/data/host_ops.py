@@ -64,18 +64,9 @@ def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
     cos, sin = tf.cos(angle), tf.sin(angle)
     row, column = center[0], center[1]
     # The eight coefficients of the map from output to input (x, y): x' = a x + b y + c, y' = d x + e y + f.
-    transform = tf.stack(
-        [
-            cos,
-            -sin,
-            column - cos * column + sin * row,
-            sin,
-            cos,
-            row - sin * column - cos * row,
-            0.0,
-            0.0,
-        ]
-    )
+    x_row = (cos, -sin, column - cos * column + sin * row)
+    y_row = (sin, cos, row - sin * column - cos * row)
+    transform = tf.stack([*x_row, *y_row, 0.0, 0.0])
     rotated = tf.raw_ops.ImageProjectiveTransformV3(
         images=image[tf.newaxis],
         transforms=transform[tf.newaxis],

@@ -28,13 +28,7 @@ from barlow_jax.data.pixel_arrays import DecodeError, channels_last, in_dtype
 from barlow_jax.errors import UserError
 
 # First bytes of the formats that Pillow reads here, of the others that are read, and of some that are not.
-PILLOW = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP",
-}
+PILLOW = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP"}
 _OTHER = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF") | {b"\x93NUMPY": "NPY"}
 _NOT_READ = {b"8BPS": "Photoshop", b"%PDF": "PDF", b"<svg": "SVG"}
 _HEAD = 2**16  # bytes, in which most files have their EXIF block

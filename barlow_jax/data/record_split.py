@@ -35,6 +35,8 @@ _DECODE_ROWS = 64  # at a time
 # From a record, its index in the split, and its global position (training) or 1 for a real row and 0 for
 # padding (evaluation), to a Batch of one example without a batch axis.
 MakeExample = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], Batch]
+# Marks a function without Python control flow to convert: AutoGraph slows the start.
+_without_autograph = tf.autograph.experimental.do_not_convert
 
 
 class PartialBatch(NamedTuple):
@@ -190,34 +192,30 @@ class RecordSplit(Records):
             partial = None
 
     def _partial_batches(
-        self,
-        data: Data,
-        step_range: SampleRange | EvaluationRange,
-        make_example: MakeExample,
-        num_rows: int,
+        self, data: Data, step_range: SampleRange | EvaluationRange, make_example: MakeExample, num_rows: int
     ) -> tf.data.Dataset:
         def row_indices(step: np.int64) -> tuple[np.ndarray, np.ndarray]:
             index, extra = step_range.batch(int(step))
             return index.astype(np.int64), extra.astype(np.int64)
 
+        @_without_autograph
         def read_step(step: tf.Tensor) -> tf.data.Dataset:
             index, extra = tf.numpy_function(row_indices, [step], (tf.int64, tf.int64), stateful=False)
             index, extra = tf.ensure_shape(index, [num_rows]), tf.ensure_shape(extra, [num_rows])
             records = tf.ensure_shape(self.fetch(index), [num_rows])
 
+            @_without_autograph
             def make_row(row: tf.Tensor, *arguments: tf.Tensor) -> PartialBatch:
                 return PartialBatch(step, row, make_example(*arguments))
 
             rows = tf.data.Dataset.from_tensor_slices((tf.range(num_rows), records, index, extra))
-            rows = rows.map(
-                _without_autograph(make_row), num_parallel_calls=data.threads or processors.available()
-            )
+            rows = rows.map(make_row, num_parallel_calls=data.threads or processors.available())
             # `_batches` makes a failed row again; a failure that is not the image's is raised there.
             return rows.ignore_errors().batch(num_rows)
 
         steps = tf.data.Dataset.range(step_range.steps.start, step_range.steps.stop)
         # One step at a time; the parallel call begins the next step early.
-        batches = steps.interleave(_without_autograph(read_step), cycle_length=1, num_parallel_calls=1)
+        batches = steps.interleave(read_step, cycle_length=1, num_parallel_calls=1)
         return batches.prefetch(data.prefetch).with_options(_options(data))
 
     def _read_decodable(self, index: int) -> tuple[tf.Tensor, str | None]:
@@ -247,11 +245,6 @@ def _options(data: Data) -> tf.data.Options:
     if data.threads:
         options.threading.private_threadpool_size = data.threads
     return options
-
-
-def _without_autograph(function):
-    """Return the function marked: it has no Python control flow to convert, and AutoGraph slows the start."""
-    return tf.autograph.experimental.do_not_convert(function)
 
 
 def _stack(rows: Sequence[Batch]) -> Batch:

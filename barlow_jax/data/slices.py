@@ -28,14 +28,13 @@ class Part(NamedTuple):
         """
         if self.start is None and self.stop is None:
             return slice(0, num_examples)
-        start, stop = (
-            0 if self.start is None else self.start,
-            num_examples if self.stop is None else self.stop,
-        )
-        if self.is_percent:
-            start = round(start * num_examples / 100.0)
-            stop = num_examples if self.stop is None else round(stop * num_examples / 100.0)
-        first, last = (int(bound) + (num_examples if bound < 0 else 0) for bound in (start, stop))
+
+        def row(bound: float) -> int:
+            number = round(bound * num_examples / 100.0) if self.is_percent else int(bound)
+            return number + (num_examples if number < 0 else 0)
+
+        first = 0 if self.start is None else row(self.start)
+        last = num_examples if self.stop is None else row(self.stop)
         if not 0 <= first < last <= num_examples:
             raise UserError(
                 f"config.data: the slice of split {self.name!r} selects rows {first} to {last} of "
@@ -69,13 +68,11 @@ def _parse_part(text: str, expression: str) -> Part:
     return Part(name.strip(), *bounds, is_percent)
 
 
-def count(
-    expression: str, sizes: Callable[[str], int], exists: Callable[[str], bool] = lambda name: False
-) -> int:
+def count(expression: str, sizes: Callable[[str], int]) -> int:
     """Return the number of examples of an expression, from the sizes of its splits.
 
     Raises:
       UserError: the syntax is wrong, or a slice is empty or reaches beyond its split.
     """
-    rows = [part.rows(sizes(part.name)) for part in parse(expression, exists)]
+    rows = [part.rows(sizes(part.name)) for part in parse(expression)]
     return sum(row.stop - row.start for row in rows)
