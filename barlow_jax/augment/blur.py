@@ -26,7 +26,7 @@ def blur(image: jax.Array, u: jax.Array, op: recipe.Blur, top: float = 255.0) ->
     for equation, length in (("hwc,vw->hvc", image.shape[1]), ("hwc,vh->vwc", image.shape[0])):
         bands = band_matrices(radius, max_radius, length)
         for _ in range(3):
-            image = (_box_blur if top == 255 else _float_box_blur)(image, equation, bands, weights)
+            image = _box_blur(image, equation, bands, weights, top)
     return image
 
 
@@ -45,11 +45,8 @@ def box(sigma: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     variance = jnp.square(sigma) / 3.0
     radius = jnp.floor((jnp.sqrt(12.0 * variance + 1.0) - 1.0) / 2.0)
     # Weight of the two ends, relative to the pixels inside, that gives exactly this variance.
-    end = (
-        (2 * radius + 1)
-        * (radius * (radius + 1) - 3.0 * variance)
-        / (6.0 * (variance - jnp.square(radius + 1)))
-    )
+    numerator = (2 * radius + 1) * (radius * (radius + 1) - 3.0 * variance)
+    end = numerator / (6.0 * (variance - jnp.square(radius + 1)))
     inside = jnp.floor(_ONE / (2 * (radius + end) + 1))
     outside = jnp.floor((_ONE - (2 * radius + 1) * inside) / 2)
     return radius, inside, outside
@@ -66,16 +63,12 @@ def band_matrices(radius: jax.Array, max_radius: int, length: int) -> tuple[jax.
     return inside.astype(jnp.bfloat16), ends.astype(jnp.bfloat16)
 
 
-def _float_box_blur(
-    image: jax.Array, equation: str, bands: tuple[jax.Array, jax.Array], weights: list[jax.Array]
-) -> jax.Array:
-    kernel = sum(band * (weight / _ONE) for band, weight in zip(bands, weights, strict=True))
-    return jnp.einsum(equation, image, kernel, precision="highest")
-
-
 def _box_blur(
-    image: jax.Array, equation: str, bands: tuple[jax.Array, jax.Array], weights: list[jax.Array]
+    image: jax.Array, equation: str, bands: tuple[jax.Array, jax.Array], weights: list[jax.Array], top: float
 ) -> jax.Array:
+    if top != 255:
+        kernel = sum(band * (weight / _ONE) for band, weight in zip(bands, weights, strict=True))
+        return jnp.einsum(equation, image, kernel, precision="highest")
     total = jnp.uint32(_ONE // 2)
     for band, weight in zip(bands, weights, strict=True):
         sums = jnp.einsum(equation, image.astype(jnp.bfloat16), band, preferred_element_type=jnp.float32)

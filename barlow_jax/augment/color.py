@@ -84,37 +84,18 @@ def jitter_precedence(u: jax.Array, active: list[bool]) -> jax.Array:
 def _blends(planes: Planes, factors: list[jax.Array], precedes: jax.Array, top: float) -> Planes:
     """Change brightness, contrast and saturation in the given order; a factor of 1 changes nothing."""
     brightness, contrast, saturation = factors
-    early = precedes[:3, _CONTRAST]
-    brightness_first = precedes[_BRIGHTNESS, _SATURATION]
-    planes = _pointwise(
-        planes,
-        jnp.where(early[_BRIGHTNESS], brightness, 1.0),
-        jnp.where(early[_SATURATION], saturation, 1.0),
-        brightness_first,
-        top,
-    )
+    early, brightness_first = precedes[:3, _CONTRAST], precedes[_BRIGHTNESS, _SATURATION]
+
+    def pointwise(planes: Planes, active: jax.Array) -> Planes:
+        """Change brightness and saturation, which depend on a single pixel, if they are active."""
+        brightening = jnp.where(active[_BRIGHTNESS], brightness, 1.0)
+        planes = _blend(0.0, planes, jnp.where(brightness_first, brightening, 1.0), top)
+        planes = _blend(_luma(planes, top), planes, jnp.where(active[_SATURATION], saturation, 1.0), top)
+        return _blend(0.0, planes, jnp.where(brightness_first, 1.0, brightening), top)
+
+    planes = pointwise(planes, early)
     planes = _blend(_mean(_luma(planes, top), top), planes, contrast, top)
-    return _pointwise(
-        planes,
-        jnp.where(early[_BRIGHTNESS], 1.0, brightness),
-        jnp.where(early[_SATURATION], 1.0, saturation),
-        brightness_first,
-        top,
-    )
-
-
-def _pointwise(
-    planes: Planes, brightness: jax.Array, saturation: jax.Array, brightness_first: jax.Array, top: float
-) -> Planes:
-    """Change brightness and saturation, which depend on a single pixel."""
-    planes = _blend(0.0, planes, jnp.where(brightness_first, brightness, 1.0), top)
-    planes = _blend(_luma(planes, top), planes, saturation, top)
-    return _blend(0.0, planes, jnp.where(brightness_first, 1.0, brightness), top)
-
-
-def luma(image: jax.Array, top: float = 255.0) -> jax.Array:
-    """Return PIL's L, `[height, width]`: ITU-R 601 in 16-bit fixed point, rounded."""
-    return _luma(_planes(image), top)
+    return pointwise(planes, ~early)
 
 
 def _planes(image: jax.Array) -> Planes:
@@ -138,6 +119,7 @@ def _blend(start: jax.Array | float, planes: Planes, factor: jax.Array, top: flo
 
 
 def _luma(planes: Planes, top: float = 255.0) -> jax.Array:
+    """Return PIL's L: ITU-R 601 in 16-bit fixed point, which is rounded for whole pixel values."""
     red, green, blue = planes
     if top != 255:
         return (19595.0 * red + 38470.0 * green + 7471.0 * blue) / 65536.0
@@ -216,7 +198,7 @@ def _divide(dividend: jax.Array, divisor: float) -> jax.Array:
 
 def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale, top: float = 255.0) -> jax.Array:
     """Set all three channels to L."""
-    return jnp.broadcast_to(luma(image, top)[..., None], image.shape)
+    return jnp.broadcast_to(_luma(_planes(image), top)[..., None], image.shape)
 
 
 def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize, top: float = 255.0) -> jax.Array:

@@ -71,11 +71,8 @@ def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate, top: float = 255.0
     rows = sin * right + cos * down + (height - 1) / 2
     columns = cos * right - sin * down + (width - 1) / 2
     mode = {"black": "constant", "reflect": "reflect"}[op.outside]
-    rotated = jax.vmap(
-        lambda channel: jax.scipy.ndimage.map_coordinates(channel, [rows, columns], order=1, mode=mode),
-        in_axes=-1,
-        out_axes=-1,
-    )(image)
+    read = partial(jax.scipy.ndimage.map_coordinates, coordinates=[rows, columns], order=1, mode=mode)
+    rotated = jax.vmap(read, in_axes=-1, out_axes=-1)(image)
     return jnp.round(rotated) if top == 255 else rotated
 
 

@@ -5,6 +5,7 @@ float32.
 """
 
 from collections.abc import Mapping
+from functools import partial
 import zlib
 
 import jax
@@ -56,19 +57,15 @@ def augment(images: Mapping[str, jax.Array], *, recipe: Recipe, size: int, seed:
       `[B, size, size, C]` of each view, of the canvas's dtype.
     """
     views = {name: rows for name, rows in images.items() if name not in (CANVAS, SHAPE, POSITION)}
-    names = sorted(recipe.views)
-    sizes = [recipe.views[name].output_size(size) for name in names]
-    corners = pack_crops(sizes, images[CANVAS].shape[1]) or [None] * len(names)
-    for index, name in enumerate(names):
-
-        def augment_image(
-            canvas, shape, u, view=recipe.views[name], size=sizes[index], corner=corners[index]
-        ):
-            return apply_ops(crop(canvas, shape, u["crop"], view, size, corner), view, u)
-
-        randoms = sample_uniforms(seed, index, images[POSITION])
-        randoms |= sample_keys(seed, index, images[POSITION], recipe.views[name])
-        views[name] = jax.vmap(augment_image)(images[CANVAS], images[SHAPE], randoms)
+    ordered = sorted(recipe.views.items())
+    sizes = [view.output_size(size) for _, view in ordered]
+    corners = pack_crops(sizes, images[CANVAS].shape[1]) or [None] * len(ordered)
+    for index, (name, view) in enumerate(ordered):
+        u = sample_uniforms(seed, index, images[POSITION])
+        keys = sample_keys(seed, index, images[POSITION], view)
+        cut = partial(crop, view=view, size=sizes[index], corner=corners[index])
+        crops = jax.vmap(cut)(images[CANVAS], images[SHAPE], u["crop"])
+        views[name] = jax.vmap(partial(apply_ops, view=view))(crops, randoms=u | keys)
     return views
 
 

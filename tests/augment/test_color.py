@@ -30,12 +30,6 @@ def _difference(ours, pillow):
     return np.abs(ours - np.asarray(pillow).astype(int))
 
 
-def test_luma_is_pillows_l(images):
-    for image in images:
-        ours = _run(color.luma, image)
-        assert _difference(ours, Image.fromarray(image).convert("L")).max() == 0
-
-
 def test_grayscale_is_l_three_times(images):
     for image in images:
         ours = _run(_grayscale, image)
