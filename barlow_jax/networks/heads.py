@@ -61,16 +61,9 @@ class Projector(nnx.Module):
         self.dtype, self.parallel = dtype, parallel
         sizes = [inputs, *widths]
         with_bias = [biases != "none"] * (len(widths) - 1) + [biases == "all"]
+        linear = partial(nnx.Linear, kernel_init=torch_linear, dtype=dtype, rngs=rngs)
         self.layers = nnx.List(
-            nnx.Linear(
-                i,
-                o,
-                use_bias=bias,
-                kernel_init=torch_linear,
-                bias_init=uniform_initializer(i**-0.5),  # torch's default, too
-                dtype=dtype,
-                rngs=rngs,
-            )
+            linear(i, o, use_bias=bias, bias_init=uniform_initializer(i**-0.5))  # torch's defaults
             for i, o, bias in zip(sizes[:-1], sizes[1:], with_bias, strict=True)
         )
         self.norms = nnx.List(norm(w, rngs=rngs) if batch_norm else None for w in widths[:-1])

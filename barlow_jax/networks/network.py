@@ -60,9 +60,8 @@ def own_problems(config: config_lib.Config) -> Iterator[str]:
                         f"The encoder {network.encoder} returns {width} features of views of {size} pixels, "
                         f"not {inputs}."
                     )
-            for widths in (
-                filter(None, (network.projector, network.predictor)) if network.head != "mlp" else ()
-            ):
+            heads = (network.projector, network.predictor) if network.head != "mlp" else ()
+            for widths in filter(None, heads):
                 kwargs = {"inputs": inputs, "widths": widths, "dtype": jnp.dtype(network.dtype)}
                 if (width := own.output_width("head", network.head, (inputs,), **kwargs)) != widths[-1]:
                     yield (

@@ -3,7 +3,7 @@
 docs/extending.md states what a module must be.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -77,16 +77,13 @@ def _width(build: Callable, kind: str, name: str, shape: tuple[int, ...], argume
 def _module_problem(module: Any, rngs_used: bool) -> str | None:
     if not isinstance(module, nnx.Module):
         return f"is a {type(module).__name__}, but must be a flax.nnx module."
-    leaves: Mapping[Any, nnx.Variable] = dict(nnx.to_flat_state(nnx.state(module)))
-    others = {
-        type(leaf).__name__ for leaf in leaves.values() if not isinstance(leaf, nnx.Param | nnx.BatchStat)
-    }
-    if others:
+    leaves = [leaf for _, leaf in nnx.to_flat_state(nnx.state(module))]
+    if others := {type(leaf).__name__ for leaf in leaves if not isinstance(leaf, nnx.Param | nnx.BatchStat)}:
         return (
             f"holds {', '.join(sorted(others))}, but a run saves Param and BatchStat only. Leave out "
             "Dropout, caches and random streams."
         )
-    params = [leaf for leaf in leaves.values() if isinstance(leaf, nnx.Param)]
+    params = [leaf for leaf in leaves if isinstance(leaf, nnx.Param)]
     if not params:
         return "has no parameters."
     if wrong := {str(leaf.dtype) for leaf in params} - {"float32"}:

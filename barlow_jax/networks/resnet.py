@@ -18,17 +18,8 @@ _he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, **kwargs: Any) -> nnx.Conv:
     """Build a convolution with torch's symmetric padding; XLA's SAME is asymmetric at stride 2."""
-    pad = (kernel // 2, kernel // 2)
-    return nnx.Conv(
-        inputs,
-        outputs,
-        (kernel, kernel),
-        (stride, stride),
-        padding=(pad, pad),
-        use_bias=False,
-        kernel_init=_he_normal,
-        **kwargs,
-    )
+    kwargs |= {"padding": kernel // 2, "use_bias": False, "kernel_init": _he_normal}
+    return nnx.Conv(inputs, outputs, (kernel, kernel), stride, **kwargs)
 
 
 class Block(nnx.Module):

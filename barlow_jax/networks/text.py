@@ -34,17 +34,10 @@ class Gru(nnx.Module):
         """
         self.dtype, self.hidden = dtype, config.hidden_size
         init = uniform_initializer(config.hidden_size**-0.5)
+        initializers = dict.fromkeys(("kernel_init", "recurrent_kernel_init", "bias_init"), init)
         shape = config.vocabulary_size, config.embedding_size
         self.words = nnx.Param(uniform_initializer(0.1)(rngs.params(), shape))
-        self.cell = nnx.GRUCell(
-            config.embedding_size,
-            config.hidden_size,
-            kernel_init=init,
-            recurrent_kernel_init=init,
-            bias_init=init,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.cell = nnx.GRUCell(config.embedding_size, self.hidden, dtype=dtype, rngs=rngs, **initializers)
 
     def __call__(self, words: jax.Array, *, train: bool) -> jax.Array:
         """Map `[B, T]` word ids to `[B, H]` float32; padding is ignored, and padding alone gives 0."""

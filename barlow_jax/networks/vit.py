@@ -97,24 +97,15 @@ class Vit(nnx.Module):
         """
         width, patch = facts.width, (facts.patch, facts.patch)
         self.facts, self.dtype, self.remat = facts, dtype, remat
-        self.patches = nnx.Conv(
-            channels,
-            width,
-            patch,
-            patch,
-            padding="VALID",
-            use_bias=not facts.pre_norm,
-            kernel_init=_xavier,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        parts = {"kernel_init": _xavier, "dtype": dtype, "rngs": rngs}
+        has_bias = not facts.pre_norm
+        self.patches = nnx.Conv(channels, width, patch, patch, padding="VALID", use_bias=has_bias, **parts)
         self.token = _tokens(1, width, 1e-6, rngs)
         self.blocks = nnx.List(Block(facts, dtype=dtype, rngs=rngs) for _ in range(facts.blocks))
         self.norm = _norm(facts, dtype, rngs)
         self.pre_norm = _norm(facts, dtype, rngs) if facts.pre_norm else None
-        rows = (
-            1 + (grid or facts.image_size // facts.patch) ** 2
-        )  # the class token's, then those of the patches
+        # The class token's row, then those of the patches.
+        rows = 1 + (grid or facts.image_size // facts.patch) ** 2
         learned = facts.positions == "learned"
         self.positions = _tokens(rows, width, 0.02, rngs) if learned else None
         self.registers = _tokens(facts.registers, width, 1e-6, rngs) if facts.registers else None
