@@ -253,10 +253,5 @@ def _stack(rows: Sequence[Batch]) -> Batch:
 
 def _merge(partial: PartialBatch, missing: np.ndarray, rows: Sequence[Batch]) -> Batch:
     """Insert `rows` at the row numbers `missing`."""
-
-    def merge(existing: np.ndarray, new: np.ndarray) -> np.ndarray:
-        whole = np.empty((len(existing) + len(new), *existing.shape[1:]), existing.dtype)
-        whole[partial.row], whole[missing] = existing, new
-        return whole
-
-    return tf.nest.map_structure(merge, partial.batch, _stack(rows))
+    order = np.argsort([*partial.row, *missing])
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts)[order], partial.batch, _stack(rows))

@@ -122,11 +122,11 @@ class Layout:
 
     def shard(self, batch: Any) -> Any:
         """Return the global batch, given this process's rows of it: host arrays `[B / processes, ...]`."""
-        return _from_process_data(batch, self.batch)
+        return jax.make_array_from_process_local_data(self.batch, jax.tree.map(np.asarray, batch))
 
     def copy(self, tree: Any) -> Any:
         """Copy host arrays, which must be equal on all processes, in full to every device."""
-        return _from_process_data(tree, self.replicated)
+        return jax.make_array_from_process_local_data(self.replicated, jax.tree.map(np.asarray, tree))
 
     def replicate(self, tree: Any) -> Any:
         """Gather global arrays in full on every device, so that every host can read them."""
@@ -148,11 +148,6 @@ def describe_devices() -> dict[str, Any]:
     """Return `kind`, `count` and `processes` of the devices of all processes."""
     kind = jax.devices()[0].device_kind
     return {"kind": kind, "count": jax.device_count(), "processes": jax.process_count()}
-
-
-def _from_process_data(tree: Any, sharding: NamedSharding) -> Any:
-    make = partial(jax.make_array_from_process_local_data, sharding)
-    return jax.tree.map(lambda rows: make(np.asarray(rows)), tree)
 
 
 def _name(key: Any) -> Any:
