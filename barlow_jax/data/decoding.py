@@ -34,14 +34,11 @@ def decode(encoded: tf.Tensor, follow_exif: bool = True) -> tf.Tensor:
       tf.errors.InvalidArgumentError: the bytes are in another format, or end early. Missing parts of an
         image are never filled in (`try_recover_truncated`). PIL refuses the same files.
     """
-
-    def decode_jpeg() -> tf.Tensor:
-        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-
-    def decode_other() -> tf.Tensor:
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-    image = tf.cond(tf.io.is_jpeg(encoded), decode_jpeg, decode_other)
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
     image = _upright(image, encoded) if follow_exif else image
     return tf.ensure_shape(image, [None, None, 3])
 
@@ -61,7 +58,7 @@ def _upright(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     def turned() -> tf.Tensor:
         value = read(tf.strings.substr(encoded, 0, _HEAD))
         value = tf.cond(value == 0, lambda: read(encoded), lambda: value)
-        turns = [lambda turn=turn: _turn(image, *turn) for turn in exif.TURNS.values()]
+        turns = [lambda turn=turn: _turn(image, *turn) for turn in exif.TURNS]
         return tf.switch_case(tf.cast(value, tf.int32), turns)
 
     return tf.cond(_is_plain(encoded), lambda: image, turned)

@@ -7,17 +7,8 @@ import numpy as np
 
 _ORIENTATION, _VALUE_FORMATS = 0x0112, {3: "H", 4: "I"}  # tag, and its value's types SHORT and LONG
 # By orientation: whether rows and columns are swapped, and the axes reversed afterwards. 0: not known.
-TURNS = {
-    0: (False, []),
-    1: (False, []),
-    2: (False, [1]),
-    3: (False, [0, 1]),
-    4: (False, [0]),
-    5: (True, []),
-    6: (True, [1]),
-    7: (True, [0, 1]),
-    8: (True, [0]),
-}
+_REVERSED = ([], [], [1], [0, 1], [0], [], [1], [0, 1], [0])
+TURNS = [(orientation > 4, axes) for orientation, axes in enumerate(_REVERSED)]
 
 
 def turn(image: np.ndarray, value: int) -> np.ndarray:
