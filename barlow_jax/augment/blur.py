@@ -7,8 +7,8 @@ from jax.experimental.layout import Layout, with_layout_constraint
 import jax.numpy as jnp
 import numpy as np
 
-from barlow_jax.augment.color import scale_uniform
 from barlow_jax.config import recipe
+from barlow_jax.data.op_uniforms import blur_sigma
 
 _ONE = 2**24  # Pillow's fixed-point weights are multiples of 1 / _ONE
 
@@ -28,11 +28,6 @@ def blur(image: jax.Array, u: jax.Array, op: recipe.Blur, top: float = 255.0) ->
         for _ in range(3):
             image = _box_blur(image, equation, bands, weights, top)
     return image
-
-
-def blur_sigma(u: jax.Array, op: recipe.Blur) -> jax.Array:
-    """Return sigma in pixels, U(min_sigma, max_sigma)."""
-    return scale_uniform(u[0], op.min_sigma, op.max_sigma)
 
 
 def box(sigma: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from barlow_jax.config import recipe
+from barlow_jax.data.op_uniforms import jitter_strengths
 
 # Red, green and blue channels, each `[height, width]`.
 Planes = list[jax.Array]
@@ -52,18 +53,6 @@ def _materialize(image: jax.Array) -> jax.Array:
         image,
         cpu=lambda image: jnp.einsum("hwc,vw->hvc", image, identity, precision="highest"),
         default=lambda image: image,
-    )
-
-
-def jitter_strengths(u: jax.Array, op: recipe.Jitter) -> tuple[jax.Array, ...]:
-    """Return factors of brightness, contrast and saturation, and turns of hue.
-
-    A factor is U(max(0, 1 - s), 1 + s) for the op's strength s, the turns are U(-hue, hue).
-    """
-    factors = (op.brightness, op.contrast, op.saturation)
-    return (
-        *(scale_uniform(u[k], max(0.0, 1.0 - s), 1.0 + s) for k, s in enumerate(factors)),
-        scale_uniform(u[3], -op.hue, op.hue),
     )
 
 
@@ -204,8 +193,3 @@ def grayscale(image: jax.Array, u: jax.Array, op: recipe.Grayscale, top: float =
 def solarize(image: jax.Array, u: jax.Array, op: recipe.Solarize, top: float = 255.0) -> jax.Array:
     """Invert pixel values from the threshold up."""
     return jnp.where(image < op.threshold * (top / 255.0), image, top - image)
-
-
-def scale_uniform(u: jax.Array, low: float, high: float) -> jax.Array:
-    """Scale uniforms in [0, 1) to U(low, high)."""
-    return low + u * (high - low)

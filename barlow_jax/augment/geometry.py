@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from barlow_jax.augment.color import scale_uniform
 from barlow_jax.config import recipe
+from barlow_jax.data.op_uniforms import rotation, scale_uniform
 
 CROP_ATTEMPTS = 10
 _ONE = 2.0**15  # unit of the weights of resizing
@@ -74,11 +74,6 @@ def rotate(image: jax.Array, u: jax.Array, op: recipe.Rotate, top: float = 255.0
     read = partial(jax.scipy.ndimage.map_coordinates, coordinates=[rows, columns], order=1, mode=mode)
     rotated = jax.vmap(read, in_axes=-1, out_axes=-1)(image)
     return jnp.round(rotated) if top == 255 else rotated
-
-
-def rotation(u: jax.Array, op: recipe.Rotate) -> jax.Array:
-    """Return counterclockwise degrees, U(-max_degrees, max_degrees)."""
-    return scale_uniform(u[0], -op.max_degrees, op.max_degrees)
 
 
 def resize(image: jax.Array, box: Box, shape: tuple[int, int], method: str) -> jax.Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from barlow_jax.augment import blur, color, custom, geometry, intensity
 from barlow_jax.config.recipe import Normalize, Recipe, View
+from barlow_jax.data.op_uniforms import is_applied
 from barlow_jax.data.padded_images import CANVAS, POSITION, SHAPE, pack_crops
 
 # Ops after the crop by name: functions of an image of float32 values, its uniforms, the op's record and the
@@ -131,11 +132,6 @@ def sample_keys(seed: int, view_index: int, positions: jax.Array, view: View) ->
         for name in view.order
         if name in KEYED_OP_FUNCTIONS
     }
-
-
-def is_applied(u: jax.Array, op) -> jax.Array:
-    """Return a boolean that is true with the op's probability."""
-    return u[0] < op.probability
 
 
 def normalize(images: jax.Array, op: Normalize) -> jax.Array:

@@ -10,6 +10,7 @@ import math
 import tensorflow as tf
 
 from barlow_jax.config import recipe
+from barlow_jax.data.op_uniforms import blur_sigma, jitter_strengths, rotation, scale_uniform
 
 CROP_ATTEMPTS = 10
 
@@ -25,8 +26,8 @@ def crop_box(shape: tf.Tensor, u: tf.Tensor, op: recipe.Crop) -> tuple[tf.Tensor
     """Return (top, left, height, width): the first of 10 boxes that fits, else the largest central one."""
     rows, columns = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
     tries = tf.reshape(u[: 2 * CROP_ATTEMPTS], (CROP_ATTEMPTS, 2))
-    area = rows * columns * _between(tries[:, 0], op.min_area, op.max_area)
-    aspect = tf.exp(_between(tries[:, 1], math.log(op.min_aspect), math.log(op.max_aspect)))
+    area = rows * columns * scale_uniform(tries[:, 0], op.min_area, op.max_area)
+    aspect = tf.exp(scale_uniform(tries[:, 1], math.log(op.min_aspect), math.log(op.max_aspect)))
     widths, heights = tf.round(tf.sqrt(area * aspect)), tf.round(tf.sqrt(area / aspect))
     fits = (widths >= 1) & (widths <= columns) & (heights >= 1) & (heights <= rows)
     first = tf.argmax(tf.cast(fits, tf.int32))
@@ -78,11 +79,6 @@ def rotate(image: tf.Tensor, u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
     return tf.round(rotated[0])
 
 
-def rotation(u: tf.Tensor, op: recipe.Rotate) -> tf.Tensor:
-    """Return counterclockwise degrees, U(-max_degrees, max_degrees)."""
-    return _between(u[0], -op.max_degrees, op.max_degrees)
-
-
 def flip(image: tf.Tensor, u: tf.Tensor, op: recipe.Flip) -> tf.Tensor:
     """Mirror left to right."""
     return tf.reverse(image, axis=[1])
@@ -112,18 +108,6 @@ def jitter(image: tf.Tensor, u: tf.Tensor, op: recipe.Jitter) -> tf.Tensor:
     for number in range(len(parts)):
         image = tf.switch_case(order[number], [lambda x=image, part=part: part(x) for part in parts])
     return image
-
-
-def jitter_strengths(u: tf.Tensor, op: recipe.Jitter) -> tuple[tf.Tensor, ...]:
-    """Return factors of brightness, contrast and saturation, and turns of hue.
-
-    A factor is U(max(0, 1 - s), 1 + s) for the op's strength s, the turns are U(-hue, hue).
-    """
-    factors = (op.brightness, op.contrast, op.saturation)
-    return (
-        *(_between(u[k], max(0.0, 1.0 - s), 1.0 + s) for k, s in enumerate(factors)),
-        _between(u[3], -op.hue, op.hue),
-    )
 
 
 def jitter_order(u: tf.Tensor, num_parts: int) -> tf.Tensor:
@@ -194,11 +178,6 @@ def blur(image: tf.Tensor, u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
     return tf.cast(image, tf.float32)
 
 
-def blur_sigma(u: tf.Tensor, op: recipe.Blur) -> tf.Tensor:
-    """Return the standard deviation in pixels, U(min_sigma, max_sigma)."""
-    return _between(u[0], op.min_sigma, op.max_sigma)
-
-
 def box_kernel(sigma: tf.Tensor, max_sigma: float) -> tf.Tensor:
     """Return `[2 r + 1]` weights of a box with fractional ends and variance sigma^2 / 3.
 
@@ -232,7 +211,3 @@ def _convolve(image: tf.Tensor, kernel: tf.Tensor, axis: int) -> tf.Tensor:
 def solarize(image: tf.Tensor, u: tf.Tensor, op: recipe.Solarize) -> tf.Tensor:
     """Invert pixel values from the threshold up."""
     return tf.where(image < op.threshold, image, 255.0 - image)
-
-
-def _between(u: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    return low + u * (high - low)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from barlow_jax.config.recipe import View
 from barlow_jax.data import host_ops
+from barlow_jax.data.op_uniforms import is_applied
 from barlow_jax.data.padded_images import CANVAS, SHAPE, pack_crops
 
 _NUM_UNIFORMS = 32  # per op, including the one for its probability
@@ -82,11 +83,6 @@ def draw(view: View, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     """
     draws = tf.random.stateless_uniform((len(view.order), _NUM_UNIFORMS), seed)
     return dict(zip(view.order, tf.unstack(draws), strict=True))
-
-
-def is_applied(u: tf.Tensor, op) -> tf.Tensor:
-    """Return a boolean, true with the op's probability."""
-    return u[0] < op.probability
 
 
 def _maybe(apply: Callable, image: tf.Tensor, u: tf.Tensor, op) -> tf.Tensor:
