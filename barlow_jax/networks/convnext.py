@@ -78,7 +78,15 @@ class Downsampling(nnx.Module):
 class ConvNext(nnx.Module):
     """ConvNeXt encoder, without stochastic depth."""
 
-    def __init__(self, facts: ConvNextFacts, *, channels: int, dtype: jnp.dtype, remat: bool, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        facts: ConvNextFacts,
+        *,
+        channels: int = 3,
+        dtype: jnp.dtype = jnp.float32,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
         """Build the layers; `remat` recomputes each block's activations in the backward pass."""
         self.dtype, self.remat = dtype, remat
         parts = {"dtype": dtype, "rngs": rngs}
