@@ -13,7 +13,7 @@ from barlow_jax.distributed.mesh import Layout
 from barlow_jax.networks.network import Network
 from barlow_jax.optim.optimizers import num_updates
 from barlow_jax.training.microbatches import Views, forward, map_microbatches
-from barlow_jax.types import Array, Batch, LossContext, Metrics, Objective, Outputs, Target, TrainState
+from barlow_jax.types import Array, Batch, LossContext, Metrics, Objective, Outputs, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +106,16 @@ def train_step(state: TrainState, batch: Batch, parts: StepParts) -> tuple[Train
     updates, opt_state = parts.optimizer.update(gradients, state.opt_state, params)
     params = optax.apply_updates(params, updates)
     if objective.target is not None:
-        target = target | {"params": _follow(objective.target, target["params"], params, schedule_step)}
+        followed = {name: params[name] for name in target["params"]}
+        momentum = objective.target.momentum(schedule_step)
+        target = target | {"params": _moving_average(target["params"], followed, momentum)}
     gradient_norm = optax.tree.norm(gradients)
-    average = _average(state.average, {"params": params, "batch_stats": batch_stats}, parts)
+    average = state.average and _moving_average(
+        state.average, {"params": params, "batch_stats": batch_stats}, parts.average_decay
+    )
     updated = TrainState(state.step, params, batch_stats, opt_state, target, memory, average)
-    new = _where(_all_finite(metrics["loss"], gradient_norm, batch_stats), updated, state)
+    is_finite = _all_finite(metrics["loss"], gradient_norm, batch_stats)
+    new = optax.tree.where(is_finite, updated, state)
     new = new._replace(step=state.step + 1, memory=_refresh(objective, new.memory, key, schedule_step + 1))
     skipped = new.step - num_updates(new.opt_state)
     return new, metrics | {"gradient_norm": gradient_norm, "skipped_steps": skipped}
@@ -147,14 +152,8 @@ def _passes(parts: StepParts, views: Views, names: Iterable[str]) -> list[Views]
     return [{name: views[name] for name in group} for group in groups]
 
 
-def _follow(target: Target, average: Any, params: Any, step: Array) -> Any:
-    """Move the target's parameters towards those of the network."""
-    momentum = target.momentum(step)
-    return jax.tree.map(
-        lambda old, new: momentum * old + (1 - momentum) * new,
-        average,
-        {name: params[name] for name in average},
-    )
+def _moving_average(average: Any, new: Any, decay: Array | float) -> Any:
+    return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, average, new)
 
 
 def _refresh(objective: Objective, memory: Any, key: Array, steps: Array) -> Any:
@@ -163,15 +162,6 @@ def _refresh(objective: Objective, memory: Any, key: Array, steps: Array) -> Any
         return memory
     is_due = steps % objective.refresh_every == 0
     return jax.lax.cond(is_due, objective.refresh, lambda memory, key: memory, memory, key)
-
-
-def _average(average: Any, new: Any, parts: StepParts) -> Any:
-    decay = parts.average_decay
-    return jax.tree.map(lambda x, y: decay * x + (1 - decay) * y, average, new) if average else {}
-
-
-def _where(condition: Array, x: Any, y: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)
 
 
 def _all_finite(*tree: Any) -> jax.Array:
