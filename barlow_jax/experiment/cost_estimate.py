@@ -13,7 +13,7 @@ from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.losses.correlation import resolve_form
 from barlow_jax.planning.formatting import format_bytes, format_ms
-from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
+from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_new
 from barlow_jax.planning.tpu import Topology
 
 
@@ -57,7 +57,7 @@ def plan(
         "optimizer_bytes": state and lowering.bytes_per_device(state.opt_state),
     }
     try:
-        cost = Cost.from_compiled(lowered, compiled) if compiled else compile_cost(lowered)[0]
+        cost = Cost.from_compiled(lowered, compiled or compile_new(lowered))
     except DoesNotFit as error:
         remedies = _remedies(config, result, error.ratio)
         return result | {"fits": False, "reason": str(error), "remedies": remedies}

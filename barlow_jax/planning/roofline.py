@@ -4,8 +4,6 @@ The matrix unit, the memory and the interconnect work in parallel. A step takes 
 three times (full overlap), and hardly more than their sum (no overlap).
 """
 
-from collections.abc import Iterator
-import contextlib
 import dataclasses
 import math
 import re
@@ -148,36 +146,22 @@ def _number(size: str) -> float:
     return float(size.rstrip("KMGT")) * 1024.0 ** (" KMGT".index(size[-1]) if size[-1] in "KMGT" else 0)
 
 
-def compile_cost(lowered: jax.stages.Lowered) -> tuple[Cost, jax.stages.Compiled]:
-    """Compile a program as `compile_new` does, and return its cost."""
-    compiled = compile_new(lowered)
-    return Cost.from_compiled(lowered, compiled), compiled
-
-
 def compile_new(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compile a program without looking into the compilation cache.
+    """Compile a program without the compilation cache, which cannot load programs for absent chips.
 
     Raises:
       DoesNotFit: the program needs more memory than a chip has.
     """
+    enabled = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
     try:
-        with _without_cache():
-            return lowered.compile()
+        return lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         sizes = _TOO_LARGE.search(str(error))
         if sizes is None:
             raise
         raise DoesNotFit(*(size for size in sizes.groups() if size)) from None
-
-
-@contextlib.contextmanager
-def _without_cache() -> Iterator[None]:
-    """Disable the compilation cache, which cannot load programs for chips that this machine lacks."""
-    enabled = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()
-    try:
-        yield
     finally:
         jax.config.update("jax_enable_compilation_cache", enabled)
         compilation_cache.reset_cache()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from barlow_jax.planning.hlo import BETWEEN_SLICES, Collective
-from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_cost
+from barlow_jax.planning.roofline import Cost, DoesNotFit, Roofline, compile_new
 from barlow_jax.planning.tpu import Topology
 
 V5E = Topology.parse("v5e:16x16")
@@ -60,7 +60,8 @@ def test_transfers_between_slices_use_the_data_center_network():
 
 def test_the_cost_of_a_product_is_its_flops_and_its_bytes():
     square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
-    cost, _ = compile_cost(jax.jit(lambda a, b: a @ b).lower(square, square))
+    lowered = jax.jit(lambda a, b: a @ b).lower(square, square)
+    cost = Cost.from_compiled(lowered, compile_new(lowered))
     assert cost.flops == pytest.approx(2 * 64**3, rel=0.05)
     assert cost.argument_bytes == 2 * 64 * 64 * 4 and cost.hbm_bytes >= 3 * 64 * 64 * 4
     assert not cost.collectives and cost.by_kind() == {}
@@ -98,7 +99,7 @@ def test_a_program_that_is_too_large_reports_both_sizes():
     sharding = jax.sharding.SingleDeviceSharding(device)
     large = jax.ShapeDtypeStruct((65536, 65536), jnp.float32, sharding=sharding)
     with pytest.raises(DoesNotFit, match=r"of the 15\.\d+G") as caught:
-        compile_cost(jax.jit(lambda a: jnp.sin(a) @ a).lower(large))
+        compile_new(jax.jit(lambda a: jnp.sin(a) @ a).lower(large))
     assert 1 < caught.value.ratio < 4
 
 

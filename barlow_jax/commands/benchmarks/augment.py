@@ -19,7 +19,7 @@ from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.io.paths import Path
 from barlow_jax.planning import hlo
-from barlow_jax.planning.roofline import compile_cost
+from barlow_jax.planning.roofline import compile_new
 
 
 def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def synthetic_views(abstract: Mapping[str, Any], config: Config) -> dict[str, np
 def _estimate(
     augment: Callable, config: Config, experiment: Experiment, step_cycles: int
 ) -> dict[str, float]:
-    _, compiled = compile_cost(augment.lower(lowering.abstract_images(config)))
+    compiled = compile_new(augment.lower(lowering.abstract_images(config)))
     cycles = hlo.HloModule.parse(compiled.as_text()).cycles()
     return {"cycles": cycles, "fraction_of_step": cycles / step_cycles}
 
@@ -86,7 +86,7 @@ def _step_cycles(experiment: Experiment, augment_on: str) -> int:
     config = experiment.config.replace({"data.augment_on": augment_on})
     experiment = dataclasses.replace(experiment, config=config)
     lowered, _ = lowering.lower(experiment, experiment.sampler(experiment.config.train.batch_size), "step")
-    return hlo.HloModule.parse(compile_cost(lowered)[1].as_text()).cycles()
+    return hlo.HloModule.parse(compile_new(lowered).as_text()).cycles()
 
 
 def _seconds(augment: Callable, config: Config, experiment: Experiment) -> dict[str, float]:

@@ -14,7 +14,7 @@ from barlow_jax.experiment import lowering
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
 from barlow_jax.io.paths import Path
-from barlow_jax.planning.roofline import DoesNotFit, compile_cost
+from barlow_jax.planning.roofline import Cost, DoesNotFit, compile_new
 from barlow_jax.planning.tpu import Topology
 
 # "all-reduce" sums the D x D matrix over the devices, as the official code does; on one device, see "direct".
@@ -71,14 +71,14 @@ def _compare(
         rows.append(row)
         sizes = {"train.batch_size": num_rows, "network.projector": (width,), "mesh.projector": "replicated"}
         experiment = Experiment.from_config(config.replace(sizes | settings), devices)
-        jitted = lowering.jit_loss(experiment.config, experiment.layout)
         abstract = lowering.abstract_embeddings(experiment.config)
+        lowered = lowering.jit_loss(experiment.config, experiment.layout).lower(abstract)
         try:
-            cost, compiled = compile_cost(jitted.lower(abstract))
+            compiled = compile_new(lowered)
         except DoesNotFit as error:
             row |= {"fits": False, "reason": str(error)}
             continue
-        row |= {"fits": True} | cost.summary()
+        row |= {"fits": True} | Cost.from_compiled(lowered, compiled).summary()
         if measure:
             timed[form] = _make_call(compiled, abstract, experiment)
     for form, seconds in median_seconds(timed).items():
