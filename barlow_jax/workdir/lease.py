@@ -134,8 +134,8 @@ class _Renewal:
         self._ended.set()
         self._thread.join()
         if not self._lost:
-            with contextlib.suppress(OSError):  # then it expires
-                _delete(self._blob, self._own.generation)
+            with contextlib.suppress(OSError), _os_errors():  # then it expires
+                self._blob.delete(if_generation_match=self._own.generation)
 
 
 def _is_alive(pid: int) -> bool:
@@ -193,10 +193,3 @@ def _write(blob: Any, lease: Lease, generation: int) -> int:
         except PreconditionFailed:
             return 0
     return blob.generation
-
-
-def _delete(blob: Any, generation: int) -> None:
-    from google.api_core.exceptions import NotFound, PreconditionFailed
-
-    with _os_errors(), contextlib.suppress(NotFound, PreconditionFailed):
-        blob.delete(if_generation_match=generation)

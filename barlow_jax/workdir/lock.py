@@ -86,22 +86,16 @@ def _lock(path: Path) -> IO[str] | None:
         file = path.open("a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(file, path):
-                file.seek(0)
-                return file
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    file.seek(0)
+                    return file
             file.close()  # its previous holder has removed it; try again with a new file
         except OSError as error:
             file.close()
             if error.errno in _HELD_ERRORS:
                 return None
             raise
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _description(path: Path) -> str:
