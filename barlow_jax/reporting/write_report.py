@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from barlow_jax.config import overrides as config_trees
-from barlow_jax.config.schema import Config, Mesh
+from barlow_jax.config.schema import Mesh
 from barlow_jax.errors import RunError, UserError
 from barlow_jax.experiment.experiment import Experiment
 from barlow_jax.io import log
@@ -34,7 +34,7 @@ def write_report(
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out: needs a file that ends in .html, got {out}")
     runs = [load_run.read_run(path) for path in workdirs]
-    inspection, reason = _inspect(workdirs[0], images, overrides)
+    inspection, reason = _inspect(runs[0], images, overrides)
     written = page.write(runs, inspection, out, device_hour_price=device_hour_price, missing_reason=reason)
     log.info(f"report: {out} ({written['bytes'] / 1e6:.1f} MB)")
     return written | {
@@ -44,7 +44,7 @@ def write_report(
 
 
 def _inspect(
-    workdir: Path, images: bool, changes: Sequence[tuple[str, str]]
+    run: schema.Run, images: bool, changes: Sequence[tuple[str, str]]
 ) -> tuple[schema.ModelInspection | None, str | None]:
     """Return the inspection; or None and the reason, which is also logged.
 
@@ -53,31 +53,16 @@ def _inspect(
     """
     if not images:
         return None, "Left out by --no-images."
-    config = _config(workdir, changes)
-    if config is None:
+    if not run.config:
         return None, "Not available: the run's config.json cannot be read."
+    tree, _ = saved_run.with_defaults(saved_run.saved_config(run.workdir))
+    if problems := config_trees.apply_overrides(tree, changes):
+        raise UserError(problems[0])
+    config, _ = config_trees.from_tree(tree)
+    config = dataclasses.replace(config, mesh=Mesh())  # of this machine
     try:
-        return inspect_model(Experiment.from_config(config), workdir), None
+        return inspect_model(Experiment.from_config(config), run.workdir), None
     except (UserError, RunError, OSError) as error:
         log.warning(f"the report leaves out the model inspection: {error}")
         log.info("If the data set is in another folder, pass --config.data.data_dir=...")
         return None, f"Not available: {error}"
-
-
-def _config(workdir: Path, changes: Sequence[tuple[str, str]]) -> Config | None:
-    """Return the run's config on this machine's mesh; None if it cannot be read, which `read_run` has logged.
-
-    Raises:
-      UserError: an override is invalid.
-    """
-    try:
-        saved = saved_run.saved_config(workdir)
-    except UserError:
-        return None
-    if saved is None:
-        return None
-    tree, _ = saved_run.with_defaults(saved)
-    if problems := config_trees.apply_overrides(tree, changes):
-        raise UserError(problems[0])
-    config, _ = config_trees.from_tree(tree)
-    return dataclasses.replace(config, mesh=Mesh())
