@@ -15,7 +15,6 @@ _TRANSFER = {"places205": "Places205, top-1", "voc07": "VOC07, mAP", "inat18": "
 _DETECTION = "Detectron2 measures it; see configs/detectron2"
 _DETECTION_ROWS = {"detection, VOC07+12, AP": 0, "detection, COCO, AP": 3, "segmentation, COCO, AP": 6}
 _TITLES = {"probe": "linear", "knn": "k-NN", "finetune": "fine-tuned"}
-_NO_EVALUATION = Evaluation(PRETRAINED, -1, ())
 DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
 
 
@@ -70,7 +69,7 @@ def published_table(evaluation: Evaluation | None, data_set: str) -> PublishedTa
 
     The evaluation is that of the pretrained encoder. CIFAR and STL-10 have tables of their own.
     """
-    evaluation = evaluation or _NO_EVALUATION
+    evaluation = evaluation or Evaluation(PRETRAINED, -1, ())
     if data_set in _SMALL_DATA:
         rows = tuple(_small_rows(evaluation, data_set))
         return PublishedTable(f"{data_set}, ResNet-18", _SMALL_METHODS, rows)
