@@ -69,9 +69,10 @@ def draw_neighbors(table: Features, neighbors: int, number: int, out: Path) -> N
     images = table.images(cells)
 
     def describe(row: int) -> str:
-        label = table.labels[row]
-        has_label = label.ndim == 0 and label >= 0
-        return f"label {label}" if has_label else _shorten(os.path.basename(table.names[row]))
+        label, name = table.labels[row], os.path.basename(table.names[row])
+        if label.ndim == 0 and label >= 0:
+            return f"label {label}"
+        return name if len(name) <= 12 else f"…{name[-11:]}"
 
     captions = [
         [describe(query), *(f"{cosine:.3f}  {describe(n)}" for n, cosine in zip(near, values, strict=True))]
@@ -80,10 +81,6 @@ def draw_neighbors(table: Features, neighbors: int, number: int, out: Path) -> N
     titles = ["image", *(f"nearest {number}" for number in range(1, cells.shape[1]))]
     draw(images, out, titles=titles, captions=captions)
     log.info(f"nearest neighbors of {len(queries)} images: {out}")
-
-
-def _shorten(name: str, length: int = 12) -> str:
-    return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
 def composite(images: np.ndarray, channels: Sequence[int] = ()) -> np.ndarray:

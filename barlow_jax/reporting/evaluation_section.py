@@ -80,10 +80,8 @@ def _scores(columns: Mapping[str, Sequence[Evaluation]], num_runs: int) -> dict[
                 bar = {"classifier": row.name.removesuffix(" of labels"), "features": name, "top1": mean}
                 bars.append(bar | {"low": mean - std, "high": mean + std})
     names = list(columns)
-    colors = [charts.color(index) for index in range(len(names))]
-    if num_runs == 1:
-        by_source = {"pixels": "var(--muted)", "untrained": charts.color(1), "pretrained": charts.color(0)}
-        colors = [by_source[name] for name in names]
+    by_source = {"pixels": "var(--muted)", "untrained": charts.color(1), "pretrained": charts.color(0)}
+    colors = [by_source[name] for name in names] if num_runs == 1 else None
     base = alt.Chart(charts.data(bars)).encode(
         y=alt.Y("classifier:N", title=None, sort=None, axis=alt.Axis(labelLimit=170)),
         yOffset=alt.YOffset("features:N", sort=names),

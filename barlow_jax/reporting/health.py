@@ -144,13 +144,9 @@ def ranks(inspection: ModelInspection | None) -> Iterator[Check]:
         if snapshots[0].step == snapshots[-1].step:
             yield Check(INFO, f"{text}.")
             continue
-        trend = (
-            "about the same as"
-            if abs(last - first) <= 0.05 * first
-            else "up from"
-            if last > first
-            else "down from"
-        )
+        trend = "up from" if last > first else "down from"
+        if abs(last - first) <= 0.05 * first:
+            trend = "about the same as"
         start = "before training" if snapshots[0].step == 0 else f"at step {snapshots[0].step:,}"
         text += f", {trend} {first:.1f} {start}"
         peak, step = max((v, s.step) for v, s in zip(values, snapshots, strict=True) if s.step > 0)
@@ -186,9 +182,7 @@ def _counts(run: Run) -> Iterator[Check]:
 
 
 def _data_wait(run: Run) -> Iterator[Check]:
-    fractions = series.read(run, "data_wait_fraction").finite[
-        1:
-    ]  # the first includes the start of the pipeline
+    fractions = series.read(run, "data_wait_fraction").finite[1:]  # the first includes the pipeline's start
     if len(fractions):
         fraction, threshold = float(np.median(fractions)), diagnostics.DATA_WAIT_FRACTION
         text = f"Data wait: {fraction:.1%} of step time (median); warning threshold {threshold:.0%}."

@@ -63,12 +63,7 @@ def write(
         library=Markup(vl_convert.javascript_bundle()),
     )
     files.write_text(out, text)
-    return {
-        "out": str(out),
-        "bytes": out.stat().st_size,
-        "runs": names,
-        "sections": list(sections),
-    }
+    return {"out": str(out), "bytes": out.stat().st_size, "runs": names, "sections": list(sections)}
 
 
 def _sections(

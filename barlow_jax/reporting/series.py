@@ -42,11 +42,14 @@ class Series(NamedTuple):
 
 def read(run: Run, name: str) -> Series:
     """Return the series of a metric, over all rows that have it."""
+    # Rows of evaluations have only a step.
+    both = (row for row in run.metrics if row.get("epoch") and row["step"])
+    epochs_per_step = next((row["epoch"] / row["step"] for row in both), math.nan)
     rows = [row for row in run.metrics if name in row]
     steps = np.array([row["step"] for row in rows], np.float64)
     values = np.array([row[name] for row in rows], np.float64)  # None becomes nan
     values[np.isinf(values)] = np.nan
-    return Series(steps, steps * _epochs_per_step(run), values)
+    return Series(steps, steps * epochs_per_step, values)
 
 
 def last_value(run: Run, name: str) -> float | None:
@@ -68,11 +71,3 @@ def images_per_second(run: Run) -> float | None:
     rates = read(run, "images_per_second").finite
     rates = rates[1:] if len(rates) > 1 else rates
     return float(np.median(rates)) if len(rates) else None
-
-
-def _epochs_per_step(run: Run) -> float:
-    """Return the ratio from any row that has both; rows of evaluations have only a step."""
-    for row in run.metrics:
-        if row.get("epoch") and row["step"]:
-            return row["epoch"] / row["step"]
-    return math.nan

@@ -39,15 +39,12 @@ def quality(run: Run) -> list[Check]:
         first, last, best = (100 * x for x in (online.finite[0], online.finite[-1], online.finite.max()))
         text = f"k-NN during training: first {first:.1f}%, last {last:.1f}%, best {best:.1f}%."
         results.append(Check(INFO, text))
-    if not headlines and (text := unusable_labels(run)):
+    if text := _published(run) if headlines else unusable_labels(run):
         results.append(Check(INFO, text))
     elif not headlines:
-        command = formatting.command("evaluate", run.workdir)
-        results.append(
-            Check(INFO, f"Not evaluated yet. To compare with the baselines, run: {command}", "not_evaluated")
-        )
-    elif text := _published(run):
-        results.append(Check(INFO, text))
+        text = "Not evaluated yet. To compare with the baselines, run: "
+        text += formatting.command("evaluate", run.workdir)
+        results.append(Check(INFO, text, "not_evaluated"))
     return results
 
 
@@ -69,8 +66,7 @@ def unusable_labels(run: Run) -> str | None:
 
 
 def _against_baselines(headline: SourceRow) -> Check:
-    baselines = {source: headline.values.get(source) for source in _BASELINES}
-    baselines = {source: value for source, value in baselines.items() if value is not None}
+    baselines = {s: v for s, v in headline.values.items() if s in _BASELINES and v is not None}
     score = headline.values.get("pretrained")
     if score is None:
         text = f"{headline.name}: not measured for the pretrained encoder."

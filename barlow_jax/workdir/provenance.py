@@ -81,8 +81,7 @@ def data_changes(workdir: pathlib.Path, data: Mapping[str, Mapping[str, Any]]) -
 
 def extensions(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a phrase for each extension of a run: its step, and the old and the new value of each key."""
-    segments = [entry["segment"] for entry in entries if "segment" in entry]
-    by_step = {segment["step"]: segment["changed"] for segment in segments}
+    by_step = {e["segment"]["step"]: e["segment"]["changed"] for e in entries if "segment" in e}
     return [
         f"from step {step}: " + ", ".join(f"{key} {old} to {new}" for key, (old, new) in changed.items())
         for step, changed in by_step.items()
