@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import contextlib
 import dataclasses
 import itertools
-import resource
 import statistics
 import time
 from typing import Any
@@ -129,15 +128,10 @@ def _per_step(consume: Callable[[int], None], num_steps: int) -> tuple[float, fl
     """Return CPU and wall seconds per step: the difference between a longer and a shorter stream."""
     costs = []
     for steps in (num_steps // 2, num_steps // 2 + num_steps):
-        started, cpu_started = time.perf_counter(), _cpu_seconds()
+        started, cpu_started = time.perf_counter(), time.process_time()
         consume(steps)
-        costs.append((_cpu_seconds() - cpu_started, time.perf_counter() - started))
+        costs.append((time.process_time() - cpu_started, time.perf_counter() - started))
     return tuple(max((long - short) / num_steps, 1e-9) for short, long in zip(*costs, strict=True))
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def format_table(rows: list[dict[str, Any]]) -> str:
