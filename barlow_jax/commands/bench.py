@@ -55,22 +55,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "default: measure on the devices of this machine",
     )
     loss = parser.add_argument_group("bench loss")
-    loss.add_argument(
-        "--rows",
-        default=_FLAGS["rows"][1],
-        metavar="LIST",
-        help="batch sizes N, separated by commas; default: %(default)s",
-    )
-    loss.add_argument(
-        "--widths",
-        default=_FLAGS["widths"][1],
-        metavar="LIST",
-        help="embedding widths D, separated by commas; default: %(default)s",
-    )
+    for flag, sizes in (("--rows", "batch sizes N"), ("--widths", "embedding widths D")):
+        loss.add_argument(flag, metavar="LIST", help=f"{sizes}, separated by commas; default: %(default)s")
     parser.add_argument_group("bench input").add_argument(
         "--images",
         type=int,
-        default=_FLAGS["images"][1],
         metavar="N",
         help="images to time, each three times; 50 or more; default: %(default)s",
     )
@@ -78,7 +67,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     checkpoint.add_argument(
         "--state-mb",
         type=flags.number(float, min=0),
-        default=_FLAGS["state_mb"][1],
         metavar="MB",
         help="size of the train state in megabytes; 0: the state of the config; default: %(default)s",
     )
@@ -88,6 +76,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds per train step; reports the fraction of time that saving takes; default: not reported",
     )
+    parser.set_defaults(**{name: default for name, (_, default) in _FLAGS.items()})
 
 
 def check(args: argparse.Namespace, config: Config | None) -> list[str]:
