@@ -40,9 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     groups = "; ".join(f"{name}: {', '.join(table.groups)}" for name, table in TABLES.items())
     parser.add_argument(
-        "--only",
-        metavar="GROUPS",
-        help=f"groups of ablations, separated by commas; default: all. {groups}",
+        "--only", metavar="GROUPS", help=f"groups of ablations, separated by commas; default: all. {groups}"
     )
 
 

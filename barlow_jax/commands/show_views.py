@@ -11,10 +11,7 @@ from barlow_jax.io import log
 from barlow_jax.io.paths import Path
 
 COMMAND = Command(
-    examples=(
-        "show-views --config digits --out views.png",
-        "show-views --images photos --out views.png",
-    ),
+    examples=("show-views --config digits --out views.png", "show-views --images photos --out views.png"),
     images=True,
     workdir="optional",
     single_process=True,
