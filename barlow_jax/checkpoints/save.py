@@ -91,10 +91,6 @@ class Saver:
         """Start saving a complete state; see `save_parts`."""
         self.save_parts(int(state.step), state.nonempty_fields())
 
-    def wait(self) -> None:
-        """Wait for the save under way."""
-        self._settle()
-
     def save_parts(self, step: int, parts: Mapping[str, Any]) -> None:
         """Start saving named trees of arrays; return once they are copied off the devices.
 
@@ -103,7 +99,7 @@ class Saver:
         """
         if self._manager is not None and step in self.steps:
             return
-        self._settle()
+        self.wait()
         reason = None
         try:
             self._start(step, parts)
@@ -131,9 +127,9 @@ class Saver:
     def check_save(self) -> None:
         """Log a failure in the background, without waiting. Several processes notice it at the next save."""
         if self._saving >= 0 and jax.process_count() == 1 and not self._manager.is_saving_in_progress():
-            self._settle()
+            self.wait()
 
-    def _settle(self, *, together: bool = True) -> None:
+    def wait(self, *, together: bool = True) -> None:
         """Wait for the save under way; `together`: all processes do so, and fail if one fails."""
         if self._saving < 0:
             return
@@ -196,7 +192,7 @@ class Saver:
         Raises:
           RunError: the last save failed.
         """
-        self._settle(together=together)
+        self.wait(together=together)
         if self._manager is not None:
             self._manager.close()
         self._remove_drafts()

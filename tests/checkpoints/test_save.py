@@ -152,7 +152,7 @@ with open_checkpoints(sys.argv[1]) as checkpoints:
     checkpoints.save(state(2))
     checkpoints.save(state(3))
     if sys.argv[2] == "again":
-        checkpoints._manager and checkpoints._settle()
+        checkpoints._manager and checkpoints.wait()
         limit(resource.RLIM_INFINITY)
         checkpoints.save(state(4))
 """
