@@ -56,8 +56,8 @@ def probe(
 
 def _augmented_batches(
     config: Config, layout: Layout, encode: features.Encode, examples: np.ndarray, scale: Callable
-) -> Callable[[int], Iterable[FeatureTable]]:
-    """Return `epoch -> batches` of scaled features of new random crops of the given training examples."""
+) -> linear_sgd.Batches:
+    """Return batches of scaled features of new random crops of the given training examples."""
     source = same_data.open_split(config.data, config.data.train_split)
     data = dataclasses.replace(config.data, caption_words=0)
     views = {"probe": classifier_view(config.recipe.views["a"])}

@@ -20,6 +20,8 @@ from barlow_jax.evals import accuracy
 from barlow_jax.optim.schedules import epoch_factors
 from barlow_jax.types import FeatureTable
 
+Batches = Callable[[int], Iterable[FeatureTable]]  # of an epoch, by its number from 0
+
 _CHUNK_BYTES = 2**25  # features of the steps of one call
 
 
@@ -33,18 +35,12 @@ def standardizer(features: np.ndarray, *, active: bool) -> Callable[[np.ndarray]
 
 
 def train_and_test(
-    epoch_batches: Callable[[int], Iterable[FeatureTable]],
-    test: FeatureTable,
-    *,
-    config: Probe,
-    num_train: int,
-    num_classes: int,
-    seed: int,
+    epoch_batches: Batches, test: FeatureTable, *, config: Probe, num_train: int, num_classes: int, seed: int
 ) -> dict[str, float]:
     """Train the classifier and return its accuracies in 0..1.
 
-    The batches `[<= batch_size, H]` of an epoch, counted from 0, hold all `num_train` training rows. The test
-    rows, with `[N]` labels, are classified after every epoch. The seed sets the initial weights.
+    The batches `[<= batch_size, H]` of an epoch hold all `num_train` training rows. The test rows, with `[N]`
+    labels, are classified after every epoch. The seed sets the initial weights.
 
     Returns:
       The values of `accuracy.make_accuracy` after the last epoch; with the prefix "best_" those after the
@@ -53,29 +49,23 @@ def train_and_test(
     Raises:
       UserError: the training diverged.
     """
-    steps_per_epoch = math.ceil(num_train / config.batch_size)
-    num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
-    step_rows = min(config.batch_size, num_train)
-    head, results = _train(epoch_batches, test, config, step_rows, num_epochs, num_classes, seed)
+    head, results = _train(epoch_batches, test, config, num_train, num_classes, seed)
     best = max(results, key=lambda result: result["top1"])
     if not all(np.isfinite(np.asarray(values)).all() for values in head.values()):
         raise UserError(
-            f"the linear probe diverged: its weights are not finite after {num_epochs} epochs with "
+            f"the linear probe diverged: its weights are not finite after {len(results)} epochs with "
             f"probe.learning_rate = {config.learning_rate}. Use a lower rate, or probe.standardize=true."
         )
     return results[-1] | {f"best_{name}": value for name, value in best.items()}
 
 
 def _train(
-    epoch_batches: Callable[[int], Iterable[FeatureTable]],
-    test: FeatureTable,
-    config: Probe,
-    step_rows: int,
-    num_epochs: int,
-    num_classes: int,
-    seed: int,
+    epoch_batches: Batches, test: FeatureTable, config: Probe, num_train: int, num_classes: int, seed: int
 ) -> tuple[accuracy.Head, list[dict[str, float]]]:
-    """Return the trained classifier and its accuracies after each epoch; each step has `step_rows` rows."""
+    """Return the trained classifier and its accuracies after each epoch."""
+    steps_per_epoch = math.ceil(num_train / config.batch_size)
+    num_epochs = max(config.num_epochs, math.ceil(config.min_steps / steps_per_epoch))
+    step_rows, width = min(config.batch_size, num_train), test.features.shape[1]
 
     def steps() -> Iterator[tuple]:
         for epoch, rate in enumerate(learning_rates(config, num_epochs)):
@@ -86,7 +76,6 @@ def _train(
                 yield *_pad(batch, step_rows), np.float32(rate), following is None
                 batch, following = following, next(batches, None)
 
-    width = test.features.shape[1]
     optimizer, run = _compile(config.momentum, config.nesterov, config.weight_decay)
     weight = 0.01 * jax.random.normal(jax.random.key(seed), (width, num_classes))
     head = {"weight": weight, "bias": jnp.zeros(num_classes)}
@@ -108,8 +97,8 @@ def learning_rates(config: Probe, num_epochs: int) -> list[float]:
     return [peak * factor for factor in factors]
 
 
-def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Callable[[int], Iterable[FeatureTable]]:
-    """Return `epoch -> batches` of a table, shuffled in every epoch."""
+def table_batches(table: FeatureTable, batch_size: int, seed: int) -> Batches:
+    """Return the batches of a table, shuffled in every epoch."""
 
     def epoch_batches(epoch: int) -> Iterable[FeatureTable]:
         order = np.random.default_rng((seed, epoch)).permutation(len(table.labels))

@@ -63,7 +63,7 @@ def test_updates_are_torchs_sgd_with_decay_on_weight_and_bias(nesterov, batch_si
         rate = 0.5 * (1 + np.cos(np.pi * epoch / 3)) / 2
         weight, bias = weight - rate * steps[0], bias - rate * steps[1]
 
-    head, results = linear_sgd._train(lambda epoch: [batches[epoch]], train, config, batch_size, 3, 6, seed=4)
+    head, results = linear_sgd._train(lambda epoch: [batches[epoch]], train, config, batch_size, 6, seed=4)
     np.testing.assert_allclose(head["weight"], weight, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(head["bias"], bias, rtol=1e-5, atol=1e-6)
     assert results[-1] == accuracy.make_accuracy(train)(head) and len(results) == 3
