@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from barlow_jax.losses.standardization import center
 
 _EPSILON = 2.0**-23
+_product = partial(jnp.einsum, precision="highest")
 
 
 def whiten(v: jax.Array, shrinkage: float = 0.0) -> tuple[jax.Array, jax.Array]:
@@ -80,7 +81,3 @@ def _backward(shrinkage: float, residuals, cotangents):
 
 
 _whiten.defvjp(_forward, _backward)
-
-
-def _product(subscripts: str, x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.einsum(subscripts, x, y, precision="highest")

@@ -14,6 +14,7 @@ towards each other, which is stable at any rank of S. As in the official code S 
 """
 
 from collections.abc import Sequence
+from functools import partial
 import math
 from typing import NamedTuple
 
@@ -22,12 +23,12 @@ import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
 from barlow_jax.errors import UserError
-from barlow_jax.losses.correlation import product
 from barlow_jax.losses.embedding_statistics import embedding_statistics
 from barlow_jax.losses.standardization import check_views
 from barlow_jax.networks.unit_sphere import cosines
 from barlow_jax.types import Objective, RunInfo
 
+_matmul = partial(jnp.matmul, precision="highest")
 _TINY = 1e-18  # instead of the trace of embeddings that are all 0; its square is a normal float32
 
 
@@ -54,8 +55,6 @@ def intl_loss(
     embeddings: Sequence[jax.Array], *, iterations: int = 4, trace_weight: float | None = None
 ) -> jax.Array:
     """Compute the INTL loss of the embeddings of two or more views.
-
-    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
 
     Args:
       embeddings: `[N, D]` of each view, any float dtype, of the same images in the same order.
@@ -118,7 +117,3 @@ def _weight(trace_weight: float | None, rows: int) -> float:
 
 def _trace_loss(y: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(jnp.var(y, axis=1, ddof=1) - 1))
-
-
-def _matmul(x: jax.Array, y: jax.Array) -> jax.Array:
-    return product("ij,jk->ik", x, y, jnp.dtype(jnp.float32))
