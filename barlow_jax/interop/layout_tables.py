@@ -179,12 +179,10 @@ stages.{s}.downsample.1 downsamplings.{s}.conv
 stages.{s}.blocks.{b}.gamma stages.{s}.{b}.scale
 stages.{s}.blocks.{b}.conv_dw stages.{s}.{b}.depthwise
 stages.{s}.blocks.{b}.norm stages.{s}.{b}.norm
-stages.{s}.blocks.{b}.mlp.fc1 stages.{s}.{b}.hidden -dense
-stages.{s}.blocks.{b}.mlp.fc2 stages.{s}.{b}.out -dense
 stages.{s}.blocks.{b}.mlp.fc1.weight stages.{s}.{b}.hidden.kernel +dense OI11
 stages.{s}.blocks.{b}.mlp.fc2.weight stages.{s}.{b}.out.kernel +dense OI11
-stages.{s}.blocks.{b}.mlp.fc1.bias stages.{s}.{b}.hidden.bias
-stages.{s}.blocks.{b}.mlp.fc2.bias stages.{s}.{b}.out.bias
+stages.{s}.blocks.{b}.mlp.fc1 stages.{s}.{b}.hidden
+stages.{s}.blocks.{b}.mlp.fc2 stages.{s}.{b}.out
 stages.{s}.blocks.{b}.mlp.grn stages.{s}.{b}.grn
 head.norm norm
 """
