@@ -70,12 +70,17 @@ class Encoder(NamedTuple):
         return _first_conv(self.params)["kernel"].shape[2]
 
     def with_channels(self, channels: int) -> "Encoder":
-        """Return the encoder for images of another number of channels, as `state_dict.with_channels` does."""
+        """Return the encoder for images of another number of channels.
+
+        In the first convolution each channel gets the mean of the weights of all, times old / new channels:
+        an image whose channels are equal has the same activations.
+        """
         if channels == self.channels:
             return self
         params = jax.tree.map(np.asarray, self.params)
         first = _first_conv(params)
-        first["kernel"] = state_dict.with_channels(first["kernel"], channels)
+        mean = first["kernel"].mean(axis=2, keepdims=True)
+        first["kernel"] = np.repeat(mean * np.float32(self.channels / channels), channels, axis=2)
         return self._replace(params=params)
 
 

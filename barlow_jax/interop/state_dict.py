@@ -13,6 +13,7 @@ import re
 from typing import Any, NamedTuple
 
 from flax import nnx
+from flax.traverse_util import unflatten_dict
 import jax
 import numpy as np
 
@@ -109,8 +110,10 @@ def read(
     for key, entry in layout.items():
         if entry.paths:
             for path, array in _arrays(np.asarray(tensors[keys[key]]), entry):
-                set_leaf(batch_stats if path.endswith((".mean", ".var")) else params, path, array)
-    return params, batch_stats, [key for key in tensors if key not in used]
+                names = tuple(int(name) if name.isdigit() else name for name in path.split("."))
+                (batch_stats if path.endswith((".mean", ".var")) else params)[names] = array
+    unused = [key for key in tensors if key not in used]
+    return unflatten_dict(params), unflatten_dict(batch_stats), unused
 
 
 def write(layout: Layout, params: Any, batch_stats: Any) -> dict[str, np.ndarray]:
@@ -127,27 +130,9 @@ def write(layout: Layout, params: Any, batch_stats: Any) -> dict[str, np.ndarray
     return tensors
 
 
-def with_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Return the kernel of a first convolution for images of another number of channels.
-
-    Each channel gets the mean of the weights of all, times old / new channels: an image whose channels are
-    equal has the same activations.
-    """
-    mean = kernel.mean(axis=2, keepdims=True)
-    return np.repeat(mean * np.float32(kernel.shape[2] / channels), channels, axis=2)
-
-
 def bullet_list(title: str, lines: Iterable[str]) -> str:
     """Return a title and indented lines."""
     return "\n  ".join([title + ":", *(lines or ["none"])])
-
-
-def set_leaf(tree: dict, path: str, leaf: np.ndarray) -> None:
-    """Write an array into a nested dict; numbers in the path are integer keys."""
-    *parents, last = (int(name) if name.isdigit() else name for name in path.split("."))
-    for name in parents:
-        tree = tree.setdefault(name, {})
-    tree[last] = leaf
 
 
 def _flatten(tree: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import pathlib
 
 from flax import nnx
+from flax.traverse_util import unflatten_dict
 import jax
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from barlow_jax.config.architectures import CONVNEXTS, VITS, ConvNextFacts, VitFacts
 from barlow_jax.config.schema import Network
 from barlow_jax.errors import UserError
-from barlow_jax.interop import layouts, state_dict
+from barlow_jax.interop import layouts
 from barlow_jax.networks.encoders import make_encoder
 
 SMALL = VitFacts(32, 2, 2, 4, 16)
@@ -96,8 +97,9 @@ def _params(facts):
             stage, rest = int(path.split(".")[1]), path.split(".", 3)[3]
             repeats = [f"stages.{stage}.{block}.{rest}" for block in range(counts[stage])]
         for name in repeats:
-            state_dict.set_leaf(params, name, rng.normal(size=shape).astype(np.float32))
-    return params
+            keys = tuple(int(key) if key.isdigit() else key for key in name.split("."))
+            params[keys] = rng.normal(size=shape).astype(np.float32)
+    return unflatten_dict(params)
 
 
 EVERY_LAYOUT = [
