@@ -25,7 +25,7 @@ from barlow_jax.interop.state_dict import Layout, bullet_list
 from barlow_jax.networks import heads
 
 PREFIX = "projector."
-_KEY = re.compile(r"^(?:module\.)?projector\.")
+KEY = re.compile(r"^(?:module\.)?projector\.")
 
 
 class Shape(NamedTuple):
@@ -53,7 +53,7 @@ def from_torch(tensors: Mapping[str, np.ndarray]) -> Projector:
     Raises:
       UserError: the layout is another one; names each key that is unknown, missing or of another shape.
     """
-    keys = {_KEY.sub(PREFIX, key): key for key in tensors}
+    keys = {KEY.sub(PREFIX, key): key for key in tensors}
     inputs, shape = _identify({key: np.shape(tensors[own]) for key, own in keys.items()})
     layout = _layout(inputs, shape)
     problems = [f"{own}: unknown" for key, own in keys.items() if key not in layout]

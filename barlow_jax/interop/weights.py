@@ -16,7 +16,6 @@ from barlow_jax.io import paths
 from barlow_jax.io.paths import Path
 
 SUFFIXES = (".safetensors", *pth.SUFFIXES)
-_PROJECTOR = re.compile(r"^(module\.)?projector\.")
 _LOSS = re.compile(rf"^(module\.)?bn\.(running_mean|running_var|{COUNTER})$")
 
 
@@ -28,11 +27,6 @@ class Weights(NamedTuple):
     ignored: dict[str, str]  # keys that were left out, with the reason
     preprocessing: Preprocessing | None = None  # of the images; None if unknown
 
-    def described(self, path: Path) -> "Weights":
-        """Return the weights with what the files next to them state."""
-        found, names = preprocessing.read(path, self.encoder.names)
-        return self._replace(preprocessing=found, encoder=self.encoder._replace(names=tuple(names)))
-
 
 def read(path: str | Path) -> Weights:
     """Read a `.safetensors` file or one written by `torch.save` (`.pth`, `.pt`, `.pth.tar`).
@@ -43,12 +37,11 @@ def read(path: str | Path) -> Weights:
     path = Path(path)
     try:
         local = Path(paths.on_disk(str(path)))
-        if path.suffix in pth.SUFFIXES:
-            tensors, entries = pth.load(local)
-            weights = from_tensors(tensors)
-            reasons = {key: pth.IGNORED_ENTRIES[key] for key in entries}
-            return weights._replace(ignored=weights.ignored | reasons).described(path)
-        return from_tensors(load_file(local)).described(path)
+        tensors, entries = pth.load(local) if path.suffix in pth.SUFFIXES else (load_file(local), [])
+        encoder, projector, ignored, _ = from_tensors(tensors)
+        ignored |= {key: pth.IGNORED_ENTRIES[key] for key in entries}
+        found, names = preprocessing.read(path, encoder.names)  # from the files next to the weights
+        return Weights(encoder._replace(names=tuple(names)), projector, ignored, found)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
@@ -69,7 +62,7 @@ def from_tensors(tensors: Mapping[str, np.ndarray]) -> Weights:
       UserError: the layout is another one; names each key that is unknown, missing or of another shape. Or
         a value is not finite, which a ReLU may turn into 0, so that all features are equal.
     """
-    projector = {key: tensor for key, tensor in tensors.items() if _PROJECTOR.match(key)}
+    projector = {key: tensor for key, tensor in tensors.items() if projector_layout.KEY.match(key)}
     loss = [key for key in tensors if projector and _LOSS.match(key)]
     rest = {key: tensor for key, tensor in tensors.items() if key not in {*projector, *loss}}
     encoder, encoder_problem = _attempt(layouts.read, rest)
