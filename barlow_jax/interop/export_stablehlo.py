@@ -25,6 +25,8 @@ _MOST_BYTES = 2**31 - 2**24  # limit of a flatbuffer, less the program itself
 def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     """Write `encoder.jaxexport`, `config.json` and `README.md`.
 
+    The exported function maps `[B, image_size, image_size, C]`, B >= 1, to `[B, H]` float32.
+
     Raises:
       UserError: the weights exceed the size limit of a serialized program.
     """
@@ -35,7 +37,10 @@ def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
             f"--format=jax holds at most {_MOST_BYTES / 1e9:.1f} GB of weights, and this encoder has "
             f"{size / 1e9:.1f} GB. Use --format=savedmodel or --format=orbax"
         )
-    exported = export_encoder(trained, weights)
+    encode, (batch,) = encoder_function.encode(trained), export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((batch, *trained.input_shape), np.dtype(trained.config.data.pixel_dtype))
+    of_images = jax.jit(lambda images: encode(weights, images))
+    exported = export.export(of_images, platforms=encoder_function.PLATFORMS)(images)
     (out / FILE).write_bytes(exported.serialize())
     load = [
         "from jax import export, jit",
@@ -48,12 +53,3 @@ def write(trained: TrainedEncoder, out: Path) -> dict[str, Any]:
     )
     encoder_function.describe(trained, out, load, promise)
     return {"platforms": list(exported.platforms), "load": load}
-
-
-def export_encoder(trained: TrainedEncoder, weights: encoder_function.Weights) -> export.Exported:
-    """Return the exported function: `[B, image_size, image_size, C]` to `[B, H]` float32, B >= 1."""
-    encode = encoder_function.encode(trained)
-    (batch,) = export.symbolic_shape("b")
-    images = jax.ShapeDtypeStruct((batch, *trained.input_shape), np.dtype(trained.config.data.pixel_dtype))
-    of_images = jax.jit(lambda images: encode(weights, images))
-    return export.export(of_images, platforms=encoder_function.PLATFORMS)(images)

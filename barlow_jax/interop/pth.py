@@ -93,7 +93,7 @@ def _convert(path: str, arrays: str) -> list[str]:
 
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         raise Unreadable(f"torch {torch.__version__} can be made to run code by a file. Install 2.6 or newer")
-    replacements = [(_do_nothing, name) for name in _FUNCTIONS]
+    replacements = [(lambda *_: None, name) for name in _FUNCTIONS]
     try:
         with torch.serialization.safe_globals([*replacements, *_RECORDS]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -135,10 +135,6 @@ def _is_array(value: object) -> bool:
 def _array(value: object) -> np.ndarray:
     value = value.detach()
     return (value.float() if value.is_floating_point() else value).contiguous().numpy().copy()
-
-
-def _do_nothing(*_: object) -> None:
-    """Replace a function that a file refers to; it is never called."""
 
 
 if __name__ == "__main__":
