@@ -50,8 +50,6 @@ def emp_ssl_loss(
 ) -> jax.Array:
     """Compute the EMP-SSL loss of the embeddings of two or more views.
 
-    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
-
     Args:
       embeddings: `[N, D]` of each view, any float dtype, of the same images in the same order.
       similarity_weight: w.

@@ -62,8 +62,6 @@ def sigreg_loss(
 ) -> jax.Array:
     """Compute the LeJEPA loss of the embeddings of two or more views.
 
-    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
-
     Args:
       embeddings: `[N, D]` of each view, any float dtype, of the same images in the same order. The first two
         are the full views.

@@ -67,11 +67,9 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
     def loss(outputs, memory, context):
         embeddings = [outputs[name].embedding for name in run_info.views]
-        settings = {
-            "temperature": config.simclr.temperature,
-            "operand_dtype": jnp.dtype(config.operand_dtype),
-        }
-        result = mean_over_pairs(partial(nt_xent, **settings), embeddings)
+        operand_dtype = jnp.dtype(config.operand_dtype)
+        terms = partial(nt_xent, temperature=config.simclr.temperature, operand_dtype=operand_dtype)
+        result = mean_over_pairs(terms, embeddings)
         value = config.scale * result.loss
         metrics = {"loss": value, "contrast_accuracy": result.accuracy}
         return value, memory, metrics | embedding_statistics(embeddings, unit_length=True)

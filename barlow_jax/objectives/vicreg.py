@@ -44,8 +44,6 @@ def vicreg_loss(
 ) -> jax.Array:
     """Compute the VICReg loss of two views' embeddings, equation 6 of the paper.
 
-    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
-
     Args:
       z_a: `[N, D]` embeddings of one view, any float dtype, N >= 2.
       z_b: `[N, D]` embeddings of the other view of the same images, in the same order.

@@ -39,8 +39,6 @@ def w_mse_loss(
 ) -> jax.Array:
     """Compute the W-MSE loss of the embeddings of two or more views, algorithm 1 of the paper.
 
-    The function needs no mesh. Under jit, with rows sharded over devices, it is the loss of the global batch.
-
     Args:
       embeddings: `[N, D]` of each view, any float dtype, of the same images in the same order.
       key: Random key of the permutations.
@@ -96,8 +94,18 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     Raises:
       UserError: If the sub-batch does not fit the batch or the embedding's width.
     """
-    settings = config.w_mse
-    _check_sub_batch(settings.sub_batch, settings.shrinkage, run_info)
+    settings, batch_size = config.w_mse, run_info.batch_size
+    found = f"config.objective.w_mse.sub_batch is {settings.sub_batch}, but must"
+    if batch_size % settings.sub_batch:
+        raise UserError(f"{found} divide config.train.batch_size, {batch_size}.")
+    if settings.sub_batch < 2:
+        raise UserError(f"{found} be 2 or more: a covariance needs two rows.")
+    if settings.shrinkage == 0 and settings.sub_batch < 2 * run_info.width:
+        raise UserError(
+            f"{found} be {2 * run_info.width} or more, twice the embedding width: smaller sub-batches have a "
+            "(nearly) singular covariance. Increase it, decrease the last width of config.network.projector, "
+            "or set config.objective.w_mse.shrinkage above 0."
+        )
 
     def loss(outputs, memory, context):
         embeddings = [outputs[view].embedding for view in run_info.views]
@@ -110,17 +118,3 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
 def _loss(terms: WMseTerms) -> jax.Array:
     return jnp.where(terms.smallest_pivot > 0, 2 - 2 * terms.cosine, jnp.inf)
-
-
-def _check_sub_batch(sub_batch: int, shrinkage: float, run_info: RunInfo) -> None:
-    key, batch_size = "config.objective.w_mse.sub_batch", run_info.batch_size
-    if batch_size % sub_batch:
-        raise UserError(f"{key} is {sub_batch}, but must divide config.train.batch_size, {batch_size}.")
-    if sub_batch < 2:
-        raise UserError(f"{key} is {sub_batch}, but must be 2 or more: a covariance needs two rows.")
-    if shrinkage == 0 and sub_batch < 2 * run_info.width:
-        raise UserError(
-            f"{key} is {sub_batch}, but must be {2 * run_info.width} or more, twice the embedding width: "
-            "smaller sub-batches have a (nearly) singular covariance. Increase it, decrease the last width "
-            "of config.network.projector, or set config.objective.w_mse.shrinkage above 0."
-        )
