@@ -7,8 +7,8 @@ Equation 1 with the normalization of the official code (BatchNorm without scale 
     L = sum_i (1 - C_ii)^2  +  lambda * sum_i sum_{j != i} C_ij^2
 
 The sums are not divided by D. Everything is computed in float32 at the highest matmul precision, unless
-bfloat16 operands are requested for the large products. `losses/barlow_twins_terms.py` has both sums and the
-ablations of the paper's table 5; `losses/correlation.py` computes the second sum in two ways.
+bfloat16 operands are requested for the large products. `losses/correlation.py` computes the second sum in two
+ways; `losses/barlow_twins_ablations.py` has the ablations of the paper's table 5.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.losses.barlow_twins_terms import barlow_twins_terms
-from barlow_jax.losses.correlation import Form, resolve_form
+from barlow_jax.losses.barlow_twins_ablations import ablated_terms
+from barlow_jax.losses.correlation import CorrelationTerms, Form, off_diagonal_energy, resolve_form
 from barlow_jax.losses.embedding_statistics import standardized_embedding_statistics
 from barlow_jax.losses.pairs import mean_over_pairs
-from barlow_jax.losses.standardization import check_views
+from barlow_jax.losses.standardization import check_views, standardize
 from barlow_jax.types import Objective, Reshard, RunInfo
 
 
@@ -65,9 +65,22 @@ def barlow_twins_loss(
     References:
       Zbontar, Jing, Misra, LeCun, Deny 2021, https://arxiv.org/abs/2103.03230
     """
-    (z_a, z_b), form = prepare([z_a, z_b], form, reshard)
+    (z_a, z_b), form = _prepare([z_a, z_b], form, reshard)
     terms = barlow_twins_terms(z_a, z_b, form=form, operand_dtype=operand_dtype)
     return terms.invariance + off_diagonal_weight * terms.redundancy
+
+
+def barlow_twins_terms(
+    z_a: jax.Array, z_b: jax.Array, *, form: Form = "direct", operand_dtype: jnp.dtype = jnp.float32
+) -> CorrelationTerms:
+    """Return the unweighted terms of equation 1; arguments as in `barlow_twins_loss`, except "auto"."""
+    a, b = standardize(z_a), standardize(z_b)
+    diagonal = jnp.mean(a * b, axis=0)  # C_ii
+    return CorrelationTerms(
+        invariance=jnp.sum(jnp.square(1.0 - diagonal)),
+        redundancy=off_diagonal_energy(a, b, diagonal, form=form, operand_dtype=operand_dtype),
+        diagonal_mean=jnp.mean(diagonal),
+    )
 
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
@@ -77,15 +90,19 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """
     settings = config.barlow_twins
     ablations = {name: getattr(settings, name) for name in ("normalization", "off_diagonal", "temperature")}
+    is_ablated = ablations != {"normalization": "batch", "off_diagonal": "cross", "temperature": None}
 
     def loss(outputs, memory, context):
         z_a, *others = (outputs[name].embedding for name in run_info.views)
         z_a = z_a if outputs["a"].prediction is None else outputs["a"].prediction
         if settings.stop_gradient:
             others = [jax.lax.stop_gradient(z) for z in others]
-        embeddings, form = prepare([z_a, *others], config.form, run_info.reshard)
+        embeddings, form = _prepare([z_a, *others], config.form, run_info.reshard)
         products = {"form": form, "operand_dtype": jnp.dtype(config.operand_dtype)}
-        terms = mean_over_pairs(partial(barlow_twins_terms, **ablations, **products), embeddings)
+        if is_ablated:
+            terms = mean_over_pairs(partial(ablated_terms, **ablations, **products), embeddings)
+        else:
+            terms = mean_over_pairs(partial(barlow_twins_terms, **products), embeddings)
         value = config.scale * (
             settings.invariance_weight * terms.invariance + settings.off_diagonal_weight * terms.redundancy
         )
@@ -102,7 +119,13 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     return Objective(loss)
 
 
-def prepare(
+def cross_correlation(z_a: jax.Array, z_b: jax.Array) -> jax.Array:
+    """Return C, `[D, D]`, of two views' `[N, D]` embeddings."""
+    (z_a, z_b), _ = _prepare([z_a, z_b], "direct", None)
+    return jnp.matmul(standardize(z_a).T, standardize(z_b), precision="highest") / z_a.shape[0]
+
+
+def _prepare(
     embeddings: Sequence[jax.Array], form: Form, reshard: Reshard | None
 ) -> tuple[Sequence[jax.Array], Form]:
     """Check the shapes, resolve the form and lay the embeddings out by features."""

@@ -20,11 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from barlow_jax.config import schema as config_lib
-from barlow_jax.losses.barlow_twins_terms import barlow_twins_terms
-from barlow_jax.losses.correlation import Form, off_diagonal_energy
+from barlow_jax.losses.correlation import Form, off_diagonal_energy, resolve_form
 from barlow_jax.losses.embedding_statistics import standardized_embedding_statistics
-from barlow_jax.losses.standardization import standardize
-from barlow_jax.objectives.barlow_twins import prepare
+from barlow_jax.losses.standardization import check_views, standardize
+from barlow_jax.objectives.barlow_twins import barlow_twins_terms
 from barlow_jax.types import Objective, RunInfo
 
 
@@ -72,7 +71,7 @@ def mixing_energy(
 
 def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
     """Build the objective over views a and b, and the view `mixed` that is derived from them."""
-    settings = config.mixed_barlow_twins
+    settings, reshard = config.mixed_barlow_twins, run_info.reshard
 
     def derive(views, key):
         a, b = views["a"], views["b"]
@@ -81,7 +80,10 @@ def make(config: config_lib.Objective, run_info: RunInfo) -> Objective:
 
     def loss(outputs, memory, context):
         embeddings = [outputs[name].embedding for name in ("a", "b", "mixed")]
-        embeddings, form = prepare(embeddings, config.form, run_info.reshard)
+        check_views(embeddings)
+        form = resolve_form(config.form, *embeddings[0].shape, reshard)
+        if reshard:
+            embeddings = [reshard.by_features(z) for z in embeddings]
         products = {"form": form, "operand_dtype": jnp.dtype(config.operand_dtype)}
         terms = barlow_twins_terms(*embeddings[:2], **products)
         mixture = sample_mixture(context.key, len(embeddings[0]))

@@ -18,11 +18,9 @@ from barlow_jax.config.methods import Byol, Simsiam
 from barlow_jax.config.schema import Config, Train
 from barlow_jax.config.validation import Facts, validate
 from barlow_jax.distributed.mesh import Layout, make_mesh
-from barlow_jax.losses.barlow_twins_terms import barlow_twins_terms
 from barlow_jax.losses.embedding_statistics import standardized_embedding_statistics
-from barlow_jax.losses.standardization import standardize
 from barlow_jax.networks.network import Network
-from barlow_jax.objectives.barlow_twins import barlow_twins_loss
+from barlow_jax.objectives.barlow_twins import barlow_twins_loss, barlow_twins_terms, cross_correlation
 from barlow_jax.objectives.registry import make_objective
 from barlow_jax.optim import optimizers
 from barlow_jax.training.step import StepParts, compile_step, init_state
@@ -89,7 +87,7 @@ def _value_and_gradients(pair, form, operand_dtype=jnp.float32):
 
 _terms = jax.jit(barlow_twins_terms, static_argnames="form")
 _statistics = jax.jit(standardized_embedding_statistics)
-_correlation = jax.jit(lambda z_a, z_b: standardize(z_a).T @ standardize(z_b) / len(z_a))
+_correlation = jax.jit(cross_correlation)
 
 
 def _assert_finite(value, gradients):

@@ -1,4 +1,4 @@
-"""Both terms of the Barlow Twins loss, and their ablations (section 4, table 5 of the paper).
+"""Ablations of the Barlow Twins loss (section 4, table 5 of the paper).
 
 normalization="sample"      a_b <- sqrt(N) a_b / |a_b| after standardizing over the batch: C is the
                             unnormalized covariance (a sum over the batch) of embeddings on the unit sphere
@@ -17,7 +17,7 @@ from barlow_jax.losses.correlation import CorrelationTerms, Form, off_diagonal_e
 from barlow_jax.losses.standardization import standardize
 
 
-def barlow_twins_terms(
+def ablated_terms(
     z_a: jax.Array,
     z_b: jax.Array,
     *,
@@ -27,7 +27,7 @@ def barlow_twins_terms(
     form: Form = "direct",
     operand_dtype: jnp.dtype = jnp.float32,
 ) -> CorrelationTerms:
-    """Return the unweighted terms of the loss; the defaults are equation 1.
+    """Return the unweighted terms of the ablated loss; the defaults are equation 1.
 
     Args:
       z_a: `[N, D]` embeddings of one view.
