@@ -161,7 +161,8 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        raise OSError(f"Google Cloud Storage: {str(error).splitlines()[0]}") from error
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OSError(f"Google Cloud Storage: {text}") from error
 
 
 def _blob(path: Path) -> Any:
