@@ -3,11 +3,11 @@
 Expected: not measured on a GPU. At the 25 600 pairs/s that one H100 makes of 32 pixels, 240 epochs take 8
 minutes, and views of 24 pixels should take less.
 Measured: `:cpu`, see docs/results.md, "Accuracy per minute", which also has each change on its own.
-Hardware: one GPU; `:cpu` two CPU cores, about 25 minutes.
+Hardware: one GPU; `:cpu` two CPU cores, 26 minutes.
 
     python -m barlow_jax pretrain --config cifar10_fast --workdir runs/cifar10_fast
     python -m barlow_jax pretrain --config cifar10_fast:cpu --workdir runs/cifar10_fast_cpu
-    python -m barlow_jax evaluate --workdir runs/cifar10_fast_cpu
+    python -m barlow_jax probe --workdir runs/cifar10_fast_cpu
 
 Base: solo-learn's recipe for VICReg, `vicreg:cifar10`; of `:cpu`, `vicreg:cifar10_cpu`. A random crop
 enlarges what it shows: with fewer pixels than the evaluated image it shows objects in about the same size
