@@ -15,10 +15,8 @@ from barlow_jax.data import exif
 _JFIF = "ffd8ffe00010" + 28 * "." + "ff"
 _PNG = "89504e470d0a1a0a" + 58 * "." + "49444154"
 _WEBP = "52494646........574542505650"
-_PLAIN = (
-    *("ffd8ffc.", "ffd8ffd.", f"{_JFIF}c.", f"{_JFIF}d."),
-    *(_PNG, "47494638", "424d", f"{_WEBP}3820", f"{_WEBP}384c"),
-)
+_JPEG = ("ffd8ffc.", "ffd8ffd.", f"{_JFIF}c.", f"{_JFIF}d.")
+_PLAIN = (*_JPEG, _PNG, "47494638", "424d", f"{_WEBP}3820", f"{_WEBP}384c")
 _NUM_BYTES = len(_PNG) // 2
 _HEAD = 4096  # bytes; more of them take 1 us per KB on their way to Python
 
