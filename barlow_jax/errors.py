@@ -16,6 +16,11 @@ class RunError(Exception):
     """Failure during a run. The message names the reason; the command exits with 1."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; the name of its type if that is empty."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
 def format_problems(problems: Sequence[str]) -> str:
     """Return the text of an error message that lists each problem once."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"

@@ -12,7 +12,7 @@ from typing import Any
 from barlow_jax.config.data_sets import DATA_SETS
 from barlow_jax.config.schema import Data
 from barlow_jax.data import collection, sklearn_digits, slices
-from barlow_jax.errors import UserError
+from barlow_jax.errors import UserError, first_line
 from barlow_jax.io import paths
 
 # Data sets that this package reads itself, without TensorFlow.
@@ -132,4 +132,4 @@ def tfds_builder(data: Data) -> Any:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"config.data.name: TFDS has no data set {data.name!r}{hint}") from None
     except ValueError as error:  # an unknown builder config: "imagenet2012_subset/2pct"
-        raise UserError(f"config.data.name: {data.name}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"config.data.name: {data.name}: {first_line(error)}") from None

@@ -12,7 +12,7 @@ import jax
 import jaxlib
 from jaxlib.mlir.dialects import stablehlo
 
-from barlow_jax.errors import UserError
+from barlow_jax.errors import UserError, first_line
 from barlow_jax.interop import encoder_function
 from barlow_jax.interop.encoder import TrainedEncoder
 from barlow_jax.io.paths import Path
@@ -89,7 +89,7 @@ def _serialized_for(version: str) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         raise UserError(
             f"--format=savedmodel: jaxlib {jaxlib.__version__} cannot write the encoder in StableHLO "
-            f"{version}, the version of the installed TensorFlow ({str(error).splitlines()[0]}). Install a "
+            f"{version}, the version of the installed TensorFlow ({first_line(error)}). Install a "
             "newer tensorflow or use --format=jax"
         ) from error
     finally:

@@ -12,6 +12,8 @@ from gcsfs.core import GCSFileSystem
 from gcsfs.retry import ChecksumError, HttpError
 from google.auth.exceptions import GoogleAuthError
 
+from barlow_jax.errors import first_line
+
 _logger = logging.getLogger("gcsfs")  # it logs each error, with a traceback, that it also raises
 _logger.addHandler(logging.NullHandler())
 _logger.propagate = False
@@ -39,7 +41,6 @@ class FileSystem(GCSFileSystem):
             remedy = "run `gcloud auth application-default login`"
             raise PermissionError(errno.EACCES, f"Google Cloud Storage: {error}; {remedy}") from error
         except (HttpError, ChecksumError, aiohttp.ClientError, ValueError) as error:
-            text = (str(error).splitlines() or [type(error).__name__])[0]
-            raise OSError(errno.EIO, f"Google Cloud Storage: {text}") from error
+            raise OSError(errno.EIO, f"Google Cloud Storage: {first_line(error)}") from error
 
     call = sync_wrapper(_call)

@@ -10,7 +10,7 @@ import pathlib
 import re
 from typing import Any
 
-from barlow_jax.errors import UserError
+from barlow_jax.errors import UserError, first_line
 from barlow_jax.planning.chips import CHIPS, TPUS, Chip, chip_name
 
 
@@ -106,7 +106,7 @@ class Topology:
                 ).devices
             except jax.errors.JaxRuntimeError as error:
                 raise UserError(
-                    f"--topology: libtpu does not support {self.name!r} ({str(error).splitlines()[0]})"
+                    f"--topology: libtpu does not support {self.name!r} ({first_line(error)})"
                 ) from None
 
 

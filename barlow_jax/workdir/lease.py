@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
-from barlow_jax.errors import RunError, UserError
+from barlow_jax.errors import RunError, UserError, first_line
 from barlow_jax.io import log
 from barlow_jax.io.paths import Path
 
@@ -161,8 +161,7 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OSError(f"Google Cloud Storage: {text}") from error
+        raise OSError(f"Google Cloud Storage: {first_line(error)}") from error
 
 
 def _blob(path: Path) -> Any:

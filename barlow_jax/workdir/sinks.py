@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from barlow_jax.errors import UserError
+from barlow_jax.errors import UserError, first_line
 from barlow_jax.io import files, log, paths
 from barlow_jax.io.paths import Path
 
@@ -170,7 +170,7 @@ class BackgroundSink:
                 self._busy_since = None
             sink.close()
         except Exception as error:  # a tool may raise anything
-            self._drop((str(error).splitlines() or [""])[0] or type(error).__name__)
+            self._drop(first_line(error))
 
     def _drop(self, reason: str) -> None:
         if not self._dropped:

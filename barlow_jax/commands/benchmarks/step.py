@@ -17,7 +17,7 @@ from barlow_jax.config.recipe import SECOND_VIEW
 from barlow_jax.config.schema import Config
 from barlow_jax.data.padded_images import POSITION
 from barlow_jax.data.sampler import EpochSampler
-from barlow_jax.errors import UserError
+from barlow_jax.errors import UserError, first_line
 from barlow_jax.experiment import lowering
 from barlow_jax.experiment.cost_estimate import num_images, plan
 from barlow_jax.experiment.experiment import Experiment
@@ -53,7 +53,7 @@ def run(config: Config, workdir: Path | None, args: argparse.Namespace) -> dict[
         if not isinstance(error, DoesNotFit) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise UserError(
-            f"the step needs more memory than the devices have: {str(error).splitlines()[0]}. Use a smaller "
+            f"the step needs more memory than the devices have: {first_line(error)}. Use a smaller "
             "config.train.batch_size, or a larger config.train.microbatches."
         ) from error
     log.info("\n".join(_lines(result)))
