@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+import re
 
 import jax
 import numpy as np
@@ -255,6 +256,16 @@ def test_views_are_reduced_as_pillow_reduces_them():
     for row, image in zip(reduced["a"], pixels, strict=True):
         expected = Image.fromarray(image).resize((9, 9), Image.Resampling.BILINEAR)
         np.testing.assert_allclose(row, expected, atol=1.0)
+
+
+def test_on_cpus_no_stack_of_channels_is_fused_with_the_jitter():
+    """XLA's code for such a fusion may take a hundred times as long (`color.py`)."""
+    augment = partial(views.augment, recipe=Recipe(), size=SIZE, seed=0)
+    program = jax.jit(augment).lower(_decoded(np.zeros((4, SIZE, SIZE, 3), np.uint8))).compile().as_text()
+    functions = re.findall(r"^%fused\S* .*?^}", program, re.MULTILINE | re.DOTALL)
+    assert max(function.count("\n") for function in functions) > 300  # the jitter
+    stacks = [function.count("\n") for function in functions if " concatenate(" in function]
+    assert max(stacks) < 100
 
 
 def test_captions_pass_through_unchanged():
