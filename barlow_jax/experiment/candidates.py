@@ -4,7 +4,7 @@ A candidate interpolates the weights of the start and those of a step, current o
 et al. 2022, https://arxiv.org/abs/2109.01903), and BatchNorm's running statistics in the same way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any, NamedTuple
@@ -30,11 +30,15 @@ from barlow_jax.papers.scores import PRETRAINED
 from barlow_jax.training import preemption
 from barlow_jax.training.loop import Hook
 from barlow_jax.types import Metrics, TrainState
+from barlow_jax.workdir import selection
 
 _ALPHAS = (0.25, 0.5, 0.75, 1.0)
 # Standard errors below the mean gain that must still be a gain. Of candidates as good as the start, one in 44
 # passes each score.
 _ERRORS = 2.0
+# Gain in neighborhoods recovered that shows that a way leads to better encoders, as a fraction of the start's
+# (docs/adapting.md).
+_LEAST_RECOVERED = 0.03
 # (params, batch_stats) of an encoder -> [m, n], m scores for each of n held-out images
 Scores = Callable[[Any, Any], np.ndarray]
 
@@ -52,19 +56,37 @@ class Candidate(NamedTuple):
 
 
 def gain(scores: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Return the mean gain of `[m, n]` scores over those of the start, and its lower bound.
+    """Return the mean gain of `[n]` scores over those of the start, and the mean less two standard errors.
 
-    The bound is the mean over the images less two standard errors. Of several scores, the one with the
-    smallest bound counts.
-
-    >>> mean, bound = gain(np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([[1.0, 0.0, 0.0, 0.0]]))
+    >>> mean, bound = gain(np.array([1.0, 1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0]))
     >>> print(f"{mean:.3f} {bound:.3f}")
     0.500 -0.077
     """
     difference = scores.astype(np.float64) - reference
-    means, errors = difference.mean(axis=1), difference.std(axis=1, ddof=1) / difference.shape[1] ** 0.5
-    bounds = means - _ERRORS * errors
-    return float(means[np.argmin(bounds)]), float(np.min(bounds))
+    mean, error = np.mean(difference), np.std(difference, ddof=1) / len(difference) ** 0.5
+    return float(mean), float(mean - _ERRORS * error)
+
+
+def best_on_way(scores: Sequence[np.ndarray], reference: np.ndarray) -> tuple[int, tuple[float, float]]:
+    """Return the index of the best candidate on the way from the start to some weights, and its `gain`.
+
+    Args:
+      scores: `[m, n]` for each candidate. The first score ranks candidates by the lower bound of their gain.
+        If there is a second one, the way must show by it that it leads to better encoders: the lower bound of
+        a candidate's gain is more than 3 % of the start's mean. Of such a way, candidates count that do not
+        fall below the start; of another way none does, and the gains are those of the second score less 3 %.
+      reference: `[m, n]` scores of the start.
+    """
+    gains, counting = [gain(rows[0], reference[0]) for rows in scores], range(len(scores))
+    if len(reference) == 2:
+        second = [gain(rows[1], reference[1]) for rows in scores]
+        least = _LEAST_RECOVERED * float(np.mean(reference[1], dtype=np.float64))
+        if max(bound for _, bound in second) > least:
+            counting = [i for i, (mean, _) in enumerate(second) if mean >= 0]
+        else:
+            gains = [(mean - least, bound - least) for mean, bound in second]
+    best = max(counting, key=lambda i: gains[i][1])
+    return best, gains[best]
 
 
 def compare(run: Run, held_out: splits.Split, labeled: EvaluationData | None) -> Hook:
@@ -84,17 +106,17 @@ def compare(run: Run, held_out: splits.Split, labeled: EvaluationData | None) ->
         start, reference = read_and_measure_start()
         ends = {False: (state.params, state.batch_stats)}
         ends |= {True: state.evaluated()} if state.average else {}
+        rows = []
         try:
-            gains = {
-                candidate: gain(scores(*candidate.encoder(start, ends[candidate.averaged])), reference)
-                for candidate in (Candidate(averaged, alpha) for averaged in ends for alpha in _ALPHAS)
-            }
+            for averaged, end in ends.items():
+                way = [Candidate(averaged, alpha) for alpha in _ALPHAS]
+                best, gains = best_on_way([scores(*x.encoder(start, end)) for x in way], reference)
+                rows.append((*map(float, way[best]), *gains))
         except NotMeasurableError as error:
             log.warning(f"step {done}: no candidates: {error}")
             return
-        best = max(gains, key=lambda candidate: gains[candidate][1])
-        names = ("adapt_averaged", "adapt_alpha", "adapt_gain", "adapt_gain_lower")
-        row = dict(zip(names, (*map(float, best), *gains[best]), strict=True))
+        names = ("adapt_averaged", "adapt_alpha", "adapt_gain", selection.ADAPTED)
+        row = dict(zip(names, max(rows, key=lambda row: row[-1]), strict=True))
         run.writer.write(done, row)
         log.info(f"step {done}  best candidate: {describe(row)}")
 
@@ -124,9 +146,9 @@ def _label_scores(experiment: Experiment, data: EvaluationData) -> Scores:
 def _view_scores(experiment: Experiment, source: splits.Split) -> Scores:
     """Return the function from an encoder to two scores of held-out images in views of the recipe, `[2, n]`.
 
-    How often views of an image find each other rises in contrastive training by construction. So a candidate
-    must also recover the start's own neighborhoods better than the start does: those of its features averaged
-    over the views, from single views. The first encoder that the function gets is the start.
+    The first one, how often views of an image find each other, rises in contrastive training by construction.
+    The second one is how much of the start's own neighborhoods, those of its features averaged over the
+    views, single views recover. The first encoder that the function gets is the start.
     """
     network = experiment.encoder_network
     without_heads = dataclasses.replace(experiment.config, network=network.config)

@@ -20,11 +20,30 @@ from barlow_jax.types import Batch, LossContext, Objective, Outputs, Target
 
 def test_gains_are_those_of_the_same_images():
     rng = np.random.default_rng(0)
-    start, noise = rng.random([2, 400]), rng.normal(0, 0.1, [2, 400])
-    mean, lower = candidates.gain(start + np.array([[0.05], [0.2]]) + noise, start)
-    assert mean == pytest.approx(0.05 + noise[0].mean())
-    assert lower == pytest.approx(mean - 2 * noise[0].std(ddof=1) / 20)
+    start, noise = rng.random(400), rng.normal(0, 0.1, 400)
+    mean, lower = candidates.gain(start + 0.05 + noise, start)
+    assert mean == pytest.approx(0.05 + noise.mean())
+    assert lower == pytest.approx(mean - 2 * noise.std(ddof=1) / 20)
     assert candidates.gain(start, start) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("second", "best", "gain"),
+    [
+        ((0.02, 0.035, -0.01, -0.1), 1, 0.2),  # the way leads on; the last two fall below the start
+        ((0.01, 0.02, 0.035, 0.001), 3, 0.4),
+        ((0.01, 0.02, 0.025, 0.0), 2, -0.005),  # of what is missing to 3 %
+    ],
+)
+def test_the_second_score_confirms_a_way_and_the_first_one_ranks_its_candidates(second, best, gain):
+    start = np.stack([np.zeros(9), np.ones(9)])
+    scores = [start + np.array([[0.1 * (i + 1)], [x]]) for i, x in enumerate(second)]
+    index, gains = candidates.best_on_way(scores, start)
+    assert index == best
+    np.testing.assert_allclose(gains, gain, atol=1e-9)
+    index, gains = candidates.best_on_way([rows[:1] for rows in scores], start[:1])  # accuracy alone
+    assert index == 3
+    np.testing.assert_allclose(gains, 0.4)
 
 
 def test_a_candidate_lies_on_the_way_from_start_to_end():
