@@ -32,7 +32,7 @@ def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter, top: float = 255.0
     *factors, turns = jitter_strengths(u, op)
     active = [s > 0 for s in (op.brightness, op.contrast, op.saturation, op.hue)]
     precedes = jitter_precedence(u, active)
-    planes = _materialize(_planes(image))
+    planes = _planes(image)
     if op.hue:
         early = precedes[:3, _HUE]
         planes = _blends(
@@ -40,21 +40,21 @@ def jitter(image: jax.Array, u: jax.Array, op: recipe.Jitter, top: float = 255.0
         )
         planes = (_shift_hue if top == 255 else _shift_exact_hue)(planes, turns)
         factors = [jnp.where(e, 1.0, f) for e, f in zip(early, factors, strict=True)]
-    return jnp.stack(_materialize(_blends(planes, factors, precedes, top)), axis=-1)
+    return _stack(_blends(planes, factors, precedes, top))
 
 
-def _materialize(planes: Planes) -> Planes:
-    """Return the planes; on CPUs as exact products with the identity, which XLA does not fuse.
+def _stack(planes: Planes) -> jax.Array:
+    """Return `[height, width, 3]` of three channels; on CPUs of their exact products with the identity.
 
-    It would fuse what precedes the jitter, and the stack of the planes that follows it. Code for a fused
-    stack may compute what the planes share once for each use, which took a hundred times as long.
+    XLA does not fuse a product. It would fuse the stack with the whole jitter, and its code for a fused stack
+    may compute what the channels share once for each use, which took a hundred times as long.
     """
 
     def multiply(planes: Planes) -> Planes:
         identity = jnp.eye(planes[0].shape[1], dtype=planes[0].dtype)
         return [jnp.matmul(plane, identity, precision="highest") for plane in planes]
 
-    return jax.lax.platform_dependent(planes, cpu=multiply, default=lambda planes: planes)
+    return jnp.stack(jax.lax.platform_dependent(planes, cpu=multiply, default=lambda planes: planes), axis=-1)
 
 
 def jitter_precedence(u: jax.Array, active: list[bool]) -> jax.Array:
