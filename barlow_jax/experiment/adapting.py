@@ -22,7 +22,7 @@ from barlow_jax.workdir import provenance, saved_run, selection
 def adapt(config: Config, workdir: Path) -> dict[str, Any]:
     """Train a run from `config.adapt.weights`, and write the best encoder to `WORKDIR/adapted-STEPS`.
 
-    That is the candidate with the largest gain, if its lower bound is above 0, else the original encoder.
+    That is the candidate with the largest lower bound of its gain if that is above 0, else the original.
 
     Returns:
       The results of `pretrain`; `adapted`, whether the encoder is a candidate; `folder`, where it is; and

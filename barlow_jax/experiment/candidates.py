@@ -36,8 +36,8 @@ _ALPHAS = (0.25, 0.5, 0.75, 1.0)
 # Standard errors below the mean gain that must still be a gain. Of candidates as good as the start, one in 44
 # passes each score.
 _ERRORS = 2.0
-# Gain in neighborhoods recovered that shows that a way leads to better encoders, as a fraction of the start's
-# (docs/adapting.md).
+# Gain in neighborhoods recovered that shows that a path leads to better encoders, as a fraction of the
+# start's (docs/adapting.md).
 _LEAST_RECOVERED = 0.03
 # (params, batch_stats) of an encoder -> [m, n], m scores for each of n held-out images
 Scores = Callable[[Any, Any], np.ndarray]
@@ -67,14 +67,16 @@ def gain(scores: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     return float(mean), float(mean - _ERRORS * error)
 
 
-def best_on_way(scores: Sequence[np.ndarray], reference: np.ndarray) -> tuple[int, tuple[float, float]]:
-    """Return the index of the best candidate on the way from the start to some weights, and its `gain`.
+def best_on_path(scores: Sequence[np.ndarray], reference: np.ndarray) -> tuple[int, tuple[float, float]]:
+    """Return the index of the best candidate on the path from the start to some weights, and its `gain`.
+
+    The best candidate is that with the largest lower bound of the gain in the first score. If there is a
+    second score, it must confirm the path: some candidate's lower bound of the gain in it is more than 3 % of
+    the start's mean. On a confirmed path, only candidates count whose second score is not below the start's.
+    If the path is not confirmed, gains are those in the second score less these 3 %.
 
     Args:
-      scores: `[m, n]` for each candidate. The first score ranks candidates by the lower bound of their gain.
-        If there is a second one, the way must show by it that it leads to better encoders: the lower bound of
-        a candidate's gain is more than 3 % of the start's mean. Of such a way, candidates count that do not
-        fall below the start; of another way none does, and the gains are those of the second score less 3 %.
+      scores: `[m, n]` for each candidate, m of one or two scores of n images.
       reference: `[m, n]` scores of the start.
     """
     gains, counting = [gain(rows[0], reference[0]) for rows in scores], range(len(scores))
@@ -109,9 +111,9 @@ def compare(run: Run, held_out: splits.Split, labeled: EvaluationData | None) ->
         rows = []
         try:
             for averaged, end in ends.items():
-                way = [Candidate(averaged, alpha) for alpha in _ALPHAS]
-                best, gains = best_on_way([scores(*x.encoder(start, end)) for x in way], reference)
-                rows.append((*map(float, way[best]), *gains))
+                path = [Candidate(averaged, alpha) for alpha in _ALPHAS]
+                best, gains = best_on_path([scores(*x.encoder(start, end)) for x in path], reference)
+                rows.append((*map(float, path[best]), *gains))
         except NotMeasurableError as error:
             log.warning(f"step {done}: no candidates: {error}")
             return

@@ -30,18 +30,18 @@ def test_gains_are_those_of_the_same_images():
 @pytest.mark.parametrize(
     ("second", "best", "gain"),
     [
-        ((0.02, 0.035, -0.01, -0.1), 1, 0.2),  # the way leads on; the last two fall below the start
+        ((0.02, 0.035, -0.01, -0.1), 1, 0.2),  # the path is confirmed; the last two fall below the start
         ((0.01, 0.02, 0.035, 0.001), 3, 0.4),
         ((0.01, 0.02, 0.025, 0.0), 2, -0.005),  # of what is missing to 3 %
     ],
 )
-def test_the_second_score_confirms_a_way_and_the_first_one_ranks_its_candidates(second, best, gain):
+def test_the_second_score_confirms_a_path_and_the_first_one_ranks_its_candidates(second, best, gain):
     start = np.stack([np.zeros(9), np.ones(9)])
     scores = [start + np.array([[0.1 * (i + 1)], [x]]) for i, x in enumerate(second)]
-    index, gains = candidates.best_on_way(scores, start)
+    index, gains = candidates.best_on_path(scores, start)
     assert index == best
     np.testing.assert_allclose(gains, gain, atol=1e-9)
-    index, gains = candidates.best_on_way([rows[:1] for rows in scores], start[:1])  # accuracy alone
+    index, gains = candidates.best_on_path([rows[:1] for rows in scores], start[:1])  # accuracy alone
     assert index == 3
     np.testing.assert_allclose(gains, 0.4)
 
